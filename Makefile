@@ -1,0 +1,29 @@
+# make demo    the main job: find and remove wrong labels in real digits
+# make test    lint, types and every test
+# Another interpreter (3.11 or newer): make PYTHON=python3.12 test
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test
+
+demo: $(VENV)/.installed-examples
+	$(BIN)/python examples/plot_clean_digits.py
+
+# One thread per worker: the workers fill the cores
+test: export OMP_NUM_THREADS = 1
+test: $(VENV)/.installed-test
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/pytest -n auto
+
+# The stamp keeps a second call from installing again until the requirements change
+$(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python
+	$(BIN)/python -m pip install --editable ".[$*]"
+	touch $@
+
+$(BIN)/python:
+	$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and "Python 3.11 or newer is needed")'
+	$(PYTHON) -m venv $(VENV) || (rm -rf $(VENV); exit 1)

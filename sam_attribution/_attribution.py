@@ -1,0 +1,60 @@
+"""One trained model, its probes, and the scores that they give."""
+
+import torch
+
+from sam_attribution._aggregation import AGGREGATIONS
+from sam_attribution.probes import row_scores, training_scores
+from sam_attribution.problem import Queries, evaluation_function
+
+
+class Attribution:
+    """Scores of one problem against one set of validation rows.
+
+    Everything is in label codes and tensors here.
+
+    Parameters
+    ----------
+    problem : Problem
+    method : Method
+    X, y : Tensor
+        Validation rows and label codes.
+    evaluation : {"loss", "margin"} or callable
+    aggregate : {"mean", "worst-class"}
+
+    Attributes
+    ----------
+    table : Tensor of shape (n_samples, n_classes)
+        Score of every training row for every label it might have carried.
+    """
+
+    def __init__(self, problem, method, X, y, *, evaluation, aggregate):
+        self.problem = problem
+        self.evaluation = evaluation_function(evaluation, problem.row_loss)
+        self.aggregation = AGGREGATIONS[aggregate]()
+        queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
+        self.prepared = method.prepare(problem)
+        self.probes = self.prepared.probes(queries)
+        table = training_scores(problem, self.probes)
+        self.table = self.aggregation.fit(_given(table, problem.y)).reduce(table)
+
+    @property
+    def scores(self):
+        """Score of every training row with the label it has, shape (n_samples,)."""
+        return _given(self.table, self.problem.y)
+
+    def label_table(self, X):
+        """Scores of any rows for every label, shape (n, n_classes), in the 1/n form."""
+        return self.aggregation.reduce(row_scores(self.problem, self.probes, X))
+
+    def attribute(self, X, y):
+        """Scores of the training rows against single queries, shape (n_queries, n_samples)."""
+        singles = tuple(torch.arange(len(y), device=y.device).split(1))
+        probes = self.prepared.probes(self._queries(X, y, singles, normalize=False))
+        return training_scores(self.problem, probes, given_only=True).T
+
+    def _queries(self, X, y, groups, normalize):
+        return Queries(self.problem, X, y, self.evaluation, groups, normalize)
+
+
+def _given(table, y):
+    return table[torch.arange(len(y), device=y.device), y]

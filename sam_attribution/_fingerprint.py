@@ -1,0 +1,164 @@
+"""What a computation depends on, as a short string that is the same in every process.
+
+``joblib.hash`` alone knows a class by its name (stale after an edit in a notebook), refuses local
+classes and lambdas, and takes two copies of one module for different. So objects are first
+described in plain data: parameters, tensors, the code of classes and functions.
+"""
+
+import sys
+from functools import cached_property, partial, singledispatch
+from types import CodeType, FunctionType, MethodType
+
+import joblib
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from sklearn.frozen import FrozenEstimator
+
+# classes of these are known by their name and the library's version
+_LIBRARIES = ("builtins", "numpy", "scipy", "sklearn", "skorch", "torch")
+
+
+def fingerprint(*values):
+    """Hash of the content of `values`, equal for clones and copies.
+
+    Names that a function looks up globally are not followed: an edit of a helper function that
+    the code of a class merely calls goes unnoticed.
+
+    Raises
+    ------
+    TypeError, pickle.PicklingError, AttributeError
+        If something in `values` can be neither described nor pickled.
+    """
+    return joblib.hash(_described(values, ()))
+
+
+def _described(value, above):
+    """Plain data for `value`; a reference to something `above` it becomes a position."""
+    if id(value) in above:
+        return ("above", above.index(id(value)))
+    return _describe(value, (*above, id(value)))
+
+
+@singledispatch
+def _describe(value, above):
+    if hasattr(value, "get_params"):
+        return _described(type(value), above), _described(value.get_params(deep=False), above)
+    if _is_data(value) or not getattr(value, "__dict__", None):
+        return value  # as joblib hashes it
+    return _described(type(value), above), _described(vars(value), above)
+
+
+def _is_data(value):
+    return hasattr(value, "__array__") or hasattr(value, "iloc") or issparse(value)
+
+
+@_describe.register
+def _(value: np.ndarray, above):
+    return str(value.dtype), value.shape, value.reshape(-1)  # joblib would count the strides
+
+
+@_describe.register(list)
+@_describe.register(tuple)
+def _(value, above):
+    return [_described(item, above) for item in value]
+
+
+@_describe.register
+def _(value: dict, above):
+    return {key: _described(item, above) for key, item in value.items()}
+
+
+@_describe.register
+def _(value: frozenset, above):
+    return set(value)  # joblib sorts a set, and takes a frozen one as it comes
+
+
+@_describe.register
+def _(value: FrozenEstimator, above):
+    # its parameters say nothing of the fit that it keeps
+    return "frozen", type(value.estimator).__qualname__, _described(vars(value.estimator), above)
+
+
+@_describe.register
+def _(value: torch.Tensor, above):
+    content = value.detach().cpu().reshape(-1).view(torch.uint8).numpy()
+    return str(value.dtype), tuple(value.shape), value.requires_grad, content
+
+
+@_describe.register
+def _(value: torch.nn.Module, above):
+    # hooks are numbered in the order of their registration in the whole process
+    state = {name: item for name, item in vars(value).items() if "_hooks" not in name}
+    return _described(type(value), above), _described(state, above)
+
+
+@_describe.register
+def _(value: type, above):
+    return [_class(cls, above) for cls in value.__mro__]
+
+
+@_describe.register
+def _(value: FunctionType, above):
+    cells = [cell.cell_contents for cell in value.__closure__ or () if _is_filled(cell)]
+    defaults = (value.__defaults__, value.__kwdefaults__)
+    return _described(value.__code__, above), _described(defaults, above), _described(cells, above)
+
+
+@_describe.register
+def _(value: MethodType, above):
+    return _described(value.__func__, above), _described(value.__self__, above)
+
+
+@_describe.register
+def _(value: partial, above):
+    return _described((value.func, value.args, value.keywords), above)
+
+
+@_describe.register
+def _(value: CodeType, above):
+    return value.co_code, value.co_names, _described(value.co_consts, above)
+
+
+def _is_filled(cell):
+    try:
+        return cell.cell_contents is cell.cell_contents
+    except ValueError:  # a name that is bound later
+        return False
+
+
+def _class(cls, above):
+    library = cls.__module__.partition(".")[0]
+    if library in _LIBRARIES:
+        return cls.__module__, cls.__qualname__, getattr(sys.modules[library], "__version__", "")
+    # an estimator is set up by its parameters: other data in its class may be a mere counter
+    told = _code if hasattr(cls, "get_params") else _member
+    members = {name: told(item, above) for name, item in vars(cls).items() if _counts(name, item)}
+    return cls.__module__, cls.__qualname__, members
+
+
+def _counts(name, item):
+    """Whether a class member says what the class does: Python's own marks and docs do not."""
+    return callable(item) or not (name.startswith("__") or name == "_abc_impl")
+
+
+def _member(item, above):
+    """A class member with all the data it holds."""
+    return _described(_functions(item), above)
+
+
+def _code(item, above):
+    """The code of a class member, without data."""
+    if isinstance(item, FunctionType):
+        return _described((item.__code__, item.__defaults__, item.__kwdefaults__), above)
+    functions = _functions(item)
+    return None if functions is item else [_code(function, above) for function in functions]
+
+
+def _functions(item):
+    """Functions behind a property or a static or class method; anything else as it is."""
+    if isinstance(item, property):
+        return item.fget, item.fset
+    if isinstance(item, staticmethod | classmethod):
+        return (item.__func__,)
+    return (item.func,) if isinstance(item, cached_property) else item

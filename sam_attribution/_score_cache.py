@@ -1,0 +1,123 @@
+"""Scores that were computed before: kept in this process, and in a folder if one is given."""
+
+import pickle
+import warnings
+from collections import OrderedDict
+from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral
+from os import PathLike, fspath
+from threading import Lock
+
+import numpy as np
+from sklearn.utils.validation import check_memory
+
+from sam_attribution._fingerprint import fingerprint
+
+
+class ScoreStore:
+    """The most recently used score arrays, up to a number of bytes.
+
+    Parameters
+    ----------
+    max_bytes : int, default=2**26
+        The oldest arrays go when all together are larger; the newest always stays.
+    """
+
+    def __init__(self, max_bytes=2**26):
+        self.max_bytes = max_bytes
+        self._arrays = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key):
+        """Return the array behind `key`, or None."""
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+            return self._arrays.get(key)
+
+    def put(self, key, scores):
+        """Keep `scores` as the newest array."""
+        with self._lock:
+            self._arrays[key] = scores
+            while len(self._arrays) > 1 and self.n_bytes > self.max_bytes:
+                self._arrays.popitem(last=False)
+
+    @property
+    def n_bytes(self):
+        """Bytes held."""
+        return sum(scores.nbytes for scores in self._arrays.values())
+
+
+_STORE = ScoreStore()  # one per process: clones of a filter find each other's scores
+
+
+def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
+    """Scores of `scorer` fitted on the rows, recomputed only where the cache cannot know them.
+
+    Parameters
+    ----------
+    scorer : estimator
+        Its ``fit(X, y, **fit_params)`` leaves ``scores_``.
+    X, y : array-like of shape (n_samples, ...), (n_samples,)
+        Training rows.
+    fit_params : dict
+        More arguments of ``fit``.
+    memory : str, path, joblib.Memory or None
+        Where the scores are kept on disk as well.
+    random_state : int, RandomState instance or None
+        Only an integer makes scores repeatable, so only an integer is cached.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_samples,)
+        A copy the caller owns.
+    """
+
+    def compute():
+        return np.asarray(scorer.fit(X, y, **fit_params).scores_)
+
+    key = _key(scorer, X, y, fit_params, memory, random_state)
+    if key is None:
+        return compute().copy()
+    scores = _STORE.get(key)
+    if scores is None:
+        scores = _from_disk(memory, key, compute)
+        _STORE.put(key, scores)
+    return scores.copy()
+
+
+def _key(scorer, X, y, fit_params, memory, random_state):
+    """Name of the computation, or None (said aloud where a cache was asked for)."""
+    if not isinstance(random_state, Integral):
+        if memory is not None:
+            warnings.warn(
+                f"Scores are not cached: random_state={random_state!r} makes every fit another "
+                f"one. Pass an integer.",
+                stacklevel=5,
+            )
+        return None
+    try:
+        return fingerprint(_version(), scorer, X, y, fit_params)
+    except (TypeError, AttributeError, RecursionError, pickle.PicklingError) as error:
+        warnings.warn(
+            f"Scores are not cached: the content of {type(scorer).__name__} or of its data "
+            f"cannot be told ({error}).",
+            stacklevel=5,
+        )
+        return None
+
+
+def _version():
+    try:
+        return version("sam-attribution")
+    except PackageNotFoundError:  # imported from a source tree
+        return ""
+
+
+def _from_disk(memory, key, compute):
+    location = fspath(memory) if isinstance(memory, PathLike) else memory
+    return check_memory(location).cache(_computed, ignore=["compute"])(key, compute)
+
+
+def _computed(key, compute):
+    return compute()

@@ -1,0 +1,34 @@
+"""Hand a random state on to nested estimators that have none."""
+
+import numpy as np
+from sklearn.utils import check_random_state
+
+
+def seed_nested(estimator, random_state):
+    """Set every nested ``random_state`` of `estimator` that is None; return the estimator.
+
+    An integer is handed on as it is, a generator gives each parameter (in the order of their
+    names) an integer of its own, None changes nothing.
+    """
+    if random_state is None:
+        return estimator
+    unset = [name for name, value in estimator.get_params().items() if value is None]
+    seeds = {name: _seed(random_state) for name in sorted(unset) if _is_seed(name)}
+    return estimator.set_params(**seeds)
+
+
+def _is_seed(name):
+    return name == "random_state" or name.endswith("__random_state")
+
+
+def _seed(random_state):
+    if isinstance(random_state, int | np.integer):
+        return int(random_state)
+    return int(check_random_state(random_state).randint(np.iinfo(np.int32).max))
+
+
+def draw_seed(random_state):
+    """One integer seed. ``None`` asks the operating system, never numpy's global stream."""
+    if random_state is None:
+        return int(np.random.SeedSequence().generate_state(1)[0])
+    return _seed(check_random_state(random_state))

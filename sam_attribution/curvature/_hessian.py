@@ -1,0 +1,76 @@
+"""Second derivatives of the mean training loss, as operators on the flat vector."""
+
+import torch
+
+from sam_attribution.linalg import LinearOperator
+
+
+class _Curvature(LinearOperator):
+    """A symmetric curvature of the weighted mean loss at one point, batched over rows.
+
+    Parameters
+    ----------
+    problem : Problem
+    point : Tensor of shape (n_params,)
+    """
+
+    def __init__(self, problem, point):
+        super().__init__(point, symmetric=True)
+        self.problem = problem
+        self.point = point
+
+    def matvec(self, v):
+        return self.matmat(v[:, None])[:, 0]
+
+    def matmat(self, columns):
+        total = torch.zeros_like(columns)
+        for rows in self.problem.chunks(None):
+            apply = self._product(rows)
+            # one column's product holds a pass of its own, so as many at once as fit a pass
+            at_once = max(1, self.problem.rows_per_pass // len(rows))
+            total += torch.vmap(apply, 1, 1, chunk_size=max(at_once, 16))(columns)
+        return total / self.problem.total_weight
+
+    def _product(self, rows):
+        """Unnormalised product of one vector with the curvature of some rows."""
+        raise NotImplementedError
+
+
+class Hessian(_Curvature):
+    """Hessian of the mean training loss: exact, symmetric, often indefinite.
+
+    A product costs about four forward passes over the training rows.
+    """
+
+    def _product(self, rows):
+        def gradient(params):
+            return torch.func.grad(
+                lambda w: self.problem.weighted_loss(w, self.problem.buffers, rows)
+            )(params)
+
+        product = torch.func.vjp(gradient, self.point)[1]
+        return lambda v: product(v)[0]
+
+
+class GaussNewton(_Curvature):
+    """Generalised Gauss-Newton matrix of the mean training loss: positive semi-definite.
+
+    ``sum_i a_i J_i' (d2 l_i / d logits2) J_i``, with J_i the Jacobian of the logits.
+    """
+
+    def _product(self, rows):
+        problem = self.problem
+
+        def logits(params):
+            return problem.logits(params, problem.buffers, problem.X[rows])
+
+        def loss(z):
+            return problem.weights[rows] @ problem.row_loss.per_sample(z, problem.y[rows])
+
+        z, back = torch.func.vjp(logits, self.point)
+
+        def apply(v):
+            dz = torch.func.jvp(logits, (self.point,), (v,))[1]
+            return back(torch.func.jvp(torch.func.grad(loss), (z,), (dz,))[1])[0]
+
+        return apply

@@ -1,0 +1,143 @@
+"""The Jacobian of the SAM gradient ``F(w) = grad L(w + eps(w, grad L(w))) + lam w``."""
+
+from functools import cached_property
+
+import torch
+
+from sam_attribution.curvature._hessian import GaussNewton, Hessian
+from sam_attribution.linalg import Diagonal, Identity, LinearOperator
+
+VARIANTS = ("fast", "full", "paper")
+_CURVATURES = {"hessian": Hessian, "ggn": GaussNewton}
+
+
+class GradientDerivative(LinearOperator):
+    """``D = d eps / d g`` at one point."""
+
+    def __init__(self, perturbation, w, g, rho):
+        super().__init__(w, symmetric=False)
+        self.arguments = (w, g, rho)
+        self.perturbation = perturbation
+
+    def matvec(self, v):
+        return self.perturbation.jvp(*self.arguments, torch.zeros_like(v), v)
+
+    def _transpose(self):
+        return _Adjoint(self, lambda u: self.perturbation.vjp(*self.arguments, u)[1])
+
+
+class WeightDerivative(GradientDerivative):
+    """``E = d eps / d w`` at one point and fixed gradient; zero for p-norms."""
+
+    def matvec(self, v):
+        return self.perturbation.jvp(*self.arguments, v, torch.zeros_like(v))
+
+    def _transpose(self):
+        return _Adjoint(self, lambda u: self.perturbation.vjp(*self.arguments, u)[0])
+
+
+class _Adjoint(LinearOperator):
+    """The transpose of an operator, given by its product."""
+
+    def __init__(self, operator, product):
+        super().__init__(operator.like, symmetric=False)
+        self.operator = operator
+        self.product = product
+
+    def matvec(self, v):
+        return self.product(v)
+
+    def _transpose(self):
+        return self.operator
+
+
+class SAMPoint:
+    """A point ``w``, the full-batch gradient there, and the perturbed point ``w + eps``.
+
+    Parameters
+    ----------
+    problem : Problem
+    curvature : {"hessian", "ggn"}, default="hessian"
+    """
+
+    def __init__(self, problem, curvature="hessian"):
+        if curvature not in _CURVATURES:
+            raise ValueError(f"curvature must be one of {sorted(_CURVATURES)}, got {curvature!r}.")
+        self.problem = problem
+        self.w = problem.params
+        self._curvature = _CURVATURES[curvature]
+
+    @cached_property
+    def gradient(self):
+        """``g = grad L(w)``, without weight decay."""
+        return self.problem.mean_gradient(self.w, self.problem.buffers)
+
+    @cached_property
+    def perturbed(self):
+        """``w + eps(w, g)``."""
+        problem = self.problem
+        if problem.rho == 0:
+            return self.w
+        return self.w + problem.perturbation.eps(self.w, self.gradient, problem.rho)
+
+    @property
+    def H(self):
+        """Curvature at ``w``."""
+        return self._curvature(self.problem, self.w)
+
+    @property
+    def H_perturbed(self):
+        """Curvature at ``w + eps``."""
+        return self._curvature(self.problem, self.perturbed)
+
+    @property
+    def D(self):
+        """``d eps / d g``."""
+        problem = self.problem
+        return GradientDerivative(problem.perturbation, self.w, self.gradient, problem.rho)
+
+    @property
+    def E(self):
+        """``d eps / d w`` at fixed gradient."""
+        problem = self.problem
+        return WeightDerivative(problem.perturbation, self.w, self.gradient, problem.rho)
+
+    @property
+    def decay(self):
+        """Weight decay as an operator."""
+        return Diagonal(torch.zeros_like(self.w) + self.problem.weight_decay)
+
+    def stationarity(self):
+        """Norm of ``F(w)``: zero at a fixed point of SAM."""
+        problem = self.problem
+        gradient = problem.mean_gradient(self.perturbed, problem.buffers)
+        return float((gradient + problem.weight_decay * self.w).norm())
+
+
+def sam_jacobian(point, variant):
+    """``dF/dw`` at a :class:`SAMPoint`: exact, or as one of the paper's approximations.
+
+    Parameters
+    ----------
+    point : SAMPoint
+    variant : {"full", "paper", "fast"}
+        ``full``: ``H~ (I + D H + E) + lam``, the exact derivative. ``paper``:
+        ``(H~ + lam)(I + D H)``. ``fast``: ``H~ + lam``. Equal where D = E = 0.
+
+    Returns
+    -------
+    LinearOperator
+        Not symmetric, but for ``fast``.
+
+    References
+    ----------
+    arXiv:2507.04059, theorems 4.3 (fast) and 4.5 (paper).
+    """
+    if variant not in VARIANTS:
+        raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}.")
+    if variant == "fast" or point.problem.rho == 0:
+        return point.H_perturbed + point.decay
+    moved = Identity(point.w) + point.D @ point.H
+    if variant == "paper":
+        return (point.H_perturbed + point.decay) @ moved
+    return point.H_perturbed @ (moved + point.E) + point.decay

@@ -1,0 +1,362 @@
+"""SAMInfluence: which training rows help or hurt, as a scikit-learn estimator."""
+
+from numbers import Integral, Real
+
+import numpy as np
+import pandas as pd
+from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import check_is_fitted, validate_data
+from tqdm.auto import tqdm
+
+from sam_attribution._aggregation import AGGREGATIONS
+from sam_attribution._run import Run
+from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._splits import make_splits
+from sam_attribution._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_parameters,
+    check_sample_weight,
+    take_rows,
+)
+from sam_attribution.methods import GIF, HIF
+from sam_attribution.training import SAMClassifier
+from sam_attribution.validation_data import ValidationData
+
+METHODS = {
+    "gif": GIF,
+    "hif": HIF,
+    "hif-paper": lambda: HIF("paper"),
+    "hif-fast": lambda: HIF("fast"),
+}
+_RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size")
+
+
+class SAMInfluence(TransformerMixin, BaseEstimator):
+    """Score training rows by what the validation loss would do without them.
+
+    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` and scores the rows
+    they were trained on. The score of a row is the **predicted rise of the validation loss
+    if the row is removed: positive = helpful, negative = harmful**.
+
+    Parameters
+    ----------
+    estimator : SAMClassifier, default=None
+        Cloned and trained. ``None`` is ``SAMClassifier()``.
+    method : {"gif", "hif", "hif-paper", "hif-fast"} or Method, default="gif"
+        A name stands for the object with its defaults; pass the object, for example
+        ``HIF(damping=0.1)``, to set or search its parameters.
+    validation : float, ValidationData or CV splitter, default=0.2
+        What the model is judged by. A fraction is held out, stratified, and not scored
+        (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. A splitter
+        such as ``StratifiedKFold(3)`` trains one clone per split and scores its training
+        rows against its held-out rows, so that with folds every row is judged.
+    evaluation : {"loss", "margin"} or callable, default="loss"
+        Asked of each validation row: the training loss (nats), the negative margin
+        (logits; it does not saturate), or ``(logits, y) -> values``, lower is better.
+    aggregate : {"mean", "worst-class"}, default="mean"
+        ``mean`` over the validation rows keeps the unit. ``worst-class`` takes the
+        validation class that the row harms most, in units of the spread over rows: a
+        ranking, made for finding wrong labels.
+    parameters : {"all", "head"}, str or list of str, default="all"
+        Attribute all parameters, the last ``nn.Linear`` only (closed form, one forward
+        pass per state), or those whose names match shell-style patterns.
+    batch_size : int or "auto", default="auto"
+        Rows per forward pass; scores do not depend on it. ``auto`` is a fixed rule of
+        model, shapes and device.
+    device : str, default=None
+        Where clones are trained and rows scored. ``None`` keeps the estimator's.
+    random_state : int, RandomState instance or None, default=None
+        Draws the split and goes to clones that have no ``random_state`` of their own.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the splits.
+
+    Attributes
+    ----------
+    scores_ : ndarray of shape (n_samples,)
+        Aligned with the rows given to ``fit``; the mean over the splits that trained on the
+        row, NaN for rows that none did.
+    transform_train_ : ndarray of shape (n_samples, n_classes)
+        Scores that the rows of ``fit`` would have with each label; column c of a row that
+        carries label c is its score.
+    estimator_ : SAMClassifier
+        The fitted clone of the first split.
+    estimators_ : list of SAMClassifier
+        The fitted clones of all splits.
+    diagnostics_ : DataFrame
+        One row per split: what to expect of the scale, damping, solver residual,
+        stationarity, steps, seconds, peak memory.
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    feature_names_in_ : ndarray of str
+        If ``X`` has such names.
+
+    See Also
+    --------
+    FilteredClassifier : Drops the lowest-scored rows and trains again.
+
+    Notes
+    -----
+    ``score_samples`` and ``transform`` are functions of one row: its score as if it had
+    been in every batch with weight 1/n. On training rows they equal ``scores_`` and
+    ``transform_train_``, but for ``GIF(n_checkpoints=None)``, which knows each row's own
+    batches. Cost beyond the training: see the method; about 2.5 forward passes over the
+    rows per visited state and query.
+
+    References
+    ----------
+    Attributing Data for Sharpness-Aware Minimization, arXiv:2507.04059.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sam_attribution import SAMClassifier, SAMInfluence
+    >>> X, y = load_iris(return_X_y=True)
+    >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), random_state=0).fit(X, y)
+    >>> influence.scores_.shape, int(np.isnan(influence.scores_).sum())
+    ((150,), 30)
+    >>> influence.transform(X[:2]).shape
+    (2, 3)
+    """
+
+    _parameter_constraints = {
+        "estimator": [None, HasMethods(["fit", "replay"])],
+        "method": [str, HasMethods("prepare")],
+        "validation": [
+            Interval(Real, 0, 1, closed="neither"),
+            ValidationData,
+            HasMethods(["split", "get_n_splits"]),
+        ],
+        "evaluation": [StrOptions({"loss", "margin"}), callable],
+        "aggregate": [StrOptions(set(AGGREGATIONS))],
+        "parameters": [str, "array-like"],
+        "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "device": [None, str],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        estimator=None,
+        *,
+        method="gif",
+        validation=0.2,
+        evaluation="loss",
+        aggregate="mean",
+        parameters="all",
+        batch_size="auto",
+        device=None,
+        random_state=None,
+        verbose=0,
+    ):
+        self.estimator = estimator
+        self.method = method
+        self.validation = validation
+        self.evaluation = evaluation
+        self.aggregate = aggregate
+        self.parameters = parameters
+        self.batch_size = batch_size
+        self.device = device
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def fit(self, X, y, sample_weight=None):
+        """Train on every split and score the rows trained on.
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, ...)
+        y : array-like of shape (n_samples,)
+            Labels of any type.
+        sample_weight : array-like of shape (n_samples,), optional
+            Weights of the rows in training; a row's score is that of its weighted share.
+
+        Returns
+        -------
+        self
+
+        Raises
+        ------
+        ValueError
+            For bad parameters or data, naming the argument.
+        """
+        check_parameters(self)
+        method = self._resolved_method()
+        X, y = self._checked_training_rows(X, y)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X)
+        self.classes_ = np.unique(y)
+        seed = draw_seed(self.random_state)
+        splits = make_splits(self.validation, X, y, seed)
+        progress = tqdm(splits, desc="SAMInfluence", unit="split", disable=not self.verbose)
+        self._runs = [self._run(split, X, y, sample_weight, method, seed) for split in progress]
+        self._collect(y)
+        return self
+
+    def score_samples(self, X, y=None):
+        """Score rows as if each had been in training, in every batch with weight 1/n.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+        y : array-like of shape (n,), optional
+            Labels they would have carried; by default what the model predicts.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Positive = would help. The mean over the splits.
+        """
+        table = self._label_table(X)
+        if y is None:
+            y = self.classes_[np.mean([run.predict_proba(X) for run in self._runs], 0).argmax(1)]
+        codes = self._runs[0].tensors(X, y)[1]
+        return table[np.arange(len(table)), codes.cpu().numpy()]
+
+    def transform(self, X):
+        """Scores that rows would have in training with each label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Columns in the order of ``classes_``. The mean over the splits.
+        """
+        return self._label_table(X)
+
+    def attribute(self, X_query, y_query, *, split=None):
+        """Score every training row against single queries.
+
+        Parameters
+        ----------
+        X_query : array-like of shape (n_query, ...)
+        y_query : array-like of shape (n_query,)
+        split : int, optional
+            Which split's model is asked; needed if there are several.
+
+        Returns
+        -------
+        ndarray of shape (n_query, n_samples)
+            Columns aligned with the rows given to ``fit``, NaN where not trained on. With
+            ``aggregate="mean"`` its mean over the validation rows is ``scores_``.
+
+        Raises
+        ------
+        ValueError
+            If there are several splits and `split` names none of them.
+        """
+        X = self._checked_rows(X_query)
+        run = self._runs[self._checked_split(split)]
+        result = np.full((len(X), len(self.scores_)), np.nan)
+        result[:, run.train] = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
+        return result
+
+    def suggest_labels(self, X=None):
+        """The label with which each row would help most.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...), optional
+            By default the rows of ``fit``; those that were not trained on keep their label.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        check_is_fitted(self)
+        if X is not None:
+            return self.classes_[self._label_table(X).argmax(1)]
+        judged = ~np.isnan(self.scores_)
+        suggested = self._y.copy()
+        suggested[judged] = self.classes_[self.transform_train_[judged].argmax(1)]
+        return suggested
+
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of ``transform``: ``saminfluence_<label>``."""
+        check_is_fitted(self)
+        return np.array([f"saminfluence_{label}" for label in self.classes_], dtype=object)
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.target_tags.required = True
+        tags.input_tags.sparse = True
+        return tags
+
+    def _resolved_method(self):
+        if not isinstance(self.method, str):
+            return clone(self.method)
+        if self.method not in METHODS:
+            raise ValueError(
+                f"method must be a Method or one of {sorted(METHODS)}, got {self.method!r}. "
+                "To set a method's parameters pass the object, for example HIF(damping=0.1)."
+            )
+        return METHODS[self.method]()
+
+    def _checked_training_rows(self, X, y):
+        checked, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, dtype=None)
+        check_classification_targets(y)
+        return X if hasattr(X, "iloc") else checked, y
+
+    def _checked_rows(self, X):
+        check_is_fitted(self)
+        checked = validate_data(
+            self, X, reset=False, accept_sparse="csr", allow_nd=True, dtype=None
+        )
+        return X if hasattr(X, "iloc") else checked
+
+    def _label_table(self, X):
+        X = self._checked_rows(X)
+        tables = [run.attribution.label_table(run.tensors(X)[0]) for run in self._runs]
+        return np.mean([_to_numpy(table) for table in tables], axis=0)
+
+    def _checked_split(self, split):
+        if split is None and len(self._runs) == 1:
+            return 0
+        if split in range(len(self._runs)):
+            return split
+        raise ValueError(
+            f"split must be one of 0..{len(self._runs) - 1} as this was fitted on "
+            f"{len(self._runs)} splits, got {split!r}."
+        )
+
+    def _run(self, split, X, y, sample_weight, method, seed):
+        estimator = SAMClassifier() if self.estimator is None else clone(self.estimator)
+        if self.device is not None:
+            estimator.set_params(device=self.device)
+        rows = take_rows(X, split.train), y[split.train]
+        weight = None if sample_weight is None else sample_weight[split.train]
+        return Run(
+            seed_nested(estimator, seed),
+            split.train,
+            *rows,
+            weight,
+            validation=(split.X, split.y),
+            method=method,
+            settings={name: getattr(self, name) for name in _RUN_SETTINGS},
+        )
+
+    def _collect(self, y):
+        """Bring what the runs found into the attributes that users read."""
+        self._y = y
+        self.estimators_ = [run.estimator for run in self._runs]
+        self.estimator_ = self.estimators_[0]
+        self.diagnostics_ = pd.DataFrame([run.diagnostics for run in self._runs])
+        self.diagnostics_.index.name = "split"
+        total = np.zeros((len(y), len(self.classes_)))
+        count = np.zeros(len(y))
+        for run in self._runs:
+            total[run.train] += _to_numpy(run.attribution.table)
+            count[run.train] += 1
+        with np.errstate(invalid="ignore"):
+            self.transform_train_ = total / count[:, None]
+        self.scores_ = self.transform_train_[np.arange(len(y)), np.searchsorted(self.classes_, y)]
+
+
+def _to_numpy(tensor):
+    return tensor.detach().cpu().numpy().astype(np.float64)

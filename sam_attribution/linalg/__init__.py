@@ -1,0 +1,32 @@
+"""Matrix-free linear operators and the solvers that invert them."""
+
+from sam_attribution.linalg._direct import Direct
+from sam_attribution.linalg._gmres import GMRES
+from sam_attribution.linalg._operator import (
+    Damped,
+    Dense,
+    Diagonal,
+    Identity,
+    LinearOperator,
+    Product,
+    Restricted,
+    Sum,
+)
+from sam_attribution.linalg._solution import Solution
+from sam_attribution.linalg._spectrum import Spectrum, extreme_eigenvalues
+
+__all__ = [
+    "GMRES",
+    "Damped",
+    "Dense",
+    "Diagonal",
+    "Direct",
+    "Identity",
+    "LinearOperator",
+    "Product",
+    "Restricted",
+    "Solution",
+    "Spectrum",
+    "Sum",
+    "extreme_eigenvalues",
+]

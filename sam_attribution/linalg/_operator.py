@@ -1,0 +1,190 @@
+"""Square linear operators known by their products, and the algebra between them."""
+
+from abc import ABC, abstractmethod
+from functools import reduce
+
+import torch
+from torch import Tensor
+
+
+class LinearOperator(ABC):
+    """A square matrix known by its products with vectors.
+
+    Operators combine as matrices do: ``A + B``, ``A @ B``, ``A.T``. Subclasses give
+    :meth:`matvec` and, unless they are symmetric, :meth:`_transpose`.
+
+    Parameters
+    ----------
+    like : Tensor of shape (size,)
+        A vector the operator can be applied to: fixes size, dtype and device.
+    symmetric : bool
+        Whether the matrix equals its transpose. Solvers rely on it.
+    """
+
+    def __init__(self, like: Tensor, *, symmetric: bool) -> None:
+        self.like = like
+        self.symmetric = symmetric
+
+    @property
+    def size(self) -> int:
+        """Number of rows and columns."""
+        return self.like.numel()
+
+    @property
+    def T(self) -> "LinearOperator":
+        """The transposed operator."""
+        return self if self.symmetric else self._transpose()
+
+    @abstractmethod
+    def matvec(self, v: Tensor) -> Tensor:
+        """Product with one vector, shape (size,)."""
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        """Product with columns, shape (size, k)."""
+        return torch.stack([self.matvec(v) for v in columns.T], dim=1)
+
+    def _transpose(self) -> "LinearOperator":
+        raise NotImplementedError(f"{type(self).__name__} has no transpose.")
+
+    def to_dense(self, chunk: int = 256) -> Tensor:
+        """Materialise the matrix, `chunk` columns at a time; size**2 numbers."""
+        identity = torch.eye(self.size, dtype=self.like.dtype, device=self.like.device)
+        return torch.cat([self.matmat(part) for part in identity.split(chunk, dim=1)], dim=1)
+
+    def __add__(self, other: "LinearOperator") -> "Sum":
+        return Sum(self, other)
+
+    def __matmul__(self, other: "LinearOperator") -> "Product":
+        return Product(self, other)
+
+    def __repr__(self) -> str:
+        kind = "symmetric" if self.symmetric else "non-symmetric"
+        return f"{type(self).__name__}({kind}, size={self.size})"
+
+
+class Dense(LinearOperator):
+    """A matrix held as a tensor: the reference for all others."""
+
+    def __init__(self, matrix: Tensor, *, symmetric: bool = False) -> None:
+        super().__init__(matrix[0], symmetric=symmetric)
+        self.matrix = matrix
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.matrix @ v
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return self.matrix @ columns
+
+    def to_dense(self, chunk: int = 256) -> Tensor:
+        return self.matrix
+
+    def _transpose(self) -> LinearOperator:
+        return Dense(self.matrix.T)
+
+
+class Diagonal(LinearOperator):
+    """Multiplication of every entry by its own number."""
+
+    def __init__(self, diagonal: Tensor) -> None:
+        super().__init__(diagonal, symmetric=True)
+        self.diagonal = diagonal
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.diagonal * v
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return self.diagonal[:, None] * columns
+
+
+class Identity(LinearOperator):
+    """The operator that returns its argument."""
+
+    def __init__(self, like: Tensor) -> None:
+        super().__init__(like, symmetric=True)
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return v
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return columns
+
+
+class Sum(LinearOperator):
+    """``A + B + ...``."""
+
+    def __init__(self, *terms: LinearOperator) -> None:
+        super().__init__(_common_like(terms), symmetric=all(t.symmetric for t in terms))
+        self.terms = terms
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return reduce(torch.add, (term.matvec(v) for term in self.terms))
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return reduce(torch.add, (term.matmat(columns) for term in self.terms))
+
+    def _transpose(self) -> LinearOperator:
+        return Sum(*(term.T for term in self.terms))
+
+
+class Product(LinearOperator):
+    """``A B``: B is applied first."""
+
+    def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
+        super().__init__(_common_like((left, right)), symmetric=False)
+        self.left = left
+        self.right = right
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.left.matvec(self.right.matvec(v))
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return self.left.matmat(self.right.matmat(columns))
+
+    def _transpose(self) -> LinearOperator:
+        return Product(self.right.T, self.left.T)
+
+
+class Damped(LinearOperator):
+    """``A + damping I``."""
+
+    def __init__(self, operator: LinearOperator, damping: float) -> None:
+        super().__init__(operator.like, symmetric=operator.symmetric)
+        self.operator = operator
+        self.damping = damping
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.operator.matvec(v) + self.damping * v
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return self.operator.matmat(columns) + self.damping * columns
+
+    def _transpose(self) -> LinearOperator:
+        return Damped(self.operator.T, self.damping)
+
+
+class Restricted(LinearOperator):
+    """The principal block of an operator on the entries listed in `index`."""
+
+    def __init__(self, operator: LinearOperator, index: Tensor) -> None:
+        super().__init__(operator.like[index], symmetric=operator.symmetric)
+        self.operator = operator
+        self.index = index
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.matmat(v[:, None])[:, 0]
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        padded = columns.new_zeros(self.operator.size, columns.shape[1])
+        padded[self.index] = columns
+        return self.operator.matmat(padded)[self.index]
+
+    def _transpose(self) -> LinearOperator:
+        return Restricted(self.operator.T, self.index)
+
+
+def _common_like(operators: tuple[LinearOperator, ...]) -> Tensor:
+    """Return the vector all operators share; raise if their sizes differ."""
+    sizes = {operator.size for operator in operators}
+    if len(sizes) != 1:
+        raise ValueError(f"operators must have one size, got {operators!r}.")
+    return operators[0].like

@@ -1,0 +1,64 @@
+"""What a solver returns, and how it says that it did not get there."""
+
+import warnings
+from dataclasses import dataclass
+from typing import Protocol
+
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from torch import Tensor
+
+from sam_attribution.linalg._operator import LinearOperator
+
+
+@dataclass(frozen=True)
+class Solution:
+    """Columns that solve ``A x = b``, and how well.
+
+    Attributes
+    ----------
+    x : Tensor of shape (size, k)
+    converged : bool
+        Whether every column met the tolerance.
+    n_iter : int
+        Products with the operator spent on the worst column (0 for a direct solve).
+    residual : float
+        Largest ``||b - A x|| / ||b||`` over the columns.
+    """
+
+    x: Tensor
+    converged: bool
+    n_iter: int
+    residual: float
+
+
+class Inverse(Protocol):
+    """A prepared solver: ready for any number of right-hand sides."""
+
+    def matmat(self, columns: Tensor) -> Solution:
+        """Solve for every column."""
+
+
+class Solver(Protocol):
+    """Frozen settings; :meth:`prepare` does the work that all right-hand sides share."""
+
+    def prepare(self, operator: LinearOperator) -> Inverse:
+        """Return the inverse of `operator`; refuse what cannot be solved."""
+
+
+def checked_solution(
+    solver: object, operator: LinearOperator, x: Tensor, columns: Tensor, n_iter: int, tol: float
+) -> Solution:
+    """Measure the residual of `x` and warn if it is above `tol`."""
+    norms = torch.linalg.vector_norm(columns, dim=0)
+    errors = torch.linalg.vector_norm(columns - operator.matmat(x), dim=0)
+    residual = float((errors / torch.where(norms == 0, 1.0, norms)).max())
+    converged = residual <= tol
+    if not converged:
+        warnings.warn(
+            f"{solver!r} stopped at a relative residual of {residual:.1e} (tol {tol:.1e}) on "
+            f"{operator!r} after {n_iter} iterations: raise max_iter or the damping.",
+            ConvergenceWarning,
+            stacklevel=4,
+        )
+    return Solution(x, converged, n_iter, residual)

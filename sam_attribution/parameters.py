@@ -1,0 +1,56 @@
+"""One flat vector for all trainable parameters, and the names and slices behind it."""
+
+import torch
+
+
+class ParameterLayout:
+    """Order, shapes and slices of a module's trainable parameters in one flat vector.
+
+    The only place that knows which slice of a ``(n_params,)`` vector belongs to which
+    parameter. Tied weights count once, frozen ones (``requires_grad=False``) not at all.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+        The module whose ``named_parameters()`` fix the order.
+
+    Attributes
+    ----------
+    names : tuple of str
+    shapes : tuple of torch.Size
+    slices : dict of str to slice
+    size : int
+        Number of trainable numbers, ``n_params``.
+    """
+
+    def __init__(self, module):
+        trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
+        self.names = tuple(name for name, _ in trainable)
+        self.shapes = tuple(p.shape for _, p in trainable)
+        self.slices = {}
+        start = 0
+        for name, p in trainable:
+            self.slices[name] = slice(start, start + p.numel())
+            start += p.numel()
+        self.size = start
+
+    def flatten(self, tensors):
+        """Concatenate a mapping, or an iterable in layout order, into ``(n_params,)``."""
+        values = [tensors[name] for name in self.names] if isinstance(tensors, dict) else tensors
+        return torch.cat([value.reshape(-1) for value in values])
+
+    def unflatten(self, flat):
+        """Name-to-tensor views of a flat vector."""
+        return {
+            name: flat[self.slices[name]].view(shape)
+            for name, shape in zip(self.names, self.shapes, strict=True)
+        }
+
+    def parameters_of(self, module):
+        """Return the module's trainable parameters in layout order."""
+        named = dict(module.named_parameters())
+        return [named[name] for name in self.names]
+
+    def vector_of(self, module):
+        """Copy the module's trainable parameters into a new flat vector."""
+        return self.flatten([p.detach() for p in self.parameters_of(module)])

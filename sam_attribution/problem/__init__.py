@@ -1,0 +1,22 @@
+"""A trained model handed over to mathematics, and what is asked of it."""
+
+from sam_attribution.problem._evaluation import evaluation_function, margin
+from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._head import Head
+from sam_attribution.problem._path import PathPoint, TrainingPath
+from sam_attribution.problem._problem import Problem
+from sam_attribution.problem._queries import Queries
+from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+
+__all__ = [
+    "CrossEntropyRows",
+    "GenericRows",
+    "Head",
+    "PathPoint",
+    "Problem",
+    "Queries",
+    "TrainingPath",
+    "evaluation_function",
+    "margin",
+    "problem_from_classifier",
+]

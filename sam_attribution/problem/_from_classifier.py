@@ -1,0 +1,88 @@
+"""Build a Problem from a fitted classifier: the last place where skorch appears."""
+
+from copy import deepcopy
+from fnmatch import fnmatchcase
+
+import torch
+from torch import nn
+
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.perturbation import as_perturbation
+from sam_attribution.problem._head import Head
+from sam_attribution.problem._path import TrainingPath
+from sam_attribution.problem._problem import Problem
+from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+
+
+def problem_from_classifier(
+    classifier, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
+):
+    """Freeze a fitted classifier and the rows it was trained on.
+
+    Parameters
+    ----------
+    classifier : SAMClassifier
+        Fitted; left untouched.
+    X, y, sample_weight : array-like
+        Exactly what it was fitted on.
+    parameters : {"all", "head"}, str or list of str, default="all"
+        What is attributed: everything, the last linear layer, or the parameters whose names
+        match shell-style patterns.
+    batch_size : int or "auto", default="auto"
+        Rows per forward pass.
+
+    Returns
+    -------
+    Problem
+
+    Raises
+    ------
+    ValueError
+        If the rows are not those the classifier was trained on, or no name matches.
+    """
+    classifier.trajectory_.check_data(*classifier.as_trained(X, y, sample_weight))
+    module = deepcopy(classifier.module_).eval()
+    layout = ParameterLayout(module)
+    rows, codes = classifier.to_tensors(X, y)
+    path = TrainingPath(classifier, X, y, sample_weight, layout)
+    head = Head(module, layout) if parameters == "head" else None
+    weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
+    dtype = layout.vector_of(module).dtype
+    return Problem(
+        module=module,
+        X=rows,
+        y=codes,
+        n_classes=len(classifier.classes_),
+        sample_weight=None if weights is None else weights.to(dtype),
+        row_loss=_row_loss(classifier),
+        weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
+        rho=classifier.rho,
+        perturbation=as_perturbation(classifier.perturbation),
+        selected=_selection(parameters, layout, head),
+        head=head,
+        path=path,
+        batch_size=batch_size,
+    )
+
+
+def _row_loss(classifier):
+    criterion = classifier.criterion_
+    if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None:
+        return CrossEntropyRows(criterion.label_smoothing)
+    return GenericRows(classifier.loss_per_sample)
+
+
+def _selection(parameters, layout, head):
+    if head is not None:
+        return head.index
+    if isinstance(parameters, str) and parameters == "all":
+        return None
+    patterns = [parameters] if isinstance(parameters, str) else list(parameters)
+    names = [n for n in layout.names if any(fnmatchcase(n, pattern) for pattern in patterns)]
+    if not names:
+        raise ValueError(
+            f'parameters must be "all", "head" or patterns matching some of {layout.names}, '
+            f"got {parameters!r}."
+        )
+    slices = [layout.slices[name] for name in names]
+    return torch.cat([torch.arange(s.start, s.stop) for s in slices])

@@ -1,0 +1,150 @@
+"""The frozen hand-over from training to mathematics."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from functools import cached_property
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.perturbation import PNorm
+from sam_attribution.problem._batching import auto_batch_size
+from sam_attribution.problem._head import Head
+from sam_attribution.problem._row_loss import CrossEntropyRows
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class Problem:
+    """A trained model as a function of one flat parameter vector, with its training rows.
+
+    The regularised objective is ``sum_i a_i l_i(w) / sum_i a_i + weight_decay ||w||^2 / 2``;
+    every mean over rows here is such a weighted mean. Nothing below this class knows skorch.
+
+    Attributes
+    ----------
+    module : torch.nn.Module
+        A private copy in evaluation mode. Never called but through ``functional_call``.
+    X, y : Tensor
+        The rows trained on and their labels as codes 0..n_classes-1.
+    n_classes : int
+    sample_weight : Tensor of shape (n_samples,), optional
+        The user's weights ``a``; ones if None.
+    row_loss : CrossEntropyRows or GenericRows
+    weight_decay : float or Tensor of shape (n_params,)
+        Its one owner: losses and gradients here leave it out.
+    rho : float
+    perturbation : Perturbation
+    selected : Tensor of positions, optional
+        The parameters that are attributed; all if None.
+    head : Head, optional
+        Given if `selected` are the last linear layer, for its closed forms.
+    path : TrainingPath, optional
+        The recorded training.
+    batch_size : int or "auto"
+    """
+
+    module: nn.Module
+    X: Tensor
+    y: Tensor
+    n_classes: int
+    sample_weight: Tensor | None = None
+    row_loss: object = field(default_factory=CrossEntropyRows)
+    weight_decay: float | Tensor = 0.0
+    rho: float = 0.0
+    perturbation: object = field(default_factory=PNorm)
+    selected: Tensor | None = None
+    head: Head | None = None
+    path: object | None = None
+    batch_size: int | str = "auto"
+
+    def __post_init__(self):
+        # now: a tensor first made inside a torch.func transform does not outlive it
+        for name in ("layout", "params", "buffers", "weights", "total_weight", "rows_per_pass"):
+            getattr(self, name)
+
+    @cached_property
+    def layout(self):
+        """Names and slices of the flat parameter vector."""
+        return ParameterLayout(self.module)
+
+    @cached_property
+    def params(self):
+        """The trained parameters, shape (n_params,)."""
+        return self.layout.vector_of(self.module)
+
+    @cached_property
+    def buffers(self):
+        """The trained buffers, by name."""
+        return {name: b.detach().clone() for name, b in self.module.named_buffers()}
+
+    @cached_property
+    def weights(self):
+        """The users' row weights ``a``, shape (n_samples,)."""
+        if self.sample_weight is None:
+            return self.params.new_ones(len(self.y))
+        return self.sample_weight
+
+    @cached_property
+    def total_weight(self):
+        """Sum of the row weights: n without ``sample_weight``."""
+        return float(self.weights.sum())
+
+    @cached_property
+    def rows_per_pass(self):
+        """Rows that go through the model at once."""
+        if self.batch_size == "auto":
+            return auto_batch_size(self.module, self.X)
+        return self.batch_size
+
+    def logits(self, params, buffers, X):
+        """Logits of `X` at flat `params`, in evaluation mode."""
+        return functional_call(self.module, (self.layout.unflatten(params), buffers), (X,))
+
+    def chunks(self, rows):
+        """Split positions into passes; None stands for every training row."""
+        if rows is None:
+            rows = torch.arange(len(self.y), device=self.y.device)
+        return rows.split(self.rows_per_pass)
+
+    def mean_loss(self, params, buffers, rows=None):
+        """Weighted mean loss of training rows, in nats, without weight decay."""
+        with torch.no_grad():
+            total = sum(self.weighted_loss(params, buffers, part) for part in self.chunks(rows))
+        return total / self.weight_of(rows)
+
+    def mean_gradient(self, params, buffers, rows=None):
+        """Gradient of :meth:`mean_loss`, shape (n_params,)."""
+        leaf = params.detach().requires_grad_()
+        total = torch.zeros_like(params)
+        for part in self.chunks(rows):
+            total += torch.autograd.grad(self.weighted_loss(leaf, buffers, part), leaf)[0]
+        return total / self.weight_of(rows)
+
+    def weighted_loss(self, params, buffers, rows):
+        """``sum_i a_i l_i`` over one pass of training rows: differentiable."""
+        losses = self.row_loss.per_sample(self.logits(params, buffers, self.X[rows]), self.y[rows])
+        return self.weights[rows] @ losses
+
+    def weight_of(self, rows):
+        """Sum of the weights of `rows`; of all rows for None."""
+        return self.total_weight if rows is None else float(self.weights[rows].sum())
+
+    def ascend(self, params, buffers, rows=None):
+        """The point ``w + eps`` where SAM takes its gradient, for a batch of rows."""
+        if self.rho == 0:
+            return params
+        gradient = self.mean_gradient(params, buffers, rows)
+        return params + self.perturbation.eps(params, gradient, self.rho)
+
+    def restrict(self, columns):
+        """Zero the rows of (n_params, k) `columns` that are not attributed."""
+        if self.selected is None:
+            return columns
+        restricted = torch.zeros_like(columns)
+        restricted[self.selected] = columns[self.selected]
+        return restricted
+
+
+RowEvaluation = Callable[[Tensor, Tensor], Tensor]

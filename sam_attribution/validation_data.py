@@ -1,0 +1,115 @@
+"""A held-out set that travels as a parameter: immutable, and the same under ``clone``."""
+
+import joblib
+import numpy as np
+from scipy.sparse import issparse
+
+from sam_attribution._validation import num_samples
+
+
+class ValidationData:
+    """Rows to judge a model by, frozen when they are handed over.
+
+    An estimator takes it as a constructor parameter, so that no cross-validation slices it along
+    with the training rows. Two objects with the same content are equal and hash alike.
+
+    Parameters
+    ----------
+    X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
+        Inputs, in the feature space that reaches the estimator which holds this object.
+    y : array-like of shape (n_samples,)
+        Their labels or targets.
+
+    Attributes
+    ----------
+    X : ndarray, sparse array or dataframe
+        A read-only copy; a dataframe stays one, and every access gives a copy of it.
+    y : ndarray of shape (n_samples,)
+        A read-only copy.
+
+    Raises
+    ------
+    ValueError
+        If there are no rows, `y` has more than one dimension, or the lengths differ.
+
+    Examples
+    --------
+    >>> from sklearn.base import clone
+    >>> from sam_attribution.validation_data import ValidationData
+    >>> held_out = ValidationData([[0.0, 1.0], [1.0, 0.0]], ["cat", "dog"])
+    >>> held_out
+    ValidationData(X of shape (2, 2), y of shape (2,))
+    >>> clone(held_out, safe=False) is held_out
+    True
+    """
+
+    __slots__ = ("_X", "_digest", "_y")
+
+    def __init__(self, X, y):
+        X, y = _frozen(X), _frozen(np.asarray(y))
+        _check_rows(X, y)
+        for name, value in (("_X", X), ("_y", y), ("_digest", joblib.hash((X, y)))):
+            object.__setattr__(self, name, value)
+
+    @property
+    def X(self):
+        return self._X.copy() if _is_frame(self._X) else self._X
+
+    @property
+    def y(self):
+        return self._y
+
+    def __setattr__(self, name, value):
+        raise AttributeError(f"ValidationData is immutable: {name} cannot be set, build a new one.")
+
+    def __delattr__(self, name):
+        raise AttributeError(f"ValidationData is immutable: {name} cannot be deleted.")
+
+    def __len__(self):
+        return len(self._y)
+
+    def __eq__(self, other):
+        return isinstance(other, ValidationData) and self._digest == other._digest
+
+    def __hash__(self):
+        return hash(self._digest)
+
+    def __reduce__(self):
+        return ValidationData, (self._X, self._y)
+
+    def __sklearn_clone__(self):
+        return self
+
+    def __repr__(self):
+        return f"ValidationData(X of shape {self._X.shape}, y of shape {self._y.shape})"
+
+
+def _is_frame(data):
+    return hasattr(data, "iloc")
+
+
+def _frozen(data):
+    """Copy of `data` that refuses to be written to, where its type has such a switch."""
+    if _is_frame(data):
+        return data.copy()
+    if issparse(data):
+        copy = data.tocsr(copy=True)
+        buffers = (copy.data, copy.indices, copy.indptr)
+    else:
+        copy = np.array(data, order="C")
+        buffers = (copy,)
+    for buffer in buffers:
+        buffer.setflags(write=False)
+    return copy
+
+
+def _check_rows(X, y):
+    if X.ndim == 0 or num_samples(X) == 0:
+        raise ValueError("X of ValidationData must have at least one row, got none.")
+    if y.ndim != 1:
+        raise ValueError(f"y of ValidationData must be one-dimensional, got shape {y.shape}.")
+    if num_samples(X) != len(y):
+        raise ValueError(
+            f"X and y of ValidationData must have the same number of rows, "
+            f"got {num_samples(X)} and {len(y)}."
+        )

@@ -1,0 +1,39 @@
+"""One row per perturbation, solver and method: shared checks run over these tables."""
+
+import math
+
+import torch
+
+from sam_attribution.linalg import GMRES, Direct
+from sam_attribution.methods import GIF, HIF
+from sam_attribution.perturbation import Adaptive, Perturbation, PNorm
+
+
+class EpsAlone(Perturbation):
+    """A user's perturbation: its products come from autodiff."""
+
+    def eps(self, w, g, rho):
+        return rho * torch.tanh(g) / (1 + w * w)
+
+
+PERTURBATIONS = {
+    "p=1.5": PNorm(1.5),
+    "p=2": PNorm(2),
+    "p=3": PNorm(3),
+    "p=inf": PNorm(math.inf),
+    "adaptive": Adaptive(),
+    "eps alone": EpsAlone(),
+}
+
+SOLVERS = {"direct": Direct(), "gmres": GMRES(tol=1e-11, max_iter=500)}
+
+METHODS = {
+    "gif": GIF(),
+    "gif checkpoint": GIF(query="checkpoint", n_checkpoints=4),
+    "gif effective": GIF(rates="effective", n_checkpoints=3),
+    "gif every step": GIF(n_checkpoints=None),
+    "hif": HIF(damping=0.5),
+    "hif paper": HIF("paper", damping=0.5),
+    "hif fast": HIF("fast", damping=0.5),
+    "hif ggn": HIF(damping=0.5, curvature="ggn"),
+}

@@ -1,0 +1,98 @@
+"""HIF on networks, against dense matrices from autodiff."""
+
+import numpy as np
+import pytest
+import torch
+
+from sam_attribution.curvature import SAMPoint, sam_jacobian
+from sam_attribution.linalg import GMRES, Direct
+from sam_attribution.methods import HIF
+from sam_attribution.probes import training_scores
+from sam_attribution.problem import Queries
+from tests.models import fitted_problem, row_gradients
+
+
+def queries_of(problem):
+    groups = (torch.arange(10), torch.arange(5))
+    return Queries(problem, -problem.X[:10], problem.y[:10], problem.row_loss.per_sample, groups)
+
+
+def scores_of(problem, method):
+    probes = method.prepare(problem).probes(queries_of(problem))
+    return training_scores(problem, probes, given_only=True)
+
+
+def dense_scores(problem, damping, selected=slice(None)):
+    """<grad V, (J + damping)^-1 c_k> with everything materialised, full variant."""
+    w, n = problem.params, len(problem.y)
+    point = SAMPoint(problem)
+    jacobian = sam_jacobian(point, "full").to_dense()[selected][:, selected]
+    own = torch.arange(n), problem.y
+    indirect = point.H_perturbed.to_dense() @ torch.func.jacrev(
+        lambda g: problem.perturbation.eps(w, g, problem.rho)
+    )(point.gradient)
+    rows = row_gradients(problem, point.perturbed, problem.buffers)[own]
+    rows = rows + row_gradients(problem, w, problem.buffers)[own] @ indirect.T
+    share = (problem.weights / problem.weights.sum())[:, None]
+    damped = jacobian + damping * torch.eye(len(jacobian), dtype=torch.float64)
+    steps = torch.linalg.solve(damped, (share * rows)[:, selected].T)
+    v = queries_of(problem).directions(w, problem.buffers)[selected]
+    return steps.T @ v
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("perturbation", ["l2", "adaptive"])
+@pytest.mark.parametrize("solver", [Direct(), GMRES(tol=1e-12, max_iter=1000, restart=400)])
+def test_scores_equal_the_dense_formula(kind, perturbation, solver):
+    problem = fitted_problem(
+        kind, kind == "mlp", perturbation=perturbation, optimizer__weight_decay=0.01
+    )
+    found = scores_of(problem, HIF(damping=0.5, solver=solver))
+    torch.testing.assert_close(found, dense_scores(problem, 0.5), rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("parameters", ["head", "*bias", ["*.weight"]])
+def test_a_subset_of_parameters_uses_its_block_with_the_whole_perturbation(parameters):
+    problem = fitted_problem("cnn", options={"parameters": parameters})
+    found = scores_of(problem, HIF(damping=0.5))
+    expected = dense_scores(problem, 0.5, problem.selected)
+    torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-12)
+
+
+def test_unknown_parameter_names_are_refused():
+    with pytest.raises(ValueError, match="patterns matching some of"):
+        fitted_problem("cnn", options={"parameters": "tail*"})
+
+
+def test_auto_damping_warns_and_tells_on_an_indefinite_jacobian():
+    problem = fitted_problem("mlp", max_epochs=30)
+    values = torch.linalg.eigvals(sam_jacobian(SAMPoint(problem), "full").to_dense())
+    assert values.real.min() < 0
+    with pytest.warns(UserWarning, match="not safely invertible"):
+        prepared = HIF().prepare(problem)
+    expected = max(0.03 * float(values.abs().max()), -2 * float(values.real.min()))
+    assert prepared.diagnostics["damping"] == pytest.approx(expected, rel=1e-6)
+    assert "shrunk" in prepared.diagnostics["scale"]
+    prepared.probes(queries_of(problem))
+    assert prepared.diagnostics["residual"] < 1e-10
+
+
+@pytest.mark.parametrize("batch_size", [1, 7])
+def test_batch_size_does_not_matter(batch_size):
+    whole = scores_of(fitted_problem("cnn"), HIF(damping=0.3))
+    parts = scores_of(fitted_problem("cnn", options={"batch_size": batch_size}), HIF(damping=0.3))
+    assert (whole - parts).abs().max() <= 1e-10 * whole.abs().max()
+
+
+def test_damping_must_not_be_negative():
+    with pytest.raises(ValueError, match="damping must be"):
+        HIF(damping=-1).prepare(fitted_problem("mlp"))
+
+
+def test_gmres_without_convergence_warns_and_reports():
+    problem = fitted_problem("mlp")
+    prepared = HIF(damping=1e-6, solver=GMRES(max_iter=2, restart=2)).prepare(problem)
+    with pytest.warns(UserWarning, match="stopped at a relative residual"):
+        prepared.probes(queries_of(problem))
+    assert prepared.diagnostics["residual"] > 1e-5
+    assert np.isfinite(prepared.diagnostics["stationarity"])

@@ -1,0 +1,68 @@
+"""Small networks and classifiers that the tests train."""
+
+import numpy as np
+import torch
+from sklearn.datasets import make_classification
+from torch import nn
+
+from sam_attribution.problem import problem_from_classifier
+from sam_attribution.training import SAMClassifier
+
+
+class SmallCNN(nn.Module):
+    """Convolution, BatchNorm, pooling, a linear head; images (1, 6, 6)."""
+
+    def __init__(self, n_classes=3):
+        super().__init__()
+        self.body = nn.Sequential(nn.Conv2d(1, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.AvgPool2d(2))
+        self.head = nn.Linear(16, n_classes)
+
+    def forward(self, images):
+        return self.head(self.body(images).flatten(1))
+
+
+def tabular(n=40, seed=0, n_classes=3):
+    """Rows, labels and weights of a small classification problem."""
+    X, y = make_classification(
+        n, 6, n_informative=4, n_classes=n_classes, random_state=seed, n_clusters_per_class=1
+    )
+    return X, y, np.random.default_rng(seed).uniform(0.5, 2, n)
+
+
+def images(n=40, seed=0):
+    """Images (n, 1, 6, 6) and labels."""
+    rng = np.random.default_rng(seed)
+    y = np.arange(n) % 3
+    return rng.normal(size=(n, 1, 6, 6)) + 0.5 * y[:, None, None, None], y
+
+
+def fitted(kind, sample_weight=False, **settings):
+    """A classifier trained for a few steps, and its data."""
+    defaults = {"max_epochs": 3, "batch_size": 8, "random_state": 0, "dtype": "float64", "rho": 0.1}
+    X, y, weight = tabular()
+    if kind == "cnn":
+        X, y = images()
+        defaults["module"] = SmallCNN
+    weight = weight if sample_weight else None
+    classifier = SAMClassifier(**defaults | settings)
+    return classifier.fit(X, y, sample_weight=weight), X, y, weight
+
+
+def fitted_problem(kind, sample_weight=False, options=None, **settings):
+    """The problem of such a classifier."""
+    classifier, X, y, weight = fitted(kind, sample_weight, **settings)
+    return problem_from_classifier(classifier, X, y, weight, **options or {})
+
+
+def row_gradients(problem, point, buffers):
+    """Gradients of every row's loss for every label, one backward pass each: (n, C, P)."""
+    leaf = point.detach().clone().requires_grad_()
+    names = problem.layout.unflatten(leaf)
+    table = []
+    for row in problem.X:
+        logits = torch.func.functional_call(problem.module, (names, buffers), (row[None],))
+        losses = -logits.log_softmax(1)[0]
+        table.append(
+            torch.stack([torch.autograd.grad(v, leaf, retain_graph=True)[0] for v in losses])
+        )
+    return torch.stack(table)

@@ -1,0 +1,94 @@
+import pytest
+import torch
+from torch import nn
+
+from sam_attribution.problem import Queries, evaluation_function, margin, problem_from_classifier
+from tests.models import fitted, fitted_problem
+
+
+def test_mean_gradient_is_the_weighted_mean_without_weight_decay():
+    problem = fitted_problem("cnn", True, optimizer__weight_decay=0.5, options={"batch_size": 7})
+    leaf = problem.params.clone().requires_grad_()
+    rows = torch.tensor([5, 1, 30])
+    for chosen in (None, rows):
+        index = slice(None) if chosen is None else chosen
+        logits = problem.logits(leaf, problem.buffers, problem.X[index])
+        losses = nn.functional.cross_entropy(logits, problem.y[index], reduction="none")
+        loss = problem.weights[index] @ losses / problem.weights[index].sum()
+        expected = torch.autograd.grad(loss, leaf)[0]
+        found = problem.mean_gradient(problem.params, problem.buffers, chosen)
+        torch.testing.assert_close(found, expected)
+        assert problem.mean_loss(problem.params, problem.buffers, chosen) == pytest.approx(
+            float(loss.detach())
+        )
+
+
+def test_a_mini_batch_step_of_training_is_a_step_down_the_problems_gradient():
+    """The hand-over has the sign, the weights and the perturbation of the training."""
+    classifier, X, y, weight = fitted("mlp", True, trajectory="all", optimizer__weight_decay=0.1)
+    problem = fitted_problem("mlp", True, optimizer__weight_decay=0.1)
+    states = list(classifier.replay(X, y, sample_weight=weight))
+    rows = torch.as_tensor(classifier.trajectory_.schedule[3].indices)
+    w = states[3].params
+    gradient = problem.mean_gradient(problem.ascend(w, {}, rows), {}, rows)
+    step = -0.1 * (gradient + problem.weight_decay * w)
+    torch.testing.assert_close(states[4].params - w, step, rtol=1e-9, atol=1e-12)
+
+
+@pytest.mark.parametrize("parameters", ["all", "head"])
+@pytest.mark.parametrize("evaluation", ["loss", "margin", lambda z, y: (z**2).sum(1)])
+def test_query_gradients_equal_autodiff(parameters, evaluation):
+    problem = fitted_problem("cnn", options={"parameters": parameters, "batch_size": 7})
+    values = evaluation_function(evaluation, problem.row_loss)
+    groups = (torch.arange(12), torch.tensor([3, 20, 11]))
+    queries = Queries(problem, problem.X, problem.y, values, groups)
+    found = queries.directions(problem.params, problem.buffers)
+    leaf = problem.params.clone().requires_grad_()
+    for j, group in enumerate(groups):
+        per_row = values(problem.logits(leaf, problem.buffers, problem.X[group]), problem.y[group])
+        expected = torch.autograd.grad(per_row.mean(), leaf)[0]
+        if problem.selected is not None:
+            kept = torch.zeros_like(expected)
+            kept[problem.selected] = expected[problem.selected]
+            expected = kept
+        torch.testing.assert_close(found[:, j], expected)
+        assert queries.values(problem.params, problem.buffers)[j] == pytest.approx(
+            float(per_row.mean().detach())
+        )
+    unit = Queries(problem, problem.X, problem.y, values, groups, normalize=True)
+    norms = unit.directions(problem.params, problem.buffers).norm(dim=0)
+    torch.testing.assert_close(norms, torch.ones_like(norms))
+
+
+def test_margin_is_the_log_odds_and_does_not_saturate():
+    logits = torch.tensor([[2.0, -1.0, 0.5], [40.0, -60.0, 0.0]])
+    y = torch.tensor([1, 0])
+    p = logits.double().softmax(1)[torch.arange(2), y]
+    expected = -torch.log(p / (1 - p))
+    assert margin(logits, y)[0] == pytest.approx(float(expected[0]), rel=1e-5)
+    leaf = logits.requires_grad_()
+    gradient = torch.autograd.grad(margin(leaf, y).sum(), leaf)[0]
+    assert torch.isfinite(gradient).all()
+    assert gradient[1].tolist() == pytest.approx([-1.0, 0.0, 1.0])
+
+
+def test_unknown_evaluations_are_refused():
+    with pytest.raises(ValueError, match="evaluation must be one of"):
+        evaluation_function("accuracy", fitted_problem("mlp").row_loss)
+
+
+def test_the_classifier_is_left_alone_and_shared_with_nobody():
+    classifier, X, y, _ = fitted("cnn")
+    before = {name: value.clone() for name, value in classifier.module_.state_dict().items()}
+    training = classifier.module_.training
+    problem = problem_from_classifier(classifier, X, y)
+    problem.mean_gradient(problem.params, problem.buffers)
+    assert problem.module is not classifier.module_
+    assert classifier.module_.training == training
+    assert all(torch.equal(before[n], v) for n, v in classifier.module_.state_dict().items())
+
+
+def test_auto_batch_size_is_a_rule_of_shapes():
+    small, large = fitted_problem("mlp"), fitted_problem("cnn")
+    assert small.rows_per_pass == fitted_problem("mlp").rows_per_pass
+    assert 1 <= large.rows_per_pass <= small.rows_per_pass <= 1024

@@ -1,0 +1,278 @@
+import warnings
+from itertools import pairwise
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.sparse import csr_array
+from sklearn.base import BaseEstimator, clone
+from sklearn.datasets import make_blobs
+from sklearn.linear_model import LogisticRegression, Perceptron
+from sklearn.model_selection import GridSearchCV, StratifiedKFold
+from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sam_attribution._score_cache import _STORE
+from sam_attribution.filtering import FilteredClassifier, default_scorer, rows_to_keep
+from sam_attribution.influence import SAMInfluence
+from sam_attribution.training import SAMClassifier
+
+X, y = make_blobs(60, centers=3, random_state=0)
+y = np.array(["ant", "bee", "cat"])[y]
+
+
+class FirstFeature(BaseEstimator):
+    """The scores are the first column; every fit is counted."""
+
+    n_fits = 0
+
+    def __init__(self, shift=0.0, random_state=None):
+        self.shift = shift
+        self.random_state = random_state
+
+    def fit(self, X, y, sample_weight=None):
+        type(self).n_fits += 1
+        self.scores_ = np.asarray(X)[:, 0] + self.shift
+        if sample_weight is not None:
+            self.scores_ = self.scores_ * sample_weight
+        return self
+
+
+class Unweighted(FirstFeature):
+    def fit(self, X, y):
+        return super().fit(X, y)
+
+
+class Unjudged(FirstFeature):
+    def fit(self, X, y):
+        super().fit(X, y)
+        self.scores_[:15] = np.nan
+        return self
+
+
+@pytest.fixture(autouse=True)
+def fresh_cache():
+    _STORE._arrays.clear()
+    FirstFeature.n_fits = Unweighted.n_fits = Unjudged.n_fits = 0
+
+
+def filtered(**parameters):
+    return FilteredClassifier(
+        LogisticRegression(), **{"scorer": FirstFeature(), "random_state": 0, **parameters}
+    )
+
+
+def test_drops_the_lowest_rows_and_refits():
+    fitted = filtered(removal_fraction=0.1).fit(X, y)
+    dropped = np.argsort(X[:, 0])[:6]
+    np.testing.assert_array_equal(np.flatnonzero(~fitted.kept_), np.sort(dropped))
+    np.testing.assert_array_equal(fitted.scores_, X[:, 0])
+    again = LogisticRegression(random_state=0).fit(X[fitted.kept_], y[fitted.kept_])
+    np.testing.assert_array_equal(fitted.estimator_.coef_, again.coef_)
+    np.testing.assert_array_equal(fitted.predict_proba(X), again.predict_proba(X))
+    np.testing.assert_array_equal(fitted.decision_function(X), again.decision_function(X))
+    np.testing.assert_array_equal(fitted.classes_, again.classes_)
+    assert fitted.n_features_in_ == 2
+    assert fitted.score(X, y) == again.score(X, y)
+
+
+def test_removed_sets_are_nested_and_unjudged_rows_stay():
+    scores = np.array([1.0, np.nan, 0.0, 0.0, 0.0, 2.0, np.nan, 1.0])
+    kept = [rows_to_keep(scores, fraction) for fraction in np.linspace(0, 1, 9)]
+    assert [int((~mask).sum()) for mask in kept] == [0, 1, 2, 3, 4, 5, 6, 6, 6]
+    assert all(np.all(larger <= smaller) for smaller, larger in pairwise(kept))
+    np.testing.assert_array_equal(np.flatnonzero(~kept[2]), [2, 3])
+    assert all(mask[[1, 6]].all() for mask in kept)
+
+
+def test_warns_what_share_could_not_be_judged():
+    with pytest.warns(UserWarning, match=r"25\.0% of the rows have no score"):
+        fitted = filtered(scorer=Unjudged()).fit(X, y)
+    assert fitted.kept_[:15].all()
+    assert (~fitted.kept_).sum() == 6
+
+
+def test_fraction_zero_scores_nothing():
+    fitted = filtered(removal_fraction=0.3).fit(X, y)
+    fitted.set_params(removal_fraction=0).fit(X, y)
+    assert FirstFeature.n_fits == 1
+    assert fitted.kept_.all()
+    assert not hasattr(fitted, "scores_")
+
+
+def test_a_class_that_would_vanish_raises():
+    lone = np.where(np.argsort(np.argsort(X[:, 0])) < 5, "rare", y)
+    with pytest.raises(ValueError, match="drop every row of class 'rare'"):
+        filtered().fit(X, lone)
+
+
+def test_weights_reach_the_scorer_and_the_refit():
+    weight = np.linspace(0.1, 3, len(X))
+    fitted = filtered().fit(X, y, sample_weight=weight)
+    kept = rows_to_keep(X[:, 0] * weight, 0.1)
+    again = LogisticRegression(random_state=0).fit(X[kept], y[kept], sample_weight=weight[kept])
+    np.testing.assert_array_equal(fitted.estimator_.coef_, again.coef_)
+
+    fitted = filtered(scorer=Unweighted()).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(fitted.scores_, X[:, 0])
+
+
+def test_weights_reach_the_last_step_of_a_pipeline():
+    weight = np.linspace(0.1, 3, len(X))
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    fitted = filtered().set_params(estimator=pipeline).fit(X, y, sample_weight=weight)
+    kept = fitted.kept_
+    again = clone(pipeline).fit(X[kept], y[kept], logisticregression__sample_weight=weight[kept])
+    np.testing.assert_allclose(fitted.predict_proba(X), again.predict_proba(X))
+
+
+def test_the_random_state_fills_what_is_unset():
+    pipeline = make_pipeline(StandardScaler(), LogisticRegression())
+    fitted = filtered(random_state=7).set_params(estimator=pipeline).fit(X, y)
+    assert fitted.estimator_[-1].random_state == 7
+    assert pipeline[-1].random_state is None
+    fitted.set_params(estimator=LogisticRegression(random_state=3)).fit(X, y)
+    assert fitted.estimator_.random_state == 3
+
+
+def test_offers_the_methods_of_the_estimator():
+    perceptron = filtered().set_params(estimator=Perceptron())
+    assert not hasattr(perceptron, "predict_proba")
+    assert hasattr(perceptron, "decision_function")
+    assert hasattr(perceptron.fit(X, y), "decision_function")
+    assert not hasattr(FilteredClassifier(), "n_features_in_")
+
+
+@pytest.mark.parametrize("as_given", [csr_array, list, pd.DataFrame])
+def test_other_containers(as_given):
+    scorer = Fixed(X[:, 0])
+    expected = filtered(scorer=scorer).fit(X, y)
+    rows = X.tolist() if as_given is list else as_given(X)
+    fitted = filtered(scorer=scorer).fit(rows, y.tolist())
+    np.testing.assert_allclose(fitted.predict_proba(rows), expected.predict_proba(X))
+
+
+class Fixed(BaseEstimator):
+    def __init__(self, scores=()):
+        self.scores = scores
+
+    def fit(self, X, y):
+        self.scores_ = np.asarray(self.scores)
+        return self
+
+
+@pytest.mark.parametrize(
+    ("parameters", "message"),
+    [
+        ({"removal_fraction": 1.0}, "'removal_fraction' parameter of FilteredClassifier"),
+        ({"removal_fraction": -0.1}, "'removal_fraction' parameter of FilteredClassifier"),
+        ({"scorer": "gif"}, "'scorer' parameter of FilteredClassifier"),
+        ({"memory": 3}, "'memory' parameter of FilteredClassifier"),
+        ({"scorer": Fixed([1.0, 2.0])}, r"scores_ of shape \(60,\), one for each row, got shape"),
+    ],
+)
+def test_bad_parameters_are_named(parameters, message):
+    with pytest.raises(ValueError, match=message):
+        filtered(**parameters).fit(X, y)
+
+
+@pytest.mark.parametrize("make_X", [np.asarray, pd.DataFrame])
+def test_a_search_scores_every_fold_once(make_X):
+    grid = {"removal_fraction": [0, 0.05, 0.1, 0.2]}
+    search = GridSearchCV(filtered(), grid, cv=StratifiedKFold(5)).fit(make_X(X), y)
+    refit_scores = search.best_params_["removal_fraction"] > 0
+    assert FirstFeature.n_fits == 5 + refit_scores
+
+
+def test_another_scorer_seed_or_row_is_scored_anew():
+    filtered().fit(X, y)
+    for other in (filtered(scorer=FirstFeature(shift=1.0)), filtered(random_state=1)):
+        other.fit(X, y)
+    filtered().fit(X[::-1], y[::-1])
+    filtered().fit(X, y, sample_weight=np.ones(len(X)))
+    assert FirstFeature.n_fits == 5
+    filtered().fit(X.copy(), y.copy())
+    assert FirstFeature.n_fits == 5
+
+
+def test_without_a_seed_nothing_is_cached():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        for _ in range(2):
+            filtered(random_state=None).fit(X, y)
+    assert FirstFeature.n_fits == 2
+
+
+def test_without_a_seed_a_memory_is_declined_aloud(tmp_path):
+    with pytest.warns(UserWarning, match="not cached: random_state=None") as caught:
+        filtered(random_state=None, memory=str(tmp_path)).fit(X, y)
+    assert caught[0].filename == __file__
+
+
+def test_a_memory_outlives_the_process(tmp_path):
+    first = filtered(memory=tmp_path).fit(X, y)
+    _STORE._arrays.clear()
+    second = filtered(memory=str(tmp_path)).fit(X, y)
+    assert FirstFeature.n_fits == 1
+    np.testing.assert_array_equal(first.scores_, second.scores_)
+
+
+def test_the_caller_owns_the_scores():
+    filtered().fit(X, y).scores_[:] = 0
+    np.testing.assert_array_equal(filtered().fit(X, y).scores_, X[:, 0])
+
+
+@pytest.mark.parametrize(
+    "estimator",
+    [SAMClassifier(rho=0.3), Pipeline([("scale", StandardScaler()), ("sam", SAMClassifier())])],
+)
+def test_a_sam_classifier_is_scored_itself(estimator):
+    scorer = default_scorer(estimator, random_state=0)
+    assert repr(scorer.estimator) == repr(estimator)
+    assert scorer.estimator is not estimator
+    assert (scorer.evaluation, scorer.aggregate) == ("margin", "worst-class")
+    assert scorer.validation.get_n_splits() == 3
+
+
+def test_another_classifier_is_scored_by_a_default_sam_classifier():
+    assert isinstance(default_scorer(LogisticRegression()).estimator, SAMClassifier)
+
+
+def test_a_search_with_real_influence_scores_every_fold_once(monkeypatch):
+    n_fits, fit = [], SAMInfluence.fit
+
+    def counted(self, *args, **kwargs):
+        n_fits.append(1)
+        return fit(self, *args, **kwargs)
+
+    monkeypatch.setattr(SAMInfluence, "fit", counted)
+    model = FilteredClassifier(SAMClassifier(max_epochs=3), random_state=0)
+    search = GridSearchCV(model, {"removal_fraction": [0, 0.05, 0.1, 0.2]}, cv=5)
+    search.fit(X.astype("float32"), y)
+    assert len(n_fits) == 5 + (search.best_params_["removal_fraction"] > 0)
+    assert not np.isnan(search.best_estimator_.fit(X.astype("float32"), y).predict_proba(X)).any()
+
+
+def expected_failures(estimator):
+    reason = (
+        "removal_fraction counts rows and a validation fold takes rows, not weight: a row of "
+        "weight 2 is one row to drop or to validate on, its repetition is two"
+    )
+    return {
+        "check_sample_weight_equivalence_on_dense_data": reason,
+        "check_sample_weight_equivalence_on_sparse_data": reason,
+    }
+
+
+@parametrize_with_checks(
+    [
+        FilteredClassifier(
+            SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12), random_state=0
+        ),
+        FilteredClassifier(SAMClassifier(max_epochs=6), random_state=0),
+    ],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)

@@ -1,0 +1,248 @@
+import pickle
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import KFold, StratifiedKFold
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sam_attribution.influence import METHODS, SAMInfluence
+from sam_attribution.methods import GIF, HIF
+from sam_attribution.training import SAMClassifier
+from sam_attribution.validation_data import ValidationData
+from tests.cases import METHODS as METHOD_CASES
+from tests.models import SmallCNN, images, tabular
+
+SMALL = {"max_epochs": 3, "batch_size": 8, "dtype": "float64", "random_state": 0}
+X, y, weight = tabular(60)
+X_val, y_val, _ = tabular(25, seed=1)
+HELD_OUT = ValidationData(X_val, y_val)
+
+NO_WEIGHTS = (
+    "a validation split takes rows, not weight: a row of weight 2 is held out whole, "
+    "its two copies are not"
+)
+WEIGHT_CHECKS = {
+    "check_sample_weight_equivalence_on_dense_data": NO_WEIGHTS,
+    "check_sample_weight_equivalence_on_sparse_data": NO_WEIGHTS,
+}
+
+
+@parametrize_with_checks(
+    [
+        SAMInfluence(SAMClassifier(max_epochs=5)),
+        SAMInfluence(
+            SAMClassifier(max_epochs=5, dtype="float64", batch_size=-1),
+        ),
+    ],
+    expected_failed_checks=lambda estimator: WEIGHT_CHECKS,
+)
+def test_sklearn_contract(estimator, check):
+    check(estimator)
+
+
+def influence(**settings):
+    defaults = {"estimator": SAMClassifier(**SMALL), "validation": HELD_OUT, "random_state": 0}
+    return SAMInfluence(**defaults | settings)
+
+
+def validation_loss(classifier):
+    p = classifier.predict_proba(X_val)
+    return -np.log(p[np.arange(len(y_val)), y_val]).mean()
+
+
+@pytest.mark.parametrize("name", METHOD_CASES)
+@pytest.mark.parametrize("evaluation", ["loss", "margin"])
+def test_the_four_views_of_a_score_agree(name, evaluation):
+    fitted = influence(method=METHOD_CASES[name], evaluation=evaluation).fit(X, y)
+    assert fitted.scores_.shape == (60,)
+    np.testing.assert_array_equal(fitted.scores_, fitted.transform_train_[np.arange(60), y])
+    np.testing.assert_allclose(
+        fitted.attribute(X_val, y_val).mean(0), fitted.scores_, rtol=1e-8, atol=1e-12
+    )
+    if METHOD_CASES[name] is not METHOD_CASES["gif every step"]:
+        np.testing.assert_allclose(fitted.score_samples(X, y), fitted.scores_, rtol=1e-10)
+        np.testing.assert_allclose(fitted.transform(X), fitted.transform_train_, rtol=1e-10)
+    predicted = fitted.estimator_.predict(X_val)
+    np.testing.assert_allclose(
+        fitted.score_samples(X_val), fitted.score_samples(X_val, predicted), rtol=1e-12
+    )
+
+
+def test_positive_means_helpful():
+    """The sign and the unit, against retraining without single rows (weight 0, same batches)."""
+    settings = SMALL | {"max_epochs": 4, "batch_size": -1, "rho": 0.02, "lr": 0.05}
+    clf = SAMClassifier(**settings)
+    fitted = SAMInfluence(clf, method=GIF(n_checkpoints=None), validation=HELD_OUT).fit(X, y)
+    # the 1/n stays when a row goes: rate * (n - 1) / n undoes the division by the sum of weights
+    shorter = clone(clf).set_params(lr=0.05 * 59 / 60)
+    base, truth = validation_loss(clone(clf).fit(X, y)), []
+    for k in range(0, 60, 3):
+        kept = np.ones(60)
+        kept[k] = 0
+        truth.append(validation_loss(clone(shorter).fit(X, y, sample_weight=kept)) - base)
+    scores = fitted.scores_[::3]
+    assert np.corrcoef(scores, truth)[0, 1] > 0.95
+    assert (np.sign(scores) == np.sign(truth)).mean() > 0.9
+    assert 0.5 < np.polyfit(scores, truth, 1)[0] < 1.5
+
+
+def test_wrong_labels_are_found_and_corrected():
+    rng = np.random.default_rng(0)
+    centers = 4 * rng.normal(size=(3, 6))
+    clean = rng.integers(3, size=240)
+    rows = centers[clean] + rng.normal(size=(240, 6))
+    noisy, wrong = clean.copy(), rng.random(240) < 0.1
+    noisy[wrong] = (clean[wrong] + 1) % 3
+    fitted = SAMInfluence(
+        SAMClassifier(random_state=0),
+        evaluation="margin",
+        aggregate="worst-class",
+        validation=StratifiedKFold(3, shuffle=True, random_state=0),
+    ).fit(rows, noisy)
+    assert roc_auc_score(wrong, -fitted.scores_) > 0.97
+    assert (fitted.suggest_labels()[wrong] == clean[wrong]).mean() > 0.9
+    assert (fitted.suggest_labels(rows)[wrong] == clean[wrong]).mean() > 0.9
+
+
+def test_a_fraction_is_held_out_and_not_judged():
+    fitted = influence(validation=0.25).fit(X, y)
+    held_out = np.isnan(fitted.scores_)
+    assert held_out.sum() == 15
+    assert np.bincount(y[held_out]).tolist() == [5, 5, 5]
+    np.testing.assert_array_equal(fitted.suggest_labels()[held_out], y[held_out])
+    np.testing.assert_allclose(
+        fitted.attribute(X[held_out], y[held_out]).mean(0), fitted.scores_, rtol=1e-8
+    )
+
+
+def test_folds_judge_every_row_and_average():
+    folds = KFold(3, shuffle=True, random_state=0)
+    fitted = influence(validation=folds).fit(X, y)
+    assert not np.isnan(fitted.scores_).any()
+    assert len(fitted.estimators_) == len(fitted.diagnostics_) == 3
+    expected, count = np.zeros(60), np.zeros(60)
+    for train, held_out in folds.split(X, y):
+        train = np.sort(train)
+        single = influence(validation=ValidationData(X[held_out], y[held_out]))
+        expected[train] += single.fit(X[train], y[train]).scores_
+        count[train] += 1
+    np.testing.assert_allclose(fitted.scores_, expected / count, rtol=1e-10)
+    with pytest.raises(ValueError, match=r"split must be one of 0\.\.2"):
+        fitted.attribute(X_val, y_val)
+    assert np.isnan(fitted.attribute(X_val, y_val, split=1)).any(0).sum() == 20
+
+
+def test_worst_class_is_the_minimum_over_classes_in_units_of_spread():
+    fitted = influence(aggregate="worst-class", evaluation="margin").fit(X, y)
+    columns = []
+    for label in range(3):
+        rows = y_val == label
+        one = ValidationData(X_val[rows], y_val[rows])
+        single = influence(validation=one, evaluation="margin").fit(X, y)
+        columns.append(single.scores_ / single.scores_.std())
+    np.testing.assert_allclose(fitted.scores_, np.min(columns, axis=0), rtol=1e-8)
+
+
+def test_labels_and_frames_of_any_kind():
+    names = np.array(["ant", "bee", "cat"])
+    frame = pd.DataFrame(X, columns=[f"f{i}" for i in range(6)])
+    plain = influence().fit(X, y)
+    named = influence(validation=ValidationData(X_val, names[y_val]))
+    with pytest.warns(UserWarning, match="feature names"):
+        named.fit(frame, names[y])
+    np.testing.assert_allclose(named.scores_, plain.scores_, rtol=1e-10)
+    assert named.feature_names_in_.tolist() == frame.columns.tolist()
+    assert named.get_feature_names_out().tolist() == [f"saminfluence_{n}" for n in names]
+    table = named.set_output(transform="pandas").transform(frame)
+    assert table.columns.tolist() == named.get_feature_names_out().tolist()
+    np.testing.assert_allclose(named.score_samples(frame, names[y]), plain.score_samples(X, y))
+
+
+def test_images_and_the_head():
+    pictures, labels = images()
+    for parameters in ("all", "head"):
+        fitted = SAMInfluence(
+            SAMClassifier(SmallCNN, **SMALL), parameters=parameters, random_state=0
+        ).fit(pictures, labels)
+        judged = ~np.isnan(fitted.scores_)
+        np.testing.assert_allclose(
+            fitted.score_samples(pictures, labels)[judged], fitted.scores_[judged], rtol=1e-9
+        )
+
+
+def test_sample_weight_reaches_training_and_shares():
+    fitted = influence().fit(X, y, sample_weight=weight[:60] if len(weight) >= 60 else None)
+    expected = SAMClassifier(**SMALL).fit(X, y, sample_weight=weight)
+    np.testing.assert_allclose(fitted.estimator_.predict_proba(X), expected.predict_proba(X))
+    unweighted = influence().fit(X, y)
+    assert not np.allclose(fitted.scores_, unweighted.scores_)
+    doubled = influence().fit(X, y, sample_weight=2 * weight)
+    np.testing.assert_allclose(doubled.scores_, fitted.scores_, rtol=1e-8)
+
+
+def test_global_random_streams_and_inputs_are_untouched():
+    rows, labels = X.copy(), y.copy()
+    np.random.seed(3)
+    torch.manual_seed(3)
+    before = np.random.get_state()[1].copy(), torch.get_rng_state()
+    SAMInfluence(SAMClassifier(max_epochs=1)).fit(rows, labels).transform(rows)
+    np.testing.assert_array_equal(np.random.get_state()[1], before[0])
+    assert torch.equal(torch.get_rng_state(), before[1])
+    np.testing.assert_array_equal(rows, X)
+    np.testing.assert_array_equal(labels, y)
+
+
+def test_same_seed_same_bits_and_pickle():
+    first, second = (SAMInfluence(SAMClassifier(max_epochs=2), random_state=1) for _ in "ab")
+    np.testing.assert_array_equal(first.fit(X, y).scores_, second.fit(X, y).scores_)
+    again = pickle.loads(pickle.dumps(first))
+    np.testing.assert_array_equal(again.transform(X), first.transform(X))
+    np.testing.assert_array_equal(again.attribute(X_val, y_val), first.attribute(X_val, y_val))
+
+
+def test_method_parameters_are_reachable():
+    estimator = SAMInfluence(method=HIF())
+    assert estimator.set_params(method__damping=0.3).method.damping == 0.3
+    assert set(METHODS) == {"gif", "hif", "hif-paper", "hif-fast"}
+
+
+def test_diagnostics_say_what_was_done():
+    table = influence(method=HIF(damping=0.2)).fit(X, y).diagnostics_
+    assert table.loc[0, "damping"] == 0.2
+    assert table.loc[0, "residual"] < 1e-9
+    assert {"scale", "stationarity", "seconds_training", "seconds_scoring"} <= set(table.columns)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"method": "magic"}, r"method must be a Method or one of \['gif'"),
+        ({"validation": 1.5}, "The 'validation' parameter"),
+        ({"evaluation": "accuracy"}, "The 'evaluation' parameter"),
+        ({"aggregate": "median"}, "The 'aggregate' parameter"),
+        ({"parameters": "tail"}, "parameters must be"),
+        ({"batch_size": 0}, "The 'batch_size' parameter"),
+        ({"validation": ValidationData(X_val[:, :3], y_val)}, "features"),
+        ({"validation": ValidationData(X_val, y_val + 5)}, "labels that were not in fit"),
+        ({"estimator": SAMClassifier(trajectory=None)}, "trajectory=10"),
+    ],
+)
+def test_bad_settings_are_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        influence(**settings).fit(X, y)
+
+
+def test_a_split_without_a_class_is_refused():
+    order = np.argsort(y, kind="stable")
+    with pytest.raises(ValueError, match="trains without a row of class"):
+        influence(validation=KFold(3)).fit(X[order], y[order])
+
+
+def test_unknown_query_labels_are_refused():
+    fitted = influence().fit(X, y)
+    with pytest.raises(ValueError, match="labels that were not in fit"):
+        fitted.score_samples(X, y + 7)
