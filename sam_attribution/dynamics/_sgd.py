@@ -1,0 +1,43 @@
+"""torch's SGD as a pure function of flat vectors."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Settings of ``torch.optim.SGD`` without the rate, which changes from step to step.
+
+    Parameters
+    ----------
+    momentum, dampening : float, default=0
+    nesterov : bool, default=False
+    weight_decay : float or Tensor of shape (n_params,), default=0
+        One number per parameter where groups differ.
+    """
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float | Tensor = 0.0
+
+    def update(
+        self, params: Tensor, velocity: Tensor | None, gradient: Tensor, rate: float | Tensor
+    ) -> tuple[Tensor, Tensor | None]:
+        """Parameters and velocity after a step with `gradient`, all of shape (n_params,).
+
+        `velocity` is torch's momentum buffer, None before the first step.
+        """
+        # decay enters the descent at w, never the ascent
+        descent = gradient + self.weight_decay * params
+        if self.momentum == 0:
+            return params - rate * descent, None
+        velocity = self._velocity(velocity, descent)
+        direction = descent + self.momentum * velocity if self.nesterov else velocity
+        return params - rate * direction, velocity
+
+    def _velocity(self, velocity: Tensor | None, descent: Tensor) -> Tensor:
+        if velocity is None:
+            return descent  # torch does not dampen the first step
+        return self.momentum * velocity + (1 - self.dampening) * descent

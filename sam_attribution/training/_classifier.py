@@ -1,0 +1,181 @@
+"""The classifier that users meet."""
+
+from numbers import Integral, Real
+
+import torch
+from skorch.dataset import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution.training._mixin import SAMMixin
+from sam_attribution.training._net import ConformantNet
+
+
+class SAMClassifier(SAMMixin, ConformantNet):
+    """Neural network classifier trained with Sharpness-Aware Minimization.
+
+    Every step takes the gradient not at the weights ``w`` but at ``w + eps``, where `eps`
+    raises the batch's loss most within a ball of radius `rho`. The run is recorded, so that
+    it can be gone through again and its training rows be judged.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable, optional
+        Instance (copied, never changed), class or factory that gives one logit per class.
+        ``n_features`` and ``n_classes`` are passed to those that name them. ``None`` builds
+        a network with one hidden layer from the data (``module__n_hidden=32``).
+    rho : float, default=0.05
+        Radius of the ball; 0 is plain training.
+    perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
+        Shape of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``,
+        whose parameters a grid search reaches as ``perturbation__p``.
+    trajectory : int, "all" or None, default=10
+        States to keep: the first, the last and so many between, each in the middle of one
+        of as many equal stretches of training. The schedule is always kept.
+    trajectory_dir : None
+        Reserved: trajectories are kept in memory.
+    random_state : int, RandomState instance or None, default=None
+        Fixes initial weights, batches and dropout masks. ``None`` asks the operating system.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the weights and of floating-point input.
+    criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
+    optimizer : torch.optim.Optimizer class, default=SGD
+        Arguments as ``optimizer__momentum=0.9``.
+    lr : float, default=0.1
+    max_epochs : int, default=30
+    batch_size : int, default=32
+        Largest batch, ``-1`` for all rows. Batches of an epoch differ by one row at most.
+    iterator_train, iterator_valid : DataLoader class
+        Arguments as ``iterator_train__num_workers=2``.
+    iterator_train__shuffle : bool, default=True
+    dataset : skorch.dataset.Dataset class
+    train_split : callable, optional
+        Such as ``skorch.dataset.ValidSplit(0.2)``. By default every row is trained on.
+    callbacks : list of skorch callbacks, optional
+    predict_nonlinearity : callable or "auto", default="auto"
+    warm_start : bool, default=False
+    verbose : int, default=0
+    device : str, default="cpu"
+    compile : bool, default=False
+    use_caching : bool or "auto", default="auto"
+    torch_load_kwargs : dict, optional
+    classes : list, optional
+        These and those above from `criterion` on are skorch's, some with other defaults.
+    **kwargs : dict
+        More skorch parameters with a double underscore.
+
+    Attributes
+    ----------
+    classes_ : ndarray of shape (n_classes,)
+    n_features_in_ : int
+    module_ : torch.nn.Module
+        The trained network.
+    trajectory_ : Trajectory
+        Schedule and states of training.
+    history : skorch.history.History
+
+    Notes
+    -----
+    A step costs two gradients. Kept states cost (K + 2) times weights, buffers and
+    optimiser state.
+
+    References
+    ----------
+    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_digits
+    >>> from sam_attribution import SAMClassifier
+    >>> X, y = load_digits(return_X_y=True)
+    >>> clf = SAMClassifier(rho=0.05, random_state=0).fit(X[:1000] / 16, y[:1000])
+    >>> bool(clf.score(X[1000:] / 16, y[1000:]) > 0.9)
+    True
+    >>> clf.trajectory_.n_steps
+    960
+    """
+
+    _parameter_constraints = {
+        **ConformantNet._parameter_constraints,
+        "rho": [Interval(Real, 0, None, closed="left")],
+        "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
+        "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
+        "trajectory_dir": [None],
+    }
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        rho=0.05,
+        perturbation="l2",
+        trajectory=10,
+        trajectory_dir=None,
+        random_state=None,
+        dtype="float32",
+        criterion=nn.CrossEntropyLoss,
+        optimizer=torch.optim.SGD,
+        lr=0.1,
+        max_epochs=30,
+        batch_size=32,
+        iterator_train=DataLoader,
+        iterator_valid=DataLoader,
+        iterator_train__shuffle=True,
+        dataset=Dataset,
+        train_split=None,
+        callbacks=None,
+        predict_nonlinearity="auto",
+        warm_start=False,
+        verbose=0,
+        device="cpu",
+        compile=False,
+        use_caching="auto",
+        torch_load_kwargs=None,
+        classes=None,
+        **kwargs,
+    ):
+        super().__init__(
+            module,
+            random_state=random_state,
+            dtype=dtype,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            iterator_train=iterator_train,
+            iterator_valid=iterator_valid,
+            iterator_train__shuffle=iterator_train__shuffle,
+            dataset=dataset,
+            train_split=train_split,
+            callbacks=callbacks,
+            predict_nonlinearity=predict_nonlinearity,
+            warm_start=warm_start,
+            verbose=verbose,
+            device=device,
+            compile=compile,
+            use_caching=use_caching,
+            torch_load_kwargs=torch_load_kwargs,
+            classes=classes,
+            **kwargs,
+        )
+        self.rho = rho
+        self.perturbation = perturbation
+        self.trajectory = trajectory
+        self.trajectory_dir = trajectory_dir
+
+    def set_params(self, **params):
+        """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
+        inner = {k: params.pop(k) for k in list(params) if k.startswith("perturbation__")}
+        super().set_params(**params)
+        if inner and not hasattr(self.perturbation, "set_params"):
+            raise ValueError(
+                f"perturbation={self.perturbation!r} has no parameter to set. "
+                "Pass an object, such as perturbation=PNorm(p=3)."
+            )
+        if inner:
+            self.perturbation.set_params(
+                **{name.removeprefix("perturbation__"): value for name, value in inner.items()}
+            )
+        return self

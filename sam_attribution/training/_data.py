@@ -1,0 +1,93 @@
+"""Batches that know which training rows they hold."""
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+from skorch.dataset import Dataset
+from torch.utils.data import DataLoader, IterableDataset, Subset, default_collate
+
+
+class Batch(list):
+    """``[X, y]`` of one batch and ``indices``, the training rows in it."""
+
+    def __init__(self, items, indices):
+        super().__init__(items)
+        self.indices = indices
+
+
+class IndexedDataset(torch.utils.data.Dataset):
+    """A dataset whose batches come with the positions of their rows.
+
+    Parameters
+    ----------
+    dataset : torch.utils.data.Dataset
+        With a length. A ``Subset`` is looked through: positions are those in the data
+        below it, which is what the user passed to ``fit``.
+    collate_fn : callable, optional
+        Makes a batch out of a list of rows. Without it, plain arrays are cut in one go.
+    """
+
+    def __init__(self, dataset, collate_fn=None):
+        self.rows, self.dataset = _look_through(dataset)
+        self.collate_fn = collate_fn or default_collate
+        self.in_one_go = collate_fn is None and _is_plain(self.dataset)
+
+    def __len__(self):
+        return len(self.rows)
+
+    def __getitem__(self, i):
+        return self.dataset[self.rows[i]]
+
+    def __getitems__(self, positions):
+        return self.batch(self.rows[positions])
+
+    def batch(self, rows):
+        """The batch of the given training rows."""
+        if self.in_one_go:
+            X, y = self.dataset.X, self.dataset.y
+            return Batch([_take(X, rows), _take(y, rows)], rows)
+        return Batch(self.collate_fn([self.dataset[i] for i in rows]), rows)
+
+
+def indexed_loader(loader, dataset, options):
+    """Build `loader` so that its batches are :class:`Batch`, all other `options` kept."""
+    dataset = IndexedDataset(dataset, options.pop("collate_fn", None))
+    # a generator of its own: DataLoader would draw a base seed from the global stream
+    options.setdefault("generator", torch.Generator())
+    return loader(dataset, collate_fn=_as_is, **options)
+
+
+def can_be_indexed(loader, dataset):
+    """Whether :func:`indexed_loader` knows how to handle the two."""
+    known = isinstance(loader, type) and issubclass(loader, DataLoader)
+    return known and not isinstance(dataset, IterableDataset)
+
+
+def _as_is(batch):
+    return batch
+
+
+def _look_through(dataset):
+    rows = np.arange(len(dataset))
+    while type(dataset) is Subset:
+        rows = np.asarray(dataset.indices)[rows]
+        dataset = dataset.dataset
+    return rows, dataset
+
+
+def _is_plain(dataset):
+    # a subclass may transform single rows
+    return (
+        type(dataset) is Dataset
+        and (issparse(dataset.X) or isinstance(dataset.X, np.ndarray | torch.Tensor))
+        and isinstance(dataset.y, np.ndarray | torch.Tensor | None)
+    )
+
+
+def _take(data, rows):
+    if data is None:
+        return torch.zeros(len(rows))  # skorch's stand-in for a missing target
+    part = data[rows]
+    if isinstance(part, torch.Tensor):
+        return part
+    return torch.from_numpy(part.toarray() if issparse(part) else part)

@@ -1,0 +1,77 @@
+"""What training changes in a net: read as flat vectors, written back by copy."""
+
+import copy
+
+import torch
+
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.training._trajectory import State
+
+
+class LiveModule:
+    """Trainable parameters and buffers of a module in training.
+
+    Holds the tensors themselves, so that a step need not walk the module; make a new one
+    when parameters may have been frozen or replaced.
+    """
+
+    def __init__(self, module):
+        self.layout = ParameterLayout(module)
+        self.parameters = self.layout.parameters_of(module)
+        self.buffers = dict(module.named_buffers())
+
+    def vector(self):
+        """Copy the parameters into a flat vector."""
+        return self.layout.flatten([p.detach() for p in self.parameters])
+
+    def copy_of_buffers(self):
+        """Copy all buffers, whichever layer they are of."""
+        return {name: buffer.detach().clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def write(self, vector):
+        """Copy a flat vector into the parameters."""
+        values = self.layout.unflatten(vector).values()
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
+    @torch.no_grad()
+    def write_buffers(self, buffers):
+        """Copy values into the buffers."""
+        for name, buffer in self.buffers.items():
+            buffer.copy_(buffers[name])
+
+    def take_gradients(self):
+        """Return what is in ``.grad`` and leave nothing there."""
+        gradients = [p.grad for p in self.parameters]
+        for p in self.parameters:
+            p.grad = None
+        return gradients
+
+    def add_gradients(self, gradients):
+        """Add to ``.grad``, parameter by parameter; None adds nothing."""
+        for p, gradient in zip(self.parameters, gradients, strict=True):
+            if gradient is not None:
+                p.grad = gradient if p.grad is None else p.grad + gradient
+
+    def flat_gradient(self, gradients):
+        """Gradients as one vector; zero for parameters that took no part."""
+        pairs = zip(self.parameters, gradients, strict=True)
+        return self.layout.flatten([torch.zeros_like(p) if g is None else g for p, g in pairs])
+
+
+def take_state(net, live, step):
+    """Everything that training changes, copied."""
+    return State(
+        step=step,
+        params=live.vector(),
+        buffers=live.copy_of_buffers(),
+        optimizer=copy.deepcopy(net.optimizer_.state_dict()),
+    )
+
+
+def put_state(net, live, state):
+    """Put a state back, by copy."""
+    live.write(state.params)
+    live.write_buffers(state.buffers)
+    net.optimizer_.load_state_dict(copy.deepcopy(state.optimizer))

@@ -1,0 +1,47 @@
+"""The training loss of single rows, from a criterion that was made for batches."""
+
+import copy
+
+import torch
+from torch import nn
+
+
+def loss_per_sample(criterion, y_pred, codes):
+    """Unweighted loss of every row, shape (n_samples,), differentiable.
+
+    Parameters
+    ----------
+    criterion : torch.nn.Module
+        With a ``reduction``; label smoothing is kept.
+    y_pred : Tensor of shape (n_samples, n_classes)
+        What the module returned: logits, or probabilities for ``NLLLoss`` (as in skorch).
+    codes : LongTensor of shape (n_samples,)
+
+    Raises
+    ------
+    ValueError
+        If the criterion has class weights or no value per row.
+    """
+    criterion = _unreduced(criterion)
+    if isinstance(criterion, nn.NLLLoss):
+        y_pred = torch.log(y_pred + torch.finfo(y_pred.dtype).eps)
+    losses = criterion(y_pred, codes)
+    if losses.shape != codes.shape[:1]:
+        raise ValueError(
+            f"criterion {criterion!r} gives shape {tuple(losses.shape)} for {len(codes)} rows. "
+            "Use one with a value per row under reduction='none', such as CrossEntropyLoss."
+        )
+    return losses
+
+
+def _unreduced(criterion):
+    name = type(criterion).__name__
+    if getattr(criterion, "weight", None) is not None:
+        raise ValueError(f"{name}(weight=...) is not supported. Use sample_weight in fit.")
+    if getattr(criterion, "ignore_index", -1) >= 0:
+        raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
+    if getattr(criterion, "reduction", None) is None:
+        raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
+    criterion = copy.copy(criterion)
+    criterion.reduction = "none"
+    return criterion

@@ -1,0 +1,195 @@
+"""The scikit-learn contract on top of skorch. No SAM here."""
+
+import torch
+from skorch import NeuralNetClassifier
+from torch import nn
+
+from sam_attribution._validation import StrOptions, check_parameters
+from sam_attribution.training._data import can_be_indexed, indexed_loader
+from sam_attribution.training._inputs import ArrayInputs
+from sam_attribution.training._losses import loss_per_sample
+from sam_attribution.training._own_module import OwnModule
+from sam_attribution.training._random import derived_seed, isolated_random_state
+from sam_attribution.training._schedule import ScheduledBatches
+
+
+def _private(name):
+    """Property stored under a private name: sklearn wants no fitted attribute set by init."""
+    return property(
+        lambda self: getattr(self, name),
+        lambda self, value: setattr(self, name, value),
+    )
+
+
+class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
+    """A skorch classifier that keeps scikit-learn's contract.
+
+    Differences from skorch: input is validated, labels may be of any type, the user's module
+    and the global random streams stay as they are, batch order is a pure function of the
+    seed, rows may be weighted, and all rows are trained on (no silent validation split).
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable, optional
+        Instance (copied), class or factory; ``n_features`` and ``n_classes`` are passed if it
+        names them. ``None`` builds a small ``MLP``.
+    random_state : int, RandomState instance or None, default=None
+        ``None`` draws from the operating system.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the module and of floating-point input.
+    criterion, train_split, verbose, iterator_train__shuffle, **kwargs
+        As in skorch, with other defaults.
+    """
+
+    _parameter_constraints = {
+        "random_state": ["random_state"],
+        "dtype": [StrOptions({"float32", "float64"})],
+    }
+
+    history_ = _private("_history")
+    initialized_ = _private("_initialized")
+    virtual_params_ = _private("_virtual_params")
+
+    _in_training = False
+    _sample_weight = None
+    _batch_weight = None
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        random_state=None,
+        dtype="float32",
+        criterion=nn.CrossEntropyLoss,
+        train_split=None,
+        verbose=0,
+        iterator_train__shuffle=True,
+        **kwargs,
+    ):
+        super().__init__(
+            module,
+            criterion=criterion,
+            train_split=train_split,
+            verbose=verbose,
+            iterator_train__shuffle=iterator_train__shuffle,
+            **kwargs,
+        )
+        self.random_state = random_state
+        self.dtype = dtype
+
+    def _get_param_names(self):
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
+    def set_params(self, **params):
+        """Set parameters; what they hold is checked by ``fit``, not here."""
+        if "callbacks" in params and not self.initialized_:
+            self.callbacks = params.pop("callbacks")  # skorch would build them at once
+        return super().set_params(**params)
+
+    def fit(self, X, y=None, sample_weight=None, **fit_params):
+        """Train from scratch (or go on, with ``warm_start=True``).
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, ...), tensor, dict or Dataset
+        y : array-like of shape (n_samples,)
+            Labels of any type.
+        sample_weight : array-like of shape (n_samples,), optional
+            A batch's loss is ``sum(weight * loss) / sum(weight)``.
+        **fit_params : dict
+            Passed to the module's ``forward``.
+
+        Returns
+        -------
+        self
+        """
+        afresh = not (self.warm_start and self.initialized_)
+        return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
+
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None, **fit_params):
+        """Train for ``max_epochs`` more epochs (or ``epochs``, if given).
+
+        Parameters
+        ----------
+        X, y, sample_weight, **fit_params
+            As in :meth:`fit`.
+        classes : array-like of shape (n_classes,), optional
+            All labels that will ever come; read at the first call only.
+
+        Returns
+        -------
+        self
+        """
+        afresh = not self.initialized_
+        return self._train(X, y, sample_weight, afresh=afresh, classes=classes, **fit_params)
+
+    def _train(self, X, y, sample_weight, *, afresh, classes=None, **fit_params):
+        check_parameters(self)
+        X, codes, weight = self._learn_inputs(X, y, sample_weight, classes, afresh)
+        if afresh:
+            self.initialize()
+        seed = derived_seed(self._seed, len(self.history))
+        with isolated_random_state(seed, self.device):
+            self._in_training, self._sample_weight = True, weight
+            try:
+                return super().partial_fit(X, codes, **fit_params)
+            finally:
+                self._in_training, self._sample_weight, self._batch_weight = False, None, None
+
+    def check_data(self, X, y):
+        """Do nothing: the data were checked at the door."""
+
+    def train_step_single(self, batch, **fit_params):
+        """Compute loss and gradient of one batch, its rows weighted by `sample_weight`."""
+        if self._sample_weight is not None:
+            self._batch_weight = self._sample_weight[_rows_of(batch)]
+        return super().train_step_single(batch, **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Mean loss of a batch, weighted in training if there are sample weights."""
+        if not training or self._batch_weight is None:
+            return super().get_loss(y_pred, y_true, X=X, training=training)
+        weight = self._batch_weight
+        losses = self.loss_per_sample(y_pred, torch.as_tensor(y_true, device=self.device))
+        # a batch of weight 0 has loss 0
+        return (weight * losses).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def loss_per_sample(self, logits, codes):
+        """Unweighted training loss of every row, shape (n_samples,)."""
+        return loss_per_sample(self.criterion_, logits, codes)
+
+    def get_iterator(self, dataset, training=False):
+        """Loader whose batches know their rows and, in training, follow the schedule."""
+        prefix = "iterator_train" if training else "iterator_valid"
+        loader = getattr(self, prefix)
+        if not can_be_indexed(loader, dataset):
+            return super().get_iterator(dataset, training=training)
+        options = {"batch_size": self.batch_size} | self.get_params_for(prefix)
+        if options["batch_size"] == -1:
+            options["batch_size"] = len(dataset)
+        if training and not {"sampler", "batch_sampler"} & set(options):
+            options["batch_sampler"] = self._scheduled(len(dataset), options)
+        if options.get("batch_sampler") is not None:
+            for name in ("batch_size", "shuffle", "drop_last"):
+                options.pop(name, None)
+        return indexed_loader(loader, dataset, options)
+
+    def _scheduled(self, n_samples, options):
+        return ScheduledBatches(
+            n_samples,
+            options["batch_size"],
+            self._seed,
+            epoch=len(self.history),
+            shuffle=options.get("shuffle", False),
+            drop_last=options.get("drop_last", False),
+        )
+
+
+def _rows_of(batch):
+    rows = getattr(batch, "indices", None)
+    if rows is None:
+        raise ValueError(
+            "sample_weight needs to know the rows of a batch, which iterator_train does not "
+            "tell. Use a torch DataLoader over a dataset with a length."
+        )
+    return rows

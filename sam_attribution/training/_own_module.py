@@ -1,0 +1,61 @@
+"""Modules of the net's own, built from one seed; what the user passed stays as it is."""
+
+import copy
+import inspect
+
+import torch
+from torch import nn
+
+from sam_attribution._seeding import draw_seed
+from sam_attribution.training._mlp import MLP
+from sam_attribution.training._random import isolated_random_state
+
+
+class OwnModule:
+    """Building side of :class:`ConformantNet`. Expects `random_state` and `dtype`."""
+
+    _seed = None
+
+    def __setattr__(self, name, value):
+        if name in {"module", "criterion"}:
+            # arguments of the constructor: skorch takes an instance for a part of the net
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    def initialize(self):
+        """Draw the seed of this run and build everything that is trained."""
+        self._seed = draw_seed(self.random_state)
+        return super().initialize()
+
+    def initialize_module(self):
+        """Build the module, or copy the user's."""
+        kwargs = self.get_params_for("module")
+        with isolated_random_state(self._seed, self.device):
+            if isinstance(self.module, nn.Module) and not kwargs:
+                module = copy.deepcopy(self.module)
+            else:
+                factory = self._module_factory()
+                module = factory(**(self._sizes_named_by(factory) | kwargs))
+        self.module_ = module.to(getattr(torch, self.dtype))
+        return self
+
+    def _module_factory(self):
+        if self.module is None:
+            return MLP
+        return type(self.module) if isinstance(self.module, nn.Module) else self.module
+
+    def _sizes_named_by(self, factory):
+        """``n_features`` and ``n_classes``, as far as `factory` has such parameters."""
+        named = inspect.signature(factory).parameters
+        sizes = self._sizes()
+        if self.module is None and "n_features" not in sizes:
+            raise ValueError("module=None is built from the data. Call fit with arrays first.")
+        return {name: size for name, size in sizes.items() if name in named}
+
+    def initialize_criterion(self):
+        """Build the criterion, or copy the user's."""
+        super().initialize_criterion()
+        if isinstance(self.criterion_, nn.Module):
+            self.criterion_ = copy.deepcopy(self.criterion_).to(getattr(torch, self.dtype))
+        return self

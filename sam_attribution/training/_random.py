@@ -1,0 +1,38 @@
+"""Randomness that is a pure function of one seed and leaves the global streams alone."""
+
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+
+
+def derived_seed(seed, step):
+    """Seed of one training step, 32 bits wide: torch's CPU generator ignores the rest."""
+    return int(np.random.SeedSequence([seed, step]).generate_state(1)[0])
+
+
+def seed_torch(seed, device):
+    """Seed the global torch streams that a module on `device` draws from."""
+    # not torch.manual_seed: without CUDA it queues one deferred call (and a stack) per step
+    torch.default_generator.manual_seed(seed)
+    if _is_cuda(device):
+        with torch.cuda.device(device):
+            torch.cuda.manual_seed(seed)
+
+
+@contextmanager
+def isolated_random_state(seed, device):
+    """Seed numpy's and torch's global streams, and put them back on the way out."""
+    numpy_state = np.random.get_state()  # noqa: NPY002
+    devices = [torch.device(device)] if _is_cuda(device) else []
+    with torch.random.fork_rng(devices=devices):
+        seed_torch(seed, device)
+        np.random.seed(seed)  # noqa: NPY002
+        try:
+            yield
+        finally:
+            np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+def _is_cuda(device):
+    return device is not None and torch.device(device).type == "cuda"

@@ -1,0 +1,108 @@
+"""Record what a net's training does, step by step."""
+
+import copy
+
+from sam_attribution.training._fingerprint import Fingerprint
+from sam_attribution.training._live import LiveModule, take_state
+from sam_attribution.training._replay import replay_states, training_twin
+from sam_attribution.training._trajectory import Step, Trajectory
+
+
+class RecordingMixin:
+    """Keeps ``trajectory_``: the schedule of the steps and some states.
+
+    Expects a parameter `trajectory` (see :class:`Trajectory`), and of a step that it leaves
+    the length of its ascent in ``_perturbation_norm``.
+    """
+
+    cuda_dependent_attributes_ = ["trajectory_"]  # so that it can be unpickled without CUDA
+    _live = None
+    _planned_epochs = 0
+    _perturbation_norm = 0.0
+
+    def initialize(self):
+        """Build everything and start an empty trajectory."""
+        super().initialize()
+        self.trajectory_ = Trajectory(self.trajectory, self._seed)
+        return self
+
+    def fit_loop(self, X, y=None, epochs=None, **fit_params):
+        """Train, and keep the last state however training ends."""
+        self._planned_epochs = self.max_epochs if epochs is None else epochs
+        self.trajectory_.begin(
+            Fingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
+        )
+        if unknown := sorted(set(fit_params) - {"_routing_method"}):
+            self.trajectory_.mark_broken(f"the module was given {', '.join(unknown)} by fit")
+        try:
+            return super().fit_loop(X, y, epochs=self._planned_epochs, **fit_params)
+        finally:
+            self._live = None
+            self._record_end()
+
+    def run_single_epoch(self, iterator, training, **kwargs):
+        """Plan the stretches once the number of batches is known."""
+        if training:
+            self._live = LiveModule(self.module_)  # callbacks may have frozen a layer
+            self.trajectory_.note_names(self._live.layout.names)
+        if training and self._planned_epochs and hasattr(iterator, "__len__"):
+            self.trajectory_.plan(self._planned_epochs * len(iterator))
+            self._planned_epochs = 0
+        return super().run_single_epoch(iterator, training, **kwargs)
+
+    def train_step(self, batch, **fit_params):
+        """One optimiser step, recorded."""
+        if self.trajectory_.wants_state():
+            self.trajectory_.add_state(self._state())
+        self._perturbation_norm = 0.0
+        rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
+        step = super().train_step(batch, **fit_params)
+        if not hasattr(batch, "indices"):
+            self.trajectory_.mark_broken("iterator_train does not tell the rows of a batch")
+        indices = getattr(batch, "indices", None)
+        self.trajectory_.schedule.append(Step(indices, rates, self._perturbation_norm, self.rho))
+        return step
+
+    def _record_end(self):
+        if self.trajectory_.keep is not None:
+            self.trajectory_.add_state(self._state())
+        self.trajectory_.end()
+
+    def _state(self):
+        return take_state(self, self._live_module(), self.trajectory_.n_steps)
+
+    def _live_module(self):
+        return self._live or LiveModule(self.module_)
+
+    def replay(self, X, y, start=0, stop=None, sample_weight=None):
+        """Go through recorded training again.
+
+        Parameters
+        ----------
+        X, y, sample_weight
+            Exactly what was given to ``fit``.
+        start, stop : int, optional
+            First and last state to yield, by default all.
+
+        Returns
+        -------
+        generator of State
+            Bit for bit those of training, on the CPU with the same number of threads. The
+            net itself stays as it is. Costs the training steps from the nearest recorded
+            state on.
+
+        Raises
+        ------
+        ValueError
+            If the data are others, if no state was recorded, or if `start` and `stop` are
+            not steps of the run.
+        """
+        n_steps = self.trajectory_.n_steps
+        stop = n_steps if stop is None else stop
+        if not 0 <= start <= stop <= n_steps:
+            raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start} and {stop}.")
+        X, codes, weight = self.as_trained(X, y, sample_weight)
+        self.trajectory_.check_data(X, codes, weight)
+        twin = training_twin(self, weight)
+        dataset = self.get_dataset(X, codes)
+        return replay_states(twin, self.trajectory_, dataset, start, stop)

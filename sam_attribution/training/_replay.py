@@ -1,0 +1,70 @@
+"""Recorded training once more, with the real training step on a twin of the net."""
+
+import copy
+
+from skorch.callbacks import Callback
+
+from sam_attribution.training._data import IndexedDataset
+from sam_attribution.training._live import LiveModule, put_state, take_state
+from sam_attribution.training._random import isolated_random_state
+from sam_attribution.training._trajectory import Trajectory
+
+
+def training_twin(net, sample_weight):
+    """A net that trains like `net` but owns its module and optimiser, and records nothing.
+
+    Of the callbacks it has those that act on gradients: clipping changes a step, the others
+    only watch it or set rates, which are recorded.
+    """
+    twin = object.__new__(type(net))
+    vars(twin).update(vars(net))
+    twin.module_ = copy.deepcopy(net.module_)
+    twin.criterion_ = copy.deepcopy(net.criterion_)
+    twin.callbacks_ = copy.deepcopy([cb for cb in net.callbacks_ if _acts_on_gradients(cb[1])])
+    twin.perturbation = net.trajectory_.perturbation
+    twin._sample_weight = sample_weight
+    twin.initialize_optimizer()
+    twin._live = LiveModule(twin.module_)
+    return twin
+
+
+def replay_states(twin, recorded, dataset, start, stop):
+    """Yield the states from `start` to `stop`, each before the step of its number."""
+    rows = IndexedDataset(dataset, twin.get_params_for("iterator_train").get("collate_fn"))
+    known = {state.step: state for state in recorded.states}
+    state = recorded.nearest(start)
+    put_state(twin, twin._live, state)
+    twin.trajectory_ = Trajectory(None, recorded.seed)
+    twin.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
+    for number in range(state.step, stop + 1):
+        if number in known:
+            _meet(twin, known[number])
+        if number >= start:
+            yield take_state(twin, twin._live, number)
+        if number < stop:
+            _repeat_step(twin, recorded, number, rows)
+
+
+def _meet(twin, state, tol=1e-3):
+    """Take over a recorded state, which replay must have come near to."""
+    distance = (twin._live.vector() - state.params).norm()
+    if distance > tol * state.params.norm():
+        raise ValueError(
+            f"Replay is {distance:.1e} away from the state recorded at step {state.step}: "
+            "training depended on more than rows and seed, such as random augmentation. "
+            "Take a method that needs recorded states only."
+        )
+    put_state(twin, twin._live, state)
+
+
+def _repeat_step(twin, recorded, number, rows):
+    step = recorded.schedule[number]
+    twin.rho = step.rho
+    for group, rate in zip(twin.optimizer_.param_groups, step.rates, strict=True):
+        group["lr"] = rate
+    with isolated_random_state(recorded.seed, twin.device):
+        twin.train_step(rows.batch(step.indices))
+
+
+def _acts_on_gradients(callback):
+    return type(callback).on_grad_computed is not Callback.on_grad_computed

@@ -1,0 +1,71 @@
+"""Batch order as data: which rows every training step sees."""
+
+import numpy as np
+from torch.utils.data import Sampler
+
+
+def batch_schedule(n_samples, batch_size, epoch, seed, *, shuffle=True, drop_last=False):
+    """Row indices of every batch of one epoch, in training order.
+
+    Parameters
+    ----------
+    n_samples : int
+        Number of rows.
+    batch_size : int
+        Largest batch; ``-1`` means all rows in one. Batches differ by one row at most, so
+        no epoch ends on a nearly empty one.
+    epoch : int
+        Number of the epoch, from 0.
+    seed : int
+        With `epoch` it fixes the order.
+    shuffle : bool, default=True
+        Without, rows come in the order of the data.
+    drop_last : bool, default=False
+        Only batches of exactly `batch_size` rows; the rows left over sit the epoch out.
+
+    Returns
+    -------
+    list of ndarray of int
+    """
+    if batch_size == -1 or batch_size >= n_samples:
+        batch_size = n_samples
+    order = np.arange(n_samples)
+    if shuffle:
+        order = np.random.default_rng([seed, epoch]).permutation(n_samples)
+    if drop_last:
+        return list(order[: n_samples - n_samples % batch_size].reshape(-1, batch_size))
+    return np.array_split(order, -(-n_samples // batch_size))
+
+
+class ScheduledBatches(Sampler):
+    """Batch sampler that follows :func:`batch_schedule` from `epoch` on.
+
+    Each iteration is one epoch and moves to the next.
+    """
+
+    def __init__(self, n_samples, batch_size, seed, epoch=0, *, shuffle=True, drop_last=False):
+        self.n_samples = n_samples
+        self.batch_size = batch_size
+        self.seed = seed
+        self.epoch = epoch
+        self.shuffle = shuffle
+        self.drop_last = drop_last
+
+    def _batches(self):
+        return batch_schedule(
+            self.n_samples,
+            self.batch_size,
+            self.epoch,
+            self.seed,
+            shuffle=self.shuffle,
+            drop_last=self.drop_last,
+        )
+
+    def __len__(self):
+        return len(self._batches())
+
+    def __iter__(self):
+        # a generator: a loader with workers asks for two iterators and uses the second
+        batches = self._batches()
+        self.epoch += 1
+        yield from batches

@@ -1,0 +1,163 @@
+"""What training leaves behind: its schedule, some of its states, never the data."""
+
+from dataclasses import dataclass
+from itertools import pairwise
+
+import numpy as np
+import torch
+
+from sam_attribution.training._fingerprint import Fingerprint
+
+
+@dataclass(frozen=True)
+class Step:
+    """One training step: its rows, its rate per parameter group, its ascent."""
+
+    indices: np.ndarray
+    rates: tuple[float, ...]
+    perturbation_norm: float
+    rho: float = 0.0
+
+
+@dataclass(frozen=True)
+class State:
+    """Everything that training changes, as it was before step number `step`."""
+
+    step: int
+    params: torch.Tensor
+    buffers: dict[str, torch.Tensor]
+    optimizer: dict
+
+
+@dataclass(frozen=True)
+class Stretch:
+    """Steps ``first`` up to, not including, ``last``, stood for by the state at ``middle``."""
+
+    first: int
+    middle: int
+    last: int
+
+
+def equal_stretches(first, last, n_stretches):
+    """Split steps ``first..last`` into stretches of equal length (fewer if steps are few)."""
+    n_stretches = min(n_stretches, last - first)
+    edges = np.linspace(first, last, n_stretches + 1).round().astype(int).tolist()
+    return [Stretch(a, (a + b) // 2, b) for a, b in pairwise(edges)]
+
+
+class Trajectory:
+    """Schedule and states of one training run, as far as they were to be kept.
+
+    Parameters
+    ----------
+    keep : int, "all" or None
+        ``K`` keeps the first and the last state and K between, each in the middle of one of
+        K equal stretches of the planned steps. The schedule is kept in every case.
+    seed : int
+        Fixes batch order and, with the number of a step, its dropout masks.
+
+    Attributes
+    ----------
+    schedule : list of Step
+    states : list of State
+        In the order of their steps.
+    stretches : list of Stretch
+        Cover all steps; none unless `keep` is a number.
+    fingerprint : Fingerprint
+        Of the rows trained on.
+    broken : str or None
+        Why this run cannot be replayed, if so.
+    """
+
+    def __init__(self, keep, seed):
+        self.keep = keep
+        self.seed = seed
+        self.schedule = []
+        self.states = []
+        self.stretches = []
+        self.fingerprint = None
+        self.perturbation = None
+        self.names = None
+        self.broken = None
+
+    @property
+    def n_steps(self):
+        """Number of training steps taken."""
+        return len(self.schedule)
+
+    @property
+    def n_samples(self):
+        """Number of rows trained on."""
+        return self.fingerprint.n_samples
+
+    def begin(self, fingerprint, perturbation):
+        """Note what is trained on; the run breaks if it is not what it was so far."""
+        if self.fingerprint is None:
+            self.fingerprint, self.perturbation = fingerprint, perturbation
+        elif changed := self.fingerprint.differences(fingerprint):
+            self.mark_broken(f"partial_fit went on with other data ({', '.join(changed)})")
+        elif repr(perturbation) != repr(self.perturbation):
+            self.mark_broken(f"the perturbation changed to {perturbation!r}")
+
+    def note_names(self, names):
+        """Note which parameters are trained; the run breaks if others are later on."""
+        self.names = self.names or names
+        if names != self.names:
+            self.mark_broken("parameters were frozen or thawed on the way")
+
+    def plan(self, n_steps):
+        """Append stretches for the next `n_steps` steps."""
+        if self.keep is not None and self.keep != "all":
+            self.stretches += equal_stretches(self.n_steps, self.n_steps + n_steps, self.keep)
+
+    def wants_state(self):
+        """Whether the state before the coming step is one to keep."""
+        if self.keep is None:
+            return False
+        middles = (stretch.middle for stretch in self.stretches)
+        return self.keep == "all" or self.n_steps == 0 or self.n_steps in middles
+
+    def add_state(self, state):
+        """Keep a state, unless it is there already (the last one before ``partial_fit``)."""
+        if not self.states or self.states[-1].step < state.step:
+            self.states.append(state)
+
+    def end(self):
+        """Cut the plan down to the steps that were taken (early stopping)."""
+        reached = [s for s in self.stretches if s.middle < self.n_steps]
+        if self.stretches and self.n_steps:
+            last = reached.pop() if reached else Stretch(0, 0, 0)
+            reached.append(Stretch(last.first, last.middle, self.n_steps))
+        self.stretches = reached
+
+    def mark_broken(self, reason):
+        """Remember the first reason why replay would not be this run."""
+        self.broken = self.broken or reason
+
+    def nearest(self, step):
+        """Return the last kept state at or before `step`."""
+        earlier = [state for state in self.states if state.step <= step]
+        if not earlier:
+            raise ValueError(
+                f"No state was recorded at or before step {step}. "
+                "Fit with trajectory=10 or trajectory='all'."
+            )
+        return earlier[-1]
+
+    def check_data(self, X, codes, sample_weight=None):
+        """Raise a ValueError that names what is wrong if this run cannot be gone through again.
+
+        Parameters
+        ----------
+        X, codes, sample_weight
+            What claims to be the training data, as ``ConformantNet.as_trained`` returns it.
+        """
+        if self.broken:
+            raise ValueError(f"The recorded trajectory cannot be used: {self.broken}.")
+        given = Fingerprint.of(X, codes, sample_weight)
+        if changed := self.fingerprint.differences(given):
+            raise ValueError(
+                f"The trajectory was recorded on other data: {', '.join(changed)} differ "
+                f"({self.n_samples} rows then, {given.n_samples} now). "
+                "Pass the rows given to fit, in the same order."
+            )

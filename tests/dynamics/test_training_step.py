@@ -1,0 +1,150 @@
+import copy
+
+import pytest
+import torch
+from torch import nn
+from torch.func import functional_call
+from torch.nn.functional import cross_entropy
+
+from sam_attribution.dynamics import SGD, TrainingState, sam_gradient, training_step
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.perturbation import PNorm, as_perturbation
+from sam_attribution.training import SAMClassifier
+
+torch.manual_seed(0)
+X = torch.randn(40, 5, dtype=torch.float64)
+y = torch.randint(3, (40,))
+weight = torch.rand(40, dtype=torch.float64)
+
+
+NETWORK = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3)).double()
+W = ParameterLayout(NETWORK).vector_of(NETWORK)
+BUFFERS = dict(NETWORK.named_buffers())
+ONES = torch.ones(12, dtype=torch.float64)
+
+
+def batch_loss(module, rows, sample_weight=None):
+    """Loss of the module on a batch, as the dynamics want it."""
+    layout = ParameterLayout(module)
+    a = torch.ones(len(rows), dtype=torch.float64) if sample_weight is None else sample_weight[rows]
+
+    def loss(params, buffers, row_weights):
+        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        logits = functional_call(module, layout.unflatten(params) | buffers, (X[rows],))
+        losses = cross_entropy(logits, y[rows], reduction="none")
+        return (row_weights * a * losses).sum() / a.sum(), buffers
+
+    return loss
+
+
+OPTIMIZERS = [
+    SGD(),
+    SGD(weight_decay=0.05),
+    SGD(momentum=0.9, weight_decay=0.05),
+    SGD(momentum=0.9, dampening=0.3),
+    SGD(momentum=0.9, nesterov=True, weight_decay=0.05),
+]
+
+
+def settings(optimizer):
+    return {f"optimizer__{name}": value for name, value in vars(optimizer).items()}
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
+@pytest.mark.parametrize(
+    ("perturbation", "rho"), [("l2", 0.0), ("l2", 0.2), ("linf", 0.02), ("adaptive", 0.2)]
+)
+@pytest.mark.parametrize("sample_weight", [None, weight], ids=["even", "weighted"])
+def test_repeated_steps_are_training(optimizer, perturbation, rho, sample_weight):
+    module = NETWORK
+    clf = SAMClassifier(
+        module, rho=rho, perturbation=perturbation, lr=0.2, max_epochs=3, batch_size=16,
+        random_state=0, dtype="float64", trajectory="all", **settings(optimizer),
+    ).fit(X, y, sample_weight=sample_weight)  # fmt: skip
+    recorded = clf.trajectory_
+    state = TrainingState(recorded.states[0].params, recorded.states[0].buffers, None)
+    for step, after in zip(recorded.schedule, recorded.states[1:], strict=True):
+        state = training_step(
+            batch_loss(module, step.indices, sample_weight), state,
+            torch.ones(len(step.indices), dtype=torch.float64), *step.rates,
+            perturbation=as_perturbation(perturbation), rho=rho, optimizer=optimizer,
+        )  # fmt: skip
+        torch.testing.assert_close(state.params, after.params, atol=1e-12, rtol=0)
+        torch.testing.assert_close(state.buffers, after.buffers, atol=1e-12, rtol=0)
+    assert (state.params - recorded.states[0].params).norm() > 0.1
+
+
+def tracking_loss(params, buffers, row_weights):
+    """A network whose buffer depends on everything (torch's own batch norm detaches its)."""
+    hidden = torch.tanh(X[:12] @ params[:20].view(5, 4))
+    losses = cross_entropy(hidden @ params[20:].view(4, 3), y[:12], reduction="none")
+    mean = 0.9 * buffers["mean"] + 0.1 * (row_weights @ hidden) / 12
+    return (row_weights * losses).mean(), {"mean": mean}
+
+
+def one_step(params, velocity, mean, row_weights):
+    after = training_step(
+        tracking_loss, TrainingState(params, {"mean": mean}, velocity), row_weights, 0.2,
+        perturbation=PNorm(2), rho=0.3, optimizer=SGD(0.9, nesterov=True, weight_decay=0.1),
+    )  # fmt: skip
+    return after.params, after.velocity, after.buffers["mean"]
+
+
+def random_point():
+    return tuple(torch.randn(n, dtype=torch.float64) for n in (32, 32, 4, 12))
+
+
+def test_derivatives_equal_finite_differences():
+    point, direction = random_point(), random_point()
+    _, exact = torch.func.jvp(one_step, point, direction)
+    h = 1e-5
+    ahead = one_step(*(p + h * d for p, d in zip(point, direction, strict=True)))
+    behind = one_step(*(p - h * d for p, d in zip(point, direction, strict=True)))
+    for e, a, b in zip(exact, ahead, behind, strict=True):
+        torch.testing.assert_close(e, (a - b) / (2 * h), atol=1e-7, rtol=1e-6)
+
+
+def test_reverse_mode_is_the_transpose_of_forward_mode():
+    point, direction = random_point(), random_point()
+    _, out = torch.func.jvp(one_step, point, direction)
+    cotangent = tuple(torch.randn_like(part) for part in out)
+    _, pull = torch.func.vjp(one_step, *point)
+    leaves = [part.clone().requires_grad_() for part in point]
+    by_autograd = torch.autograd.grad(one_step(*leaves), leaves, cotangent)
+    forward = sum((c * o).sum() for c, o in zip(cotangent, out, strict=True))
+    for back in (pull(cotangent), by_autograd):
+        reverse = sum((b * d).sum() for b, d in zip(back, direction, strict=True))
+        torch.testing.assert_close(forward, reverse)
+
+
+def test_the_perturbation_follows_the_row_weights():
+    """Both passes see the weights: with the ascent held fixed the derivative is another."""
+    loss = batch_loss(NETWORK, torch.arange(12))
+    removed = torch.eye(12, dtype=torch.float64)[0]
+
+    def gradient(rho, row_weights):
+        return sam_gradient(loss, W, BUFFERS, row_weights, PNorm(2), rho)[0]
+
+    _, full = torch.func.jvp(lambda s: gradient(0.3, s), (ONES,), (removed,))
+    g = gradient(0.0, ONES)
+    moved = W + 0.3 * g / g.norm()
+    fixed = torch.func.grad(lambda w: loss(w, BUFFERS, removed)[0])(moved)
+    assert (full - fixed).norm() > 1e-2 * fixed.norm()
+
+
+def test_nothing_given_is_changed():
+    given = (W, ONES, *BUFFERS.values())
+    before = copy.deepcopy(given)
+    state = TrainingState(W, BUFFERS, torch.zeros_like(W))
+    loss, optimizer = batch_loss(NETWORK, torch.arange(12)), SGD(momentum=0.9)
+    training_step(loss, state, ONES, 0.2, perturbation=PNorm(), rho=0.3, optimizer=optimizer)
+    assert all(map(torch.equal, before, given))
+    assert (state.velocity == 0).all()
+
+
+def test_weight_decay_may_differ_between_parameters():
+    params, gradient = torch.ones(3), torch.zeros(3)
+    decay = torch.tensor([0.0, 0.1, 0.2])
+    after, velocity = SGD(weight_decay=decay).update(params, None, gradient, rate=0.5)
+    torch.testing.assert_close(after, torch.tensor([1.0, 0.95, 0.9]))
+    assert velocity is None

@@ -1,0 +1,24 @@
+from sklearn.utils.estimator_checks import parametrize_with_checks
+
+from sam_attribution.training import SAMClassifier
+
+MINI_BATCH = SAMClassifier(max_epochs=30)
+FULL_BATCH = SAMClassifier(dtype="float64", batch_size=-1)
+
+
+def expected_failures(estimator):
+    if estimator.batch_size == -1:
+        return {}
+    reason = "a repeated row and a weight of two fall into mini-batches differently"
+    return {
+        "check_sample_weight_equivalence_on_dense_data": reason,
+        "check_sample_weight_equivalence_on_sparse_data": reason,
+    }
+
+
+@parametrize_with_checks(
+    [MINI_BATCH, FULL_BATCH],
+    expected_failed_checks=expected_failures,
+)
+def test_scikit_learn_contract(estimator, check):
+    check(estimator)

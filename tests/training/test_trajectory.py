@@ -1,0 +1,210 @@
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import EarlyStopping, Freezer, GradientNormClipping, LRScheduler
+from skorch.dataset import Dataset
+from torch import nn
+
+from sam_attribution.training import SAMClassifier, equal_stretches
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(48, 6)).astype("float32")
+y = (X[:, 0] > 0).astype(int)
+
+
+class Noisy(nn.Sequential):
+    def __init__(self):
+        super().__init__(
+            nn.Linear(6, 8), nn.BatchNorm1d(8), nn.ReLU(), nn.Dropout(0.3), nn.Linear(8, 2)
+        )
+
+
+def trained(trajectory="all", module=Noisy, **params):
+    clf = SAMClassifier(
+        module,
+        trajectory=trajectory,
+        max_epochs=3,
+        batch_size=10,
+        random_state=0,
+        **params,
+    )
+    return clf.fit(X, y)
+
+
+def same(state, other):
+    tensors, others = flatten(state), flatten(other)
+    return state.step == other.step and all(
+        torch.equal(a, b) for a, b in zip(tensors, others, strict=True)
+    )
+
+
+def flatten(state):
+    moments = [
+        value
+        for slot in state.optimizer["state"].values()
+        for value in slot.values()
+        if isinstance(value, torch.Tensor)
+    ]
+    return [state.params, *state.buffers.values(), *moments]
+
+
+RUNS = {
+    "plain": {"module": None},
+    "momentum, dropout, batch norm": {"optimizer__momentum": 0.9, "optimizer__nesterov": True},
+    "adamw": {"optimizer": torch.optim.AdamW, "lr": 0.01},
+    "adaptive": {"perturbation": "adaptive", "rho": 0.3},
+    "clipping": {"callbacks": [GradientNormClipping(0.1)]},
+    "rates": {"callbacks": [LRScheduler("StepLR", step_size=2, step_every="batch")]},
+    "frozen": {"callbacks": [Freezer("0.*")]},
+    "groups": {"optimizer__param_groups": [("0.*", {"lr": 0.3, "weight_decay": 0.1})]},
+}
+
+
+@pytest.mark.parametrize("run", RUNS)
+def test_replay_is_bit_for_bit(run):
+    every, few = trained(**RUNS[run]), trained(trajectory=1, **RUNS[run])
+    assert [state.step for state in every.trajectory_.states] == list(range(16))
+    assert [state.step for state in few.trajectory_.states] == [0, 7, 15]
+    assert all(map(same, few.replay(X, y), every.trajectory_.states))
+    assert all(map(same, few.replay(X, y, start=9, stop=12), every.trajectory_.states[9:13]))
+    assert not torch.equal(every.trajectory_.states[6].params, every.trajectory_.states[7].params)
+
+
+def test_replay_needs_the_sample_weights_too():
+    weight = rng.uniform(size=48)
+    few, every = (
+        SAMClassifier(trajectory=keep, max_epochs=2, random_state=0).fit(X, y, weight)
+        for keep in (1, "all")
+    )
+    replayed = few.replay(X, y, sample_weight=weight)
+    assert all(map(same, replayed, every.trajectory_.states))
+    with pytest.raises(ValueError, match="sample_weight differ"):
+        few.replay(X, y)
+
+
+def test_replay_leaves_the_net_and_the_global_streams_as_they_are():
+    clf = trained(trajectory=1, optimizer__momentum=0.9)
+    before = [p.clone() for p in clf.module_.state_dict().values()]
+    numpy_state, torch_state = np.random.get_state()[1].copy(), torch.get_rng_state()
+    list(clf.replay(X, y))
+    assert all(map(torch.equal, before, clf.module_.state_dict().values()))
+    assert torch.equal(torch_state, torch.get_rng_state())
+    assert (numpy_state == np.random.get_state()[1]).all()
+    assert clf.trajectory_.n_steps == 15
+
+
+def test_replay_goes_by_what_was_recorded_not_by_later_settings():
+    clf = trained(trajectory=1).set_params(rho=0.5, perturbation="linf", lr=7.0)
+    assert all(map(same, clf.replay(X, y), trained().trajectory_.states))
+
+
+def test_states_stand_in_the_middle_of_equal_stretches():
+    clf = trained(trajectory=3)
+    assert [(s.first, s.middle, s.last) for s in clf.trajectory_.stretches] == [
+        (0, 2, 5),
+        (5, 7, 10),
+        (10, 12, 15),
+    ]
+    assert [state.step for state in clf.trajectory_.states] == [0, 2, 7, 12, 15]
+
+
+def test_more_stretches_than_steps():
+    assert [(s.first, s.middle, s.last) for s in equal_stretches(0, 2, 10)] == [
+        (0, 0, 1),
+        (1, 1, 2),
+    ]
+
+
+def test_without_states_the_schedule_is_still_there():
+    clf = trained(trajectory=None)
+    assert clf.trajectory_.states == []
+    assert clf.trajectory_.n_steps == 15
+    with pytest.raises(ValueError, match="Fit with trajectory=10"):
+        list(clf.replay(X, y))
+
+
+def test_stopping_early_leaves_stretches_that_cover_what_was_done():
+    stop = EarlyStopping("train_loss", patience=2, threshold=100)
+    clf = SAMClassifier(trajectory=4, max_epochs=50, batch_size=10, callbacks=[stop]).fit(X, y)
+    recorded = clf.trajectory_
+    assert recorded.n_steps < 50 * 5
+    assert recorded.states[-1].step == recorded.stretches[-1].last == recorded.n_steps
+    assert recorded.stretches[0].first == 0
+
+
+def test_partial_fit_goes_on_with_the_same_trajectory():
+    short = trained(optimizer__momentum=0.9).partial_fit(X, y)
+    long = SAMClassifier(
+        Noisy, trajectory="all", max_epochs=6, batch_size=10, random_state=0,
+        optimizer__momentum=0.9,
+    ).fit(X, y)  # fmt: skip
+    assert all(map(same, short.trajectory_.states, long.trajectory_.states))
+    assert len(short.trajectory_.states) == 31
+    few = trained(trajectory=1, optimizer__momentum=0.9).partial_fit(X, y)
+    assert all(map(same, few.replay(X, y), long.trajectory_.states))
+
+
+def test_partial_fit_appends_stretches():
+    clf = trained(trajectory=2).partial_fit(X, y)
+    edges = [(s.first, s.last) for s in clf.trajectory_.stretches]
+    assert edges == [(0, 8), (8, 15), (15, 22), (22, 30)]
+
+
+def test_partial_fit_on_other_rows_breaks_the_trajectory():
+    clf = trained().partial_fit(X[:40], y[:40])
+    with pytest.raises(ValueError, match=r"partial_fit went on with other data \(n_samples, X, y"):
+        clf.replay(X, y)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((X[:40], y[:40]), "n_samples, X, y differ .48 rows then, 40 now"),
+        ((X + 1, y), "other data: X differ"),
+        ((X, 1 - y), "other data: y differ"),
+        ((X[::-1], y[::-1]), "other data: X, y differ"),
+    ],
+)
+def test_other_data_are_refused_by_name(data, message):
+    with pytest.raises(ValueError, match=message):
+        trained().replay(*data)
+
+
+def test_the_layout_of_memory_is_no_other_data():
+    clf = trained()
+    assert same(next(clf.replay(np.asfortranarray(X), y.tolist())), clf.trajectory_.states[0])
+
+
+@pytest.mark.parametrize("steps", [(-1, 3), (4, 2), (0, 99)])
+def test_steps_outside_the_run_are_refused(steps):
+    with pytest.raises(ValueError, match="Need 0 <= start <= stop <= 15"):
+        trained().replay(X, y, *steps)
+
+
+def test_freezing_on_the_way_breaks_the_trajectory():
+    clf = trained(callbacks=[Freezer("0.*", at=2)])
+    with pytest.raises(ValueError, match="frozen or thawed on the way"):
+        clf.replay(X, y)
+
+
+def test_arguments_for_the_module_break_the_trajectory():
+    class Scaled(nn.Linear):
+        def __init__(self):
+            super().__init__(6, 2)
+
+        def forward(self, X, scale=1.0):
+            return super().forward(scale * X)
+
+    clf = SAMClassifier(Scaled, max_epochs=1).fit(X, y, scale=2.0)
+    with pytest.raises(ValueError, match="the module was given scale by fit"):
+        clf.replay(X, y)
+
+
+def test_random_augmentation_is_found_out():
+    class Augmented(Dataset):
+        def transform(self, X, y):
+            return super().transform(X + np.random.normal(size=6).astype("float32"), y)
+
+    clf = trained(dataset=Augmented)
+    with pytest.raises(ValueError, match="away from the state recorded at step 1: training"):
+        list(clf.replay(X, y))
