@@ -45,7 +45,14 @@ X_train, X_test, y_clean, y_test = train_test_split(
     X / 16, y, test_size=0.25, stratify=y, random_state=SEED
 )
 y_train, flipped = symmetric_noise(y_clean, 0.1, random_state=SEED)
-classifier = SAMClassifier(batch_size=64, lr=0.2, random_state=SEED)
+classifier = SAMClassifier(
+    module__n_hidden=64,
+    lr=0.2,
+    optimizer__momentum=0.9,
+    batch_size=128,
+    max_epochs=40,
+    random_state=SEED,
+)
 step(f"{len(y_train)} training digits, {flipped.sum()} of them with a wrong label")
 
 # %%
@@ -123,8 +130,8 @@ best = search.best_estimator_
 fraction = search.best_params_["removal_fraction"]
 
 # %%
-# The same removal at other fractions, against removing rows at random. Single trainings differ by
-# half a point, so every accuracy is the mean of three.
+# The same fractions on clean test digits, against removing rows at random. Single trainings differ
+# by half a point, so every accuracy is the mean of three.
 
 step("Retraining without the rows: lowest scores, random rows, exactly the flips")
 
@@ -146,7 +153,7 @@ def random_rows(removed):
     return [rows_to_keep(values, removed) for values in draws]
 
 
-fractions = [0.05, 0.1, 0.15, 0.2]
+fractions = [0.05, 0.1, 0.2]
 to_train = {"before": 3 * [rows_to_keep(scores, 0)], "oracle": 3 * [~flipped]}
 to_train |= {("lowest", f): 3 * [rows_to_keep(scores, f)] for f in fractions}
 to_train |= {("random", f): random_rows(f) for f in fractions}
@@ -203,7 +210,7 @@ figure.savefig(OUTPUT / "worst_rows.png", dpi=120)
 
 
 def curve(kind):
-    """Accuracies in per cent at 0 and at the fractions, shape (5, 3)."""
+    """Accuracies in per cent at 0 and at the fractions, shape (4, 3)."""
     return 100 * np.array([trained["before"], *(trained[kind, f] for f in fractions)])
 
 

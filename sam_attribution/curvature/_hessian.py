@@ -4,6 +4,9 @@ import torch
 
 from sam_attribution.linalg import LinearOperator
 
+# Each column holds the activations of a pass of its own; fewer at once do not fill the processor
+_PASSES_AT_ONCE = 8
+
 
 class _Curvature(LinearOperator):
     """A symmetric curvature of the weighted mean loss at one point, batched over rows.
@@ -25,10 +28,9 @@ class _Curvature(LinearOperator):
     def matmat(self, columns):
         total = torch.zeros_like(columns)
         for rows in self.problem.chunks(None):
-            apply = self._product(rows)
-            # one column's product holds a pass of its own, so as many at once as fit a pass
-            at_once = max(1, self.problem.rows_per_pass // len(rows))
-            total += torch.vmap(apply, 1, 1, chunk_size=max(at_once, 16))(columns)
+            at_once = max(1, _PASSES_AT_ONCE * self.problem.auto_rows_per_pass // len(rows))
+            product = torch.vmap(self._product(rows), 1, 1, chunk_size=at_once)
+            total += product(columns)
         return total / self.problem.total_weight
 
     def _product(self, rows):

@@ -8,8 +8,8 @@ from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import Probe
 
-# up to here a dense matrix is quicker than hundreds of products with it
-_DENSE_SIZE = 3000
+# up to about here forming the dense matrix is quicker than the products that GMRES needs
+_DENSE_SIZE = 1000
 
 
 class HIF(Method):
@@ -22,7 +22,7 @@ class HIF(Method):
         and ``fast`` are theorems 4.5 and 4.3 of the paper, cheaper and less exact. All are
         equal at rho = 0 and for the inf-norm.
     solver : "auto" or solver, default="auto"
-        How ``J' u = query gradient`` is solved: ``auto`` takes ``linalg.Direct`` up to 3000
+        How ``J' u = query gradient`` is solved: ``auto`` takes ``linalg.Direct`` up to 1000
         parameters and ``linalg.GMRES`` above.
     damping : "auto" or float, default="auto"
         Added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the

@@ -47,6 +47,7 @@ class TrainingPath:
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
         self._device = classifier.device
+        self._like = layout.vector_of(classifier.module_)[:0]
         groups = classifier.optimizer_.param_groups
         self.optimizer = type(classifier.optimizer_)
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
@@ -66,7 +67,7 @@ class TrainingPath:
         """One number per parameter group -> a float, or (n_params,) for several groups."""
         if len(per_group) == 1:
             return float(per_group[0])
-        return torch.as_tensor(per_group, device=self._device)[self._group_of]
+        return torch.as_tensor(per_group).to(self._like)[self._group_of]
 
     def checkpoints(self, n_checkpoints, rates):
         """The middle state of each of `n_checkpoints` equal stretches of the steps.

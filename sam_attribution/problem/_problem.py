@@ -60,8 +60,20 @@ class Problem:
     batch_size: int | str = "auto"
 
     def __post_init__(self):
+        if any(part.training for part in self.module.modules()):
+            raise ValueError(
+                "module must be in evaluation mode: batch statistics couple the rows. "
+                "Pass copy.deepcopy(module).eval()."
+            )
         # now: a tensor first made inside a torch.func transform does not outlive it
-        for name in ("layout", "params", "buffers", "weights", "total_weight", "rows_per_pass"):
+        for name in (
+            "layout",
+            "params",
+            "buffers",
+            "weights",
+            "total_weight",
+            "auto_rows_per_pass",
+        ):
             getattr(self, name)
 
     @cached_property
@@ -92,11 +104,14 @@ class Problem:
         return float(self.weights.sum())
 
     @cached_property
+    def auto_rows_per_pass(self):
+        """Rows that go through the model at once by the fixed rule."""
+        return auto_batch_size(self.module, self.X)
+
+    @property
     def rows_per_pass(self):
         """Rows that go through the model at once."""
-        if self.batch_size == "auto":
-            return auto_batch_size(self.module, self.X)
-        return self.batch_size
+        return self.auto_rows_per_pass if self.batch_size == "auto" else self.batch_size
 
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""

@@ -37,8 +37,13 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
         ``None`` draws from the operating system.
     dtype : {"float32", "float64"}, default="float32"
         Of the module and of floating-point input.
-    criterion, train_split, verbose, iterator_train__shuffle, **kwargs
-        As in skorch, with other defaults.
+    criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
+    train_split : callable, optional
+        By default every row is trained on.
+    verbose : int, default=0
+    iterator_train__shuffle : bool, default=True
+    **kwargs : dict
+        These and those above from `criterion` on are skorch's, with other defaults.
     """
 
     _parameter_constraints = {

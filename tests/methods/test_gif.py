@@ -116,9 +116,10 @@ def test_plain_and_effective_rates_differ_by_momentum():
     assert np.corrcoef(plain, effective)[0, 1] > 0.95
 
 
-def test_parameter_groups_have_rates_of_their_own():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_parameter_groups_have_rates_of_their_own(dtype):
     groups = [("*weight", {"lr": 0.05}), ("*bias", {"lr": 0.2})]
-    classifier, X, y, _ = fitted("mlp", optimizer__param_groups=groups)
+    classifier, X, y, _ = fitted("mlp", optimizer__param_groups=groups, dtype=dtype)
     problem = problem_from_classifier(classifier, X, y)
     rate = problem.path.spread(np.array(classifier.trajectory_.schedule[0].rates))
     by_name = problem.layout.unflatten(rate)
@@ -128,6 +129,7 @@ def test_parameter_groups_have_rates_of_their_own():
     (probe,) = GIF(n_checkpoints=1).prepare(problem).probes(mean_query(problem))
     v = mean_query(problem).directions(problem.params, problem.buffers)
     torch.testing.assert_close(probe.directions, 15 * rate[:, None] * v)
+    assert training_scores(problem, [probe]).dtype == problem.params.dtype
 
 
 def test_rho_enters():

@@ -111,13 +111,18 @@ def test_a_head_that_is_not_the_last_word_is_refused():
 
 
 def test_the_module_is_left_as_it_was():
-    module = SmallCNN().double().train()
+    module = SmallCNN().double().eval()
     before = {name: value.clone() for name, value in module.state_dict().items()}
     problem = Problem(
         module=module, X=torch.randn(4, 1, 6, 6).double(), y=torch.zeros(4).long(), n_classes=3
     )
     hooks = len(module.head._forward_pre_hooks)
-    problem.module.eval()
     training_scores(problem, [random_probe(problem)])
     assert all(torch.equal(before[n], v) for n, v in module.state_dict().items())
     assert len(module.head._forward_pre_hooks) == hooks
+
+
+def test_a_module_in_training_mode_is_refused():
+    rows = {"X": torch.randn(4, 1, 6, 6), "y": torch.zeros(4).long(), "n_classes": 3}
+    with pytest.raises(ValueError, match="module must be in evaluation mode"):
+        Problem(module=SmallCNN(), **rows)

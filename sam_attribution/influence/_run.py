@@ -1,7 +1,7 @@
 """One split: train, hand over, attribute, and note what it took."""
 
-from sam_attribution._attribution import Attribution
-from sam_attribution._measure import Stopwatch
+from sam_attribution.influence._attribution import Attribution
+from sam_attribution.influence._measure import Stopwatch
 from sam_attribution.problem import problem_from_classifier
 
 

@@ -9,10 +9,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
 from tqdm.auto import tqdm
 
-from sam_attribution._aggregation import AGGREGATIONS
-from sam_attribution._run import Run
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution._splits import make_splits
 from sam_attribution._validation import (
     HasMethods,
     Interval,
@@ -21,6 +18,9 @@ from sam_attribution._validation import (
     check_sample_weight,
     take_rows,
 )
+from sam_attribution.influence._aggregation import AGGREGATIONS
+from sam_attribution.influence._run import Run
+from sam_attribution.influence._splits import make_splits
 from sam_attribution.methods import GIF, HIF
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData

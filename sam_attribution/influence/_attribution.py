@@ -2,7 +2,7 @@
 
 import torch
 
-from sam_attribution._aggregation import AGGREGATIONS
+from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
