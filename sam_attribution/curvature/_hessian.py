@@ -3,6 +3,7 @@
 import torch
 
 from sam_attribution.linalg import LinearOperator
+from sam_attribution.problem import differentiable_kernels
 
 # Each column holds the activations of a pass of its own; fewer at once do not fill the processor
 _PASSES_AT_ONCE = 8
@@ -27,10 +28,11 @@ class _Curvature(LinearOperator):
 
     def matmat(self, columns):
         total = torch.zeros_like(columns)
-        for rows in self.problem.chunks(None):
-            at_once = max(1, _PASSES_AT_ONCE * self.problem.auto_rows_per_pass // len(rows))
-            product = torch.vmap(self._product(rows), 1, 1, chunk_size=at_once)
-            total += product(columns)
+        with differentiable_kernels(self.problem.module):
+            for rows in self.problem.chunks(None):
+                at_once = max(1, _PASSES_AT_ONCE * self.problem.auto_rows_per_pass // len(rows))
+                product = torch.vmap(self._product(rows), 1, 1, chunk_size=at_once)
+                total += product(columns)
         return total / self.problem.total_weight
 
     def _product(self, rows):

@@ -3,6 +3,7 @@
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_classifier import problem_from_classifier
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
@@ -16,6 +17,7 @@ __all__ = [
     "Problem",
     "Queries",
     "TrainingPath",
+    "differentiable_kernels",
     "evaluation_function",
     "margin",
     "problem_from_classifier",

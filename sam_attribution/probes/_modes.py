@@ -1,0 +1,95 @@
+"""Ways to differentiate logits along directions, from the fastest to the most general."""
+
+import warnings
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.autograd import forward_ad
+from torch.func import functional_call
+
+from sam_attribution.probes._probe import Probe
+from sam_attribution.problem import differentiable_kernels
+
+_CHOSEN = WeakKeyDictionary()
+
+
+def tangent_mode(problem):
+    """The first mode that works on one row of the problem, and goes on being used for it.
+
+    Forward mode, double backward, one row at a time.
+
+    Raises
+    ------
+    ValueError
+        If none works, with what each said.
+    """
+    if problem not in _CHOSEN:
+        _CHOSEN[problem] = _first_that_works(problem)
+    return _CHOSEN[problem]
+
+
+def _first_that_works(problem):
+    probe = Probe(problem.params, torch.ones_like(problem.params)[:, None], problem.buffers)
+    said = []
+    for mode in MODES:
+        try:
+            with differentiable_kernels(problem.module), warnings.catch_warnings():
+                # torch's forward mode loads rules of its own that it calls deprecated
+                warnings.filterwarnings("ignore", message=".*torch.jit.script", append=False)
+                mode(problem, probe, problem.X[:1])
+        except (RuntimeError, NotImplementedError) as error:
+            said.append(f"{mode.__name__}: {str(error).splitlines()[0]}")
+        else:
+            return mode
+    raise ValueError(
+        f"{type(problem.module).__name__} cannot be differentiated along a direction. "
+        + "; ".join(said)
+    )
+
+
+def forward_mode(problem, probe, X):
+    """Dual numbers: about 2.5 forward passes per direction, the memory of one."""
+    passes = [_dual_pass(problem, probe, direction, X) for direction in probe.directions.T]
+    return passes[0][0], torch.stack([tangent for _, tangent in passes], dim=2)
+
+
+def double_backward(problem, probe, X):
+    """``J v`` as the derivative of ``J'u`` in u: about 6 forward passes, backward memory."""
+    leaf = probe.point.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = problem.logits(leaf, probe.buffers, X)
+        u = torch.zeros_like(logits, requires_grad=True)
+        pulled = torch.autograd.grad(logits, leaf, u, create_graph=True)[0]
+        tangents = [
+            torch.autograd.grad(pulled, u, direction, retain_graph=True)[0]
+            for direction in probe.directions.T
+        ]
+    return logits.detach(), torch.stack(tangents, dim=2)
+
+
+def one_row_at_a_time(problem, probe, X):
+    """Gradient of every logit of every row: what any trainable module can do, slowly."""
+    leaf = probe.point.detach().requires_grad_()
+    logits, tangents = [], []
+    for row in X.split(1):
+        with torch.enable_grad():
+            z = problem.logits(leaf, probe.buffers, row)[0]
+        rows = [torch.autograd.grad(value, leaf, retain_graph=True)[0] for value in z]
+        logits.append(z.detach())
+        tangents.append(torch.stack(rows) @ probe.directions)
+    return torch.stack(logits), torch.stack(tangents)
+
+
+def _dual_pass(problem, probe, direction, X):
+    tangents = problem.layout.unflatten(direction)
+    with torch.no_grad(), forward_ad.dual_level():
+        params = {
+            name: forward_ad.make_dual(value, tangents[name]) if tangents[name].any() else value
+            for name, value in problem.layout.unflatten(probe.point).items()
+        }
+        output = functional_call(problem.module, (params, probe.buffers), (X,))
+        logits, tangent = forward_ad.unpack_dual(output)
+        return logits, torch.zeros_like(logits) if tangent is None else tangent
+
+
+MODES = (forward_mode, double_backward, one_row_at_a_time)
