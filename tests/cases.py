@@ -5,7 +5,7 @@ import math
 import torch
 
 from sam_attribution.linalg import GMRES, Direct
-from sam_attribution.methods import GIF, HIF
+from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.perturbation import Adaptive, Perturbation, PNorm
 
 
@@ -36,4 +36,7 @@ METHODS = {
     "hif paper": HIF("paper", damping=0.5),
     "hif fast": HIF("fast", damping=0.5),
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
+    "influence function": InfluenceFunction(damping=0.5),
+    "grad-dot": GradDot(),
+    "tracin": TracIn(),
 }

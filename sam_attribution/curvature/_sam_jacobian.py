@@ -8,7 +8,7 @@ from sam_attribution.curvature._hessian import GaussNewton, Hessian
 from sam_attribution.linalg import Diagonal, Identity, LinearOperator
 
 VARIANTS = ("fast", "full", "paper")
-_CURVATURES = {"hessian": Hessian, "ggn": GaussNewton}
+CURVATURES = {"hessian": Hessian, "ggn": GaussNewton}
 
 
 class GradientDerivative(LinearOperator):
@@ -61,11 +61,11 @@ class SAMPoint:
     """
 
     def __init__(self, problem, curvature="hessian"):
-        if curvature not in _CURVATURES:
-            raise ValueError(f"curvature must be one of {sorted(_CURVATURES)}, got {curvature!r}.")
+        if curvature not in CURVATURES:
+            raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
         self.problem = problem
         self.w = problem.params
-        self._curvature = _CURVATURES[curvature]
+        self._curvature = CURVATURES[curvature]
 
     @cached_property
     def gradient(self):

@@ -22,13 +22,20 @@ class Stopwatch:
 
     def __init__(self, device):
         self._device = torch.device(device)
-        self._start = time.perf_counter()
+        if self._device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(self._device)
+        self._start = self._now()
 
     def lap(self):
         """Seconds since the last lap."""
-        now = time.perf_counter()
+        now = self._now()
         elapsed, self._start = now - self._start, now
         return elapsed
+
+    def _now(self):
+        if self._device.type == "cuda":
+            torch.cuda.synchronize(self._device)  # queued work belongs to this lap
+        return time.perf_counter()
 
     def peak_memory_mib(self):
         """High-water mark in MiB; NaN where the system does not tell."""

@@ -1,7 +1,10 @@
 """Attribution methods: each a recipe for probes."""
 
 from sam_attribution.methods._gif import GIF
+from sam_attribution.methods._grad_dot import GradDot
 from sam_attribution.methods._hif import HIF
+from sam_attribution.methods._influence_function import InfluenceFunction
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._tracin import TracIn
 
-__all__ = ["GIF", "HIF", "Method", "Prepared"]
+__all__ = ["GIF", "HIF", "GradDot", "InfluenceFunction", "Method", "Prepared", "TracIn"]

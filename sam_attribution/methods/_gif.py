@@ -1,8 +1,10 @@
 """Gradient-based influence along the recorded training (GIF)."""
 
-from sam_attribution.methods._method import Method, Prepared
-from sam_attribution.methods._rates import effective_rates
-from sam_attribution.probes import Probe
+from numbers import Integral
+
+from sam_attribution._validation import Interval, StrOptions, check_parameters
+from sam_attribution.methods._method import Method
+from sam_attribution.methods._path_sum import PathSum
 
 
 class GIF(Method):
@@ -30,7 +32,7 @@ class GIF(Method):
 
     References
     ----------
-    arXiv:2507.04059, theorem 4.6 and algorithm 2 (its sign is turned: see ``probes``).
+    arXiv:2507.04059, theorem 4.6 and algorithm 2 (its sign is turned, see ``PathSum``).
 
     Examples
     --------
@@ -44,6 +46,12 @@ class GIF(Method):
         self.n_checkpoints = n_checkpoints
         self.rates = rates
 
+    _parameter_constraints = {
+        "query": [StrOptions({"final", "checkpoint"})],
+        "n_checkpoints": [Interval(Integral, 1, None, closed="left"), None],
+        "rates": [StrOptions({"plain", "effective"})],
+    }
+
     def prepare(self, problem):
         """Check the settings against the recorded training.
 
@@ -52,71 +60,11 @@ class GIF(Method):
         ValueError
             For an unknown option, or a problem without a recorded training.
         """
-        for name, options in (("query", ("final", "checkpoint")), ("rates", tuple(_RATES))):
-            if getattr(self, name) not in options:
-                raise ValueError(f"{name} must be one of {options}, got {getattr(self, name)!r}.")
-        if self.n_checkpoints is not None and self.n_checkpoints < 1:
-            raise ValueError(
-                f"n_checkpoints must be at least 1 or None, got {self.n_checkpoints!r}."
-            )
-        if problem.path is None:
-            raise ValueError('GIF needs a recorded training. Use a final-model method ("hif").')
-        return _PreparedGIF(self, problem)
-
-
-class _PreparedGIF(Prepared):
-    def __init__(self, method, problem):
-        self._method = method
-        self._problem = problem
-        self._rates = _RATES[method.rates](problem.path)
-        self.rows_are_exchangeable = method.n_checkpoints is not None
-        self.diagnostics = {
-            "scale": "nats, but curvature is forgotten: trust sign and order, not the slope",
-            "steps": problem.path.n_steps,
-        }
-
-    def probes(self, queries):
-        if self.rows_are_exchangeable:
-            return list(self.visit(queries))
-        return _EveryStep(self, queries)
-
-    def visit(self, queries):
-        problem, n_checkpoints = self._problem, self._method.n_checkpoints
-        if n_checkpoints is None:
-            points = problem.path.every_step(self._rates)
-        else:
-            points = problem.path.checkpoints(n_checkpoints, self._rates)
-        final = queries.directions(problem.params, problem.buffers)
-        for point in points:
-            yield self._probe(point, queries, final)
-
-    def _probe(self, point, queries, final):
-        problem = self._problem
-        directions = final
-        if self._method.query == "checkpoint":
-            directions = queries.directions(point.params, point.buffers)
-        # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
-        scalar = isinstance(point.rate, float)
-        every_step = self._method.n_checkpoints is None
-        return Probe(
-            point=problem.ascend(point.params, point.buffers, point.rows),
-            directions=directions if scalar else point.rate[:, None] * directions,
-            buffers=point.buffers,
-            rate=point.rate if scalar else 1.0,
-            rows=point.rows if every_step else None,
-            rows_weight=problem.weight_of(point.rows) if every_step else None,
+        check_parameters(self)
+        return PathSum(
+            problem,
+            query=self.query,
+            n_checkpoints=self.n_checkpoints,
+            rates=self.rates,
+            perturbed=True,
         )
-
-
-class _EveryStep:
-    """Probes of every step, made again by replay at each reading: they would fill memory."""
-
-    def __init__(self, prepared, queries):
-        self._prepared = prepared
-        self._queries = queries
-
-    def __iter__(self):
-        return self._prepared.visit(self._queries)
-
-
-_RATES = {"plain": lambda path: path.rates, "effective": effective_rates}

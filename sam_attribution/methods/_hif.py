@@ -1,8 +1,12 @@
 """Hessian-based influence at the trained point (HIF)."""
 
+import warnings
+from numbers import Real
+
 import torch
 
-from sam_attribution.curvature import SAMPoint, sam_jacobian
+from sam_attribution._validation import HasMethods, Interval, StrOptions, check_parameters
+from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoint, sam_jacobian
 from sam_attribution.linalg import GMRES, Damped, Dense, Direct, Restricted
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
@@ -54,6 +58,13 @@ class HIF(Method):
         self.damping = damping
         self.curvature = curvature
 
+    _parameter_constraints = {
+        "variant": [StrOptions(set(VARIANTS))],
+        "solver": [StrOptions({"auto"}), HasMethods("prepare")],
+        "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "curvature": [StrOptions(set(CURVATURES))],
+    }
+
     def prepare(self, problem):
         """Form the Jacobian, choose the damping, ready the solver.
 
@@ -62,8 +73,8 @@ class HIF(Method):
         ValueError
             For an unknown option, a negative damping or a singular matrix.
         """
-        if self.damping != "auto" and not self.damping >= 0:
-            raise ValueError(f'damping must be "auto" or at least 0, got {self.damping!r}.')
+        check_parameters(self)
+        _warn_of_decoupled_decay(problem)
         return _PreparedHIF(self, problem)
 
 
@@ -98,6 +109,7 @@ class _PreparedHIF(Prepared):
         )
         self.diagnostics = {
             "scale": choice.scale,
+            "ascent": "full",
             "damping": choice.damping,
             "damping_reason": choice.reason,
             "stationarity": point.stationarity(),
@@ -125,3 +137,13 @@ def _solver(solver, size):
     if solver != "auto":
         return solver
     return Direct() if size <= _DENSE_SIZE else GMRES()
+
+
+def _warn_of_decoupled_decay(problem):
+    path = problem.path
+    if path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays:
+        warnings.warn(
+            "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
+            "fixed point: trust sign and order of these scores, not their scale.",
+            stacklevel=3,
+        )

@@ -8,6 +8,8 @@ from sklearn.base import BaseEstimator
 class Method(BaseEstimator, ABC):
     """Settings of a method; :meth:`prepare` does the work that all queries share."""
 
+    _parameter_constraints = {}
+
     @abstractmethod
     def prepare(self, problem):
         """Return a :class:`Prepared` for a :class:`~sam_attribution.problem.Problem`."""

@@ -1,6 +1,5 @@
 """Ways to differentiate logits along directions, from the fastest to the most general."""
 
-import warnings
 from weakref import WeakKeyDictionary
 
 import torch
@@ -33,9 +32,7 @@ def _first_that_works(problem):
     said = []
     for mode in MODES:
         try:
-            with differentiable_kernels(problem.module), warnings.catch_warnings():
-                # torch's forward mode loads rules of its own that it calls deprecated
-                warnings.filterwarnings("ignore", message=".*torch.jit.script", append=False)
+            with differentiable_kernels(problem.module):
                 mode(problem, probe, problem.X[:1])
         except (RuntimeError, NotImplementedError) as error:
             said.append(f"{mode.__name__}: {str(error).splitlines()[0]}")

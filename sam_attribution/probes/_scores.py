@@ -22,7 +22,7 @@ def training_scores(problem, probes, *, given_only=False):
     """
     total = None
     for probe in probes:
-        norm = problem.total_weight if probe.rows is None else probe.rows_weight
+        norm = (problem.total_weight if probe.rows is None else probe.rows_weight) or 1.0
         for rows in problem.chunks(probe.rows):
             part = _label_table(problem, probe, problem.X[rows])
             part = _carried(part, problem.y[rows]) if given_only else part

@@ -1,5 +1,7 @@
 """What is asked of the model on validation rows: (logits, y) -> values, lower is better."""
 
+from functools import partial
+
 import torch
 
 
@@ -24,11 +26,24 @@ def evaluation_function(evaluation, row_loss):
         For any other name.
     """
     if callable(evaluation):
-        return evaluation
-    named = {"loss": row_loss.per_sample, "margin": margin}
+        return partial(_checked, evaluation)
+    named = {
+        "loss": row_loss.per_sample,
+        "margin": lambda output, y: margin(row_loss.to_logits(output), y),
+    }
     if evaluation not in named:
         raise ValueError(
             f"evaluation must be one of {sorted(named)} or a callable (logits, y) -> values, "
             f"got {evaluation!r}."
         )
     return named[evaluation]
+
+
+def _checked(evaluation, output, y):
+    values = evaluation(output, y)
+    if values.shape != y.shape:
+        raise ValueError(
+            f"evaluation must return one value per row, shape {tuple(y.shape)}, got shape "
+            f"{tuple(values.shape)}. Use reduction='none'."
+        )
+    return values

@@ -2,6 +2,7 @@
 
 from copy import deepcopy
 from fnmatch import fnmatchcase
+from functools import partial
 
 import torch
 from torch import nn
@@ -12,6 +13,7 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.training import loss_per_sample, unreduced
 
 
 def problem_from_classifier(
@@ -41,6 +43,7 @@ def problem_from_classifier(
         If the rows are not those the classifier was trained on, or no name matches.
     """
     classifier.trajectory_.check_data(*classifier.as_trained(X, y, sample_weight))
+    _check_training(classifier)
     module = deepcopy(classifier.module_).eval()
     layout = ParameterLayout(module)
     rows, codes = classifier.to_tensors(X, y)
@@ -54,10 +57,11 @@ def problem_from_classifier(
         y=codes,
         n_classes=len(classifier.classes_),
         sample_weight=None if weights is None else weights.to(dtype),
-        row_loss=_row_loss(classifier),
+        row_loss=_row_loss(deepcopy(classifier.criterion_)),
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
-        rho=classifier.rho,
-        perturbation=as_perturbation(classifier.perturbation),
+        visited=_visited(path, codes),
+        rho=classifier.trajectory_.schedule[-1].rho,
+        perturbation=as_perturbation(classifier.trajectory_.perturbation),
         selected=_selection(parameters, layout, head),
         head=head,
         path=path,
@@ -65,11 +69,24 @@ def problem_from_classifier(
     )
 
 
-def _row_loss(classifier):
-    criterion = classifier.criterion_
-    if type(criterion) is nn.CrossEntropyLoss and criterion.weight is None:
+def _row_loss(criterion):
+    criterion = unreduced(criterion)  # refuses what has no loss per row
+    if type(criterion) is nn.CrossEntropyLoss:
         return CrossEntropyRows(criterion.label_smoothing)
-    return GenericRows(classifier.loss_per_sample)
+    return GenericRows(partial(loss_per_sample, criterion), isinstance(criterion, nn.NLLLoss))
+
+
+def _visited(path, codes):
+    mask = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
+    mask[torch.as_tensor(path.visited, device=codes.device)] = True
+    return mask
+
+
+def _check_training(classifier):
+    if classifier.trajectory_.n_steps == 0:
+        raise ValueError("the classifier made no training step, so no row had an influence.")
+    if any(group.get("maximize") for group in classifier.optimizer_.param_groups):
+        raise ValueError("optimizer__maximize=True climbs the loss: no score is defined for it.")
 
 
 def _selection(parameters, layout, head):

@@ -21,12 +21,15 @@ class PathPoint:
         The batch of the step that starts here.
     rate : float or Tensor of shape (n_params,)
         Rate that this point stands for: one step's, or the sum over its stretch.
+    rho : float
+        Radius of the perturbation at that step.
     """
 
     params: Tensor
     buffers: dict[str, Tensor]
     rows: Tensor
     rate: float | Tensor
+    rho: float
 
 
 class TrainingPath:
@@ -59,6 +62,21 @@ class TrainingPath:
         return self._trajectory.n_steps
 
     @property
+    def visited(self):
+        """Positions of the rows that sat in a batch, ascending."""
+        return np.unique(np.concatenate([step.indices for step in self._trajectory.schedule]))
+
+    @property
+    def decays(self):
+        """Whether the optimizer has weight decay."""
+        return any(group.get("weight_decay") for group in self.group_settings)
+
+    def ends_at(self, params):
+        """Whether `params` are those at the end of the recorded training."""
+        states = self._trajectory.states
+        return len(states) == 0 or torch.equal(states[-1].params.to(params), params)
+
+    @property
     def rates(self):
         """Learning rates, shape (n_steps, n_groups)."""
         return np.array([step.rates for step in self._trajectory.schedule], dtype=np.float64)
@@ -72,10 +90,13 @@ class TrainingPath:
     def checkpoints(self, n_checkpoints, rates):
         """The middle state of each of `n_checkpoints` equal stretches of the steps.
 
-        `rates` (n_steps, n_groups) are summed over each stretch. States that were not
-        recorded are replayed.
+        `rates` (n_steps, n_groups) are summed over each stretch. The stretches are those
+        that were recorded, if so many were asked for when training was planned (early
+        stopping leaves fewer, ``partial_fit`` more of them); else states are replayed.
         """
-        stretches = equal_stretches(0, self.n_steps, n_checkpoints)
+        stretches = self._trajectory.stretches
+        if self._trajectory.keep != n_checkpoints:
+            stretches = equal_stretches(0, self.n_steps, n_checkpoints)
         states = self._states([stretch.middle for stretch in stretches])
         for stretch, state in zip(stretches, states, strict=True):
             total = rates[stretch.first : stretch.last].sum(0)
@@ -87,10 +108,11 @@ class TrainingPath:
             yield self._point(state, self.spread(rates[t]))
 
     def _point(self, state, rate):
-        rows = torch.as_tensor(self._trajectory.schedule[state.step].indices, device=self._device)
+        step = self._trajectory.schedule[state.step]
+        rows = torch.as_tensor(step.indices, device=self._device)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        return PathPoint(params, buffers, rows, rate)
+        return PathPoint(params, buffers, rows, rate, step.rho)
 
     def _states(self, steps):
         recorded = {state.step: state for state in self._trajectory.states}

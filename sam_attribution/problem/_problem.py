@@ -31,6 +31,9 @@ class Problem:
     n_classes : int
     sample_weight : Tensor of shape (n_samples,), optional
         The user's weights ``a``; ones if None.
+    visited : Tensor of bool, shape (n_samples,), optional
+        False for rows that no training step saw (held out by ``train_split``): they count
+        nowhere. All True if None.
     row_loss : CrossEntropyRows or GenericRows
     weight_decay : float or Tensor of shape (n_params,)
         Its one owner: losses and gradients here leave it out.
@@ -50,6 +53,7 @@ class Problem:
     y: Tensor
     n_classes: int
     sample_weight: Tensor | None = None
+    visited: Tensor | None = None
     row_loss: object = field(default_factory=CrossEntropyRows)
     weight_decay: float | Tensor = 0.0
     rho: float = 0.0
@@ -60,11 +64,7 @@ class Problem:
     batch_size: int | str = "auto"
 
     def __post_init__(self):
-        if any(part.training for part in self.module.modules()):
-            raise ValueError(
-                "module must be in evaluation mode: batch statistics couple the rows. "
-                "Pass copy.deepcopy(module).eval()."
-            )
+        _check_rows_are_independent(self.module)
         # now: a tensor first made inside a torch.func transform does not outlive it
         for name in (
             "layout",
@@ -93,10 +93,10 @@ class Problem:
 
     @cached_property
     def weights(self):
-        """The users' row weights ``a``, shape (n_samples,)."""
-        if self.sample_weight is None:
-            return self.params.new_ones(len(self.y))
-        return self.sample_weight
+        """The user's row weights ``a``, 0 for rows never visited, shape (n_samples,)."""
+        given = self.sample_weight
+        weights = self.params.new_ones(len(self.y)) if given is None else given
+        return weights if self.visited is None else weights * self.visited
 
     @cached_property
     def total_weight(self):
@@ -127,7 +127,7 @@ class Problem:
         """Weighted mean loss of training rows, in nats, without weight decay."""
         with torch.no_grad():
             total = sum(self.weighted_loss(params, buffers, part) for part in self.chunks(rows))
-        return total / self.weight_of(rows)
+        return total / (self.weight_of(rows) or 1.0)
 
     def mean_gradient(self, params, buffers, rows=None):
         """Gradient of :meth:`mean_loss`, shape (n_params,)."""
@@ -135,7 +135,7 @@ class Problem:
         total = torch.zeros_like(params)
         for part in self.chunks(rows):
             total += torch.autograd.grad(self.weighted_loss(leaf, buffers, part), leaf)[0]
-        return total / self.weight_of(rows)
+        return total / (self.weight_of(rows) or 1.0)  # a batch of weight 0 has gradient 0
 
     def weighted_loss(self, params, buffers, rows):
         """``sum_i a_i l_i`` over one pass of training rows: differentiable."""
@@ -146,12 +146,12 @@ class Problem:
         """Sum of the weights of `rows`; of all rows for None."""
         return self.total_weight if rows is None else float(self.weights[rows].sum())
 
-    def ascend(self, params, buffers, rows=None):
+    def ascend(self, params, buffers, rows, rho):
         """The point ``w + eps`` where SAM takes its gradient, for a batch of rows."""
-        if self.rho == 0:
+        if rho == 0:
             return params
         gradient = self.mean_gradient(params, buffers, rows)
-        return params + self.perturbation.eps(params, gradient, self.rho)
+        return params + self.perturbation.eps(params, gradient, rho)
 
     def restrict(self, columns):
         """Zero the rows of (n_params, k) `columns` that are not attributed."""
@@ -160,6 +160,21 @@ class Problem:
         restricted = torch.zeros_like(columns)
         restricted[self.selected] = columns[self.selected]
         return restricted
+
+
+def _check_rows_are_independent(module):
+    """Raise for what makes one row's logits depend on the others."""
+    if any(part.training for part in module.modules()):
+        raise ValueError(
+            "module must be in evaluation mode: batch statistics couple the rows. "
+            "Pass copy.deepcopy(module).eval()."
+        )
+    for name, part in module.named_modules():
+        if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is None:
+            raise ValueError(
+                f"module has a {type(part).__name__} at {name!r} without running statistics, "
+                "which couples the rows in evaluation mode too. Use track_running_stats=True."
+            )
 
 
 RowEvaluation = Callable[[Tensor, Tensor], Tensor]

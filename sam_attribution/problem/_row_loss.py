@@ -16,6 +16,10 @@ class CrossEntropyRows:
     def __init__(self, label_smoothing=0.0):
         self.label_smoothing = label_smoothing
 
+    def to_logits(self, output):
+        """Logits from what the module puts out: the same."""
+        return output
+
     def per_sample(self, logits, y):
         """Loss of every row, shape (n,), in nats."""
         return nn.functional.cross_entropy(
@@ -48,11 +52,20 @@ class GenericRows:
     Parameters
     ----------
     per_sample : callable
-        ``(logits, y) -> (n,)``, one loss per row.
+        ``(output, y) -> (n,)``, one loss per row.
+    probabilities : bool, default=False
+        Whether the module puts out probabilities (as skorch wants for ``NLLLoss``).
     """
 
-    def __init__(self, per_sample):
+    def __init__(self, per_sample, probabilities=False):
         self.per_sample = per_sample
+        self.probabilities = probabilities
+
+    def to_logits(self, output):
+        """Logits from what the module puts out."""
+        if not self.probabilities:
+            return output
+        return torch.log(output + torch.finfo(output.dtype).eps)
 
     def label_table(self, logits, tangents):
         """As :meth:`CrossEntropyRows.label_table`, at the price of n_classes backward passes."""

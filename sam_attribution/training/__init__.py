@@ -1,6 +1,7 @@
 """Training with SAM: nets that keep scikit-learn's contract and record what they do."""
 
 from sam_attribution.training._classifier import SAMClassifier
+from sam_attribution.training._losses import loss_per_sample, unreduced
 from sam_attribution.training._mixin import SAMMixin
 from sam_attribution.training._mlp import MLP
 from sam_attribution.training._net import ConformantNet
@@ -21,4 +22,6 @@ __all__ = [
     "Trajectory",
     "batch_schedule",
     "equal_stretches",
+    "loss_per_sample",
+    "unreduced",
 ]

@@ -55,7 +55,8 @@ class ArrayInputs:
         X = self._validated(X)
         if _is_opaque(X):
             raise TypeError(f"X must be an array or a tensor here, got {type(X).__name__}.")
-        X = torch.as_tensor(X.toarray() if issparse(X) else X, device=self.device)
+        X = _writable(X.toarray() if issparse(X) else X)
+        X = torch.as_tensor(X, device=self.device)
         if y is None:
             return X, None
         if len(y) != len(X):
@@ -155,3 +156,8 @@ def _is_opaque(X):
 
 def _to_array(y):
     return to_numpy(y) if isinstance(y, torch.Tensor) else y
+
+
+def _writable(X):
+    """`X`, or a copy if it is a read-only array, which torch would warn about."""
+    return X.copy() if isinstance(X, np.ndarray) and not X.flags.writeable else X

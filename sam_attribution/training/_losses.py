@@ -22,7 +22,7 @@ def loss_per_sample(criterion, y_pred, codes):
     ValueError
         If the criterion has class weights or no value per row.
     """
-    criterion = _unreduced(criterion)
+    criterion = unreduced(criterion)
     if isinstance(criterion, nn.NLLLoss):
         y_pred = torch.log(y_pred + torch.finfo(y_pred.dtype).eps)
     losses = criterion(y_pred, codes)
@@ -34,7 +34,8 @@ def loss_per_sample(criterion, y_pred, codes):
     return losses
 
 
-def _unreduced(criterion):
+def unreduced(criterion):
+    """Copy of a criterion with ``reduction="none"``; ValueError if it has no loss per row."""
     name = type(criterion).__name__
     if getattr(criterion, "weight", None) is not None:
         raise ValueError(f"{name}(weight=...) is not supported. Use sample_weight in fit.")
@@ -42,6 +43,11 @@ def _unreduced(criterion):
         raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
     if getattr(criterion, "reduction", None) is None:
         raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
+    if criterion.reduction not in ("mean", "none"):
+        raise ValueError(
+            f"{name}(reduction={criterion.reduction!r}) is not supported: a batch's loss is a "
+            "mean here. Use reduction='mean' and a larger lr."
+        )
     criterion = copy.copy(criterion)
     criterion.reduction = "none"
     return criterion

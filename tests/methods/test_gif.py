@@ -5,12 +5,16 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.dataset import ValidSplit
 
-from sam_attribution.methods import GIF
+from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import effective_rates
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, problem_from_classifier
 from tests.models import fitted, row_gradients
+
+SCHEDULER = LRScheduler("StepLR", step_size=3, gamma=0.5, step_every="batch")
 
 
 def mean_query(problem):
@@ -43,7 +47,7 @@ def given(problem, gradients):
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 @pytest.mark.parametrize("sample_weight", [False, True])
 def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
-    classifier, X, y, weight = fitted(kind, sample_weight, trajectory="all")
+    classifier, X, y, weight = fitted(kind, sample_weight, trajectory="all", callbacks=[SCHEDULER])
     problem = problem_from_classifier(classifier, X, y, weight)
     *states, last = classifier.replay(X, y, sample_weight=weight)
     expected = torch.zeros(len(y), dtype=torch.float64)
@@ -52,7 +56,7 @@ def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
         gradients = row_gradients(problem, perturbed(problem, state, rows), state.buffers)
         v = query_gradient(problem, last if query == "final" else state)
         share = problem.weights[rows] / problem.weights[rows].sum()
-        expected[rows] += 0.1 * share * (given(problem, gradients)[rows] @ v)
+        expected[rows] += step.rates[0] * share * (given(problem, gradients)[rows] @ v)
     probes = GIF(query=query, n_checkpoints=None).prepare(problem).probes(mean_query(problem))
     scores = training_scores(problem, probes, given_only=True)[:, 0]
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
@@ -60,7 +64,8 @@ def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
 
 @pytest.mark.parametrize("recorded", [4, 2])
 def test_checkpoints_are_the_middles_of_equal_stretches(recorded):
-    classifier, X, y, _ = fitted("mlp", max_epochs=4, trajectory=recorded)
+    classifier, X, y, _ = fitted("mlp", max_epochs=4, trajectory=recorded, callbacks=[SCHEDULER])
+    rates = [step.rates[0] for step in classifier.trajectory_.schedule]
     problem = problem_from_classifier(classifier, X, y)
     states = list(classifier.replay(X, y))
     edges = [0, 5, 10, 15, 20]
@@ -71,7 +76,7 @@ def test_checkpoints_are_the_middles_of_equal_stretches(recorded):
         point = perturbed(problem, states[middle], rows)
         gradients = row_gradients(problem, point, states[middle].buffers)
         v = query_gradient(problem, states[-1])
-        expected += (stop - first) * 0.1 / len(y) * (given(problem, gradients) @ v)
+        expected += sum(rates[first:stop]) / len(y) * (given(problem, gradients) @ v)
     probes = GIF(n_checkpoints=4).prepare(problem).probes(mean_query(problem))
     scores = training_scores(problem, probes, given_only=True)[:, 0]
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
@@ -137,8 +142,8 @@ def test_rho_enters():
     for rho in (0.0, 0.1):
         classifier, X, y, _ = fitted("mlp")
         problem = problem_from_classifier(classifier, X, y)
-        object.__setattr__(problem, "rho", rho)  # same training, plain or perturbed points
-        probes = GIF().prepare(problem).probes(mean_query(problem))
+        method = GIF(query="checkpoint") if rho else TracIn()  # perturbed points, plain points
+        probes = method.prepare(problem).probes(mean_query(problem))
         scores.append(training_scores(problem, probes, given_only=True)[:, 0])
     assert (scores[0] - scores[1]).norm() > 1e-3 * scores[0].norm()
 
@@ -146,9 +151,9 @@ def test_rho_enters():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"query": "last"}, "query must be one of"),
-        ({"rates": "true"}, "rates must be one of"),
-        ({"n_checkpoints": 0}, "n_checkpoints must be at least 1"),
+        ({"query": "last"}, "The 'query' parameter of GIF"),
+        ({"rates": "true"}, "The 'rates' parameter of GIF"),
+        ({"n_checkpoints": 0}, "The 'n_checkpoints' parameter of GIF"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -174,3 +179,79 @@ def test_other_rows_are_refused():
     classifier, X, y, _ = fitted("mlp", max_epochs=1)
     with pytest.raises(ValueError, match="other data"):
         problem_from_classifier(classifier, X + 1e-3, y)
+
+
+def test_a_batch_of_weight_zero_counts_for_nothing():
+    weight = np.repeat([1.0, 0.0, 1.0], [16, 8, 16])
+    classifier, X, y, _ = fitted("mlp", max_epochs=1, iterator_train__shuffle=False)
+    classifier.fit(X, y, sample_weight=weight)
+    problem = problem_from_classifier(classifier, X, y, weight)
+    for n_checkpoints in (3, None):
+        probes = GIF(n_checkpoints=n_checkpoints).prepare(problem).probes(mean_query(problem))
+        scores = training_scores(problem, probes, given_only=True)[:, 0]
+        assert torch.isfinite(scores).all()
+        assert (scores[16:24] == 0).all()
+        assert (scores[:16] != 0).all()
+
+
+def test_rows_that_no_step_saw_count_nowhere():
+    classifier, X, y, _ = fitted("mlp", train_split=ValidSplit(4))
+    problem = problem_from_classifier(classifier, X, y)
+    seen = np.zeros(len(y), dtype=bool)
+    for step in classifier.trajectory_.schedule:
+        seen[step.indices] = True
+    assert seen.sum() == problem.total_weight == 30
+    probes = GIF().prepare(problem).probes(mean_query(problem))
+    scores = training_scores(problem, probes, given_only=True)[:, 0].numpy()
+    assert (scores[~seen] == 0).all()
+    leaf = problem.params.clone().requires_grad_()
+    logits = problem.logits(leaf, {}, problem.X[seen])
+    loss = torch.nn.functional.cross_entropy(logits, problem.y[seen])
+    torch.testing.assert_close(
+        problem.mean_gradient(problem.params, {}), torch.autograd.grad(loss, leaf)[0]
+    )
+
+
+def test_the_recorded_perturbation_counts_not_the_current_one():
+    classifier, X, y, _ = fitted("mlp", rho=0.3)
+    before = problem_from_classifier(classifier, X, y)
+    classifier.set_params(rho=0.0, perturbation="linf")
+    after = problem_from_classifier(classifier, X, y)
+    scores = [
+        training_scores(p, GIF().prepare(p).probes(mean_query(p)), given_only=True)
+        for p in (before, after)
+    ]
+    assert torch.equal(*scores)
+    assert after.rho == 0.3
+
+
+def test_early_stopping_uses_the_recorded_stretches_and_refuses_restored_weights():
+    stop = EarlyStopping("train_loss", patience=1, threshold=10.0, threshold_mode="abs")
+    classifier, X, y, _ = fitted("mlp", max_epochs=8, trajectory=10, callbacks=[stop])
+    trajectory = classifier.trajectory_
+    assert 0 < trajectory.n_steps < 40
+    problem = problem_from_classifier(classifier, X, y)
+    probes = GIF().prepare(problem).probes(mean_query(problem))
+    assert len(probes) == len(trajectory.stretches) < 10
+    assert sum(probe.rate for probe in probes) == pytest.approx(0.1 * trajectory.n_steps)
+    with torch.no_grad():
+        classifier.module_.get_parameter(problem.layout.names[0]).add_(1.0)
+    moved = problem_from_classifier(classifier, X, y)
+    with pytest.raises(ValueError, match="not those at the end of the recorded training"):
+        GIF().prepare(moved)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"criterion__reduction": "sum"}, "reduction='sum'"),
+        ({"criterion__ignore_index": 0}, "ignore_index"),
+        ({"criterion__weight": torch.ones(3).double()}, "weight"),
+        ({"optimizer__maximize": True, "lr": 1e-4}, "maximize"),
+        ({"max_epochs": 0}, "no training step"),
+    ],
+)
+def test_trainings_without_a_score_are_refused_by_name(settings, message):
+    classifier, X, y, _ = fitted("mlp", **settings)
+    with pytest.raises(ValueError, match=message):
+        problem_from_classifier(classifier, X, y)

@@ -85,8 +85,20 @@ def test_batch_size_does_not_matter(batch_size):
 
 
 def test_damping_must_not_be_negative():
-    with pytest.raises(ValueError, match="damping must be"):
+    with pytest.raises(ValueError, match="The 'damping' parameter of HIF"):
         HIF(damping=-1).prepare(fitted_problem("mlp"))
+
+
+def test_decoupled_weight_decay_warns():
+    adamw = {"optimizer": torch.optim.AdamW, "lr": 0.01}
+    with pytest.warns(UserWarning, match="AdamW's decoupled weight decay"):
+        HIF(damping=0.5).prepare(fitted_problem("mlp", **adamw))
+
+
+@pytest.mark.parametrize("settings", [{"solver": "gmres"}, {"damping": "big"}, {"variant": "best"}])
+def test_bad_settings_are_named(settings):
+    with pytest.raises(ValueError, match=f"The '{next(iter(settings))}' parameter of HIF"):
+        HIF(**settings).prepare(fitted_problem("mlp"))
 
 
 def test_gmres_without_convergence_warns_and_reports():

@@ -2,7 +2,13 @@ import pytest
 import torch
 from torch import nn
 
-from sam_attribution.problem import Queries, evaluation_function, margin, problem_from_classifier
+from sam_attribution.problem import (
+    Problem,
+    Queries,
+    evaluation_function,
+    margin,
+    problem_from_classifier,
+)
 from tests.models import fitted, fitted_problem
 
 
@@ -30,7 +36,7 @@ def test_a_mini_batch_step_of_training_is_a_step_down_the_problems_gradient():
     states = list(classifier.replay(X, y, sample_weight=weight))
     rows = torch.as_tensor(classifier.trajectory_.schedule[3].indices)
     w = states[3].params
-    gradient = problem.mean_gradient(problem.ascend(w, {}, rows), {}, rows)
+    gradient = problem.mean_gradient(problem.ascend(w, {}, rows, problem.rho), {}, rows)
     step = -0.1 * (gradient + problem.weight_decay * w)
     torch.testing.assert_close(states[4].params - w, step, rtol=1e-9, atol=1e-12)
 
@@ -92,3 +98,33 @@ def test_auto_batch_size_is_a_rule_of_shapes():
     small, large = fitted_problem("mlp"), fitted_problem("cnn")
     assert small.rows_per_pass == fitted_problem("mlp").rows_per_pass
     assert 1 <= large.rows_per_pass <= small.rows_per_pass <= 1024
+
+
+def test_an_evaluation_must_give_a_value_per_row():
+    problem = fitted_problem("mlp")
+    values = evaluation_function(nn.functional.cross_entropy, problem.row_loss)
+    queries = Queries(problem, problem.X, problem.y, values, (torch.arange(40),))
+    with pytest.raises(ValueError, match="evaluation must return one value per row"):
+        queries.directions(problem.params, problem.buffers)
+
+
+def test_the_margin_of_probabilities_is_that_of_their_logits():
+    """NLLLoss means, as in skorch, that the module puts out probabilities."""
+
+    class Probabilities(nn.Sequential):
+        def __init__(self):
+            super().__init__(nn.Linear(6, 3), nn.Softmax(dim=1))
+
+    problem = fitted_problem("mlp", module=Probabilities, criterion=nn.NLLLoss)
+    p = problem.logits(problem.params, {}, problem.X)
+    own = p[torch.arange(40), problem.y]
+    found = evaluation_function("margin", problem.row_loss)(p, problem.y)
+    torch.testing.assert_close(found, -torch.log(own / (1 - own)))
+    losses = problem.row_loss.per_sample(p, problem.y)
+    torch.testing.assert_close(losses, -torch.log(own))
+
+
+def test_batch_norm_without_running_statistics_is_refused():
+    module = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False)).eval()
+    with pytest.raises(ValueError, match="BatchNorm1d at '1' without running statistics"):
+        Problem(module=module, X=torch.zeros(4, 6), y=torch.zeros(4).long(), n_classes=3)

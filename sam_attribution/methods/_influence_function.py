@@ -1,0 +1,48 @@
+"""The influence function of plain training."""
+
+from dataclasses import replace
+
+from sam_attribution._validation import check_parameters
+from sam_attribution.methods._hif import HIF
+from sam_attribution.methods._method import Method
+
+
+class InfluenceFunction(Method):
+    """``<query gradient, (Hessian + weight decay)^-1 row gradient> / n``, as if rho were 0.
+
+    Parameters
+    ----------
+    solver, damping, curvature
+        As in :class:`HIF`.
+
+    Notes
+    -----
+    The unit is nats per removed row. A SAM-trained model is no stationary point of the
+    plain loss: use it as the baseline that forgets SAM. Cost: one product with the Hessian
+    is about four forward passes over the rows.
+
+    References
+    ----------
+    Koh & Liang, Understanding Black-box Predictions via Influence Functions,
+    arXiv:1703.04730.
+
+    Examples
+    --------
+    >>> from sam_attribution.methods import InfluenceFunction
+    >>> InfluenceFunction(damping=0.1)
+    InfluenceFunction(damping=0.1)
+    """
+
+    _parameter_constraints = {
+        name: rule for name, rule in HIF._parameter_constraints.items() if name != "variant"
+    }
+
+    def __init__(self, *, solver="auto", damping="auto", curvature="hessian"):
+        self.solver = solver
+        self.damping = damping
+        self.curvature = curvature
+
+    def prepare(self, problem):
+        """Form the Hessian, choose the damping, ready the solver (ValueError as for HIF)."""
+        check_parameters(self)
+        return HIF("fast", **self.get_params()).prepare(replace(problem, rho=0.0))

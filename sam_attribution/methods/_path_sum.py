@@ -1,0 +1,96 @@
+"""Sums along the recorded training: what GIF and TracIn share."""
+
+from sam_attribution.methods._method import Prepared
+from sam_attribution.methods._rates import effective_rates
+from sam_attribution.probes import Probe
+
+_RATES = {"plain": lambda path: path.rates, "effective": effective_rates}
+
+
+class PathSum(Prepared):
+    """``sum over states of rate * <query gradient, row gradient>``.
+
+    Parameters
+    ----------
+    problem : Problem
+    query : {"final", "checkpoint"}
+        Where the query gradient is taken.
+    n_checkpoints : int or None
+        Stretches, each standing for its middle state; None visits every step.
+    rates : {"plain", "effective"}
+    perturbed : bool
+        Whether row gradients are taken where SAM takes them, at ``w + eps`` of the batch
+        drawn there, or at ``w``.
+    """
+
+    def __init__(self, problem, *, query, n_checkpoints, rates, perturbed):
+        _check_recorded(problem)
+        self._problem = problem
+        self._query = query
+        self._n_checkpoints = n_checkpoints
+        self._perturbed = perturbed
+        self._rates = _RATES[rates](problem.path)
+        self.rows_are_exchangeable = n_checkpoints is not None
+        self.diagnostics = {
+            "scale": "nats, but curvature is forgotten: trust sign and order, not the slope",
+            "steps": problem.path.n_steps,
+        }
+
+    def probes(self, queries):
+        if self.rows_are_exchangeable:
+            return list(self.visit(queries))
+        return _EveryStep(self, queries)
+
+    def visit(self, queries):
+        """Yield the probes in the order of the training."""
+        problem = self._problem
+        if self._n_checkpoints is None:
+            points = problem.path.every_step(self._rates)
+        else:
+            points = problem.path.checkpoints(self._n_checkpoints, self._rates)
+        final = queries.directions(problem.params, problem.buffers)
+        for point in points:
+            yield self._probe(point, queries, final)
+
+    def _probe(self, point, queries, directions):
+        problem = self._problem
+        if self._query == "checkpoint":
+            directions = queries.directions(point.params, point.buffers)
+        # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
+        scalar = isinstance(point.rate, float)
+        every_step = self._n_checkpoints is None
+        return Probe(
+            point=self._row_point(point),
+            directions=directions if scalar else point.rate[:, None] * directions,
+            buffers=point.buffers,
+            rate=point.rate if scalar else 1.0,
+            rows=point.rows if every_step else None,
+            rows_weight=problem.weight_of(point.rows) if every_step else None,
+        )
+
+    def _row_point(self, point):
+        if not self._perturbed:
+            return point.params
+        return self._problem.ascend(point.params, point.buffers, point.rows, point.rho)
+
+
+class _EveryStep:
+    """Probes of every step, made again by replay at each reading: they would fill memory."""
+
+    def __init__(self, prepared, queries):
+        self._prepared = prepared
+        self._queries = queries
+
+    def __iter__(self):
+        return self._prepared.visit(self._queries)
+
+
+def _check_recorded(problem):
+    if problem.path is None:
+        raise ValueError('this method needs a recorded training. Use "hif" or "grad-dot".')
+    if not problem.path.ends_at(problem.params):
+        raise ValueError(
+            "the final parameters are not those at the end of the recorded training "
+            "(EarlyStopping(load_best=True) puts earlier ones back, for example). Train without "
+            'that, or use a method of the final model: "hif" or "grad-dot".'
+        )

@@ -1,0 +1,53 @@
+"""TracIn: gradient products along the training, the perturbation of SAM left out."""
+
+from numbers import Integral
+
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.methods._method import Method
+from sam_attribution.methods._path_sum import PathSum
+
+
+class TracIn(Method):
+    """Sum over checkpoints of rate times <query gradient, row gradient>, both at ``w``.
+
+    What the field uses for models trained without SAM; :class:`GIF` is the same sum with
+    the row gradients where SAM takes them.
+
+    Parameters
+    ----------
+    n_checkpoints : int or None, default=10
+        Stretches of the training, each standing for its middle state; None visits every
+        step, where a row counts in its own batches only.
+
+    Notes
+    -----
+    The unit is nats per removed row; slope 1 against retraining is not promised. Cost: per
+    state one gradient of the queries, and one forward-mode pass over the rows per query.
+
+    References
+    ----------
+    Pruthi et al., Estimating Training Data Influence by Tracing Gradient Descent,
+    arXiv:2002.08484.
+
+    Examples
+    --------
+    >>> from sam_attribution.methods import TracIn
+    >>> TracIn(n_checkpoints=5)
+    TracIn(n_checkpoints=5)
+    """
+
+    def __init__(self, *, n_checkpoints=10):
+        self.n_checkpoints = n_checkpoints
+
+    _parameter_constraints = {"n_checkpoints": [Interval(Integral, 1, None, closed="left"), None]}
+
+    def prepare(self, problem):
+        """Check the settings against the recorded training (ValueError)."""
+        check_parameters(self)
+        return PathSum(
+            problem,
+            query="checkpoint",
+            n_checkpoints=self.n_checkpoints,
+            rates="plain",
+            perturbed=False,
+        )

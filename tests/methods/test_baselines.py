@@ -1,0 +1,79 @@
+"""The methods that know nothing of SAM, against their formulas written out."""
+
+import numpy as np
+import pytest
+import torch
+
+from sam_attribution.methods import GIF, GradDot, InfluenceFunction, TracIn
+from sam_attribution.probes import training_scores
+from sam_attribution.problem import Queries, problem_from_classifier
+from tests.models import fitted, row_gradients
+
+
+def setting(**settings):
+    classifier, X, y, _ = fitted("mlp", trajectory="all", **settings)
+    problem = problem_from_classifier(classifier, X, y)
+    groups = (torch.arange(10), torch.arange(4))
+    per_sample = problem.row_loss.per_sample
+    return (
+        classifier,
+        problem,
+        Queries(problem, -problem.X[:10], problem.y[:10], per_sample, groups),
+    )
+
+
+def scores_of(method, problem, queries):
+    return training_scores(problem, method.prepare(problem).probes(queries), given_only=True)
+
+
+def gradients_at(problem, w):
+    rows = torch.arange(len(problem.y))
+    return row_gradients(problem, w, problem.buffers)[rows, problem.y]
+
+
+def test_grad_dot_is_the_product_of_final_gradients():
+    _, problem, queries = setting()
+    expected = gradients_at(problem, problem.params) @ queries.directions(problem.params, {}) / 40
+    torch.testing.assert_close(scores_of(GradDot(), problem, queries), expected)
+
+
+@pytest.mark.parametrize("n_checkpoints", [3, None])
+def test_tracin_is_the_sum_of_products_at_unperturbed_states(n_checkpoints):
+    classifier, problem, queries = setting()
+    expected = torch.zeros(40, 2, dtype=torch.float64)
+    states = classifier.trajectory_.states
+    if n_checkpoints is None:
+        for t, step in enumerate(classifier.trajectory_.schedule):
+            w, rows = states[t].params, step.indices
+            product = gradients_at(problem, w) @ queries.directions(w, {})
+            expected[rows] += 0.1 * product[rows] / len(rows)
+    else:
+        for middle in (2, 7, 12):
+            w = states[middle].params
+            expected += 0.5 * gradients_at(problem, w) @ queries.directions(w, {}) / 40
+    found = scores_of(TracIn(n_checkpoints=n_checkpoints), problem, queries)
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    with_sam = scores_of(GIF(query="checkpoint", n_checkpoints=n_checkpoints), problem, queries)
+    assert (with_sam - found).norm() > 1e-3 * found.norm()
+
+
+def test_tracin_equals_gif_at_rho_zero():
+    _, problem, queries = setting(rho=0.0)
+    found = scores_of(TracIn(), problem, queries)
+    assert torch.equal(found, scores_of(GIF(query="checkpoint"), problem, queries))
+
+
+def test_the_influence_function_solves_with_the_plain_hessian():
+    _, problem, queries = setting(optimizer__weight_decay=0.05)
+    w = problem.params
+
+    def mean_loss(w):
+        return torch.nn.functional.cross_entropy(problem.logits(w, {}, problem.X), problem.y)
+
+    hessian = torch.func.jacrev(torch.func.grad(mean_loss))(w)
+    damped = hessian + (0.05 + 0.4) * torch.eye(len(w), dtype=torch.float64)
+    directions = torch.linalg.solve(damped, queries.directions(w, {}))
+    expected = gradients_at(problem, w) @ directions / 40
+    found = scores_of(InfluenceFunction(damping=0.4), problem, queries)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-12)
+    assert np.isfinite(InfluenceFunction(damping=0.4).prepare(problem).diagnostics["stationarity"])
