@@ -1,12 +1,13 @@
 # make demo    the main job: find and remove wrong labels in real digits
 # make test    lint, types and every test
+# make docs    the documentation, in docs/_build/html; runs the example too
 # Another interpreter (3.11 or newer): make PYTHON=python3.12 test
 
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo test
+.PHONY: demo docs test
 
 demo: $(VENV)/.installed-examples
 	$(BIN)/python examples/plot_clean_digits.py
@@ -18,6 +19,11 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
 	$(BIN)/pytest -n auto
+
+# The gallery leaves its pictures in docs/auto_examples and runs again when an example changes
+docs: export OMP_NUM_THREADS = 1
+docs: $(VENV)/.installed-docs
+	$(BIN)/sphinx-build -W --keep-going -b html docs docs/_build/html
 
 # The stamp keeps a second call from installing again until the requirements change
 $(VENV)/.installed-%: setup.cfg pyproject.toml | $(BIN)/python

@@ -12,8 +12,10 @@ class InfluenceFunction(Method):
 
     Parameters
     ----------
-    solver, damping, curvature
-        As in :class:`HIF`.
+    solver : "auto" or solver, default="auto"
+        As in :class:`HIF`, and so are the next two.
+    damping : "auto" or float, default="auto"
+    curvature : {"hessian", "ggn"}, default="hessian"
 
     Notes
     -----
