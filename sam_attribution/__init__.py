@@ -1,8 +1,14 @@
 """Which training rows help or hurt a model trained with Sharpness-Aware Minimization."""
 
-from sam_attribution.filtering import FilteredClassifier
+from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 
-__all__ = ["FilteredClassifier", "SAMClassifier", "SAMInfluence", "ValidationData"]
+__all__ = [
+    "FilteredClassifier",
+    "MislabelFilter",
+    "SAMClassifier",
+    "SAMInfluence",
+    "ValidationData",
+]

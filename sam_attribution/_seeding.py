@@ -14,7 +14,8 @@ def seed_nested(estimator, random_state):
         return estimator
     unset = [name for name, value in estimator.get_params().items() if value is None]
     seeds = {name: _seed(random_state) for name in sorted(unset) if _is_seed(name)}
-    return estimator.set_params(**seeds)
+    estimator.set_params(**seeds)  # a FrozenEstimator's returns nothing
+    return estimator
 
 
 def _is_seed(name):

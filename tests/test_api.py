@@ -1,6 +1,7 @@
 """Every public class: its default constructor works, and its docstring says what it takes."""
 
 import importlib
+import importlib.util
 import inspect
 import pkgutil
 import re
@@ -10,13 +11,20 @@ from sklearn.base import BaseEstimator, clone
 
 import sam_attribution
 
+ADAPTERS = ["imblearn"]
+
 
 def public_modules():
     """The package and its public modules and folders, private files left out."""
     yield sam_attribution
     for info in pkgutil.iter_modules(sam_attribution.__path__):
-        if not info.name.startswith("_"):
+        if not info.name.startswith("_") and is_importable(info.name):
             yield importlib.import_module(f"sam_attribution.{info.name}")
+
+
+def is_importable(name):
+    """An adapter needs the library after which it is named."""
+    return name not in ADAPTERS or importlib.util.find_spec(name) is not None
 
 
 def public_objects(kind):

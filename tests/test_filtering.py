@@ -14,7 +14,12 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sam_attribution._score_cache import _STORE
-from sam_attribution.filtering import FilteredClassifier, default_scorer, rows_to_keep
+from sam_attribution.filtering import (
+    FilteredClassifier,
+    MislabelFilter,
+    default_scorer,
+    rows_to_keep,
+)
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier
 
@@ -153,6 +158,30 @@ def test_other_containers(as_given):
     np.testing.assert_allclose(fitted.predict_proba(rows), expected.predict_proba(X))
 
 
+@pytest.mark.parametrize("as_given", [np.asarray, csr_array, list, pd.DataFrame])
+def test_the_filter_keeps_what_the_classifier_keeps(as_given):
+    rows = X.tolist() if as_given is list else as_given(X)
+    labels = pd.Series(y, name="animal") if as_given is pd.DataFrame else y
+    cleaner = MislabelFilter(Fixed(X[:, 0]), removal_fraction=0.2, random_state=0)
+    X_kept, y_kept = cleaner.fit_resample(rows, labels)
+    kept = filtered(removal_fraction=0.2).fit(X, y).kept_
+    assert type(X_kept) is type(rows)
+    assert type(y_kept) is type(labels)
+    dense = X_kept.toarray() if as_given is csr_array else X_kept
+    np.testing.assert_array_equal(dense, X[kept])
+    np.testing.assert_array_equal(y_kept, y[kept])
+    np.testing.assert_array_equal(cleaner.sample_indices_, np.flatnonzero(kept))
+    np.testing.assert_array_equal(cleaner.scores_, X[:, 0])
+
+
+def test_the_filter_shares_scores_with_the_classifier():
+    filtered(removal_fraction=0.2).fit(X, y)
+    MislabelFilter(FirstFeature(), random_state=0).fit(X, y)
+    assert FirstFeature.n_fits == 1
+    with pytest.raises(ValueError, match="drop every row of class"):
+        MislabelFilter(FirstFeature(), removal_fraction=0.9, random_state=0).fit(X, y)
+
+
 class Fixed(BaseEstimator):
     def __init__(self, scores=()):
         self.scores = scores
@@ -271,6 +300,10 @@ def expected_failures(estimator):
             SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12), random_state=0
         ),
         FilteredClassifier(SAMClassifier(max_epochs=6), random_state=0),
+        MislabelFilter(
+            SAMInfluence(SAMClassifier(max_epochs=3), validation=StratifiedKFold(2)),
+            random_state=0,
+        ),
     ],
     expected_failed_checks=expected_failures,
 )

@@ -1,6 +1,7 @@
 """One trained model, its probes, and the scores that they give."""
 
 import torch
+from tqdm.auto import tqdm
 
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.probes import row_scores, training_scores
@@ -20,6 +21,8 @@ class Attribution:
         Validation rows and label codes.
     evaluation : {"loss", "margin"} or callable
     aggregate : {"mean", "worst-class"}
+    verbose : int, default=0
+        Above 1 shows a progress bar over the probes.
 
     Attributes
     ----------
@@ -27,14 +30,15 @@ class Attribution:
         Score of every training row for every label it might have carried.
     """
 
-    def __init__(self, problem, method, X, y, *, evaluation, aggregate):
+    def __init__(self, problem, method, X, y, *, evaluation, aggregate, verbose=0):
         self.problem = problem
+        self.verbose = verbose
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
         queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
         self.prepared = method.prepare(problem)
         self.probes = self.prepared.probes(queries)
-        table = training_scores(problem, self.probes)
+        table = training_scores(problem, self._watched(self.probes))
         self.table = self.aggregation.fit(_given(table, problem.y)).reduce(table)
 
     @property
@@ -44,13 +48,16 @@ class Attribution:
 
     def label_table(self, X):
         """Scores of any rows for every label, shape (n, n_classes), in the 1/n form."""
-        return self.aggregation.reduce(row_scores(self.problem, self.probes, X))
+        return self.aggregation.reduce(row_scores(self.problem, self._watched(self.probes), X))
 
     def attribute(self, X, y):
         """Scores of the training rows against single queries, shape (n_queries, n_samples)."""
         singles = tuple(torch.arange(len(y), device=y.device).split(1))
         probes = self.prepared.probes(self._queries(X, y, singles, normalize=False))
-        return training_scores(self.problem, probes, given_only=True).T
+        return training_scores(self.problem, self._watched(probes), given_only=True).T
+
+    def _watched(self, probes):
+        return tqdm(probes, desc="probes", unit="probe", leave=False, disable=self.verbose < 2)
 
     def _queries(self, X, y, groups, normalize):
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)

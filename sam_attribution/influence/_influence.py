@@ -5,11 +5,11 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
-from tqdm.auto import tqdm
 
-from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import (
     HasMethods,
     Interval,
@@ -19,7 +19,10 @@ from sam_attribution._validation import (
     take_rows,
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
-from sam_attribution.influence._run import Run
+from sam_attribution.influence._checks import check_estimator_kind, check_frozen, input_rules
+from sam_attribution.influence._estimator import clones
+from sam_attribution.influence._explanation import explanation
+from sam_attribution.influence._parallel import run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.methods import GIF, HIF
 from sam_attribution.training import SAMClassifier
@@ -31,7 +34,7 @@ METHODS = {
     "hif-paper": lambda: HIF("paper"),
     "hif-fast": lambda: HIF("fast"),
 }
-_RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size")
+_RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
 class SAMInfluence(TransformerMixin, BaseEstimator):
@@ -43,8 +46,12 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
 
     Parameters
     ----------
-    estimator : SAMClassifier, default=None
-        Cloned and trained. ``None`` is ``SAMClassifier()``.
+    estimator : SAMClassifier, Pipeline or FrozenEstimator, default=None
+        A classifier is cloned and trained; ``None`` is ``SAMClassifier()``. The earlier
+        steps of a Pipeline that ends in one are fitted on the training rows and applied to
+        every `X`, that of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator``
+        around a fitted one of both uses it as it is: ``fit`` then wants the rows that it was
+        trained on, and `validation` other rows.
     method : {"gif", "hif", "hif-paper", "hif-fast"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
@@ -68,10 +75,16 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         model, shapes and device.
     device : str, default=None
         Where clones are trained and rows scored. ``None`` keeps the estimator's.
+    n_jobs : int, default=None
+        Splits to work on at once, in processes of their own: joblib's rules, so that
+        ``joblib.parallel_config(backend="dask")`` sends them to a cluster. Scores are the
+        same bits for every `n_jobs`. For that each process takes as many torch threads as
+        this one: ``torch.set_num_threads(1)`` gives each split one core.
     random_state : int, RandomState instance or None, default=None
         Draws the split and goes to clones that have no ``random_state`` of their own.
     verbose : int, default=0
-        Above 0 shows a progress bar over the splits.
+        Above 0 shows a progress bar over the splits, above 1 also one over the probes of
+        each split, for every pass over rows.
 
     Attributes
     ----------
@@ -81,9 +94,9 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
         carries label c is its score.
-    estimator_ : SAMClassifier
-        The fitted clone of the first split.
-    estimators_ : list of SAMClassifier
+    estimator_ : SAMClassifier, Pipeline or FrozenEstimator
+        The fitted clone of the first split; a frozen estimator itself.
+    estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
         One row per split: what to expect of the scale, damping, solver residual,
@@ -122,7 +135,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
     """
 
     _parameter_constraints = {
-        "estimator": [None, HasMethods(["fit", "replay"])],
+        "estimator": [None, HasMethods("fit")],
         "method": [str, HasMethods("prepare")],
         "validation": [
             Interval(Real, 0, 1, closed="neither"),
@@ -134,6 +147,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         "parameters": [str, "array-like"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
         "device": [None, str],
+        "n_jobs": [None, Integral],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
     }
@@ -149,6 +163,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         parameters="all",
         batch_size="auto",
         device=None,
+        n_jobs=None,
         random_state=None,
         verbose=0,
     ):
@@ -160,6 +175,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         self.parameters = parameters
         self.batch_size = batch_size
         self.device = device
+        self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
@@ -172,7 +188,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         y : array-like of shape (n_samples,)
             Labels of any type.
         sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows in training; a row's score is that of its weighted share.
+            Weights of the rows in training, for the classifier; a row's score is that of its
+            weighted share.
 
         Returns
         -------
@@ -184,6 +201,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             For bad parameters or data, naming the argument.
         """
         check_parameters(self)
+        check_estimator_kind(self._unfitted())
+        check_frozen(self._unfitted(), self.validation, self.device)
         method = self._resolved_method()
         X, y = self._checked_training_rows(X, y)
         if sample_weight is not None:
@@ -191,8 +210,12 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         self.classes_ = np.unique(y)
         seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, seed)
-        progress = tqdm(splits, desc="SAMInfluence", unit="split", disable=not self.verbose)
-        self._runs = [self._run(split, X, y, sample_weight, method, seed) for split in progress]
+        estimators = clones(self._unfitted(), len(splits), seed, self.device)
+        arguments = (
+            self._arguments(estimator, split, X, y, sample_weight, method)
+            for estimator, split in zip(estimators, splits, strict=True)
+        )
+        self._runs = run_splits(arguments, len(splits), n_jobs=self.n_jobs, verbose=self.verbose)
         self._collect(y)
         return self
 
@@ -253,9 +276,39 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         """
         X = self._checked_rows(X_query)
         run = self._runs[self._checked_split(split)]
-        result = np.full((len(X), len(self.scores_)), np.nan)
-        result[:, run.train] = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
+        judged = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
+        result = np.full((len(judged), len(self.scores_)), np.nan)
+        result[:, run.train] = judged
         return result
+
+    def explain(self, X_query, y_query, k=5, *, split=None):
+        """The training rows that harm and help single queries most, as a table to read.
+
+        Parameters
+        ----------
+        X_query : array-like of shape (n_query, ...)
+        y_query : array-like of shape (n_query,)
+        k : int, default=5
+            Rows to show at either end.
+        split : int, optional
+            As for :meth:`attribute`.
+
+        Returns
+        -------
+        DataFrame
+            Per query up to ``2 * k`` rows in the order of their scores, the lowest first.
+            `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
+            -1, -2, ... from the most helpful down; `train_index`: position in the rows given
+            to ``fit``; `label`: what it was given there; `suggested_label`: see
+            :meth:`suggest_labels`; `score`: see :meth:`attribute`.
+
+        Raises
+        ------
+        ValueError
+            If `k` is not a positive integer, or as :meth:`attribute`.
+        """
+        scores = self.attribute(X_query, y_query, split=split)
+        return explanation(scores, self._y, self.suggest_labels(), k)
 
     def suggest_labels(self, X=None):
         """The label with which each row would help most.
@@ -285,8 +338,11 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags.sparse = True
+        tags.input_tags = get_tags(self._unfitted()).input_tags
         return tags
+
+    def _unfitted(self):
+        return SAMClassifier() if self.estimator is None else self.estimator
 
     def _resolved_method(self):
         if not isinstance(self.method, str):
@@ -299,15 +355,13 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         return METHODS[self.method]()
 
     def _checked_training_rows(self, X, y):
-        checked, y = validate_data(self, X, y, accept_sparse="csr", allow_nd=True, dtype=None)
+        checked, y = validate_data(self, X, y, **input_rules(self._unfitted(), X))
         check_classification_targets(y)
         return X if hasattr(X, "iloc") else checked, y
 
     def _checked_rows(self, X):
         check_is_fitted(self)
-        checked = validate_data(
-            self, X, reset=False, accept_sparse="csr", allow_nd=True, dtype=None
-        )
+        checked = validate_data(self, X, reset=False, **input_rules(self._unfitted(), X))
         return X if hasattr(X, "iloc") else checked
 
     def _label_table(self, X):
@@ -325,21 +379,18 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             f"{len(self._runs)} splits, got {split!r}."
         )
 
-    def _run(self, split, X, y, sample_weight, method, seed):
-        estimator = SAMClassifier() if self.estimator is None else clone(self.estimator)
-        if self.device is not None:
-            estimator.set_params(device=self.device)
-        rows = take_rows(X, split.train), y[split.train]
-        weight = None if sample_weight is None else sample_weight[split.train]
-        return Run(
-            seed_nested(estimator, seed),
-            split.train,
-            *rows,
-            weight,
-            validation=(split.X, split.y),
-            method=method,
-            settings={name: getattr(self, name) for name in _RUN_SETTINGS},
-        )
+    def _arguments(self, estimator, split, X, y, sample_weight, method):
+        """What the run of a split is made from."""
+        return {
+            "estimator": estimator,
+            "rows": split.train,
+            "X": take_rows(X, split.train),
+            "y": y[split.train],
+            "sample_weight": None if sample_weight is None else sample_weight[split.train],
+            "validation": (split.X, split.y),
+            "method": method,
+            "settings": {name: getattr(self, name) for name in _RUN_SETTINGS},
+        }
 
     def _collect(self, y):
         """Bring what the runs found into the attributes that users read."""

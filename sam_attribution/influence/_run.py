@@ -1,18 +1,19 @@
 """One split: train, hand over, attribute, and note what it took."""
 
 from sam_attribution.influence._attribution import Attribution
+from sam_attribution.influence._estimator import classifier_of, rows_at_classifier, train
 from sam_attribution.influence._measure import Stopwatch
 from sam_attribution.problem import problem_from_classifier
 
 
 class Run:
-    """A clone trained on one split's rows, and its attribution.
+    """An estimator trained on one split's rows, and its attribution.
 
     Parameters
     ----------
-    estimator : SAMClassifier
-        Unfitted; trained here.
-    train : ndarray of int
+    estimator : SAMClassifier, Pipeline or FrozenEstimator
+        Trained here, unless it is frozen.
+    rows : ndarray of int
         Positions of its training rows in the data given to ``SAMInfluence.fit``.
     X, y, sample_weight : array-like
         Those rows.
@@ -20,18 +21,20 @@ class Run:
         Validation rows and labels.
     method : Method
     settings : dict
-        ``evaluation``, ``aggregate``, ``parameters`` and ``batch_size`` of SAMInfluence.
+        ``evaluation``, ``aggregate``, ``parameters``, ``batch_size`` and ``verbose`` of
+        SAMInfluence.
     """
 
-    def __init__(self, estimator, train, X, y, sample_weight, *, validation, method, settings):
-        self.train = train
-        watch = Stopwatch(estimator.device)
-        fit_params = {} if sample_weight is None else {"sample_weight": sample_weight}
-        self.estimator = estimator.fit(X, y, **fit_params)
+    def __init__(self, estimator, rows, X, y, sample_weight, *, validation, method, settings):
+        self.train = rows
+        self.estimator = estimator
+        self.classifier = classifier_of(estimator)
+        watch = Stopwatch(self.classifier.device)
+        trained_on = train(estimator, X, y, sample_weight)
         seconds_training = watch.lap()
         problem = problem_from_classifier(
-            estimator,
-            X,
+            self.classifier,
+            trained_on,
             y,
             sample_weight,
             parameters=settings["parameters"],
@@ -40,20 +43,21 @@ class Run:
         self.attribution = Attribution(
             problem,
             method,
-            *estimator.to_tensors(*validation),
+            *self.tensors(*validation),
             evaluation=settings["evaluation"],
             aggregate=settings["aggregate"],
+            verbose=settings["verbose"],
         )
         self.diagnostics = self.attribution.prepared.diagnostics | {
-            "n_train": len(train),
+            "n_train": len(rows),
             "seconds_training": seconds_training,
             "seconds_scoring": watch.lap(),
             "peak_memory_mib": watch.peak_memory_mib(),
         }
 
     def tensors(self, X, y=None):
-        """Rows and label codes as the model wants them."""
-        return self.estimator.to_tensors(X, y)
+        """Rows and label codes as the classifier's network wants them."""
+        return self.classifier.to_tensors(rows_at_classifier(self.estimator, X), y)
 
     def predict_proba(self, X):
         """Class probabilities of this run's model."""

@@ -1,0 +1,73 @@
+"""What the filters share: check the rows, score them once, mark the lowest."""
+
+from numbers import Real
+from os import PathLike
+
+import numpy as np
+from sklearn.base import BaseEstimator, clone
+from sklearn.utils import column_or_1d, indexable
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import has_fit_parameter
+
+from sam_attribution._score_cache import fitted_scores
+from sam_attribution._seeding import seed_nested
+from sam_attribution._validation import (
+    HasMethods,
+    Interval,
+    check_parameters,
+    check_sample_weight,
+)
+from sam_attribution.filtering._scorer import default_scorer
+from sam_attribution.filtering._selection import check_classes_stay, check_scores, rows_to_keep
+from sam_attribution.training import SAMClassifier
+
+
+class RowFilter(BaseEstimator):
+    """Base of estimators with `scorer`, `removal_fraction`, `memory` and `random_state`."""
+
+    _parameter_constraints = {
+        "scorer": [HasMethods(["fit"]), None],
+        "removal_fraction": [Interval(Real, 0, 1, closed="left")],
+        "memory": [str, PathLike, HasMethods(["cache"]), None],
+        "random_state": ["random_state"],
+    }
+
+    def _checked(self, X, y, sample_weight):
+        """The three, fit to be indexed; what an earlier fit learned is forgotten."""
+        check_parameters(self)
+        y = column_or_1d(y, warn=True)
+        check_classification_targets(y)
+        X, y = indexable(X, y)
+        if sample_weight is not None:
+            sample_weight = check_sample_weight(sample_weight, X)
+        for name in [name for name in vars(self) if name.endswith("_")]:
+            delattr(self, name)
+        return X, y, sample_weight
+
+    def _judge(self, X, y, sample_weight):
+        """Mask of the rows that stay; leaves ``scores_`` where any were needed."""
+        if self.removal_fraction == 0:
+            return np.ones(len(y), dtype=bool)
+        scorer = self._scorer()
+        takes_weight = sample_weight is not None and has_fit_parameter(scorer, "sample_weight")
+        self.scores_ = fitted_scores(
+            seed_nested(scorer, self.random_state),
+            X,
+            y,
+            {"sample_weight": sample_weight} if takes_weight else {},
+            memory=self.memory,
+            random_state=self.random_state,
+        )
+        check_scores(self.scores_, len(y))
+        kept = rows_to_keep(self.scores_, self.removal_fraction)
+        check_classes_stay(y, kept, self.removal_fraction)
+        return kept
+
+    def _scorer(self):
+        if self.scorer is None:
+            return default_scorer(self._classifier(), self.random_state)
+        return clone(self.scorer)
+
+    def _classifier(self):
+        """What the default scorer trains."""
+        return SAMClassifier()

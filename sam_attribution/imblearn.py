@@ -1,0 +1,95 @@
+"""The filter as an imbalanced-learn sampler; needs ``pip install sam-attribution[imblearn]``."""
+
+import numpy as np
+from imblearn.base import BaseSampler
+from imblearn.utils import check_target_type
+from sklearn.utils.validation import validate_data
+
+from sam_attribution.filtering import MislabelFilter
+
+
+class MislabelSampler(BaseSampler):
+    """Imbalanced-learn sampler that drops the rows that score lowest.
+
+    `MislabelFilter` works in an ``imblearn.pipeline.Pipeline`` as it is. This one also keeps
+    the contract of imbalanced-learn's samplers: one-vs-all targets, ``get_feature_names_out``,
+    tags, and routed weights by ``set_fit_resample_request``.
+
+    Parameters
+    ----------
+    scorer : estimator, default=None
+    removal_fraction : float, default=0.1
+    memory : str, path or joblib.Memory, default=None
+    random_state : int, RandomState instance or None, default=None
+        All four as in `MislabelFilter`.
+
+    Attributes
+    ----------
+    sample_indices_ : ndarray of shape (n_kept,)
+        Ascending positions of the rows that stayed.
+    scores_ : ndarray of shape (n_samples,)
+        Scores of the rows given; not there for ``removal_fraction=0``.
+    sampling_strategy_ : dict
+        Empty: rows are chosen by their scores, not by the size of their class.
+
+    See Also
+    --------
+    sam_attribution.MislabelFilter : The same without imbalanced-learn.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import make_blobs
+    >>> from sam_attribution import SAMClassifier
+    >>> from sam_attribution.imblearn import MislabelSampler
+    >>> from imblearn.pipeline import make_pipeline
+    >>> X, y = make_blobs(60, centers=2, random_state=0)
+    >>> model = make_pipeline(MislabelSampler(random_state=0), SAMClassifier(max_epochs=2))
+    >>> model.fit(X, y)[0].sample_indices_.shape
+    (54,)
+    """
+
+    _sampling_type = "bypass"
+    _parameter_constraints = MislabelFilter._parameter_constraints
+
+    def __init__(self, scorer=None, *, removal_fraction=0.1, memory=None, random_state=None):
+        super().__init__()
+        self.scorer = scorer
+        self.removal_fraction = removal_fraction
+        self.memory = memory
+        self.random_state = random_state
+
+    def fit_resample(self, X, y, sample_weight=None):
+        """Score the rows and return all but the lowest, as `MislabelFilter` does.
+
+        Parameters
+        ----------
+        X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
+        y : array-like of shape (n_samples,), or one-vs-all (n_samples, n_classes)
+        sample_weight : array-like of shape (n_samples,), default=None
+
+        Returns
+        -------
+        X_kept, y_kept
+            The rows and labels that stay, in the order and the container they came in.
+        """
+        return super().fit_resample(X, y, sample_weight=sample_weight)
+
+    def _check_X_y(self, X, y, accept_sparse=None):
+        # the scorer checks the rows: it may take what an array of numbers cannot hold
+        y, is_one_vs_all = check_target_type(y, indicate_one_vs_all=True)
+        X = np.asarray(X) if isinstance(X, list) else X
+        X, y = validate_data(self, X, y, skip_check_array=True)
+        return X, y, is_one_vs_all
+
+    def _fit_resample(self, X, y, sample_weight=None):
+        inner = MislabelFilter(**self.get_params(deep=False))
+        resampled = inner.fit_resample(X, y, sample_weight)
+        vars(self).pop("scores_", None)  # of an earlier fit
+        for name in {"sample_indices_", "scores_"} & set(vars(inner)):
+            setattr(self, name, getattr(inner, name))
+        return resampled
+
+    def __sklearn_tags__(self):
+        tags = super().__sklearn_tags__()
+        tags.sampler_tags.sample_indices = True
+        return tags

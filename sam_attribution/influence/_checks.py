@@ -1,0 +1,52 @@
+"""What SAMInfluence asks of its estimator before it starts."""
+
+from sklearn.pipeline import Pipeline
+
+from sam_attribution.influence._estimator import classifier_of, has_steps, is_frozen
+from sam_attribution.validation_data import ValidationData
+
+
+def check_estimator_kind(estimator):
+    """Raise a ValueError unless the training of `estimator` can be attributed."""
+    if not hasattr(classifier_of(estimator), "replay"):
+        raise ValueError(
+            "estimator must be a SAMClassifier, a Pipeline that ends in one, or a "
+            f"FrozenEstimator of either, got {estimator!r}."
+        )
+    steps = estimator.steps if isinstance(estimator, Pipeline) else []
+    if resampling := [name for name, step in steps if hasattr(step, "fit_resample")]:
+        raise ValueError(
+            f"estimator has the step {resampling[0]!r}, which resamples: scores would not be "
+            "aligned with the rows given to fit. Resample before SAMInfluence."
+        )
+
+
+def check_frozen(estimator, validation, device):
+    """Raise a ValueError if something is asked that only training could give."""
+    if not is_frozen(estimator):
+        return
+    if not isinstance(validation, ValidationData):
+        raise ValueError(
+            "a frozen estimator needs validation=ValidationData(X, y) with rows of its own: "
+            f"validation={validation!r} would hold out rows that it was trained on."
+        )
+    trained_on = classifier_of(estimator).device
+    if device not in (None, trained_on):
+        raise ValueError(
+            f"device={device!r} cannot move a frozen estimator, which is on {trained_on!r}. "
+            "Use device=None."
+        )
+
+
+def input_rules(estimator, X):
+    """How ``validate_data`` looks at `X` before it goes into `estimator`."""
+    rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": None}
+    if has_steps(estimator):  # which may take what the classifier could not
+        rules |= {"ensure_all_finite": False, "ensure_2d": not _is_flat(X)}
+    return rules
+
+
+def _is_flat(X):
+    """Whether a row of `X` is one thing, such as a text, and not a row of numbers."""
+    first = X[:1] if isinstance(X, list | tuple) else []
+    return getattr(X, "ndim", 2) == 1 or any(isinstance(row, str) for row in first)
