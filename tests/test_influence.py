@@ -1,4 +1,5 @@
 import pickle
+import warnings
 
 import numpy as np
 import pandas as pd
@@ -8,9 +9,10 @@ from sklearn.base import clone
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
+from skorch.dataset import ValidSplit
 
 from sam_attribution.influence import METHODS, SAMInfluence
-from sam_attribution.methods import GIF, HIF
+from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.cases import METHODS as METHOD_CASES
@@ -66,6 +68,9 @@ def test_the_four_views_of_a_score_agree(name, evaluation):
     if METHOD_CASES[name] is not METHOD_CASES["gif every step"]:
         np.testing.assert_allclose(fitted.score_samples(X, y), fitted.scores_, rtol=1e-10)
         np.testing.assert_allclose(fitted.transform(X), fitted.transform_train_, rtol=1e-10)
+    else:
+        with pytest.warns(UserWarning, match="every batch with weight 1/n"):
+            fitted.transform(X)
     predicted = fitted.estimator_.predict(X_val)
     np.testing.assert_allclose(
         fitted.score_samples(X_val), fitted.score_samples(X_val, predicted), rtol=1e-12
@@ -207,7 +212,34 @@ def test_same_seed_same_bits_and_pickle():
 def test_method_parameters_are_reachable():
     estimator = SAMInfluence(method=HIF())
     assert estimator.set_params(method__damping=0.3).method.damping == 0.3
-    assert set(METHODS) == {"gif", "hif", "hif-paper", "hif-fast"}
+    with pytest.raises(ValueError, match=r"method='hif' is a name.*HIF\(damping=0.3\)"):
+        SAMInfluence(method="hif").set_params(method__damping=0.3)
+
+
+@pytest.mark.parametrize("name", METHODS)
+def test_a_name_stands_for_the_object_with_its_defaults(name):
+    objects = {"hif-fast": HIF("fast"), "hif-paper": HIF("paper"), "if": InfluenceFunction()}
+    method = objects.get(name) or {"tracin": TracIn(), "grad-dot": GradDot()}.get(name)
+    method = method or {"gif": GIF(), "hif": HIF()}[name]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", UserWarning)
+        found, expected = (influence(method=m).fit(X, y).scores_ for m in (name, method))
+    np.testing.assert_array_equal(found, expected)
+
+
+def test_rows_of_skorchs_own_validation_split_are_not_judged():
+    held_back = SAMClassifier(**SMALL, train_split=ValidSplit(4))
+    fitted = influence(estimator=held_back, aggregate="worst-class").fit(X, y)
+    steps = fitted.estimator_.trajectory_.schedule
+    trained_on = np.unique(np.concatenate([step.indices for step in steps]))
+    assert len(trained_on) == fitted.diagnostics_.loc[0, "n_train"] == 45
+    np.testing.assert_array_equal(np.flatnonzero(~np.isnan(fitted.scores_)), trained_on)
+    assert np.isnan(fitted.attribute(X_val, y_val)).all(0).sum() == 15
+    classes = [ValidationData(X_val[y_val == c], y_val[y_val == c]) for c in range(3)]
+    singles = [influence(estimator=held_back, validation=one).fit(X, y) for one in classes]
+    spread = np.stack([single.scores_[trained_on] for single in singles])
+    expected = (spread / spread.std(1, keepdims=True)).min(0)
+    np.testing.assert_allclose(fitted.scores_[trained_on], expected, rtol=1e-8)
 
 
 def test_diagnostics_say_what_was_done():

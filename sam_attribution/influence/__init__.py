@@ -1,5 +1,6 @@
 """The scikit-learn face of attribution."""
 
-from sam_attribution.influence._influence import METHODS, SAMInfluence
+from sam_attribution.influence._influence import SAMInfluence
+from sam_attribution.influence._methods import METHODS
 
 __all__ = ["METHODS", "SAMInfluence"]

@@ -7,6 +7,9 @@ from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
+# Each holds a direction of all parameters at every state
+_QUERIES_AT_ONCE = 64
+
 
 class Attribution:
     """Scores of one problem against one set of validation rows.
@@ -39,7 +42,9 @@ class Attribution:
         self.prepared = method.prepare(problem)
         self.probes = self.prepared.probes(queries)
         table = training_scores(problem, self._watched(self.probes))
-        self.table = self.aggregation.fit(_given(table, problem.y)).reduce(table)
+        given = _given(table, problem.y)
+        trained_on = slice(None) if problem.visited is None else problem.visited
+        self.table = self.aggregation.fit(given[trained_on]).reduce(table)
 
     @property
     def scores(self):
@@ -52,6 +57,10 @@ class Attribution:
 
     def attribute(self, X, y):
         """Scores of the training rows against single queries, shape (n_queries, n_samples)."""
+        parts = zip(X.split(_QUERIES_AT_ONCE), y.split(_QUERIES_AT_ONCE), strict=True)
+        return torch.cat([self._attribute_some(*part) for part in parts])
+
+    def _attribute_some(self, X, y):
         singles = tuple(torch.arange(len(y), device=y.device).split(1))
         probes = self.prepared.probes(self._queries(X, y, singles, normalize=False))
         return training_scores(self.problem, self._watched(probes), given_only=True).T

@@ -1,10 +1,11 @@
 """SAMInfluence: which training rows help or hurt, as a scikit-learn estimator."""
 
+import warnings
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin, clone
+from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import get_tags
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import check_is_fitted, validate_data
@@ -22,18 +23,16 @@ from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._checks import check_estimator_kind, check_frozen, input_rules
 from sam_attribution.influence._estimator import clones
 from sam_attribution.influence._explanation import explanation
+from sam_attribution.influence._methods import resolved_method
 from sam_attribution.influence._parallel import run_splits
 from sam_attribution.influence._splits import make_splits
-from sam_attribution.methods import GIF, HIF
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 
-METHODS = {
-    "gif": GIF,
-    "hif": HIF,
-    "hif-paper": lambda: HIF("paper"),
-    "hif-fast": lambda: HIF("fast"),
-}
+_ONE_ROW_FORM = (
+    "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
+    "for them; for any row, as here, it counts as if it had been in every batch with weight 1/n."
+)
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
@@ -52,7 +51,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         every `X`, that of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator``
         around a fitted one of both uses it as it is: ``fit`` then wants the rows that it was
         trained on, and `validation` other rows.
-    method : {"gif", "hif", "hif-paper", "hif-fast"} or Method, default="gif"
+    method : {"gif", "grad-dot", "hif", "hif-fast", "hif-paper", "if", "tracin"} or Method, \
+            default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
@@ -114,9 +114,10 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
     -----
     ``score_samples`` and ``transform`` are functions of one row: its score as if it had
     been in every batch with weight 1/n. On training rows they equal ``scores_`` and
-    ``transform_train_``, but for ``GIF(n_checkpoints=None)``, which knows each row's own
-    batches. Cost beyond the training: see the method; about 2.5 forward passes over the
-    rows per visited state and query.
+    ``transform_train_``, but for sample weights (a row that is asked about has weight 1)
+    and for ``GIF(n_checkpoints=None)``, which knows each row's own batches. Cost beyond the
+    training: see the method; about 2.5 forward passes over the rows per visited state and
+    query.
 
     References
     ----------
@@ -203,7 +204,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         check_parameters(self)
         check_estimator_kind(self._unfitted())
         check_frozen(self._unfitted(), self.validation, self.device)
-        method = self._resolved_method()
+        method = resolved_method(self.method)
         X, y = self._checked_training_rows(X, y)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
@@ -278,7 +279,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         run = self._runs[self._checked_split(split)]
         judged = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
         result = np.full((len(judged), len(self.scores_)), np.nan)
-        result[:, run.train] = judged
+        result[:, run.train[run.visited]] = judged[:, run.visited]
         return result
 
     def explain(self, X_query, y_query, k=5, *, split=None):
@@ -335,6 +336,18 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         check_is_fitted(self)
         return np.array([f"saminfluence_{label}" for label in self.classes_], dtype=object)
 
+    def set_params(self, **params):
+        """Set parameters, those of a method object as ``method__<name>``."""
+        method = params.get("method", self.method)
+        nested = {k.removeprefix("method__"): v for k, v in params.items() if "method__" in k}
+        if nested and isinstance(method, str):
+            arguments = ", ".join(f"{name}={value!r}" for name, value in nested.items())
+            raise ValueError(
+                f"method={method!r} is a name and has no parameters. Pass the object, for "
+                f"example method=HIF({arguments})."
+            )
+        return super().set_params(**params)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -343,16 +356,6 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
 
     def _unfitted(self):
         return SAMClassifier() if self.estimator is None else self.estimator
-
-    def _resolved_method(self):
-        if not isinstance(self.method, str):
-            return clone(self.method)
-        if self.method not in METHODS:
-            raise ValueError(
-                f"method must be a Method or one of {sorted(METHODS)}, got {self.method!r}. "
-                "To set a method's parameters pass the object, for example HIF(damping=0.1)."
-            )
-        return METHODS[self.method]()
 
     def _checked_training_rows(self, X, y):
         checked, y = validate_data(self, X, y, **input_rules(self._unfitted(), X))
@@ -366,6 +369,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
 
     def _label_table(self, X):
         X = self._checked_rows(X)
+        if not self._runs[0].attribution.prepared.rows_are_exchangeable:
+            warnings.warn(_ONE_ROW_FORM, stacklevel=3)
         tables = [run.attribution.label_table(run.tensors(X)[0]) for run in self._runs]
         return np.mean([_to_numpy(table) for table in tables], axis=0)
 
@@ -402,8 +407,9 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         total = np.zeros((len(y), len(self.classes_)))
         count = np.zeros(len(y))
         for run in self._runs:
-            total[run.train] += _to_numpy(run.attribution.table)
-            count[run.train] += 1
+            judged = run.train[run.visited]
+            total[judged] += _to_numpy(run.attribution.table)[run.visited]
+            count[judged] += 1
         with np.errstate(invalid="ignore"):
             self.transform_train_ = total / count[:, None]
         self.scores_ = self.transform_train_[np.arange(len(y)), np.searchsorted(self.classes_, y)]

@@ -40,6 +40,7 @@ class Run:
             parameters=settings["parameters"],
             batch_size=settings["batch_size"],
         )
+        self.visited = problem.visited.cpu().numpy()
         self.attribution = Attribution(
             problem,
             method,
@@ -49,7 +50,7 @@ class Run:
             verbose=settings["verbose"],
         )
         self.diagnostics = self.attribution.prepared.diagnostics | {
-            "n_train": len(rows),
+            "n_train": int(self.visited.sum()),
             "seconds_training": seconds_training,
             "seconds_scoring": watch.lap(),
             "peak_memory_mib": watch.peak_memory_mib(),

@@ -1,6 +1,7 @@
 """The protocol that every attribution method follows."""
 
 from abc import ABC, abstractmethod
+from typing import ClassVar
 
 from sklearn.base import BaseEstimator
 
@@ -8,7 +9,7 @@ from sklearn.base import BaseEstimator
 class Method(BaseEstimator, ABC):
     """Settings of a method; :meth:`prepare` does the work that all queries share."""
 
-    _parameter_constraints = {}
+    _parameter_constraints: ClassVar[dict[str, list]] = {}
 
     @abstractmethod
     def prepare(self, problem):

@@ -9,7 +9,7 @@ from torch.func import functional_call
 from sam_attribution.probes._probe import Probe
 from sam_attribution.problem import differentiable_kernels
 
-_CHOSEN = WeakKeyDictionary()
+_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to mode
 
 
 def tangent_mode(problem):

@@ -24,6 +24,8 @@ def differentiable_kernels(module):
         stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
         torch.backends.mha.set_fastpath_enabled(False)
         if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs
             stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
         yield
 

@@ -5,10 +5,10 @@ from contextlib import contextmanager
 
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._random import derived_seed, seed_torch
-from sam_attribution.training._recording import RecordingMixin
+from sam_attribution.training.storage import StoringMixin
 
 
-class SAMMixin(RecordingMixin):
+class SAMMixin(StoringMixin):
     """Two passes per step: gradient at w, then at ``w + eps(w, g)``.
 
     Goes before any other mixin that changes the step, and before the net:

@@ -25,8 +25,11 @@ class OwnModule:
 
     def initialize(self):
         """Draw the seed of this run and build everything that is trained."""
-        self._seed = draw_seed(self.random_state)
+        self._seed = self._new_seed()
         return super().initialize()
+
+    def _new_seed(self):
+        return draw_seed(self.random_state)
 
     def initialize_module(self):
         """Build the module, or copy the user's."""

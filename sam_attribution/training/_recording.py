@@ -28,17 +28,22 @@ class RecordingMixin:
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, and keep the last state however training ends."""
-        self._planned_epochs = self.max_epochs if epochs is None else epochs
-        self.trajectory_.begin(
-            Fingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
-        )
+        epochs = self._begin(X, y, self.max_epochs if epochs is None else epochs)
         if unknown := sorted(set(fit_params) - {"_routing_method"}):
             self.trajectory_.mark_broken(f"the module was given {', '.join(unknown)} by fit")
         try:
-            return super().fit_loop(X, y, epochs=self._planned_epochs, **fit_params)
+            return super().fit_loop(X, y, epochs=epochs, **fit_params)
         finally:
             self._live = None
             self._record_end()
+
+    def _begin(self, X, y, epochs):
+        """Note what is trained on; return the number of epochs to train for."""
+        self._planned_epochs = epochs
+        self.trajectory_.begin(
+            Fingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
+        )
+        return epochs
 
     def run_single_epoch(self, iterator, training, **kwargs):
         """Plan the stretches once the number of batches is known."""

@@ -47,7 +47,8 @@ def replay_states(twin, recorded, dataset, start, stop):
 
 def _meet(twin, state, tol=1e-3):
     """Take over a recorded state, which replay must have come near to."""
-    distance = (twin._live.vector() - state.params).norm()
+    params = twin._live.vector()
+    distance = (params - state.params.to(params)).norm()  # a stored state is on the CPU
     if distance > tol * state.params.norm():
         raise ValueError(
             f"Replay is {distance:.1e} away from the state recorded at step {state.step}: "

@@ -6,6 +6,7 @@ from itertools import pairwise
 import numpy as np
 import torch
 
+from sam_attribution._fingerprint import fingerprint as content_hash
 from sam_attribution.training._fingerprint import Fingerprint
 
 
@@ -96,7 +97,7 @@ class Trajectory:
             self.fingerprint, self.perturbation = fingerprint, perturbation
         elif changed := self.fingerprint.differences(fingerprint):
             self.mark_broken(f"partial_fit went on with other data ({', '.join(changed)})")
-        elif repr(perturbation) != repr(self.perturbation):
+        elif content_hash(perturbation) != content_hash(self.perturbation):
             self.mark_broken(f"the perturbation changed to {perturbation!r}")
 
     def note_names(self, names):

@@ -6,6 +6,7 @@ from skorch.dataset import Dataset
 from torch import nn
 
 from sam_attribution.training import SAMClassifier, equal_stretches
+from tests.models import tabular
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(48, 6)).astype("float32")
@@ -208,3 +209,18 @@ def test_random_augmentation_is_found_out():
     clf = trained(dataset=Augmented)
     with pytest.raises(ValueError, match="away from the state recorded at step 1: training"):
         list(clf.replay(X, y))
+
+
+class EpsOnly:
+    """A user's perturbation, without a repr of its own."""
+
+    def eps(self, w, g, rho):
+        return rho * g / (1 + g.norm())
+
+
+def test_a_custom_perturbation_goes_on_with_the_same_trajectory():
+    X, y = tabular()[:2]
+    clf = SAMClassifier(max_epochs=1, perturbation=EpsOnly(), random_state=0)
+    clf.fit(X, y).partial_fit(X, y)
+    assert clf.trajectory_.broken is None
+    assert len(list(clf.replay(X, y))) == clf.trajectory_.n_steps + 1

@@ -1,0 +1,27 @@
+"""The one table from method names to methods."""
+
+from sklearn.base import clone
+
+from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, TracIn
+
+METHODS = {
+    "gif": GIF,
+    "grad-dot": GradDot,
+    "hif": HIF,
+    "hif-fast": lambda: HIF("fast"),
+    "hif-paper": lambda: HIF("paper"),
+    "if": InfluenceFunction,
+    "tracin": TracIn,
+}
+
+
+def resolved_method(method):
+    """Return the method that a name stands for, or a clone of the object."""
+    if not isinstance(method, str):
+        return clone(method)
+    if method not in METHODS:
+        raise ValueError(
+            f"method must be a Method or one of {sorted(METHODS)}, got {method!r}. "
+            "To set a method's parameters pass the object, for example HIF(damping=0.1)."
+        )
+    return METHODS[method]()

@@ -1,0 +1,5 @@
+"""Training runs on disk: written as they go, resumed after any interruption."""
+
+from sam_attribution.training.storage._storing import StoringMixin
+
+__all__ = ["StoringMixin"]

@@ -1,0 +1,82 @@
+"""What callbacks have learned on the way, as data, so that they can go on with it."""
+
+from pickle import PicklingError
+
+from skorch.callbacks import EpochScoring, ProgressBar
+
+from sam_attribution._fingerprint import fingerprint
+from sam_attribution.training.storage._packing import Packer
+
+# begun anew in every epoch
+_SHORT_LIVED = {EpochScoring: {"y_trues_", "y_preds_"}, ProgressBar: {"pbar_"}}
+
+
+def callback_states(callbacks):
+    """Attributes of every callback, by its name.
+
+    Plain data are kept as they are, learning rate schedulers and their like by their
+    ``state_dict``. Of anything else the fingerprint must do: it shows whether a new callback
+    is in the same state without our help.
+    """
+    return {
+        name: {k: _described(v) for k, v in vars(cb).items() if k not in _short_lived(cb)}
+        for name, cb in callbacks
+    }
+
+
+def restore_callbacks(callbacks, recorded):
+    """Bring new callbacks, after ``on_train_begin``, to where the recorded ones were.
+
+    Raises
+    ------
+    ValueError
+        If a callback holds something that is not data, with the names of both.
+    """
+    for name, callback in callbacks:
+        for attribute, state in recorded[name].items():
+            if not _restored(callback, attribute, *state):
+                raise ValueError(
+                    f"The callback {name!r} cannot go on: its attribute {attribute!r} is not "
+                    "plain data and has no state_dict. Train again without it."
+                )
+
+
+def _described(value):
+    if hasattr(value, "load_state_dict") and not isinstance(value, type):
+        kind, value = "state_dict", value.state_dict()
+    else:
+        kind = "value"
+    return (kind, value) if _is_data(value) else ("fingerprint", _fingerprint(value))
+
+
+def _restored(callback, attribute, kind, content):
+    if kind == "value":
+        setattr(callback, attribute, content)
+        return True
+    if not hasattr(callback, attribute):
+        return False
+    if kind == "state_dict":
+        getattr(callback, attribute).load_state_dict(content)
+        return True
+    return content is not None and _fingerprint(getattr(callback, attribute)) == content
+
+
+def _short_lived(callback):
+    return {
+        name for cls, names in _SHORT_LIVED.items() if isinstance(callback, cls) for name in names
+    }
+
+
+def _is_data(value):
+    try:
+        Packer().pack(value, "attribute")
+    except TypeError:
+        return False
+    return True
+
+
+def _fingerprint(value):
+    try:
+        return fingerprint(value)
+    except (TypeError, PicklingError, AttributeError):
+        return None

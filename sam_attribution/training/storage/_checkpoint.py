@@ -1,0 +1,64 @@
+"""All that a net needs in order to go on with its training as if nothing had happened."""
+
+import numpy as np
+import torch
+
+from sam_attribution.training._live import LiveModule, put_state, take_state
+from sam_attribution.training._trajectory import State
+from sam_attribution.training.storage._callback_state import callback_states, restore_callbacks
+from sam_attribution.training.storage._stored_states import as_data
+
+
+def take_checkpoint(net):
+    """Everything that training changes, as data, but for history and schedule."""
+    live = LiveModule(net.module_)
+    return {
+        "state": as_data(take_state(net, live, net.trajectory_.n_steps)),
+        "trained": list(live.layout.names),
+        "frozen": _frozen(net.module_),
+        "criterion": net.criterion_.state_dict() if _is_module(net.criterion_) else None,
+        "callbacks": callback_states(net.callbacks_),
+        "classes": getattr(net, "classes_inferred_", None),
+        "rho": net.rho,  # a callback may have changed it
+        "random": _random_state(net.device),
+    }
+
+
+@torch.no_grad()
+def put_checkpoint(net, checkpoint):
+    """Bring a new net, after ``on_train_begin``, to where the other one was."""
+    for name, parameter in net.module_.named_parameters():
+        parameter.requires_grad_(name in checkpoint["trained"])
+        if name in checkpoint["frozen"]:
+            parameter.copy_(checkpoint["frozen"][name])
+    put_state(net, LiveModule(net.module_), State(**checkpoint["state"]))
+    if checkpoint["criterion"] is not None:
+        net.criterion_.load_state_dict(checkpoint["criterion"])
+    restore_callbacks(net.callbacks_, checkpoint["callbacks"])
+    net.rho = checkpoint["rho"]
+    _set_random_state(net.device, checkpoint["random"])
+
+
+def _frozen(module):
+    return {name: p for name, p in module.named_parameters() if not p.requires_grad}
+
+
+def _is_module(criterion):
+    return isinstance(criterion, torch.nn.Module)
+
+
+# steps are seeded by their number; samplers and transforms of the user's draw from these
+def _random_state(device):
+    on_cuda = torch.device(device).type == "cuda"
+    return {
+        "numpy": np.random.get_state(),  # noqa: NPY002
+        "torch": torch.get_rng_state(),
+        "cuda": torch.cuda.get_rng_state(device) if on_cuda else None,
+    }
+
+
+def _set_random_state(device, state):
+    np.random.set_state(state["numpy"])  # noqa: NPY002
+    torch.set_rng_state(state["torch"])
+    if state["cuda"] is not None:
+        torch.cuda.set_rng_state(state["cuda"], device)

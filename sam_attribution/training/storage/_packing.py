@@ -1,0 +1,106 @@
+"""Nested plain data as one safetensors file, and back: no pickle, so no code in a file."""
+
+import json
+from collections import OrderedDict
+
+import numpy as np
+import torch
+from safetensors.torch import load, save
+
+_SEQUENCES = {"list": list, "tuple": tuple, "set": set}
+
+
+def to_bytes(value):
+    """Content of a safetensors file: tensors as such, the rest as JSON in its header.
+
+    Raises
+    ------
+    TypeError
+        If something in `value` is neither plain data, nor an array or a tensor.
+    """
+    packer = Packer()
+    content = json.dumps(packer.pack(value, "content"))
+    return save(packer.tensors, metadata={"content": content})
+
+
+def from_bytes(data):
+    """Value that :func:`to_bytes` was given; tensors are on the CPU."""
+    length = int.from_bytes(data[:8], "little")
+    header = json.loads(data[8 : 8 + length])
+    return unpack(json.loads(header["__metadata__"]["content"]), load(data))
+
+
+class Packer:
+    """Turns values into JSON and lays their tensors aside, named after their place."""
+
+    def __init__(self):
+        self.tensors = {}
+        self._names = {}
+
+    def pack(self, value, name):
+        """JSON for `value`, to be read by :func:`unpack` together with ``tensors``."""
+        if value is None or type(value) in (bool, int, float, str):
+            return value
+        if isinstance(value, torch.Tensor):
+            return {"tensor": self._lay_aside(value.detach(), name)}
+        if isinstance(value, np.ndarray):
+            return self._array(value, name)
+        if isinstance(value, np.generic):
+            return {"scalar": self.pack(value.item(), name), "dtype": value.dtype.str}
+        if type(value) in _SEQUENCES.values():
+            return {type(value).__name__: self._items(value, name)}
+        if type(value) in (dict, OrderedDict):
+            return {
+                "dict": [
+                    [self.pack(k, name), self.pack(v, f"{name}.{k}")] for k, v in value.items()
+                ]
+            }
+        raise TypeError(f"{name} is a {type(value).__name__}, which cannot be stored as data.")
+
+    def _items(self, values, name):
+        return [self.pack(item, f"{name}.{i}") for i, item in enumerate(values)]
+
+    def _array(self, array, name):
+        if array.dtype.hasobject:
+            return {"objects": self._items(array.ravel().tolist(), name), "shape": [*array.shape]}
+        content = torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy())
+        place = self._lay_aside(content, name)
+        return {"array": place, "dtype": array.dtype.str, "shape": [*array.shape]}
+
+    def _lay_aside(self, tensor, name):
+        # tied weights are one tensor under two names: safetensors wants it once
+        identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
+        if tensor.numel() and identity in self._names:
+            return self._names[identity]
+        while name in self.tensors:
+            name += "_"
+        whole = tensor.untyped_storage().nbytes() == tensor.numel() * tensor.element_size()
+        self.tensors[name] = (tensor if whole else tensor.clone()).cpu().contiguous()
+        self._names[identity] = name
+        return name
+
+
+def unpack(packed, tensors):
+    """Value that was packed."""
+    match packed:
+        case {"tensor": name}:
+            return tensors[name]
+        case {"array": name, "dtype": dtype, "shape": shape}:
+            return np.frombuffer(tensors[name].numpy().tobytes(), dtype).reshape(shape).copy()
+        case {"objects": items, "shape": shape}:
+            return _objects([unpack(item, tensors) for item in items], shape)
+        case {"scalar": value, "dtype": dtype}:
+            return np.dtype(dtype).type(value)
+        case {"dict": pairs}:
+            return {unpack(k, tensors): unpack(v, tensors) for k, v in pairs}
+        case {"list": items} | {"tuple": items} | {"set": items}:
+            kind = _SEQUENCES[next(iter(packed))]
+            return kind(unpack(item, tensors) for item in items)
+        case _:
+            return packed
+
+
+def _objects(items, shape):
+    array = np.empty(len(items), dtype=object)
+    array[:] = items
+    return array.reshape(shape)

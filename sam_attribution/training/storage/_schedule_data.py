@@ -1,0 +1,29 @@
+"""A schedule as arrays, and back."""
+
+import numpy as np
+
+from sam_attribution.training._trajectory import Step
+
+
+def schedule_as_data(steps):
+    """Rows, rates and ascents of some steps, in a handful of arrays."""
+    known = [step.indices for step in steps if step.indices is not None]
+    return {
+        "indices": np.concatenate([np.asarray(i) for i in known]) if known else None,
+        "sizes": np.array([-1 if s.indices is None else len(s.indices) for s in steps]),
+        "rates": np.array([s.rates for s in steps], dtype=np.float64),
+        "perturbation_norms": np.array([s.perturbation_norm for s in steps], dtype=np.float64),
+        "rho": np.array([s.rho for s in steps], dtype=np.float64),
+    }
+
+
+def schedule_of(data):
+    """Steps that :func:`schedule_as_data` was given."""
+    # a run whose batches do not know their rows is broken, and not read
+    edges = np.cumsum(data["sizes"])[:-1].astype(int)
+    batches = [] if data["indices"] is None else np.split(data["indices"], edges)
+    numbers = zip(data["rates"], data["perturbation_norms"], data["rho"], strict=True)
+    return [
+        Step(rows, tuple(rates.tolist()), float(norm), float(rho))
+        for rows, (rates, norm, rho) in zip(batches, numbers, strict=True)
+    ]

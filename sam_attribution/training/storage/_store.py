@@ -1,0 +1,155 @@
+"""A folder whose files are either whole and what they were, or refused by name."""
+
+import hashlib
+import json
+import os
+from pathlib import Path
+
+from sam_attribution.training.storage._packing import from_bytes, to_bytes
+
+FORMAT = 1
+MANIFEST = "manifest.json"
+_RESTORE = "Restore the folder from a copy, or train again in another one."
+
+
+class Store:
+    """Safetensors files in a folder, and the manifest that vouches for them.
+
+    A file is written under another name, flushed to the disk and renamed; it counts once the
+    manifest, replaced last and in the same way, has its hash. So whoever reads sees one
+    manifest and the files that belong to it, whenever the writer was killed.
+
+    Parameters
+    ----------
+    folder : path
+        Made when something is written.
+    """
+
+    def __init__(self, folder):
+        self.folder = Path(folder).absolute()
+        self._own = {None}  # hashes of the manifests that this object wrote or read
+
+    def __str__(self):
+        return str(self.folder)
+
+    def write(self, name, value):
+        """Write one file; return its entry for the manifest."""
+        file = f"{name}.safetensors"
+        data = to_bytes(value)
+        self._write(file, data)
+        return {"file": file, "bytes": len(data), "sha256": _hash(data)}
+
+    def read(self, entry):
+        """Content of the file that an entry stands for."""
+        data = self._read(entry["file"])
+        if _hash(data) != entry["sha256"]:
+            raise ValueError(
+                f"{self.folder / entry['file']} is not the file that {MANIFEST} knows: it was "
+                f"truncated, edited or mixed up with another. {_RESTORE}"
+            )
+        return from_bytes(data)
+
+    def check_sizes(self, entries):
+        """Raise for a file that is missing or has another size, without reading it."""
+        for entry in entries:
+            path = self.folder / entry["file"]
+            if not path.is_file():
+                raise ValueError(f"{path} is missing. {_RESTORE}")
+            if path.stat().st_size != entry["bytes"]:
+                raise ValueError(
+                    f"{path} has {path.stat().st_size} bytes instead of {entry['bytes']}: it was "
+                    f"truncated or edited. {_RESTORE}"
+                )
+
+    def write_manifest(self, content):
+        """Replace the manifest; from now on its files are what is stored."""
+        self.check_owner()
+        content = {"format": FORMAT, **content}
+        data = json.dumps({**content, "sha256": _hash_of_json(content)}, indent=1).encode()
+        self._own.add(_hash(data))
+        self._write(MANIFEST, data)
+
+    def read_manifest(self):
+        """Content of the manifest, once its own hash and format are right."""
+        path = self.folder / MANIFEST
+        if not path.is_file():
+            raise ValueError(
+                f"{path} is missing: no training has begun in this folder. Pass the folder that "
+                "was given as trajectory_dir, or call fit."
+            )
+        data = self._read(MANIFEST)
+        content = _parsed(data)
+        if content.pop("sha256", None) != _hash_of_json(content):
+            raise ValueError(f"{path} was truncated or edited. {_RESTORE}")
+        if content["format"] != FORMAT:
+            raise ValueError(
+                f"{path} has format {content['format']}, this version of sam_attribution reads "
+                f"format {FORMAT}. Use the version that wrote it."
+            )
+        self._own = {_hash(data)}
+        return content
+
+    def check_owner(self):
+        """Raise if the folder belongs to another run than the one this object writes."""
+        path = self.folder / MANIFEST
+        found = _hash(path.read_bytes()) if path.exists() else None
+        if found in self._own:
+            return
+        raise ValueError(
+            f"{path} is of another run: a folder holds one. Pass another trajectory_dir, or go on "
+            "with what is there by resume."
+        )
+
+    def sweep(self, entries):
+        """Delete numbered and half-written files that `entries` do not name."""
+        kept = {entry["file"] for entry in entries}
+        for path in (*self.folder.glob("*-[0-9]*.safetensors"), *self.folder.glob("*.partial")):
+            if path.name not in kept:
+                path.unlink()
+
+    def delete(self, entry):
+        """Delete a file that the manifest has ceased to name."""
+        (self.folder / entry["file"]).unlink(missing_ok=True)
+
+    def _read(self, file):
+        try:
+            return (self.folder / file).read_bytes()
+        except OSError as error:
+            raise ValueError(f"{self.folder / file} cannot be read: {error}. {_RESTORE}") from error
+
+    def _write(self, file, data):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        partial = self.folder / f"{file}.partial"
+        with partial.open("wb") as stream:
+            stream.write(data)
+            stream.flush()
+            os.fsync(stream.fileno())
+        os.replace(partial, self.folder / file)
+        _flush_names(self.folder)
+
+
+def _flush_names(folder):
+    """Make a renaming outlive a power cut, where a folder can be opened (not on Windows)."""
+    if os.name == "posix":
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)
+
+
+def _parsed(data):
+    """Parse JSON; nothing, if it is no JSON object."""
+    try:
+        content = json.loads(data)
+    except ValueError:
+        return {}
+    return content if isinstance(content, dict) else {}
+
+
+def _hash(data):
+    return hashlib.sha256(data).hexdigest()
+
+
+def _hash_of_json(content):
+    return _hash(json.dumps(content, sort_keys=True).encode())

@@ -1,0 +1,75 @@
+"""States of training that live on disk."""
+
+from collections.abc import Sequence
+from functools import lru_cache
+
+from sam_attribution.training._trajectory import State
+
+
+class StoredState:
+    """A :class:`State` whose tensors are read, onto the CPU, when they are asked for.
+
+    The one read last stays in memory.
+    """
+
+    def __init__(self, step, store, entry):
+        self.step = step
+        self._store = store
+        self._entry = entry
+
+    @property
+    def params(self):
+        """Trainable parameters, shape (n_params,)."""
+        return self._read().params
+
+    @property
+    def buffers(self):
+        """Buffers by name."""
+        return self._read().buffers
+
+    @property
+    def optimizer(self):
+        """State of the optimiser."""
+        return self._read().optimizer
+
+    def _read(self):
+        return _read_state(self._store, tuple(self._entry.items()))
+
+
+class StoredStates(Sequence):
+    """What a list of states is in memory, as files of a folder.
+
+    Parameters
+    ----------
+    store : Store
+    entries : list of (int, dict), optional
+        Step and manifest entry of the states that are there already.
+    """
+
+    def __init__(self, store, entries=()):
+        self._store = store
+        self.entries = list(entries)
+
+    def __len__(self):
+        return len(self.entries)
+
+    def __getitem__(self, i):
+        if isinstance(i, slice):
+            return [self[j] for j in range(*i.indices(len(self)))]
+        step, entry = self.entries[i]
+        return StoredState(step, self._store, entry)
+
+    def append(self, state):
+        """Write a state; the manifest learns of it at the next commit."""
+        entry = self._store.write(f"state-{state.step:08d}", as_data(state))
+        self.entries.append((state.step, entry))
+
+
+def as_data(state):
+    """A state as a dict: ``State(**as_data(state))`` is the state."""
+    return dict(vars(state))
+
+
+@lru_cache(maxsize=1)
+def _read_state(store, entry):
+    return State(**store.read(dict(entry)))

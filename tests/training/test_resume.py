@@ -1,0 +1,331 @@
+"""A run that dies and is taken up again is, bit for bit, the run that lived."""
+
+import copy
+import multiprocessing
+import multiprocessing.forkserver
+import os
+import sys
+import time
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, EarlyStopping, EpochScoring, Freezer, LRScheduler
+from skorch.dataset import ValidSplit
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
+from torch.utils.data import RandomSampler
+
+from sam_attribution.training import SAMClassifier
+from sam_attribution.training.storage._store import Store
+from tests.training.killed_runs import RUNS, Dropping, Plain, X, take_up, train, weights, y
+
+RANDOM = np.random.default_rng()  # the moment depends on the machine anyway
+
+
+@pytest.fixture(scope="module")
+def processes():
+    """Processes that start quickly, each forked from one that has imported everything."""
+    if "forkserver" not in multiprocessing.get_all_start_methods():
+        pytest.skip("needs fork")
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["tests.training.killed_runs"])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("PYTHONPATH", os.pathsep.join(path for path in sys.path if path))
+        patch.setenv("OMP_NUM_THREADS", "1")
+        multiprocessing.forkserver.ensure_running()
+    return context
+
+
+@pytest.fixture(scope="module")
+def whole(processes, tmp_path_factory):
+    """For a run: what it leaves if nobody kills it, and how long it trains."""
+    known = {}
+
+    def live(run):
+        if run not in known:
+            folder = tmp_path_factory.mktemp("whole")
+            known[run] = folder / "result.npz", completed(processes, train, run, folder)
+        return known[run]
+
+    return live
+
+
+def completed(processes, target, run, folder):
+    """Let a process come to its end; return the seconds that it trained."""
+    process = processes.Process(target=target, args=(run, folder / "run", folder / "result.npz"))
+    process.start()
+    process.join()
+    assert process.exitcode == 0
+    began = (folder / "run" / "epoch-000000.safetensors").stat().st_mtime
+    return (folder / "run" / "manifest.json").stat().st_mtime - began
+
+
+def kill(processes, target, run, folder, seconds):
+    """Kill with signal 9, so many seconds after the manifest was there."""
+    process = processes.Process(target=target, args=(run, folder / "run", folder / "dead.npz"))
+    process.start()
+    while not (folder / "run" / "manifest.json").exists():
+        assert process.is_alive()
+        time.sleep(0.0005)
+    time.sleep(seconds)
+    process.kill()
+    process.join()
+
+
+def assert_same_content(path, other):
+    found, expected = np.load(path), np.load(other)
+    assert set(found) == set(expected)
+    for name in expected:
+        assert found[name].tobytes() == expected[name].tobytes(), name
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize("run", RUNS)
+def test_killed_at_a_random_moment(processes, whole, tmp_path, run, moment):
+    result, seconds = whole(run)
+    kill(processes, train, run, tmp_path, seconds * RANDOM.uniform(moment, moment + 1) / 4)
+    completed(processes, take_up, run, tmp_path)
+    assert_same_content(tmp_path / "result.npz", result)
+
+
+@pytest.mark.slow
+def test_killed_again_and_again(processes, whole, tmp_path):
+    result, seconds = whole("plateau, adamw")
+    for target in (train, take_up, take_up):
+        kill(processes, target, "plateau, adamw", tmp_path, seconds * RANDOM.uniform(0, 0.5))
+    completed(processes, take_up, "plateau, adamw", tmp_path)
+    assert_same_content(tmp_path / "result.npz", result)
+
+
+class Death(BaseException):
+    pass
+
+
+def dies_at(n, monkeypatch):
+    """From its n-th file on, nothing is written any more: the last one half."""
+    write, left = Store._write, [n]
+
+    def dying(store, file, data):
+        left[0] -= 1
+        if left[0] < 0:
+            store.folder.mkdir(exist_ok=True)
+            (store.folder / f"{file}.partial").write_bytes(data[: len(data) // 2])
+            raise Death
+        write(store, file, data)
+
+    monkeypatch.setattr(Store, "_write", dying)
+
+
+def classifier(folder, **params):
+    settings = {"trajectory": 2, "max_epochs": 3, "batch_size": 20, "random_state": 0, **params}
+    return SAMClassifier(trajectory_dir=folder, **settings)
+
+
+def assert_same_run(clf, other):
+    assert torch.equal(*(p.module_.state_dict()["1.weight"] for p in (clf, other)))
+    np.testing.assert_array_equal(*(weights(p.module_.state_dict()) for p in (clf, other)))
+    first, second = clf.trajectory_, other.trajectory_
+    assert [s.step for s in first.states] == [s.step for s in second.states]
+    for state, its_twin in zip(first.states, second.states, strict=True):
+        assert torch.equal(state.params, its_twin.params)
+        torch.testing.assert_close(state.optimizer, its_twin.optimizer, rtol=0, atol=0)
+    assert first.stretches == second.stretches
+    for step, its_twin in zip(first.schedule, second.schedule, strict=True):
+        assert (step.indices == its_twin.indices).all()
+        assert step.rates == its_twin.rates
+        assert step.perturbation_norm == its_twin.perturbation_norm
+    assert without_times(clf.history) == without_times(other.history)
+
+
+def without_times(history):
+    return [{k: v for k, v in row.items() if k != "dur"} for row in history]
+
+
+def test_dead_at_every_single_file(tmp_path, monkeypatch):
+    momentum = {"optimizer__momentum": 0.9}
+    lived = classifier(tmp_path / "whole", **momentum).fit(X, y)
+    # 5 commits of 3 files, 4 states
+    for n in range(3, 5 * 3 + 4):
+        with monkeypatch.context() as patch:
+            dies_at(n, patch)
+            with pytest.raises(Death):
+                classifier(tmp_path / str(n), **momentum).fit(X, y)
+        assert_same_run(SAMClassifier.resume(tmp_path / str(n), X, y), lived)
+        assert not list((tmp_path / str(n)).glob("*.partial"))
+
+
+@pytest.mark.parametrize("n", range(3))
+def test_dead_before_training_began(tmp_path, monkeypatch, n):
+    with monkeypatch.context() as patch:
+        dies_at(n, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path).fit(X, y)
+    with pytest.raises(ValueError, match=r"manifest.json is missing.*or call fit"):
+        SAMClassifier.resume(tmp_path, X, y)
+    classifier(tmp_path).fit(X, y)  # what lies there is in nobody's way
+
+
+CALLBACKS = {
+    "early stopping": lambda: [EarlyStopping("train_loss", patience=2, threshold=10)],
+    "best weights": lambda: [EarlyStopping("train_loss", patience=2, threshold=10, load_best=True)],
+    "scoring": lambda: [EpochScoring("accuracy", on_train=True, lower_is_better=False)],
+    "frozen": lambda: [Freezer("0.*")],
+    "cyclic": lambda: [LRScheduler("CyclicLR", base_lr=0.01, max_lr=0.2, step_every="batch")],
+    "cosine": lambda: [LRScheduler(CosineAnnealingWarmRestarts, T_0=2)],
+    "lambda": lambda: [LRScheduler("LambdaLR", lr_lambda=lambda epoch: 0.9**epoch)],
+}
+
+
+@pytest.mark.parametrize("name", CALLBACKS)
+def test_callbacks_go_on(tmp_path, monkeypatch, name):
+    settings = {"module": Dropping, "train_split": ValidSplit(4), "optimizer": torch.optim.Adam}
+    params = {**settings, "max_epochs": 6, "lr": 0.05}
+    lived = classifier(tmp_path / "whole", callbacks=CALLBACKS[name](), **params).fit(X, y)
+    with monkeypatch.context() as patch:
+        dies_at(13, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path / "dead", callbacks=CALLBACKS[name](), **params).fit(X, y)
+    resumed = SAMClassifier.resume(tmp_path / "dead", X, y, callbacks=CALLBACKS[name](), **settings)
+    assert_same_run(resumed, lived)
+
+
+class Growing(Callback):
+    """Raises rho from epoch to epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        net.rho = 1.5 * net.rho
+
+
+def test_a_radius_changed_on_the_way_stays_changed(tmp_path, monkeypatch):
+    lived = classifier(tmp_path / "whole", callbacks=[Growing()]).fit(X, y)
+    with monkeypatch.context() as patch:
+        dies_at(12, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path / "dead", callbacks=[Growing()]).fit(X, y)
+    resumed = SAMClassifier.resume(tmp_path / "dead", X, y, callbacks=[Growing()])
+    assert_same_run(resumed, lived)
+    assert len({step.rho for step in resumed.trajectory_.schedule}) == 3
+
+
+class Counting(Callback):
+    """Holds something that is no data, and not what a new one holds."""
+
+    def on_epoch_end(self, net, **kwargs):
+        self.epochs = (epoch for epoch in range(len(net.history)))
+
+
+def test_a_callback_that_holds_more_than_data_is_refused_by_name(tmp_path):
+    classifier(tmp_path, callbacks=[("counting", Counting())]).fit(X, y)
+    with pytest.raises(ValueError, match=r"'counting' cannot go on: its attribute 'epochs'"):
+        SAMClassifier.resume(tmp_path, X, y, callbacks=[("counting", Counting())])
+
+
+def test_a_finished_run_is_read(tmp_path):
+    clf = classifier(tmp_path).fit(X, y)
+    files = sorted(os.listdir(tmp_path))
+    read = SAMClassifier.resume(tmp_path, X, y)
+    assert_same_run(read, clf)
+    assert sorted(os.listdir(tmp_path)) == files
+    assert (read.classes_ == ["down", "up"]).all()
+    assert (read.predict(X) == clf.predict(X)).all()
+
+
+def test_partial_fit_goes_on_after_resume(tmp_path):
+    one, other = tmp_path / "one", tmp_path / "other"
+    stayed = classifier(one).fit(X, y).partial_fit(X, y)
+    classifier(other).fit(X, y)
+    resumed = SAMClassifier.resume(other, X, y).partial_fit(X, y)
+    assert_same_run(resumed, stayed)
+    assert_same_run(SAMClassifier.resume(other, X, y), stayed)
+
+
+def test_states_on_disk_are_those_in_memory(tmp_path):
+    params = {"module": Dropping, "optimizer__momentum": 0.9}
+    there, here = classifier(tmp_path, **params).fit(X, y), classifier(None, **params).fit(X, y)
+    assert_same_run_of_any_module(there, here)
+    assert there.trajectory_.nearest(5).step == here.trajectory_.nearest(5).step
+    for state, its_twin in zip(there.replay(X, y), here.replay(X, y), strict=True):
+        assert torch.equal(state.params, its_twin.params)
+
+
+def assert_same_run_of_any_module(clf, other):
+    for state, its_twin in zip(clf.trajectory_.states, other.trajectory_.states, strict=True):
+        assert torch.equal(state.params, its_twin.params)
+        for name, buffer in its_twin.buffers.items():
+            assert torch.equal(state.buffers[name], buffer)
+
+
+def test_an_instance_may_come_with_other_weights(tmp_path, monkeypatch):
+    module = Plain()
+    lived = classifier(tmp_path / "whole", module=copy.deepcopy(module)).fit(X, y)
+    with monkeypatch.context() as patch:
+        dies_at(11, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path / "dead", module=module).fit(X, y)
+    resumed = SAMClassifier.resume(tmp_path / "dead", X, y, module=Plain())
+    assert_same_run_of_any_module(resumed, lived)
+    assert (resumed.predict_proba(X) == lived.predict_proba(X)).all()
+
+
+REFUSALS = {
+    "other rows": ({"X": X + 1}, {}, "manifest.json is of a run on other data: X differ"),
+    "other labels": ({"y": y[::-1]}, {}, "other data: y differ"),
+    "fewer rows": ({"X": X[:40], "y": y[:40]}, {}, "differ .60 rows then, 40 now"),
+    "weights": ({"sample_weight": np.ones(60)}, {}, "other data: sample_weight differ"),
+    "settings": ({}, {"lr": 0.2}, "manifest.json is of a run with other settings: lr differ"),
+    "module": ({}, {"module": Plain}, "other settings: module differ"),
+    "instance": ({}, {"module": nn.Linear(6, 3)}, "other settings: module differ"),
+}
+
+
+@pytest.mark.parametrize("what", REFUSALS)
+def test_another_run_is_refused_by_name(tmp_path, what):
+    data, settings, message = REFUSALS[what]
+    classifier(tmp_path).fit(X, y)
+    with pytest.raises(ValueError, match=message):
+        SAMClassifier.resume(tmp_path, **{"X": X, "y": y, **data}, **settings)
+
+
+def test_objects_that_were_not_passed_again_are_named(tmp_path):
+    classifier(tmp_path, module=Dropping, optimizer=torch.optim.AdamW).fit(X, y)
+    with pytest.raises(ValueError, match=r"module, optimizer differ .* Pass them to resume"):
+        SAMClassifier.resume(tmp_path, X, y)
+
+
+def test_another_class_is_refused(tmp_path):
+    class Own(SAMClassifier):
+        pass
+
+    classifier(tmp_path).fit(X, y)
+    with pytest.raises(ValueError, match=r"manifest.json is of a SAMClassifier"):
+        Own.resume(tmp_path, X, y)
+
+
+def test_a_sampler_of_ones_own_is_refused(tmp_path):
+    sampler = RandomSampler(X, generator=torch.Generator().manual_seed(0))
+    order = {"iterator_train__sampler": sampler, "iterator_train__shuffle": False}
+    classifier(tmp_path, **order).fit(X, y)
+    with pytest.raises(ValueError, match="where iterator_train__sampler stood is not stored"):
+        SAMClassifier.resume(
+            tmp_path, X, y, iterator_train__sampler=sampler, iterator_train__shuffle=False
+        )
+
+
+def test_a_broken_run_is_refused(tmp_path):
+    classifier(tmp_path).fit(X, y).partial_fit(X[:40], y[:40])
+    with pytest.raises(ValueError, match="cannot go on: partial_fit went on with other data"):
+        SAMClassifier.resume(tmp_path, X[:40], y[:40])
+
+
+def test_other_versions_and_threads_are_refused(tmp_path, monkeypatch):
+    classifier(tmp_path).fit(X, y)
+    with monkeypatch.context() as patch:
+        patch.setattr(torch, "__version__", "9.9")
+        with pytest.raises(ValueError, match=r"manifest.json was written with torch \d"):
+            SAMClassifier.resume(tmp_path, X, y)
+    n_threads = torch.get_num_threads()
+    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads + 1)
+    with pytest.raises(ValueError, match=rf"Call torch.set_num_threads\({n_threads}\)"):
+        SAMClassifier.resume(tmp_path, X, y)
