@@ -278,3 +278,25 @@ def test_unknown_query_labels_are_refused():
     fitted = influence().fit(X, y)
     with pytest.raises(ValueError, match="labels that were not in fit"):
         fitted.score_samples(X, y + 7)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"method": "gif"},
+        {"method": HIF(damping=0.3)},
+        {"method": "gif", "parameters": "head"},
+        {"method": "gif", "evaluation": "margin", "aggregate": "worst-class"},
+    ],
+    ids=["gif", "hif", "head", "worst-class"],
+)
+def test_batch_size_does_not_matter_from_end_to_end(settings, dtype):
+    estimator = SAMClassifier(**SMALL | {"dtype": dtype})
+    first, *others = (
+        influence(estimator=estimator, batch_size=size, **settings).fit(X, y).transform_train_
+        for size in ("auto", 7, 1)
+    )
+    tolerance = 1e-6 if dtype == "float32" else 1e-10
+    for other in others:
+        assert np.abs(other - first).max() <= tolerance * np.abs(first).max()
