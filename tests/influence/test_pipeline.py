@@ -37,7 +37,7 @@ def test_sklearn_contract(estimator, check):
 
 def mixed(rows):
     """A frame with gaps and a column of words, whose content is in `rows`."""
-    frame = pd.DataFrame(rows, columns=[f"f{i}" for i in range(6)])
+    frame = pd.DataFrame(rows.copy(), columns=[f"f{i}" for i in range(6)])
     frame.loc[::7, "f1"] = np.nan
     frame["word"] = np.where(rows[:, 2] > 5, "high", "low")
     return frame
