@@ -32,7 +32,7 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
         What is trained on the rows that stay; None stands for ``SAMClassifier()``.
     scorer : estimator, default=None
         Its ``fit(X, y)`` leaves ``scores_`` of shape (n_samples,), low for the rows to drop:
-        a `SAMInfluence` or `MislabelDetector`. None stands for the influence on the worst class
+        a `SAMInfluence`, for example. None stands for the influence on the worst class
         of validation margins in 3 folds, computed on `estimator` if it is (or is a pipeline that
         ends in) a `SAMClassifier`, else on ``SAMClassifier()``.
     removal_fraction : float, default=0.1

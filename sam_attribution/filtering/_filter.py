@@ -15,7 +15,7 @@ class MislabelFilter(RowFilter):
     ----------
     scorer : estimator, default=None
         Its ``fit(X, y)`` leaves ``scores_`` of shape (n_samples,), low for the rows to drop:
-        a `SAMInfluence` or `MislabelDetector`. None stands for the influence on the worst class
+        a `SAMInfluence`, for example. None stands for the influence on the worst class
         of validation margins in 3 folds, computed on ``SAMClassifier()``.
     removal_fraction : float, default=0.1
         Share of the rows to drop, in [0, 1); 0 scores nothing.
