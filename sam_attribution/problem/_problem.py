@@ -123,14 +123,8 @@ class Problem:
             rows = torch.arange(len(self.y), device=self.y.device)
         return rows.split(self.rows_per_pass)
 
-    def mean_loss(self, params, buffers, rows=None):
-        """Weighted mean loss of training rows, in nats, without weight decay."""
-        with torch.no_grad():
-            total = sum(self.weighted_loss(params, buffers, part) for part in self.chunks(rows))
-        return total / (self.weight_of(rows) or 1.0)
-
     def mean_gradient(self, params, buffers, rows=None):
-        """Gradient of :meth:`mean_loss`, shape (n_params,)."""
+        """Gradient of the weighted mean loss of training rows, (n_params,), no weight decay."""
         leaf = params.detach().requires_grad_()
         total = torch.zeros_like(params)
         for part in self.chunks(rows):
