@@ -1,14 +1,19 @@
 """One training step as a pure function. Tensors and a loss, nothing of skorch."""
 
+from sam_attribution.dynamics._adam import Adam
+from sam_attribution.dynamics._optimizer import Memory, Optimizer
 from sam_attribution.dynamics._sam import Ascent, BatchLoss, Buffers, sam_gradient
 from sam_attribution.dynamics._sgd import SGD
 from sam_attribution.dynamics._step import TrainingState, training_step
 
 __all__ = [
     "SGD",
+    "Adam",
     "Ascent",
     "BatchLoss",
     "Buffers",
+    "Memory",
+    "Optimizer",
     "TrainingState",
     "sam_gradient",
     "training_step",

@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
+from sam_attribution.dynamics._optimizer import Memory
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -23,21 +25,22 @@ class SGD:
     weight_decay: float | Tensor = 0.0
 
     def update(
-        self, params: Tensor, velocity: Tensor | None, gradient: Tensor, rate: float | Tensor
-    ) -> tuple[Tensor, Tensor | None]:
-        """Parameters and velocity after a step with `gradient`, all of shape (n_params,).
+        self, params: Tensor, memory: Memory, gradient: Tensor, rate: float | Tensor
+    ) -> tuple[Tensor, Memory]:
+        """Parameters and memory after a step with `gradient`, all of shape (n_params,).
 
-        `velocity` is torch's momentum buffer, None before the first step.
+        `memory` holds torch's momentum buffer; it is empty before the first step, and always
+        without momentum.
         """
         # decay enters the descent at w, never the ascent
         descent = gradient + self.weight_decay * params
         if self.momentum == 0:
-            return params - rate * descent, None
-        velocity = self._velocity(velocity, descent)
+            return params - rate * descent, ()
+        velocity = self._velocity(memory, descent)
         direction = descent + self.momentum * velocity if self.nesterov else velocity
-        return params - rate * direction, velocity
+        return params - rate * direction, (velocity,)
 
-    def _velocity(self, velocity: Tensor | None, descent: Tensor) -> Tensor:
-        if velocity is None:
+    def _velocity(self, memory: Memory, descent: Tensor) -> Tensor:
+        if not memory:
             return descent  # torch does not dampen the first step
-        return self.momentum * velocity + (1 - self.dampening) * descent
+        return self.momentum * memory[0] + (1 - self.dampening) * descent

@@ -4,16 +4,16 @@ from typing import NamedTuple
 
 from torch import Tensor
 
+from sam_attribution.dynamics._optimizer import Memory, Optimizer
 from sam_attribution.dynamics._sam import Ascent, BatchLoss, Buffers, sam_gradient
-from sam_attribution.dynamics._sgd import SGD
 
 
 class TrainingState(NamedTuple):
-    """What a step changes: flat parameters, buffers, the optimiser's velocity (None at first)."""
+    """What a step changes: flat parameters, buffers, the optimiser's memory (empty at first)."""
 
     params: Tensor
     buffers: Buffers
-    velocity: Tensor | None
+    memory: Memory = ()
 
 
 def training_step(
@@ -24,7 +24,7 @@ def training_step(
     *,
     perturbation: Ascent,
     rho: float,
-    optimizer: SGD,
+    optimizer: Optimizer,
 ) -> TrainingState:
     """State after one step of SAM, with the descent done by `optimizer`.
 
@@ -38,7 +38,7 @@ def training_step(
     rate : float or Tensor of shape (n_params,)
     perturbation : object with ``eps(w, g, rho)``
     rho : float
-    optimizer : SGD
+    optimizer : SGD or Adam
 
     Returns
     -------
@@ -47,10 +47,10 @@ def training_step(
     Notes
     -----
     Two gradients (one at rho = 0). Differentiable by ``torch.func`` and by autograd in
-    parameters, velocity, floating-point buffers and row weights.
+    parameters, memory, floating-point buffers and row weights.
     """
     gradient, buffers = sam_gradient(
         loss, state.params, state.buffers, row_weights, perturbation, rho
     )
-    params, velocity = optimizer.update(state.params, state.velocity, gradient, rate)
-    return TrainingState(params, buffers, velocity)
+    params, memory = optimizer.update(state.params, state.memory, gradient, rate)
+    return TrainingState(params, buffers, memory)

@@ -1,4 +1,5 @@
 import copy
+from functools import partial
 
 import pytest
 import torch
@@ -6,7 +7,7 @@ from torch import nn
 from torch.func import functional_call
 from torch.nn.functional import cross_entropy
 
-from sam_attribution.dynamics import SGD, TrainingState, sam_gradient, training_step
+from sam_attribution.dynamics import SGD, Adam, TrainingState, sam_gradient, training_step
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm, as_perturbation
 from sam_attribution.training import SAMClassifier
@@ -43,11 +44,19 @@ OPTIMIZERS = [
     SGD(momentum=0.9, weight_decay=0.05),
     SGD(momentum=0.9, dampening=0.3),
     SGD(momentum=0.9, nesterov=True, weight_decay=0.05),
+    Adam(),
+    Adam(betas=(0.8, 0.9), eps=1e-3, weight_decay=0.05),
+    Adam(weight_decay=0.5, decoupled=True),
 ]
 
 
 def settings(optimizer):
-    return {f"optimizer__{name}": value for name, value in vars(optimizer).items()}
+    options = {f"optimizer__{name}": value for name, value in vars(optimizer).items()}
+    if isinstance(optimizer, SGD):
+        return options | {"lr": 0.2}
+    decoupled = options.pop("optimizer__decoupled")
+    kind = torch.optim.AdamW if decoupled else torch.optim.Adam
+    return options | {"optimizer": kind, "lr": 0.02}
 
 
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
@@ -58,19 +67,21 @@ def settings(optimizer):
 def test_repeated_steps_are_training(optimizer, perturbation, rho, sample_weight):
     module = NETWORK
     clf = SAMClassifier(
-        module, rho=rho, perturbation=perturbation, lr=0.2, max_epochs=3, batch_size=16,
+        module, rho=rho, perturbation=perturbation, max_epochs=3, batch_size=16,
         random_state=0, dtype="float64", trajectory="all", **settings(optimizer),
     ).fit(X, y, sample_weight=sample_weight)  # fmt: skip
     recorded = clf.trajectory_
-    state = TrainingState(recorded.states[0].params, recorded.states[0].buffers, None)
+    # Adam divides the rounding of a gradient that is 0 (a bias before batch norm) by its eps
+    tolerance = 1e-9 if getattr(optimizer, "eps", 1) < 1e-6 else 1e-12
+    state = TrainingState(recorded.states[0].params, recorded.states[0].buffers)
     for step, after in zip(recorded.schedule, recorded.states[1:], strict=True):
         state = training_step(
             batch_loss(module, step.indices, sample_weight), state,
             torch.ones(len(step.indices), dtype=torch.float64), *step.rates,
             perturbation=as_perturbation(perturbation), rho=rho, optimizer=optimizer,
         )  # fmt: skip
-        torch.testing.assert_close(state.params, after.params, atol=1e-12, rtol=0)
-        torch.testing.assert_close(state.buffers, after.buffers, atol=1e-12, rtol=0)
+        torch.testing.assert_close(state.params, after.params, atol=tolerance, rtol=0)
+        torch.testing.assert_close(state.buffers, after.buffers, atol=tolerance, rtol=0)
     assert (state.params - recorded.states[0].params).norm() > 0.1
 
 
@@ -82,20 +93,38 @@ def tracking_loss(params, buffers, row_weights):
     return (row_weights * losses).mean(), {"mean": mean}
 
 
-def one_step(params, velocity, mean, row_weights):
+def momentum_step(params, velocity, mean, row_weights):
     after = training_step(
-        tracking_loss, TrainingState(params, {"mean": mean}, velocity), row_weights, 0.2,
+        tracking_loss, TrainingState(params, {"mean": mean}, (velocity,)), row_weights, 0.2,
         perturbation=PNorm(2), rho=0.3, optimizer=SGD(0.9, nesterov=True, weight_decay=0.1),
     )  # fmt: skip
-    return after.params, after.velocity, after.buffers["mean"]
+    return after.params, *after.memory, after.buffers["mean"]
 
 
-def random_point():
-    return tuple(torch.randn(n, dtype=torch.float64) for n in (32, 32, 4, 12))
+def adam_step(decoupled, params, first, second, mean, row_weights):
+    memory = (torch.tensor(3.0, dtype=torch.float64), first, second**2 + 0.1)
+    after = training_step(
+        tracking_loss, TrainingState(params, {"mean": mean}, memory), row_weights, 0.2,
+        perturbation=PNorm(2), rho=0.3, optimizer=Adam(weight_decay=0.1, decoupled=decoupled),
+    )  # fmt: skip
+    return after.params, *after.memory[1:], after.buffers["mean"]
 
 
-def test_derivatives_equal_finite_differences():
-    point, direction = random_point(), random_point()
+STEPS = {
+    "momentum": (momentum_step, (32, 32, 4, 12)),
+    "adam": (partial(adam_step, False), (32, 32, 32, 4, 12)),
+    "adamw": (partial(adam_step, True), (32, 32, 32, 4, 12)),
+}
+
+
+def random_point(sizes):
+    return tuple(torch.randn(n, dtype=torch.float64) for n in sizes)
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_derivatives_equal_finite_differences(name):
+    one_step, sizes = STEPS[name]
+    point, direction = random_point(sizes), random_point(sizes)
     _, exact = torch.func.jvp(one_step, point, direction)
     h = 1e-5
     ahead = one_step(*(p + h * d for p, d in zip(point, direction, strict=True)))
@@ -104,8 +133,10 @@ def test_derivatives_equal_finite_differences():
         torch.testing.assert_close(e, (a - b) / (2 * h), atol=1e-7, rtol=1e-6)
 
 
-def test_reverse_mode_is_the_transpose_of_forward_mode():
-    point, direction = random_point(), random_point()
+@pytest.mark.parametrize("name", STEPS)
+def test_reverse_mode_is_the_transpose_of_forward_mode(name):
+    one_step, sizes = STEPS[name]
+    point, direction = random_point(sizes), random_point(sizes)
     _, out = torch.func.jvp(one_step, point, direction)
     cotangent = tuple(torch.randn_like(part) for part in out)
     _, pull = torch.func.vjp(one_step, *point)
@@ -135,16 +166,30 @@ def test_the_perturbation_follows_the_row_weights():
 def test_nothing_given_is_changed():
     given = (W, ONES, *BUFFERS.values())
     before = copy.deepcopy(given)
-    state = TrainingState(W, BUFFERS, torch.zeros_like(W))
+    state = TrainingState(W, BUFFERS, (torch.zeros_like(W),))
     loss, optimizer = batch_loss(NETWORK, torch.arange(12)), SGD(momentum=0.9)
     training_step(loss, state, ONES, 0.2, perturbation=PNorm(), rho=0.3, optimizer=optimizer)
     assert all(map(torch.equal, before, given))
-    assert (state.velocity == 0).all()
+    assert (state.memory[0] == 0).all()
 
 
 def test_weight_decay_may_differ_between_parameters():
     params, gradient = torch.ones(3), torch.zeros(3)
     decay = torch.tensor([0.0, 0.1, 0.2])
-    after, velocity = SGD(weight_decay=decay).update(params, None, gradient, rate=0.5)
+    after, memory = SGD(weight_decay=decay).update(params, (), gradient, rate=0.5)
     torch.testing.assert_close(after, torch.tensor([1.0, 0.95, 0.9]))
-    assert velocity is None
+    assert memory == ()
+
+
+def test_entries_that_never_had_a_gradient_have_finite_derivatives():
+    """sqrt has an infinite slope at 0, where the second moment of a dead unit stays."""
+    gradient = torch.tensor([1.0, 0.0], dtype=torch.float64)
+
+    def after(scale):
+        return Adam().update(torch.ones(2, dtype=torch.float64), (), scale * gradient, 0.1)[0]
+
+    one = torch.tensor(1.0, dtype=torch.float64)
+    _, tangent = torch.func.jvp(after, (one,), (one,))
+    assert tangent[1] == 0
+    assert torch.isfinite(tangent).all()
+    torch.testing.assert_close(torch.func.jacrev(after)(one), tangent)
