@@ -2,6 +2,7 @@
 
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
+from sam_attribution.linalg._neumann import Neumann
 from sam_attribution.linalg._operator import (
     Damped,
     Dense,
@@ -23,6 +24,7 @@ __all__ = [
     "Direct",
     "Identity",
     "LinearOperator",
+    "Neumann",
     "Product",
     "Restricted",
     "Solution",

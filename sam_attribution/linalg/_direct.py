@@ -1,10 +1,14 @@
 """Solve by factorising the dense matrix."""
 
+from numbers import Real
+from typing import Any, ClassVar
+
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from sam_attribution.linalg._operator import Dense, LinearOperator
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg._operator import Dense, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Solution, checked_solution
 
 
@@ -28,11 +32,17 @@ class Direct(BaseEstimator):
     tensor([1., 2.])
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "tol": [Interval(Real, 0, None, closed="left")],
+    }
+
     def __init__(self, *, tol: float = 1e-3) -> None:
         self.tol = tol
 
     def prepare(self, operator: LinearOperator) -> "_DirectInverse":
         """Materialise and factorise `operator`; raise ValueError if it is singular."""
+        check_parameters(self)
+        check_operator(operator)
         return _DirectInverse(self, operator)
 
 
@@ -48,6 +58,7 @@ class _DirectInverse:
 
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column, with one step of iterative refinement."""
+        check_columns(self._matrix, columns)
         x = torch.linalg.lu_solve(self._lu, self._pivots, columns)
         error = columns - self._matrix.matmat(x)
         x = x + torch.linalg.lu_solve(self._lu, self._pivots, error)

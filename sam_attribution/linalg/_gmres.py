@@ -1,12 +1,16 @@
 """Solve without a matrix: generalised minimal residuals (GMRES)."""
 
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
 import numpy as np
 import scipy.sparse.linalg
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-from sam_attribution.linalg._operator import LinearOperator
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Solution, checked_solution
 
 
@@ -35,6 +39,12 @@ class GMRES(BaseEstimator):
     True
     """
 
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "tol": [Interval(Real, 0, 1, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "restart": [Interval(Integral, 1, None, closed="left")],
+    }
+
     def __init__(self, *, tol: float = 1e-5, max_iter: int = 200, restart: int = 50) -> None:
         self.tol = tol
         self.max_iter = max_iter
@@ -42,6 +52,8 @@ class GMRES(BaseEstimator):
 
     def prepare(self, operator: LinearOperator) -> "_GMRESInverse":
         """Wrap `operator`: nothing is computed before the first right-hand side."""
+        check_parameters(self)
+        check_operator(operator)
         return _GMRESInverse(self, operator)
 
 
@@ -54,6 +66,7 @@ class _GMRESInverse:
 
     def matmat(self, columns: Tensor) -> Solution:
         """Solve column by column."""
+        check_columns(self._operator, columns)
         solved = [self._solve(column) for column in columns.T]
         x = torch.stack([column for column, _ in solved], dim=1)
         n_iter = max(count for _, count in solved)
@@ -63,7 +76,7 @@ class _GMRESInverse:
 
     def _solve(self, b: Tensor) -> tuple[Tensor, int]:
         steps: list[float] = []
-        restart = min(self._solver.restart, self._operator.size)
+        restart = int(min(self._solver.restart, self._operator.size))
         x, _ = scipy.sparse.linalg.gmres(
             as_scipy(self._operator),
             b.double().cpu().numpy(),

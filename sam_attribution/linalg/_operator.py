@@ -66,6 +66,8 @@ class Dense(LinearOperator):
     """A matrix held as a tensor: the reference for all others."""
 
     def __init__(self, matrix: Tensor, *, symmetric: bool = False) -> None:
+        if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or not len(matrix):
+            raise ValueError(f"matrix must be square, got shape {tuple(matrix.shape)}.")
         super().__init__(matrix[0], symmetric=symmetric)
         self.matrix = matrix
 
@@ -180,6 +182,24 @@ class Restricted(LinearOperator):
 
     def _transpose(self) -> LinearOperator:
         return Restricted(self.operator.T, self.index)
+
+
+def check_operator(operator: object) -> None:
+    """Raise a TypeError for what is no operator, such as a bare matrix."""
+    if not isinstance(operator, LinearOperator):
+        raise TypeError(
+            f"operator must be a LinearOperator, got {type(operator).__name__}. Dense(tensor) "
+            "makes one of a matrix."
+        )
+
+
+def check_columns(operator: LinearOperator, columns: Tensor) -> None:
+    """Raise a ValueError for right-hand sides that are not columns of the operator's size."""
+    if columns.ndim != 2 or columns.shape[0] != operator.size or not columns.shape[1]:
+        raise ValueError(
+            f"columns must be right-hand sides of shape ({operator.size}, k), got shape "
+            f"{tuple(columns.shape)}."
+        )
 
 
 def _common_like(operators: tuple[LinearOperator, ...]) -> Tensor:

@@ -32,9 +32,13 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
     the true range. Costs ``n_steps`` products and ``n_steps * size`` numbers; the starting
     vector is fixed, so the answer is reproducible.
     """
-    small = _arnoldi(operator, min(n_steps, operator.size))
-    values = np.linalg.eigvals(small)
+    values = ritz_values(operator, n_steps)
     return Spectrum(float(np.abs(values).max()), float(values.real.min()))
+
+
+def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:
+    """Eigenvalue estimates (complex) from an Arnoldi basis of `n_steps` vectors at most."""
+    return np.linalg.eigvals(_arnoldi(operator, min(n_steps, operator.size)))
 
 
 def _arnoldi(operator: LinearOperator, n_steps: int) -> np.ndarray:
