@@ -4,8 +4,16 @@ import math
 
 import torch
 
-from sam_attribution.linalg import GMRES, Direct
-from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, TracIn
+from sam_attribution.linalg import GMRES, Direct, Neumann
+from sam_attribution.methods import (
+    GIF,
+    HIF,
+    GradCos,
+    GradDot,
+    InfluenceFunction,
+    SelfInfluence,
+    TracIn,
+)
 from sam_attribution.perturbation import Adaptive, Perturbation, PNorm
 
 
@@ -25,7 +33,11 @@ PERTURBATIONS = {
     "eps alone": EpsAlone(),
 }
 
-SOLVERS = {"direct": Direct(), "gmres": GMRES(tol=1e-11, max_iter=500)}
+SOLVERS = {
+    "direct": Direct(),
+    "gmres": GMRES(tol=1e-11, max_iter=500),
+    "neumann": Neumann(tol=1e-11, max_iter=5000),
+}
 
 METHODS = {
     "gif": GIF(),
@@ -37,6 +49,8 @@ METHODS = {
     "hif fast": HIF("fast", damping=0.5),
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
     "influence function": InfluenceFunction(damping=0.5),
+    "grad-cos": GradCos(),
     "grad-dot": GradDot(),
+    "self-influence": SelfInfluence(),
     "tracin": TracIn(),
 }

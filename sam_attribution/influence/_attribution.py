@@ -4,11 +4,13 @@ import torch
 from tqdm.auto import tqdm
 
 from sam_attribution.influence._aggregation import AGGREGATIONS
-from sam_attribution.probes import row_scores, training_scores
+from sam_attribution.influence._rows import scores_of_any, scores_of_trained
+from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
 # Each holds a direction of all parameters at every state
 _QUERIES_AT_ONCE = 64
+_OWN_LOSSES_AT_ONCE = 16
 
 
 class Attribution:
@@ -24,6 +26,8 @@ class Attribution:
         Validation rows and label codes.
     evaluation : {"loss", "margin"} or callable
     aggregate : {"mean", "worst-class"}
+    n_jobs : int, optional
+        Processes that share the rows.
     verbose : int, default=0
         Above 1 shows a progress bar over the probes.
 
@@ -33,15 +37,16 @@ class Attribution:
         Score of every training row for every label it might have carried.
     """
 
-    def __init__(self, problem, method, X, y, *, evaluation, aggregate, verbose=0):
+    def __init__(self, problem, method, X, y, *, evaluation, aggregate, n_jobs=None, verbose=0):
         self.problem = problem
+        self.n_jobs = n_jobs
         self.verbose = verbose
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
         queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
         self.prepared = method.prepare(problem)
         self.probes = self.prepared.probes(queries)
-        table = training_scores(problem, self._watched(self.probes))
+        table = self._scores_of_trained(self.probes)
         given = _given(table, problem.y)
         trained_on = slice(None) if problem.visited is None else problem.visited
         self.table = self.aggregation.fit(given[trained_on]).reduce(table)
@@ -53,17 +58,66 @@ class Attribution:
 
     def label_table(self, X):
         """Scores of any rows for every label, shape (n, n_classes), in the 1/n form."""
-        return self.aggregation.reduce(row_scores(self.problem, self._watched(self.probes), X))
+        scores = scores_of_any(self.problem, self._watched(self.probes), X, n_jobs=self.n_jobs)
+        return self.aggregation.reduce(scores)
 
     def attribute(self, X, y):
         """Scores of the training rows against single queries, shape (n_queries, n_samples)."""
         parts = zip(X.split(_QUERIES_AT_ONCE), y.split(_QUERIES_AT_ONCE), strict=True)
         return torch.cat([self._attribute_some(*part) for part in parts])
 
+    def self_influence(self):
+        """Score of every training row on its own training loss, shape (n_samples,)."""
+        if not self.prepared.answers_queries:
+            return -self.scores  # they are that already, negated to rank with the others
+        everyone = torch.arange(len(self.problem.y), device=self.problem.y.device)
+        parts = everyone.split(_OWN_LOSSES_AT_ONCE)
+        bar = tqdm(parts, desc="rows", leave=False, disable=not self.verbose)
+        return torch.cat([self._self_influence_of(rows) for rows in bar])
+
+    def origins(self, X, y, rows):
+        """Which probe gave how much of the scores of some rows against single queries.
+
+        Parameters
+        ----------
+        X, y : Tensor
+            Query rows and label codes.
+        rows : Tensor of positions
+
+        Returns
+        -------
+        steps : list of (int, int) or None
+            The span of steps that each probe stands for.
+        parts : Tensor of shape (n_probes, n_rows, n_queries)
+        """
+        probes = self.prepared.probes(self._single_queries(X, y))
+        found = [
+            (probe.steps, training_scores(self.problem, [probe], given_only=True, rows=rows))
+            for probe in self._watched(probes)
+        ]
+        return [steps for steps, _ in found], torch.stack([part for _, part in found])
+
     def _attribute_some(self, X, y):
+        probes = self.prepared.probes(self._single_queries(X, y))
+        return self._scores_of_trained(probes, given_only=True).T
+
+    def _self_influence_of(self, rows):
+        X, y = self.problem.X[rows], self.problem.y[rows]
+        own = self._single_queries(X, y, self.problem.row_loss.per_sample)
+        probes = self.prepared.probes(own)
+        return training_scores(self.problem, probes, given_only=True, rows=rows).diagonal()
+
+    def _scores_of_trained(self, probes, *, given_only=False):
+        n_jobs = self.n_jobs if self.prepared.rows_are_exchangeable else 1
+        return scores_of_trained(
+            self.problem, self._watched(probes), given_only=given_only, n_jobs=n_jobs
+        )
+
+    def _single_queries(self, X, y, evaluation=None):
+        if not self.prepared.answers_queries:
+            raise ValueError("method asks every row about its own loss: it answers no queries.")
         singles = tuple(torch.arange(len(y), device=y.device).split(1))
-        probes = self.prepared.probes(self._queries(X, y, singles, normalize=False))
-        return training_scores(self.problem, self._watched(probes), given_only=True).T
+        return Queries(self.problem, X, y, evaluation or self.evaluation, singles)
 
     def _watched(self, probes):
         return tqdm(probes, desc="probes", unit="probe", leave=False, disable=self.verbose < 2)

@@ -1,8 +1,12 @@
 """What SAMInfluence asks of its estimator before it starts."""
 
+import numpy as np
 from sklearn.pipeline import Pipeline
+from sklearn.utils import check_array
 
+from sam_attribution._validation import codes_among
 from sam_attribution.influence._estimator import classifier_of, has_steps, is_frozen
+from sam_attribution.training import check_device
 from sam_attribution.validation_data import ValidationData
 
 
@@ -13,6 +17,7 @@ def check_estimator_kind(estimator):
             "estimator must be a SAMClassifier, a Pipeline that ends in one, or a "
             f"FrozenEstimator of either, got {estimator!r}."
         )
+    check_device(classifier_of(estimator).device)
     steps = estimator.steps if isinstance(estimator, Pipeline) else []
     if resampling := [name for name, step in steps if hasattr(step, "fit_resample")]:
         raise ValueError(
@@ -35,6 +40,31 @@ def check_frozen(estimator, validation, device):
         raise ValueError(
             f"device={device!r} cannot move a frozen estimator, which is on {trained_on!r}. "
             "Use device=None."
+        )
+
+
+def check_training_labels(y, validation):
+    """Raise a ValueError if there is nothing to tell apart, or to judge by."""
+    classes = np.unique(y)
+    if len(classes) < 2:
+        raise ValueError(
+            f"y must hold at least two classes, got {len(classes)}: rows of one class have no "
+            "influence on each other's loss."
+        )
+    if isinstance(validation, ValidationData):
+        codes_among(classes, validation.y, "y of validation")
+
+
+def check_validation_rows(estimator, validation, X):
+    """Raise a ValueError if rows of ``ValidationData`` are not such as those of `X`."""
+    if not isinstance(validation, ValidationData):
+        return
+    rules = input_rules(estimator, validation.X)
+    rows = check_array(validation.X, input_name="X of validation", **rules)
+    if rows.shape[1:2] != np.shape(X)[1:2]:
+        raise ValueError(
+            f"X of validation has rows of shape {rows.shape[1:]}, those given to fit have "
+            f"{np.shape(X)[1:]}: other features."
         )
 
 

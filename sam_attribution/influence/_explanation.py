@@ -52,6 +52,42 @@ def explanation(scores, labels, suggested, k):
     return pd.concat(tables, ignore_index=True)
 
 
+def most_active_epochs(spans, parts):
+    """Text that names the epochs in which most of a score came about.
+
+    The fewest spans that make up half of what pulled in the direction of the score.
+
+    Parameters
+    ----------
+    spans : list of (int, int)
+        First and last epoch of each part.
+    parts : ndarray of shape (n_parts,)
+        The score is their sum.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sam_attribution.influence._explanation import most_active_epochs
+    >>> most_active_epochs([(1, 1), (2, 3), (4, 4)], np.array([-0.1, -4.0, -3.0]))
+    '2-3'
+    >>> most_active_epochs([(1, 1), (2, 3), (4, 4)], np.array([-2.0, 1.0, -2.0]))
+    '1'
+    """
+    distinct, of_part = np.unique(spans, axis=0, return_inverse=True)
+    pulls = np.bincount(of_part.ravel(), parts * np.sign(parts.sum()))
+    order = np.argsort(-pulls, kind="stable")
+    half = pulls[pulls > 0].sum() / 2
+    enough = int(np.argmax(np.cumsum(pulls[order]) >= half)) + 1
+    epochs = {e for first, last in distinct[order[:enough]] for e in range(first, last + 1)}
+    return _as_ranges(sorted(epochs))
+
+
+def _as_ranges(numbers):
+    """``[2, 3, 4, 9]`` as ``"2-4, 9"``."""
+    runs = np.split(numbers, np.flatnonzero(np.diff(numbers) != 1) + 1) if numbers else []
+    return ", ".join(str(r[0]) if len(r) == 1 else f"{r[0]}-{r[-1]}" for r in runs)
+
+
 def _extremes(scores, k):
     """Positions of the lowest and the highest scores, and their ranks 1, 2, .. and .., -2, -1."""
     order = np.argsort(scores, kind="stable")[: np.sum(~np.isnan(scores))]  # NaN sorts last

@@ -7,26 +7,34 @@ import numpy as np
 import pandas as pd
 from sklearn.base import BaseEstimator, TransformerMixin
 from sklearn.utils import get_tags
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import (
     HasMethods,
     Interval,
     StrOptions,
+    check_labels,
     check_parameters,
     check_sample_weight,
+    codes_among,
+    from_tensor,
     take_rows,
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
-from sam_attribution.influence._checks import check_estimator_kind, check_frozen, input_rules
+from sam_attribution.influence._checks import (
+    check_estimator_kind,
+    check_frozen,
+    check_training_labels,
+    check_validation_rows,
+    input_rules,
+)
 from sam_attribution.influence._estimator import clones
 from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
-from sam_attribution.influence._parallel import run_splits
+from sam_attribution.influence._run_splits import run_splits
 from sam_attribution.influence._splits import make_splits
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
 _ONE_ROW_FORM = (
@@ -51,8 +59,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         every `X`, that of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator``
         around a fitted one of both uses it as it is: ``fit`` then wants the rows that it was
         trained on, and `validation` other rows.
-    method : {"gif", "grad-dot", "hif", "hif-fast", "hif-paper", "if", "tracin"} or Method, \
-            default="gif"
+    method : {"gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
+            "self-influence", "tracin"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
@@ -76,7 +84,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
     device : str, default=None
         Where clones are trained and rows scored. ``None`` keeps the estimator's.
     n_jobs : int, default=None
-        Splits to work on at once, in processes of their own: joblib's rules, so that
+        Splits to work on at once, or shares of the rows if there is one split (for methods
+        whose probes hold for all rows), in processes of their own: joblib's rules, so that
         ``joblib.parallel_config(backend="dask")`` sends them to a cluster. Scores are the
         same bits for every `n_jobs`. For that each process takes as many torch threads as
         this one: ``torch.set_num_threads(1)`` gives each split one core.
@@ -204,6 +213,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         check_parameters(self)
         check_estimator_kind(self._unfitted())
         check_frozen(self._unfitted(), self.validation, self.device)
+        check_device(self.device)
         method = resolved_method(self.method)
         X, y = self._checked_training_rows(X, y)
         if sample_weight is not None:
@@ -276,6 +286,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             If there are several splits and `split` names none of them.
         """
         X = self._checked_rows(X_query)
+        codes_among(self.classes_, y_query, "y_query")
+        check_consistent_length(X, y_query)
         run = self._runs[self._checked_split(split)]
         judged = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
         result = np.full((len(judged), len(self.scores_)), np.nan)
@@ -301,7 +313,10 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
             -1, -2, ... from the most helpful down; `train_index`: position in the rows given
             to ``fit``; `label`: what it was given there; `suggested_label`: see
-            :meth:`suggest_labels`; `score`: see :meth:`attribute`.
+            :meth:`suggest_labels`; `score`: see :meth:`attribute`; `epochs`: those, counted
+            from 1, in which most of the score came about, such as ``"2-4, 9"`` (the fewest
+            stretches of training that make up half of what pulled in its direction; empty for
+            methods of the final model).
 
         Raises
         ------
@@ -309,7 +324,26 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             If `k` is not a positive integer, or as :meth:`attribute`.
         """
         scores = self.attribute(X_query, y_query, split=split)
-        return explanation(scores, self._y, self.suggest_labels(), k)
+        table = explanation(scores, self._y, self.suggest_labels(), k)
+        rows, column = np.unique(table["train_index"], return_inverse=True)
+        run = self._runs[self._checked_split(split)]
+        epochs = run.epochs_behind(self._checked_rows(X_query), y_query, rows)
+        return table.assign(epochs=epochs[table["query"], column])
+
+    def self_influence(self):
+        """How much each training row worked on its own loss.
+
+        Returns
+        -------
+        ndarray of shape (n_samples,)
+            The score of each row on its own training loss: large and positive = memorised, and
+            so suspicious. Aligned with the rows given to ``fit``; the mean over the splits that
+            trained on the row, NaN where none did. Costs about as much as ``attribute`` for
+            16 queries, and a solve per row for methods that solve.
+        """
+        check_is_fitted(self)
+        found = [_to_numpy(run.attribution.self_influence()) for run in self._runs]
+        return self._mean_over_splits(found)
 
     def suggest_labels(self, X=None):
         """The label with which each row would help most.
@@ -358,12 +392,16 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         return SAMClassifier() if self.estimator is None else self.estimator
 
     def _checked_training_rows(self, X, y):
+        X, y = from_tensor(X, "X"), from_tensor(y, "y")
         checked, y = validate_data(self, X, y, **input_rules(self._unfitted(), X))
-        check_classification_targets(y)
+        y = check_labels(y)
+        check_training_labels(y, self.validation)
+        check_validation_rows(self._unfitted(), self.validation, checked)
         return X if hasattr(X, "iloc") else checked, y
 
     def _checked_rows(self, X):
         check_is_fitted(self)
+        X = from_tensor(X, "X")
         checked = validate_data(self, X, reset=False, **input_rules(self._unfitted(), X))
         return X if hasattr(X, "iloc") else checked
 
@@ -377,7 +415,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
     def _checked_split(self, split):
         if split is None and len(self._runs) == 1:
             return 0
-        if split in range(len(self._runs)):
+        if isinstance(split, Integral) and split in range(len(self._runs)):
             return split
         raise ValueError(
             f"split must be one of 0..{len(self._runs) - 1} as this was fitted on "
@@ -404,15 +442,20 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         self.estimator_ = self.estimators_[0]
         self.diagnostics_ = pd.DataFrame([run.diagnostics for run in self._runs])
         self.diagnostics_.index.name = "split"
-        total = np.zeros((len(y), len(self.classes_)))
-        count = np.zeros(len(y))
-        for run in self._runs:
+        tables = [_to_numpy(run.attribution.table) for run in self._runs]
+        self.transform_train_ = self._mean_over_splits(tables)
+        self.scores_ = self.transform_train_[np.arange(len(y)), np.searchsorted(self.classes_, y)]
+
+    def _mean_over_splits(self, found):
+        """Mean over the splits that trained on a row, NaN where none did, aligned with fit."""
+        total = np.zeros((len(self._y), *found[0].shape[1:]))
+        count = np.zeros(len(self._y))
+        for run, values in zip(self._runs, found, strict=True):
             judged = run.train[run.visited]
-            total[judged] += _to_numpy(run.attribution.table)[run.visited]
+            total[judged] += values[run.visited]
             count[judged] += 1
         with np.errstate(invalid="ignore"):
-            self.transform_train_ = total / count[:, None]
-        self.scores_ = self.transform_train_[np.arange(len(y)), np.searchsorted(self.classes_, y)]
+            return (total.T / count).T
 
 
 def _to_numpy(tensor):

@@ -16,12 +16,12 @@ class Stopwatch:
 
     Parameters
     ----------
-    device : str
+    device : str or None
         For CUDA the peak is that of the device's allocator.
     """
 
     def __init__(self, device):
-        self._device = torch.device(device)
+        self._device = torch.device("cpu" if device is None else device)
         if self._device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(self._device)
         self._start = self._now()

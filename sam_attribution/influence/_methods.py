@@ -2,15 +2,25 @@
 
 from sklearn.base import clone
 
-from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, TracIn
+from sam_attribution.methods import (
+    GIF,
+    HIF,
+    GradCos,
+    GradDot,
+    InfluenceFunction,
+    SelfInfluence,
+    TracIn,
+)
 
 METHODS = {
     "gif": GIF,
+    "grad-cos": GradCos,
     "grad-dot": GradDot,
     "hif": HIF,
     "hif-fast": lambda: HIF("fast"),
     "hif-paper": lambda: HIF("paper"),
     "if": InfluenceFunction,
+    "self-influence": SelfInfluence,
     "tracin": TracIn,
 }
 

@@ -1,7 +1,11 @@
 """One split: train, hand over, attribute, and note what it took."""
 
+import numpy as np
+import torch
+
 from sam_attribution.influence._attribution import Attribution
 from sam_attribution.influence._estimator import classifier_of, rows_at_classifier, train
+from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._measure import Stopwatch
 from sam_attribution.problem import problem_from_classifier
 
@@ -23,9 +27,13 @@ class Run:
     settings : dict
         ``evaluation``, ``aggregate``, ``parameters``, ``batch_size`` and ``verbose`` of
         SAMInfluence.
+    n_jobs : int, optional
+        Processes that share the rows.
     """
 
-    def __init__(self, estimator, rows, X, y, sample_weight, *, validation, method, settings):
+    def __init__(
+        self, estimator, rows, X, y, sample_weight, *, validation, method, settings, n_jobs=None
+    ):
         self.train = rows
         self.estimator = estimator
         self.classifier = classifier_of(estimator)
@@ -47,6 +55,7 @@ class Run:
             *self.tensors(*validation),
             evaluation=settings["evaluation"],
             aggregate=settings["aggregate"],
+            n_jobs=n_jobs,
             verbose=settings["verbose"],
         )
         self.diagnostics = self.attribution.prepared.diagnostics | {
@@ -55,6 +64,33 @@ class Run:
             "seconds_scoring": watch.lap(),
             "peak_memory_mib": watch.peak_memory_mib(),
         }
+
+    def epochs_behind(self, X, y, rows):
+        """The epochs in which the scores of training rows against single queries came about.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Queries.
+        rows : ndarray of int
+            Positions in the data given to ``SAMInfluence.fit``.
+
+        Returns
+        -------
+        ndarray of object, shape (n_queries, n_rows)
+            Text such as ``"2-4, 9"``; empty for methods of the final model.
+        """
+        texts = np.full((len(y), len(rows)), "", dtype=object)
+        if not self.attribution.prepared.along_training:
+            return texts
+        steps, parts = self.attribution.origins(
+            *self.tensors(X, y), torch.as_tensor(np.searchsorted(self.train, rows))
+        )
+        spans = [self.attribution.problem.path.epochs_of(span) for span in steps]
+        parts = parts.cpu().numpy()
+        for row, query in np.ndindex(*parts.shape[1:]):
+            texts[query, row] = most_active_epochs(spans, parts[:, row, query])
+        return texts
 
     def tensors(self, X, y=None):
         """Rows and label codes as the classifier's network wants them."""

@@ -1,6 +1,7 @@
 """What a model is trained on and what it is judged by."""
 
 from dataclasses import dataclass
+from math import ceil
 from numbers import Real
 
 import numpy as np
@@ -45,6 +46,7 @@ def make_splits(validation, X, y, seed):
     if isinstance(validation, ValidationData):
         return [Split(np.arange(len(y)), validation.X, validation.y)]
     if isinstance(validation, Real):
+        _check_fraction(validation, y)
         validation = StratifiedShuffleSplit(1, test_size=validation, random_state=seed)
     splits = []
     for number, (train, held_out) in enumerate(validation.split(X, y)):
@@ -52,6 +54,17 @@ def make_splits(validation, X, y, seed):
         _check_classes(number, y[train], y)
         splits.append(Split(train, take_rows(X, held_out), y[held_out]))
     return splits
+
+
+def _check_fraction(fraction, y):
+    n_held_out, n_classes = ceil(fraction * len(y)), len(np.unique(y))
+    n_train = len(y) - n_held_out
+    if min(n_held_out, n_train) < n_classes:
+        raise ValueError(
+            f"validation={fraction} holds out {n_held_out} of {len(y)} rows and trains on "
+            f"{n_train}, but each part needs a row of every one of the {n_classes} classes. Take "
+            "another fraction, or pass ValidationData."
+        )
 
 
 def _check_classes(number, y_train, y):

@@ -1,10 +1,22 @@
 """Attribution methods: each a recipe for probes."""
 
 from sam_attribution.methods._gif import GIF
+from sam_attribution.methods._grad_cos import GradCos
 from sam_attribution.methods._grad_dot import GradDot
 from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._tracin import TracIn
 
-__all__ = ["GIF", "HIF", "GradDot", "InfluenceFunction", "Method", "Prepared", "TracIn"]
+__all__ = [
+    "GIF",
+    "HIF",
+    "GradCos",
+    "GradDot",
+    "InfluenceFunction",
+    "Method",
+    "Prepared",
+    "SelfInfluence",
+    "TracIn",
+]

@@ -26,9 +26,15 @@ class Prepared(ABC):
     rows_are_exchangeable : bool
         Whether the probes hold for every row alike, so that a training row's score needs
         nothing but its content. Not so where a row's own batches are known.
+    answers_queries : bool
+        Whether the probes depend on the queries. Not so for scores of a row's own loss.
+    along_training : bool
+        Whether each probe stands for a span of training steps.
     """
 
     rows_are_exchangeable = True
+    answers_queries = True
+    along_training = False
 
     @abstractmethod
     def probes(self, queries):

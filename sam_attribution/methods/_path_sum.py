@@ -1,10 +1,8 @@
 """Sums along the recorded training: what GIF and TracIn share."""
 
 from sam_attribution.methods._method import Prepared
-from sam_attribution.methods._rates import effective_rates
+from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe
-
-_RATES = {"plain": lambda path: path.rates, "effective": effective_rates}
 
 
 class PathSum(Prepared):
@@ -23,13 +21,15 @@ class PathSum(Prepared):
         drawn there, or at ``w``.
     """
 
+    along_training = True
+
     def __init__(self, problem, *, query, n_checkpoints, rates, perturbed):
-        _check_recorded(problem)
+        check_recorded(problem)
         self._problem = problem
         self._query = query
         self._n_checkpoints = n_checkpoints
         self._perturbed = perturbed
-        self._rates = _RATES[rates](problem.path)
+        self._rates = RATES[rates](problem.path)
         self.rows_are_exchangeable = n_checkpoints is not None
         self.diagnostics = {
             "scale": "nats, but curvature is forgotten: trust sign and order, not the slope",
@@ -66,6 +66,7 @@ class PathSum(Prepared):
             rate=point.rate if scalar else 1.0,
             rows=point.rows if every_step else None,
             rows_weight=problem.weight_of(point.rows) if every_step else None,
+            steps=point.steps,
         )
 
     def _row_point(self, point):
@@ -85,7 +86,8 @@ class _EveryStep:
         return self._prepared.visit(self._queries)
 
 
-def _check_recorded(problem):
+def check_recorded(problem):
+    """Raise a ValueError unless the problem's recorded training led to its parameters."""
     if problem.path is None:
         raise ValueError('this method needs a recorded training. Use "hif" or "grad-dot".')
     if not problem.path.ends_at(problem.params):

@@ -3,36 +3,60 @@
 import numpy as np
 import torch
 
+from sam_attribution.methods._adam_rates import AdamRates
 
-def effective_rates(path):
-    """Rate with which each step's gradient reaches the end of training, curvature left out.
+
+class StepRates:
+    """Rates that are one number per step and parameter group.
 
     Parameters
     ----------
     path : TrainingPath
-        Trained with ``torch.optim.SGD``.
+    table : ndarray of shape (n_steps, n_groups)
+    """
 
-    Returns
-    -------
-    ndarray of shape (n_steps, n_groups)
-        The learning rates themselves without momentum and weight decay; more with momentum,
-        for a step's gradient goes on acting.
+    def __init__(self, path, table):
+        self._path = path
+        self.table = table
+
+    def over(self, stretches):
+        """Sum over each stretch, float or (n_params,)."""
+        return [self._path.spread(self.table[s.first : s.last].sum(0)) for s in stretches]
+
+    def along(self):
+        """Yield each state with the rate of the step that starts there."""
+        for state in self._path.states():
+            yield state, self._path.spread(self.table[state.step])
+
+
+def plain_rates(path):
+    """The learning rates themselves."""
+    return StepRates(path, path.rates)
+
+
+def effective_rates(path):
+    """Rate with which each step's gradient reaches the end of training, curvature left out.
+
+    The learning rates themselves for SGD without momentum and weight decay; more with
+    momentum, for a step's gradient goes on acting; one number per parameter for Adam.
 
     Raises
     ------
     ValueError
-        For another optimizer.
+        For an optimizer other than torch's SGD, Adam and AdamW.
     """
-    if path.optimizer is not torch.optim.SGD:
-        raise ValueError(
-            f'rates="effective" is known for torch.optim.SGD, not for {path.optimizer.__name__}. '
-            'Use rates="plain".'
-        )
-    columns = [
-        _sgd_rates(column, settings)
-        for column, settings in zip(path.rates.T, path.group_settings, strict=True)
-    ]
-    return np.stack(columns, axis=1)
+    if path.optimizer is torch.optim.SGD:
+        columns = zip(path.rates.T, path.group_settings, strict=True)
+        return StepRates(path, np.stack([_sgd_rates(*column) for column in columns], axis=1))
+    if path.optimizer in (torch.optim.Adam, torch.optim.AdamW):
+        return AdamRates(path)
+    raise ValueError(
+        f'rates="effective" is known for SGD, Adam and AdamW of torch.optim, not for '
+        f'{path.optimizer.__name__}. Use rates="plain".'
+    )
+
+
+RATES = {"plain": plain_rates, "effective": effective_rates}
 
 
 def _sgd_rates(rates, settings):

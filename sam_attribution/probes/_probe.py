@@ -1,8 +1,13 @@
-"""One point and the directions along which row gradients are read off there."""
+"""One point, what is read off every row's gradient there, and for which rows it counts."""
 
 from dataclasses import dataclass
+from typing import ClassVar
 
+import torch
 from torch import Tensor
+
+from sam_attribution.probes._row_norms import squared_row_norms
+from sam_attribution.probes._tangents import logits_and_tangents
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,6 +27,8 @@ class Probe:
         The training rows it holds for, a batch; all of them if None.
     rows_weight : float, optional
         Sum of the user's weights over `rows`; needed with `rows`.
+    steps : tuple of int, optional
+        First training step that it stands for, and the first that it no longer does.
     """
 
     point: Tensor
@@ -30,3 +37,30 @@ class Probe:
     rate: float = 1.0
     rows: Tensor | None = None
     rows_weight: float | None = None
+    steps: tuple[int, int] | None = None
+
+    weighted: ClassVar[bool] = True  # by the row's share of the training loss
+
+    def label_table(self, problem, X):
+        """What is read off rows `X`, were they to carry each label, (n, n_classes, k)."""
+        logits, tangents = logits_and_tangents(problem, self, X)
+        return problem.row_loss.label_table(logits, tangents)
+
+
+class CosineProbe(Probe):
+    """Reads ``<direction, gradient> / ||gradient||``, 0 where the gradient is; no 1/n."""
+
+    weighted: ClassVar[bool] = False
+
+    def label_table(self, problem, X):
+        products = super().label_table(problem, X)
+        norms = squared_row_norms(problem, self, X).sqrt()[:, :, None]
+        return torch.where(norms == 0, 0.0, products / torch.where(norms == 0, 1.0, norms))
+
+
+class SquaredNormProbe(Probe):
+    """Reads ``sum(direction * gradient**2)``: the squared norm for a direction of ones."""
+
+    def label_table(self, problem, X):
+        columns = [squared_row_norms(problem, self, X, metric) for metric in self.directions.T]
+        return torch.stack(columns, dim=2)

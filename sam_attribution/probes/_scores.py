@@ -2,11 +2,9 @@
 
 import torch
 
-from sam_attribution.probes._tangents import logits_and_tangents
 
-
-def training_scores(problem, probes, *, given_only=False):
-    """Scores of the rows trained on, for every label they might have carried.
+def training_scores(problem, probes, *, given_only=False, rows=None):
+    """Scores of rows trained on, for every label they might have carried.
 
     Parameters
     ----------
@@ -15,21 +13,25 @@ def training_scores(problem, probes, *, given_only=False):
         A probe with ``rows`` counts for those rows only, with their exact share of the batch.
     given_only : bool, default=False
         Only for the label that each row has.
+    rows : Tensor of positions, optional
+        Score these only, in this order; all of them if None.
 
     Returns
     -------
     Tensor of shape (n_samples, n_classes, k), or (n_samples, k) with `given_only`
     """
+    rows = torch.arange(len(problem.y), device=problem.y.device) if rows is None else rows
+    place = torch.full_like(problem.y, -1)
+    place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
     for probe in probes:
-        norm = (problem.total_weight if probe.rows is None else probe.rows_weight) or 1.0
-        for rows in problem.chunks(probe.rows):
-            part = _label_table(problem, probe, problem.X[rows])
-            part = _carried(part, problem.y[rows]) if given_only else part
+        for part in problem.chunks(_those_that_count(probe, rows, place)):
+            table = probe.label_table(problem, problem.X[part])
+            table = _carried(table, problem.y[part]) if given_only else table
             if total is None:
-                total = part.new_zeros(len(problem.y), *part.shape[1:])
-            share = probe.rate * problem.weights[rows] / norm
-            total[rows] += share.view(-1, *[1] * (part.ndim - 1)) * part
+                total = table.new_zeros(len(rows), *table.shape[1:])
+            share = _shares(problem, probe, part).view(-1, *[1] * (table.ndim - 1))
+            total[place[part]] += share * table
     return total
 
 
@@ -52,16 +54,23 @@ def row_scores(problem, probes, X, y=None):
     for probe in probes:
         parts = []
         for rows in torch.arange(len(X), device=X.device).split(problem.rows_per_pass):
-            table = _label_table(problem, probe, X[rows])
+            table = probe.label_table(problem, X[rows])
             parts.append(table if y is None else _carried(table, y[rows]))
-        total = total + probe.rate / problem.total_weight * torch.cat(parts)
+        share = probe.rate / problem.total_weight if probe.weighted else probe.rate
+        total = total + share * torch.cat(parts)
     return total
 
 
-def _label_table(problem, probe, X):
-    """<direction, gradient of a row's loss> for every label and direction, (n, n_classes, k)."""
-    logits, tangents = logits_and_tangents(problem, probe, X)
-    return problem.row_loss.label_table(logits, tangents)
+def _those_that_count(probe, rows, place):
+    return rows if probe.rows is None else probe.rows[place[probe.rows] >= 0]
+
+
+def _shares(problem, probe, rows):
+    """What each of `rows` has of a probe: its rate, times the row's part of the loss there."""
+    if not probe.weighted:
+        return torch.full_like(problem.weights[rows], probe.rate)
+    norm = problem.total_weight if probe.rows is None else probe.rows_weight
+    return probe.rate * problem.weights[rows] / (norm or 1.0)
 
 
 def _carried(table, y):

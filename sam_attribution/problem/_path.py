@@ -1,12 +1,14 @@
 """The recorded training as attribution sees it: states, batches and rates."""
 
 from dataclasses import dataclass
+from itertools import pairwise
+from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sam_attribution.training import equal_stretches
+from sam_attribution.training import bare_optimizer, equal_stretches
 
 
 @dataclass(frozen=True, eq=False)
@@ -23,6 +25,8 @@ class PathPoint:
         Rate that this point stands for: one step's, or the sum over its stretch.
     rho : float
         Radius of the perturbation at that step.
+    steps : tuple of int
+        First step that it stands for, and the first that it no longer does.
     """
 
     params: Tensor
@@ -30,6 +34,7 @@ class PathPoint:
     rows: Tensor
     rate: float | Tensor
     rho: float
+    steps: tuple[int, int]
 
 
 class TrainingPath:
@@ -49,12 +54,16 @@ class TrainingPath:
         self._classifier = classifier
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
-        self._device = classifier.device
+        self._device = classifier.module_device
         self._like = layout.vector_of(classifier.module_)[:0]
         groups = classifier.optimizer_.param_groups
-        self.optimizer = type(classifier.optimizer_)
+        self.optimizer = type(bare_optimizer(classifier.optimizer_))
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
-        self._group_of = _group_of_each_number(groups, layout, classifier.module_)
+        self._layout = layout
+        self._owners = _places_in_optimizer(groups, layout, classifier.module_)
+        self._ends_of_epochs = np.cumsum(
+            [epoch.get("train_batch_count", 0) for epoch in classifier.history]
+        )
 
     @property
     def n_steps(self):
@@ -63,8 +72,14 @@ class TrainingPath:
 
     @property
     def visited(self):
-        """Positions of the rows that sat in a batch, ascending."""
-        return np.unique(np.concatenate([step.indices for step in self._trajectory.schedule]))
+        """Positions of the rows that sat in the batch of a step that was taken, ascending."""
+        batches = [step.indices for step in self._trajectory.schedule if not step.skipped]
+        return np.unique(np.concatenate(batches))
+
+    @property
+    def taken(self):
+        """False for steps that a GradScaler skipped, bool array of shape (n_steps,)."""
+        return np.array([not step.skipped for step in self._trajectory.schedule], dtype=bool)
 
     @property
     def decays(self):
@@ -78,41 +93,79 @@ class TrainingPath:
 
     @property
     def rates(self):
-        """Learning rates, shape (n_steps, n_groups)."""
-        return np.array([step.rates for step in self._trajectory.schedule], dtype=np.float64)
+        """Learning rates, 0 for a step that was skipped, shape (n_steps, n_groups)."""
+        recorded = [step.rates for step in self._trajectory.schedule]
+        return np.array(recorded, dtype=np.float64) * self.taken[:, None]
 
     def spread(self, per_group):
         """One number per parameter group -> a float, or (n_params,) for several groups."""
         if len(per_group) == 1:
             return float(per_group[0])
-        return torch.as_tensor(per_group).to(self._like)[self._group_of]
+        values = torch.as_tensor(per_group).to(self._like)
+        return torch.cat(
+            [
+                values[owner.group].expand(shape.numel())
+                for owner, shape in zip(self._owners, self._layout.shapes, strict=True)
+            ]
+        )
+
+    def optimizer_state(self, state):
+        """What the optimizer kept for each parameter at a recorded state, in layout order.
+
+        Returns
+        -------
+        list of (torch.Size, dict or None, int)
+            Shape, entries (None if the parameter was never stepped), parameter group.
+        """
+        entries = state.optimizer["state"]
+        return [
+            (shape, entries.get(owner.number), owner.group)
+            for owner, shape in zip(self._owners, self._layout.shapes, strict=True)
+        ]
+
+    def epochs_of(self, steps):
+        """First and last epoch, counted from 1, of a span of steps."""
+        first, last = steps
+        ends = self._ends_of_epochs
+        return tuple(int(np.searchsorted(ends, t, side="right")) + 1 for t in (first, last - 1))
 
     def checkpoints(self, n_checkpoints, rates):
         """The middle state of each of `n_checkpoints` equal stretches of the steps.
 
-        `rates` (n_steps, n_groups) are summed over each stretch. The stretches are those
-        that were recorded, if so many were asked for when training was planned (early
-        stopping leaves fewer, ``partial_fit`` more of them); else states are replayed.
+        `rates` are summed over each stretch. The stretches are those that were recorded, if
+        so many were asked for when training was planned (early stopping leaves fewer,
+        ``partial_fit`` more of them); else states are replayed.
         """
         stretches = self._trajectory.stretches
         if self._trajectory.keep != n_checkpoints:
             stretches = equal_stretches(0, self.n_steps, n_checkpoints)
+        totals = rates.over(stretches)
         states = self._states([stretch.middle for stretch in stretches])
-        for stretch, state in zip(stretches, states, strict=True):
-            total = rates[stretch.first : stretch.last].sum(0)
-            yield self._point(state, self.spread(total))
+        for stretch, total, state in zip(stretches, totals, states, strict=True):
+            yield self._point(state, total, (stretch.first, stretch.last))
 
     def every_step(self, rates):
-        """Every state with its own batch and rate, by replay."""
-        for t, state in enumerate(self._states(range(self.n_steps))):
-            yield self._point(state, self.spread(rates[t]))
+        """Every state with its own batch and rate, by replay, in the order of `rates`."""
+        for state, rate in rates.along():
+            yield self._point(state, rate, (state.step, state.step + 1))
 
-    def _point(self, state, rate):
+    def states(self):
+        """Every state that a step started from, in the order of training, by replay."""
+        return self._states(range(self.n_steps))
+
+    def segments_backwards(self):
+        """Consecutive states from one recorded state to the next, the last segment first."""
+        X, y, sample_weight = self._data
+        ends = sorted({0, self.n_steps} | {state.step for state in self._trajectory.states})
+        for first, last in reversed(list(pairwise(ends))):
+            yield list(self._classifier.replay(X, y, first, last, sample_weight=sample_weight))
+
+    def _point(self, state, rate, steps):
         step = self._trajectory.schedule[state.step]
         rows = torch.as_tensor(step.indices, device=self._device)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        return PathPoint(params, buffers, rows, rate, step.rho)
+        return PathPoint(params, buffers, rows, rate, step.rho, steps)
 
     def _states(self, steps):
         recorded = {state.step: state for state in self._trajectory.states}
@@ -135,9 +188,15 @@ class TrainingPath:
         return (state for state in states if state.step in wanted)
 
 
-def _group_of_each_number(groups, layout, module):
-    """Index of the parameter group that each entry of the flat vector belongs to."""
-    owner = {id(p): g for g, group in enumerate(groups) for p in group["params"]}
-    of_parameter = [owner[id(p)] for p in layout.parameters_of(module)]
-    pairs = zip(of_parameter, layout.shapes, strict=True)
-    return torch.cat([torch.full((shape.numel(),), group) for group, shape in pairs])
+class _Owner(NamedTuple):
+    """Where the optimizer keeps a parameter: number in its state, parameter group."""
+
+    number: int
+    group: int
+
+
+def _places_in_optimizer(groups, layout, module):
+    """The place of each parameter, in layout order."""
+    pairs = [(p, g) for g, group in enumerate(groups) for p in group["params"]]
+    place = {id(p): _Owner(number, group) for number, (p, group) in enumerate(pairs)}
+    return [place[id(p)] for p in layout.parameters_of(module)]

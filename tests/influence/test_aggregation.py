@@ -3,6 +3,7 @@ import torch
 from sam_attribution.influence._aggregation import WorstClassAggregation
 from sam_attribution.influence._attribution import Attribution
 from sam_attribution.methods import GIF
+from sam_attribution.methods._rates import plain_rates
 from sam_attribution.problem import margin
 from tests.models import fitted_problem, row_gradients
 
@@ -14,7 +15,7 @@ def test_worst_class_normalises_each_class_direction_at_each_state():
     method = GIF(query="checkpoint", n_checkpoints=3)
     found = Attribution(problem, method, X, y, evaluation="margin", aggregate="worst-class").scores
     total = torch.zeros(40, 3, dtype=torch.float64)
-    for point in problem.path.checkpoints(3, problem.path.rates):
+    for point in problem.path.checkpoints(3, plain_rates(problem.path)):
         w = problem.ascend(point.params, point.buffers, point.rows, point.rho)
         rows = row_gradients(problem, w, point.buffers)[torch.arange(40), problem.y]
         leaf = point.params.clone().requires_grad_()

@@ -1,16 +1,20 @@
 import numpy as np
 import pytest
+import torch
 from sklearn.model_selection import StratifiedKFold
+from torch.nn.functional import cross_entropy
 
 from sam_attribution.influence import SAMInfluence
+from sam_attribution.methods import GIF, TracIn
+from sam_attribution.methods._rates import plain_rates
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
-from tests.models import tabular
+from tests.models import row_gradients, tabular
 
 X, y, _ = tabular(45)
 X_query, y_query, _ = tabular(4, seed=1)
 names = np.array(["ant", "bee", "cat"])
-COLUMNS = ["query", "rank", "train_index", "label", "suggested_label", "score"]
+COLUMNS = ["query", "rank", "train_index", "label", "suggested_label", "score", "epochs"]
 
 
 def influence(validation):
@@ -50,6 +54,63 @@ def test_one_split_shows_the_rows_that_it_trained_on():
     for split, (train, _) in enumerate(folds.split(X, y)):
         table = fitted.explain(X_query, names[y_query], k=50, split=split)
         assert sorted(table.loc[table["query"] == 2, "train_index"]) == sorted(train)
+
+
+def test_epochs_are_those_of_the_largest_parts_of_a_score():
+    """Against single scores: one state at a time, by a trajectory of every epoch's middle."""
+    clf = SAMClassifier(max_epochs=4, batch_size=15, dtype="float64", random_state=0)
+    fitted = SAMInfluence(
+        clf, method=GIF(n_checkpoints=4), validation=ValidationData(X_query, y_query)
+    ).fit(X, y)
+    table = fitted.explain(X_query[:2], y_query[:2], k=45)
+    run = fitted._runs[0]
+    problem, final = run.attribution.problem, fitted.estimator_.trajectory_.states[-1].params
+    for query in range(2):
+        leaf = final.clone().requires_grad_()
+        row = torch.as_tensor(X_query[query : query + 1])
+        loss = cross_entropy(problem.logits(leaf, {}, row), torch.as_tensor(y_query[[query]]))
+        v = torch.autograd.grad(loss, leaf)[0]
+        parts = []
+        for point in problem.path.checkpoints(4, plain_rates(problem.path)):
+            w = problem.ascend(point.params, {}, point.rows, point.rho)
+            gradients = row_gradients(problem, w, {})[torch.arange(45), torch.as_tensor(y)]
+            parts.append(0.3 * gradients @ v / 45)
+        parts = torch.stack(parts).numpy()
+        mine = table[table["query"] == query].set_index("train_index")
+        np.testing.assert_allclose(mine["score"].sort_index(), parts.sum(0), rtol=1e-8)
+        for index, line in mine.iterrows():
+            pulls = parts[:, index] * np.sign(line["score"])
+            named = [int(epoch) - 1 for epoch in unfolded(line["epochs"])]
+            others = [e for e in range(4) if e not in named]
+            assert pulls[named].sum() >= pulls[pulls > 0].sum() / 2
+            assert all(pulls[named].min() >= pulls[e] for e in others)
+            assert pulls[named].sum() - pulls[named].min() < pulls[pulls > 0].sum() / 2
+
+
+def unfolded(text):
+    """``"2-4, 9"`` as [2, 3, 4, 9]."""
+    spans = [[int(number) for number in part.split("-")] for part in text.split(", ")]
+    return [epoch for span in spans for epoch in range(span[0], span[-1] + 1)]
+
+
+@pytest.mark.parametrize("method", [GIF(n_checkpoints=None), TracIn(n_checkpoints=2)])
+def test_epochs_for_every_step_and_for_stretches_longer_than_an_epoch(method):
+    clf = SAMClassifier(max_epochs=6, batch_size=15, random_state=0)
+    held_out = ValidationData(X_query, y_query)
+    fitted = SAMInfluence(clf, method=method, validation=held_out).fit(X, y)
+    epochs = fitted.explain(X_query, y_query)["epochs"]
+    spans = {"1-3", "4-6", "1-6"}
+    if method.n_checkpoints == 2:
+        assert set(epochs) <= spans
+    else:
+        assert {e for text in epochs for e in unfolded(text)} <= set(range(1, 7))
+        assert len(set(epochs)) > 3
+
+
+def test_methods_of_the_final_model_name_no_epochs():
+    clf = SAMClassifier(max_epochs=2, random_state=0)
+    fitted = SAMInfluence(clf, method="grad-dot", random_state=0).fit(X, y)
+    assert set(fitted.explain(X_query, y_query)["epochs"]) == {""}
 
 
 @pytest.mark.parametrize("k", [0, 2.5, "all"])

@@ -41,6 +41,17 @@ def test_processes_give_the_same_bits(module):
     assert_same_bits(influence(module, n_jobs=2).fit(rows, labels), expected, rows)
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize("n_jobs", [2, 3])
+def test_processes_that_share_rows_give_the_same_bits(n_jobs):
+    settings = {"validation": 0.2, "random_state": 0, "batch_size": 4}
+    expected = influence().set_params(**settings).fit(X, y, sample_weight=weight)
+    fitted = influence(n_jobs=n_jobs).set_params(**settings).fit(X, y, sample_weight=weight)
+    np.testing.assert_array_equal(fitted.scores_, expected.scores_)
+    np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
+    np.testing.assert_array_equal(fitted.attribute(X, y), expected.attribute(X, y))
+
+
 def test_threads_take_turns():
     """They would draw from one random stream of torch, and share forward mode's levels."""
     expected = influence().fit(X, y, sample_weight=weight)

@@ -97,7 +97,7 @@ def test_effective_rates_equal_what_one_gradient_does_to_the_end(
         **{f"optimizer__{name}": value for name, value in options.items()},
     )
     path = problem_from_classifier(classifier, X, y).path
-    found = effective_rates(path)[:, 0]
+    found = effective_rates(path).table[:, 0]
     # torch's own optimizer, fed with zeros but for a unit gradient at step t
     for t in range(path.n_steps):
         w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
@@ -162,9 +162,72 @@ def test_bad_settings_are_named(settings, message):
         GIF(**settings).prepare(problem_from_classifier(classifier, X, y))
 
 
+@pytest.mark.parametrize(
+    "settings",
+    [
+        {"optimizer": torch.optim.Adam},
+        {"optimizer": torch.optim.Adam, "optimizer__weight_decay": 0.3},
+        {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.3},
+        {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True, "optimizer__betas": (0.7, 0.9)},
+    ],
+    ids=["adam", "adam with decay", "adamw", "amsgrad"],
+)
+@pytest.mark.parametrize("recorded", ["all", 3])
+def test_effective_rates_of_adam_with_the_second_moments_as_recorded(settings, recorded):
+    """A unit gradient of one step, sent forward through Adam's own recursion to the end."""
+    classifier, X, y, _ = fitted(
+        "mlp", lr=0.01, trajectory=recorded, callbacks=[SCHEDULER], **settings
+    )
+    path = problem_from_classifier(classifier, X, y).path
+    group = path.group_settings[0]
+    beta1, beta2 = group["betas"]
+    decay = group["weight_decay"]
+    apart = path.optimizer is torch.optim.AdamW
+    key = "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
+    roots = []
+    for state in list(classifier.replay(X, y))[1:]:
+        entries = state.optimizer["state"].values()
+        v = torch.cat([entry[key].flatten() for entry in entries])
+        roots.append((v / (1 - beta2**state.step)).sqrt() + group["eps"])
+    rates = {state.step: rate for state, rate in effective_rates(path).along()}
+    assert sorted(rates) == list(range(15))
+    for t in (0, 4, 13, 14):
+        w = torch.zeros_like(roots[0])
+        m = torch.zeros_like(w)
+        for step, root in enumerate(roots):
+            gradient = float(step == t) + (0 if apart else decay * w)
+            eta = path.rates[step, 0]
+            m = beta1 * m + (1 - beta1) * gradient
+            w = w * (1 - eta * decay * apart) - eta * m / (1 - beta1 ** (step + 1)) / root
+        torch.testing.assert_close(rates[t], -w, rtol=1e-10, atol=0)
+
+
+@pytest.mark.parametrize("n_checkpoints", [4, None])
+def test_effective_adam_scores_are_sums_over_its_rates(n_checkpoints):
+    classifier, X, y, _ = fitted("mlp", lr=0.01, optimizer=torch.optim.Adam, max_epochs=4)
+    problem = problem_from_classifier(classifier, X, y)
+    states = list(classifier.replay(X, y))
+    rates = {state.step: rate for state, rate in effective_rates(problem.path).along()}
+    v = query_gradient(problem, states[-1])
+    expected = torch.zeros(len(y), dtype=torch.float64)
+    for first, stop in pairwise([0, 5, 10, 15, 20] if n_checkpoints else range(21)):
+        middle = (first + stop) // 2
+        rows = torch.as_tensor(classifier.trajectory_.schedule[middle].indices)
+        gradients = row_gradients(
+            problem, perturbed(problem, states[middle], rows), states[middle].buffers
+        )
+        scores = given(problem, gradients) @ (sum(rates[t] for t in range(first, stop)) * v)
+        counted = torch.arange(len(y)) if n_checkpoints else rows
+        expected[counted] += scores[counted] / len(counted)
+    method = GIF(n_checkpoints=n_checkpoints, rates="effective")
+    probes = method.prepare(problem).probes(mean_query(problem))
+    found = training_scores(problem, probes, given_only=True)[:, 0]
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
 def test_effective_rates_refuse_other_optimizers():
-    classifier, X, y, _ = fitted("mlp", max_epochs=1, optimizer=torch.optim.Adam, lr=0.01)
-    with pytest.raises(ValueError, match="not for Adam"):
+    classifier, X, y, _ = fitted("mlp", max_epochs=1, optimizer=torch.optim.RMSprop, lr=0.01)
+    with pytest.raises(ValueError, match="not for RMSprop"):
         GIF(rates="effective").prepare(problem_from_classifier(classifier, X, y))
 
 
@@ -246,7 +309,6 @@ def test_early_stopping_uses_the_recorded_stretches_and_refuses_restored_weights
     [
         ({"criterion__reduction": "sum"}, "reduction='sum'"),
         ({"criterion__ignore_index": 0}, "ignore_index"),
-        ({"criterion__weight": torch.ones(3).double()}, "weight"),
         ({"optimizer__maximize": True, "lr": 1e-4}, "maximize"),
         ({"max_epochs": 0}, "no training step"),
     ],

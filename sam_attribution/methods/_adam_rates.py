@@ -1,0 +1,83 @@
+"""Effective rates of Adam and AdamW: one number per parameter, second moments as recorded."""
+
+from itertools import pairwise
+
+import torch
+
+
+class AdamRates:
+    """What a unit gradient of each step moved each parameter by at the end of training.
+
+    Elementwise, backwards over ``w <- (1 - eta * decoupled) * w - s * m`` and
+    ``m <- beta1 * m + (1 - beta1) * (gradient + decay * w)``, with the step size ``s`` of the
+    recorded second moment.
+
+    Parameters
+    ----------
+    path : TrainingPath
+        Trained with ``torch.optim.Adam`` or ``AdamW``.
+
+    Notes
+    -----
+    Every second moment is needed, so training is replayed once for each reading. Between two
+    recorded states all states are held in memory.
+    """
+
+    def __init__(self, path):
+        self._path = path
+
+    def over(self, stretches):
+        """Sum over each stretch, (n_params,) each."""
+        totals = [0.0] * len(stretches)
+        for state, rate in self.along():
+            number = next(i for i, s in enumerate(stretches) if s.first <= state.step < s.last)
+            totals[number] = totals[number] + rate
+        return totals
+
+    def along(self):
+        """Yield each state with the rate of the step that starts there, the last step first."""
+        to_params, to_moment = 1.0, 0.0
+        beta1, decay, decoupled = self._spread_settings()
+        for segment in self._path.segments_backwards():
+            for before, after in reversed(list(pairwise(segment))):
+                moment = to_moment - self._step_size(before.step, after) * to_params
+                gradient = (1 - beta1) * moment
+                yield before, -gradient
+                shrink = 1 - self._path.spread(self._path.rates[before.step]) * decoupled
+                to_params = shrink * to_params + decay * gradient
+                to_moment = beta1 * moment
+
+    def _spread_settings(self):
+        """First beta, decay within the gradient, decoupled decay: floats or (n_params,)."""
+        groups, spread = self._path.group_settings, self._path.spread
+        decoupled = [self._is_decoupled(group) for group in groups]
+        pairs = list(zip(groups, decoupled, strict=True))
+        return (
+            spread([group["betas"][0] for group in groups]),
+            spread([0.0 if apart else group["weight_decay"] for group, apart in pairs]),
+            spread([group["weight_decay"] if apart else 0.0 for group, apart in pairs]),
+        )
+
+    def _is_decoupled(self, group):
+        return group.get("decoupled_weight_decay", self._path.optimizer is torch.optim.AdamW)
+
+    def _step_size(self, step, after):
+        """By what a unit of the first moment moved each parameter at a step, (n_params,)."""
+        settings = self._path.group_settings
+        per_rate = torch.cat(
+            [
+                _per_rate(shape, entries, settings[group])
+                for shape, entries, group in self._path.optimizer_state(after)
+            ]
+        )
+        return self._path.spread(self._path.rates[step]) * per_rate
+
+
+def _per_rate(shape, entries, settings):
+    if entries is None:
+        return torch.zeros(shape.numel())  # no gradient ever came here
+    beta1, beta2 = settings["betas"]
+    n_updates = float(entries["step"])
+    second = entries["max_exp_avg_sq" if settings["amsgrad"] else "exp_avg_sq"].flatten()
+    root = (second / (1 - beta2**n_updates)).sqrt() + settings["eps"]
+    return 1 / ((1 - beta1**n_updates) * root)

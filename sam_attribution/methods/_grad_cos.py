@@ -1,0 +1,46 @@
+"""Grad-Cos: the cosine between gradients at the final parameters."""
+
+import torch
+
+from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.probes import CosineProbe
+
+
+class GradCos(Method):
+    """Cosine of the query gradient and the row gradient at the final parameters.
+
+    Notes
+    -----
+    Between -1 and 1: sign and order only. A row that is already fitted has a small gradient and
+    hardly counts under Grad-Dot; here every row counts alike. The score against the mean of the
+    validation rows is no mean of the scores against each. Cost: one gradient and one
+    forward-mode pass over the rows per query, and the rows' gradient norms: a backward pass per
+    row and class, or nothing with ``parameters="head"``.
+
+    References
+    ----------
+    Hanawa et al., Evaluation of Similarity-based Explanations, arXiv:2006.04528.
+
+    Examples
+    --------
+    >>> from sam_attribution import SAMInfluence
+    >>> SAMInfluence(method="grad-cos", parameters="head")
+    SAMInfluence(method='grad-cos', parameters='head')
+    """
+
+    def prepare(self, problem):
+        """Nothing to prepare."""
+        return _PreparedGradCos(problem)
+
+
+class _PreparedGradCos(Prepared):
+    def __init__(self, problem):
+        self._problem = problem
+        self.diagnostics = {"scale": "a cosine: trust sign and order"}
+
+    def probes(self, queries):
+        w, buffers = self._problem.params, self._problem.buffers
+        directions = queries.directions(w, buffers)
+        norms = torch.linalg.vector_norm(directions, dim=0)
+        unit = directions / torch.where(norms == 0, 1.0, norms)
+        return [CosineProbe(w, unit, buffers)]

@@ -1,0 +1,81 @@
+"""Self-influence along the training: how much each row worked on its own loss."""
+
+from numbers import Integral
+
+import torch
+
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._path_sum import check_recorded
+from sam_attribution.methods._rates import RATES
+from sam_attribution.probes import SquaredNormProbe
+
+
+class SelfInfluence(Method):
+    """Minus the sum over checkpoints of rate times the squared norm of the row's gradient.
+
+    The score that :class:`TracIn` gives a row on its own loss, **negated**: a row whose loss
+    only it keeps down (memorised: rare or mislabelled) comes lowest, as in every ranking here.
+    It asks no validation rows, and so has no ``attribute``.
+
+    Parameters
+    ----------
+    n_checkpoints : int, default=10
+        Stretches of the training, each standing for its middle state.
+
+    Notes
+    -----
+    The unit is nats per removed row, of the row's own loss. Cost: per state a backward pass
+    per row and class, or one forward pass over the rows with ``parameters="head"``.
+
+    References
+    ----------
+    Pruthi et al., Estimating Training Data Influence by Tracing Gradient Descent,
+    arXiv:2002.08484, section 4.1.
+
+    Examples
+    --------
+    >>> from sam_attribution.methods import SelfInfluence
+    >>> SelfInfluence(n_checkpoints=5)
+    SelfInfluence(n_checkpoints=5)
+    """
+
+    def __init__(self, *, n_checkpoints=10):
+        self.n_checkpoints = n_checkpoints
+
+    _parameter_constraints = {"n_checkpoints": [Interval(Integral, 1, None, closed="left")]}
+
+    def prepare(self, problem):
+        """Check the settings against the recorded training (ValueError)."""
+        check_parameters(self)
+        check_recorded(problem)
+        return _PreparedSelfInfluence(problem, self.n_checkpoints)
+
+
+class _PreparedSelfInfluence(Prepared):
+    answers_queries = False
+    along_training = True
+
+    def __init__(self, problem, n_checkpoints):
+        self._problem = problem
+        self._n_checkpoints = n_checkpoints
+        self.diagnostics = {
+            "scale": "nats of the row's own loss, negated; curvature is forgotten: trust the order",
+            "steps": problem.path.n_steps,
+        }
+
+    def probes(self, queries):
+        path = self._problem.path
+        points = path.checkpoints(self._n_checkpoints, RATES["plain"](path))
+        return [_negated(point) for point in points]
+
+
+def _negated(point):
+    scalar = isinstance(point.rate, float)
+    return SquaredNormProbe(
+        point=point.params,
+        directions=torch.ones_like(point.params)[:, None] if scalar else point.rate[:, None],
+        buffers=point.buffers,
+        rate=-point.rate if scalar else -1.0,
+        steps=point.steps,
+    )

@@ -1,0 +1,105 @@
+"""Norms of single rows' gradients, for every label, without holding the gradients of all rows."""
+
+from weakref import WeakKeyDictionary
+
+import torch
+from torch.func import jacrev, vmap
+
+from sam_attribution.problem import differentiable_kernels
+
+_BYTES = 2**28  # that the logit Jacobians of one chunk of rows may take
+_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to way
+
+
+def squared_row_norms(problem, probe, X, metric=None):
+    """``sum(metric * gradient**2)`` of the row's loss at a probe's point, were its label c.
+
+    Parameters
+    ----------
+    problem : Problem
+        Only the parameters that it attributes count.
+    probe : Probe
+        Gives point and buffers.
+    X : Tensor of shape (n, ...)
+    metric : Tensor of shape (n_params,), optional
+        Ones if None.
+
+    Returns
+    -------
+    Tensor of shape (n, n_classes)
+
+    Notes
+    -----
+    One forward pass with ``problem.head``. Otherwise a backward pass per row and class, in
+    chunks whose Jacobians take 256 MiB at most (one row at least): since the loss sees the
+    parameters through the logits z, ``||grad l||**2 = dl/dz' (J J') dl/dz`` for every label.
+    """
+    metric = torch.ones_like(probe.point) if metric is None else metric
+    metric = problem.restrict(metric[:, None])[:, 0]
+    if problem.head is not None:
+        return _of_head(problem, probe, X, metric)
+    parts = X.split(_rows_at_once(problem))
+    with differentiable_kernels(problem.module):
+        way = _way(problem, probe, X)
+        pairs = (way(problem, probe, part) for part in parts)
+        return torch.cat([_norms(problem, z, (J * metric) @ J.mT) for z, J in pairs])
+
+
+def one_chunk_at_a_time(problem, probe, X):
+    """Logits and their Jacobians, (n, n_classes, n_params), by vmap."""
+
+    def logits(params, row):
+        z = problem.logits(params, probe.buffers, row[None])[0]
+        return z, z
+
+    jacobian, z = vmap(jacrev(logits, has_aux=True), (None, 0))(probe.point, X)
+    return z.detach(), jacobian.detach()
+
+
+def one_row_at_a_time(problem, probe, X):
+    """The same for modules that vmap does not know."""
+    leaf = probe.point.detach().requires_grad_()
+    logits, jacobians = [], []
+    for row in X.split(1):
+        with torch.enable_grad():
+            z = problem.logits(leaf, probe.buffers, row)
+        rows = [torch.autograd.grad(value, leaf, retain_graph=True)[0] for value in z[0]]
+        logits.append(z.detach())
+        jacobians.append(torch.stack(rows))
+    return torch.cat(logits), torch.stack(jacobians)
+
+
+def _way(problem, probe, X):
+    if problem not in _CHOSEN:
+        try:
+            one_chunk_at_a_time(problem, probe, X[:1])
+            _CHOSEN[problem] = one_chunk_at_a_time
+        except (RuntimeError, NotImplementedError):
+            _CHOSEN[problem] = one_row_at_a_time
+    return _CHOSEN[problem]
+
+
+def _rows_at_once(problem):
+    per_row = problem.n_classes * problem.layout.size * problem.params.element_size()
+    return max(1, _BYTES // per_row)
+
+
+def _norms(problem, logits, gram):
+    """The quadratic form of every label's logit gradient; rounding may leave it below 0."""
+    gradients = _logit_gradients(problem, logits)
+    return torch.einsum("ncl,nlm,ncm->nc", gradients, gram, gradients).clamp_min(0)
+
+
+def _of_head(problem, probe, X, metric):
+    """Weights ``g h'`` and biases ``g``, so that the squares are a product."""
+    logits, features = problem.head.features(
+        problem.layout.unflatten(probe.point), probe.buffers, X
+    )
+    per_logit = problem.head.tangents(features.square(), metric[:, None])[:, :, 0]
+    return (_logit_gradients(problem, logits).square() * per_logit[:, None]).sum(2)
+
+
+def _logit_gradients(problem, logits):
+    """``dl/dz`` for every label, (n, label, n_classes): tangents along each logit."""
+    each = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
+    return problem.row_loss.label_table(logits, each.expand(len(logits), -1, -1))

@@ -1,0 +1,88 @@
+"""Grad-Cos and self-influence, against explicit gradients."""
+
+import numpy as np
+import pytest
+import torch
+
+from sam_attribution.influence import SAMInfluence
+from sam_attribution.methods import GIF, GradCos, SelfInfluence, TracIn
+from sam_attribution.probes import training_scores
+from sam_attribution.problem import problem_from_classifier
+from sam_attribution.training import SAMClassifier
+from sam_attribution.validation_data import ValidationData
+from tests.methods.test_baselines import gradients_at, scores_of, setting
+from tests.models import fitted, tabular
+
+X, y, _ = tabular()
+
+
+def test_grad_cos_is_the_cosine_of_final_gradients():
+    _, problem, queries = setting()
+    directions = queries.directions(problem.params, {})
+    expected = torch.nn.functional.cosine_similarity(
+        gradients_at(problem, problem.params)[:, :, None], directions, dim=1
+    )
+    torch.testing.assert_close(scores_of(GradCos(), problem, queries), expected)
+    assert expected.abs().max() > 0.1
+
+
+@pytest.mark.parametrize("groups", [{}, {"optimizer__param_groups": [("*weight", {"lr": 0.05})]}])
+def test_self_influence_is_minus_the_sum_of_squared_norms(groups):
+    classifier, problem, queries = setting(**groups)
+    rate = problem.path.spread(problem.path.rates[0])
+    expected = torch.zeros(40, dtype=torch.float64)
+    for middle in (2, 7, 12):
+        gradients = gradients_at(problem, classifier.trajectory_.states[middle].params)
+        expected -= 5 * (rate * gradients.square()).sum(1) / 40
+    found = scores_of(SelfInfluence(n_checkpoints=3), problem, queries)
+    torch.testing.assert_close(found[:, 0], expected, rtol=1e-10, atol=0)
+
+
+def influence(method, **settings):
+    clf = SAMClassifier(max_epochs=3, batch_size=8, dtype="float64", random_state=0)
+    held_out = ValidationData(X[:5], y[:5])
+    return SAMInfluence(clf, method=method, validation=held_out, **settings).fit(X, y)
+
+
+@pytest.mark.parametrize("method", [TracIn(), GIF(n_checkpoints=None), GradCos()])
+def test_self_influence_of_any_method_is_attribute_on_the_own_row(method):
+    fitted_influence = influence(method)
+    expected = np.diag(fitted_influence.attribute(X, y))
+    np.testing.assert_allclose(fitted_influence.self_influence(), expected, rtol=1e-10)
+    if isinstance(method, GradCos):
+        np.testing.assert_allclose(expected, 1)
+
+
+def test_self_influence_is_that_of_tracin_and_ranks_memorised_rows_lowest():
+    own = influence("self-influence")
+    np.testing.assert_allclose(own.self_influence(), influence("tracin").self_influence())
+    np.testing.assert_array_equal(own.self_influence(), -own.scores_)
+    assert (own.scores_ < 0).all()
+    # the label that costs a row least is the one that the model gives it
+    predicted = own.estimator_.predict(X)
+    assert (own.suggest_labels() == predicted).mean() > 0.8
+
+
+def test_self_influence_answers_no_queries():
+    with pytest.raises(ValueError, match="method asks every row about its own loss"):
+        influence("self-influence").attribute(X, y)
+
+
+def test_self_influence_needs_a_recorded_training():
+    classifier, X, y, _ = fitted("mlp", trajectory=None)
+    problem = problem_from_classifier(classifier, X, y)
+    with pytest.raises(ValueError, match="trajectory=10"):
+        training_scores(problem, SelfInfluence().prepare(problem).probes(None))
+
+
+def test_rows_of_several_splits_are_averaged():
+    from sklearn.model_selection import StratifiedKFold
+
+    clf = SAMClassifier(max_epochs=3, batch_size=8, dtype="float64", random_state=0)
+    folds = StratifiedKFold(3)
+    fitted_influence = SAMInfluence(clf, method="tracin", validation=folds).fit(X, y)
+    expected = np.zeros(40)
+    for split, (train, _) in enumerate(folds.split(X, y)):
+        table = fitted_influence.attribute(X, y, split=split)
+        expected[train] += np.diag(table)[train] / 2
+    np.testing.assert_allclose(fitted_influence.self_influence(), expected, rtol=1e-10)
