@@ -41,10 +41,10 @@ class ParameterLayout:
 
     def unflatten(self, flat):
         """Name-to-tensor views of a flat vector."""
-        return {
-            name: flat[self.slices[name]].view(shape)
-            for name, shape in zip(self.names, self.shapes, strict=True)
-        }
+        # one split: the backward of a slice fills a whole vector, for every parameter anew
+        parts = flat.split([shape.numel() for shape in self.shapes])
+        named = zip(self.names, parts, self.shapes, strict=True)
+        return {name: part.view(shape) for name, part, shape in named}
 
     def parameters_of(self, module):
         """Return the module's trainable parameters in layout order."""

@@ -28,7 +28,7 @@ def evaluation_function(evaluation, row_loss):
     if callable(evaluation):
         return partial(_checked, evaluation)
     named = {
-        "loss": row_loss.per_sample,
+        "loss": row_loss.evaluated,
         "margin": lambda output, y: margin(row_loss.to_logits(output), y),
     }
     if evaluation not in named:
@@ -41,6 +41,8 @@ def evaluation_function(evaluation, row_loss):
 
 def _checked(evaluation, output, y):
     values = evaluation(output, y)
+    if not torch.is_tensor(values):
+        raise TypeError(f"evaluation must return a tensor, got {type(values).__name__}.")
     if values.shape != y.shape:
         raise ValueError(
             f"evaluation must return one value per row, shape {tuple(y.shape)}, got shape "

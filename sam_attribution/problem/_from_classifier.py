@@ -13,7 +13,13 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
-from sam_attribution.training import loss_per_sample, unreduced
+from sam_attribution.training import (
+    bare_copy,
+    class_weight,
+    loss_per_sample,
+    unreduced,
+    without_class_weight,
+)
 
 
 def problem_from_classifier(
@@ -44,7 +50,7 @@ def problem_from_classifier(
     """
     classifier.trajectory_.check_data(*classifier.as_trained(X, y, sample_weight))
     _check_training(classifier)
-    module = deepcopy(classifier.module_).eval()
+    module = bare_copy(classifier.module_).eval()
     layout = ParameterLayout(module)
     rows, codes = classifier.to_tensors(X, y)
     path = TrainingPath(classifier, X, y, sample_weight, layout)
@@ -72,8 +78,13 @@ def problem_from_classifier(
 def _row_loss(criterion):
     criterion = unreduced(criterion)  # refuses what has no loss per row
     if type(criterion) is nn.CrossEntropyLoss:
-        return CrossEntropyRows(criterion.label_smoothing)
-    return GenericRows(partial(loss_per_sample, criterion), isinstance(criterion, nn.NLLLoss))
+        return CrossEntropyRows(criterion.label_smoothing, criterion.weight)
+    return GenericRows(
+        partial(loss_per_sample, criterion),
+        probabilities=isinstance(criterion, nn.NLLLoss),
+        class_weight=class_weight(criterion),
+        evaluated=partial(loss_per_sample, without_class_weight(criterion)),
+    )
 
 
 def _visited(path, codes):
@@ -83,7 +94,7 @@ def _visited(path, codes):
 
 
 def _check_training(classifier):
-    if classifier.trajectory_.n_steps == 0:
+    if all(step.skipped for step in classifier.trajectory_.schedule):
         raise ValueError("the classifier made no training step, so no row had an influence.")
     if any(group.get("maximize") for group in classifier.optimizer_.param_groups):
         raise ValueError("optimizer__maximize=True climbs the loss: no score is defined for it.")
@@ -95,6 +106,8 @@ def _selection(parameters, layout, head):
     if isinstance(parameters, str) and parameters == "all":
         return None
     patterns = [parameters] if isinstance(parameters, str) else list(parameters)
+    if strangers := [pattern for pattern in patterns if not isinstance(pattern, str)]:
+        raise TypeError(f"parameters must be names or patterns of names, got {strangers[0]!r}.")
     names = [n for n in layout.names if any(fnmatchcase(n, pattern) for pattern in patterns)]
     if not names:
         raise ValueError(

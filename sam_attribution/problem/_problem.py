@@ -1,7 +1,7 @@
 """The frozen hand-over from training to mathematics."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
@@ -20,7 +20,9 @@ class Problem:
     """A trained model as a function of one flat parameter vector, with its training rows.
 
     The regularised objective is ``sum_i a_i l_i(w) / sum_i a_i + weight_decay ||w||^2 / 2``;
-    every mean over rows here is such a weighted mean. Nothing below this class knows skorch.
+    every mean over rows here is such a weighted mean. With class weights v in the criterion l_i
+    has that of its label in it, and the mean is ``sum_i a_i l_i / sum_i a_i v_i``. Nothing below
+    this class knows skorch.
 
     Attributes
     ----------
@@ -46,6 +48,9 @@ class Problem:
     path : TrainingPath, optional
         The recorded training.
     batch_size : int or "auto"
+    denominator : float, optional
+        What the mean over all rows trained on is divided by, if the rows here are a part of
+        them.
     """
 
     module: nn.Module
@@ -62,6 +67,7 @@ class Problem:
     head: Head | None = None
     path: object | None = None
     batch_size: int | str = "auto"
+    denominator: float | None = None
 
     def __post_init__(self):
         _check_rows_are_independent(self.module)
@@ -71,6 +77,7 @@ class Problem:
             "params",
             "buffers",
             "weights",
+            "denominators",
             "total_weight",
             "auto_rows_per_pass",
         ):
@@ -99,9 +106,15 @@ class Problem:
         return weights if self.visited is None else weights * self.visited
 
     @cached_property
+    def denominators(self):
+        """What each row adds to the denominator of a mean: ``a_i v_i``, shape (n_samples,)."""
+        of_class = self.row_loss.class_weight
+        return self.weights if of_class is None else self.weights * of_class[self.y]
+
+    @cached_property
     def total_weight(self):
-        """Sum of the row weights: n without ``sample_weight``."""
-        return float(self.weights.sum())
+        """Sum of the rows' denominators: n without sample and class weights."""
+        return float(self.denominators.sum()) if self.denominator is None else self.denominator
 
     @cached_property
     def auto_rows_per_pass(self):
@@ -116,6 +129,18 @@ class Problem:
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""
         return functional_call(self.module, (self.layout.unflatten(params), buffers), (X,))
+
+    def part(self, rows):
+        """The same problem with some of its rows, which keep their share in the mean over all."""
+        return replace(
+            self,
+            X=self.X[rows],
+            y=self.y[rows],
+            sample_weight=self.weights[rows],
+            visited=None,
+            path=None,
+            denominator=self.total_weight,
+        )
 
     def chunks(self, rows):
         """Split positions into passes; None stands for every training row."""
@@ -137,8 +162,8 @@ class Problem:
         return self.weights[rows] @ losses
 
     def weight_of(self, rows):
-        """Sum of the weights of `rows`; of all rows for None."""
-        return self.total_weight if rows is None else float(self.weights[rows].sum())
+        """Denominator of the mean over `rows`; over all rows for None."""
+        return self.total_weight if rows is None else float(self.denominators[rows].sum())
 
     def ascend(self, params, buffers, rows, rho):
         """The point ``w + eps`` where SAM takes its gradient, for a batch of rows."""

@@ -1,4 +1,9 @@
-"""The training loss of one row, and its derivative for every label the row might carry."""
+"""The training loss of one row, and its derivative for every label the row might carry.
+
+Class weights v act twice, as in torch: a row's loss l_i has that of its label in it, and a batch's
+loss is ``sum_i l_i / sum_i v_{y_i}``. Were the row's label another, its l_i would be another one;
+the denominator stays, as it does when a row goes.
+"""
 
 import torch
 from torch import nn
@@ -11,19 +16,29 @@ class CrossEntropyRows:
     ----------
     label_smoothing : float, default=0.0
         As in ``torch.nn.CrossEntropyLoss``.
+    class_weight : Tensor of shape (n_classes,), optional
+        Its ``weight``.
     """
 
-    def __init__(self, label_smoothing=0.0):
+    def __init__(self, label_smoothing=0.0, class_weight=None):
         self.label_smoothing = label_smoothing
+        self.class_weight = class_weight
 
     def to_logits(self, output):
         """Logits from what the module puts out: the same."""
         return output
 
     def per_sample(self, logits, y):
-        """Loss of every row, shape (n,), in nats."""
+        """Training loss of every row, shape (n,), in nats if there are no class weights."""
+        return self._loss(logits, y, weight=self.class_weight)
+
+    def evaluated(self, logits, y):
+        """Loss of every row as asked of validation rows: without class weights, in nats."""
+        return self._loss(logits, y)
+
+    def _loss(self, logits, y, **weight):
         return nn.functional.cross_entropy(
-            logits, y, reduction="none", label_smoothing=self.label_smoothing
+            logits, y, reduction="none", label_smoothing=self.label_smoothing, **weight
         )
 
     def label_table(self, logits, tangents):
@@ -40,10 +55,12 @@ class CrossEntropyRows:
             Entry (i, c, j): derivative of row i's loss, were its label c, along tangent j.
         """
         expected = (logits.softmax(1)[:, :, None] * tangents).sum(1, keepdim=True)
+        table = expected - tangents
+        if self.class_weight is not None:
+            table = self.class_weight[:, None] * table
         smoothing = self.label_smoothing
-        if smoothing:
-            return expected - (1 - smoothing) * tangents - smoothing * tangents.mean(1, True)
-        return expected - tangents
+        # the smoothed part is weighted by the class it is given to, not by the row's own
+        return (1 - smoothing) * table + smoothing * table.mean(1, True) if smoothing else table
 
 
 class GenericRows:
@@ -52,14 +69,20 @@ class GenericRows:
     Parameters
     ----------
     per_sample : callable
-        ``(output, y) -> (n,)``, one loss per row.
+        ``(output, y) -> (n,)``, one training loss per row.
     probabilities : bool, default=False
         Whether the module puts out probabilities (as skorch wants for ``NLLLoss``).
+    class_weight : Tensor of shape (n_classes,), optional
+        Class weights that `per_sample` multiplies by.
+    evaluated : callable, optional
+        `per_sample` without class weights, if it has any.
     """
 
-    def __init__(self, per_sample, probabilities=False):
+    def __init__(self, per_sample, probabilities=False, class_weight=None, evaluated=None):
         self.per_sample = per_sample
         self.probabilities = probabilities
+        self.class_weight = class_weight
+        self.evaluated = evaluated or per_sample
 
     def to_logits(self, output):
         """Logits from what the module puts out."""

@@ -1,7 +1,14 @@
 """Training with SAM: nets that keep scikit-learn's contract and record what they do."""
 
+from sam_attribution.training._accelerated import bare_copy, bare_optimizer
 from sam_attribution.training._classifier import SAMClassifier
-from sam_attribution.training._losses import loss_per_sample, unreduced
+from sam_attribution.training._device import check_device
+from sam_attribution.training._losses import (
+    class_weight,
+    loss_per_sample,
+    unreduced,
+    without_class_weight,
+)
 from sam_attribution.training._mixin import SAMMixin
 from sam_attribution.training._mlp import MLP
 from sam_attribution.training._net import ConformantNet
@@ -20,8 +27,13 @@ __all__ = [
     "Step",
     "Stretch",
     "Trajectory",
+    "bare_copy",
+    "bare_optimizer",
     "batch_schedule",
+    "check_device",
+    "class_weight",
     "equal_stretches",
     "loss_per_sample",
     "unreduced",
+    "without_class_weight",
 ]

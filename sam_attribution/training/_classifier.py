@@ -1,14 +1,10 @@
 """The classifier that users meet."""
 
-from numbers import Integral, Real
-from os import PathLike
-
 import torch
 from skorch.dataset import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.training._mixin import SAMMixin
 from sam_attribution.training._net import ConformantNet
 
@@ -102,14 +98,6 @@ class SAMClassifier(SAMMixin, ConformantNet):
     960
     """
 
-    _parameter_constraints = {
-        **ConformantNet._parameter_constraints,
-        "rho": [Interval(Real, 0, None, closed="left")],
-        "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
-        "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
-        "trajectory_dir": [str, PathLike, None],
-    }
-
     def __init__(
         self,
         module=None,
@@ -143,6 +131,10 @@ class SAMClassifier(SAMMixin, ConformantNet):
     ):
         super().__init__(
             module,
+            rho=rho,
+            perturbation=perturbation,
+            trajectory=trajectory,
+            trajectory_dir=trajectory_dir,
             random_state=random_state,
             dtype=dtype,
             criterion=criterion,
@@ -166,22 +158,3 @@ class SAMClassifier(SAMMixin, ConformantNet):
             classes=classes,
             **kwargs,
         )
-        self.rho = rho
-        self.perturbation = perturbation
-        self.trajectory = trajectory
-        self.trajectory_dir = trajectory_dir
-
-    def set_params(self, **params):
-        """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
-        inner = {k: params.pop(k) for k in list(params) if k.startswith("perturbation__")}
-        super().set_params(**params)
-        if inner and not hasattr(self.perturbation, "set_params"):
-            raise ValueError(
-                f"perturbation={self.perturbation!r} has no parameter to set. "
-                "Pass an object, such as perturbation=PNorm(p=3)."
-            )
-        if inner:
-            self.perturbation.set_params(
-                **{name.removeprefix("perturbation__"): value for name, value in inner.items()}
-            )
-        return self

@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 from skorch.dataset import Dataset
+from skorch.utils import to_device
 from torch.utils.data import DataLoader, IterableDataset, Subset, default_collate
 
 
@@ -13,6 +14,10 @@ class Batch(list):
     def __init__(self, items, indices):
         super().__init__(items)
         self.indices = indices
+
+    def to(self, device):
+        """The same rows on a device: accelerate asks so, and would make a plain list else."""
+        return Batch([to_device(part, device) for part in self], self.indices)
 
 
 class IndexedDataset(torch.utils.data.Dataset):

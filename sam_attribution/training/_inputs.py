@@ -5,12 +5,20 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from scipy.sparse import issparse
-from sklearn.utils.multiclass import check_classification_targets
-from sklearn.utils.validation import check_is_fitted, column_or_1d, validate_data
+from sklearn.utils import assert_all_finite
+from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.dataset import get_len
-from skorch.utils import is_dataset, to_numpy
+from skorch.utils import is_dataset
 
-from sam_attribution._validation import check_sample_weight
+from sam_attribution._validation import (
+    check_labels,
+    check_sample_weight,
+    classes_of,
+    codes_among,
+    from_tensor,
+    num_samples,
+    refusing_overflow,
+)
 
 
 class ArrayInputs:
@@ -24,8 +32,11 @@ class ArrayInputs:
     @property
     def classes_(self):
         """Labels, sorted; codes 0..C-1 while training."""
-        labels = super().classes_
-        return np.arange(len(labels)) if self._in_training else labels
+        return np.arange(len(self._labels)) if self._in_training else self._labels
+
+    @property
+    def _labels(self):
+        return super().classes_ if self.classes is None else classes_of(self.classes, "classes")
 
     def predict(self, X):
         """Label of every row, shape (n_samples,)."""
@@ -56,22 +67,23 @@ class ArrayInputs:
         if _is_opaque(X):
             raise TypeError(f"X must be an array or a tensor here, got {type(X).__name__}.")
         X = _writable(X.toarray() if issparse(X) else X)
-        X = torch.as_tensor(X, device=self.device)
+        X = torch.as_tensor(X, device=self.module_device)
         if y is None:
             return X, None
-        if len(y) != len(X):
-            raise ValueError(f"X has {len(X)} rows, y has {len(y)}.")
-        return X, torch.as_tensor(self._codes_of(y), device=self.device)
+        return X, torch.as_tensor(self._codes_of(y, X), device=self.module_device)
 
     def as_trained(self, X, y, sample_weight=None):
         """Return the three as training saw them: validated, in `dtype`, labels as codes."""
         check_is_fitted(self)
+        y = from_tensor(y, "y")
         X = self._validated(X, y)
-        return X, None if y is None else self._codes_of(y), self._checked_weight(sample_weight, X)
+        codes = None if y is None else self._codes_of(y, X)
+        return X, codes, self._checked_weight(sample_weight, X)
 
     def _learn_inputs(self, X, y, sample_weight, classes, afresh):
         """Validate training data; learn shapes and labels if `afresh`."""
         learn = afresh or not hasattr(self, "classes_inferred_")
+        y = from_tensor(y, "y")
         X = self._validated(X, y, reset=learn)
         weight = self._checked_weight(sample_weight, X)
         if learn:
@@ -79,28 +91,57 @@ class ArrayInputs:
         if y is None:
             super().check_data(X, y)  # a Dataset: skorch looks for the labels in it
             return X, None, weight
-        y = column_or_1d(_to_array(y), warn=True)
-        check_classification_targets(y)
+        y = check_labels(y)
         if learn:
-            self.classes_inferred_ = np.unique(y if classes is None else classes)
-        return X, self._codes_of(y), weight
+            self.classes_inferred_ = (
+                classes_of(y) if classes is None else classes_of(classes, "classes")
+            )
+        return X, self._codes_of(y, X), weight
 
     def _validated(self, X, y="no_validation", *, reset=False):
         """Checked array in the right dtype; Datasets and dicts pass as they are."""
         if _is_opaque(X):
-            return X
-        if isinstance(X, torch.Tensor):
-            self._check_n_features(X, reset)
-            return X.to(getattr(torch, self.dtype)) if self._is_cast(X.is_floating_point()) else X
+            return X if is_dataset(X) else _checked_mapping(X)
+        X = (
+            self._checked_tensor(X, reset)
+            if isinstance(X, torch.Tensor)
+            else self._checked_array(X, y, reset)
+        )
+        if not reset and self.module is None and int(np.prod(X.shape[1:])) != self._row_size:
+            raise ValueError(
+                f"X has rows of shape {tuple(X.shape[1:])}, but module=None was built for "
+                f"{self._row_size} numbers per row."
+            )
+        return X
+
+    def _checked_tensor(self, X, reset):
+        self._check_n_features(X, reset)
+        X = X.to(getattr(torch, self.dtype)) if self._is_cast(X.is_floating_point()) else X
+        if not torch.isfinite(X).all():
+            raise ValueError(f"Input X contains NaN or a value too large for {X.dtype}.")
+        return X.detach()
+
+    def _checked_array(self, X, y, reset):
         dtype = self.dtype if self.module is None else "numeric"
-        X = validate_data(self, X, y, reset=reset, accept_sparse="csr", allow_nd=True, dtype=dtype)
+        rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": dtype}
+        with refusing_overflow("X"):
+            X = validate_data(self, X, y, reset=reset, **rules)
         X = X[0] if isinstance(X, tuple) else X
-        return X.astype(self.dtype, copy=False) if self._is_cast(X.dtype.kind == "f") else X
+        if not self._is_cast(X.dtype.kind == "f") or X.dtype == self.dtype:
+            return X
+        X = X.astype(self.dtype)
+        assert_all_finite(X, input_name="X")  # the narrower type may hold less
+        return X
 
     def _check_n_features(self, X, reset):
         """What ``validate_data`` does for arrays, for a tensor, which may be on a device."""
-        if X.ndim < 2:
-            raise ValueError(f"X must have 2 dimensions or more, got shape {tuple(X.shape)}.")
+        if X.layout != torch.strided or X.is_complex():
+            raise ValueError(f"X must be a dense, real tensor, got {X.layout} of {X.dtype}.")
+        if X.ndim < 2 or X.numel() == 0:
+            raise ValueError(
+                f"X must have 2 dimensions or more, and rows and features, got shape "
+                f"{tuple(X.shape)}."
+            )
         if reset:
             self.n_features_in_ = X.shape[1]
         elif X.shape[1] != self.n_features_in_:
@@ -113,13 +154,12 @@ class ArrayInputs:
         """Whole numbers are token ids to a user's module, and numbers to the default one."""
         return floating or self.module is None
 
-    def _codes_of(self, y):
-        """Positions of labels in ``classes_``."""
-        labels, y = super().classes_, column_or_1d(_to_array(y))
-        codes = np.searchsorted(labels, y).clip(max=len(labels) - 1)
-        if unknown := set(y[labels[codes] != y].tolist()):
-            raise ValueError(f"y holds labels that were not in fit: {sorted(unknown)}.")
-        return codes.astype(np.int64)
+    def _codes_of(self, y, X):
+        """Positions of the labels of `X` in ``classes_``."""
+        codes = codes_among(self._labels, y)
+        if len(codes) != n_rows(X):
+            raise ValueError(f"X has {n_rows(X)} rows, y has {len(codes)}.")
+        return codes
 
     def _checked_weight(self, sample_weight, X):
         """Weights as a tensor, checked against the number of rows; None stays None."""
@@ -135,7 +175,7 @@ class ArrayInputs:
         """Sizes that a module may ask for, as far as the data tell."""
         if not hasattr(self, "classes_inferred_"):
             return {}
-        sizes = {"n_features": self._row_size, "n_classes": len(super().classes_)}
+        sizes = {"n_features": self._row_size, "n_classes": len(self._labels)}
         return {name: size for name, size in sizes.items() if size is not None}
 
     def __sklearn_tags__(self):
@@ -154,8 +194,22 @@ def _is_opaque(X):
     return is_dataset(X) or (isinstance(X, Mapping) and not issparse(X))
 
 
-def _to_array(y):
-    return to_numpy(y) if isinstance(y, torch.Tensor) else y
+def _holds_numbers(part):
+    return isinstance(part, torch.Tensor) or np.asarray(part).dtype.kind in "biuf"
+
+
+def _checked_mapping(X):
+    """A dict of the arguments of ``forward``, as long as each other."""
+    if not X or not all(isinstance(name, str) for name in X):
+        raise TypeError(
+            f"X as a dict must hold arrays by the names of forward's arguments, got {[*X]}."
+        )
+    if words := [name for name, part in X.items() if not _holds_numbers(part)]:
+        raise TypeError(f"X as a dict must hold numbers, got others under {words}.")
+    lengths = {name: num_samples(part) for name, part in X.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"X as a dict must hold arrays of one length, got {lengths}.")
+    return X
 
 
 def _writable(X):

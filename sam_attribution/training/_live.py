@@ -54,10 +54,17 @@ class LiveModule:
             if gradient is not None:
                 p.grad = gradient if p.grad is None else p.grad + gradient
 
-    def flat_gradient(self, gradients):
-        """Gradients as one vector; zero for parameters that took no part."""
-        pairs = zip(self.parameters, gradients, strict=True)
-        return self.layout.flatten([torch.zeros_like(p) if g is None else g for p, g in pairs])
+    def largest_gradient(self):
+        """Largest absolute number in ``.grad``; infinite or NaN if one of them is."""
+        gradients = [p.grad for p in self.parameters]
+        dense = [g.abs().max() for g in gradients if g is not None and not g.is_sparse]
+        return torch.stack(dense).max() if dense else torch.zeros(())
+
+    def flat_gradient(self):
+        """What is in ``.grad`` as one vector; zero for parameters that took no part."""
+        return self.layout.flatten(
+            [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        )
 
 
 def take_state(net, live, step):

@@ -1,18 +1,25 @@
-"""The training loss of single rows, from a criterion that was made for batches."""
+"""The training loss of single rows, from a criterion that was made for batches.
+
+A batch's loss is ``sum_i a_i l_i / sum_i a_i v_i``: l_i is what :func:`loss_per_sample` says, with
+the class weight of the row's label in it, v_i is that weight alone, a_i a sample weight.
+"""
 
 import copy
 
 import torch
 from torch import nn
 
+# torch divides the batch's loss of these by the sum of its rows' class weights
+_CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss)
+
 
 def loss_per_sample(criterion, y_pred, codes):
-    """Unweighted loss of every row, shape (n_samples,), differentiable.
+    """Loss of every row, shape (n_samples,), differentiable.
 
     Parameters
     ----------
     criterion : torch.nn.Module
-        With a ``reduction``; label smoothing is kept.
+        With a ``reduction``; label smoothing and class weights are kept.
     y_pred : Tensor of shape (n_samples, n_classes)
         What the module returned: logits, or probabilities for ``NLLLoss`` (as in skorch).
     codes : LongTensor of shape (n_samples,)
@@ -20,7 +27,7 @@ def loss_per_sample(criterion, y_pred, codes):
     Raises
     ------
     ValueError
-        If the criterion has class weights or no value per row.
+        If the criterion has no value per row.
     """
     criterion = unreduced(criterion)
     if isinstance(criterion, nn.NLLLoss):
@@ -37,8 +44,11 @@ def loss_per_sample(criterion, y_pred, codes):
 def unreduced(criterion):
     """Copy of a criterion with ``reduction="none"``; ValueError if it has no loss per row."""
     name = type(criterion).__name__
-    if getattr(criterion, "weight", None) is not None:
-        raise ValueError(f"{name}(weight=...) is not supported. Use sample_weight in fit.")
+    if class_weight(criterion) is not None and type(criterion) not in _CLASS_WEIGHTED:
+        raise ValueError(
+            f"{name}(weight=...) is not supported: what a batch is divided by is known for "
+            "CrossEntropyLoss and NLLLoss only. Use sample_weight in fit."
+        )
     if getattr(criterion, "ignore_index", -1) >= 0:
         raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
     if getattr(criterion, "reduction", None) is None:
@@ -50,4 +60,18 @@ def unreduced(criterion):
         )
     criterion = copy.copy(criterion)
     criterion.reduction = "none"
+    return criterion
+
+
+def class_weight(criterion):
+    """Weights that a criterion gives to classes, shape (n_classes,), or None."""
+    return getattr(criterion, "weight", None)
+
+
+def without_class_weight(criterion):
+    """Copy of a criterion that knows no class weights."""
+    if class_weight(criterion) is None:
+        return criterion
+    criterion = copy.deepcopy(criterion)
+    criterion.weight = None
     return criterion

@@ -2,8 +2,15 @@
 
 import math
 from contextlib import contextmanager
+from numbers import Integral, Real
+from os import PathLike
 
+from skorch import NeuralNet
+
+from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
+from sam_attribution.training._accelerated import loss_scale, scaler_of
+from sam_attribution.training._net import ConformantNet
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training.storage import StoringMixin
 
@@ -12,51 +19,113 @@ class SAMMixin(StoringMixin):
     """Two passes per step: gradient at w, then at ``w + eps(w, g)``.
 
     Goes before any other mixin that changes the step, and before the net:
-    ``class Net(SAMMixin, AccelerateMixin, ConformantNet)``. Expects parameters `rho` and
-    `perturbation`.
+    ``class Net(SAMMixin, AccelerateMixin, ConformantNet)``. Another order raises.
+
+    Parameters
+    ----------
+    rho, perturbation, trajectory, trajectory_dir
+        As in :class:`SAMClassifier`.
 
     Notes
     -----
     Loss and prediction returned are those at ``w``. Both passes draw the same dropout masks;
     buffers (batch-norm statistics) keep what the first pass made of them.
+
+    Under a GradScaler (half precision by accelerate) a step whose gradient overflows is skipped,
+    as the scaler does, and recorded as such. Anywhere else what is not finite raises.
     """
+
+    _parameter_constraints = {
+        **ConformantNet._parameter_constraints,
+        "rho": [Interval(Real, 0, None, closed="left")],
+        "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
+        "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
+        "trajectory_dir": [str, PathLike, None],
+    }
+
+    def __init__(
+        self, *args, rho=0.05, perturbation="l2", trajectory=10, trajectory_dir=None, **kwargs
+    ):
+        super().__init__(*args, **kwargs)
+        self.rho = rho
+        self.perturbation = perturbation
+        self.trajectory = trajectory
+        self.trajectory_dir = trajectory_dir
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        _check_order(cls)
+
+    def set_params(self, **params):
+        """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
+        inner = {k: params.pop(k) for k in list(params) if k.startswith("perturbation__")}
+        super().set_params(**params)
+        if inner and not hasattr(self.perturbation, "set_params"):
+            raise ValueError(
+                f"perturbation={self.perturbation!r} has no parameter to set. "
+                "Pass an object, such as perturbation=PNorm(p=3)."
+            )
+        if inner:
+            self.perturbation.set_params(
+                **{name.removeprefix("perturbation__"): value for name, value in inner.items()}
+            )
+        return self
 
     def train_step_single(self, batch, **fit_params):
         """Leave the SAM gradient of one batch in ``.grad``, added to what was there."""
         # the masks of a step depend on its number alone: same in both passes and in replay
         seed = derived_seed(self.trajectory_.seed, self.trajectory_.n_steps)
-        if self.rho == 0:
-            return self._one_pass(seed, batch, **fit_params)
         live = self._live_module()
         gathered = live.take_gradients()
         step = self._one_pass(seed, batch, **fit_params)
-        eps = self._ascent(live)
-        with _moved_by(eps, live):
-            self._one_pass(seed, batch, **fit_params)
+        eps = self._ascent(live) if self.rho else None
+        if eps is not None:
+            live.take_gradients()
+            with _moved_by(eps, live):
+                self._one_pass(seed, batch, **fit_params)
+        self._finite("gradient", live.largest_gradient())
         live.add_gradients(gathered)
         return step
 
     def _one_pass(self, seed, batch, **fit_params):
-        seed_torch(seed, self.device)
+        seed_torch(seed, self.module_device)
         step = super().train_step_single(batch, **fit_params)
         self._finite("loss", step["loss"])
         return step
 
     def _ascent(self, live):
-        """Ascent step from the gradient that is in ``.grad``, which it takes away."""
-        gradient = live.flat_gradient(live.take_gradients())
+        """Ascent step from ``.grad``; None on an overflow, at which the scaler skips the step."""
+        # a power of two, so nothing is rounded
+        gradient = live.flat_gradient() / loss_scale(self)
         eps = as_perturbation(self.perturbation).eps(live.vector(), gradient, self.rho)
-        self._perturbation_norm = self._finite("norm of the perturbation", eps.norm())
+        norm = self._finite("norm of the perturbation", eps.norm())
+        if not math.isfinite(norm):
+            return None
+        self._perturbation_norm = norm
         return eps
 
     def _finite(self, what, value):
         value = value.item()
-        if not math.isfinite(value):
+        if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
                 "those before it. Lower lr or rho, or scale the features."
             )
         return value
+
+
+def _check_order(cls):
+    """Raise if a mixin stands where its step would replace SAM's, or never be taken."""
+    order = cls.__mro__
+    first, last = order.index(SAMMixin), order.index(NeuralNet) if NeuralNet in order else None
+    for place, other in enumerate(order):
+        steps = "train_step_single" in vars(other) and not issubclass(other, SAMMixin)
+        if steps and (place < first or (last is not None and place > last)):
+            raise TypeError(
+                f"{cls.__name__} would train without SAM or without {other.__name__}: both "
+                f"change the step, and the order decides. Write class {cls.__name__}(SAMMixin, "
+                f"{other.__name__}, ConformantNet)."
+            )
 
 
 @contextmanager

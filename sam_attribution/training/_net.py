@@ -1,13 +1,17 @@
 """The scikit-learn contract on top of skorch. No SAM here."""
 
+from numbers import Integral, Real
+
 import torch
 from skorch import NeuralNetClassifier
 from torch import nn
 
-from sam_attribution._validation import StrOptions, check_parameters
+from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
+from sam_attribution.training._components import check_components
 from sam_attribution.training._data import can_be_indexed, indexed_loader
+from sam_attribution.training._device import check_device
 from sam_attribution.training._inputs import ArrayInputs
-from sam_attribution.training._losses import loss_per_sample
+from sam_attribution.training._losses import class_weight, loss_per_sample
 from sam_attribution.training._own_module import OwnModule
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._schedule import ScheduledBatches
@@ -49,6 +53,26 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
     _parameter_constraints = {
         "random_state": ["random_state"],
         "dtype": [StrOptions({"float32", "float64"})],
+        "lr": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
+        "module": [callable, None],
+        "criterion": [callable],
+        "optimizer": [callable],
+        "iterator_train": [callable],
+        "iterator_valid": [callable],
+        "iterator_train__shuffle": ["boolean"],
+        "dataset": [callable],
+        "train_split": [callable, None],
+        "callbacks": [list, StrOptions({"disable"}), None],
+        "predict_nonlinearity": [callable, StrOptions({"auto"}), None],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "device": [str, torch.device, None],
+        "compile": ["boolean"],
+        "use_caching": ["boolean", StrOptions({"auto"})],
+        "torch_load_kwargs": [dict, None],
+        "classes": ["array-like", None],
     }
 
     history_ = _private("_history")
@@ -108,6 +132,7 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
         -------
         self
         """
+        check_parameters(self)
         afresh = not (self.warm_start and self.initialized_)
         return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
 
@@ -130,37 +155,56 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
 
     def _train(self, X, y, sample_weight, *, afresh, classes=None, **fit_params):
         check_parameters(self)
+        check_device(self.device)
+        check_components(self)
         X, codes, weight = self._learn_inputs(X, y, sample_weight, classes, afresh)
         if afresh:
             self.initialize()
         seed = derived_seed(self._seed, len(self.history))
-        with isolated_random_state(seed, self.device):
+        with isolated_random_state(seed, self.module_device):
             self._in_training, self._sample_weight = True, weight
             try:
                 return super().partial_fit(X, codes, **fit_params)
             finally:
                 self._in_training, self._sample_weight, self._batch_weight = False, None, None
 
+    def infer(self, x, **fit_params):
+        """Output of the module for a batch: it must have one logit per class."""
+        output = super().infer(x, **fit_params)
+        logits = output[0] if isinstance(output, tuple) else output
+        wanted = len(self.classes_) if hasattr(self, "classes_") else None
+        if wanted and (getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted):
+            raise ValueError(
+                f"module must give one logit per class, shape (n_samples, {wanted}), got "
+                f"{_shape_or_type(logits)}. Name n_classes among its arguments, or say which "
+                "labels there are by classes=."
+            )
+        return output
+
     def check_data(self, X, y):
         """Do nothing: the data were checked at the door."""
 
-    def train_step_single(self, batch, **fit_params):
-        """Compute loss and gradient of one batch, its rows weighted by `sample_weight`."""
+    def train_step(self, batch, **fit_params):
+        """One optimiser step, the batch's rows weighted by `sample_weight`."""
+        # not in train_step_single, which accelerate replaces
         if self._sample_weight is not None:
             self._batch_weight = self._sample_weight[_rows_of(batch)]
-        return super().train_step_single(batch, **fit_params)
+        return super().train_step(batch, **fit_params)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean loss of a batch, weighted in training if there are sample weights."""
         if not training or self._batch_weight is None:
             return super().get_loss(y_pred, y_true, X=X, training=training)
-        weight = self._batch_weight
-        losses = self.loss_per_sample(y_pred, torch.as_tensor(y_true, device=self.device))
+        codes = torch.as_tensor(y_true, device=y_pred.device)
+        weight = self._batch_weight.to(y_pred.device)
+        weighted = (weight * self.loss_per_sample(y_pred, codes)).sum()
+        of_class = class_weight(self.criterion_)
+        total = (weight if of_class is None else weight * of_class[codes]).sum()
         # a batch of weight 0 has loss 0
-        return (weight * losses).sum() / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+        return weighted / total.clamp_min(torch.finfo(weight.dtype).tiny)
 
     def loss_per_sample(self, logits, codes):
-        """Unweighted training loss of every row, shape (n_samples,)."""
+        """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""
         return loss_per_sample(self.criterion_, logits, codes)
 
     def get_iterator(self, dataset, training=False):
@@ -188,6 +232,10 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
             shuffle=options.get("shuffle", False),
             drop_last=options.get("drop_last", False),
         )
+
+
+def _shape_or_type(output):
+    return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__
 
 
 def _rows_of(batch):

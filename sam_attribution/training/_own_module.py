@@ -7,6 +7,7 @@ import torch
 from torch import nn
 
 from sam_attribution._seeding import draw_seed
+from sam_attribution.training._components import check_arguments, checked_module
 from sam_attribution.training._mlp import MLP
 from sam_attribution.training._random import isolated_random_state
 
@@ -23,10 +24,16 @@ class OwnModule:
         else:
             super().__setattr__(name, value)
 
-    def initialize(self):
-        """Draw the seed of this run and build everything that is trained."""
+    @property
+    def module_device(self):
+        """Where the module is: what `device` says or, if that is None, where it was put."""
+        somewhere = torch.device(self.device or "cpu")
+        return next((p.device for p in self.module_.parameters()), somewhere)
+
+    def _initialize_virtual_params(self):
+        """Draw the seed of this run: ``initialize`` begins here, whichever mixin has its own."""
         self._seed = self._new_seed()
-        return super().initialize()
+        return super()._initialize_virtual_params()
 
     def _new_seed(self):
         return draw_seed(self.random_state)
@@ -39,8 +46,10 @@ class OwnModule:
                 module = copy.deepcopy(self.module)
             else:
                 factory = self._module_factory()
-                module = factory(**(self._sizes_named_by(factory) | kwargs))
-        self.module_ = module.to(getattr(torch, self.dtype))
+                kwargs = self._sizes_named_by(factory) | kwargs
+                check_arguments(factory, kwargs)
+                module = factory(**kwargs)
+        self.module_ = checked_module(module).to(getattr(torch, self.dtype))
         return self
 
     def _module_factory(self):

@@ -1,7 +1,14 @@
 """Record what a net's training does, step by step."""
 
 import copy
+from numbers import Integral
 
+from sam_attribution.training._accelerated import (
+    check_accelerator,
+    loss_scale,
+    was_skipped,
+    why_not_recorded,
+)
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._live import LiveModule, take_state
 from sam_attribution.training._replay import replay_states, training_twin
@@ -22,6 +29,7 @@ class RecordingMixin:
 
     def initialize(self):
         """Build everything and start an empty trajectory."""
+        check_accelerator(self)
         super().initialize()
         self.trajectory_ = Trajectory(self.trajectory, self._seed)
         return self
@@ -31,6 +39,8 @@ class RecordingMixin:
         epochs = self._begin(X, y, self.max_epochs if epochs is None else epochs)
         if unknown := sorted(set(fit_params) - {"_routing_method"}):
             self.trajectory_.mark_broken(f"the module was given {', '.join(unknown)} by fit")
+        if reason := why_not_recorded(self):
+            self.trajectory_.mark_broken(reason)
         try:
             return super().fit_loop(X, y, epochs=epochs, **fit_params)
         finally:
@@ -61,11 +71,20 @@ class RecordingMixin:
             self.trajectory_.add_state(self._state())
         self._perturbation_norm = 0.0
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
+        scale = loss_scale(self)
         step = super().train_step(batch, **fit_params)
         if not hasattr(batch, "indices"):
             self.trajectory_.mark_broken("iterator_train does not tell the rows of a batch")
-        indices = getattr(batch, "indices", None)
-        self.trajectory_.schedule.append(Step(indices, rates, self._perturbation_norm, self.rho))
+        self.trajectory_.schedule.append(
+            Step(
+                indices=getattr(batch, "indices", None),
+                rates=rates,
+                perturbation_norm=self._perturbation_norm,
+                rho=self.rho,
+                skipped=was_skipped(self),
+                loss_scale=scale,
+            )
+        )
         return step
 
     def _record_end(self):
@@ -104,8 +123,9 @@ class RecordingMixin:
         """
         n_steps = self.trajectory_.n_steps
         stop = n_steps if stop is None else stop
-        if not 0 <= start <= stop <= n_steps:
-            raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start} and {stop}.")
+        whole = isinstance(start, Integral) and isinstance(stop, Integral)
+        if not whole or not 0 <= start <= stop <= n_steps:
+            raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start!r} and {stop!r}.")
         X, codes, weight = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(X, codes, weight)
         twin = training_twin(self, weight)

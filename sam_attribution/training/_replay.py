@@ -1,9 +1,11 @@
 """Recorded training once more, with the real training step on a twin of the net."""
 
 import copy
+from dataclasses import replace
 
 from skorch.callbacks import Callback
 
+from sam_attribution.training._accelerated import bare_copy, prepare_twin, set_loss_scale
 from sam_attribution.training._data import IndexedDataset
 from sam_attribution.training._live import LiveModule, put_state, take_state
 from sam_attribution.training._random import isolated_random_state
@@ -18,12 +20,13 @@ def training_twin(net, sample_weight):
     """
     twin = object.__new__(type(net))
     vars(twin).update(vars(net))
-    twin.module_ = copy.deepcopy(net.module_)
+    twin.module_ = bare_copy(net.module_)
     twin.criterion_ = copy.deepcopy(net.criterion_)
     twin.callbacks_ = copy.deepcopy([cb for cb in net.callbacks_ if _acts_on_gradients(cb[1])])
     twin.perturbation = net.trajectory_.perturbation
     twin._sample_weight = sample_weight
     twin.initialize_optimizer()
+    prepare_twin(twin)
     twin._live = LiveModule(twin.module_)
     return twin
 
@@ -61,10 +64,16 @@ def _meet(twin, state, tol=1e-3):
 def _repeat_step(twin, recorded, number, rows):
     step = recorded.schedule[number]
     twin.rho = step.rho
+    set_loss_scale(twin, step.loss_scale)
     for group, rate in zip(twin.optimizer_.param_groups, step.rates, strict=True):
         group["lr"] = rate
-    with isolated_random_state(recorded.seed, twin.device):
-        twin.train_step(rows.batch(step.indices))
+    before = take_state(twin, twin._live, number) if step.skipped else None
+    with isolated_random_state(recorded.seed, twin.module_device):
+        twin.train_step(rows.batch(step.indices).to(twin.module_device))
+    if before is not None:
+        # a skipped step changed the batch-norm statistics and nothing else
+        buffers = twin._live.copy_of_buffers()
+        put_state(twin, twin._live, replace(before, buffers=buffers))
 
 
 def _acts_on_gradients(callback):

@@ -68,4 +68,5 @@ class ScheduledBatches(Sampler):
         # a generator: a loader with workers asks for two iterators and uses the second
         batches = self._batches()
         self.epoch += 1
-        yield from batches
+        # lists, as of torch's own samplers: accelerate adds them up
+        yield from (batch.tolist() for batch in batches)

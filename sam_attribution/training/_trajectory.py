@@ -12,12 +12,18 @@ from sam_attribution.training._fingerprint import Fingerprint
 
 @dataclass(frozen=True)
 class Step:
-    """One training step: its rows, its rate per parameter group, its ascent."""
+    """One training step: its rows, its rate per parameter group, its ascent.
+
+    A GradScaler multiplies the loss by `loss_scale`; `skipped` tells that half precision
+    overflowed and the scaler left parameters and optimiser as they were.
+    """
 
     indices: np.ndarray
     rates: tuple[float, ...]
     perturbation_norm: float
     rho: float = 0.0
+    skipped: bool = False
+    loss_scale: float = 1.0
 
 
 @dataclass(frozen=True)

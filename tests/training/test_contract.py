@@ -201,7 +201,7 @@ def test_random_state_is_all_the_randomness():
     [
         ({"rho": -0.1}, "'rho' parameter of SAMClassifier must be a float in the range"),
         ({"perturbation": "l7"}, "'perturbation' parameter"),
-        ({"perturbation": PNorm}, "perturbation must be one of"),
+        ({"perturbation": PNorm}, "'perturbation' parameter of SAMClassifier must be"),
         ({"trajectory": 0}, "'trajectory' parameter"),
         ({"dtype": "int8"}, "'dtype' parameter"),
         ({"random_state": "x"}, "'random_state' parameter"),
@@ -289,8 +289,9 @@ class Whole(nn.Module):
 @pytest.mark.parametrize(
     ("criterion", "message"),
     [
-        (nn.CrossEntropyLoss(weight=torch.ones(3)), r"CrossEntropyLoss\(weight=...\)"),
+        (nn.MultiMarginLoss(weight=torch.ones(3)), r"MultiMarginLoss\(weight=...\)"),
         (nn.CrossEntropyLoss(ignore_index=1), r"CrossEntropyLoss\(ignore_index=...\)"),
+        (nn.CrossEntropyLoss(reduction="sum"), r"CrossEntropyLoss\(reduction='sum'\)"),
         (Whole, r"gives shape \(\) for 60 rows"),
     ],
 )

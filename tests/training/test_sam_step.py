@@ -34,10 +34,10 @@ BALLS = {
 }
 
 
-def by_hand(module, batches, rho, ascent, **sgd):
+def by_hand(module, batches, rho, ascent, optimizer=torch.optim.SGD, **settings):
     """SAM as in the paper, on plain torch. `ascent` is eps at rho = 1."""
     params = list(module.parameters())
-    optimizer = torch.optim.SGD(params, **sgd)
+    optimizer = optimizer(params, **settings)
     for rows in batches:
         inputs, codes = torch.tensor(X[rows]), torch.tensor(y[rows])
         gradients = torch.autograd.grad(cross_entropy(module(inputs), codes), params)
@@ -82,6 +82,37 @@ def test_training_equals_a_loop_by_hand(module, ball, sgd):
     torch.testing.assert_close(trained, expected, atol=1e-10, rtol=0)
     flat = by_hand(copy.deepcopy(module), batches, 0.0, ascent, **sgd)
     assert (trained - flat).norm() > 1e-3  # the perturbation did something
+
+
+@pytest.mark.parametrize("ball", ["l2", "adaptive"])
+@pytest.mark.parametrize("kind", [torch.optim.Adam, torch.optim.AdamW])
+def test_training_with_adam_equals_a_loop_by_hand(module, kind, ball):
+    perturbation, ascent = BALLS[ball]
+    settings = {"lr": 0.02, "weight_decay": 0.1, "betas": (0.8, 0.95)}
+    clf, trained = train(
+        module,
+        perturbation=perturbation,
+        optimizer=kind,
+        **{f"optimizer__{name}": value for name, value in settings.items()},
+    )
+    batches = [step.indices for step in clf.trajectory_.schedule]
+    expected = by_hand(copy.deepcopy(module), batches, 0.2, ascent, kind, **settings)
+    torch.testing.assert_close(trained, expected, atol=1e-10, rtol=0)
+    flat = by_hand(copy.deepcopy(module), batches, 0.0, ascent, kind, **settings)
+    assert (trained - flat).norm() > 1e-3  # the perturbation did something
+
+
+def test_saved_weights_and_optimiser_come_back(module, tmp_path):
+    files = {"f_params": tmp_path / "params.pt", "f_optimizer": tmp_path / "optimizer.pt"}
+    clf, trained = train(module, optimizer=torch.optim.Adam, lr=0.02)
+    clf.save_params(**files)
+    other, _ = train(module, optimizer=torch.optim.Adam, lr=0.02, max_epochs=1)
+    other.load_params(**files)
+    assert torch.equal(nn.utils.parameters_to_vector(other.module_.parameters()), trained)
+    for entry, expected in zip(
+        other.optimizer_.state.values(), clf.optimizer_.state.values(), strict=True
+    ):
+        assert torch.equal(entry["exp_avg_sq"], expected["exp_avg_sq"])
 
 
 def test_without_radius_it_is_plain_skorch(module):
@@ -192,3 +223,17 @@ def test_a_loss_that_is_not_finite_names_its_step(module):
     assert last.step == clf.trajectory_.n_steps
     assert math.isfinite(clf.trajectory_.schedule[0].perturbation_norm)
     assert torch.isfinite(last.params).all()
+
+
+@pytest.mark.parametrize(
+    ("rho", "what"), [(0.1, "norm of the perturbation"), (0.0, "gradient")], ids=["sam", "plain"]
+)
+def test_a_gradient_that_is_not_finite_names_its_step(rho, what):
+    class Kinked(nn.Linear):
+        def forward(self, X):
+            return super().forward(X) + torch.sqrt(0 * self.bias.sum())
+
+    clf = SAMClassifier(Kinked(5, 3), rho=rho, random_state=0)
+    with pytest.raises(ValueError, match=f"The {what} is nan at step 0"):
+        clf.fit(X, y)
+    assert torch.isfinite(nn.utils.parameters_to_vector(clf.module_.parameters())).all()

@@ -11,7 +11,8 @@ import torch
 from safetensors import safe_open
 from sklearn.base import clone
 
-from sam_attribution.training import SAMClassifier, _stored_states
+from sam_attribution.training import SAMClassifier
+from sam_attribution.training.storage import _stored_states
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
 from sam_attribution.training.storage._store import Store
 from tests.training.killed_runs import X, y
@@ -85,8 +86,8 @@ def test_files_of_another_run_are_refused(folder, tmp_path):
 
 
 def test_another_format_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("sam_attribution.training.storage._store.FORMAT", 2)
-    with pytest.raises(ValueError, match=r"manifest.json has format 1.*reads format 2"):
+    monkeypatch.setattr("sam_attribution.training.storage._store.FORMAT", 3)
+    with pytest.raises(ValueError, match=r"manifest.json has format 2.*reads format 3"):
         SAMClassifier.resume(folder, X, y)
 
 

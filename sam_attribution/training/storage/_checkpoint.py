@@ -20,7 +20,7 @@ def take_checkpoint(net):
         "callbacks": callback_states(net.callbacks_),
         "classes": getattr(net, "classes_inferred_", None),
         "rho": net.rho,  # a callback may have changed it
-        "random": _random_state(net.device),
+        "random": _random_state(net.module_device),
     }
 
 
@@ -36,7 +36,7 @@ def put_checkpoint(net, checkpoint):
         net.criterion_.load_state_dict(checkpoint["criterion"])
     restore_callbacks(net.callbacks_, checkpoint["callbacks"])
     net.rho = checkpoint["rho"]
-    _set_random_state(net.device, checkpoint["random"])
+    _set_random_state(net.module_device, checkpoint["random"])
 
 
 def _frozen(module):

@@ -14,6 +14,8 @@ def schedule_as_data(steps):
         "rates": np.array([s.rates for s in steps], dtype=np.float64),
         "perturbation_norms": np.array([s.perturbation_norm for s in steps], dtype=np.float64),
         "rho": np.array([s.rho for s in steps], dtype=np.float64),
+        "skipped": np.array([s.skipped for s in steps], dtype=bool),
+        "loss_scales": np.array([s.loss_scale for s in steps], dtype=np.float64),
     }
 
 
@@ -22,8 +24,9 @@ def schedule_of(data):
     # a run whose batches do not know their rows is broken, and not read
     edges = np.cumsum(data["sizes"])[:-1].astype(int)
     batches = [] if data["indices"] is None else np.split(data["indices"], edges)
-    numbers = zip(data["rates"], data["perturbation_norms"], data["rho"], strict=True)
+    names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales")
+    numbers = zip(*(data[name].tolist() for name in names), strict=True)
     return [
-        Step(rows, tuple(rates.tolist()), float(norm), float(rho))
-        for rows, (rates, norm, rho) in zip(batches, numbers, strict=True)
+        Step(rows, tuple(rates), *others)
+        for rows, (rates, *others) in zip(batches, numbers, strict=True)
     ]

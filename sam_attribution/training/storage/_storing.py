@@ -1,5 +1,7 @@
 """Training that can be killed at any moment and taken up again."""
 
+from os import PathLike
+
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._recording import RecordingMixin
 from sam_attribution.training.storage._run_on_disk import RunOnDisk
@@ -58,6 +60,8 @@ class StoringMixin(RecordingMixin):
         goes on as it would have if it draws from numpy's or torch's global streams in the
         main process, not if it happens in the workers of a loader.
         """
+        if not isinstance(path, str | PathLike):
+            raise TypeError(f"path must be that of a folder, got {path!r}.")
         run = RunOnDisk.open(path)
         net = run.configured(cls, settings)
         net._taken_up = run

@@ -1,0 +1,48 @@
+"""Whether what a net is made of is of the right kind: errors that name the argument."""
+
+import inspect
+
+import torch
+from torch import nn
+
+_KINDS = {"module": nn.Module, "criterion": nn.Module, "optimizer": torch.optim.Optimizer}
+
+
+def check_components(net):
+    """Raise a TypeError for a class or module of another kind than its argument wants."""
+    for name, kind in _KINDS.items():
+        given = getattr(net, name)
+        cls = given if isinstance(given, type) else type(given)
+        # anything else, such as a partial, may make one
+        is_one = cls is given or issubclass(cls, nn.Module)
+        if is_one and not issubclass(cls, kind):
+            raise TypeError(f"{name} must be or make a torch {kind.__name__}, got {given!r}.")
+    for item in net.callbacks if isinstance(net.callbacks, list) else []:
+        _check_callback(item)
+
+
+def check_arguments(factory, arguments):
+    """Raise a TypeError if a module cannot be made with `arguments`."""
+    try:
+        inspect.signature(factory).bind(**arguments)
+    except TypeError as error:
+        raise TypeError(
+            f"module={factory!r} cannot be built: {error}. Pass arguments as module__<name>, or "
+            "an instance."
+        ) from error
+
+
+def checked_module(module):
+    """Return `module` if it is one that can be trained."""
+    if not isinstance(module, nn.Module):
+        raise TypeError(f"module must make a torch.nn.Module, got {type(module).__name__}.")
+    if not any(True for _ in module.parameters()):
+        raise ValueError(f"module must have parameters to train, got {module!r}.")
+    return module
+
+
+def _check_callback(item):
+    callback = item[-1] if isinstance(item, list | tuple) and item else item
+    # None switches a named one off
+    if callback is not None and not hasattr(callback, "on_train_begin"):
+        raise TypeError(f"callbacks must hold skorch callbacks, or (name, callback), got {item!r}.")
