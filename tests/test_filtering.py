@@ -4,6 +4,7 @@ from itertools import pairwise
 import numpy as np
 import pandas as pd
 import pytest
+import torch
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
 from sklearn.datasets import make_blobs
@@ -300,6 +301,9 @@ def expected_failures(estimator):
             SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12), random_state=0
         ),
         FilteredClassifier(SAMClassifier(max_epochs=6), random_state=0),
+        FilteredClassifier(
+            SAMClassifier(max_epochs=6, optimizer=torch.optim.Adam, lr=0.02), random_state=0
+        ),
         MislabelFilter(
             SAMInfluence(SAMClassifier(max_epochs=3), validation=StratifiedKFold(2)),
             random_state=0,

@@ -38,14 +38,24 @@ class AdamRates:
         """Yield each state with the rate of the step that starts there, the last step first."""
         to_params, to_moment = 1.0, 0.0
         beta1, decay, decoupled = self._spread_settings()
+        factors, taken = self._path.gradient_factors, self._path.taken
+        for before, after in self._steps_backwards():
+            if not taken[before.step]:
+                yield before, 0.0
+                continue
+            moment = to_moment - self._step_size(before.step, after) * to_params
+            gradient = (1 - beta1) * moment
+            yield before, -factors[before.step] * gradient
+            shrink = 1 - self._rate(before.step) * decoupled
+            to_params = shrink * to_params + decay * gradient
+            to_moment = beta1 * moment
+
+    def _steps_backwards(self):
         for segment in self._path.segments_backwards():
-            for before, after in reversed(list(pairwise(segment))):
-                moment = to_moment - self._step_size(before.step, after) * to_params
-                gradient = (1 - beta1) * moment
-                yield before, -gradient
-                shrink = 1 - self._path.spread(self._path.rates[before.step]) * decoupled
-                to_params = shrink * to_params + decay * gradient
-                to_moment = beta1 * moment
+            yield from reversed(list(pairwise(segment)))
+
+    def _rate(self, step):
+        return self._path.spread(self._path.learning_rates[step])
 
     def _spread_settings(self):
         """First beta, decay within the gradient, decoupled decay: floats or (n_params,)."""
@@ -70,7 +80,7 @@ class AdamRates:
                 for shape, entries, group in self._path.optimizer_state(after)
             ]
         )
-        return self._path.spread(self._path.rates[step]) * per_rate
+        return self._rate(step) * per_rate
 
 
 def _per_rate(shape, entries, settings):

@@ -21,8 +21,9 @@ class GIF(Method):
         batches only, with its share of them; the states between the recorded ones are
         replayed, which costs one training.
     rates : {"plain", "effective"}, default="plain"
-        Learning rates, or learning rates with what momentum and weight decay make of them
-        until the end of training. The ranking hardly differs.
+        Learning rates, or learning rates with what momentum (Adam: its moments) and weight
+        decay make of them until the end of training. The ranking hardly differs. Both are
+        multiplied by the recorded factor of gradient clipping.
 
     Notes
     -----

@@ -30,8 +30,8 @@ class StepRates:
 
 
 def plain_rates(path):
-    """The learning rates themselves."""
-    return StepRates(path, path.rates)
+    """The learning rates, times the factor of gradient clipping."""
+    return StepRates(path, path.learning_rates * path.gradient_factors[:, None])
 
 
 def effective_rates(path):
@@ -46,8 +46,9 @@ def effective_rates(path):
         For an optimizer other than torch's SGD, Adam and AdamW.
     """
     if path.optimizer is torch.optim.SGD:
-        columns = zip(path.rates.T, path.group_settings, strict=True)
-        return StepRates(path, np.stack([_sgd_rates(*column) for column in columns], axis=1))
+        columns = zip(path.learning_rates.T, path.group_settings, strict=True)
+        rates = np.stack([_sgd_rates(*column, path.taken) for column in columns], axis=1)
+        return StepRates(path, rates * path.gradient_factors[:, None])
     if path.optimizer in (torch.optim.Adam, torch.optim.AdamW):
         return AdamRates(path)
     raise ValueError(
@@ -59,17 +60,18 @@ def effective_rates(path):
 RATES = {"plain": plain_rates, "effective": effective_rates}
 
 
-def _sgd_rates(rates, settings):
+def _sgd_rates(rates, settings, taken):
     """Backward recursion over one parameter group: sensitivity to parameters and momentum."""
+    steps = np.flatnonzero(taken)
     momentum, dampening = settings["momentum"], settings["dampening"]
     decay, nesterov = settings["weight_decay"], settings["nesterov"]
     to_params, to_buffer = 1.0, 0.0
-    effective = np.empty_like(rates)
-    for t in reversed(range(len(rates))):
+    effective = np.zeros_like(rates)
+    for t in reversed(steps):
         through = momentum if nesterov else 1.0
         buffer = to_buffer - through * rates[t] * to_params
         # torch's first step copies the gradient into the buffer, undampened
-        kept = 1.0 if t == 0 else 1.0 - dampening
+        kept = 1.0 if t == steps[0] else 1.0 - dampening
         gradient = kept * buffer - (rates[t] * to_params if nesterov else 0.0)
         effective[t] = -gradient
         to_params += decay * gradient

@@ -4,6 +4,7 @@ from copy import deepcopy
 from fnmatch import fnmatchcase
 from functools import partial
 
+import numpy as np
 import torch
 from torch import nn
 
@@ -105,7 +106,7 @@ def _selection(parameters, layout, head):
         return head.index
     if isinstance(parameters, str) and parameters == "all":
         return None
-    patterns = [parameters] if isinstance(parameters, str) else list(parameters)
+    patterns = [parameters] if isinstance(parameters, str) else np.ravel(parameters).tolist()
     if strangers := [pattern for pattern in patterns if not isinstance(pattern, str)]:
         raise TypeError(f"parameters must be names or patterns of names, got {strangers[0]!r}.")
     names = [n for n in layout.names if any(fnmatchcase(n, pattern) for pattern in patterns)]

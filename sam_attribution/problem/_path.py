@@ -92,10 +92,27 @@ class TrainingPath:
         return len(states) == 0 or torch.equal(states[-1].params.to(params), params)
 
     @property
-    def rates(self):
-        """Learning rates, 0 for a step that was skipped, shape (n_steps, n_groups)."""
-        recorded = [step.rates for step in self._trajectory.schedule]
-        return np.array(recorded, dtype=np.float64) * self.taken[:, None]
+    def learning_rates(self):
+        """Of every step and parameter group, shape (n_steps, n_groups)."""
+        return np.array([step.rates for step in self._trajectory.schedule], dtype=np.float64)
+
+    @property
+    def gradient_factors(self):
+        """What each step's gradient was multiplied by (clipping), 0 for a step that was skipped.
+
+        Raises
+        ------
+        ValueError
+            If a callback changed a gradient in another way.
+        """
+        factors = np.array([step.gradient_factor for step in self._trajectory.schedule])
+        if np.isnan(factors).any():
+            raise ValueError(
+                f"callbacks changed the gradient of step {np.isnan(factors).argmax()} otherwise "
+                "than by a factor (clipping by value, for example), so what a row's gradient did "
+                'is not known. Clip by norm, or use a method of the final model: "hif".'
+            )
+        return factors * self.taken
 
     def spread(self, per_group):
         """One number per parameter group -> a float, or (n_params,) for several groups."""

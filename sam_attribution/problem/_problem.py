@@ -124,7 +124,7 @@ class Problem:
     @property
     def rows_per_pass(self):
         """Rows that go through the model at once."""
-        return self.auto_rows_per_pass if self.batch_size == "auto" else self.batch_size
+        return self.auto_rows_per_pass if self.batch_size == "auto" else int(self.batch_size)
 
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""

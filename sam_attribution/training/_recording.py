@@ -9,6 +9,7 @@ from sam_attribution.training._accelerated import (
     was_skipped,
     why_not_recorded,
 )
+from sam_attribution.training._callbacks import acting_on_gradients, factor_between
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._live import LiveModule, take_state
 from sam_attribution.training._replay import replay_states, training_twin
@@ -26,6 +27,7 @@ class RecordingMixin:
     _live = None
     _planned_epochs = 0
     _perturbation_norm = 0.0
+    _gradient_factor = 1.0
 
     def initialize(self):
         """Build everything and start an empty trajectory."""
@@ -69,7 +71,7 @@ class RecordingMixin:
         """One optimiser step, recorded."""
         if self.trajectory_.wants_state():
             self.trajectory_.add_state(self._state())
-        self._perturbation_norm = 0.0
+        self._perturbation_norm, self._gradient_factor = 0.0, 1.0
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         scale = loss_scale(self)
         step = super().train_step(batch, **fit_params)
@@ -83,9 +85,19 @@ class RecordingMixin:
                 rho=self.rho,
                 skipped=was_skipped(self),
                 loss_scale=scale,
+                gradient_factor=self._gradient_factor,
             )
         )
         return step
+
+    def notify(self, method_name, **cb_kwargs):
+        """Call the callbacks; note what they made of the gradient."""
+        if method_name != "on_grad_computed" or not acting_on_gradients(self.callbacks_):
+            super().notify(method_name, **cb_kwargs)
+            return
+        before = self._live_module().flat_gradient()
+        super().notify(method_name, **cb_kwargs)
+        self._gradient_factor = factor_between(before, self._live_module().flat_gradient())
 
     def _record_end(self):
         if self.trajectory_.keep is not None:

@@ -3,9 +3,8 @@
 import copy
 from dataclasses import replace
 
-from skorch.callbacks import Callback
-
 from sam_attribution.training._accelerated import bare_copy, prepare_twin, set_loss_scale
+from sam_attribution.training._callbacks import acting_on_gradients
 from sam_attribution.training._data import IndexedDataset
 from sam_attribution.training._live import LiveModule, put_state, take_state
 from sam_attribution.training._random import isolated_random_state
@@ -22,7 +21,7 @@ def training_twin(net, sample_weight):
     vars(twin).update(vars(net))
     twin.module_ = bare_copy(net.module_)
     twin.criterion_ = copy.deepcopy(net.criterion_)
-    twin.callbacks_ = copy.deepcopy([cb for cb in net.callbacks_ if _acts_on_gradients(cb[1])])
+    twin.callbacks_ = copy.deepcopy(acting_on_gradients(net.callbacks_))
     twin.perturbation = net.trajectory_.perturbation
     twin._sample_weight = sample_weight
     twin.initialize_optimizer()
@@ -74,7 +73,3 @@ def _repeat_step(twin, recorded, number, rows):
         # a skipped step changed the batch-norm statistics and nothing else
         buffers = twin._live.copy_of_buffers()
         put_state(twin, twin._live, replace(before, buffers=buffers))
-
-
-def _acts_on_gradients(callback):
-    return type(callback).on_grad_computed is not Callback.on_grad_computed

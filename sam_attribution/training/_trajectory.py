@@ -15,7 +15,8 @@ class Step:
     """One training step: its rows, its rate per parameter group, its ascent.
 
     A GradScaler multiplies the loss by `loss_scale`; `skipped` tells that half precision
-    overflowed and the scaler left parameters and optimiser as they were.
+    overflowed and the scaler left parameters and optimiser as they were. Callbacks (clipping)
+    multiplied the gradient by `gradient_factor`, NaN if they changed it in another way.
     """
 
     indices: np.ndarray
@@ -24,6 +25,7 @@ class Step:
     rho: float = 0.0
     skipped: bool = False
     loss_scale: float = 1.0
+    gradient_factor: float = 1.0
 
 
 @dataclass(frozen=True)

@@ -5,11 +5,11 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import EarlyStopping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
 
 from sam_attribution.methods import GIF, TracIn
-from sam_attribution.methods._rates import effective_rates
+from sam_attribution.methods._rates import RATES, _sgd_rates, effective_rates
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, problem_from_classifier
 from tests.models import fitted, row_gradients
@@ -121,6 +121,49 @@ def test_plain_and_effective_rates_differ_by_momentum():
     assert np.corrcoef(plain, effective)[0, 1] > 0.95
 
 
+def test_a_skipped_step_is_as_if_it_had_not_been():
+    """torch's own optimizer, called for the steps that were taken only."""
+    taken = np.array([False, True, True, False, True, True])
+    settings = {"momentum": 0.9, "dampening": 0.4, "weight_decay": 0.3, "nesterov": False}
+    found = _sgd_rates(np.full(6, 0.1), settings, taken)
+    for t in range(6):
+        w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.SGD([w], lr=0.1, **settings)
+        for step in np.flatnonzero(taken):
+            w.grad = torch.full_like(w, float(step == t))
+            optimizer.step()
+        assert found[t] == pytest.approx(-w.item(), rel=1e-10)
+
+
+@pytest.mark.parametrize("rates", ["plain", "effective"])
+def test_clipping_multiplies_by_the_recorded_factor(rates):
+    clip = GradientNormClipping(0.3)
+    classifier, X, y, _ = fitted("mlp", trajectory="all", callbacks=[clip], max_epochs=2)
+    problem = problem_from_classifier(classifier, X, y)
+    states, schedule = classifier.trajectory_.states, classifier.trajectory_.schedule
+    factors = []
+    for state, step in zip(states, schedule, strict=False):
+        rows = torch.as_tensor(step.indices)
+        moved = problem.ascend(state.params, {}, rows, step.rho)
+        norm = problem.mean_gradient(moved, {}, rows).norm()
+        factors.append(float(torch.clamp(0.3 / (norm + 1e-6), max=1)))
+    assert min(factors) < 0.7
+    np.testing.assert_allclose([step.gradient_factor for step in schedule], factors, rtol=1e-10)
+    found = RATES[rates](problem.path).table[:, 0]
+    np.testing.assert_allclose(found, 0.1 * np.array(factors), rtol=1e-10)  # no momentum
+
+
+def test_other_changes_of_a_gradient_are_refused():
+    class ByValue(Callback):
+        def on_grad_computed(self, net, named_parameters, **kwargs):
+            for _, parameter in named_parameters:
+                parameter.grad.clamp_(-0.01, 0.01)
+
+    classifier, X, y, _ = fitted("mlp", callbacks=[ByValue()], max_epochs=1)
+    with pytest.raises(ValueError, match="gradient of step 0 otherwise than by a factor"):
+        GIF().prepare(problem_from_classifier(classifier, X, y))
+
+
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameter_groups_have_rates_of_their_own(dtype):
     groups = [("*weight", {"lr": 0.05}), ("*bias", {"lr": 0.2})]
@@ -196,7 +239,7 @@ def test_effective_rates_of_adam_with_the_second_moments_as_recorded(settings, r
         m = torch.zeros_like(w)
         for step, root in enumerate(roots):
             gradient = float(step == t) + (0 if apart else decay * w)
-            eta = path.rates[step, 0]
+            eta = path.learning_rates[step, 0]
             m = beta1 * m + (1 - beta1) * gradient
             w = w * (1 - eta * decay * apart) - eta * m / (1 - beta1 ** (step + 1)) / root
         torch.testing.assert_close(rates[t], -w, rtol=1e-10, atol=0)

@@ -29,7 +29,7 @@ def test_grad_cos_is_the_cosine_of_final_gradients():
 @pytest.mark.parametrize("groups", [{}, {"optimizer__param_groups": [("*weight", {"lr": 0.05})]}])
 def test_self_influence_is_minus_the_sum_of_squared_norms(groups):
     classifier, problem, queries = setting(**groups)
-    rate = problem.path.spread(problem.path.rates[0])
+    rate = problem.path.spread(problem.path.learning_rates[0])
     expected = torch.zeros(40, dtype=torch.float64)
     for middle in (2, 7, 12):
         gradients = gradients_at(problem, classifier.trajectory_.states[middle].params)

@@ -12,6 +12,7 @@ from torch.nn.functional import cross_entropy
 
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.methods import GIF
+from sam_attribution.methods._rates import plain_rates
 from sam_attribution.problem import problem_from_classifier
 from sam_attribution.training import MLP, ConformantNet, SAMClassifier, SAMMixin
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
@@ -295,7 +296,8 @@ def test_skipped_steps_move_no_score():
         row for step in taken for row in step.indices.tolist()
     )
     np.testing.assert_array_equal(
-        problem.path.rates[:, 0], [0.0 if s.skipped else 1e-4 for s in clf.trajectory_.schedule]
+        plain_rates(problem.path).table[:, 0],
+        [0.0 if s.skipped else 1e-4 for s in clf.trajectory_.schedule],
     )
 
 

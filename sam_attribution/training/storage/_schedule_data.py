@@ -16,6 +16,7 @@ def schedule_as_data(steps):
         "rho": np.array([s.rho for s in steps], dtype=np.float64),
         "skipped": np.array([s.skipped for s in steps], dtype=bool),
         "loss_scales": np.array([s.loss_scale for s in steps], dtype=np.float64),
+        "gradient_factors": np.array([s.gradient_factor for s in steps], dtype=np.float64),
     }
 
 
@@ -24,7 +25,7 @@ def schedule_of(data):
     # a run whose batches do not know their rows is broken, and not read
     edges = np.cumsum(data["sizes"])[:-1].astype(int)
     batches = [] if data["indices"] is None else np.split(data["indices"], edges)
-    names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales")
+    names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales", "gradient_factors")
     numbers = zip(*(data[name].tolist() for name in names), strict=True)
     return [
         Step(rows, tuple(rates), *others)

@@ -1,0 +1,24 @@
+"""Callbacks that change a step, and by how much."""
+
+import torch
+from skorch.callbacks import Callback
+
+_TOLERANCE = 1e-4
+
+
+def acting_on_gradients(callbacks):
+    """Those of the (name, callback) pairs that look at gradients before the optimiser does."""
+    return [
+        pair
+        for pair in callbacks
+        if type(pair[1]).on_grad_computed is not Callback.on_grad_computed
+    ]
+
+
+def factor_between(before, after):
+    """The number that `before` was multiplied by, NaN if that is not what happened to it."""
+    if torch.equal(before, after):
+        return 1.0
+    factor = float(after @ before) / float(before @ before)
+    off = torch.linalg.vector_norm(after - factor * before)
+    return factor if off <= _TOLERANCE * torch.linalg.vector_norm(after) else float("nan")
