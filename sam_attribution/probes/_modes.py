@@ -1,18 +1,19 @@
 """Ways to differentiate logits along directions, from the fastest to the most general."""
 
+from dataclasses import replace
 from weakref import WeakKeyDictionary
 
 import torch
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
-from sam_attribution.probes._probe import Probe
+from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.problem import differentiable_kernels
 
 _CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to mode
 
 
-def tangent_mode(problem):
+def tangent_mode(problem, probe):
     """The first mode that works on one row of the problem, and goes on being used for it.
 
     Forward mode, double backward, one row at a time.
@@ -23,12 +24,12 @@ def tangent_mode(problem):
         If none works, with what each said.
     """
     if problem not in _CHOSEN:
-        _CHOSEN[problem] = _first_that_works(problem)
+        _CHOSEN[problem] = _first_that_works(problem, probe)
     return _CHOSEN[problem]
 
 
-def _first_that_works(problem):
-    probe = Probe(problem.params, torch.ones_like(problem.params)[:, None], problem.buffers)
+def _first_that_works(problem, probe):
+    probe = replace(probe, directions=torch.ones_like(probe.point)[:, None])
     said = []
     for mode in MODES:
         try:
@@ -79,7 +80,7 @@ def one_row_at_a_time(problem, probe, X):
 
 def _dual_pass(problem, probe, direction, X):
     tangents = problem.layout.unflatten(direction)
-    with torch.no_grad(), forward_ad.dual_level():
+    with torch.no_grad(), forward_ad.dual_level(), LayerRules():
         params = {
             name: forward_ad.make_dual(value, tangents[name]) if tangents[name].any() else value
             for name, value in problem.layout.unflatten(probe.point).items()

@@ -23,7 +23,7 @@ def logits_and_tangents(problem, probe, X):
         logits, features = problem.head.features(named, probe.buffers, X)
         return logits, problem.head.tangents(features, probe.directions)
     with differentiable_kernels(problem.module):
-        return tangent_mode(problem)(problem, probe, X)
+        return tangent_mode(problem, probe)(problem, probe, X)
 
 
 def _within(directions, selected):

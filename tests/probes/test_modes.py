@@ -84,9 +84,10 @@ def problem_of(build, dtype=torch.float64):
 def test_the_mode_that_works_gives_the_row_gradients(name, dtype):
     build, expected_mode = MODULES[name]
     problem = problem_of(build, dtype)
-    assert tangent_mode(problem) is expected_mode
     directions = torch.randn(problem.layout.size, 2, dtype=dtype)
-    scores = training_scores(problem, [Probe(problem.params, directions, problem.buffers)])
+    probe = Probe(problem.params, directions, problem.buffers)
+    assert tangent_mode(problem, probe) is expected_mode
+    scores = training_scores(problem, [probe])
     gradients = row_gradients(problem, problem.params, problem.buffers)
     tolerance = {"rtol": 1e-10, "atol": 1e-10} if dtype == torch.float64 else {}
     torch.testing.assert_close(scores, gradients @ directions / 7, **tolerance)
@@ -118,7 +119,6 @@ def test_global_switches_are_put_back():
     problem = problem_of(Recurrent)
     torch.backends.mha.set_fastpath_enabled(True)
     onednn = torch.backends.mkldnn.enabled
-    tangent_mode(problem)
     training_scores(problem, [Probe(problem.params, problem.params[:, None], problem.buffers)])
     assert torch.backends.mha.get_fastpath_enabled()
     assert torch.backends.mkldnn.enabled == onednn
@@ -130,5 +130,6 @@ def test_a_module_that_cannot_be_differentiated_is_named():
         def backward(ctx, grad):
             raise RuntimeError("no derivative")
 
+    problem = problem_of(lambda: Square(NotAtAll))
     with pytest.raises(ValueError, match=r"Square cannot be differentiated.*no derivative"):
-        tangent_mode(problem_of(lambda: Square(NotAtAll)))
+        training_scores(problem, [Probe(problem.params, problem.params[:, None], {})])
