@@ -74,7 +74,7 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
     """
 
     def compute():
-        return np.asarray(scorer.fit(X, y, **fit_params).scores_)
+        return _scores_of(scorer.fit(X, y, **fit_params))
 
     key = _key(scorer, X, y, fit_params, memory, random_state)
     if key is None:
@@ -84,6 +84,15 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
         scores = _from_disk(memory, key, compute)
         _STORE.put(key, scores)
     return scores.copy()
+
+
+def _scores_of(scorer):
+    if not hasattr(scorer, "scores_"):
+        raise TypeError(
+            f"scorer must leave scores_ when it is fitted, {type(scorer).__name__} does not. Use "
+            "SAMInfluence, for example."
+        )
+    return np.asarray(scorer.scores_)
 
 
 def _key(scorer, X, y, fit_params, memory, random_state):

@@ -1,10 +1,14 @@
 """The filter as an imbalanced-learn sampler; needs ``pip install sam-attribution[imblearn]``."""
 
+from collections.abc import Mapping
+
 import numpy as np
 from imblearn.base import BaseSampler
 from imblearn.utils import check_target_type
+from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
+from sam_attribution._validation import classes_of, from_tensor, num_samples
 from sam_attribution.filtering import MislabelFilter
 
 
@@ -72,10 +76,13 @@ class MislabelSampler(BaseSampler):
         X_kept, y_kept
             The rows and labels that stay, in the order and the container they came in.
         """
+        y = from_tensor(y, "y")
+        _check_rows(X, y)
         return super().fit_resample(X, y, sample_weight=sample_weight)
 
     def _check_X_y(self, X, y, accept_sparse=None):
         # the scorer checks the rows: it may take what an array of numbers cannot hold
+        y = np.asarray(y) if np.ndim(y) > 1 else y
         y, is_one_vs_all = check_target_type(y, indicate_one_vs_all=True)
         X = np.asarray(X) if isinstance(X, list) else X
         X, y = validate_data(self, X, y, skip_check_array=True)
@@ -93,3 +100,17 @@ class MislabelSampler(BaseSampler):
         tags = super().__sklearn_tags__()
         tags.sampler_tags.sample_indices = True
         return tags
+
+
+def _check_rows(X, y):
+    """Raise for what imbalanced-learn would stumble over before the scorer checks it."""
+    if (isinstance(X, Mapping) and not issparse(X)) or num_samples(X) == 0:
+        raise ValueError(
+            f"X must be an array, a sparse matrix or a dataframe with rows, got {X!r}."
+        )
+    given = np.asarray(y)  # of a sparse matrix a single object
+    if issparse(y) or given.ndim > 2 or (given.ndim == 2 and given.dtype.kind not in "biuf"):
+        raise ValueError(
+            "y must be labels, or numbers of shape (n_samples, n_classes), one-vs-all."
+        )
+    classes_of(given)

@@ -6,6 +6,7 @@ Everything here knows flat vectors only: ``w`` (parameters), ``g`` (gradient), b
 
 import math
 from collections.abc import Callable
+from numbers import Real
 from typing import Any
 
 import torch
@@ -66,9 +67,9 @@ class PNorm(Perturbation):
     @property
     def _q(self) -> float:
         """Dual exponent, 1/p + 1/q = 1."""
-        if not self.p > 1:
+        if not isinstance(self.p, Real) or not self.p > 1:
             raise ValueError(f"p must be above 1 (up to inf), got p={self.p!r}.")
-        return 1.0 if math.isinf(self.p) else self.p / (self.p - 1)
+        return 1.0 if self.p == math.inf else self.p / (self.p - 1)
 
     def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
         q = self._q
@@ -113,7 +114,7 @@ class Adaptive(Perturbation):
         self.eta = eta
 
     def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
-        t = w.abs() + self.eta
+        t = self._scale(w)
         # divided by the largest entry first: squares of small gradients vanish in float32
         scaled = _over(t * g, (t * g).abs().max())
         return rho * t * _over(scaled, torch.linalg.vector_norm(scaled))
@@ -131,8 +132,13 @@ class Adaptive(Perturbation):
         back_w = 2 * w.sign() * tg * u - g * w.sign() * unit * along_u
         return rho * _over(back_w, norm), rho * _over(back_g, norm)
 
+    def _scale(self, w: Tensor) -> Tensor:
+        if not isinstance(self.eta, Real) or not 0 <= self.eta <= torch.finfo(w.dtype).max:
+            raise ValueError(f"eta must be a number of at least 0, got eta={self.eta!r}.")
+        return w.abs() + float(self.eta)
+
     def _parts(self, w: Tensor, g: Tensor) -> tuple[Tensor, Tensor, Tensor, Tensor]:
-        t = w.abs() + self.eta
+        t = self._scale(w)
         tg = t * g
         norm = _dual_norm(tg, 2)
         return t, tg, _over(tg, norm), norm

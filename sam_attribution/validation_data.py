@@ -4,7 +4,7 @@ import joblib
 import numpy as np
 from scipy.sparse import issparse
 
-from sam_attribution._validation import num_samples
+from sam_attribution._validation import from_tensor, num_samples
 
 
 class ValidationData:
@@ -46,7 +46,7 @@ class ValidationData:
     __slots__ = ("_X", "_digest", "_y")
 
     def __init__(self, X, y):
-        X, y = _frozen(X), _frozen(np.asarray(y))
+        X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(from_tensor(y, "y")))
         _check_rows(X, y)
         for name, value in (("_X", X), ("_y", y), ("_digest", joblib.hash((X, y)))):
             object.__setattr__(self, name, value)

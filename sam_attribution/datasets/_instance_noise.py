@@ -7,6 +7,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils import check_array, check_consistent_length, check_random_state
 
+from sam_attribution._validation import from_tensor, refusing_overflow
 from sam_attribution.datasets._labels import count_of, encoded, relabelled
 
 
@@ -53,7 +54,8 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
     >>> int((changed & (y == 0)).sum()), int(changed.sum())  # setosa stands apart
     (0, 15)
     """
-    X = check_array(X, allow_nd=True, input_name="X")
+    with refusing_overflow("X"):
+        X = check_array(from_tensor(X, "X"), allow_nd=True, input_name="X")
     y, classes, codes = encoded(y)
     check_consistent_length(X, y)
     rng, n_changed = check_random_state(random_state), count_of(fraction, len(y))

@@ -5,15 +5,17 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import assert_all_finite, column_or_1d
 
+from sam_attribution._validation import classes_of, from_tensor
+
 
 def encoded(y):
     """Return `y` as an array, its sorted classes and the code of each row's class."""
-    y = column_or_1d(y)
+    y = column_or_1d(from_tensor(y, "y"))
     assert_all_finite(y, input_name="y")
-    classes, codes = np.unique(y, return_inverse=True)
+    classes = classes_of(y)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes to flip between, got {len(classes)}.")
-    return y, classes, codes
+    return y, classes, np.searchsorted(classes, y)
 
 
 def count_of(fraction, n_samples):

@@ -5,8 +5,7 @@ from os import PathLike
 
 import numpy as np
 from sklearn.base import BaseEstimator, clone
-from sklearn.utils import column_or_1d, indexable
-from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from sam_attribution._score_cache import fitted_scores
@@ -14,8 +13,10 @@ from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
     HasMethods,
     Interval,
+    check_labels,
     check_parameters,
     check_sample_weight,
+    refuse_sparse_tensor,
 )
 from sam_attribution.filtering._scorer import default_scorer
 from sam_attribution.filtering._selection import check_classes_stay, check_scores, rows_to_keep
@@ -35,9 +36,8 @@ class RowFilter(BaseEstimator):
     def _checked(self, X, y, sample_weight):
         """The three, fit to be indexed; what an earlier fit learned is forgotten."""
         check_parameters(self)
-        y = column_or_1d(y, warn=True)
-        check_classification_targets(y)
-        X, y = indexable(X, y)
+        refuse_sparse_tensor(X, "X")
+        X, y = indexable(X, check_labels(y))
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
         for name in [name for name in vars(self) if name.endswith("_")]:

@@ -5,7 +5,7 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, SAMMixin
 
 
 def default_scorer(estimator, random_state=None):
@@ -25,7 +25,7 @@ def default_scorer(estimator, random_state=None):
     """
     last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
     return SAMInfluence(
-        clone(estimator) if isinstance(last, SAMClassifier) else SAMClassifier(),
+        clone(estimator) if isinstance(last, SAMMixin) else SAMClassifier(),
         evaluation="margin",
         aggregate="worst-class",
         validation=StratifiedKFold(3, shuffle=True, random_state=random_state),

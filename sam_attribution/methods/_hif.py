@@ -72,8 +72,14 @@ class HIF(Method):
         ------
         ValueError
             For an unknown option, a negative damping or a singular matrix.
+        TypeError
+            If `solver` is a method.
         """
         check_parameters(self)
+        if isinstance(self.solver, Method):
+            raise TypeError(
+                f"solver must solve linear systems, as GMRES() does, got {self.solver!r}."
+            )
         _warn_of_decoupled_decay(problem)
         return _PreparedHIF(self, problem)
 

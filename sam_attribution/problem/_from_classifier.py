@@ -55,7 +55,7 @@ def problem_from_classifier(
     layout = ParameterLayout(module)
     rows, codes = classifier.to_tensors(X, y)
     path = TrainingPath(classifier, X, y, sample_weight, layout)
-    head = Head(module, layout) if parameters == "head" else None
+    head = Head(module, layout) if _is(parameters, "head") else None
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     dtype = layout.vector_of(module).dtype
     return Problem(
@@ -104,7 +104,7 @@ def _check_training(classifier):
 def _selection(parameters, layout, head):
     if head is not None:
         return head.index
-    if isinstance(parameters, str) and parameters == "all":
+    if _is(parameters, "all"):
         return None
     patterns = [parameters] if isinstance(parameters, str) else np.ravel(parameters).tolist()
     if strangers := [pattern for pattern in patterns if not isinstance(pattern, str)]:
@@ -117,3 +117,7 @@ def _selection(parameters, layout, head):
         )
     slices = [layout.slices[name] for name in names]
     return torch.cat([torch.arange(s.start, s.stop) for s in slices])
+
+
+def _is(parameters, name):
+    return isinstance(parameters, str) and parameters == name

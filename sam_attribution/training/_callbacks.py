@@ -11,7 +11,7 @@ def acting_on_gradients(callbacks):
     return [
         pair
         for pair in callbacks
-        if type(pair[1]).on_grad_computed is not Callback.on_grad_computed
+        if getattr(type(pair[1]), "on_grad_computed", None) is not Callback.on_grad_computed
     ]
 
 

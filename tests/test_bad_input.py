@@ -1,0 +1,268 @@
+"""What bad input gets, item by item of DESIGN.md, section 5.
+
+Damaged files: training/test_store.py. Other data than were trained on: training/test_trajectory.py
+and test_resume.py. A row's batches unknown to the loader: also training/test_schedule.py. What
+anything else gets: test_junk_input.py.
+"""
+
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from sklearn.exceptions import ConvergenceWarning
+from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sam_attribution.filtering import FilteredClassifier, MislabelFilter
+from sam_attribution.influence import SAMInfluence
+from sam_attribution.linalg import GMRES, Dense, Direct
+from sam_attribution.methods import GIF, HIF
+from sam_attribution.perturbation import Adaptive, PNorm
+from sam_attribution.problem import Problem
+from sam_attribution.training import SAMClassifier
+from sam_attribution.validation_data import ValidationData
+from tests.models import tabular
+
+X, y, _ = tabular()
+X_val, y_val, _ = tabular(20, seed=1)
+HELD_OUT = ValidationData(X_val, y_val)
+SMALL = {"max_epochs": 2, "batch_size": 8, "random_state": 0}
+
+
+def classifier(module=None, **settings):
+    return SAMClassifier(module, **SMALL | settings)
+
+
+def influence(estimator=None, **settings):
+    return SAMInfluence(estimator or classifier(), **{"random_state": 0, **settings})
+
+
+def spoilt(array, value=np.nan):
+    array = np.array(array, dtype=float)
+    array.flat[3] = value
+    return array
+
+
+ROWS = {
+    "NaN in X": ((spoilt(X), y), "Input X contains NaN"),
+    "inf in X": ((spoilt(X, np.inf), y), "Input X contains infinity"),
+    "no float32": ((spoilt(X, 1e300), y), "Input X contains infinity or a value too large"),
+    "NaN in y": ((X, spoilt(y)), "Input y contains NaN"),
+    "NaN in weights": ((X, y, spoilt(np.ones(40))), "Input sample_weight contains NaN"),
+    "negative weight": ((X, y, -np.ones(40)), "Negative values in data passed to `sample_weight`"),
+    "fewer labels": ((X, y[1:]), "inconsistent numbers of samples"),
+    "fewer weights": ((X, y, np.ones(39)), "sample_weight.shape == "),
+    "no rows": ((X[:0], y[:0]), "0 sample"),
+    "one column": ((X[:, 0], y), "Expected 2D array"),
+    "one-hot": ((X, np.eye(3)[y]), "y should be a 1d array"),
+    "mixed labels": ((X, np.array(["a", 1] * 20, dtype=object)), "y must hold labels of one kind"),
+    "targets": ((X, y + 0.5), "Unknown label type"),
+    "huge": (([[10**400] * 6] * 40, y), "X holds an integer that is too large"),
+}
+
+
+@pytest.mark.parametrize("case", ROWS)
+@pytest.mark.parametrize("estimator", [classifier(), influence()], ids=["classifier", "influence"])
+def test_rows_labels_and_weights(estimator, case):
+    data, message = ROWS[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        estimator.fit(*data)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        ((torch.tensor(spoilt(X)), y), "Input X contains NaN"),
+        ((torch.tensor(X), y[1:]), "X has 40 rows, y has 39"),
+        ((torch.tensor(X[:0]), y[:0]), r"and rows and features, got shape \(0, 6\)"),
+        ((torch.tensor(X).to_sparse(), y), "X must be a dense, real tensor"),
+        (({}, y), "X as a dict must hold arrays by the names of forward's arguments"),
+        (({"a": X, "b": X[1:]}, y), "X as a dict must hold arrays of one length"),
+    ],
+)
+def test_tensors_and_dicts(data, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        classifier().fit(*data)
+
+
+def test_labels_of_another_kind_than_in_fit():
+    clf = classifier().fit(X, y)
+    with pytest.raises(ValueError, match=r"y holds labels that were not in fit: \[7, 8, 9\]"):
+        clf.to_tensors(X, y + 7)
+    with pytest.raises(
+        TypeError, match="y must hold labels that were in fit, such as 0, got NoneType"
+    ):
+        clf.to_tensors(X, np.full(40, None))
+    with pytest.raises(ValueError, match="y_query holds labels that were not in fit"):
+        influence().fit(X, y).attribute(X, y + 7)
+
+
+def test_the_default_module_takes_rows_of_the_size_it_was_built_for():
+    clf = classifier().fit(np.zeros((40, 2, 3)), y)
+    with pytest.raises(
+        ValueError, match=r"X has rows of shape \(2, 2\), but module=None was built"
+    ):
+        clf.predict(np.zeros((40, 2, 2)))
+
+
+def test_one_class_has_nothing_to_attribute():
+    assert classifier().fit(X, np.full(40, "a")).predict(X).tolist() == ["a"] * 40
+    for estimator in (influence(), FilteredClassifier(classifier()), MislabelFilter()):
+        with pytest.raises(ValueError, match="y must hold at least two classes, got 1"):
+            estimator.fit(X, np.zeros(40))
+
+
+@pytest.mark.parametrize(
+    ("validation", "message"),
+    [
+        (0.01, "validation=0.01 holds out 1 of 40 rows and trains on 39"),
+        (0.99, "validation=0.99 holds out 40 of 40 rows"),
+        (0, "'validation' parameter of SAMInfluence"),
+        (ValidationData(X_val, y_val + 5), "y of validation holds labels that were not in fit"),
+        (ValidationData(spoilt(X_val), y_val), "Input X of validation contains NaN"),
+        (ValidationData(X_val[:, :3], y_val), "X of validation has rows of shape.*other features"),
+    ],
+)
+def test_validation_is_named(validation, message):
+    with pytest.raises(ValueError, match=message):
+        influence(validation=validation).fit(X, y)
+
+
+def test_validation_data_without_rows():
+    with pytest.raises(ValueError, match="X of ValidationData must have at least one row"):
+        ValidationData(X[:0], y[:0])
+
+
+class Constant(nn.Linear):
+    """Linear, with any number of logits."""
+
+    def __init__(self, n_logits=3):
+        super().__init__(6, n_logits)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rho": -0.1}, "'rho' parameter of SAMClassifier must be a float in the range"),
+        ({"rho": np.nan}, "'rho' parameter"),
+        ({"rho": 10**400}, "'rho' parameter of SAMClassifier must fit into 64 bits"),
+        ({"lr": np.nan}, "'lr' parameter"),
+        ({"max_epochs": -1}, "'max_epochs' parameter"),
+        ({"batch_size": 0}, "'batch_size' parameter"),
+        ({"device": "foo"}, "device='foo' cannot be computed on here"),
+        ({"device": "meta"}, "device='meta' cannot be computed on here"),
+        ({"criterion": "mse"}, "'criterion' parameter"),
+        ({"criterion": int}, "criterion must be or make a torch Module, got <class 'int'>"),
+        ({"optimizer": nn.Linear}, "optimizer must be or make a torch Optimizer"),
+        ({"module": "mlp"}, "'module' parameter"),
+        ({"module": int}, "module must be or make a torch Module"),
+        ({"module": lambda: 3}, "module must make a torch.nn.Module, got int"),
+        ({"module": nn.Linear}, r"cannot be built: missing a required argument: 'in_features'"),
+        ({"module": nn.Flatten()}, "module must have parameters to train"),
+        (
+            {"module": Constant(1)},
+            r"one logit per class, shape \(n_samples, 3\), got shape \(8, 1\)",
+        ),
+        (
+            {"module": Constant(5)},
+            r"one logit per class, shape \(n_samples, 3\), got shape \(8, 5\)",
+        ),
+        ({"callbacks": ["early"]}, "callbacks must hold skorch callbacks"),
+        ({"perturbation": PNorm("a")}, "p must be above 1"),
+        ({"perturbation": Adaptive(-1)}, "eta must be a number of at least 0"),
+        ({"compile": "yes"}, "'compile' parameter"),
+    ],
+)
+def test_parameters_of_the_classifier(settings, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        classifier(**settings).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"parameters": [1, 2]}, "parameters must be names or patterns of names, got 1"),
+        ({"evaluation": lambda z, y: None}, "evaluation must return a tensor, got NoneType"),
+        ({"device": "foo"}, "device='foo' cannot be computed on here"),
+        ({"estimator": classifier(device="foo")}, "device='foo' cannot be computed on here"),
+        ({"method": GIF}, "'method' parameter of SAMInfluence must be"),
+        ({"estimator": SAMClassifier}, "'estimator' parameter of SAMInfluence must be"),
+        ({"estimator": classifier(trajectory=None)}, "Fit it with trajectory=10"),
+        ({"batch_size": 10**400}, "'batch_size' parameter of SAMInfluence must fit into 64 bits"),
+    ],
+)
+def test_parameters_of_the_influence(settings, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        influence(**settings).fit(X, y)
+
+
+def test_a_scorer_without_scores():
+    with pytest.raises(TypeError, match=r"scorer must leave scores_.*LogisticRegression does not"):
+        MislabelFilter(LogisticRegression()).fit(X, y)
+
+
+@pytest.mark.parametrize("data", [(X + 1, y), (X, (y + 1) % 3), (X[1:], y[1:])])
+def test_a_trajectory_of_other_data(data):
+    frozen = FrozenEstimator(classifier().fit(X, y))
+    with pytest.raises(ValueError, match=r"recorded on other data.*Pass the rows given to fit"):
+        influence(frozen, validation=HELD_OUT).fit(*data)
+
+
+def test_a_trajectory_of_another_model(tmp_path):
+    classifier(Constant, trajectory_dir=tmp_path).fit(X, y)
+    with pytest.raises(ValueError, match="of a run with other settings: module differ"):
+        SAMClassifier.resume(tmp_path, X, y, module=nn.Linear)
+    with pytest.raises(TypeError, match="path must be that of a folder, got None"):
+        SAMClassifier.resume(None, X, y)
+
+
+def test_a_method_is_no_solver():
+    with pytest.raises(TypeError, match="solver must solve linear systems"):
+        influence(method=HIF(solver=GIF())).fit(X, y)
+
+
+def test_no_classes_are_refused():
+    with pytest.raises(ValueError, match="classes must hold the labels, got none"):
+        classifier(classes=[]).fit(X, y)
+
+
+def test_what_a_solver_cannot_take():
+    singular, columns = Dense(torch.ones(3, 3).double()), torch.arange(3.0).double()[:, None]
+    with pytest.raises(ValueError, match=r"is singular or not finite\. Raise the damping"):
+        Direct().prepare(singular)
+    with pytest.warns(ConvergenceWarning, match="stopped at a relative residual"):
+        assert not GMRES().prepare(singular).matmat(columns).converged
+    for solver in (Direct(), GMRES()):
+        with pytest.raises(TypeError, match="operator must be a LinearOperator, got Tensor"):
+            solver.prepare(singular.matrix)
+        with pytest.raises(ValueError, match=r"columns must be right-hand sides of shape \(2, k\)"):
+            solver.prepare(Dense(torch.eye(2).double())).matmat(columns)
+        with pytest.raises(ValueError, match="'tol' parameter"):
+            type(solver)(tol=-1).prepare(singular)
+    with pytest.raises(ValueError, match=r"matrix must be square, got shape \(3, 1\)"):
+        Dense(columns)
+
+
+def test_train_mode_batch_norm_in_scoring():
+    module = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3))
+    with pytest.raises(ValueError, match="module must be in evaluation mode"):
+        Problem(module=module, X=torch.zeros(4, 6), y=torch.zeros(4).long(), n_classes=3)
+
+
+def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_state():
+    clf = classifier(lr=1e30)
+    with pytest.raises(ValueError, match=r"is (nan|inf) at step \d+; the weights are those before"):
+        clf.fit(X, y)
+    last = clf.trajectory_.states[-1]
+    assert last.step == clf.trajectory_.n_steps
+    assert torch.isfinite(last.params).all()
+    assert torch.equal(nn.utils.parameters_to_vector(clf.module_.parameters()), last.params)
+
+
+def test_rows_that_a_foreign_loader_does_not_tell():
+    foreign = partial(DataLoader)
+    with pytest.raises(ValueError, match="iterator_train does not tell the rows of a batch"):
+        influence(classifier(iterator_train=foreign)).fit(X, y)
