@@ -100,7 +100,7 @@ def refuse_sparse_tensor(data, name):
 
 def check_labels(y, name="y"):
     """Labels as an array of shape (n_samples,); raise unless they are discrete and sort."""
-    y = column_or_1d(from_tensor(y, name), input_name=name, warn=True)
+    y = _column(y, name, warn=True)
     assert_all_finite(y, input_name=name)
     classes_of(y, name)
     check_classification_targets(y)
@@ -118,7 +118,7 @@ def classes_of(y, name="y"):
 
 def codes_among(classes, y, name="y"):
     """Positions of labels in the sorted `classes`; raise for one that is not there."""
-    y = column_or_1d(from_tensor(y, name), input_name=name)
+    y = _column(y, name)
     if len(classes) == 0:
         raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
     try:
@@ -131,6 +131,15 @@ def codes_among(classes, y, name="y"):
     if unknown:
         raise ValueError(f"{name} holds labels that were not in fit: {unknown}.")
     return codes.astype(np.int64)
+
+
+def _column(y, name, *, warn=False):
+    """One-dimensional array; scikit-learn before 1.8 would speak of "y" whatever the name."""
+    y = from_tensor(y, name)
+    shape = np.shape(y)
+    if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
+        raise ValueError(f"{name} should be a 1d array, got an array of shape {shape} instead.")
+    return column_or_1d(y, warn=warn)
 
 
 def _got(y):
