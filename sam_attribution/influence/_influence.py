@@ -32,7 +32,7 @@ from sam_attribution.influence._checks import (
 from sam_attribution.influence._estimator import clones
 from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
-from sam_attribution.influence._run_splits import run_splits
+from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
@@ -343,7 +343,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         """
         check_is_fitted(self)
         found = [_to_numpy(run.attribution.self_influence()) for run in self._runs]
-        return self._mean_over_splits(found)
+        return mean_over_runs(self._runs, found, len(self._y))
 
     def suggest_labels(self, X=None):
         """The label with which each row would help most.
@@ -443,19 +443,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         self.diagnostics_ = pd.DataFrame([run.diagnostics for run in self._runs])
         self.diagnostics_.index.name = "split"
         tables = [_to_numpy(run.attribution.table) for run in self._runs]
-        self.transform_train_ = self._mean_over_splits(tables)
+        self.transform_train_ = mean_over_runs(self._runs, tables, len(y))
         self.scores_ = self.transform_train_[np.arange(len(y)), np.searchsorted(self.classes_, y)]
-
-    def _mean_over_splits(self, found):
-        """Mean over the splits that trained on a row, NaN where none did, aligned with fit."""
-        total = np.zeros((len(self._y), *found[0].shape[1:]))
-        count = np.zeros(len(self._y))
-        for run, values in zip(self._runs, found, strict=True):
-            judged = run.train[run.visited]
-            total[judged] += values[run.visited]
-            count[judged] += 1
-        with np.errstate(invalid="ignore"):
-            return (total.T / count).T
 
 
 def _to_numpy(tensor):

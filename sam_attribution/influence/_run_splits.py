@@ -1,5 +1,6 @@
-"""All splits, one after the other or several at once."""
+"""All splits, one after the other or several at once, and the mean over them."""
 
+import numpy as np
 from tqdm.auto import tqdm
 
 from sam_attribution.influence._jobs import in_parallel
@@ -28,3 +29,28 @@ def run_splits(arguments, n_splits, *, n_jobs, verbose):
     runs = in_parallel(Run, arguments, n_jobs=over_splits)
     bar = tqdm(runs, desc="SAMInfluence", unit="split", total=n_splits, disable=not verbose)
     return list(bar)
+
+
+def mean_over_runs(runs, found, n_samples):
+    """Mean over the runs that trained on a row, NaN where none did.
+
+    Parameters
+    ----------
+    runs : list of Run
+    found : list of ndarray of shape (n_train, ...)
+        What each run found for its training rows.
+    n_samples : int
+        Rows given to ``SAMInfluence.fit``.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...)
+    """
+    total = np.zeros((n_samples, *found[0].shape[1:]))
+    count = np.zeros(n_samples)
+    for run, values in zip(runs, found, strict=True):
+        judged = run.train[run.visited]
+        total[judged] += values[run.visited]
+        count[judged] += 1
+    with np.errstate(invalid="ignore"):
+        return (total.T / count).T
