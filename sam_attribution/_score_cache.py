@@ -79,10 +79,10 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
     key = _key(scorer, X, y, fit_params, memory, random_state)
     if key is None:
         return compute().copy()
-    scores = _STORE.get(key)
-    if scores is None:
-        scores = _from_disk(memory, key, compute)
-        _STORE.put(key, scores)
+    known = _STORE.get(key)
+    # also what this process knows already goes to the disk, for others
+    scores = _from_disk(memory, key, compute if known is None else lambda: known)
+    _STORE.put(key, scores)
     return scores.copy()
 
 

@@ -136,7 +136,7 @@ def codes_among(classes, y, name="y"):
 def _column(y, name, *, warn=False):
     """One-dimensional array; scikit-learn before 1.8 would speak of "y" whatever the name."""
     y = from_tensor(y, name)
-    shape = np.shape(y)
+    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
     if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
         raise ValueError(f"{name} should be a 1d array, got an array of shape {shape} instead.")
     return column_or_1d(y, warn=warn)

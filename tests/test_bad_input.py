@@ -266,3 +266,61 @@ def test_rows_that_a_foreign_loader_does_not_tell():
     foreign = partial(DataLoader)
     with pytest.raises(ValueError, match="iterator_train does not tell the rows of a batch"):
         influence(classifier(iterator_train=foreign)).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("weight", "message"),
+    [
+        ([1.0, 2.0, 3.0], "criterion__weight must be a tensor.*got list"),
+        (torch.ones(2), r"criterion__weight must have shape \(3,\).*got \(2,\)"),
+        (torch.zeros(3), "criterion__weight must be finite, not negative and not all 0"),
+        (torch.tensor([1.0, -1.0, 1.0]), "criterion__weight must be finite, not negative"),
+        (torch.tensor([1.0, np.nan, 1.0]), "criterion__weight must be finite"),
+    ],
+)
+def test_class_weights(weight, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        classifier(criterion__weight=weight).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"criterion__reduction": "sum"}, r"CrossEntropyLoss\(reduction='sum'\) is not supported"),
+        ({"criterion__ignore_index": 0}, r"CrossEntropyLoss\(ignore_index=...\)"),
+        ({"criterion": nn.NLLLoss}, "criterion=NLLLoss wants probabilities from module"),
+    ],
+)
+def test_criteria_that_would_train_something_else(settings, message):
+    with pytest.raises(ValueError, match=message):
+        classifier(**settings).fit(X, y)
+
+
+class InPlace(nn.Linear):
+    def forward(self, rows):
+        rows -= 1
+        return super().forward(rows)
+
+
+class Pair(nn.Linear):
+    def forward(self, rows):
+        return super().forward(rows), rows
+
+
+def test_modules_that_cannot_be_scored_as_they_train():
+    with pytest.raises(ValueError, match="module changes its input in place"):
+        classifier(InPlace(6, 3)).fit(X, y)
+    with pytest.raises(TypeError, match=r"module must return a tensor.*got tuple"):
+        classifier(Pair(6, 3)).fit(X, y)
+
+
+class Prior(nn.Linear):
+    """Learns how often the classes come, whatever the row."""
+
+    def forward(self, rows):
+        return super().forward(0 * rows)
+
+
+def test_a_model_that_learnt_nothing_is_noticed():
+    with pytest.warns(UserWarning, match="for every validation row, so scores say little"):
+        influence(classifier(Prior(6, 3)), validation=HELD_OUT).fit(X, y)

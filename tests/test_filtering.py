@@ -113,6 +113,13 @@ def test_a_class_that_would_vanish_raises():
         filtered().fit(X, lone)
 
 
+def test_a_class_that_loses_most_of_its_rows_is_named():
+    lowest = np.argsort(np.argsort(X[:, 0]))
+    rare = np.where(lowest < 8, "rare", y)  # its 8 rows are the lowest, n / 10 of them go
+    with pytest.warns(UserWarning, match=r"drops \d of the 8 rows of class 'rare'"):
+        filtered(removal_fraction=6 / len(X)).fit(X, rare)
+
+
 def test_weights_reach_the_scorer_and_the_refit():
     weight = np.linspace(0.1, 3, len(X))
     fitted = filtered().fit(X, y, sample_weight=weight)
@@ -246,6 +253,15 @@ def test_a_memory_outlives_the_process(tmp_path):
     second = filtered(memory=str(tmp_path)).fit(X, y)
     assert FirstFeature.n_fits == 1
     np.testing.assert_array_equal(first.scores_, second.scores_)
+
+
+def test_a_memory_also_gets_what_the_process_knows_already(tmp_path):
+    filtered().fit(X, y)
+    filtered(memory=tmp_path).fit(X, y)
+    assert FirstFeature.n_fits == 1
+    _STORE._arrays.clear()
+    filtered(memory=tmp_path).fit(X, y)
+    assert FirstFeature.n_fits == 1
 
 
 def test_the_caller_owns_the_scores():

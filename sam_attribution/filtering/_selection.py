@@ -51,10 +51,20 @@ def check_scores(scores, n_samples):
 
 
 def check_classes_stay(y, kept, removal_fraction):
-    """Raise a ValueError if a class would lose all of its rows."""
+    """Raise a ValueError if a class would lose all of its rows; warn if it loses most."""
     lost = np.setdiff1d(y, y[kept])
     if len(lost):
         raise ValueError(
             f"removal_fraction={removal_fraction} would drop every row of class "
             f"{', '.join(map(repr, lost.tolist()))}. Lower it, or look at the scores of that class."
         )
+    classes, counts = np.unique(y, return_counts=True)
+    left = np.array([np.sum(kept[y == label]) for label in classes])
+    for label, count, rest in zip(classes.tolist(), counts, left, strict=True):
+        if rest < count / 2:
+            warnings.warn(
+                f"removal_fraction={removal_fraction} drops {count - rest} of the {count} rows of "
+                f"class {label!r}. Rare classes are hard to judge: look at the scores of that "
+                "class before you trust it.",
+                stacklevel=4,
+            )

@@ -45,6 +45,7 @@ class Attribution:
         self.aggregation = AGGREGATIONS[aggregate]()
         queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
         self.prepared = method.prepare(problem)
+        _check_asked(self.prepared, evaluation, aggregate)
         self.probes = self.prepared.probes(queries)
         table = self._scores_of_trained(self.probes)
         given = _given(table, problem.y)
@@ -115,7 +116,10 @@ class Attribution:
 
     def _single_queries(self, X, y, evaluation=None):
         if not self.prepared.answers_queries:
-            raise ValueError("method asks every row about its own loss: it answers no queries.")
+            raise ValueError(
+                "method asks every row about its own loss: it answers no queries. Take another, "
+                'such as "tracin".'
+            )
         singles = tuple(torch.arange(len(y), device=y.device).split(1))
         return Queries(self.problem, X, y, evaluation or self.evaluation, singles)
 
@@ -124,6 +128,14 @@ class Attribution:
 
     def _queries(self, X, y, groups, normalize):
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)
+
+
+def _check_asked(prepared, evaluation, aggregate):
+    if not prepared.answers_queries and (evaluation, aggregate) != ("loss", "mean"):
+        raise ValueError(
+            "method asks every row about its own training loss, not the validation rows: leave "
+            f'evaluation at "loss" and aggregate at "mean", got {evaluation!r} and {aggregate!r}.'
+        )
 
 
 def _given(table, y):

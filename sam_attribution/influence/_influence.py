@@ -109,7 +109,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         The fitted clones of all splits.
     diagnostics_ : DataFrame
         One row per split: what to expect of the scale, damping, solver residual,
-        stationarity, steps, seconds, peak memory.
+        stationarity, steps, accuracy on the validation rows, seconds, peak memory.
     classes_ : ndarray of shape (n_classes,)
     n_features_in_ : int
     feature_names_in_ : ndarray of str
@@ -278,7 +278,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         -------
         ndarray of shape (n_query, n_samples)
             Columns aligned with the rows given to ``fit``, NaN where not trained on. With
-            ``aggregate="mean"`` its mean over the validation rows is ``scores_``.
+            ``aggregate="mean"`` its mean over the validation rows is ``scores_`` (not for
+            Grad-Cos, a ratio).
 
         Raises
         ------

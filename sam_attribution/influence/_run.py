@@ -1,5 +1,7 @@
 """One split: train, hand over, attribute, and note what it took."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -59,6 +61,7 @@ class Run:
             verbose=settings["verbose"],
         )
         self.diagnostics = self.attribution.prepared.diagnostics | {
+            "validation_accuracy": self._accuracy(*validation),
             "n_train": int(self.visited.sum()),
             "seconds_training": seconds_training,
             "seconds_scoring": watch.lap(),
@@ -91,6 +94,17 @@ class Run:
         for row, query in np.ndindex(*parts.shape[1:]):
             texts[query, row] = most_active_epochs(spans, parts[:, row, query])
         return texts
+
+    def _accuracy(self, X, y):
+        """Share of validation rows predicted right; a warning if all get one label."""
+        predicted = self.estimator.predict(X)
+        if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
+            warnings.warn(
+                f"The trained model predicts {predicted[0]!r} for every validation row, so scores "
+                "say little. Scale the features, or change lr or rho.",
+                stacklevel=2,
+            )
+        return float(np.mean(predicted == np.asarray(y)))
 
     def tensors(self, X, y=None):
         """Rows and label codes as the classifier's network wants them."""

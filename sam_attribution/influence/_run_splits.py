@@ -24,9 +24,10 @@ def run_splits(arguments, n_splits, *, n_jobs, verbose):
     -------
     list of Run
     """
-    over_splits, over_rows = (1, n_jobs) if n_splits == 1 else (n_jobs, 1)
-    arguments = ({**each, "n_jobs": over_rows} for each in arguments)
-    runs = in_parallel(Run, arguments, n_jobs=over_splits)
+    if n_splits == 1:  # in this very thread, for which those that share its rows may wait
+        runs = (Run(**each, n_jobs=n_jobs) for each in arguments)
+    else:
+        runs = in_parallel(Run, ({**each, "n_jobs": 1} for each in arguments), n_jobs=n_jobs)
     bar = tqdm(runs, desc="SAMInfluence", unit="split", total=n_splits, disable=not verbose)
     return list(bar)
 

@@ -74,18 +74,16 @@ class AdamRates:
     def _step_size(self, step, after):
         """By what a unit of the first moment moved each parameter at a step, (n_params,)."""
         settings = self._path.group_settings
-        per_rate = torch.cat(
-            [
-                _per_rate(shape, entries, settings[group])
-                for shape, entries, group in self._path.optimizer_state(after)
-            ]
-        )
-        return self._rate(step) * per_rate
+        per_rate = [
+            after.params.new_zeros(shape.numel())  # no gradient ever came here
+            if entries is None
+            else _per_rate(entries, settings[group])
+            for shape, entries, group in self._path.optimizer_state(after)
+        ]
+        return self._rate(step) * torch.cat(per_rate)
 
 
-def _per_rate(shape, entries, settings):
-    if entries is None:
-        return torch.zeros(shape.numel())  # no gradient ever came here
+def _per_rate(entries, settings):
     beta1, beta2 = settings["betas"]
     n_updates = float(entries["step"])
     second = entries["max_exp_avg_sq" if settings["amsgrad"] else "exp_avg_sq"].flatten()

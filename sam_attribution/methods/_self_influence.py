@@ -25,8 +25,9 @@ class SelfInfluence(Method):
 
     Notes
     -----
-    The unit is nats per removed row, of the row's own loss. Cost: per state a backward pass
-    per row and class, or one forward pass over the rows with ``parameters="head"``.
+    The unit is nats per removed row, of the row's own training loss (class weights included).
+    Cost: per state a backward pass per row and class, or one forward pass over the rows with
+    ``parameters="head"``.
 
     References
     ----------

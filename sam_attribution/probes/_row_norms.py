@@ -31,8 +31,9 @@ def squared_row_norms(problem, probe, X, metric=None):
     Notes
     -----
     One forward pass with ``problem.head``. Otherwise a backward pass per row and class, in
-    chunks whose Jacobians take 256 MiB at most (one row at least): since the loss sees the
-    parameters through the logits z, ``||grad l||**2 = dl/dz' (J J') dl/dz`` for every label.
+    chunks whose Jacobians take 256 MiB each at most (one row at least; two are held): since the
+    loss sees the parameters through the logits z, ``||grad l||**2 = dl/dz' (J J') dl/dz`` for
+    every label.
     """
     metric = torch.ones_like(probe.point) if metric is None else metric
     metric = problem.restrict(metric[:, None])[:, 0]

@@ -62,7 +62,7 @@ class TrainingPath:
         self._layout = layout
         self._owners = _places_in_optimizer(groups, layout, classifier.module_)
         self._ends_of_epochs = np.cumsum(
-            [epoch.get("train_batch_count", 0) for epoch in classifier.history]
+            [sum("train_batch_size" in batch for batch in e["batches"]) for e in classifier.history]
         )
 
     @property
@@ -106,19 +106,20 @@ class TrainingPath:
             If a callback changed a gradient in another way.
         """
         factors = np.array([step.gradient_factor for step in self._trajectory.schedule])
+        factors = np.where(self.taken, factors, 0.0)  # what clipping made of an overflow is gone
         if np.isnan(factors).any():
             raise ValueError(
                 f"callbacks changed the gradient of step {np.isnan(factors).argmax()} otherwise "
                 "than by a factor (clipping by value, for example), so what a row's gradient did "
                 'is not known. Clip by norm, or use a method of the final model: "hif".'
             )
-        return factors * self.taken
+        return factors
 
     def spread(self, per_group):
         """One number per parameter group -> a float, or (n_params,) for several groups."""
         if len(per_group) == 1:
             return float(per_group[0])
-        values = torch.as_tensor(per_group).to(self._like)
+        values = torch.tensor(per_group, dtype=self._like.dtype, device=self._like.device)
         return torch.cat(
             [
                 values[owner.group].expand(shape.numel())

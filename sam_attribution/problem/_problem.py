@@ -189,7 +189,7 @@ def _check_rows_are_independent(module):
             "Pass copy.deepcopy(module).eval()."
         )
     for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._NormBase) and part.running_mean is None:
+        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
             raise ValueError(
                 f"module has a {type(part).__name__} at {name!r} without running statistics, "
                 "which couples the rows in evaluation mode too. Use track_running_stats=True."

@@ -54,8 +54,10 @@ class CrossEntropyRows:
         Tensor of shape (n, n_classes, k)
             Entry (i, c, j): derivative of row i's loss, were its label c, along tangent j.
         """
-        expected = (logits.softmax(1)[:, :, None] * tangents).sum(1, keepdim=True)
-        table = expected - tangents
+        # relative to the likeliest label: p'dz - dz_c would cancel where p_c is nearly 1
+        likeliest = logits.argmax(1)[:, None, None].expand(-1, 1, tangents.shape[2])
+        relative = tangents - tangents.gather(1, likeliest)
+        table = (logits.softmax(1)[:, :, None] * relative).sum(1, keepdim=True) - relative
         if self.class_weight is not None:
             table = self.class_weight[:, None] * table
         smoothing = self.label_smoothing

@@ -19,6 +19,7 @@ def factor_between(before, after):
     """The number that `before` was multiplied by, NaN if that is not what happened to it."""
     if torch.equal(before, after):
         return 1.0
+    before, after = before.double(), after.double()  # squares of float32 may leave its range
     factor = float(after @ before) / float(before @ before)
     off = torch.linalg.vector_norm(after - factor * before)
     return factor if off <= _TOLERANCE * torch.linalg.vector_norm(after) else float("nan")

@@ -12,5 +12,5 @@ def check_device(device):
     except (RuntimeError, AssertionError, NotImplementedError) as error:
         raise ValueError(
             f"device={device!r} cannot be computed on here: {str(error).splitlines()[0]} "
-            'Use "cpu", or a device that torch finds, such as "cuda".'
+            'Use "cpu", or a device that this torch finds.'
         ) from error

@@ -43,24 +43,70 @@ def loss_per_sample(criterion, y_pred, codes):
 
 def unreduced(criterion):
     """Copy of a criterion with ``reduction="none"``; ValueError if it has no loss per row."""
+    check_criterion(criterion)
     name = type(criterion).__name__
     if class_weight(criterion) is not None and type(criterion) not in _CLASS_WEIGHTED:
         raise ValueError(
             f"{name}(weight=...) is not supported: what a batch is divided by is known for "
             "CrossEntropyLoss and NLLLoss only. Use sample_weight in fit."
         )
-    if getattr(criterion, "ignore_index", -1) >= 0:
-        raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
     if getattr(criterion, "reduction", None) is None:
         raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
-    if criterion.reduction not in ("mean", "none"):
+    criterion = copy.copy(criterion)
+    criterion.reduction = "none"
+    return criterion
+
+
+def check_criterion(criterion, n_classes=None):
+    """Raise a ValueError for what would train on other rows, or on another scale, in silence."""
+    if not isinstance(criterion, nn.Module):
+        return
+    name = type(criterion).__name__
+    if getattr(criterion, "ignore_index", -1) >= 0:
+        raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
+    if getattr(criterion, "reduction", "mean") not in ("mean", "none"):
         raise ValueError(
             f"{name}(reduction={criterion.reduction!r}) is not supported: a batch's loss is a "
             "mean here. Use reduction='mean' and a larger lr."
         )
-    criterion = copy.copy(criterion)
-    criterion.reduction = "none"
-    return criterion
+    if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
+        _check_class_weight(class_weight(criterion), n_classes)
+
+
+def check_weight_argument(weight):
+    """Raise a TypeError for class weights that torch could not take."""
+    if weight is not None and not isinstance(weight, torch.Tensor):
+        raise TypeError(
+            "criterion__weight must be a tensor with a weight for each of classes_, got "
+            f"{type(weight).__name__}. Use torch.tensor(...), or sample_weight in fit."
+        )
+
+
+def check_output(criterion, output):
+    """Raise for a module's output of which `criterion` could make no loss."""
+    if not isinstance(output, torch.Tensor):
+        raise TypeError(
+            f"module must return a tensor, one logit per class, got {type(output).__name__}."
+        )
+    if isinstance(criterion, nn.NLLLoss) and bool((output < 0).any()):
+        raise ValueError(
+            "criterion=NLLLoss wants probabilities from module, a Softmax at its end (skorch "
+            "takes the log), got negative numbers. Use CrossEntropyLoss for logits."
+        )
+
+
+def _check_class_weight(weight, n_classes):
+    if weight is None:
+        return
+    if weight.shape != (n_classes,):
+        raise ValueError(
+            f"criterion__weight must have shape ({n_classes},), a weight for each of classes_, "
+            f"got {tuple(weight.shape)}."
+        )
+    if not torch.isfinite(weight).all() or (weight < 0).any() or not weight.any():
+        raise ValueError(
+            f"criterion__weight must be finite, not negative and not all 0, got {weight.tolist()}."
+        )
 
 
 def class_weight(criterion):

@@ -1,5 +1,6 @@
 """The scikit-learn contract on top of skorch. No SAM here."""
 
+from collections.abc import Mapping
 from numbers import Integral, Real
 
 import torch
@@ -11,7 +12,7 @@ from sam_attribution.training._components import check_components
 from sam_attribution.training._data import can_be_indexed, indexed_loader
 from sam_attribution.training._device import check_device
 from sam_attribution.training._inputs import ArrayInputs
-from sam_attribution.training._losses import class_weight, loss_per_sample
+from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
 from sam_attribution.training._own_module import OwnModule
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._schedule import ScheduledBatches
@@ -168,9 +169,30 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
             finally:
                 self._in_training, self._sample_weight, self._batch_weight = False, None, None
 
+    def __getstate__(self):
+        """State for pickle.
+
+        skorch pickles tensors in a stream of their own, for a machine without CUDA to load. On the
+        CPU there is no need, and a module's class defined in a notebook can only go by value,
+        which the pickler outside knows how to do.
+        """
+        if self.device is None or torch.device(self.device).type != "cpu":
+            return super().__getstate__()
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), cuda_dependent_attributes_=[])
+        state = super(ConformantNet, twin).__getstate__()
+        del state["cuda_dependent_attributes_"]
+        return {**state, **vars(self)}
+
     def infer(self, x, **fit_params):
         """Output of the module for a batch: it must have one logit per class."""
+        before = _versions(x)
         output = super().infer(x, **fit_params)
+        if _versions(x) != before:
+            raise ValueError(
+                "module changes its input in place, but SAM's second pass and scoring read it "
+                "again. Use inplace=False in its first layer, or work on x.clone()."
+            )
         logits = output[0] if isinstance(output, tuple) else output
         wanted = len(self.classes_) if hasattr(self, "classes_") else None
         if wanted and (getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted):
@@ -193,6 +215,7 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean loss of a batch, weighted in training if there are sample weights."""
+        check_output(self.criterion_, y_pred)
         if not training or self._batch_weight is None:
             return super().get_loss(y_pred, y_true, X=X, training=training)
         codes = torch.as_tensor(y_true, device=y_pred.device)
@@ -236,6 +259,12 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
 
 def _shape_or_type(output):
     return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__
+
+
+def _versions(x):
+    """What torch counts up when a tensor of a batch is written to."""
+    parts = x.values() if isinstance(x, Mapping) else [x]
+    return [part._version for part in parts if torch.is_tensor(part)]
 
 
 def _rows_of(batch):

@@ -8,6 +8,7 @@ from torch import nn
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution.training._components import check_arguments, checked_module
+from sam_attribution.training._losses import check_criterion, check_weight_argument
 from sam_attribution.training._mlp import MLP
 from sam_attribution.training._random import isolated_random_state
 
@@ -67,7 +68,9 @@ class OwnModule:
 
     def initialize_criterion(self):
         """Build the criterion, or copy the user's."""
+        check_weight_argument(self.get_params_for("criterion").get("weight"))
         super().initialize_criterion()
         if isinstance(self.criterion_, nn.Module):
             self.criterion_ = copy.deepcopy(self.criterion_).to(getattr(torch, self.dtype))
+        check_criterion(self.criterion_, self._sizes().get("n_classes"))
         return self

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +9,8 @@ from torch.nn.functional import cross_entropy
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import plain_rates
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.problem import TrainingPath
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.models import row_gradients, tabular
@@ -105,6 +109,17 @@ def test_epochs_for_every_step_and_for_stretches_longer_than_an_epoch(method):
     else:
         assert {e for text in epochs for e in unfolded(text)} <= set(range(1, 7))
         assert len(set(epochs)) > 3
+
+
+def test_epochs_count_an_interrupted_one():
+    clf = SAMClassifier(max_epochs=3, batch_size=15, random_state=0).fit(X, y)
+    batches = clf.history[1]["batches"]
+    del batches[2:]
+    del clf.history[1]["train_batch_count"]  # which skorch writes at the end of an epoch
+    del clf.trajectory_.schedule[5]
+    clf.trajectory_.states[-1] = replace(clf.trajectory_.states[-1], step=8)
+    path = TrainingPath(clf, X, y, None, ParameterLayout(clf.module_))
+    assert [path.epochs_of((t, t + 1))[0] for t in range(8)] == [1, 1, 1, 2, 2, 3, 3, 3]
 
 
 def test_methods_of_the_final_model_name_no_epochs():

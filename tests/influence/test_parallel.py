@@ -1,3 +1,8 @@
+import os
+import subprocess
+import sys
+from pathlib import Path
+
 import numpy as np
 import pytest
 import torch
@@ -7,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sam_attribution.influence import SAMInfluence
+from sam_attribution.influence._jobs import in_parallel
 from sam_attribution.training import SAMClassifier
 from tests.models import SmallCNN, images, tabular
 
@@ -44,12 +50,31 @@ def test_processes_give_the_same_bits(module):
 @pytest.mark.slow
 @pytest.mark.parametrize("n_jobs", [2, 3])
 def test_processes_that_share_rows_give_the_same_bits(n_jobs):
-    settings = {"validation": 0.2, "random_state": 0, "batch_size": 4}
-    expected = influence().set_params(**settings).fit(X, y, sample_weight=weight)
-    fitted = influence(n_jobs=n_jobs).set_params(**settings).fit(X, y, sample_weight=weight)
+    expected = one_split().fit(X, y, sample_weight=weight)
+    fitted = one_split(n_jobs=n_jobs).fit(X, y, sample_weight=weight)
     np.testing.assert_array_equal(fitted.scores_, expected.scores_)
     np.testing.assert_array_equal(fitted.transform(X), expected.transform(X))
     np.testing.assert_array_equal(fitted.attribute(X, y), expected.attribute(X, y))
+
+
+def one_split(**settings):
+    return influence(**settings).set_params(validation=0.2, random_state=0, batch_size=4)
+
+
+def test_threads_that_share_rows_do_not_wait_for_each_other(monkeypatch):
+    expected = one_split().fit(X, y)
+    jobs = []
+
+    def counted(function, arguments, *, n_jobs):
+        arguments = list(arguments)
+        jobs.append((function.__name__, len(arguments)))
+        return in_parallel(function, arguments, n_jobs=n_jobs)
+
+    monkeypatch.setattr("sam_attribution.influence._rows.in_parallel", counted)
+    with parallel_config(backend="threading", n_jobs=3):
+        fitted = one_split().fit(X, y)
+    assert jobs == [("training_scores", 3)]
+    np.testing.assert_array_equal(fitted.scores_, expected.scores_)
 
 
 def test_threads_take_turns():
@@ -75,14 +100,50 @@ def test_a_dask_cluster_gives_the_same_bits():
         assert len(set(client.run(_process_id).values())) == 2
         with parallel_config(backend="dask"):
             fitted = influence().fit(X, y)
+            shared = one_split().fit(X, y)
         tasks = sum(client.run(lambda dask_worker: dask_worker.state.executed_count).values())
-    assert tasks >= 3
+    assert tasks >= 5
     assert_same_bits(fitted, expected, X)
+    np.testing.assert_array_equal(shared.scores_, one_split().fit(X, y).scores_)
+
+
+IN_A_SCRIPT = """
+import torch
+from sklearn.model_selection import StratifiedKFold
+from sam_attribution import SAMClassifier, SAMInfluence
+from tests.models import tabular
+
+class Net(torch.nn.Linear):
+    def __init__(self):
+        super().__init__(6, 3)
+
+if __name__ == "__main__":
+    X, y, _ = tabular(45)
+    clf = SAMClassifier(Net, max_epochs=2, random_state=0)
+    settings = {"validation": StratifiedKFold(3), "random_state": 0}
+    expected = SAMInfluence(clf, **settings).fit(X, y).scores_
+    fitted = SAMInfluence(clf, n_jobs=2, **settings).fit(X, y)
+    assert (fitted.scores_ == expected).all()
+    print("same", type(fitted.estimator_.module_).__name__)
+"""
+
+
+@pytest.mark.slow
+def test_a_module_defined_in_a_script_comes_back_from_its_processes(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text(IN_A_SCRIPT)
+    root = Path(__file__).parents[2]
+    run = subprocess.run(
+        [sys.executable, str(script)],
+        capture_output=True,
+        text=True,
+        check=False,
+        env={**os.environ, "PYTHONPATH": str(root)},
+    )
+    assert run.stdout.strip() == "same Net", run.stderr
 
 
 def _process_id():
-    import os
-
     return os.getpid()
 
 

@@ -1,5 +1,6 @@
 """GIF against sums written out over the recorded training."""
 
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
@@ -11,7 +12,7 @@ from skorch.dataset import ValidSplit
 from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import RATES, _sgd_rates, effective_rates
 from sam_attribution.probes import training_scores
-from sam_attribution.problem import Queries, problem_from_classifier
+from sam_attribution.problem import Queries, TrainingPath, problem_from_classifier
 from tests.models import fitted, row_gradients
 
 SCHEDULER = LRScheduler("StepLR", step_size=3, gamma=0.5, step_every="batch")
@@ -153,6 +154,14 @@ def test_clipping_multiplies_by_the_recorded_factor(rates):
     np.testing.assert_allclose(found, 0.1 * np.array(factors), rtol=1e-10)  # no momentum
 
 
+def test_a_gradient_lost_to_an_overflow_is_no_change():
+    classifier, X, y, _ = fitted("mlp", max_epochs=1)
+    schedule = classifier.trajectory_.schedule
+    schedule[2] = replace(schedule[2], skipped=True, gradient_factor=float("nan"))
+    path = problem_from_classifier(classifier, X, y).path
+    np.testing.assert_array_equal(path.gradient_factors, [1, 1, 0, 1, 1])
+
+
 def test_other_changes_of_a_gradient_are_refused():
     class ByValue(Callback):
         def on_grad_computed(self, net, named_parameters, **kwargs):
@@ -242,6 +251,31 @@ def test_effective_rates_of_adam_with_the_second_moments_as_recorded(settings, r
             eta = path.learning_rates[step, 0]
             m = beta1 * m + (1 - beta1) * gradient
             w = w * (1 - eta * decay * apart) - eta * m / (1 - beta1 ** (step + 1)) / root
+        torch.testing.assert_close(rates[t], -w, rtol=1e-10, atol=0)
+
+
+def test_effective_rates_of_adam_know_clipping_and_skipped_steps(monkeypatch):
+    """As above, the step left out and the gradients multiplied."""
+    classifier, X, y, _ = fitted(
+        "mlp", lr=0.01, optimizer=torch.optim.Adam, max_epochs=1, trajectory="all"
+    )
+    recorded = classifier.trajectory_
+    taken, factors = np.arange(5) != 1, np.array([0.5, 0.0, 0.25, 1.0, 1.0])
+    monkeypatch.setattr(TrainingPath, "taken", taken)
+    monkeypatch.setattr(TrainingPath, "gradient_factors", factors)
+    path = problem_from_classifier(classifier, X, y).path
+    roots = {}
+    for t in (0, 2, 3, 4):
+        entries = recorded.states[t + 1].optimizer["state"].values()
+        v = torch.cat([entry["exp_avg_sq"].flatten() for entry in entries])
+        roots[t] = 1 - 0.9 ** (t + 1), (v / (1 - 0.999 ** (t + 1))).sqrt() + 1e-8
+    rates = {state.step: rate for state, rate in effective_rates(path).along()}
+    assert not np.any(rates[1])
+    for t, factor in ((0, 0.5), (2, 0.25), (3, 1.0)):
+        m, w = torch.zeros_like(v), torch.zeros_like(v)
+        for step, (correction, root) in roots.items():
+            m = 0.9 * m + 0.1 * factor * float(step == t)
+            w = w - 0.01 * m / correction / root
         torch.testing.assert_close(rates[t], -w, rtol=1e-10, atol=0)
 
 
@@ -350,8 +384,6 @@ def test_early_stopping_uses_the_recorded_stretches_and_refuses_restored_weights
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"criterion__reduction": "sum"}, "reduction='sum'"),
-        ({"criterion__ignore_index": 0}, "ignore_index"),
         ({"optimizer__maximize": True, "lr": 1e-4}, "maximize"),
         ({"max_epochs": 0}, "no training step"),
     ],

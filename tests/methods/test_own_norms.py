@@ -6,12 +6,12 @@ import torch
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF, GradCos, SelfInfluence, TracIn
-from sam_attribution.probes import training_scores
+from sam_attribution.probes import CosineProbe, training_scores
 from sam_attribution.problem import problem_from_classifier
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.methods.test_baselines import gradients_at, scores_of, setting
-from tests.models import fitted, tabular
+from tests.models import fitted, fitted_problem, tabular
 
 X, y, _ = tabular()
 
@@ -66,6 +66,25 @@ def test_self_influence_is_that_of_tracin_and_ranks_memorised_rows_lowest():
 def test_self_influence_answers_no_queries():
     with pytest.raises(ValueError, match="method asks every row about its own loss"):
         influence("self-influence").attribute(X, y)
+
+
+@pytest.mark.parametrize("settings", [{"aggregate": "worst-class"}, {"evaluation": "margin"}])
+def test_self_influence_has_nothing_to_ask_validation_rows(settings):
+    with pytest.raises(ValueError, match='leave evaluation at "loss" and aggregate at "mean"'):
+        influence("self-influence", **settings)
+
+
+def test_grad_cos_of_fitted_rows_in_float32():
+    """Where p_y - 1 rounds to 0, the direction of the gradient is still there."""
+    problem = fitted_problem("mlp", dtype="float32", max_epochs=1)
+    w = problem.params.clone()
+    w[-3:] += torch.tensor([18.0, 0.0, 0.0])  # biases: label 0 with 1 - p of about 1e-8
+    wide = fitted_problem("mlp", max_epochs=1)
+    directions = torch.randn(len(w), 2, generator=torch.Generator().manual_seed(0))
+    found = training_scores(problem, [CosineProbe(w, directions, {})])[:, 0]
+    exact = training_scores(wide, [CosineProbe(w.double(), directions.double(), {})])[:, 0]
+    assert (1 - wide.logits(w.double(), {}, wide.X).softmax(1)[:, 0]).median() < 1e-6
+    assert (found - exact).abs().max() < 1e-4 * exact.abs().max()
 
 
 def test_self_influence_needs_a_recorded_training():

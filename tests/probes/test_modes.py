@@ -64,7 +64,13 @@ class Square(nn.Module):
         return self.outer(self.function.apply(self.inner(X[:, 0])))
 
 
+class Normed(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.InstanceNorm1d(5, affine=True), nn.Flatten(), nn.Linear(40, 3))
+
+
 MODULES = {
+    "instance norm": (Normed, forward_mode),
     "attention": (Attention, forward_mode),
     "lstm": (Recurrent, forward_mode),
     "no forward mode": (lambda: Square(NoForwardMode), double_backward),

@@ -2,6 +2,7 @@
 
 import copy
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -14,7 +15,8 @@ from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.methods import GIF
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.problem import problem_from_classifier
-from sam_attribution.training import MLP, ConformantNet, SAMClassifier, SAMMixin
+from sam_attribution.training import MLP, ConformantNet, SAMClassifier, SAMMixin, _recording
+from sam_attribution.training._accelerated import why_not_recorded
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
 from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
 
@@ -140,7 +142,8 @@ def test_gradient_accumulation_is_refused():
 
 def test_several_processes_are_not_replayed(monkeypatch):
     clf = accelerated()
-    monkeypatch.setattr(type(clf.accelerator), "num_processes", 2)
+    two = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2))
+    monkeypatch.setattr(_recording, "why_not_recorded", lambda net: why_not_recorded(two))
     clf.partial_fit(X, y)
     with pytest.raises(ValueError, match="each of which knows its own batches only"):
         clf.replay(X, y)
