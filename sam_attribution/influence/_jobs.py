@@ -15,10 +15,17 @@ def in_parallel(function, arguments, *, n_jobs):
     `arguments` may be a generator: each is taken when it is about to start. `n_jobs` and
     ``joblib.parallel_config`` have joblib's meaning.
     """
-    # no memory maps: they are read-only, and rows are trained on
-    parallel = Parallel(n_jobs=n_jobs, return_as="generator", max_nbytes=None)
+    parallel = _parallel(n_jobs)
     job, n_threads = delayed(_call), torch.get_num_threads()
     return parallel(job(function, n_threads, each) for each in arguments)
+
+
+def _parallel(n_jobs):
+    # no memory maps: they are read-only, and rows are trained on
+    try:
+        return Parallel(n_jobs=n_jobs, max_nbytes=None, return_as="generator")
+    except ValueError:  # multiprocessing, for one, gives all results at the end
+        return Parallel(n_jobs=n_jobs, max_nbytes=None)
 
 
 def _call(function, n_threads, arguments):

@@ -100,7 +100,7 @@ class Run:
         predicted = self.estimator.predict(X)
         if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
             warnings.warn(
-                f"The trained model predicts {predicted[0]!r} for every validation row, so scores "
+                f"The trained model predicts {predicted[:1].tolist()[0]!r} for every validation row, so scores "
                 "say little. Scale the features, or change lr or rho.",
                 stacklevel=2,
             )

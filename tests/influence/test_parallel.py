@@ -57,6 +57,13 @@ def test_processes_that_share_rows_give_the_same_bits(n_jobs):
     np.testing.assert_array_equal(fitted.attribute(X, y), expected.attribute(X, y))
 
 
+@pytest.mark.slow
+def test_a_backend_that_gives_results_at_the_end():
+    expected = influence().fit(X, y)
+    with parallel_config(backend="multiprocessing", n_jobs=2):
+        assert_same_bits(influence().fit(X, y), expected, X)
+
+
 def one_split(**settings):
     return influence(**settings).set_params(validation=0.2, random_state=0, batch_size=4)
 
