@@ -22,8 +22,12 @@ class GradientDerivative(LinearOperator):
     def matvec(self, v):
         return self.perturbation.jvp(*self.arguments, torch.zeros_like(v), v)
 
+    def pull_back(self, u):
+        """Product of the transpose with `u`."""
+        return self.perturbation.vjp(*self.arguments, u)[1]
+
     def _transpose(self):
-        return _Adjoint(self, lambda u: self.perturbation.vjp(*self.arguments, u)[1])
+        return _Adjoint(self)
 
 
 class WeightDerivative(GradientDerivative):
@@ -32,20 +36,19 @@ class WeightDerivative(GradientDerivative):
     def matvec(self, v):
         return self.perturbation.jvp(*self.arguments, v, torch.zeros_like(v))
 
-    def _transpose(self):
-        return _Adjoint(self, lambda u: self.perturbation.vjp(*self.arguments, u)[0])
+    def pull_back(self, u):
+        return self.perturbation.vjp(*self.arguments, u)[0]
 
 
 class _Adjoint(LinearOperator):
-    """The transpose of an operator, given by its product."""
+    """The transpose of one of the two above."""
 
-    def __init__(self, operator, product):
+    def __init__(self, operator):
         super().__init__(operator.like, symmetric=False)
         self.operator = operator
-        self.product = product
 
     def matvec(self, v):
-        return self.product(v)
+        return self.operator.pull_back(v)
 
     def _transpose(self):
         return self.operator

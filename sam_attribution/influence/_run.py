@@ -99,9 +99,10 @@ class Run:
         """Share of validation rows predicted right; a warning if all get one label."""
         predicted = self.estimator.predict(X)
         if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
+            (label,) = predicted[:1].tolist()
             warnings.warn(
-                f"The trained model predicts {predicted[:1].tolist()[0]!r} for every validation row, so scores "
-                "say little. Scale the features, or change lr or rho.",
+                f"The trained model predicts {label!r} for every validation row, so scores say "
+                "little. Scale the features, or change lr or rho.",
                 stacklevel=2,
             )
         return float(np.mean(predicted == np.asarray(y)))

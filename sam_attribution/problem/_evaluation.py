@@ -29,7 +29,7 @@ def evaluation_function(evaluation, row_loss):
         return partial(_checked, evaluation)
     named = {
         "loss": row_loss.evaluated,
-        "margin": lambda output, y: margin(row_loss.to_logits(output), y),
+        "margin": partial(_margin_of_output, row_loss),  # a lambda could not be pickled
     }
     if evaluation not in named:
         raise ValueError(
@@ -37,6 +37,10 @@ def evaluation_function(evaluation, row_loss):
             f"got {evaluation!r}."
         )
     return named[evaluation]
+
+
+def _margin_of_output(row_loss, output, y):
+    return margin(row_loss.to_logits(output), y)
 
 
 def _checked(evaluation, output, y):
