@@ -1,0 +1,107 @@
+"""Whether summed scores predict retraining on random subsets (linear datamodelling score)."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy import stats
+from sklearn.utils import check_random_state
+
+from sam_attribution.metrics._arrays import one_row_per_query
+
+
+@dataclass(frozen=True, eq=False)
+class DatamodellingScore:
+    """Mean over queries of a rank correlation, and its bootstrap interval.
+
+    Attributes
+    ----------
+    value : float
+    low, high : float
+        Bounds of the interval over the random subsets.
+    per_query : ndarray of shape (n_query,)
+    """
+
+    value: float
+    low: float
+    high: float
+    per_query: np.ndarray
+
+
+def linear_datamodelling_score(
+    scores, left_out, values, *, n_bootstrap=1000, confidence=0.95, random_state=None
+):
+    """Rank correlation of summed scores with the loss after training on random subsets.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_query, n_samples) or (n_samples,)
+        Predicted rise of each query's loss when a row is removed. A row that was left out
+        somewhere must have one.
+    left_out : array-like of bool, shape (n_subsets, n_samples)
+        The rows that each retraining did without.
+    values : array-like of shape (n_query, n_subsets) or (n_subsets,)
+        Loss of each query after that retraining.
+    n_bootstrap : int, default=1000
+        Resamples of the subsets for the interval.
+    confidence : float, default=0.95
+    random_state : int, RandomState instance or None, default=None
+
+    Returns
+    -------
+    DatamodellingScore
+        Positive = the scores predict the losses: the sum runs over the rows *left out*.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not fit together, or a row that was left out has no score.
+
+    References
+    ----------
+    Park et al., TRAK: Attributing Model Behavior at Scale, arXiv:2303.14186, section 2.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sam_attribution.metrics import linear_datamodelling_score
+    >>> left_out = np.random.default_rng(0).random((30, 8)) < 0.5
+    >>> effects = np.arange(8.0)
+    >>> linear_datamodelling_score(effects, left_out, left_out @ effects, random_state=0).value
+    1.0
+    """
+    scores, values = one_row_per_query(scores, "scores"), one_row_per_query(values, "values")
+    left_out = np.asarray(left_out, dtype=bool)
+    _check(scores, left_out, values)
+    predicted = np.where(left_out.any(0), scores, 0.0) @ left_out.T
+    rng = check_random_state(random_state)
+    draws = (rng.randint(left_out.shape[0], size=left_out.shape[0]) for _ in range(n_bootstrap))
+    means = [np.nanmean(_rank_correlations(predicted[:, d], values[:, d])) for d in draws]
+    per_query = _rank_correlations(predicted, values)
+    tail = (1 - confidence) / 2
+    low, high = np.quantile(means, [tail, 1 - tail]) if means else (np.nan, np.nan)
+    return DatamodellingScore(float(per_query.mean()), float(low), float(high), per_query)
+
+
+def _rank_correlations(predicted, values):
+    """Spearman correlation of each row of one table with the same row of the other."""
+    a, b = (stats.rankdata(table, axis=1) for table in (predicted, values))
+    a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
+    with np.errstate(invalid="ignore"):
+        return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+
+
+def _check(scores, left_out, values):
+    n_query, n_samples = scores.shape
+    if left_out.ndim != 2 or left_out.shape[1] != n_samples:
+        raise ValueError(
+            f"left_out must have shape (n_subsets, {n_samples}), got {left_out.shape}."
+        )
+    if values.shape != (n_query, len(left_out)):
+        raise ValueError(
+            f"values must have shape ({n_query}, {len(left_out)}), a loss per query and subset, "
+            f"got {values.shape}."
+        )
+    if np.isnan(scores[:, left_out.any(0)]).any():
+        raise ValueError("scores must have a number for every row that is left out, got NaN.")
+    if np.isnan(values).any():
+        raise ValueError("values must not hold NaN.")
