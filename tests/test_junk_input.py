@@ -30,8 +30,8 @@ from torch import nn
 from sam_attribution.datasets import instance_dependent_noise, pair_noise, symmetric_noise
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.linalg import GMRES, Dense, Direct
-from sam_attribution.methods import GIF, HIF, InfluenceFunction, TracIn
+from sam_attribution.linalg import GMRES, Dense, Direct, Neumann
+from sam_attribution.methods import GIF, HIF, InfluenceFunction, SelfInfluence, TracIn
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.problem import problem_from_classifier
 from sam_attribution.training import SAMClassifier
@@ -287,8 +287,9 @@ MAKE = {
     Adaptive: lambda **a: classifier(perturbation=Adaptive(**a)).fit(X, y),
     GMRES: lambda **a: GMRES(**a).prepare(Dense(A)).matmat(A),
     Direct: lambda **a: Direct(**a).prepare(Dense(A)).matmat(A),
+    Neumann: lambda **a: Neumann(**a).prepare(Dense(A)).matmat(A),
 }
-for method in (GIF, HIF, InfluenceFunction, TracIn):
+for method in (GIF, HIF, InfluenceFunction, SelfInfluence, TracIn):
     MAKE[method] = lambda method=method, **a: method(**a).prepare(PROBLEM)
 
 KINDS = [nn.Linear, nn.Linear(3, 2), nn.Linear(3, 5), nn.Flatten(), nn.MSELoss, torch.optim.Adam]

@@ -39,23 +39,21 @@ class AdamRates:
         to_params, to_moment = 1.0, 0.0
         beta1, decay, decoupled = self._spread_settings()
         factors, taken = self._path.gradient_factors, self._path.taken
+        rates = self._path.learning_rates
         for before, after in self._steps_backwards():
             if not taken[before.step]:
                 yield before, 0.0
                 continue
-            moment = to_moment - self._step_size(before.step, after) * to_params
+            rate = self._path.spread(rates[before.step])
+            moment = to_moment - rate * self._per_rate(after) * to_params
             gradient = (1 - beta1) * moment
             yield before, -factors[before.step] * gradient
-            shrink = 1 - self._rate(before.step) * decoupled
-            to_params = shrink * to_params + decay * gradient
+            to_params = (1 - rate * decoupled) * to_params + decay * gradient
             to_moment = beta1 * moment
 
     def _steps_backwards(self):
         for segment in self._path.segments_backwards():
             yield from reversed(list(pairwise(segment)))
-
-    def _rate(self, step):
-        return self._path.spread(self._path.learning_rates[step])
 
     def _spread_settings(self):
         """First beta, decay within the gradient, decoupled decay: floats or (n_params,)."""
@@ -71,16 +69,16 @@ class AdamRates:
     def _is_decoupled(self, group):
         return group.get("decoupled_weight_decay", self._path.optimizer is torch.optim.AdamW)
 
-    def _step_size(self, step, after):
-        """By what a unit of the first moment moved each parameter at a step, (n_params,)."""
+    def _per_rate(self, after):
+        """By what a unit of the first moment moves each parameter at rate 1, (n_params,)."""
         settings = self._path.group_settings
-        per_rate = [
+        parts = [
             after.params.new_zeros(shape.numel())  # no gradient ever came here
             if entries is None
             else _per_rate(entries, settings[group])
             for shape, entries, group in self._path.optimizer_state(after)
         ]
-        return self._rate(step) * torch.cat(per_rate)
+        return torch.cat(parts)
 
 
 def _per_rate(entries, settings):

@@ -1,6 +1,6 @@
 """Grad-Cos: the cosine between gradients at the final parameters."""
 
-import torch
+from dataclasses import replace
 
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import CosineProbe
@@ -40,7 +40,5 @@ class _PreparedGradCos(Prepared):
 
     def probes(self, queries):
         w, buffers = self._problem.params, self._problem.buffers
-        directions = queries.directions(w, buffers)
-        norms = torch.linalg.vector_norm(directions, dim=0)
-        unit = directions / torch.where(norms == 0, 1.0, norms)
+        unit = replace(queries, normalize=True).directions(w, buffers)
         return [CosineProbe(w, unit, buffers)]
