@@ -1,7 +1,9 @@
 """One training step as a pure function. Tensors and a loss, nothing of skorch."""
 
 from sam_attribution.dynamics._adam import Adam
+from sam_attribution.dynamics._clipping import NormClipping
 from sam_attribution.dynamics._optimizer import Memory, Optimizer
+from sam_attribution.dynamics._reverse import Cotangent, Reading, StepProduct, step_vjp
 from sam_attribution.dynamics._sam import Ascent, BatchLoss, Buffers, sam_gradient
 from sam_attribution.dynamics._sgd import SGD
 from sam_attribution.dynamics._step import TrainingState, training_step
@@ -12,9 +14,14 @@ __all__ = [
     "Ascent",
     "BatchLoss",
     "Buffers",
+    "Cotangent",
     "Memory",
+    "NormClipping",
     "Optimizer",
+    "Reading",
+    "StepProduct",
     "TrainingState",
     "sam_gradient",
+    "step_vjp",
     "training_step",
 ]

@@ -1,5 +1,6 @@
 """One training step as a pure function of everything that it depends on."""
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 from torch import Tensor
@@ -25,6 +26,7 @@ def training_step(
     perturbation: Ascent,
     rho: float,
     optimizer: Optimizer,
+    clip: Callable[[Tensor], Tensor] | None = None,
 ) -> TrainingState:
     """State after one step of SAM, with the descent done by `optimizer`.
 
@@ -39,6 +41,9 @@ def training_step(
     perturbation : object with ``eps(w, g, rho)``
     rho : float
     optimizer : SGD or Adam
+    clip : callable, optional
+        What is done to the gradient before the optimiser sees it, such as
+        :class:`NormClipping`.
 
     Returns
     -------
@@ -52,5 +57,6 @@ def training_step(
     gradient, buffers = sam_gradient(
         loss, state.params, state.buffers, row_weights, perturbation, rho
     )
+    gradient = gradient if clip is None else clip(gradient)
     params, memory = optimizer.update(state.params, state.memory, gradient, rate)
     return TrainingState(params, buffers, memory)

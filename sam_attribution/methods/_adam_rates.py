@@ -19,8 +19,8 @@ class AdamRates:
 
     Notes
     -----
-    Every second moment is needed, so training is replayed once for each reading. Between two
-    recorded states all states are held in memory.
+    Every second moment is needed, so training is replayed for each reading, see
+    ``training.rewind``.
     """
 
     def __init__(self, path):
@@ -40,7 +40,7 @@ class AdamRates:
         beta1, decay, decoupled = self._spread_settings()
         factors, taken = self._path.gradient_factors, self._path.taken
         rates = self._path.learning_rates
-        for before, after in self._steps_backwards():
+        for after, before in pairwise(self._path.states_backwards()):
             if not taken[before.step]:
                 yield before, 0.0
                 continue
@@ -50,10 +50,6 @@ class AdamRates:
             yield before, -factors[before.step] * gradient
             to_params = (1 - rate * decoupled) * to_params + decay * gradient
             to_moment = beta1 * moment
-
-    def _steps_backwards(self):
-        for segment in self._path.segments_backwards():
-            yield from reversed(list(pairwise(segment)))
 
     def _spread_settings(self):
         """First beta, decay within the gradient, decoupled decay: floats or (n_params,)."""

@@ -2,6 +2,7 @@
 
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._path import PathPoint, TrainingPath
@@ -11,10 +12,12 @@ from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
 
 __all__ = [
     "CrossEntropyRows",
+    "FunctionalTraining",
     "GenericRows",
     "Head",
     "PathPoint",
     "Problem",
+    "PureStep",
     "Queries",
     "TrainingPath",
     "differentiable_kernels",

@@ -1,14 +1,15 @@
 """The recorded training as attribution sees it: states, batches and rates."""
 
 from dataclasses import dataclass
-from itertools import pairwise
+from functools import reduce
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from sam_attribution.training import bare_optimizer, equal_stretches
+from sam_attribution.dynamics import NormClipping
+from sam_attribution.training import bare_optimizer, equal_stretches, norm_clippings, rewind
 
 
 @dataclass(frozen=True, eq=False)
@@ -69,6 +70,33 @@ class TrainingPath:
     def n_steps(self):
         """Number of training steps."""
         return self._trajectory.n_steps
+
+    @property
+    def schedule(self):
+        """The recorded steps, a list of ``training.Step``."""
+        return self._trajectory.schedule
+
+    @property
+    def seed(self):
+        """With the number of a step it fixes the step's dropout masks."""
+        return self._trajectory.seed
+
+    def clipping(self):
+        """What callbacks did to gradients, as a function of the gradient; None if nothing.
+
+        Raises
+        ------
+        ValueError
+            If that was something else than clipping by norm.
+        """
+        if all(step.gradient_factor == 1 for step in self.schedule):
+            return None
+        clippings = [NormClipping(*each) for each in norm_clippings(self._classifier.callbacks_)]
+        return lambda gradient: reduce(lambda g, clip: clip(g), clippings, gradient)
+
+    def nearest(self, step):
+        """The last recorded state at or before a step; ValueError if there is none."""
+        return self._trajectory.nearest(step)
 
     @property
     def visited(self):
@@ -171,12 +199,13 @@ class TrainingPath:
         """Every state that a step started from, in the order of training, by replay."""
         return self._states(range(self.n_steps))
 
-    def segments_backwards(self):
-        """Consecutive states from one recorded state to the next, the last segment first."""
-        X, y, sample_weight = self._data
-        ends = sorted({0, self.n_steps} | {state.step for state in self._trajectory.states})
-        for first, last in reversed(list(pairwise(ends))):
-            yield list(self._classifier.replay(X, y, first, last, sample_weight=sample_weight))
+    def states_backwards(self, **options):
+        """Every state, the last one first, by replay: see ``training.rewind``.
+
+        `options` are those of ``training.Replay``.
+        """
+        self.nearest(0)  # raises if nothing was recorded
+        return rewind(self._classifier.replayer(*self._data, **options))
 
     def _point(self, state, rate, steps):
         step = self._trajectory.schedule[state.step]

@@ -1,5 +1,6 @@
 """The frozen hand-over from training to mathematics."""
 
+import copy
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
@@ -125,6 +126,11 @@ class Problem:
     def rows_per_pass(self):
         """Rows that go through the model at once."""
         return self.auto_rows_per_pass if self.batch_size == "auto" else int(self.batch_size)
+
+    @cached_property
+    def training_module(self):
+        """The module in training mode, as ``train()`` makes it."""
+        return copy.deepcopy(self.module).train()
 
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""

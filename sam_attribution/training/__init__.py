@@ -1,6 +1,7 @@
 """Training with SAM: nets that keep scikit-learn's contract and record what they do."""
 
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer
+from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._device import check_device
 from sam_attribution.training._losses import (
@@ -12,7 +13,9 @@ from sam_attribution.training._losses import (
 from sam_attribution.training._mixin import SAMMixin
 from sam_attribution.training._mlp import MLP
 from sam_attribution.training._net import ConformantNet
+from sam_attribution.training._random import derived_seed, isolated_random_state, seed_torch
 from sam_attribution.training._recording import RecordingMixin
+from sam_attribution.training._rewind import rewind
 from sam_attribution.training._schedule import ScheduledBatches, batch_schedule
 from sam_attribution.training._trajectory import State, Step, Stretch, Trajectory, equal_stretches
 
@@ -32,8 +35,13 @@ __all__ = [
     "batch_schedule",
     "check_device",
     "class_weight",
+    "derived_seed",
     "equal_stretches",
+    "isolated_random_state",
     "loss_per_sample",
+    "norm_clippings",
+    "rewind",
+    "seed_torch",
     "unreduced",
     "without_class_weight",
 ]

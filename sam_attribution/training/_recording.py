@@ -12,7 +12,7 @@ from sam_attribution.training._accelerated import (
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._live import LiveModule, take_state
-from sam_attribution.training._replay import replay_states, training_twin
+from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import Step, Trajectory
 
 
@@ -138,8 +138,16 @@ class RecordingMixin:
         whole = isinstance(start, Integral) and isinstance(stop, Integral)
         if not whole or not 0 <= start <= stop <= n_steps:
             raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start!r} and {stop!r}.")
-        X, codes, weight = self.as_trained(X, y, sample_weight)
-        self.trajectory_.check_data(X, codes, weight)
-        twin = training_twin(self, weight)
-        dataset = self.get_dataset(X, codes)
-        return replay_states(twin, self.trajectory_, dataset, start, stop)
+        return self.replayer(X, y, sample_weight).states(start, stop)
+
+    def replayer(self, X, y, sample_weight=None, **options):
+        """A :class:`Replay` of the recorded training; `options` are its own.
+
+        Raises
+        ------
+        ValueError
+            If the data are others than those trained on.
+        """
+        data = self.as_trained(X, y, sample_weight)
+        self.trajectory_.check_data(*data)
+        return Replay(self, *data, **options)

@@ -3,6 +3,8 @@
 import copy
 from dataclasses import replace
 
+import torch
+
 from sam_attribution.training._accelerated import bare_copy, prepare_twin, set_loss_scale
 from sam_attribution.training._callbacks import acting_on_gradients
 from sam_attribution.training._data import IndexedDataset
@@ -10,8 +12,100 @@ from sam_attribution.training._live import LiveModule, put_state, take_state
 from sam_attribution.training._random import isolated_random_state
 from sam_attribution.training._trajectory import Trajectory
 
+_TOLERANCE = 1e-3
 
-def training_twin(net, sample_weight):
+
+class Replay:
+    """A twin of a net that goes through the net's recorded steps; the net stays as it is.
+
+    Parameters
+    ----------
+    net : RecordingMixin
+        Fitted.
+    X, codes, sample_weight
+        The training data, as ``net.as_trained`` returns them.
+    exact : bool, default=False
+        Whether a recorded state that is met must be equal bit for bit, not only near.
+    dtype : {"float32", "float64"}, optional
+        Repeat the steps in this precision: another run from the same start, which is compared
+        with no recorded state. By default the net's own.
+    """
+
+    def __init__(self, net, X, codes, sample_weight, *, exact=False, dtype=None):
+        self._recorded = net.trajectory_
+        self._twin = _training_twin(net, sample_weight, dtype)
+        dataset = net.get_dataset(_cast(X, dtype), codes)
+        collate = net.get_params_for("iterator_train").get("collate_fn")
+        self._rows = IndexedDataset(dataset, collate)
+        self._known = {} if dtype else {state.step: state for state in self._recorded.states}
+        self._exact = exact
+
+    @property
+    def n_steps(self):
+        """Number of recorded steps."""
+        return self._recorded.n_steps
+
+    @property
+    def kept_steps(self):
+        """Steps whose states need not be computed, as a set."""
+        return set(self._known) or {0}
+
+    def states(self, start, stop, origin=None):
+        """Yield the states from `start` to `stop`, each before the step of its number.
+
+        `origin` is a state at or before `start` to set out from; by default the nearest that
+        was recorded.
+        """
+        twin, recorded = self._twin, self._recorded
+        state = origin or recorded.nearest(start)
+        put_state(twin, twin._live, state)
+        twin.trajectory_ = Trajectory(None, recorded.seed)
+        twin.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
+        for number in range(state.step, stop + 1):
+            if number in self._known:
+                self._meet(self._known[number])
+            if number >= start:
+                yield take_state(twin, twin._live, number)
+            if number < stop:
+                self._repeat_step(number)
+
+    def _meet(self, state):
+        """Take over a recorded state, which replay must have come near to."""
+        twin = self._twin
+        params = twin._live.vector()
+        recorded = state.params.to(params)  # a stored state is on the CPU
+        distance = (params - recorded).norm()
+        if distance > _TOLERANCE * recorded.norm():
+            raise ValueError(
+                f"Replay is {distance:.1e} away from the state recorded at step {state.step}: "
+                "training depended on more than rows and seed, such as random augmentation. "
+                "Take a method that needs recorded states only."
+            )
+        if self._exact and not torch.equal(params, recorded):
+            raise ValueError(
+                f"Replay is not deterministic: it is {distance:.1e} away from the state recorded "
+                f"at step {state.step}, not equal to it. Take as many threads as in training "
+                "(torch.set_num_threads) and deterministic kernels "
+                "(torch.use_deterministic_algorithms), or train with trajectory='all'."
+            )
+        put_state(twin, twin._live, state)
+
+    def _repeat_step(self, number):
+        twin, step = self._twin, self._recorded.schedule[number]
+        twin.rho = step.rho
+        set_loss_scale(twin, step.loss_scale)
+        for group, rate in zip(twin.optimizer_.param_groups, step.rates, strict=True):
+            group["lr"] = rate
+        before = take_state(twin, twin._live, number) if step.skipped else None
+        with isolated_random_state(self._recorded.seed, twin.module_device):
+            twin.train_step(self._rows.batch(step.indices).to(twin.module_device))
+        if before is not None:
+            # a skipped step changed the batch-norm statistics and nothing else
+            buffers = twin._live.copy_of_buffers()
+            put_state(twin, twin._live, replace(before, buffers=buffers))
+
+
+def _training_twin(net, sample_weight, dtype):
     """A net that trains like `net` but owns its module and optimiser, and records nothing.
 
     Of the callbacks it has those that act on gradients: clipping changes a step, the others
@@ -23,53 +117,21 @@ def training_twin(net, sample_weight):
     twin.criterion_ = copy.deepcopy(net.criterion_)
     twin.callbacks_ = copy.deepcopy(acting_on_gradients(net.callbacks_))
     twin.perturbation = net.trajectory_.perturbation
-    twin._sample_weight = sample_weight
+    if dtype is not None:
+        twin.module_, twin.criterion_ = (
+            part.to(getattr(torch, dtype)) for part in (twin.module_, twin.criterion_)
+        )
+    twin._sample_weight = _cast(sample_weight, dtype)
     twin.initialize_optimizer()
     prepare_twin(twin)
     twin._live = LiveModule(twin.module_)
     return twin
 
 
-def replay_states(twin, recorded, dataset, start, stop):
-    """Yield the states from `start` to `stop`, each before the step of its number."""
-    rows = IndexedDataset(dataset, twin.get_params_for("iterator_train").get("collate_fn"))
-    known = {state.step: state for state in recorded.states}
-    state = recorded.nearest(start)
-    put_state(twin, twin._live, state)
-    twin.trajectory_ = Trajectory(None, recorded.seed)
-    twin.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
-    for number in range(state.step, stop + 1):
-        if number in known:
-            _meet(twin, known[number])
-        if number >= start:
-            yield take_state(twin, twin._live, number)
-        if number < stop:
-            _repeat_step(twin, recorded, number, rows)
-
-
-def _meet(twin, state, tol=1e-3):
-    """Take over a recorded state, which replay must have come near to."""
-    params = twin._live.vector()
-    distance = (params - state.params.to(params)).norm()  # a stored state is on the CPU
-    if distance > tol * state.params.norm():
-        raise ValueError(
-            f"Replay is {distance:.1e} away from the state recorded at step {state.step}: "
-            "training depended on more than rows and seed, such as random augmentation. "
-            "Take a method that needs recorded states only."
-        )
-    put_state(twin, twin._live, state)
-
-
-def _repeat_step(twin, recorded, number, rows):
-    step = recorded.schedule[number]
-    twin.rho = step.rho
-    set_loss_scale(twin, step.loss_scale)
-    for group, rate in zip(twin.optimizer_.param_groups, step.rates, strict=True):
-        group["lr"] = rate
-    before = take_state(twin, twin._live, number) if step.skipped else None
-    with isolated_random_state(recorded.seed, twin.module_device):
-        twin.train_step(rows.batch(step.indices).to(twin.module_device))
-    if before is not None:
-        # a skipped step changed the batch-norm statistics and nothing else
-        buffers = twin._live.copy_of_buffers()
-        put_state(twin, twin._live, replace(before, buffers=buffers))
+def _cast(values, dtype):
+    """Floating-point values in another width; whole numbers, and None, as they are."""
+    if dtype is None or values is None:
+        return values
+    if torch.is_tensor(values):
+        return values.to(getattr(torch, dtype)) if values.is_floating_point() else values
+    return values.astype(dtype) if values.dtype.kind == "f" else values

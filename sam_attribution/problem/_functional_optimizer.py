@@ -1,0 +1,69 @@
+"""The optimizer of a recorded training as a pure function, and its memory as flat vectors."""
+
+import torch
+
+from sam_attribution.dynamics import SGD, Adam
+
+
+def functional_optimizer(path):
+    """The settings of the path's optimizer, to be used by ``dynamics.training_step``.
+
+    Raises
+    ------
+    ValueError
+        For an optimizer that has no functional form here, or settings that it lacks.
+    """
+    decays = path.spread([group.get("weight_decay", 0.0) for group in path.group_settings])
+    if path.optimizer is torch.optim.SGD:
+        names = ("momentum", "dampening", "nesterov")
+        return SGD(**{name: _common(path, name) for name in names}, weight_decay=decays)
+    if path.optimizer not in (torch.optim.Adam, torch.optim.AdamW):
+        raise ValueError(
+            "this method needs the optimizer's step as a function, which is known for SGD, Adam "
+            f"and AdamW of torch.optim, not for {path.optimizer.__name__}. Train with one of "
+            'these, or take a method such as "gif" or "hif".'
+        )
+    if _common(path, "amsgrad"):
+        raise ValueError("optimizer__amsgrad=True has no functional form here. Use False.")
+    return Adam(
+        betas=tuple(_common(path, "betas")),
+        eps=_common(path, "eps"),
+        weight_decay=decays,
+        decoupled=_common(path, "decoupled_weight_decay", path.optimizer is torch.optim.AdamW),
+    )
+
+
+def optimizer_memory(path, state):
+    """What the optimizer remembered at a recorded state, as ``dynamics`` keeps it."""
+    parts = path.optimizer_state(state)
+    if path.optimizer is torch.optim.SGD:
+        velocity = _flat(parts, "momentum_buffer", state.params)
+        return () if velocity is None else (velocity,)
+    counts = [entries["step"] for _, entries, _ in parts if entries]
+    if not counts:
+        return ()
+    moments = (_flat(parts, name, state.params) for name in ("exp_avg", "exp_avg_sq"))
+    return (torch.as_tensor(counts[0]).to(state.params), *moments)
+
+
+def _flat(parts, name, like):
+    """Entries of all parameters in one vector; None if the optimizer holds none of them."""
+    found = [(shape, (entries or {}).get(name)) for shape, entries, _ in parts]
+    if all(value is None for _, value in found):
+        return None
+    return torch.cat(
+        [
+            like.new_zeros(shape.numel()) if value is None else value.flatten().to(like)
+            for shape, value in found
+        ]
+    )
+
+
+def _common(path, name, default=None):
+    values = [group.get(name, default) for group in path.group_settings]
+    if any(value != values[0] for value in values):
+        raise ValueError(
+            f"optimizer has parameter groups that differ in {name}, {values}, but this method "
+            "knows groups that differ in lr and weight_decay only."
+        )
+    return values[0]

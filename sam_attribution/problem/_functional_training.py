@@ -1,0 +1,141 @@
+"""The recorded training as pure steps, to be differentiated or gone through with other weights."""
+
+from contextlib import contextmanager
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from sam_attribution.dynamics import TrainingState, step_vjp, training_step
+from sam_attribution.problem._functional_optimizer import functional_optimizer, optimizer_memory
+from sam_attribution.problem._kernels import differentiable_kernels
+from sam_attribution.problem._running_statistics import running_statistics
+from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.training import derived_seed, isolated_random_state
+
+
+@dataclass(frozen=True, eq=False)
+class PureStep:
+    """One recorded step as a function of state and row weights.
+
+    Attributes
+    ----------
+    batch : TrainingBatch
+        Its ``rows`` are positions in the problem.
+    rate : float or Tensor of shape (n_params,)
+    settings : dict
+        ``perturbation``, ``rho``, ``optimizer`` and ``clip`` of ``dynamics.training_step``.
+    """
+
+    batch: TrainingBatch
+    rate: float | Tensor
+    settings: dict
+
+    def after(self, state, row_weights):
+        """State after the step with weights of shape (n_rows,) for the batch's rows.
+
+        Differentiable, and batched by ``torch.vmap``.
+        """
+        with _as_in_training(self.batch):
+            return training_step(self.batch, state, row_weights, self.rate, **self.settings)
+
+    def vjp(self, state, cotangent):
+        """``dynamics.step_vjp`` at a state."""
+        with _as_in_training(self.batch):
+            return step_vjp(self.batch, state, self.rate, cotangent, **self.settings)
+
+
+class FunctionalTraining:
+    """The recorded training of a problem, step by step.
+
+    Parameters
+    ----------
+    problem : Problem
+        With a recorded training.
+
+    Attributes
+    ----------
+    n_steps : int
+    tracked : set of str
+        Names of the buffers that training moves: batch norm's running statistics.
+
+    Raises
+    ------
+    ValueError
+        If the training cannot be written as pure steps: the optimizer, a callback, skipped steps
+        or a buffer that changes in an unknown way, each by name.
+    """
+
+    def __init__(self, problem):
+        path = problem.path
+        self.problem = problem
+        self.n_steps = path.n_steps
+        self.tracked = running_statistics(problem.training_module)
+        self._settings = {
+            "perturbation": problem.perturbation,
+            "optimizer": functional_optimizer(path),
+            "clip": path.clipping(),
+        }
+        _check_steps(path)
+        _check_buffers(path, self.tracked)
+
+    def step(self, number):
+        """The recorded step of that number, from 0, as a :class:`PureStep`."""
+        path, problem = self.problem.path, self.problem
+        recorded = path.schedule[number]
+        rows = torch.as_tensor(recorded.indices, device=problem.y.device)
+        batch = TrainingBatch(problem, rows, derived_seed(path.seed, number))
+        return PureStep(batch, path.spread(recorded.rates), {**self._settings, "rho": recorded.rho})
+
+    def state(self, recorded):
+        """A recorded state as the steps take it."""
+        device, dtype = self.problem.params.device, self.problem.params.dtype
+        buffers = {
+            name: buffer.to(device, dtype if buffer.is_floating_point() else buffer.dtype)
+            for name, buffer in recorded.buffers.items()
+        }
+        memory = optimizer_memory(self.problem.path, recorded)
+        return TrainingState(recorded.params.to(device, dtype), buffers, memory)
+
+    def start(self):
+        """The state before the first step.
+
+        Raises
+        ------
+        ValueError
+            If no state was recorded.
+        """
+        return self.state(self.problem.path.nearest(0))
+
+
+@contextmanager
+def _as_in_training(batch):
+    """Random stream and kernels for one step."""
+    module, device = batch.problem.training_module, batch.problem.params.device
+    with isolated_random_state(batch.seed, device), differentiable_kernels(module):
+        yield
+
+
+def _check_steps(path):
+    if not path.taken.all():
+        raise ValueError(
+            f"this method cannot differentiate step {path.taken.argmin()}, which a GradScaler "
+            'skipped. Train in bf16 or float32, or take a method such as "gif".'
+        )
+
+
+def _check_buffers(path, tracked):
+    first, last = path.nearest(0).buffers, path.nearest(path.n_steps).buffers
+    unknown = [
+        name
+        for name, buffer in last.items()
+        if buffer.is_floating_point()
+        and name not in tracked
+        and not torch.equal(buffer, first[name])
+    ]
+    if unknown:
+        raise ValueError(
+            f"module changes the buffer {unknown[0]!r} in training, and how it hangs on the "
+            "weights is not known: this method knows the running statistics of batch norm. Take "
+            'a method such as "gif".'
+        )

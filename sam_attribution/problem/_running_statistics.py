@@ -1,0 +1,66 @@
+"""Batch norm in training whose running statistics can be differentiated."""
+
+import torch
+from torch import nn
+from torch.overrides import TorchFunctionMode
+
+
+class RunningStatistics(TorchFunctionMode):
+    """While active, batch norm leaves its running statistics alone and ``after`` has the new ones.
+
+    torch writes them in place, out of sight of autograd; evaluation mode reads them, so that what
+    they owe to the weights matters.
+
+    Parameters
+    ----------
+    buffers : dict of str to Tensor
+        The very tensors that the module is called with.
+
+    Attributes
+    ----------
+    after : dict of str to Tensor
+        All buffers, those of batch norm as training would leave them.
+    """
+
+    def __init__(self, buffers):
+        super().__init__()
+        self._names = {id(buffer): name for name, buffer in buffers.items()}
+        self.after = dict(buffers)
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        rule = self._batch_norm if func is nn.functional.batch_norm else func
+        return rule(*args, **(kwargs or {}))
+
+    def _batch_norm(
+        self,
+        input,
+        running_mean,
+        running_var,
+        weight=None,
+        bias=None,
+        training=False,
+        momentum=0.1,
+        eps=1e-5,
+    ):
+        affine = (weight, bias, training, momentum, eps)
+        if not training or running_mean is None:
+            return nn.functional.batch_norm(input, running_mean, running_var, *affine)
+        variance, mean = torch.var_mean(input, [0, *range(2, input.ndim)], correction=1)
+        self._move(running_mean, mean, momentum)
+        self._move(running_var, variance, momentum)
+        return nn.functional.batch_norm(input, None, None, *affine)
+
+    def _move(self, buffer, statistic, momentum):
+        name = self._names[id(buffer)]
+        before = self.after[name]  # not `buffer`: a layer may be called twice
+        self.after[name] = (1 - momentum) * before + momentum * statistic
+
+
+def running_statistics(module):
+    """Names of the buffers that batch norm moves in training, as a set."""
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm)
+        for name in ("running_mean", "running_var")
+    }

@@ -1,0 +1,50 @@
+"""One batch as training sees it: in training mode, with its dropout masks and statistics."""
+
+from torch.func import functional_call
+
+from sam_attribution.problem._running_statistics import RunningStatistics
+from sam_attribution.training import seed_torch
+
+
+class TrainingBatch:
+    """Rows of a problem that training put into one batch.
+
+    Parameters
+    ----------
+    problem : Problem
+    rows : Tensor of positions
+    seed : int
+        Fixes the dropout masks.
+    """
+
+    def __init__(self, problem, rows, seed):
+        self.problem = problem
+        self.rows = rows
+        self.seed = seed
+        self._X, self._y = problem.X[rows], problem.y[rows]
+        # a batch of weight 0 has loss 0
+        self.shares = problem.weights[rows] / (problem.weight_of(rows) or 1.0)
+
+    def outputs(self, params, buffers):
+        """What the module puts out for the rows, and the buffers after; changes nothing given.
+
+        Seeds torch's global stream, which the caller puts back.
+        """
+        problem = self.problem
+        counts = {name: b.clone() for name, b in buffers.items() if not b.is_floating_point()}
+        buffers = buffers | counts  # numbers of batches are counted up in place
+        seed_torch(self.seed, params.device)
+        with RunningStatistics(buffers) as statistics:
+            named = problem.layout.unflatten(params)
+            output = functional_call(problem.training_module, (named, buffers), (self._X,))
+        return output, statistics.after
+
+    def mean_loss(self, output):
+        """``sum_i a_i l_i / sum_i a_i`` over the batch."""
+        return self.shares @ self.problem.row_loss.per_sample(output, self._y)
+
+    def __call__(self, params, buffers, row_weights):
+        """The same with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""
+        output, after = self.outputs(params, buffers)
+        losses = self.problem.row_loss.per_sample(output, self._y)
+        return (row_weights * self.shares) @ losses, after
