@@ -66,7 +66,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         around a fitted one of both uses it as it is: ``fit`` then wants the rows that it was
         trained on, and `validation` other rows.
     method : {"gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
-            "self-influence", "tracin"} or Method, default="gif"
+            "self-influence", "tracin", "unrolled"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
@@ -130,7 +130,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     ``score_samples`` and ``transform`` are functions of one row: its score as if it had
     been in every batch with weight 1/n. On training rows they equal ``scores_`` and
     ``transform_train_``, but for sample weights (a row that is asked about has weight 1)
-    and for ``GIF(n_checkpoints=None)``, which knows each row's own batches. Cost beyond the
+    and for ``GIF(n_checkpoints=None)`` and ``Unrolled``, which know each row's own batches. Cost beyond the
     training: see the method; about 2.5 forward passes over the rows per visited state and
     query.
 

@@ -10,6 +10,7 @@ from sam_attribution.methods import (
     InfluenceFunction,
     SelfInfluence,
     TracIn,
+    Unrolled,
 )
 
 METHODS = {
@@ -22,6 +23,7 @@ METHODS = {
     "if": InfluenceFunction,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
+    "unrolled": Unrolled,
 }
 
 
