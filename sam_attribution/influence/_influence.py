@@ -130,9 +130,9 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     ``score_samples`` and ``transform`` are functions of one row: its score as if it had
     been in every batch with weight 1/n. On training rows they equal ``scores_`` and
     ``transform_train_``, but for sample weights (a row that is asked about has weight 1)
-    and for ``GIF(n_checkpoints=None)`` and ``Unrolled``, which know each row's own batches. Cost beyond the
-    training: see the method; about 2.5 forward passes over the rows per visited state and
-    query.
+    and for ``GIF(n_checkpoints=None)`` and ``Unrolled``, which know each row's own batches.
+    Cost beyond the training: see the method; about 2.5 forward passes over the rows per visited
+    state and query.
 
     References
     ----------
