@@ -110,7 +110,8 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         Scores that the rows of ``fit`` would have with each label; column c of a row that
         carries label c is its score. Not there for methods that retrain.
     estimator_ : SAMClassifier, Pipeline or FrozenEstimator
-        The fitted clone of the first split; a frozen estimator itself.
+        The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
+        is interrupted, after training it is there all the same, for a FrozenEstimator.
     estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
@@ -227,7 +228,8 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         self.classes_ = np.unique(y)
         seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, seed)
-        estimators = clones(self._unfitted(), len(splits), seed, self.device)
+        estimators = list(clones(self._unfitted(), len(splits), seed, self.device))
+        self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         arguments = (
             self._arguments(estimator, split, X, y, sample_weight, method)
             for estimator, split in zip(estimators, splits, strict=True)
