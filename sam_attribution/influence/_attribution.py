@@ -1,10 +1,11 @@
-"""One trained model, its probes, and the scores that they give."""
+"""One trained model, what a method made of it, and the scores that this gives."""
 
 import torch
 from tqdm.auto import tqdm
 
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
+from sam_attribution.methods import PreparedScores
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
@@ -16,7 +17,7 @@ _OWN_LOSSES_AT_ONCE = 16
 class Attribution:
     """Scores of one problem against one set of validation rows.
 
-    Everything is in label codes and tensors here.
+    Everything is in label codes (of a regressor: targets) and tensors here.
 
     Parameters
     ----------
@@ -33,8 +34,13 @@ class Attribution:
 
     Attributes
     ----------
-    table : Tensor of shape (n_samples, n_classes)
-        Score of every training row for every label it might have carried.
+    scores : Tensor of shape (n_samples,)
+        Score of every training row with the label it has.
+    table : Tensor of shape (n_samples, n_classes) or None
+        The same for every label it might have carried, if the method has probes and the
+        problem classes.
+    probes : iterable of Probe or None
+        Of the validation rows, if the method has any.
     """
 
     def __init__(self, problem, method, X, y, *, evaluation, aggregate, n_jobs=None, verbose=0):
@@ -46,20 +52,21 @@ class Attribution:
         queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
-        self.probes = self.prepared.probes(queries)
-        table = self._scores_of_trained(self.probes)
-        given = _given(table, problem.y)
-        trained_on = slice(None) if problem.visited is None else problem.visited
-        self.table = self.aggregation.fit(given[trained_on]).reduce(table)
-
-    @property
-    def scores(self):
-        """Score of every training row with the label it has, shape (n_samples,)."""
-        return _given(self.table, self.problem.y)
+        has_probes = not isinstance(self.prepared, PreparedScores)
+        self.probes = self.prepared.probes(queries) if has_probes else None
+        given, table = self._found(queries)
+        self.aggregation.fit(given[self._judged(given)])
+        self.scores = self.aggregation.reduce(given)
+        self.table = None if table is None else self.aggregation.reduce(table)
 
     def label_table(self, X):
         """Scores of any rows for every label, shape (n, n_classes), in the 1/n form."""
         scores = scores_of_any(self.problem, self._watched(self.probes), X, n_jobs=self.n_jobs)
+        return self.aggregation.reduce(scores)
+
+    def row_scores(self, X, y):
+        """Scores of any rows with the labels `y`, shape (n,), in the 1/n form."""
+        scores = scores_of_any(self.problem, self._watched(self.probes), X, y, n_jobs=self.n_jobs)
         return self.aggregation.reduce(scores)
 
     def attribute(self, X, y):
@@ -98,13 +105,31 @@ class Attribution:
         ]
         return [steps for steps, _ in found], torch.stack([part for _, part in found])
 
+    def _found(self, queries):
+        """Scores for the label that each row has, and for every label (None without any)."""
+        if self.probes is None:
+            return self.prepared.scores(queries), None
+        if self.problem.n_classes is None:
+            return self._scores_of_trained(self.probes, given_only=True), None
+        table = self._scores_of_trained(self.probes)
+        return _given(table, self.problem.y), table
+
+    def _judged(self, scores):
+        """Which rows count when an aggregation learns."""
+        judged = ~scores.isnan().any(1)
+        return judged if self.problem.visited is None else judged & self.problem.visited
+
     def _attribute_some(self, X, y):
-        probes = self.prepared.probes(self._single_queries(X, y))
-        return self._scores_of_trained(probes, given_only=True).T
+        queries = self._single_queries(X, y)
+        if self.probes is None:
+            return self.prepared.scores(queries).T
+        return self._scores_of_trained(self.prepared.probes(queries), given_only=True).T
 
     def _self_influence_of(self, rows):
         X, y = self.problem.X[rows], self.problem.y[rows]
         own = self._single_queries(X, y, self.problem.row_loss.per_sample)
+        if self.probes is None:
+            return self.prepared.scores(own)[rows].diagonal()
         probes = self.prepared.probes(own)
         return training_scores(self.problem, probes, given_only=True, rows=rows).diagonal()
 

@@ -13,7 +13,9 @@ def explanation(scores, labels, suggested, k):
     ----------
     scores : ndarray of shape (n_queries, n_samples)
         NaN for rows that were not trained on: they are not shown.
-    labels, suggested : ndarray of shape (n_samples,)
+    labels : ndarray of shape (n_samples,)
+    suggested : ndarray of shape (n_samples,) or None
+        Without, the table has no such column.
     k : int
 
     Returns
@@ -45,7 +47,7 @@ def explanation(scores, labels, suggested, k):
             "rank": rank,
             "train_index": index,
             "label": labels[index],
-            "suggested_label": suggested[index],
+            **({} if suggested is None else {"suggested_label": suggested[index]}),
             "score": row[index],
         }
         tables.append(pd.DataFrame(columns))

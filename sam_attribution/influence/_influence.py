@@ -5,8 +5,9 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.base import BaseEstimator, TransformerMixin
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
 
 from sam_attribution._seeding import draw_seed
@@ -22,6 +23,11 @@ from sam_attribution._validation import (
     take_rows,
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
+from sam_attribution.influence._availability import (
+    LabelTransformer,
+    knows_labels,
+    scores_any_row,
+)
 from sam_attribution.influence._checks import (
     check_estimator_kind,
     check_frozen,
@@ -44,7 +50,7 @@ _ONE_ROW_FORM = (
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
-class SAMInfluence(TransformerMixin, BaseEstimator):
+class SAMInfluence(LabelTransformer, BaseEstimator):
     """Score training rows by what the validation loss would do without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` and scores the rows
@@ -102,7 +108,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         row, NaN for rows that none did.
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
-        carries label c is its score.
+        carries label c is its score. Not there for methods that retrain.
     estimator_ : SAMClassifier, Pipeline or FrozenEstimator
         The fitted clone of the first split; a frozen estimator itself.
     estimators_ : list
@@ -230,6 +236,12 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         self._collect(y)
         return self
 
+    @property
+    def transform_train_(self):
+        knows_labels(self)
+        return self._transform_train
+
+    @available_if(scores_any_row)
     def score_samples(self, X, y=None):
         """Score rows as if each had been in training, in every batch with weight 1/n.
 
@@ -314,10 +326,10 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
             -1, -2, ... from the most helpful down; `train_index`: position in the rows given
             to ``fit``; `label`: what it was given there; `suggested_label`: see
-            :meth:`suggest_labels`; `score`: see :meth:`attribute`; `epochs`: those, counted
-            from 1, in which most of the score came about, such as ``"2-4, 9"`` (the fewest
-            stretches of training that make up half of what pulled in its direction; empty for
-            methods of the final model).
+            :meth:`suggest_labels`, no column where that is not available; `score`: see
+            :meth:`attribute`; `epochs`: those, counted from 1, in which most of the score came
+            about, such as ``"2-4, 9"`` (the fewest stretches of training that make up half of
+            what pulled in its direction; empty for methods of the final model).
 
         Raises
         ------
@@ -325,7 +337,8 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
             If `k` is not a positive integer, or as :meth:`attribute`.
         """
         scores = self.attribute(X_query, y_query, split=split)
-        table = explanation(scores, self._y, self.suggest_labels(), k)
+        suggested = self.suggest_labels() if hasattr(self, "suggest_labels") else None
+        table = explanation(scores, self._y, suggested, k)
         rows, column = np.unique(table["train_index"], return_inverse=True)
         run = self._runs[self._checked_split(split)]
         epochs = run.epochs_behind(self._checked_rows(X_query), y_query, rows)
@@ -346,6 +359,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         found = [_to_numpy(run.attribution.self_influence()) for run in self._runs]
         return mean_over_runs(self._runs, found, len(self._y))
 
+    @available_if(knows_labels)
     def suggest_labels(self, X=None):
         """The label with which each row would help most.
 
@@ -366,6 +380,7 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         suggested[judged] = self.classes_[self.transform_train_[judged].argmax(1)]
         return suggested
 
+    @available_if(knows_labels)
     def get_feature_names_out(self, input_features=None):
         """Names of the columns of ``transform``: ``saminfluence_<label>``."""
         check_is_fitted(self)
@@ -443,9 +458,11 @@ class SAMInfluence(TransformerMixin, BaseEstimator):
         self.estimator_ = self.estimators_[0]
         self.diagnostics_ = pd.DataFrame([run.diagnostics for run in self._runs])
         self.diagnostics_.index.name = "split"
-        tables = [_to_numpy(run.attribution.table) for run in self._runs]
-        self.transform_train_ = mean_over_runs(self._runs, tables, len(y))
-        self.scores_ = self.transform_train_[np.arange(len(y)), np.searchsorted(self.classes_, y)]
+        scores = [_to_numpy(run.attribution.scores) for run in self._runs]
+        self.scores_ = mean_over_runs(self._runs, scores, len(y))
+        if self._runs[0].attribution.table is not None:
+            tables = [_to_numpy(run.attribution.table) for run in self._runs]
+            self._transform_train = mean_over_runs(self._runs, tables, len(y))
 
 
 def _to_numpy(tensor):

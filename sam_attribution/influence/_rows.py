@@ -20,14 +20,17 @@ def scores_of_trained(problem, probes, *, given_only=False, n_jobs=None):
     return _gathered(training_scores, jobs, n_jobs)
 
 
-def scores_of_any(problem, probes, X, *, n_jobs=None):
-    """``row_scores`` of rows that need not have been trained on, for every label."""
+def scores_of_any(problem, probes, X, y=None, *, n_jobs=None):
+    """``row_scores`` of rows that need not have been trained on, for every label without `y`."""
     shares = _shares(problem, len(X), n_jobs)
     if len(shares) == 1:
-        return row_scores(problem, probes, X)
+        return row_scores(problem, probes, X, y)
     probes = list(probes)
     lean = problem.part(torch.zeros(1, dtype=torch.long))  # the model without its rows
-    jobs = ({"problem": lean, "probes": probes, "X": X[share]} for share in shares)
+    jobs = (
+        {"problem": lean, "probes": probes, "X": X[share], "y": None if y is None else y[share]}
+        for share in shares
+    )
     return _gathered(row_scores, jobs, n_jobs)
 
 

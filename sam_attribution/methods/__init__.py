@@ -5,7 +5,7 @@ from sam_attribution.methods._grad_cos import GradCos
 from sam_attribution.methods._grad_dot import GradDot
 from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
-from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._tracin import TracIn
 
@@ -17,6 +17,7 @@ __all__ = [
     "InfluenceFunction",
     "Method",
     "Prepared",
+    "PreparedScores",
     "SelfInfluence",
     "TracIn",
 ]

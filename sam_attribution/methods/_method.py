@@ -7,13 +7,26 @@ from sklearn.base import BaseEstimator
 
 
 class Method(BaseEstimator, ABC):
-    """Settings of a method; :meth:`prepare` does the work that all queries share."""
+    """Settings of a method; :meth:`prepare` does the work that all queries share.
 
+    Attributes
+    ----------
+    has_probes : bool, default=True
+        Whether :meth:`prepare` returns a :class:`Prepared`, with probes that score any row for
+        any label, and not a :class:`PreparedScores`.
+    """
+
+    has_probes: ClassVar[bool] = True
     _parameter_constraints: ClassVar[dict[str, list]] = {}
 
     @abstractmethod
     def prepare(self, problem):
-        """Return a :class:`Prepared` for a :class:`~sam_attribution.problem.Problem`."""
+        """Return a :class:`Prepared`, or :class:`PreparedScores`, for a problem.
+
+        Parameters
+        ----------
+        problem : Problem
+        """
 
 
 class Prepared(ABC):
@@ -39,3 +52,26 @@ class Prepared(ABC):
     @abstractmethod
     def probes(self, queries):
         """Return an iterable of probes, readable more than once, for the queries."""
+
+
+class PreparedScores(ABC):
+    """A method made ready for one problem that knows the rows trained on alone: retraining.
+
+    Its :class:`Method` says ``has_probes = False``. It has no answer for other rows or labels.
+
+    Attributes
+    ----------
+    diagnostics : dict
+        What the method found out or chose, by name.
+    """
+
+    rows_are_exchangeable = False
+    answers_queries = True
+    along_training = False
+
+    @abstractmethod
+    def scores(self, queries):
+        """Return scores against the queries, shape (n_samples, k).
+
+        Rows are in the order of ``problem.y``; NaN stands for a row that was not judged.
+        """

@@ -46,6 +46,11 @@ class Probe:
         logits, tangents = logits_and_tangents(problem, self, X)
         return problem.row_loss.label_table(logits, tangents)
 
+    def given_label(self, problem, X, y):
+        """What is read off rows `X` with the labels `y`, (n, k)."""
+        output, tangents = logits_and_tangents(problem, self, X)
+        return problem.row_loss.along(output, tangents, y)
+
 
 class CosineProbe(Probe):
     """Reads ``<direction, gradient> / ||gradient||``, 0 where the gradient is; no 1/n."""
@@ -54,13 +59,27 @@ class CosineProbe(Probe):
 
     def label_table(self, problem, X):
         products = super().label_table(problem, X)
-        norms = squared_row_norms(problem, self, X).sqrt()[:, :, None]
-        return torch.where(norms == 0, 0.0, products / torch.where(norms == 0, 1.0, norms))
+        return _divided(products, squared_row_norms(problem, self, X))
+
+    def given_label(self, problem, X, y):
+        products = super().given_label(problem, X, y)
+        return _divided(products, squared_row_norms(problem, self, X, y=y)[:, 0])
 
 
 class SquaredNormProbe(Probe):
     """Reads ``sum(direction * gradient**2)``: the squared norm for a direction of ones."""
 
     def label_table(self, problem, X):
-        columns = [squared_row_norms(problem, self, X, metric) for metric in self.directions.T]
+        return self._squares(problem, X)
+
+    def given_label(self, problem, X, y):
+        return self._squares(problem, X, y)[:, 0]
+
+    def _squares(self, problem, X, y=None):
+        columns = [squared_row_norms(problem, self, X, metric, y) for metric in self.directions.T]
         return torch.stack(columns, dim=2)
+
+
+def _divided(products, squared_norms):
+    norms = squared_norms.sqrt()[..., None]
+    return torch.where(norms == 0, 0.0, products / torch.where(norms == 0, 1.0, norms))

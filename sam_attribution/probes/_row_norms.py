@@ -11,8 +11,8 @@ _BYTES = 2**28  # that the logit Jacobians of one chunk of rows may take
 _CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to way
 
 
-def squared_row_norms(problem, probe, X, metric=None):
-    """``sum(metric * gradient**2)`` of the row's loss at a probe's point, were its label c.
+def squared_row_norms(problem, probe, X, metric=None, y=None):
+    """``sum(metric * gradient**2)`` of the row's loss at a probe's point, for each label.
 
     Parameters
     ----------
@@ -23,10 +23,12 @@ def squared_row_norms(problem, probe, X, metric=None):
     X : Tensor of shape (n, ...)
     metric : Tensor of shape (n_params,), optional
         Ones if None.
+    y : Tensor of shape (n,), optional
+        The labels the rows have; every label they might have if None.
 
     Returns
     -------
-    Tensor of shape (n, n_classes)
+    Tensor of shape (n, n_classes), or (n, 1) with `y`
 
     Notes
     -----
@@ -38,12 +40,14 @@ def squared_row_norms(problem, probe, X, metric=None):
     metric = torch.ones_like(probe.point) if metric is None else metric
     metric = problem.restrict(metric[:, None])[:, 0]
     if problem.head is not None:
-        return _of_head(problem, probe, X, metric)
-    parts = X.split(_rows_at_once(problem))
+        return _of_head(problem, probe, X, metric, y)
     with differentiable_kernels(problem.module):
-        way = _way(problem, probe, X)
-        pairs = (way(problem, probe, part) for part in parts)
-        return torch.cat([_norms(problem, z, (J * metric) @ J.mT) for z, J in pairs])
+        way, norms = _way(problem, probe, X), []
+        for rows in torch.arange(len(X)).split(_rows_at_once(problem)):
+            z, J = way(problem, probe, X[rows])
+            gradients = _logit_gradients(problem, z, None if y is None else y[rows])
+            norms.append(_quadratic(gradients, (J * metric) @ J.mT))
+        return torch.cat(norms)
 
 
 def one_chunk_at_a_time(problem, probe, X):
@@ -81,26 +85,28 @@ def _way(problem, probe, X):
 
 
 def _rows_at_once(problem):
-    per_row = problem.n_classes * problem.layout.size * problem.params.element_size()
+    per_row = (problem.n_classes or 1) * problem.layout.size * problem.params.element_size()
     return max(1, _BYTES // per_row)
 
 
-def _norms(problem, logits, gram):
+def _quadratic(gradients, gram):
     """The quadratic form of every label's logit gradient; rounding may leave it below 0."""
-    gradients = _logit_gradients(problem, logits)
     return torch.einsum("ncl,nlm,ncm->nc", gradients, gram, gradients).clamp_min(0)
 
 
-def _of_head(problem, probe, X, metric):
+def _of_head(problem, probe, X, metric, y):
     """Weights ``g h'`` and biases ``g``, so that the squares are a product."""
     logits, features = problem.head.features(
         problem.layout.unflatten(probe.point), probe.buffers, X
     )
     per_logit = problem.head.tangents(features.square(), metric[:, None])[:, :, 0]
-    return (_logit_gradients(problem, logits).square() * per_logit[:, None]).sum(2)
+    return (_logit_gradients(problem, logits, y).square() * per_logit[:, None]).sum(2)
 
 
-def _logit_gradients(problem, logits):
-    """``dl/dz`` for every label, (n, label, n_classes): tangents along each logit."""
+def _logit_gradients(problem, logits, y):
+    """``dl/dz`` for each label, (n, label, n_classes): tangents along each logit."""
     each = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
-    return problem.row_loss.label_table(logits, each.expand(len(logits), -1, -1))
+    each = each.expand(len(logits), -1, -1)
+    if y is None:
+        return problem.row_loss.label_table(logits, each)
+    return problem.row_loss.along(logits, each, y)[:, None]

@@ -21,17 +21,16 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     Tensor of shape (n_samples, n_classes, k), or (n_samples, k) with `given_only`
     """
     rows = torch.arange(len(problem.y), device=problem.y.device) if rows is None else rows
-    place = torch.full_like(problem.y, -1)
+    place = torch.full(problem.y.shape, -1, device=problem.y.device)
     place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
     for probe in probes:
         for part in problem.chunks(_those_that_count(probe, rows, place)):
-            table = probe.label_table(problem, problem.X[part])
-            table = _carried(table, problem.y[part]) if given_only else table
+            read = _read(probe, problem, problem.X[part], problem.y[part] if given_only else None)
             if total is None:
-                total = table.new_zeros(len(rows), *table.shape[1:])
-            share = _shares(problem, probe, part).view(-1, *[1] * (table.ndim - 1))
-            total[place[part]] += share * table
+                total = read.new_zeros(len(rows), *read.shape[1:])
+            share = _shares(problem, probe, part).view(-1, *[1] * (read.ndim - 1))
+            total[place[part]] += share * read
     return total
 
 
@@ -44,7 +43,7 @@ def row_scores(problem, probes, X, y=None):
     probes : iterable of Probe
     X : Tensor of shape (n, ...)
     y : Tensor of shape (n,), optional
-        Label codes; every label if None.
+        Label codes, or targets; every label if None.
 
     Returns
     -------
@@ -52,10 +51,10 @@ def row_scores(problem, probes, X, y=None):
     """
     total = 0.0
     for probe in probes:
-        parts = []
-        for rows in torch.arange(len(X), device=X.device).split(problem.rows_per_pass):
-            table = probe.label_table(problem, X[rows])
-            parts.append(table if y is None else _carried(table, y[rows]))
+        parts = [
+            _read(probe, problem, X[rows], None if y is None else y[rows])
+            for rows in torch.arange(len(X), device=X.device).split(problem.rows_per_pass)
+        ]
         share = probe.rate / problem.total_weight if probe.weighted else probe.rate
         total = total + share * torch.cat(parts)
     return total
@@ -73,5 +72,6 @@ def _shares(problem, probe, rows):
     return probe.rate * problem.weights[rows] / (norm or 1.0)
 
 
-def _carried(table, y):
-    return table[torch.arange(len(y), device=y.device), y]
+def _read(probe, problem, X, y):
+    """What a probe reads off rows for their labels `y`, or for every label if None."""
+    return probe.label_table(problem, X) if y is None else probe.given_label(problem, X, y)

@@ -64,6 +64,22 @@ class CrossEntropyRows:
         # the smoothed part is weighted by the class it is given to, not by the row's own
         return (1 - smoothing) * table + smoothing * table.mean(1, True) if smoothing else table
 
+    def along(self, logits, tangents, y):
+        """Change of each row's loss along logit tangents, for the label it has.
+
+        Parameters
+        ----------
+        logits : Tensor of shape (n, n_classes)
+        tangents : Tensor of shape (n, n_classes, k)
+        y : LongTensor of shape (n,)
+
+        Returns
+        -------
+        Tensor of shape (n, k)
+            The entries of :meth:`label_table` at `y`.
+        """
+        return self.label_table(logits, tangents)[torch.arange(len(y), device=y.device), y]
+
 
 class GenericRows:
     """Any per-row loss: the derivative in the logits comes from autodiff, label by label.
@@ -94,14 +110,13 @@ class GenericRows:
 
     def label_table(self, logits, tangents):
         """As :meth:`CrossEntropyRows.label_table`, at the price of n_classes backward passes."""
-        columns = []
-        for label in range(logits.shape[1]):
-            gradient = self._gradient(logits, label)
-            columns.append(torch.einsum("nc,nck->nk", gradient, tangents))
+        labels = torch.arange(logits.shape[1], device=logits.device)
+        columns = [self.along(logits, tangents, label.expand(len(logits))) for label in labels]
         return torch.stack(columns, dim=1)
 
-    def _gradient(self, logits, label):
-        leaf = logits.detach().requires_grad_()
-        y = torch.full(leaf.shape[:1], label, device=leaf.device)
+    def along(self, output, tangents, y):
+        """As :meth:`CrossEntropyRows.along`, at the price of one backward pass."""
+        leaf = output.detach().requires_grad_()
         with torch.enable_grad():
-            return torch.autograd.grad(self.per_sample(leaf, y).sum(), leaf)[0]
+            gradient = torch.autograd.grad(self.per_sample(leaf, y).sum(), leaf)[0]
+        return torch.einsum("nc,nck->nk", gradient, tangents)

@@ -26,6 +26,9 @@ def test_squared_norms_are_those_of_explicit_gradients(kind, parameters, with_me
     torch.testing.assert_close(
         squared_row_norms(problem, probe, problem.X, metric), expected, **EXACT
     )
+    found = squared_row_norms(problem, probe, problem.X, metric, problem.y)
+    given = expected[torch.arange(len(problem.y)), problem.y]
+    torch.testing.assert_close(found[:, 0], given, **EXACT)
 
 
 @pytest.mark.parametrize("name", ["attention", "lstm", "no forward mode", "no second derivative"])

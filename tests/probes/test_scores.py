@@ -1,12 +1,14 @@
 """Probe scores against explicit gradients, one row and one label at a time."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
 from sam_attribution.probes import Probe, row_scores, training_scores
-from sam_attribution.problem import GenericRows, Problem
+from sam_attribution.problem import CrossEntropyRows, GenericRows, Problem
 from tests.models import SmallCNN, fitted_problem, row_gradients
 
 KINDS = ["mlp", "cnn"]
@@ -78,15 +80,51 @@ def test_order_and_duplicates_of_scored_rows():
 def test_closed_form_of_cross_entropy_equals_the_generic_form(smoothing):
     criterion = nn.CrossEntropyLoss(label_smoothing=smoothing)
     problem = fitted_problem("mlp", criterion=criterion)
-    generator = torch.Generator().manual_seed(0)
-    logits = torch.randn(5, 3, generator=generator).double()
-    tangents = torch.randn(5, 3, 2, generator=generator).double()
+    logits, tangents = random_logits()
     generic = GenericRows(
         lambda z, y: nn.functional.cross_entropy(z, y, reduction="none", label_smoothing=smoothing)
     )
     torch.testing.assert_close(
         problem.row_loss.label_table(logits, tangents), generic.label_table(logits, tangents)
     )
+
+
+def random_logits():
+    generator = torch.Generator().manual_seed(0)
+    logits = torch.randn(5, 3, generator=generator).double()
+    return logits, torch.randn(5, 3, 2, generator=generator).double()
+
+
+CLASS_WEIGHT = torch.tensor([0.3, 2.0, 1.1], dtype=torch.float64)
+ROW_LOSSES = {
+    "cross-entropy": CrossEntropyRows(),
+    "smoothed and weighted": CrossEntropyRows(0.2, CLASS_WEIGHT),
+    "generic": GenericRows(
+        partial(nn.functional.cross_entropy, reduction="none", weight=CLASS_WEIGHT)
+    ),
+}
+
+
+@pytest.mark.parametrize("name", ROW_LOSSES)
+def test_along_the_given_label_is_the_entry_of_the_table(name):
+    logits, tangents = random_logits()
+    y = torch.tensor([0, 2, 1, 1, 0])
+    found = ROW_LOSSES[name].along(logits, tangents, y)
+    table = ROW_LOSSES[name].label_table(logits, tangents)
+    assert torch.equal(found, table[torch.arange(5), y])
+    _, expected = torch.func.jvp(
+        lambda z: ROW_LOSSES[name].per_sample(z, y), (logits,), (tangents[..., 0],)
+    )
+    torch.testing.assert_close(found[:, 0], expected, rtol=1e-12, atol=1e-12)
+
+
+def test_along_the_given_label_keeps_what_is_left_of_a_sure_prediction():
+    """In float32, where the probability rounds to 1."""
+    logits, tangents = torch.tensor([[20.0, 0.0, -1.0]]), torch.tensor([[[3.0], [1.0], [2.0]]])
+    y = torch.tensor([0])
+    found = CrossEntropyRows().along(logits, tangents, y)
+    exact = CrossEntropyRows().along(logits.double(), tangents.double(), y)
+    torch.testing.assert_close(found.double(), exact, rtol=1e-5, atol=0)
 
 
 @pytest.mark.parametrize("kind", KINDS)

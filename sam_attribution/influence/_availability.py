@@ -1,0 +1,40 @@
+"""Which questions a SAMInfluence can answer: those that its method and its labels allow."""
+
+from sklearn.base import TransformerMixin, is_regressor
+from sklearn.utils.metaestimators import available_if
+
+from sam_attribution.influence._estimator import classifier_of
+from sam_attribution.influence._methods import has_probes
+
+
+def scores_any_row(influence):
+    """True, or an AttributeError if only the rows of ``fit`` can be scored."""
+    runs = getattr(influence, "_runs", None)
+    probes = runs[0].attribution.probes is not None if runs else has_probes(influence.method)
+    if not probes:
+        raise AttributeError(
+            f"method={influence.method!r} scores the rows of fit with the labels that they have, "
+            'and no others: read scores_ or call attribute. For more take another, such as "gif".'
+        )
+    return True
+
+
+def knows_labels(influence):
+    """True, or an AttributeError if rows have no other labels that could be asked about."""
+    scores_any_row(influence)
+    if is_regressor(classifier_of(influence._unfitted())):
+        raise AttributeError(
+            "a regressor has targets instead of classes, so there is no table of the labels that "
+            "a row might carry. Use scores_, or score_samples(X, y) for rows with targets."
+        )
+    return True
+
+
+class LabelTransformer(TransformerMixin):
+    """A transformer whose columns are labels: none without labels to put there."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # only now: what scikit-learn wraps for set_output is always there
+        for name in ("transform", "fit_transform"):
+            setattr(cls, name, available_if(knows_labels)(getattr(cls, name)))
