@@ -1,5 +1,6 @@
 """A trained model handed over to mathematics, and what is asked of it."""
 
+from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_classifier import problem_from_classifier
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
@@ -20,6 +21,7 @@ __all__ = [
     "PureStep",
     "Queries",
     "TrainingPath",
+    "activations_per_row",
     "differentiable_kernels",
     "evaluation_function",
     "margin",
