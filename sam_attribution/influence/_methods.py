@@ -11,6 +11,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
 )
+from sam_attribution.retraining import LeaveOneOut
 
 METHODS = {
     "gif": GIF,
@@ -20,6 +21,7 @@ METHODS = {
     "hif-fast": lambda: HIF("fast"),
     "hif-paper": lambda: HIF("paper"),
     "if": InfluenceFunction,
+    "loo": LeaveOneOut,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
 }
