@@ -12,6 +12,7 @@ LAYERS = [
     "_seeding",
     "_fingerprint",
     "_removal",
+    "_jobs",
     "validation_data",
     "perturbation",
     "parameters",
