@@ -59,13 +59,8 @@ class Attribution:
         self.scores = self.aggregation.reduce(given)
         self.table = None if table is None else self.aggregation.reduce(table)
 
-    def label_table(self, X):
-        """Scores of any rows for every label, shape (n, n_classes), in the 1/n form."""
-        scores = scores_of_any(self.problem, self._watched(self.probes), X, n_jobs=self.n_jobs)
-        return self.aggregation.reduce(scores)
-
-    def row_scores(self, X, y):
-        """Scores of any rows with the labels `y`, shape (n,), in the 1/n form."""
+    def row_scores(self, X, y=None):
+        """Scores of any rows in the 1/n form, (n,) with `y`, (n, n_classes) without."""
         scores = scores_of_any(self.problem, self._watched(self.probes), X, y, n_jobs=self.n_jobs)
         return self.aggregation.reduce(scores)
 

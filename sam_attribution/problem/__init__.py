@@ -1,13 +1,14 @@
 """A trained model handed over to mathematics, and what is asked of it."""
 
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._from_estimator import problem_from_estimator
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._target_loss import TargetRows
 
 __all__ = [
     "CrossEntropyRows",
@@ -16,9 +17,10 @@ __all__ = [
     "PathPoint",
     "Problem",
     "Queries",
+    "TargetRows",
     "TrainingPath",
     "differentiable_kernels",
     "evaluation_function",
     "margin",
-    "problem_from_classifier",
+    "problem_from_estimator",
 ]
