@@ -5,7 +5,7 @@ import torch
 from sklearn.datasets import make_classification
 from torch import nn
 
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import SAMClassifier
 
 
@@ -51,7 +51,7 @@ def fitted(kind, sample_weight=False, **settings):
 def fitted_problem(kind, sample_weight=False, options=None, **settings):
     """The problem of such a classifier."""
     classifier, X, y, weight = fitted(kind, sample_weight, **settings)
-    return problem_from_classifier(classifier, X, y, weight, **options or {})
+    return problem_from_estimator(classifier, X, y, weight, **options or {})
 
 
 def row_gradients(problem, point, buffers):

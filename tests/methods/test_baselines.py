@@ -6,13 +6,13 @@ import torch
 
 from sam_attribution.methods import GIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.probes import training_scores
-from sam_attribution.problem import Queries, problem_from_classifier
+from sam_attribution.problem import Queries, problem_from_estimator
 from tests.models import fitted, row_gradients
 
 
 def setting(**settings):
     classifier, X, y, _ = fitted("mlp", trajectory="all", **settings)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     groups = (torch.arange(10), torch.arange(4))
     per_sample = problem.row_loss.per_sample
     return (

@@ -7,7 +7,7 @@ import torch
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF, GradCos, SelfInfluence, TracIn
 from sam_attribution.probes import CosineProbe, training_scores
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.methods.test_baselines import gradients_at, scores_of, setting
@@ -89,7 +89,7 @@ def test_grad_cos_of_fitted_rows_in_float32():
 
 def test_self_influence_needs_a_recorded_training():
     classifier, X, y, _ = fitted("mlp", trajectory=None)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     with pytest.raises(ValueError, match="trajectory=10"):
         training_scores(problem, SelfInfluence().prepare(problem).probes(None))
 

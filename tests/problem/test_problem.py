@@ -7,7 +7,7 @@ from sam_attribution.problem import (
     Queries,
     evaluation_function,
     margin,
-    problem_from_classifier,
+    problem_from_estimator,
 )
 from tests.models import fitted, fitted_problem
 
@@ -84,7 +84,7 @@ def test_the_classifier_is_left_alone_and_shared_with_nobody():
     classifier, X, y, _ = fitted("cnn")
     before = {name: value.clone() for name, value in classifier.module_.state_dict().items()}
     training = classifier.module_.training
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     problem.mean_gradient(problem.params, problem.buffers)
     assert problem.module is not classifier.module_
     assert classifier.module_.training == training
