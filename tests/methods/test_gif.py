@@ -13,7 +13,7 @@ from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import RATES, _sgd_rates, effective_rates
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, TrainingPath, problem_from_estimator
-from tests.models import fitted, row_gradients
+from tests.models import fitted, given_gradients, row_gradients, row_losses
 
 SCHEDULER = LRScheduler("StepLR", step_size=3, gamma=0.5, step_every="batch")
 
@@ -26,15 +26,14 @@ def mean_query(problem):
 def query_gradient(problem, state):
     leaf = state.params.clone().requires_grad_()
     logits = problem.logits(leaf, state.buffers, -problem.X[:10])
-    loss = torch.nn.functional.cross_entropy(logits, problem.y[:10])
+    loss = row_losses(problem, logits, problem.y[:10]).mean()
     return torch.autograd.grad(loss, leaf)[0]
 
 
 def perturbed(problem, state, rows):
     leaf = state.params.clone().requires_grad_()
-    losses = torch.nn.functional.cross_entropy(
-        problem.logits(leaf, state.buffers, problem.X[rows]), problem.y[rows], reduction="none"
-    )
+    output = problem.logits(leaf, state.buffers, problem.X[rows])
+    losses = row_losses(problem, output, problem.y[rows])
     loss = problem.weights[rows] @ losses / problem.weights[rows].sum()
     g = torch.autograd.grad(loss, leaf)[0]
     return state.params + problem.rho * g / g.norm()
@@ -45,7 +44,7 @@ def given(problem, gradients):
 
 
 @pytest.mark.parametrize("query", ["final", "checkpoint"])
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("sample_weight", [False, True])
 def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
     classifier, X, y, weight = fitted(kind, sample_weight, trajectory="all", callbacks=[SCHEDULER])
@@ -54,10 +53,10 @@ def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
     expected = torch.zeros(len(y), dtype=torch.float64)
     for state, step in zip(states, classifier.trajectory_.schedule, strict=True):
         rows = torch.as_tensor(step.indices)
-        gradients = row_gradients(problem, perturbed(problem, state, rows), state.buffers)
+        gradients = given_gradients(problem, perturbed(problem, state, rows), state.buffers)
         v = query_gradient(problem, last if query == "final" else state)
         share = problem.weights[rows] / problem.weights[rows].sum()
-        expected[rows] += step.rates[0] * share * (given(problem, gradients)[rows] @ v)
+        expected[rows] += step.rates[0] * share * (gradients[rows] @ v)
     probes = GIF(query=query, n_checkpoints=None).prepare(problem).probes(mean_query(problem))
     scores = training_scores(problem, probes, given_only=True)[:, 0]
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
