@@ -11,9 +11,10 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
 )
-from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.retraining import FixedPoint, LeaveOneOut
 
 METHODS = {
+    "fixed-point": FixedPoint,
     "gif": GIF,
     "grad-cos": GradCos,
     "grad-dot": GradDot,
