@@ -58,7 +58,7 @@ def effect_by_hand(influence, absent, name="momentum"):
     without = present.clone()
     without[absent] = 0
     losses = [cross_entropy(retrained(clf, *data, s)(X_val), y_val) for s in (without, present)]
-    return float(losses[0] - losses[1])
+    return float((losses[0] - losses[1]).detach())
 
 
 @pytest.mark.parametrize("name", TRAININGS)
