@@ -2,10 +2,10 @@
 How right are the scores?
 =========================
 
-Every attribution method predicts what removing a training row would do. Here the rows *are* removed,
-one at a time: the model is trained again from the same start, on the same batches, with the row at
-weight 0, and the rise of the validation loss is measured. That is the truth which scores should
-predict, in sign, order and size.
+Every attribution method predicts what removing a training row would do. Here the rows *are*
+removed, one at a time: the model is trained again from the same start, on the same batches, with
+the row at weight 0, and the rise of the validation loss is measured. That is the truth which
+scores should predict, in sign, order and size.
 """
 
 from sklearn.datasets import load_digits
@@ -52,9 +52,9 @@ print(table.round(3).to_string())
 # Retraining against scores
 # -------------------------
 #
-# On the dashed line a score has the right size. ``unrolled``, the derivative of the training itself,
-# lies on it. An influence function with the damping that a network needs has the order, and less
-# than the size; sums of gradient products along the training forget curvature, and have neither.
+# On the dashed line a score has the right size. ``unrolled``, the derivative of the training
+# itself, lies on it. An influence function with the damping that a network needs has some of the
+# order and less than the size; sums of gradient products forget curvature, and have neither.
 #
 # ``auc`` in the table above is another question: whether wrong labels come lowest.
 
