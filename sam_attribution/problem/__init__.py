@@ -9,6 +9,7 @@ from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._rows_gradient import rows_gradient
 
 __all__ = [
     "CrossEntropyRows",
@@ -24,4 +25,5 @@ __all__ = [
     "evaluation_function",
     "margin",
     "problem_from_classifier",
+    "rows_gradient",
 ]
