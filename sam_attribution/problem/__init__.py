@@ -1,7 +1,11 @@
 """A trained model handed over to mathematics, and what is asked of it."""
 
+from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._from_classifier import (
+    problem_from_another_seed,
+    problem_from_classifier,
+)
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._kernels import differentiable_kernels
@@ -21,9 +25,11 @@ __all__ = [
     "PureStep",
     "Queries",
     "TrainingPath",
+    "activations_per_row",
     "differentiable_kernels",
     "evaluation_function",
     "margin",
+    "problem_from_another_seed",
     "problem_from_classifier",
     "rows_gradient",
 ]
