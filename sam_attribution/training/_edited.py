@@ -2,8 +2,6 @@
 
 import copy
 
-import torch
-
 from sam_attribution.training._accelerated import bare_copy, prepare_twin
 from sam_attribution.training._live import LiveModule
 from sam_attribution.training._trajectory import Trajectory
