@@ -8,10 +8,11 @@ from sam_attribution.editing._bend import bend
 from sam_attribution.editing._state import outputs, state_after
 
 _STRAIGHT = 0.5
+_SLACK = 0.1
 
 
-def edit_report(problem, queries, step):
-    """Compare half of a step with all of it, on the validation rows.
+def edit_report(problem, queries, step, predicted_rise):
+    """Compare a step with half of it, and its effect with what was predicted.
 
     Parameters
     ----------
@@ -20,12 +21,14 @@ def edit_report(problem, queries, step):
         The validation rows as one query.
     step : Tangent
         Of the trained state; the first of its k steps is looked at.
+    predicted_rise : float
+        Of the query's value; NaN if nothing is predicted.
 
     Returns
     -------
     dict
         `step_length`: that of the step, relative to the weights; `bend`: see :func:`bend`;
-        `rise`: of the query's value.
+        `value`: of the query, before; `predicted_rise` of it, and its `rise`.
 
     Raises
     ------
@@ -35,7 +38,8 @@ def edit_report(problem, queries, step):
     Warns
     -----
     UserWarning
-        If the bend is above .5.
+        If the bend is above .5, or rise and prediction are further apart than the predicted rise
+        and a tenth of the value are large.
 
     Notes
     -----
@@ -53,19 +57,31 @@ def edit_report(problem, queries, step):
     report = {
         "step_length": float(step.params[0].norm() / problem.params.norm()),
         "bend": bend(start, half, end),
+        "value": before,
+        "predicted_rise": predicted_rise,
         "rise": after - before,
     }
-    _warn_if_bent(report)
+    if reasons := [*_reasons(report)]:
+        warnings.warn(
+            f"the edit leaves the range in which it can be trusted: {'; '.join(reasons)}. Remove "
+            "fewer rows at once, take another method, or train again without them; verify= says "
+            "how far off edits of this size are.",
+            stacklevel=4,
+        )
     return report
 
 
-def _warn_if_bent(report):
+def _reasons(report):
+    """What speaks against an edit, as phrases."""
     if report["bend"] > _STRAIGHT:
-        warnings.warn(
-            "the edit leaves the range in which the model is linear in its weights: along the step "
-            f"(length {report['step_length']:.2g} of the weights) {report['bend']:.0%} of the "
-            f"movement of the validation outputs is curved (at most {_STRAIGHT:.0%} is trusted); "
-            f"the validation value rose by {report['rise']:.3g}. Remove fewer rows at once, or "
-            "train again without them.",
-            stacklevel=5,
+        yield (
+            f"along the step, {report['step_length']:.2g} of the weights long, "
+            f"{report['bend']:.0%} of the movement of the validation outputs is curved (at most "
+            f"{_STRAIGHT:.0%} is trusted)"
+        )
+    value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
+    if abs(rise - predicted) > abs(predicted) + _SLACK * abs(value):
+        yield (
+            f"the validation value, {value:.3g}, rises by {rise:.3g} where {predicted:.3g} was "
+            "predicted"
         )

@@ -372,12 +372,13 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
             A fitted copy with edited weights (with unrolled also edited batch-norm statistics),
             its optimizer as new. Its training is not recorded: it cannot be attributed itself.
             The classifier (the last step of a Pipeline) has ``edit_``, a Series: `n_removed`;
-            `predicted_rise` of the mean validation evaluation, the sum of the rows' scores (NaN
-            with ``aggregate="worst-class"``), and the actual `rise`; `step_length`, relative to
-            the weights; `bend`, see below. With `verify` it has ``verification_``, a DataFrame
-            with a row for each random group: `cosine` between edited and retrained change of the
-            attributed parameters, `length_ratio` of the first to the second, and `rise` and
-            `accuracy` on the validation rows, each of the edited and the retrained model.
+            `step_length`, relative to the weights; `bend`, see below; `value`, the mean validation
+            evaluation before the edit; `predicted_rise` of it, the sum of the rows' scores (NaN
+            with ``aggregate="worst-class"``), and its actual `rise`. With `verify` it has
+            ``verification_``, a DataFrame with a row for each random group: `cosine` between
+            edited and retrained change of the attributed parameters, `length_ratio` of the first
+            to the second, and `rise` and `accuracy` on the validation rows, each of the edited
+            and of the retrained model.
 
         Raises
         ------
@@ -390,10 +391,11 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         Warns
         -----
         UserWarning
-            If ``edit_["bend"]`` is above .5. It compares half of the step with all of it on the
-            outputs z for the validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``:
-            0 on a straight line. That tests the model along the step; whether training is linear
-            in the rows' weights only training again can tell, which is what `verify` does.
+            If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
+            ``|predicted_rise| + |value| / 10``. The bend compares half of the step with all of it
+            on the outputs z for the validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) -
+            z(0)||``: 0 on a straight line. Both test the model along the step; whether training is
+            linear in the rows' weights only training again can tell, which `verify` does.
 
         Notes
         -----

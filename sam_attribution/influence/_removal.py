@@ -33,9 +33,8 @@ def edited_estimator(run, rows, *, verify, seed):
     step = attribution.prepared.removal_step(groups)
     params, buffers = state_after(problem, step, 0)
     edited = edited_copy(run.classifier, params, {n: buffers[n] for n in step.buffers}, _REASON)
-    predicted = attribution.predicted_rise(groups[0])
-    report = edit_report(problem, validation, step)
-    edited.edit_ = pd.Series({"n_removed": len(rows), "predicted_rise": predicted} | report)
+    report = edit_report(problem, validation, step, attribution.predicted_rise(groups[0]))
+    edited.edit_ = pd.Series({"n_removed": len(rows)} | report)
     if verify:
         steps = type(step)(step.params[1:], {n: b[1:] for n, b in step.buffers.items()})
         edited.verification_ = verification(problem, groups[1:], steps, validation)

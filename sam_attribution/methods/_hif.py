@@ -7,9 +7,9 @@ from numbers import Real
 import torch
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions, check_parameters
-from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoint, sam_jacobian
+from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoint, attributed_jacobian
 from sam_attribution.dynamics import Tangent
-from sam_attribution.linalg import GMRES, Damped, Dense, Direct, Restricted
+from sam_attribution.linalg import GMRES, Damped, Dense, Direct
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import Probe
@@ -42,7 +42,9 @@ class HIF(Method):
     The unit is nats per removed row. Undamped ``full`` at a fixed point has slope 1 against
     retraining up to 1 / (1 - leverage). The perturbation is taken from the gradient of the
     whole training set. Cost: one product with J is 8 forward-equivalent passes over the
-    training rows (fast: 4); then two forward-mode passes per query (fast, paper: one).
+    training rows (fast: 4; fast with ``parameters="head"``: none); then two forward-mode passes
+    per query (fast, paper: one). For many questions, or many edits by ``SAMInfluence.remove``,
+    ``solver=linalg.Arnoldi()`` spends its products once.
 
     References
     ----------
@@ -125,9 +127,7 @@ class _PreparedHIF(Prepared):
         self._problem = problem
         self._variant = method.variant
         self._point = point = SAMPoint(problem, method.curvature)
-        jacobian = sam_jacobian(point, method.variant)
-        if problem.selected is not None:
-            jacobian = Restricted(jacobian, problem.selected)
+        jacobian = attributed_jacobian(point, method.variant)
         if jacobian.size <= _DENSE_SIZE:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
         choice = choose_damping(method.damping, jacobian)
