@@ -5,7 +5,7 @@ import pandas as pd
 import torch
 
 from sam_attribution.editing import edit_report, random_groups, state_after, verification
-from sam_attribution.influence._estimator import with_classifier
+from sam_attribution.influence._estimator import with_net
 from sam_attribution.training import edited_copy
 
 _REASON = "SAMInfluence.remove edited the weights, so training did not lead to them"
@@ -32,13 +32,13 @@ def edited_estimator(run, rows, *, verify, seed):
     groups += random_groups(visited, len(rows), verify, seed)
     step = attribution.prepared.removal_step(groups)
     params, buffers = state_after(problem, step, 0)
-    edited = edited_copy(run.classifier, params, {n: buffers[n] for n in step.buffers}, _REASON)
+    edited = edited_copy(run.net, params, {n: buffers[n] for n in step.buffers}, _REASON)
     report = edit_report(problem, validation, step, attribution.predicted_rise(groups[0]))
     edited.edit_ = pd.Series({"n_removed": len(rows)} | report)
     if verify:
         steps = type(step)(step.params[1:], {n: b[1:] for n, b in step.buffers.items()})
         edited.verification_ = verification(problem, groups[1:], steps, validation)
-    return with_classifier(run.estimator, edited)
+    return with_net(run.estimator, edited)
 
 
 def checked_removal(indices, run, y, classify):

@@ -136,7 +136,7 @@ class _PreparedHIF(Prepared):
         # the query side is solved once, so it is the transpose that is inverted
         self._inverse_of_transpose = self._solver.prepare(self._jacobian.T)
         self.diagnostics = {
-            "scale": choice.scale,
+            "scale": choice.scale(problem.row_loss.unit),
             "ascent": "full",
             "damping": choice.damping,
             "damping_reason": choice.reason,

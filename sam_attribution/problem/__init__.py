@@ -2,9 +2,9 @@
 
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._from_classifier import (
+from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
-    problem_from_classifier,
+    problem_from_estimator,
 )
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
@@ -14,6 +14,7 @@ from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
 from sam_attribution.problem._rows_gradient import rows_gradient
+from sam_attribution.problem._target_loss import TargetRows
 
 __all__ = [
     "CrossEntropyRows",
@@ -24,12 +25,13 @@ __all__ = [
     "Problem",
     "PureStep",
     "Queries",
+    "TargetRows",
     "TrainingPath",
     "activations_per_row",
     "differentiable_kernels",
     "evaluation_function",
     "margin",
     "problem_from_another_seed",
-    "problem_from_classifier",
+    "problem_from_estimator",
     "rows_gradient",
 ]
