@@ -21,18 +21,16 @@ def random_groups(candidates, size, n_groups, seed):
     return [candidates[torch.as_tensor(np.sort(draw))] for draw in draws]
 
 
-def verification(problem, groups, step, queries, **options):
+def verification(queries, groups, step, **options):
     """Train again without each group: same start, same batches, weight 0.
 
     Parameters
     ----------
-    problem : Problem
-        With a recorded training.
+    queries : Queries
+        The validation rows as one query, for a problem with a recorded training.
     groups : list of Tensor of positions
     step : Tangent
         The predicted change of the trained state for each group.
-    queries : Queries
-        The validation rows as one query.
     **options : dict
         Of ``retraining.train_many``.
 
@@ -53,6 +51,7 @@ def verification(problem, groups, step, queries, **options):
     Costs a training for each group and one more with every row, from which changes are measured,
     so that rounding cancels.
     """
+    problem = queries.problem
     states = _retrained(problem, groups, options)
     base, _ = next(states)
     before = float(queries.values(problem.params, problem.buffers)[0])

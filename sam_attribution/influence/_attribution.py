@@ -1,8 +1,11 @@
 """One trained model, what a method made of it, and the scores that this gives."""
 
+from functools import cached_property
+
 import torch
 from tqdm.auto import tqdm
 
+from sam_attribution.editing import outputs
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
 from sam_attribution.methods import PreparedScores
@@ -82,6 +85,11 @@ class Attribution:
         parts = everyone.split(_OWN_LOSSES_AT_ONCE)
         bar = tqdm(parts, desc="rows", leave=False, disable=not self.verbose)
         return torch.cat([self._self_influence_of(rows) for rows in bar])
+
+    @cached_property
+    def validation_outputs(self):
+        """What the trained model puts out for the validation rows."""
+        return outputs(self.problem, self.problem.params, self.problem.buffers, self.validation.X)
 
     def predicted_rise(self, rows):
         """What the scores say of removing rows together; NaN if they are no rises."""

@@ -397,16 +397,17 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         UserWarning
             If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
             ``|predicted_rise| + |value| / 10``. The bend compares half of the step with all of it
-            on the outputs z for the validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) -
-            z(0)||``: 0 on a straight line. Both test the model along the step; whether training is
-            linear in the rows' weights only training again can tell, which `verify` does.
+            on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
+            ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
+            training is linear in the rows' weights only training again can tell, which `verify`
+            does.
 
         Notes
         -----
         Cost, for r removed of n rows: GIF and TracIn one gradient of the r rows per visited state
         (of every step: one training); HIF one such gradient (full: two, and a product with the
-        Hessian) and a solve; unrolled about 2.5 trainings. And three forward passes over the
-        validation rows.
+        Hessian) and a solve; unrolled about 2.5 trainings. And a forward pass over the validation
+        rows.
 
         References
         ----------

@@ -33,11 +33,12 @@ def edited_estimator(run, rows, *, verify, seed):
     step = attribution.prepared.removal_step(groups)
     params, buffers = state_after(problem, step, 0)
     edited = edited_copy(run.net, params, {n: buffers[n] for n in step.buffers}, _REASON)
-    report = edit_report(problem, validation, step, attribution.predicted_rise(groups[0]))
+    predicted = attribution.predicted_rise(groups[0])
+    report = edit_report(validation, attribution.validation_outputs, step, predicted)
     edited.edit_ = pd.Series({"n_removed": len(rows)} | report)
     if verify:
         steps = type(step)(step.params[1:], {n: b[1:] for n, b in step.buffers.items()})
-        edited.verification_ = verification(problem, groups[1:], steps, validation)
+        edited.verification_ = verification(validation, groups[1:], steps)
     return with_net(run.estimator, edited)
 
 

@@ -41,7 +41,7 @@ def edited_copy(net, params, buffers, reason):
     live.write(params.to(live.vector()))
     live.write_buffers(live.copy_of_buffers() | buffers)
     twin.callbacks_ = copy.deepcopy(net.callbacks_)
-    twin.history_ = copy.deepcopy(net.history_)
+    twin.history_ = copy.copy(net.history_)  # rows are appended, never changed
     twin.criterion_ = copy.deepcopy(net.criterion_)
     twin.initialize_optimizer()
     prepare_twin(twin)
