@@ -74,8 +74,8 @@ def checked_removal(indices, run, y, classify):
         raise ValueError("indices are all rows that were trained on: nothing would be left.")
     if classify and len(gone := np.setdiff1d(y[trained], y[left])):
         raise ValueError(
-            f"indices are all rows of class {gone.tolist()[0]!r}: an edit cannot forget a class. Train "
-            "again without it."
+            f"indices are all rows of class {gone.tolist()[0]!r}: an edit cannot forget a class. "
+            "Train again without it."
         )
     return np.searchsorted(run.train, rows)
 
