@@ -45,12 +45,17 @@ class Prepared(ABC):
         Whether each probe stands for a span of training steps.
     only_trained_rows : str or None
         Why rows that were not trained on have no score, if so.
+    predicts_state : bool
+        Whether the method says where training would have led without some rows, and so has
+        ``removal_step(groups)``: the change of the trained state to first order, a
+        ``dynamics.Tangent``, for each tensor of positions in `groups`.
     """
 
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False
     only_trained_rows = None
+    predicts_state = False
 
     @abstractmethod
     def probes(self, queries):
@@ -71,6 +76,7 @@ class PreparedScores(ABC):
     rows_are_exchangeable = False
     answers_queries = True
     along_training = False
+    predicts_state = False
 
     @abstractmethod
     def scores(self, queries):

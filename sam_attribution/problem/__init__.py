@@ -13,6 +13,7 @@ from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._rows_gradient import rows_gradient
 from sam_attribution.problem._target_loss import TargetRows
 
 __all__ = [
@@ -32,4 +33,5 @@ __all__ = [
     "margin",
     "problem_from_another_seed",
     "problem_from_estimator",
+    "rows_gradient",
 ]
