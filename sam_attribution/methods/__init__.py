@@ -5,6 +5,8 @@ from sam_attribution.methods._grad_cos import GradCos
 from sam_attribution.methods._grad_dot import GradDot
 from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
+from sam_attribution.methods._linearity import linearity
+from sam_attribution.methods._metasmoothness import metasmoothness, recorded_scores
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._tracin import TracIn
@@ -22,4 +24,7 @@ __all__ = [
     "SelfInfluence",
     "TracIn",
     "Unrolled",
+    "linearity",
+    "metasmoothness",
+    "recorded_scores",
 ]

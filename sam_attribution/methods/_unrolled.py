@@ -1,16 +1,12 @@
 """Unrolled attribution: the derivative of the recorded training itself."""
 
-from itertools import pairwise
-
-import torch
+from functools import partial
 
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
-from sam_attribution.probes import StepProbe
+from sam_attribution.methods._sweep import reverse_sweep
 from sam_attribution.problem import FunctionalTraining
-
-_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
 
 
 class Unrolled(Method):
@@ -102,21 +98,10 @@ class _PreparedUnrolled(Prepared):
         return _Sweep(self, queries)
 
     def sweep(self, queries):
-        """Yield the probes of every step, the last one first."""
+        """The probes of every step, the last one first."""
         training = self._training
         states = map(training.state, self._problem.path.states_backwards(**self._options))
-        numbers = reversed(range(training.n_steps))
-        cotangent = None
-        for number, (after, before) in zip(numbers, pairwise(states), strict=True):
-            if cotangent is None:
-                cotangent = self._final_cotangent(queries, after)
-            step = training.step(number)
-            product = step.vjp(before, cotangent)
-            _check_same(number, product.after, after, before)
-            cotangent = product.before
-            _check_finite(number, cotangent)
-            for reading in product.readings:
-                yield _probe(number, step.batch, reading, before.buffers)
+        return reverse_sweep(training, states, partial(self._final_cotangent, queries))
 
     def _final_cotangent(self, queries, state):
         recorded = self._problem.params
@@ -135,37 +120,3 @@ class _Sweep:
 
     def __iter__(self):
         return self._prepared.sweep(self._queries)
-
-
-def _probe(number, batch, reading, buffers):
-    # the derivative is in a row's weight, the score is of its removal
-    return StepProbe(
-        point=reading.point,
-        directions=-reading.directions.T,
-        buffers=buffers,
-        rows=batch.rows,
-        rows_weight=batch.weight,
-        steps=(number, number + 1),
-        output=reading.output,
-        tangents=-reading.tangents.movedim(0, -1),
-    )
-
-
-def _check_same(number, computed, recorded, before):
-    """Raise if the pure step does not lead where training went."""
-    off = (computed.params - recorded.params).norm()
-    moved = (recorded.params - before.params).norm()
-    if off > _TOLERANCE[off.dtype] * moved + 1e-5 * recorded.params.norm():
-        raise ValueError(
-            f"the step as a function ends {off:.1e} away from where step {number} of training "
-            "went: something changed the step that is not known here (mixed precision, a callback "
-            'or a custom train_step). Take a method such as "gif" or "hif".'
-        )
-
-
-def _check_finite(number, cotangent):
-    if not torch.isfinite(cotangent.params).all():
-        raise ValueError(
-            f"the derivative is not finite before step {number}: the training is unstable there. "
-            'Train with a smaller lr, or try Unrolled(precision="float64").'
-        )

@@ -2,6 +2,7 @@
 
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._kernels import differentiable_kernels
@@ -12,6 +13,7 @@ from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
 
 __all__ = [
     "CrossEntropyRows",
+    "FunctionalRun",
     "FunctionalTraining",
     "GenericRows",
     "Head",
