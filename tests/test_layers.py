@@ -24,6 +24,7 @@ LAYERS = [
     "probes",
     "curvature",
     "methods",
+    "diagnosis",
     "retraining",
     "editing",
     "influence",

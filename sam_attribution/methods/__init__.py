@@ -5,10 +5,9 @@ from sam_attribution.methods._grad_cos import GradCos
 from sam_attribution.methods._grad_dot import GradDot
 from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
-from sam_attribution.methods._linearity import linearity
-from sam_attribution.methods._metasmoothness import metasmoothness, recorded_scores
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._self_influence import SelfInfluence
+from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
 from sam_attribution.methods._tracin import TracIn
 from sam_attribution.methods._unrolled import Unrolled
 
@@ -24,7 +23,6 @@ __all__ = [
     "SelfInfluence",
     "TracIn",
     "Unrolled",
-    "linearity",
-    "metasmoothness",
-    "recorded_scores",
+    "UnstableTraining",
+    "reverse_sweep",
 ]

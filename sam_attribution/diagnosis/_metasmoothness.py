@@ -2,8 +2,8 @@
 
 import torch
 
-from sam_attribution.methods._neighbours import NEIGHBOURS
-from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
+from sam_attribution.diagnosis._neighbours import NEIGHBOURS
+from sam_attribution.methods import UnstableTraining, reverse_sweep
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import FunctionalTraining
 
@@ -32,8 +32,8 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
     Returns
     -------
     float
-        Between -1 and 1: mean over the two neighbours and the queries; NaN if a neighbour's
-        derivative is not finite.
+        Between -1 and 1: mean over the two neighbours and the queries; 0 if a neighbour's derivative
+        is not finite.
 
     Raises
     ------
@@ -57,7 +57,7 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
     try:
         found = [run_scores(problem, *each, queries) for each in neighbours]
     except UnstableTraining:
-        return float("nan")
+        return 0.0
     alike = [torch.nn.functional.cosine_similarity(scores, each, dim=0) for each in found]
     return float(torch.stack(alike).mean())
 
