@@ -47,13 +47,13 @@ from torch import nn
 from sam_attribution import SAMClassifier
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.datasets import symmetric_noise
+from sam_attribution.diagnosis import linearity, metasmoothness, recorded_scores
 from sam_attribution.linalg import extreme_eigenvalues
-from sam_attribution.methods import linearity, metasmoothness, recorded_scores
 from sam_attribution.problem import (
     FunctionalTraining,
     Queries,
     evaluation_function,
-    problem_from_classifier,
+    problem_from_estimator,
 )
 
 RESULT = Path(__file__).parent / "results" / "metasmoothness.json"
@@ -125,7 +125,7 @@ def trained(name):
     start = time.process_time()
     classifier.fit(X, y)
     seconds = time.process_time() - start
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     X_val, y_val = classifier.to_tensors(X_val, y_val)
     loss = evaluation_function("loss", problem.row_loss)
     return problem, Queries(problem, X_val, y_val, loss, (torch.arange(len(y_val)),)), seconds

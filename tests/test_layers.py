@@ -11,6 +11,8 @@ LAYERS = [
     "_validation",
     "_seeding",
     "_fingerprint",
+    "_removal",
+    "_jobs",
     "validation_data",
     "perturbation",
     "parameters",

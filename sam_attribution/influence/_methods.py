@@ -12,6 +12,7 @@ from sam_attribution.methods import (
     TracIn,
     Unrolled,
 )
+from sam_attribution.retraining import LeaveOneOut
 
 METHODS = {
     "gif": GIF,
@@ -21,6 +22,7 @@ METHODS = {
     "hif-fast": lambda: HIF("fast"),
     "hif-paper": lambda: HIF("paper"),
     "if": InfluenceFunction,
+    "loo": LeaveOneOut,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
     "unrolled": Unrolled,

@@ -1,7 +1,11 @@
 """A trained model handed over to mathematics, and what is asked of it."""
 
+from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._from_estimator import (
+    problem_from_another_seed,
+    problem_from_estimator,
+)
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
@@ -10,6 +14,7 @@ from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._target_loss import TargetRows
 
 __all__ = [
     "CrossEntropyRows",
@@ -21,9 +26,12 @@ __all__ = [
     "Problem",
     "PureStep",
     "Queries",
+    "TargetRows",
     "TrainingPath",
+    "activations_per_row",
     "differentiable_kernels",
     "evaluation_function",
     "margin",
-    "problem_from_classifier",
+    "problem_from_another_seed",
+    "problem_from_estimator",
 ]

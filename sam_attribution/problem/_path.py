@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from sam_attribution.dynamics import NormClipping
@@ -39,11 +40,11 @@ class PathPoint:
 
 
 class TrainingPath:
-    """States, batches and rates of one fitted classifier.
+    """States, batches and rates of one fitted estimator.
 
     Parameters
     ----------
-    classifier : SAMClassifier
+    classifier : SAMClassifier or SAMRegressor
         Fitted; its ``trajectory_`` holds the schedule and some states, its ``replay``
         recomputes the others.
     X, y, sample_weight : array-like
@@ -199,6 +200,19 @@ class TrainingPath:
         """Every state that a step started from, in the order of training, by replay."""
         return self._states(range(self.n_steps))
 
+    def trained_again(self, seed):
+        """A classifier of the same settings fitted to the same rows from another seed, and these.
+
+        Returns
+        -------
+        tuple
+            Classifier, X, y, sample_weight; of its states the first is recorded.
+        """
+        twin = clone(self._classifier)
+        twin.set_params(random_state=seed, trajectory=1, trajectory_dir=None)
+        X, y, sample_weight = self._data
+        return twin.fit(X, y, sample_weight=sample_weight), *self._data
+
     def states_backwards(self, **options):
         """Every state, the last one first, by replay: see ``training.rewind``.
 
@@ -218,7 +232,7 @@ class TrainingPath:
         recorded = {state.step: state for state in self._trajectory.states}
         if not recorded:
             raise ValueError(
-                "this method needs the training's states, but the classifier was fitted with "
+                "this method needs the training's states, but the estimator was fitted with "
                 "trajectory=None. Fit it with trajectory=10 (or more), or take a method of the "
                 'final model such as "hif".'
             )

@@ -1,0 +1,6 @@
+"""The same training again with some rows left out: what every score is measured against."""
+
+from sam_attribution.retraining._leave_one_out import LeaveOneOut, PreparedLeaveOneOut
+from sam_attribution.retraining._train_many import Stack, train_many
+
+__all__ = ["LeaveOneOut", "PreparedLeaveOneOut", "Stack", "train_many"]
