@@ -50,7 +50,6 @@ from sam_attribution.datasets import symmetric_noise
 from sam_attribution.diagnosis import linearity, metasmoothness, recorded_scores
 from sam_attribution.linalg import extreme_eigenvalues
 from sam_attribution.problem import (
-    FunctionalTraining,
     Queries,
     evaluation_function,
     problem_from_estimator,
@@ -137,24 +136,9 @@ def left_out_rows(n_rows):
 
 
 def leave_one_out(problem, queries, rows):
-    """Rise of the validation loss without each row: the models are trained side by side."""
-    training = FunctionalTraining(problem)
-    weights = torch.ones(len(rows) + 1, len(problem.y))
-    weights[torch.arange(len(rows)), torch.as_tensor(rows)] = 0  # the last keeps all
-    start = training.start()
-    params, memory = start.params.expand(len(weights), -1), ()
-    for number in range(training.n_steps):
-        step = training.step(number)
-
-        def after(params, memory, row_weights, step=step):
-            state = step.after(start._replace(params=params, memory=memory), row_weights)
-            return state.params, state.memory
-
-        params, memory = torch.vmap(after, randomness="same")(
-            params, memory, weights[:, step.batch.rows]
-        )
-    values = torch.cat([queries.values(each, start.buffers) for each in params]).double()
-    return (values[:-1] - values[-1]).numpy()
+    """Rise of the validation loss without each row."""
+    truth = LeaveOneOut(rows=rows).prepare(problem).scores(queries)
+    return truth[rows, 0].double().numpy()
 
 
 def rate_times_curvature(problem):

@@ -32,8 +32,8 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
     Returns
     -------
     float
-        Between -1 and 1: mean over the two neighbours and the queries; 0 if a neighbour's derivative
-        is not finite.
+        Between -1 and 1: mean over the two neighbours and the queries; 0 if a neighbour's
+        derivative is not finite.
 
     Raises
     ------

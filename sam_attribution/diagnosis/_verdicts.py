@@ -52,6 +52,9 @@ class Check:
         return self.meanings[verdict]
 
 
+_SMOOTHER = "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches"
+
+
 def _solves(row):
     return not pd.isna(row.get("damping"))
 
@@ -121,7 +124,7 @@ CHECKS = (
             BAD: "lr times curvature is beyond what descent bears: training lives at the edge of "
             "stability, where small causes can have large effects",
         },
-        'a smaller or decaying lr; see whether metasmoothness holds: diagnose(smoothness="weights")',
+        'a smaller or decaying lr; diagnose(smoothness="prediction") tells whether it does harm',
     ),
     Check(
         "replay_distance",
@@ -137,17 +140,29 @@ CHECKS = (
         "a smaller lr, or smooth activations",
     ),
     Check(
-        "linearity",
-        0.25,
+        "linearity_error",
+        0.2,
         0.5,
         {
-            FINE: "moving the rows' weights does what the scores predict",
-            DOUBTFUL: "moving the rows' weights does roughly what the scores predict: trust sign and "
-            "order, not the size",
-            BAD: "moving the rows' weights does not do what the scores predict: do not trust them",
+            FINE: "moving the rows' weights as far as a removal does what the scores predict",
+            DOUBTFUL: "moving the rows' weights as far as a removal does roughly what the scores "
+            "predict: trust sign and order, not the size",
+            BAD: "moving the rows' weights as far as a removal does something else than the scores "
+            "predict: do not trust scores of single rows",
         },
-        "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches",
-        reads=lambda value: abs(value - 1),
+        _SMOOTHER,
+    ),
+    Check(
+        "roughness",
+        0.7,
+        1.5,
+        {
+            FINE: "training is smooth on the scale of one row's effect",
+            DOUBTFUL: "the effect of a typical row is hardly larger than the roughness of training",
+            BAD: "the effect of a typical row drowns in the roughness of training: retraining "
+            "without it is a lottery, and so is its score",
+        },
+        _SMOOTHER,
     ),
     Check(
         "metasmoothness",
@@ -159,7 +174,7 @@ CHECKS = (
             BAD: "a training right beside this one gives other scores: retraining without a row "
             "may be a lottery here, and scores of single rows are not to be trusted",
         },
-        "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches",
+        _SMOOTHER,
     ),
     Check(
         "rank_stability",
@@ -168,7 +183,7 @@ CHECKS = (
         {
             FINE: "other seeds rank the rows alike: scores say something about the data",
             DOUBTFUL: "other seeds rank the rows somewhat differently",
-            BAD: "other seeds rank the rows differently: scores describe this one run, not the data",
+            BAD: "other seeds rank the rows differently: scores describe this run, not the data",
         },
         "average the scores of several seeds; compare groups of rows, not single ones",
     ),

@@ -39,6 +39,10 @@ class Attribution:
     table : Tensor of shape (n_samples, n_classes) or None
         The same for every label it might have carried, if the method has probes and the
         problem classes.
+    queries : Queries
+        What is asked of the validation rows.
+    query_scores : Tensor of shape (n_samples, k)
+        Scores against each query, before the aggregation.
     probes : iterable of Probe or None
         Of the validation rows, if the method has any.
     """
@@ -49,14 +53,15 @@ class Attribution:
         self.verbose = verbose
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
-        queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
+        groups, normalize = self.aggregation.groups(y), self.aggregation.normalize
+        self.queries = queries = self._queries(X, y, groups, normalize)
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
         has_probes = not isinstance(self.prepared, PreparedScores)
         self.probes = self.prepared.probes(queries) if has_probes else None
-        given, table = self._found(queries)
-        self.aggregation.fit(given[self._judged(given)])
-        self.scores = self.aggregation.reduce(given)
+        self.query_scores, table = self._found(queries)
+        self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
+        self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
 
     def row_scores(self, X, y=None):

@@ -1,4 +1,4 @@
-"""Whether to trust the scores: the numbers behind it, and SAMInfluence.diagnose."""
+"""Whether to trust the scores, in words: SAMInfluence.diagnose."""
 
 import warnings
 from numbers import Integral
@@ -7,53 +7,14 @@ import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
-from sam_attribution.curvature import SAMPoint
-from sam_attribution.diagnosis import (
-    extreme_curvature,
-    linearity,
-    metasmoothness,
-    recorded_scores,
-    verdicts,
-)
+from sam_attribution.diagnosis import verdicts
 from sam_attribution.influence._rank_stability import rank_stability
 
-_WARNED_OF = ("linearity", "metasmoothness")
-
-
-def smoothness(attribution, check):
-    """Whether training is smooth in the rows' weights, as columns of ``diagnostics_``.
-
-    Parameters
-    ----------
-    attribution : Attribution
-    check : {"linearity", "weights", "starts"}
-        The latter two are the neighbours of ``metasmoothness``.
-
-    Returns
-    -------
-    dict
-    """
-    problem, queries = attribution.problem, attribution.queries
-    if attribution.prepared.differentiates_training:
-        scores = attribution.query_scores
-    else:
-        scores = recorded_scores(problem, queries)
-    if scores.dtype != problem.params.dtype:
-        problem = problem.in_double_precision()
-        queries = queries.of(problem)
-    if check == "linearity":
-        return {"linearity": linearity(problem, queries, scores)}
-    return {"metasmoothness": metasmoothness(problem, queries, scores, nearby=check)}
-
-
-def arrival(problem):
-    """Where training came to: gradient and curvature, as columns of ``diagnostics_``."""
-    curvature, edge = extreme_curvature(problem)
-    return {
-        "stationarity": SAMPoint(problem).stationarity(),
-        "curvature": curvature,
-        "edge_of_stability": edge,
-    }
+_WARNED_OF = ("linearity_error", "roughness", "metasmoothness")
+_RULES = {
+    "smoothness": [None, StrOptions({"prediction", "starts", "weights"})],
+    "n_seeds": [Interval(Integral, 0, None, closed="left")],
+}
 
 
 def warn_of_doubt(diagnostics):
@@ -80,12 +41,12 @@ class Diagnosing:
         ----------
         X, y, sample_weight : array-like, optional
             What ``fit`` was given; needed for `n_seeds` only.
-        smoothness : {"linearity", "weights", "starts"}, default=None
+        smoothness : {"prediction", "weights", "starts"}, default=None
             Whether removing a row is a smooth change at all, by trainings right beside this one.
-            ``linearity``: does moving the rows' weights along the scores do what these predict?
-            2 trainings. ``weights``, ``starts``: do trainings with other row weights, or from
+            ``prediction``: does moving the rows' weights along the scores do what these predict?
+            5 trainings. ``weights``, ``starts``: do trainings with other row weights, or from
             another start, give the same scores (metasmoothness)? About 10 trainings. Methods other
-            than "unrolled" take 4 more, for the unrolled scores.
+            than "unrolled" take 4 more, for the unrolled scores, which are then what is checked.
         n_seeds : int, default=0
             Fit again with as many other seeds and compare the rankings; each costs as much as
             ``fit``.
@@ -118,19 +79,24 @@ class Diagnosing:
         ['validation_skill', 'stationarity', 'edge_of_stability']
         """
         check_is_fitted(self)
-        check_arguments(
-            {
-                "smoothness": [None, StrOptions({"linearity", "weights", "starts"})],
-                "n_seeds": [Interval(Integral, 0, None, closed="left")],
-            },
-            smoothness=smoothness,
-            n_seeds=n_seeds,
-        )
-        found = {}
-        if n_seeds:
-            found["rank_stability"] = rank_stability(self, X, y, sample_weight, n_seeds)
+        check_arguments(_RULES, "diagnose", smoothness=smoothness, n_seeds=n_seeds)
         for run in self._runs:
             run.examine(smoothness)
-            run.diagnostics |= found
-        self._tabulate()
-        return verdicts(_with_skill(self.diagnostics_, self))
+        if n_seeds:
+            stability = rank_stability(self, X, y, sample_weight, n_seeds)
+            for run in self._runs:
+                run.diagnostics["rank_stability"] = stability
+        self.diagnostics_ = self._table_of_diagnostics()
+        return verdicts(self._with_skill())
+
+    def _table_of_diagnostics(self):
+        table = pd.DataFrame([run.diagnostics for run in self._runs])
+        return table.rename_axis("split")
+
+    def _with_skill(self):
+        """The table with a column that is 0 at chance and 1 if every validation row is right."""
+        table = self.diagnostics_
+        if "validation_r2" in table:
+            return table.assign(validation_skill=table["validation_r2"])
+        chance = 1 / len(self.classes_)
+        return table.assign(validation_skill=(table["validation_accuracy"] - chance) / (1 - chance))

@@ -6,7 +6,7 @@ import numpy as np
 from scipy.stats import spearmanr
 from sklearn.base import clone
 
-from sam_attribution.influence._estimator import classifier_of, is_frozen
+from sam_attribution.influence._estimator import is_frozen, net_of
 
 
 def rank_stability(influence, X, y, sample_weight, n_seeds):
@@ -43,7 +43,7 @@ def rank_stability(influence, X, y, sample_weight, n_seeds):
 
 def _check(influence, X, y):
     if X is None or y is None:
-        raise ValueError("n_seeds trains again: pass the X and y of fit, diagnose(X, y, n_seeds=2).")
+        raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
     if not np.array_equal(np.asarray(y), influence._y):
         raise ValueError("y is not that of fit: pass the same rows in the same order.")
     if is_frozen(influence._unfitted()):
@@ -58,7 +58,7 @@ def _reseeded(influence, number):
     twin = clone(influence)
     seed = int(np.random.SeedSequence([influence._seed, number]).generate_state(1)[0])
     estimator = twin._unfitted()
-    classifier_of(estimator).set_params(random_state=seed)
+    net_of(estimator).set_params(random_state=seed)
     return twin.set_params(estimator=estimator, random_state=influence._seed)
 
 

@@ -45,12 +45,18 @@ class Prepared(ABC):
         Whether each probe stands for a span of training steps.
     only_trained_rows : str or None
         Why rows that were not trained on have no score, if so.
+    differentiates_training : bool
+        Whether scores are the derivative of the recorded training itself.
+    check : str or None
+        Which check of smoothness ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False
     only_trained_rows = None
+    differentiates_training = False
+    check = None
 
     @abstractmethod
     def probes(self, queries):
@@ -71,6 +77,8 @@ class PreparedScores(ABC):
     rows_are_exchangeable = False
     answers_queries = True
     along_training = False
+    differentiates_training = False
+    check = None
 
     @abstractmethod
     def scores(self, queries):

@@ -23,16 +23,20 @@ class Unrolled(Method):
         ``training`` differentiates the recorded run. ``float64`` repeats it from its recorded
         start in double precision and differentiates that: for runs that are so ill-conditioned
         that rounding shows. `diagnostics_` says how far it ends from the recorded run.
+    check : {"prediction", "weights", "starts"} or None, default="prediction"
+        How ``fit`` finds out whether removing a row is a smooth change at all, see
+        :meth:`SAMInfluence.diagnose`; it warns if not.
 
     Notes
     -----
     The unit is nats per removed row, and the slope against retraining is 1 as far as the training
     is linear in a row's weight between 0 and 1. Networks with kinks (ReLU, max pooling) trained at
-    large rates may not be: there retraining itself is chaotic, see ``diagnostics``.
+    large rates may not be: there retraining itself is a lottery. `check` finds that out.
 
     Cost: about three trainings, for all rows and labels, and one more to repeat the steps between
-    recorded states; with ``trajectory="all"`` nothing is repeated. Memory: at most ``2 sqrt(T)``
-    states for T steps beside the recorded ones, and the graph of one step.
+    recorded states; with ``trajectory="all"`` nothing is repeated. ``check="prediction"`` adds five
+    bare trainings (two or three when small models go in one stack), the others about ten. Memory:
+    at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and the graph of one step.
 
     Scores of other rows (``score_samples``, ``transform``) take them as if they had been in every
     batch with weight 1/n, in evaluation mode; batch norm in training makes that impossible.
@@ -49,10 +53,14 @@ class Unrolled(Method):
     Unrolled(precision='float64')
     """
 
-    def __init__(self, *, precision="training"):
+    def __init__(self, *, precision="training", check="prediction"):
         self.precision = precision
+        self.check = check
 
-    _parameter_constraints = {"precision": [StrOptions({"training", "float64"})]}
+    _parameter_constraints = {
+        "precision": [StrOptions({"training", "float64"})],
+        "check": [None, StrOptions({"prediction", "starts", "weights"})],
+    }
 
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.
@@ -70,14 +78,16 @@ class Unrolled(Method):
                 'parameters must be "all" for unrolled attribution: training moves all '
                 'parameters together. Use "gif" or "hif" for a part of them.'
             )
-        return _PreparedUnrolled(problem, self.precision)
+        return _PreparedUnrolled(problem, self.precision, self.check)
 
 
 class _PreparedUnrolled(Prepared):
     rows_are_exchangeable = False
     along_training = True
+    differentiates_training = True
 
-    def __init__(self, problem, precision):
+    def __init__(self, problem, precision, check):
+        self.check = check
         self._options = {"exact": True}
         if precision == "float64":
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
