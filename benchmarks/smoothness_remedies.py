@@ -22,10 +22,9 @@ from pathlib import Path
 
 import numpy as np
 import torch
-from scipy.stats import pearsonr, spearmanr
 from torch import nn
 
-from benchmarks.metasmoothness import leave_one_out, left_out_rows, machine, trained
+from benchmarks.metasmoothness import agreement, leave_one_out, left_out_rows, machine, trained
 from sam_attribution.diagnosis import run_scores
 from sam_attribution.problem import FunctionalRun, FunctionalTraining
 
@@ -105,19 +104,12 @@ def variants(problem, queries):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    problem, queries, _ = trained("relu")
-    rows = left_out_rows(len(problem.y))
+    problem, queries, _ = trained("development", "relu")
+    rows = left_out_rows("development", len(problem.y))
     truth = leave_one_out(problem, queries, rows)
     results = []
     for name, scores in variants(problem, queries):
         found = scores[rows].double().numpy()
-        results.append(
-            {
-                "variant": name,
-                "pearson": float(pearsonr(found, truth)[0]),
-                "spearman": float(spearmanr(found, truth)[0]),
-                "slope": float(np.polyfit(found, truth, 1)[0]),
-            }
-        )
+        results.append({"variant": name} | agreement(found, truth))
         print(results[-1], flush=True)
     RESULT.write_text(json.dumps({"results": results, "machine": machine()}, indent=1) + "\n")

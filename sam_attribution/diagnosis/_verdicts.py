@@ -141,7 +141,7 @@ CHECKS = (
     ),
     Check(
         "linearity_error",
-        0.2,
+        0.15,
         0.5,
         {
             FINE: "moving the rows' weights as far as a removal does what the scores predict",
@@ -154,8 +154,8 @@ CHECKS = (
     ),
     Check(
         "roughness",
-        0.7,
-        1.5,
+        0.6,
+        0.9,
         {
             FINE: "training is smooth on the scale of one row's effect",
             DOUBTFUL: "the effect of a typical row is hardly larger than the roughness of training",

@@ -31,10 +31,12 @@ def queries_of(problem, X=X_val, y=y_val, groups=None, normalize=False):
 
 
 def network(activation, n_hidden=16):
+    torch.manual_seed(0)
     return nn.Sequential(nn.Linear(6, n_hidden), activation(), nn.Linear(n_hidden, 3))
 
 
 def convex(**settings):
+    torch.manual_seed(0)
     return fitted_problem("mlp", module=nn.Linear(6, 3), lr=0.1, **settings)
 
 
