@@ -43,7 +43,9 @@ class Attribution:
         The same for every label it might have carried, if the method has probes and the
         problem classes.
     queries : Queries
-        The validation rows, as they are asked about.
+        What is asked of the validation rows.
+    query_scores : Tensor of shape (n_samples, k)
+        Scores against each query, before the aggregation.
     standard_errors : Tensor of shape (n_samples, 1) or None
         Of the scores, where a method knows them and they are means.
     probes : iterable of Probe or None
@@ -65,12 +67,12 @@ class Attribution:
         _check_asked(self.prepared, evaluation, aggregate)
         has_probes = not isinstance(self.prepared, PreparedScores)
         self.probes = self.prepared.probes(queries) if has_probes else None
-        given, table = self._found(queries)
+        self.query_scores, table = self._found(queries)
         self.standard_errors = None
         if not has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
-        self.aggregation.fit(given[self._judged(given)])
-        self.scores = self.aggregation.reduce(given)
+        self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
+        self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
 
     def row_scores(self, X, y=None):

@@ -4,7 +4,6 @@ import warnings
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
@@ -32,6 +31,7 @@ from sam_attribution.influence._checks import (
     check_validation_rows,
     input_rules,
 )
+from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._estimator import clones
 from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
@@ -53,7 +53,7 @@ _ONE_ROW_FORM = (
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
-class SAMInfluence(LabelTransformer, BaseEstimator):
+class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     """Score training rows by what the validation loss would do without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
@@ -124,9 +124,9 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
-        One row per split: what to expect of the scale, damping, solver residual,
-        stationarity, steps, accuracy (of a regressor R2) on the validation rows, seconds,
-        peak memory.
+        One row per split, in numbers: what to expect of the scale, damping, solver residual,
+        steps, how well the validation rows are predicted, seconds, peak memory, and what
+        :meth:`diagnose` found, which also says what they mean.
     classes_ : ndarray of shape (n_classes,)
         Of a classifier.
     n_features_in_ : int
@@ -247,7 +247,9 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
             for estimator, split in zip(estimators, splits, strict=True)
         )
         self._runs = run_splits(arguments, len(splits), n_jobs=self.n_jobs, verbose=self.verbose)
+        self._seed = seed
         self._collect(y, targets)
+        warn_of_doubt(self.diagnostics_)
         return self
 
     @property
@@ -561,8 +563,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
             self.classes_ = targets.classes
         self.estimators_ = [run.estimator for run in self._runs]
         self.estimator_ = self.estimators_[0]
-        self.diagnostics_ = pd.DataFrame([run.diagnostics for run in self._runs])
-        self.diagnostics_.index.name = "split"
+        self.diagnostics_ = self._table_of_diagnostics()
         scores = [_to_numpy(run.attribution.scores) for run in self._runs]
         self.scores_ = mean_over_runs(self._runs, scores, len(y))
         if self._runs[0].attribution.table is not None:

@@ -18,21 +18,25 @@ class Spectrum:
         Largest modulus.
     leftmost : float
         Smallest real part; positive means that the operator is safely invertible.
+    rightmost : float
+        Largest real part.
     """
 
     radius: float
     leftmost: float
+    rightmost: float
 
 
 def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum:
-    """Radius and leftmost real part, from an Arnoldi basis of `n_steps` vectors.
+    """Radius and outermost real parts, from an Arnoldi basis of `n_steps` vectors.
 
     Exact when ``n_steps >= operator.size``; otherwise from Ritz values, which lie inside
     the true range. Costs ``n_steps`` products and ``n_steps * size`` numbers; the starting
     vector is fixed, so the answer is reproducible.
     """
     values = ritz_values(operator, n_steps)
-    return Spectrum(float(np.abs(values).max()), float(values.real.min()))
+    reals = values.real
+    return Spectrum(float(np.abs(values).max()), float(reals.min()), float(reals.max()))
 
 
 def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:

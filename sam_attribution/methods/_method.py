@@ -49,6 +49,10 @@ class Prepared(ABC):
         Whether the method says where training would have led without some rows, and so has
         ``removal_step(groups)``: the change of the trained state to first order, a
         ``dynamics.Tangent``, for each tensor of positions in `groups`.
+    differentiates_training : bool
+        Whether scores are the derivative of the recorded training itself.
+    check : str or None
+        Which check of smoothness ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
     rows_are_exchangeable = True
@@ -56,6 +60,8 @@ class Prepared(ABC):
     along_training = False
     only_trained_rows = None
     predicts_state = False
+    differentiates_training = False
+    check = None
 
     @abstractmethod
     def probes(self, queries):
@@ -77,6 +83,8 @@ class PreparedScores(ABC):
     answers_queries = True
     along_training = False
     predicts_state = False
+    differentiates_training = False
+    check = None
 
     @abstractmethod
     def scores(self, queries):

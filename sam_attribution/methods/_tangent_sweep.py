@@ -1,11 +1,10 @@
 """The tangent of recorded training: where it leads with other row weights, to first order."""
 
-import torch
-
 from sam_attribution.dynamics import Tangent
+from sam_attribution.methods._step_checks import check_finite, check_same
 
 
-def tangent_sweep(training, groups, recorded, check):
+def tangent_sweep(training, groups, recorded):
     """How the final state moves when groups of rows go, forwards through the steps.
 
     Parameters
@@ -14,9 +13,6 @@ def tangent_sweep(training, groups, recorded, check):
     groups : list of Tensor of positions
     recorded : iterable of State
         States of training to go on from, in its order, the first one being its start.
-    check : callable
-        ``check(step, computed, recorded, before)``, called at each but the first: raises if what
-        was computed is not what was recorded.
 
     Returns
     -------
@@ -26,7 +22,7 @@ def tangent_sweep(training, groups, recorded, check):
     Raises
     ------
     ValueError
-        If the tangent is no longer finite after some step.
+        If the steps do not lead where training went, or the tangent overflows.
 
     Notes
     -----
@@ -40,10 +36,10 @@ def tangent_sweep(training, groups, recorded, check):
     for number in range(training.n_steps):
         step = training.step(number)
         state, tangent = step.jvp(state, tangent, changes[:, step.batch.rows])
-        _check_finite(number, tangent)
+        check_finite(f"after step {number}", tangent.params)
         if number + 1 in recorded:
             met = training.state(recorded[number + 1])
-            check(number, state, met, before)
+            check_same(number, state, met, before)
             state = before = met
     return tangent
 
@@ -65,11 +61,3 @@ def _zero(state, tracked, k):
         {name: zeros(state.buffers[name]) for name in sorted(tracked)},
         tuple(zeros(m) if m.ndim else None for m in state.memory),
     )
-
-
-def _check_finite(number, tangent):
-    if not torch.isfinite(tangent.params).all():
-        raise ValueError(
-            f"the derivative is not finite after step {number}: the training is unstable there. "
-            'Train with a smaller lr, or try Unrolled(precision="float64").'
-        )

@@ -6,6 +6,7 @@ from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
     problem_from_estimator,
 )
+from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._kernels import differentiable_kernels
@@ -18,6 +19,7 @@ from sam_attribution.problem._target_loss import TargetRows
 
 __all__ = [
     "CrossEntropyRows",
+    "FunctionalRun",
     "FunctionalTraining",
     "GenericRows",
     "Head",

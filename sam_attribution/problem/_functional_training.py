@@ -57,6 +57,8 @@ class FunctionalTraining:
     ----------
     problem : Problem
         With a recorded training.
+    row_weights : Tensor of shape (n_samples,), optional
+        Weights of the rows in every step; ones, as in training, if None.
 
     Attributes
     ----------
@@ -71,9 +73,10 @@ class FunctionalTraining:
         or a buffer that changes in an unknown way, each by name.
     """
 
-    def __init__(self, problem):
+    def __init__(self, problem, row_weights=None):
         path = problem.path
         self.problem = problem
+        self._row_weights = row_weights
         self.n_steps = path.n_steps
         self.tracked = running_statistics(problem.training_module)
         self._settings = {
@@ -89,7 +92,8 @@ class FunctionalTraining:
         path, problem = self.problem.path, self.problem
         recorded = path.schedule[number]
         rows = torch.as_tensor(recorded.indices, device=problem.y.device)
-        batch = TrainingBatch(problem, rows, derived_seed(path.seed, number))
+        seed = derived_seed(path.seed, number)
+        batch = TrainingBatch(problem, rows, seed, self._row_weights)
         return PureStep(batch, path.spread(recorded.rates), {**self._settings, "rho": recorded.rho})
 
     def state(self, recorded):
