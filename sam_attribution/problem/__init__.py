@@ -2,6 +2,7 @@
 
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._kernels import differentiable_kernels
@@ -9,6 +10,7 @@ from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [
     "CrossEntropyRows",
@@ -19,9 +21,11 @@ __all__ = [
     "Problem",
     "PureStep",
     "Queries",
+    "TrainingBatch",
     "TrainingPath",
     "differentiable_kernels",
     "evaluation_function",
+    "functional_optimizer",
     "margin",
     "problem_from_classifier",
 ]

@@ -1,0 +1,83 @@
+"""The models of further training: for each seed one with all rows, and one without each of some."""
+
+import numpy as np
+import torch
+from tqdm.auto import tqdm
+
+from sam_attribution._seeding import draw_seed
+from sam_attribution.retraining._further_steps import FurtherSteps
+from sam_attribution.retraining._further_values import FurtherTrainingValues
+from sam_attribution.retraining._train_many import train_many
+from sam_attribution.training import derived_seed
+
+_STEP_SETTINGS = ("batch_size", "lr", "rho", "perturbation", "optimizer")
+
+
+def further_runs(method, problem, rows, evaluate_at, read=None):
+    """Yield for each seed the stacks of its models, a list: the model with all rows comes first.
+
+    Parameters
+    ----------
+    method : FurtherTraining
+    problem : Problem
+    rows : ndarray of int
+        Left out one by one.
+    evaluate_at : sequence of int
+        Epochs, ascending, after which models are read.
+    read : callable, optional
+        What to keep of a stacked state, if not all of it.
+    """
+    settings = {name: getattr(method, name) for name in _STEP_SETTINGS}
+    seed, weights = draw_seed(method.random_state), _row_weights(problem, rows)
+    for number in tqdm(range(method.n_seeds), desc="seeds", leave=False, disable=not method.verbose):
+        steps = FurtherSteps(problem, evaluate_at[-1], derived_seed(seed, number), **settings)
+        stacks = train_many(
+            steps,
+            steps.start(),
+            weights,
+            at=steps.ends_of_epochs[np.subtract(evaluate_at, 1)],
+            read=read,
+            models_at_once=method.models_at_once,
+            n_jobs=method.n_jobs,
+        )
+        yield list(stacks)
+
+
+def values_of_stack(queries, state):
+    """Query values of stacked models, shape (n_models, n_query)."""
+    models = range(len(state.params))
+    buffers = ({name: b[model] for name, b in state.buffers.items()} for model in models)
+    return torch.stack([queries.values(w, b) for w, b in zip(state.params, buffers, strict=True)])
+
+
+def further_values(queries, rows, evaluate_at, found):
+    """Bring what all models were found to be worth into one object.
+
+    Parameters
+    ----------
+    queries : Queries
+    rows : ndarray of int
+    evaluate_at : sequence of int
+    found : list of list of Stack
+        Of every seed, with :func:`values_of_stack` for states.
+    """
+    values = torch.stack([_joined(stacks) for stacks in found]).transpose(0, 1).double()
+    problem = queries.problem
+    rises = (values - queries.values(problem.params, problem.buffers)).cpu().numpy()
+    return FurtherTrainingValues(
+        amounts=np.asarray(evaluate_at),
+        rows=rows,
+        values=rises[:, :, 1:].swapaxes(2, 3),
+        full=rises[:, :, 0],
+    )
+
+
+def _joined(stacks):
+    """Values of one seed, shape (n_amounts, n_models, n_query)."""
+    return torch.cat([torch.stack(stack.states) for stack in stacks], dim=1)
+
+
+def _row_weights(problem, rows):
+    weights = problem.params.new_ones(len(rows) + 1, len(problem.y))
+    weights[torch.arange(len(rows)) + 1, torch.as_tensor(rows)] = 0
+    return weights
