@@ -2,7 +2,7 @@
 
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 
 __all__ = [
@@ -10,5 +10,6 @@ __all__ = [
     "MislabelFilter",
     "SAMClassifier",
     "SAMInfluence",
+    "SAMRegressor",
     "ValidationData",
 ]

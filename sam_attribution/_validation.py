@@ -35,6 +35,7 @@ __all__ = [
     "check_labels",
     "check_parameters",
     "check_sample_weight",
+    "check_targets",
     "classes_of",
     "codes_among",
     "from_tensor",
@@ -107,6 +108,29 @@ def check_labels(y, name="y"):
     return y
 
 
+def check_targets(y, name="y", *, dtype="float64", warn=False):
+    """Real targets as an array of shape (n_samples,); raise unless each row has one number."""
+    y = from_tensor(y, name)
+    shape = _shape_of(y)
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError(
+            f"{name} must hold one number per row, got an array of shape {shape}: several "
+            "outputs are not supported. Fit a regressor for each column."
+        )
+    y = _column(y, name, warn=warn)
+    if y.dtype.kind not in "biufO":
+        raise TypeError(f"{name} must hold real numbers, {_got(y)}.")
+    try:
+        with refusing_overflow(name), np.errstate(over="ignore"):
+            y = y.astype(dtype)
+    except (TypeError, ValueError) as error:
+        if isinstance(error.__cause__, OverflowError):
+            raise
+        raise TypeError(f"{name} must hold real numbers, {_got(y)}.") from error
+    assert_all_finite(y, input_name=name)
+    return y
+
+
 def classes_of(y, name="y"):
     """Distinct labels, sorted."""
     y = from_tensor(y, name)
@@ -136,10 +160,14 @@ def codes_among(classes, y, name="y"):
 def _column(y, name, *, warn=False):
     """One-dimensional array; scikit-learn before 1.8 would speak of "y" whatever the name."""
     y = from_tensor(y, name)
-    shape = y.shape if hasattr(y, "shape") else np.asarray(y).shape
+    shape = _shape_of(y)
     if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
         raise ValueError(f"{name} should be a 1d array, got an array of shape {shape} instead.")
     return column_or_1d(y, warn=warn)
+
+
+def _shape_of(y):
+    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
 
 
 def _got(y):

@@ -1,4 +1,4 @@
-"""From whatever the user passes to validated arrays and label codes, and back."""
+"""From whatever the user passes to validated arrays."""
 
 from collections.abc import Mapping
 
@@ -11,56 +11,38 @@ from skorch.dataset import get_len
 from skorch.utils import is_dataset
 
 from sam_attribution._validation import (
-    check_labels,
     check_sample_weight,
-    classes_of,
-    codes_among,
-    from_tensor,
     num_samples,
     refusing_overflow,
 )
 
 
 class ArrayInputs:
-    """Input side of :class:`ConformantNet`: features in `dtype`, labels as 0..C-1.
+    """Input side of :class:`Conformant`: features in `dtype`.
 
-    ``n_features_in_`` is what scikit-learn makes of `X`, its second dimension.
-    While the net trains, ``classes_`` and ``predict`` speak in codes as well, so that
-    skorch's scoring callbacks compare like with like.
+    ``n_features_in_`` is what scikit-learn makes of `X`, its second dimension. What becomes of
+    `y` is the matter of :class:`ClassLabels` or :class:`RealTargets`.
     """
-
-    @property
-    def classes_(self):
-        """Labels, sorted; codes 0..C-1 while training."""
-        return np.arange(len(self._labels)) if self._in_training else self._labels
-
-    @property
-    def _labels(self):
-        return super().classes_ if self.classes is None else classes_of(self.classes, "classes")
-
-    def predict(self, X):
-        """Label of every row, shape (n_samples,)."""
-        codes = self.predict_proba(X).argmax(axis=1)
-        return self.classes_[codes]
 
     def forward_iter(self, X, training=False, device="cpu"):
         """Yield the module's output batch by batch, for validated input."""
         return super().forward_iter(self._validated(X), training=training, device=device)
 
     def to_tensors(self, X, y=None):
-        """Features and label codes as the module wants them.
+        """Features and targets as the module and the criterion want them.
 
         Parameters
         ----------
         X : array-like, sparse matrix or tensor of shape (n_samples, ...)
             Checked as ``predict`` does it.
         y : array-like of shape (n_samples,), optional
-            Labels among ``classes_``.
+            Labels among ``classes_``; of a regressor real numbers.
 
         Returns
         -------
         X : Tensor on the net's device
-        codes : LongTensor of shape (n_samples,) or None
+        targets : Tensor of shape (n_samples,) or None
+            Label codes; of a regressor floats in `dtype`.
         """
         check_is_fitted(self)
         X = self._validated(X)
@@ -70,20 +52,20 @@ class ArrayInputs:
         X = torch.as_tensor(X, device=self.module_device)
         if y is None:
             return X, None
-        return X, torch.as_tensor(self._codes_of(y, X), device=self.module_device)
+        return X, torch.as_tensor(self._targets_of(y, X), device=self.module_device)
 
     def as_trained(self, X, y, sample_weight=None):
         """Return the three as training saw them: validated, in `dtype`, labels as codes."""
         check_is_fitted(self)
-        y = from_tensor(y, "y")
+        y = self._given_targets(y)
         X = self._validated(X, y)
-        codes = None if y is None else self._codes_of(y, X)
-        return X, codes, self._checked_weight(sample_weight, X)
+        targets = None if y is None else self._targets_of(y, X)
+        return X, targets, self._checked_weight(sample_weight, X)
 
     def _learn_inputs(self, X, y, sample_weight, classes, afresh):
         """Validate training data; learn shapes and labels if `afresh`."""
-        learn = afresh or not hasattr(self, "classes_inferred_")
-        y = from_tensor(y, "y")
+        learn = afresh or not self._has_learnt_targets()
+        y = self._given_targets(y)
         X = self._validated(X, y, reset=learn)
         weight = self._checked_weight(sample_weight, X)
         if learn:
@@ -91,12 +73,7 @@ class ArrayInputs:
         if y is None:
             super().check_data(X, y)  # a Dataset: skorch looks for the labels in it
             return X, None, weight
-        y = check_labels(y)
-        if learn:
-            self.classes_inferred_ = (
-                classes_of(y) if classes is None else classes_of(classes, "classes")
-            )
-        return X, self._codes_of(y, X), weight
+        return X, self._learn_targets(y, X, classes, learn), weight
 
     def _validated(self, X, y="no_validation", *, reset=False):
         """Checked array in the right dtype; Datasets and dicts pass as they are."""
@@ -154,13 +131,6 @@ class ArrayInputs:
         """Whole numbers are token ids to a user's module, and numbers to the default one."""
         return floating or self.module is None
 
-    def _codes_of(self, y, X):
-        """Positions of the labels of `X` in ``classes_``."""
-        codes = codes_among(self._labels, y)
-        if len(codes) != n_rows(X):
-            raise ValueError(f"X has {n_rows(X)} rows, y has {len(codes)}.")
-        return codes
-
     def _checked_weight(self, sample_weight, X):
         """Weights as a tensor, checked against the number of rows; None stays None."""
         if sample_weight is None:
@@ -173,9 +143,9 @@ class ArrayInputs:
 
     def _sizes(self):
         """Sizes that a module may ask for, as far as the data tell."""
-        if not hasattr(self, "classes_inferred_"):
+        if not self._has_learnt_targets():
             return {}
-        sizes = {"n_features": self._row_size, "n_classes": len(self._labels)}
+        sizes = {"n_features": self._row_size, **self._output_sizes()}
         return {name: size for name, size in sizes.items() if size is not None}
 
     def __sklearn_tags__(self):
@@ -187,6 +157,12 @@ class ArrayInputs:
 def n_rows(X):
     """Count the rows of an array, a sparse matrix, a dict of arrays or a Dataset."""
     return len(X) if is_dataset(X) else get_len(X)
+
+
+def check_as_many(y, X):
+    """Raise a ValueError unless `y` has an entry for every row of `X`."""
+    if len(y) != n_rows(X):
+        raise ValueError(f"X has {n_rows(X)} rows, y has {len(y)}.")
 
 
 def _is_opaque(X):

@@ -13,16 +13,18 @@ from torch import nn
 _CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss)
 
 
-def loss_per_sample(criterion, y_pred, codes):
+def loss_per_sample(criterion, y_pred, targets):
     """Loss of every row, shape (n_samples,), differentiable.
 
     Parameters
     ----------
     criterion : torch.nn.Module
         With a ``reduction``; label smoothing and class weights are kept.
-    y_pred : Tensor of shape (n_samples, n_classes)
-        What the module returned: logits, or probabilities for ``NLLLoss`` (as in skorch).
-    codes : LongTensor of shape (n_samples,)
+    y_pred : Tensor of shape (n_samples, n_classes) or (n_samples,)
+        What the module returned: logits, or probabilities for ``NLLLoss`` (as in skorch); the
+        predictions of a regressor.
+    targets : Tensor of shape (n_samples,)
+        Label codes, or real numbers.
 
     Raises
     ------
@@ -32,11 +34,12 @@ def loss_per_sample(criterion, y_pred, codes):
     criterion = unreduced(criterion)
     if isinstance(criterion, nn.NLLLoss):
         y_pred = torch.log(y_pred + torch.finfo(y_pred.dtype).eps)
-    losses = criterion(y_pred, codes)
-    if losses.shape != codes.shape[:1]:
+    losses = criterion(y_pred, targets)
+    if losses.shape != targets.shape[:1]:
         raise ValueError(
-            f"criterion {criterion!r} gives shape {tuple(losses.shape)} for {len(codes)} rows. "
-            "Use one with a value per row under reduction='none', such as CrossEntropyLoss."
+            f"criterion {criterion!r} gives shape {tuple(losses.shape)} for {len(targets)} rows. "
+            "Use one with a value per row under reduction='none', such as CrossEntropyLoss or, "
+            "for a regressor, MSELoss."
         )
     return losses
 
@@ -86,7 +89,7 @@ def check_output(criterion, output):
     """Raise for a module's output of which `criterion` could make no loss."""
     if not isinstance(output, torch.Tensor):
         raise TypeError(
-            f"module must return a tensor, one logit per class, got {type(output).__name__}."
+            f"module must return a tensor and nothing else, got {type(output).__name__}."
         )
     if isinstance(criterion, nn.NLLLoss) and bool((output < 0).any()):
         raise ValueError(

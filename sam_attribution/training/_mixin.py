@@ -10,7 +10,6 @@ from skorch import NeuralNet
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
-from sam_attribution.training._net import ConformantNet
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training.storage import StoringMixin
 
@@ -19,7 +18,8 @@ class SAMMixin(StoringMixin):
     """Two passes per step: gradient at w, then at ``w + eps(w, g)``.
 
     Goes before any other mixin that changes the step, and before the net:
-    ``class Net(SAMMixin, AccelerateMixin, ConformantNet)``. Another order raises.
+    ``class Net(SAMMixin, AccelerateMixin, ConformantNet)``. Another order raises. For
+    regression the net is ``ConformantRegressor``.
 
     Parameters
     ----------
@@ -36,7 +36,6 @@ class SAMMixin(StoringMixin):
     """
 
     _parameter_constraints = {
-        **ConformantNet._parameter_constraints,
         "rho": [Interval(Real, 0, None, closed="left")],
         "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
         "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
@@ -55,6 +54,7 @@ class SAMMixin(StoringMixin):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _check_order(cls)
+        cls._parameter_constraints = _all_constraints(cls)
 
     def set_params(self, **params):
         """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
@@ -126,6 +126,12 @@ def _check_order(cls):
                 f"change the step, and the order decides. Write class {cls.__name__}(SAMMixin, "
                 f"{other.__name__}, ConformantNet)."
             )
+
+
+def _all_constraints(cls):
+    """The constraint tables of a class and those above it, as one."""
+    tables = [vars(base).get("_parameter_constraints", {}) for base in reversed(cls.__mro__)]
+    return {name: rule for table in tables for name, rule in table.items()}
 
 
 @contextmanager

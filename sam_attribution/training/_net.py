@@ -1,32 +1,14 @@
-"""The scikit-learn contract on top of skorch. No SAM here."""
+"""skorch's classifier and regressor with scikit-learn's contract. No SAM here."""
 
-from collections.abc import Mapping
-from numbers import Integral, Real
-
-import torch
-from skorch import NeuralNetClassifier
+from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
-from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
-from sam_attribution.training._components import check_components
-from sam_attribution.training._data import can_be_indexed, indexed_loader
-from sam_attribution.training._device import check_device
-from sam_attribution.training._inputs import ArrayInputs
-from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
-from sam_attribution.training._own_module import OwnModule
-from sam_attribution.training._random import derived_seed, isolated_random_state
-from sam_attribution.training._schedule import ScheduledBatches
+from sam_attribution.training._class_labels import ClassLabels
+from sam_attribution.training._conformant import Conformant
+from sam_attribution.training._real_targets import RealTargets
 
 
-def _private(name):
-    """Property stored under a private name: sklearn wants no fitted attribute set by init."""
-    return property(
-        lambda self: getattr(self, name),
-        lambda self, value: setattr(self, name, value),
-    )
-
-
-class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
+class ConformantNet(ClassLabels, Conformant, NeuralNetClassifier):
     """A skorch classifier that keeps scikit-learn's contract.
 
     Differences from skorch: input is validated, labels may be of any type, the user's module
@@ -38,240 +20,38 @@ class ConformantNet(ArrayInputs, OwnModule, NeuralNetClassifier):
     module : torch.nn.Module or callable, optional
         Instance (copied), class or factory; ``n_features`` and ``n_classes`` are passed if it
         names them. ``None`` builds a small ``MLP``.
+    criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
     random_state : int, RandomState instance or None, default=None
         ``None`` draws from the operating system.
     dtype : {"float32", "float64"}, default="float32"
         Of the module and of floating-point input.
-    criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
     train_split : callable, optional
         By default every row is trained on.
     verbose : int, default=0
     iterator_train__shuffle : bool, default=True
     **kwargs : dict
-        These and those above from `criterion` on are skorch's, with other defaults.
+        These, those above from `train_split` on and `criterion` are skorch's, with other
+        defaults.
     """
 
-    _parameter_constraints = {
-        "random_state": ["random_state"],
-        "dtype": [StrOptions({"float32", "float64"})],
-        "lr": [Interval(Real, 0, None, closed="left")],
-        "max_epochs": [Interval(Integral, 0, None, closed="left")],
-        "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
-        "module": [callable, None],
-        "criterion": [callable],
-        "optimizer": [callable],
-        "iterator_train": [callable],
-        "iterator_valid": [callable],
-        "iterator_train__shuffle": ["boolean"],
-        "dataset": [callable],
-        "train_split": [callable, None],
-        "callbacks": [list, StrOptions({"disable"}), None],
-        "predict_nonlinearity": [callable, StrOptions({"auto"}), None],
-        "warm_start": ["boolean"],
-        "verbose": ["verbose"],
-        "device": [str, torch.device, None],
-        "compile": ["boolean"],
-        "use_caching": ["boolean", StrOptions({"auto"})],
-        "torch_load_kwargs": [dict, None],
-        "classes": ["array-like", None],
-    }
+    _parameter_constraints = {"classes": ["array-like", None]}
 
-    history_ = _private("_history")
-    initialized_ = _private("_initialized")
-    virtual_params_ = _private("_virtual_params")
-
-    _in_training = False
-    _sample_weight = None
-    _batch_weight = None
-
-    def __init__(
-        self,
-        module=None,
-        *,
-        random_state=None,
-        dtype="float32",
-        criterion=nn.CrossEntropyLoss,
-        train_split=None,
-        verbose=0,
-        iterator_train__shuffle=True,
-        **kwargs,
-    ):
-        super().__init__(
-            module,
-            criterion=criterion,
-            train_split=train_split,
-            verbose=verbose,
-            iterator_train__shuffle=iterator_train__shuffle,
-            **kwargs,
-        )
-        self.random_state = random_state
-        self.dtype = dtype
-
-    def _get_param_names(self):
-        return [name for name in super()._get_param_names() if not name.startswith("_")]
-
-    def set_params(self, **params):
-        """Set parameters; what they hold is checked by ``fit``, not here."""
-        if "callbacks" in params and not self.initialized_:
-            self.callbacks = params.pop("callbacks")  # skorch would build them at once
-        return super().set_params(**params)
-
-    def fit(self, X, y=None, sample_weight=None, **fit_params):
-        """Train from scratch (or go on, with ``warm_start=True``).
-
-        Parameters
-        ----------
-        X : array-like or sparse matrix of shape (n_samples, ...), tensor, dict or Dataset
-        y : array-like of shape (n_samples,)
-            Labels of any type.
-        sample_weight : array-like of shape (n_samples,), optional
-            A batch's loss is ``sum(weight * loss) / sum(weight)``.
-        **fit_params : dict
-            Passed to the module's ``forward``.
-
-        Returns
-        -------
-        self
-        """
-        check_parameters(self)
-        afresh = not (self.warm_start and self.initialized_)
-        return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
-
-    def partial_fit(self, X, y=None, classes=None, sample_weight=None, **fit_params):
-        """Train for ``max_epochs`` more epochs (or ``epochs``, if given).
-
-        Parameters
-        ----------
-        X, y, sample_weight, **fit_params
-            As in :meth:`fit`.
-        classes : array-like of shape (n_classes,), optional
-            All labels that will ever come; read at the first call only.
-
-        Returns
-        -------
-        self
-        """
-        afresh = not self.initialized_
-        return self._train(X, y, sample_weight, afresh=afresh, classes=classes, **fit_params)
-
-    def _train(self, X, y, sample_weight, *, afresh, classes=None, **fit_params):
-        check_parameters(self)
-        check_device(self.device)
-        check_components(self)
-        X, codes, weight = self._learn_inputs(X, y, sample_weight, classes, afresh)
-        if afresh:
-            self.initialize()
-        seed = derived_seed(self._seed, len(self.history))
-        with isolated_random_state(seed, self.module_device):
-            self._in_training, self._sample_weight = True, weight
-            try:
-                return super().partial_fit(X, codes, **fit_params)
-            finally:
-                self._in_training, self._sample_weight, self._batch_weight = False, None, None
-
-    def __getstate__(self):
-        """State for pickle.
-
-        skorch pickles tensors in a stream of their own, for a machine without CUDA to load. On the
-        CPU there is no need, and a module's class defined in a notebook can only go by value,
-        which the pickler outside knows how to do.
-        """
-        if self.device is None or torch.device(self.device).type != "cpu":
-            return super().__getstate__()
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self), cuda_dependent_attributes_=[])
-        state = super(ConformantNet, twin).__getstate__()
-        del state["cuda_dependent_attributes_"]
-        return {**state, **vars(self)}
-
-    def infer(self, x, **fit_params):
-        """Output of the module for a batch: it must have one logit per class."""
-        before = _versions(x)
-        output = super().infer(x, **fit_params)
-        if _versions(x) != before:
-            raise ValueError(
-                "module changes its input in place, but SAM's second pass and scoring read it "
-                "again. Use inplace=False in its first layer, or work on x.clone()."
-            )
-        logits = output[0] if isinstance(output, tuple) else output
-        wanted = len(self.classes_) if hasattr(self, "classes_") else None
-        if wanted and (getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted):
-            raise ValueError(
-                f"module must give one logit per class, shape (n_samples, {wanted}), got "
-                f"{_shape_or_type(logits)}. Name n_classes among its arguments, or say which "
-                "labels there are by classes=."
-            )
-        return output
-
-    def check_data(self, X, y):
-        """Do nothing: the data were checked at the door."""
-
-    def train_step(self, batch, **fit_params):
-        """One optimiser step, the batch's rows weighted by `sample_weight`."""
-        # not in train_step_single, which accelerate replaces
-        if self._sample_weight is not None:
-            self._batch_weight = self._sample_weight[_rows_of(batch)]
-        return super().train_step(batch, **fit_params)
-
-    def get_loss(self, y_pred, y_true, X=None, training=False):
-        """Mean loss of a batch, weighted in training if there are sample weights."""
-        check_output(self.criterion_, y_pred)
-        if not training or self._batch_weight is None:
-            return super().get_loss(y_pred, y_true, X=X, training=training)
-        codes = torch.as_tensor(y_true, device=y_pred.device)
-        weight = self._batch_weight.to(y_pred.device)
-        weighted = (weight * self.loss_per_sample(y_pred, codes)).sum()
-        of_class = class_weight(self.criterion_)
-        total = (weight if of_class is None else weight * of_class[codes]).sum()
-        # a batch of weight 0 has loss 0
-        return weighted / total.clamp_min(torch.finfo(weight.dtype).tiny)
-
-    def loss_per_sample(self, logits, codes):
-        """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""
-        return loss_per_sample(self.criterion_, logits, codes)
-
-    def get_iterator(self, dataset, training=False):
-        """Loader whose batches know their rows and, in training, follow the schedule."""
-        prefix = "iterator_train" if training else "iterator_valid"
-        loader = getattr(self, prefix)
-        if not can_be_indexed(loader, dataset):
-            return super().get_iterator(dataset, training=training)
-        options = {"batch_size": self.batch_size} | self.get_params_for(prefix)
-        if options["batch_size"] == -1:
-            options["batch_size"] = len(dataset)
-        if training and not {"sampler", "batch_sampler"} & set(options):
-            options["batch_sampler"] = self._scheduled(len(dataset), options)
-        if options.get("batch_sampler") is not None:
-            for name in ("batch_size", "shuffle", "drop_last"):
-                options.pop(name, None)
-        return indexed_loader(loader, dataset, options)
-
-    def _scheduled(self, n_samples, options):
-        return ScheduledBatches(
-            n_samples,
-            options["batch_size"],
-            self._seed,
-            epoch=len(self.history),
-            shuffle=options.get("shuffle", False),
-            drop_last=options.get("drop_last", False),
-        )
+    def __init__(self, module=None, *, criterion=nn.CrossEntropyLoss, **kwargs):
+        super().__init__(module, criterion=criterion, **kwargs)
 
 
-def _shape_or_type(output):
-    return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__
+class ConformantRegressor(RealTargets, Conformant, NeuralNetRegressor):
+    """A skorch regressor that keeps scikit-learn's contract.
 
+    Parameters
+    ----------
+    module : torch.nn.Module or callable, optional
+        As in :class:`ConformantNet`, with one output per row, shape (n_samples, 1);
+        ``n_features`` and ``n_outputs`` are passed if it names them.
+    criterion : torch.nn.Module class or instance, default=MSELoss
+    **kwargs : dict
+        The others of :class:`ConformantNet`.
+    """
 
-def _versions(x):
-    """What torch counts up when a tensor of a batch is written to."""
-    parts = x.values() if isinstance(x, Mapping) else [x]
-    return [part._version for part in parts if torch.is_tensor(part)]
-
-
-def _rows_of(batch):
-    rows = getattr(batch, "indices", None)
-    if rows is None:
-        raise ValueError(
-            "sample_weight needs to know the rows of a batch, which iterator_train does not "
-            "tell. Use a torch DataLoader over a dataset with a length."
-        )
-    return rows
+    def __init__(self, module=None, *, criterion=nn.MSELoss, **kwargs):
+        super().__init__(module, criterion=criterion, **kwargs)

@@ -14,7 +14,7 @@ from sam_attribution.training._random import isolated_random_state
 
 
 class OwnModule:
-    """Building side of :class:`ConformantNet`. Expects `random_state` and `dtype`."""
+    """Building side of :class:`Conformant`. Expects `random_state` and `dtype`."""
 
     _seed = None
 
@@ -59,7 +59,7 @@ class OwnModule:
         return type(self.module) if isinstance(self.module, nn.Module) else self.module
 
     def _sizes_named_by(self, factory):
-        """``n_features`` and ``n_classes``, as far as `factory` has such parameters."""
+        """``n_features`` and the like, as far as `factory` has such parameters."""
         named = inspect.signature(factory).parameters
         sizes = self._sizes()
         if self.module is None and "n_features" not in sizes:

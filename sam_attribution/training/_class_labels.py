@@ -1,0 +1,82 @@
+"""Labels of any type on the outside, codes 0..C-1 within."""
+
+import numpy as np
+
+from sam_attribution._validation import check_labels, classes_of, codes_among, from_tensor
+from sam_attribution.training._inputs import check_as_many
+
+
+class ClassLabels:
+    """Target side of :class:`ConformantNet`, before :class:`Conformant`.
+
+    While the net trains, ``classes_`` and ``predict`` speak in codes as well, so that
+    skorch's scoring callbacks compare like with like.
+    """
+
+    @property
+    def classes_(self):
+        """Labels, sorted; codes 0..C-1 while training."""
+        return np.arange(len(self._labels)) if self._in_training else self._labels
+
+    @property
+    def _labels(self):
+        return super().classes_ if self.classes is None else classes_of(self.classes, "classes")
+
+    def predict(self, X):
+        """Label of every row, shape (n_samples,)."""
+        codes = self.predict_proba(X).argmax(axis=1)
+        return self.classes_[codes]
+
+    def partial_fit(self, X, y=None, classes=None, sample_weight=None, **fit_params):
+        """Train for ``max_epochs`` more epochs (or ``epochs``, if given).
+
+        Parameters
+        ----------
+        X, y, sample_weight, **fit_params
+            As in :meth:`fit`.
+        classes : array-like of shape (n_classes,), optional
+            All labels that will ever come; read at the first call only.
+
+        Returns
+        -------
+        self
+        """
+        afresh = not self.initialized_
+        return self._train(X, y, sample_weight, afresh=afresh, classes=classes, **fit_params)
+
+    def _has_learnt_targets(self):
+        return hasattr(self, "classes_inferred_")
+
+    def _given_targets(self, y):
+        return from_tensor(y, "y")
+
+    def _learn_targets(self, y, X, classes, learn):
+        y = check_labels(y)
+        if learn:
+            self.classes_inferred_ = (
+                classes_of(y) if classes is None else classes_of(classes, "classes")
+            )
+        return self._targets_of(y, X)
+
+    def _targets_of(self, y, X):
+        """Positions of the labels of `X` in ``classes_``."""
+        codes = codes_among(self._labels, y)
+        check_as_many(codes, X)
+        return codes
+
+    def _output_sizes(self):
+        return {"n_classes": len(self._labels), "n_outputs": len(self._labels)}
+
+    def _check_outputs(self, logits):
+        wanted = len(self.classes_) if hasattr(self, "classes_") else None
+        if wanted and (getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted):
+            raise ValueError(
+                f"module must give one logit per class, shape (n_samples, {wanted}), got "
+                f"{shape_or_type(logits)}. Name n_classes among its arguments, or say which "
+                "labels there are by classes=."
+            )
+
+
+def shape_or_type(output):
+    """What came, in words."""
+    return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__

@@ -1,0 +1,234 @@
+"""What scikit-learn's contract asks of any net on top of skorch. No SAM here."""
+
+from collections.abc import Mapping
+from numbers import Integral, Real
+
+import torch
+
+from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
+from sam_attribution.training._components import check_components
+from sam_attribution.training._data import can_be_indexed, indexed_loader
+from sam_attribution.training._device import check_device
+from sam_attribution.training._inputs import ArrayInputs
+from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
+from sam_attribution.training._own_module import OwnModule
+from sam_attribution.training._random import derived_seed, isolated_random_state
+from sam_attribution.training._schedule import ScheduledBatches
+
+
+def _private(name):
+    """Property stored under a private name: sklearn wants no fitted attribute set by init."""
+    return property(
+        lambda self: getattr(self, name),
+        lambda self, value: setattr(self, name, value),
+    )
+
+
+class Conformant(ArrayInputs, OwnModule):
+    """Makes a skorch net that comes after it keep scikit-learn's contract.
+
+    Differences from skorch: input is validated, the user's module and the global random streams
+    stay as they are, batch order is a pure function of the seed, rows may be weighted, and all
+    rows are trained on (no silent validation split).
+
+    Parameters
+    ----------
+    module, random_state, dtype, train_split, verbose, iterator_train__shuffle
+        As in :class:`ConformantNet`.
+    **kwargs : dict
+        Further arguments of the skorch net.
+    """
+
+    _parameter_constraints = {
+        "random_state": ["random_state"],
+        "dtype": [StrOptions({"float32", "float64"})],
+        "lr": [Interval(Real, 0, None, closed="left")],
+        "max_epochs": [Interval(Integral, 0, None, closed="left")],
+        "batch_size": [Interval(Integral, 1, None, closed="left"), Options(Integral, {-1})],
+        "module": [callable, None],
+        "criterion": [callable],
+        "optimizer": [callable],
+        "iterator_train": [callable],
+        "iterator_valid": [callable],
+        "iterator_train__shuffle": ["boolean"],
+        "dataset": [callable],
+        "train_split": [callable, None],
+        "callbacks": [list, StrOptions({"disable"}), None],
+        "predict_nonlinearity": [callable, StrOptions({"auto"}), None],
+        "warm_start": ["boolean"],
+        "verbose": ["verbose"],
+        "device": [str, torch.device, None],
+        "compile": ["boolean"],
+        "use_caching": ["boolean", StrOptions({"auto"})],
+        "torch_load_kwargs": [dict, None],
+    }
+
+    history_ = _private("_history")
+    initialized_ = _private("_initialized")
+    virtual_params_ = _private("_virtual_params")
+
+    _in_training = False
+    _sample_weight = None
+    _batch_weight = None
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        random_state=None,
+        dtype="float32",
+        train_split=None,
+        verbose=0,
+        iterator_train__shuffle=True,
+        **kwargs,
+    ):
+        super().__init__(
+            module,
+            train_split=train_split,
+            verbose=verbose,
+            iterator_train__shuffle=iterator_train__shuffle,
+            **kwargs,
+        )
+        self.random_state = random_state
+        self.dtype = dtype
+
+    def _get_param_names(self):
+        return [name for name in super()._get_param_names() if not name.startswith("_")]
+
+    def set_params(self, **params):
+        """Set parameters; what they hold is checked by ``fit``, not here."""
+        if "callbacks" in params and not self.initialized_:
+            self.callbacks = params.pop("callbacks")  # skorch would build them at once
+        return super().set_params(**params)
+
+    def fit(self, X, y=None, sample_weight=None, **fit_params):
+        """Train from scratch (or go on, with ``warm_start=True``).
+
+        Parameters
+        ----------
+        X : array-like or sparse matrix of shape (n_samples, ...), tensor, dict or Dataset
+        y : array-like of shape (n_samples,)
+            Labels of any type; of a regressor real numbers.
+        sample_weight : array-like of shape (n_samples,), optional
+            A batch's loss is ``sum(weight * loss) / sum(weight)``.
+        **fit_params : dict
+            Passed to the module's ``forward``.
+
+        Returns
+        -------
+        self
+        """
+        check_parameters(self)
+        afresh = not (self.warm_start and self.initialized_)
+        return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
+
+    def _train(self, X, y, sample_weight, *, afresh, classes=None, **fit_params):
+        check_parameters(self)
+        check_device(self.device)
+        check_components(self)
+        X, codes, weight = self._learn_inputs(X, y, sample_weight, classes, afresh)
+        if afresh:
+            self.initialize()
+        seed = derived_seed(self._seed, len(self.history))
+        with isolated_random_state(seed, self.module_device):
+            self._in_training, self._sample_weight = True, weight
+            try:
+                return super().partial_fit(X, codes, **fit_params)
+            finally:
+                self._in_training, self._sample_weight, self._batch_weight = False, None, None
+
+    def __getstate__(self):
+        """State for pickle.
+
+        skorch pickles tensors in a stream of their own, for a machine without CUDA to load. On the
+        CPU there is no need, and a module's class defined in a notebook can only go by value,
+        which the pickler outside knows how to do.
+        """
+        if self.device is None or torch.device(self.device).type != "cpu":
+            return super().__getstate__()
+        twin = object.__new__(type(self))
+        vars(twin).update(vars(self), cuda_dependent_attributes_=[])
+        state = super(Conformant, twin).__getstate__()
+        del state["cuda_dependent_attributes_"]
+        return {**state, **vars(self)}
+
+    def infer(self, x, **fit_params):
+        """Output of the module for a batch, which must be of the right shape."""
+        before = _versions(x)
+        output = super().infer(x, **fit_params)
+        if _versions(x) != before:
+            raise ValueError(
+                "module changes its input in place, but SAM's second pass and scoring read it "
+                "again. Use inplace=False in its first layer, or work on x.clone()."
+            )
+        self._check_outputs(output[0] if isinstance(output, tuple) else output)
+        return output
+
+    def check_data(self, X, y):
+        """Do nothing: the data were checked at the door."""
+
+    def train_step(self, batch, **fit_params):
+        """One optimiser step, the batch's rows weighted by `sample_weight`."""
+        # not in train_step_single, which accelerate replaces
+        if self._sample_weight is not None:
+            self._batch_weight = self._sample_weight[_rows_of(batch)]
+        return super().train_step(batch, **fit_params)
+
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        """Mean loss of a batch, weighted in training if there are sample weights."""
+        check_output(self.criterion_, y_pred)
+        if not training or self._batch_weight is None:
+            return super().get_loss(y_pred, y_true, X=X, training=training)
+        targets = torch.as_tensor(y_true, device=y_pred.device)
+        weight = self._batch_weight.to(y_pred.device)
+        weighted = (weight * self.loss_per_sample(y_pred, targets)).sum()
+        of_class = class_weight(self.criterion_)
+        total = (weight if of_class is None else weight * of_class[targets]).sum()
+        # a batch of weight 0 has loss 0
+        return weighted / total.clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def loss_per_sample(self, output, targets):
+        """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""
+        return loss_per_sample(self.criterion_, output, targets)
+
+    def get_iterator(self, dataset, training=False):
+        """Loader whose batches know their rows and, in training, follow the schedule."""
+        prefix = "iterator_train" if training else "iterator_valid"
+        loader = getattr(self, prefix)
+        if not can_be_indexed(loader, dataset):
+            return super().get_iterator(dataset, training=training)
+        options = {"batch_size": self.batch_size} | self.get_params_for(prefix)
+        if options["batch_size"] == -1:
+            options["batch_size"] = len(dataset)
+        if training and not {"sampler", "batch_sampler"} & set(options):
+            options["batch_sampler"] = self._scheduled(len(dataset), options)
+        if options.get("batch_sampler") is not None:
+            for name in ("batch_size", "shuffle", "drop_last"):
+                options.pop(name, None)
+        return indexed_loader(loader, dataset, options)
+
+    def _scheduled(self, n_samples, options):
+        return ScheduledBatches(
+            n_samples,
+            options["batch_size"],
+            self._seed,
+            epoch=len(self.history),
+            shuffle=options.get("shuffle", False),
+            drop_last=options.get("drop_last", False),
+        )
+
+
+def _versions(x):
+    """What torch counts up when a tensor of a batch is written to."""
+    parts = x.values() if isinstance(x, Mapping) else [x]
+    return [part._version for part in parts if torch.is_tensor(part)]
+
+
+def _rows_of(batch):
+    rows = getattr(batch, "indices", None)
+    if rows is None:
+        raise ValueError(
+            "sample_weight needs to know the rows of a batch, which iterator_train does not "
+            "tell. Use a torch DataLoader over a dataset with a length."
+        )
+    return rows

@@ -1,0 +1,160 @@
+"""The regressor that users meet."""
+
+import torch
+from skorch.dataset import Dataset
+from torch import nn
+from torch.utils.data import DataLoader
+
+from sam_attribution.training._mixin import SAMMixin
+from sam_attribution.training._net import ConformantRegressor
+
+
+class SAMRegressor(SAMMixin, ConformantRegressor):
+    """Neural network regressor trained with Sharpness-Aware Minimization.
+
+    Every step takes the gradient not at the weights ``w`` but at ``w + eps``, where `eps`
+    raises the batch's loss most within a ball of radius `rho`. The run is recorded, so that
+    it can be gone through again and its training rows be judged.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable, optional
+        Instance (copied, never changed), class or factory that gives one number per row, shape
+        (n_samples, 1). ``n_features`` and ``n_outputs`` (1) are passed to those that name them.
+        ``None`` builds a network with one hidden layer from the data (``module__n_hidden=32``).
+    rho : float, default=0.05
+        Radius of the ball; 0 is plain training.
+    perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
+        Shape of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``,
+        whose parameters a grid search reaches as ``perturbation__p``.
+    trajectory : int, "all" or None, default=10
+        States to keep: the first, the last and so many between, each in the middle of one
+        of as many equal stretches of training. The schedule is always kept.
+    trajectory_dir : path, optional
+        Folder for the trajectory, one per run: states are written there and read when asked
+        for, and :meth:`resume` goes on with a run that was killed. By default states are kept
+        in memory.
+    random_state : int, RandomState instance or None, default=None
+        Fixes initial weights, batches and dropout masks. ``None`` asks the operating system.
+    dtype : {"float32", "float64"}, default="float32"
+        Of the weights and of floating-point input.
+    criterion : torch.nn.Module class or instance, default=MSELoss
+        The squared error of a row is ``(f(x) - y)^2``, without a half. Any other with a value
+        per row works: ``L1Loss``, ``HuberLoss``, ``SmoothL1Loss``.
+    optimizer : torch.optim.Optimizer class, default=SGD
+        Arguments as ``optimizer__momentum=0.9``.
+    lr : float, default=0.1
+    max_epochs : int, default=30
+    batch_size : int, default=32
+        Largest batch, ``-1`` for all rows. Batches of an epoch differ by one row at most.
+    iterator_train, iterator_valid : DataLoader class
+        Arguments as ``iterator_train__num_workers=2``.
+    iterator_train__shuffle : bool, default=True
+    dataset : skorch.dataset.Dataset class
+    train_split : callable, optional
+        Such as ``skorch.dataset.ValidSplit(0.2)``. By default every row is trained on.
+    callbacks : list of skorch callbacks, optional
+    predict_nonlinearity : callable or "auto", default="auto"
+    warm_start : bool, default=False
+    verbose : int, default=0
+    device : str, default="cpu"
+    compile : bool, default=False
+    use_caching : bool or "auto", default="auto"
+    torch_load_kwargs : dict, optional
+        These and those above from `criterion` on are skorch's, some with other defaults.
+    **kwargs : dict
+        More skorch parameters with a double underscore.
+
+    Attributes
+    ----------
+    n_features_in_ : int
+    module_ : torch.nn.Module
+        The trained network.
+    trajectory_ : Trajectory
+        Schedule and states of training.
+    history : skorch.history.History
+
+    Notes
+    -----
+    A step costs two gradients. Kept states cost (K + 2) times weights, buffers and
+    optimiser state: with SGD 4 bytes per float32 parameter, with momentum 8, with Adam 12. In
+    a folder each is a file of that size and a few KiB, and one checkpoint more, rewritten
+    after every epoch; the schedule takes 8 bytes per row and epoch. Writing holds two copies
+    of one state in memory for a moment.
+
+    References
+    ----------
+    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_diabetes
+    >>> from sklearn.preprocessing import scale
+    >>> from sam_attribution import SAMRegressor
+    >>> X, y = load_diabetes(return_X_y=True)
+    >>> X, y = scale(X), scale(y)  # both to about unit size: the rate is made for that
+    >>> reg = SAMRegressor(random_state=0).fit(X[:300], y[:300])
+    >>> reg.predict(X[300:]).shape
+    (142,)
+    >>> bool(reg.score(X[300:], y[300:]) > 0.4)
+    True
+    """
+
+    def __init__(
+        self,
+        module=None,
+        *,
+        rho=0.05,
+        perturbation="l2",
+        trajectory=10,
+        trajectory_dir=None,
+        random_state=None,
+        dtype="float32",
+        criterion=nn.MSELoss,
+        optimizer=torch.optim.SGD,
+        lr=0.1,
+        max_epochs=30,
+        batch_size=32,
+        iterator_train=DataLoader,
+        iterator_valid=DataLoader,
+        iterator_train__shuffle=True,
+        dataset=Dataset,
+        train_split=None,
+        callbacks=None,
+        predict_nonlinearity="auto",
+        warm_start=False,
+        verbose=0,
+        device="cpu",
+        compile=False,
+        use_caching="auto",
+        torch_load_kwargs=None,
+        **kwargs,
+    ):
+        super().__init__(
+            module,
+            rho=rho,
+            perturbation=perturbation,
+            trajectory=trajectory,
+            trajectory_dir=trajectory_dir,
+            random_state=random_state,
+            dtype=dtype,
+            criterion=criterion,
+            optimizer=optimizer,
+            lr=lr,
+            max_epochs=max_epochs,
+            batch_size=batch_size,
+            iterator_train=iterator_train,
+            iterator_valid=iterator_valid,
+            iterator_train__shuffle=iterator_train__shuffle,
+            dataset=dataset,
+            train_split=train_split,
+            callbacks=callbacks,
+            predict_nonlinearity=predict_nonlinearity,
+            warm_start=warm_start,
+            verbose=verbose,
+            device=device,
+            compile=compile,
+            use_caching=use_caching,
+            torch_load_kwargs=torch_load_kwargs,
+            **kwargs,
+        )
