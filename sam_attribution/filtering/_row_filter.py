@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
+from sam_attribution._removal import rows_to_keep
 from sam_attribution._score_cache import fitted_scores
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
@@ -19,7 +20,7 @@ from sam_attribution._validation import (
     refuse_sparse_tensor,
 )
 from sam_attribution.filtering._scorer import default_scorer
-from sam_attribution.filtering._selection import check_classes_stay, check_scores, rows_to_keep
+from sam_attribution.filtering._selection import check_classes_stay, check_scores
 from sam_attribution.training import SAMClassifier
 
 

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sam_attribution.metrics._arrays import judged_pairs, one_row_per_query
+from sam_attribution.metrics._arrays import one_row_per_query
+from sam_attribution.metrics._cosine import cosines
 
 
 def agreement(scores, truth):
@@ -20,10 +21,12 @@ def agreement(scores, truth):
     Returns
     -------
     DataFrame
-        One line per query. `pearson`, `spearman`: correlations. `slope`: of the least-squares
-        line of `truth` on `scores`; 1 is the right size, 2 means that effects are twice what
-        was predicted. `cosine`: correlation without centring, which sees a common shift. `n`:
-        pairs that have both numbers. NaN where a column is constant.
+        One line per query; :func:`over_queries` sums them up. `pearson`, `spearman`:
+        correlations. `slope`: of the least-squares line of `truth` on `scores`; 1 is the right
+        size, 2 means that effects are twice what was predicted. `cosine`: correlation without
+        centring, which sees a common shift. `n`: pairs that have both numbers. A figure that the
+        numbers do not define is NaN: correlations and slope where a column is constant, the
+        cosine where one is zero.
 
     Raises
     ------
@@ -42,25 +45,66 @@ def agreement(scores, truth):
     (1.0, 2.0)
     """
     scores, truth = one_row_per_query(scores, "scores"), one_row_per_query(truth, "truth")
-    lines = [_line(*judged_pairs(*pair)) for pair in _queries(scores, truth)]
-    return pd.DataFrame(lines).rename_axis("query")
-
-
-def _queries(scores, truth):
     if scores.shape != truth.shape:
         raise ValueError(
             f"scores and truth must have one shape, got {scores.shape} and {truth.shape}."
         )
-    return zip(scores, truth, strict=True)
+    pairs = zip(scores, truth, strict=True)
+    lines = [_line(*_judged(*pair, query)) for query, pair in enumerate(pairs)]
+    return pd.DataFrame(lines).rename_axis("query")
+
+
+def over_queries(table):
+    """Mean of each figure over the queries, and its standard error.
+
+    Parameters
+    ----------
+    table : DataFrame
+        One line per query, one column per figure, as :func:`agreement` returns. Its column `n`
+        is no figure and left out.
+
+    Returns
+    -------
+    DataFrame
+        One line per figure. `mean` and `standard_error` (standard deviation with n - 1, over the
+        root of n; NaN for a single query), over the `n_queries` in which the figure is defined.
+
+    Examples
+    --------
+    >>> from sam_attribution.metrics import agreement, over_queries
+    >>> scores = [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
+    >>> over_queries(agreement(scores, [[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]])).loc["slope"]
+    mean              2.0
+    standard_error    1.0
+    n_queries         2.0
+    Name: slope, dtype: float64
+    """
+    figures = table.drop(columns="n", errors="ignore")
+    summary = {
+        "mean": figures.mean(),
+        "standard_error": figures.sem(),
+        "n_queries": figures.count(),
+    }
+    return pd.DataFrame(summary).rename_axis("figure")
+
+
+def _judged(scores, truth, query):
+    """Those entries of two vectors where both have a number; ValueError if less than two."""
+    both = ~(np.isnan(scores) | np.isnan(truth))
+    if both.sum() < 2:
+        raise ValueError(
+            f"scores and truth need two pairs without NaN, got {both.sum()} for query {query}. "
+            "Leave the query out, or retrain without more of the rows that have a score."
+        )
+    return scores[both], truth[both]
 
 
 def _line(scores, truth):
     varies = np.ptp(scores) > 0 and np.ptp(truth) > 0
-    lengths = np.linalg.norm(scores) * np.linalg.norm(truth)
     return {
         "pearson": stats.pearsonr(scores, truth).statistic if varies else np.nan,
         "spearman": stats.spearmanr(scores, truth).statistic if varies else np.nan,
         "slope": stats.linregress(scores, truth).slope if np.ptp(scores) > 0 else np.nan,
-        "cosine": scores @ truth / lengths if lengths > 0 else np.nan,
+        "cosine": cosines(scores, truth),
         "n": len(scores),
     }

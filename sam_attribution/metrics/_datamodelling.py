@@ -1,12 +1,14 @@
 """Whether summed scores predict retraining on random subsets (linear datamodelling score)."""
 
 from dataclasses import dataclass
+from numbers import Integral, Real
 
 import numpy as np
 from scipy import stats
-from sklearn.utils import check_random_state
+from sklearn.utils import check_scalar
 
-from sam_attribution.metrics._arrays import one_row_per_query
+from sam_attribution._seeding import draw_seed
+from sam_attribution.metrics._arrays import mask, one_row_per_query
 
 
 @dataclass(frozen=True, eq=False)
@@ -16,9 +18,11 @@ class DatamodellingScore:
     Attributes
     ----------
     value : float
+        Over the queries that have a correlation.
     low, high : float
-        Bounds of the interval over the random subsets.
+        Bounds of the interval over the random subsets; NaN without bootstrap.
     per_query : ndarray of shape (n_query,)
+        NaN where the summed scores, or the losses, are the same for all subsets.
     """
 
     value: float
@@ -42,9 +46,11 @@ def linear_datamodelling_score(
     values : array-like of shape (n_query, n_subsets) or (n_subsets,)
         Loss of each query after that retraining.
     n_bootstrap : int, default=1000
-        Resamples of the subsets for the interval.
+        Resamples of the subsets for the interval; 0 leaves it out.
     confidence : float, default=0.95
+        Of the interval, between 0 and 1.
     random_state : int, RandomState instance or None, default=None
+        Draws the resamples. None asks the operating system.
 
     Returns
     -------
@@ -54,7 +60,13 @@ def linear_datamodelling_score(
     Raises
     ------
     ValueError
-        If shapes do not fit together, or a row that was left out has no score.
+        If shapes do not fit together, there are less than two subsets, a row that was left out
+        has no score, or `left_out` holds other things than True and False (row numbers, say).
+
+    Notes
+    -----
+    ``n_bootstrap * n_query`` rankings of the subsets: a second for 1000 resamples, 10 queries
+    and 100 subsets.
 
     References
     ----------
@@ -70,16 +82,32 @@ def linear_datamodelling_score(
     1.0
     """
     scores, values = one_row_per_query(scores, "scores"), one_row_per_query(values, "values")
-    left_out = np.asarray(left_out, dtype=bool)
+    left_out = mask(left_out, "left_out")
     _check(scores, left_out, values)
+    check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=0)
+    check_scalar(confidence, "confidence", Real, min_val=0, max_val=1, include_boundaries="neither")
     predicted = np.where(left_out.any(0), scores, 0.0) @ left_out.T
-    rng = check_random_state(random_state)
-    draws = (rng.randint(left_out.shape[0], size=left_out.shape[0]) for _ in range(n_bootstrap))
-    means = [np.nanmean(_rank_correlations(predicted[:, d], values[:, d])) for d in draws]
     per_query = _rank_correlations(predicted, values)
+    rng = np.random.default_rng(draw_seed(random_state))
+    draws = (rng.integers(len(left_out), size=len(left_out)) for _ in range(n_bootstrap))
+    means = [_mean(_rank_correlations(predicted[:, d], values[:, d])) for d in draws]
+    low, high = _interval(np.array(means), confidence)
+    return DatamodellingScore(_mean(per_query), low, high, per_query)
+
+
+def _interval(means, confidence):
+    means = means[~np.isnan(means)]
+    if len(means) == 0:
+        return np.nan, np.nan
     tail = (1 - confidence) / 2
-    low, high = np.quantile(means, [tail, 1 - tail]) if means else (np.nan, np.nan)
-    return DatamodellingScore(float(per_query.mean()), float(low), float(high), per_query)
+    low, high = np.quantile(means, [tail, 1 - tail])
+    return float(low), float(high)
+
+
+def _mean(correlations):
+    """Over the queries that have one."""
+    defined = correlations[~np.isnan(correlations)]
+    return float(defined.mean()) if len(defined) else np.nan
 
 
 def _rank_correlations(predicted, values):
@@ -105,3 +133,5 @@ def _check(scores, left_out, values):
         raise ValueError("scores must have a number for every row that is left out, got NaN.")
     if np.isnan(values).any():
         raise ValueError("values must not hold NaN.")
+    if len(left_out) < 2:
+        raise ValueError("left_out must hold two subsets or more, got 1.")

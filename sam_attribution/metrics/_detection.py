@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sam_attribution.metrics._arrays import one_row_per_query
+from sam_attribution.metrics._arrays import mask, one_number_per_row
 
 
 def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
@@ -16,19 +16,20 @@ def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
         Low = suspicious. Rows that were not judged (NaN) count nowhere.
     wrong : array-like of bool, shape (n_samples,)
     inspected : sequence of float, default=(0.1, 0.2, 0.4)
-        Fractions of the rows to look at, for the recall.
+        Fractions of the judged rows to look at, for the recall; each from 0 to 1.
 
     Returns
     -------
     Series
         `auc`: chance that a wrong row has the lower score of a random pair (ROC AUC).
-        `average_precision`. `recall at 10%` and so on: share of the wrong rows among the
-        lowest tenth.
+        `average_precision`. `recall at 10%` and so on: share of the wrong rows that the lowest
+        tenth holds, as :func:`detection_curve` counts them.
 
     Raises
     ------
     ValueError
-        If the lengths differ, or all of the judged rows are wrong or none is.
+        If the lengths differ, all of the judged rows are wrong or none is, or `wrong` holds
+        other things than True and False (row numbers, say).
 
     Examples
     --------
@@ -40,13 +41,15 @@ def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
     dtype: float64
     """
     scores, wrong = _judged(scores, wrong)
-    fraction, found = _curve(scores, wrong)
-    recalls = {f"recall at {share:.0%}": np.interp(share, fraction, found) for share in inspected}
+    inspected = one_number_per_row(inspected, "inspected")
+    if not np.all((inspected >= 0) & (inspected <= 1)):
+        raise ValueError(f"inspected must lie from 0 to 1, got {inspected.tolist()}.")
+    recalls = np.interp(inspected, *_curve(scores, wrong))
     return pd.Series(
         {
             "auc": roc_auc_score(wrong, -scores),
             "average_precision": average_precision_score(wrong, -scores),
-            **recalls,
+            **{f"recall at {100 * s:g}%": r for s, r in zip(inspected, recalls, strict=True)},
         }
     )
 
@@ -64,7 +67,7 @@ def detection_curve(scores, wrong):
     fraction : ndarray of shape (n_judged + 1,)
         From 0 to 1.
     found : ndarray of the same shape
-        Rows of equal score stand in the order of the data.
+        What is to be expected if rows of equal score come in any order.
 
     Examples
     --------
@@ -77,13 +80,15 @@ def detection_curve(scores, wrong):
 
 
 def _curve(scores, wrong):
-    hits = np.cumsum(wrong[np.argsort(scores, kind="stable")])
-    return np.arange(len(scores) + 1) / len(scores), np.concatenate([[0], hits]) / hits[-1]
+    order = np.argsort(scores, kind="stable")
+    hits = np.concatenate([[0], np.cumsum(wrong[order])]) / wrong.sum()
+    inspected = np.arange(len(scores) + 1)
+    between = np.diff(scores[order], prepend=-np.inf, append=np.inf) > 0  # no equal scores here
+    return inspected / len(scores), np.interp(inspected, inspected[between], hits[between])
 
 
 def _judged(scores, wrong):
-    (scores,) = one_row_per_query(scores, "scores")
-    wrong = np.asarray(wrong, dtype=bool)
+    scores, wrong = one_number_per_row(scores, "scores"), mask(wrong, "wrong")
     if wrong.shape != scores.shape:
         raise ValueError(f"wrong must have the shape of scores, {scores.shape}, got {wrong.shape}.")
     judged = ~np.isnan(scores)

@@ -11,6 +11,7 @@ from sam_attribution.metrics import (
     detection,
     detection_curve,
     linear_datamodelling_score,
+    over_queries,
 )
 
 rng = np.random.default_rng(0)
@@ -48,6 +49,46 @@ def test_rows_without_a_number_are_left_out():
     found = agreement(with_gaps, gaps)
     np.testing.assert_allclose(found, agreement(scores[kept], truth[kept]))
     assert found.loc[0, "n"] == 18
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(
+    seed=st.integers(0, 2**16),
+    factor=st.floats(1e-3, 1e3),
+    sign=st.sampled_from([-1, 1]),
+    n=st.integers(3, 30),
+)
+def test_order_means_nothing_and_scale_only_for_the_slope(seed, factor, sign, n):
+    rng = np.random.default_rng(seed)
+    scores, truth = rng.normal(size=(2, n))
+    plain, order = agreement(scores, truth), rng.permutation(n)
+    np.testing.assert_allclose(agreement(scores[order], truth[order]), plain, atol=1e-12)
+    scaled = agreement(sign * factor * scores, truth)
+    assert scaled.loc[0, "slope"] * sign * factor == pytest.approx(plain.loc[0, "slope"])
+    for figure in ("pearson", "spearman", "cosine"):
+        assert scaled.loc[0, figure] * sign == pytest.approx(plain.loc[0, figure], abs=1e-12)
+
+
+def test_mean_and_standard_error_over_queries():
+    scores, truth = rng.normal(size=(2, 6, 20))
+    table = agreement(scores, truth)
+    found = over_queries(table)
+    assert found.index.tolist() == ["pearson", "spearman", "slope", "cosine"]
+    for figure, line in found.iterrows():
+        values = table[figure].to_numpy()
+        assert line["mean"] == pytest.approx(values.mean())
+        assert line["standard_error"] == pytest.approx(stats.sem(values))
+        assert line["n_queries"] == 6
+
+
+def test_a_query_without_a_figure_is_not_counted_for_it():
+    scores, truth = rng.normal(size=(2, 4, 10))
+    scores[2] = 1.0
+    found = over_queries(agreement(scores, truth))
+    rest = over_queries(agreement(np.delete(scores, 2, 0), np.delete(truth, 2, 0)))
+    np.testing.assert_allclose(found.loc["pearson"], rest.loc["pearson"])
+    assert found["n_queries"].tolist() == [3, 3, 3, 4]
+    assert np.isnan(over_queries(agreement(scores[:1], truth[:1])).loc["slope", "standard_error"])
 
 
 def test_constant_columns_have_no_correlation():
@@ -93,6 +134,67 @@ def test_the_interval_covers_and_shrinks_with_the_number_of_subsets():
     assert narrow.high - narrow.low < 0.6 * wide
 
 
+def test_a_query_without_a_correlation_counts_nowhere():
+    scores = rng.normal(size=(3, 12))
+    scores[1] = 0
+    left_out = rng.random((40, 12)) < 0.5
+    values = rng.normal(size=(3, 40))
+    found = linear_datamodelling_score(scores, left_out, values, random_state=0)
+    rest = linear_datamodelling_score(scores[[0, 2]], left_out, values[[0, 2]], random_state=0)
+    assert np.isnan(found.per_query[1])
+    assert (found.value, found.low, found.high) == (rest.value, rest.low, rest.high)
+    nothing = linear_datamodelling_score(scores[1], left_out, values[1], random_state=0)
+    assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
+
+
+def test_the_interval_repeats_and_leaves_the_global_stream_alone():
+    scores, left_out = rng.normal(size=12), rng.random((40, 12)) < 0.5
+    values, state = rng.normal(size=40), np.random.get_state()[1].copy()
+
+    def bounds(random_state, **settings):
+        found = linear_datamodelling_score(
+            scores, left_out, values, random_state=random_state, **settings
+        )
+        return found.low, found.high
+
+    assert bounds(0) == bounds(0) != bounds(1)
+    assert bounds(None) != bounds(None)
+    np.testing.assert_array_equal(np.random.get_state()[1], state)
+    (low, high), (lower, higher) = bounds(0, confidence=0.5), bounds(0, confidence=0.99)
+    assert lower < low < high < higher
+    assert np.isnan(bounds(0, n_bootstrap=0)).all()
+
+
+@settings(derandomize=True, deadline=None, max_examples=30)
+@given(seed=st.integers(0, 2**16), n=st.integers(2, 30), n_levels=st.integers(1, 5))
+def test_detection_does_not_depend_on_the_order_of_the_rows(seed, n, n_levels):
+    rng = np.random.default_rng(seed)
+    scores, wrong = rng.integers(n_levels, size=n), rng.random(n) < 0.4
+    wrong[:2] = True, False
+    order = rng.permutation(n)
+    np.testing.assert_allclose(detection(scores[order], wrong[order]), detection(scores, wrong))
+    np.testing.assert_allclose(
+        detection_curve(scores[order], wrong[order]), detection_curve(scores, wrong)
+    )
+
+
+def test_rows_of_equal_score_are_found_as_often_as_at_random():
+    """Against the mean over many orders of the rows that are tied."""
+    scores, wrong = np.array([0.0, 1, 1, 1, 1, 2, 2, 3]), np.array([0, 1, 1, 0, 0, 1, 0, 0])
+    orders = np.argsort(scores + 0.5 * np.random.default_rng(0).random((20_000, 8)), axis=1)
+    expected = np.cumsum(wrong[orders], axis=1).mean(0) / 3
+    fraction, found = detection_curve(scores, wrong)
+    np.testing.assert_allclose(fraction, np.arange(9) / 8)
+    np.testing.assert_allclose(found, [0, *expected], atol=0.01)
+    assert detection(np.zeros(8), wrong, inspected=[0.3])["recall at 30%"] == pytest.approx(0.3)
+
+
+def test_every_inspected_share_has_a_name_of_its_own():
+    found = detection([1.0, 2, 3], [True, False, False], inspected=[0.07, 0.125, 0.001, 0.004])
+    names = ["recall at 7%", "recall at 12.5%", "recall at 0.1%", "recall at 0.4%"]
+    assert found.index[2:].tolist() == names
+
+
 def test_detection_by_counting_pairs():
     scores, wrong = rng.normal(size=30).round(1), rng.random(30) < 0.4
     found = detection(scores, wrong, inspected=[0.2])
@@ -102,8 +204,10 @@ def test_detection_by_counting_pairs():
         for r in np.flatnonzero(~wrong)
     ]
     assert found["auc"] == pytest.approx(np.mean(pairs))
-    lowest = np.argsort(scores, kind="stable")[:6]
-    assert found["recall at 20%"] == pytest.approx(wrong[lowest].sum() / wrong.sum())
+    lower = np.array([(scores < score).sum() for score in scores])
+    equal = np.array([(scores == score).sum() for score in scores])
+    among_six_lowest = np.clip((6 - lower) / equal, 0, 1)  # chance, ties in any order
+    assert found["recall at 20%"] == pytest.approx(among_six_lowest[wrong].sum() / wrong.sum())
     fraction, share = detection_curve(scores, wrong)
     assert (fraction[0], share[0], fraction[-1], share[-1]) == (0, 0, 1, 1)
     assert share[6] == found["recall at 20%"]
@@ -144,6 +248,31 @@ def test_rows_not_judged_count_nowhere():
         (
             lambda: linear_datamodelling_score([np.nan, 2], [[True, False]], [1.0]),
             "scores must have a number for every row that is left out",
+        ),
+        (lambda: agreement([[1.0, 2], [1, np.nan]], np.ones((2, 2))), "got 1 for query 1"),
+        (lambda: detection(np.ones((2, 2)), [True, False]), "scores must have one dimension"),
+        (lambda: detection([1.0, 2, 3], [0, 2, 1]), r"wrong must hold .* only, got \[0 1 2\]"),
+        (lambda: detection([1.0, 2], ["yes", "no"]), "wrong must hold True and False only"),
+        (lambda: detection([1.0, 2], [True, False], inspected=[10]), "inspected must lie from 0"),
+        (
+            lambda: linear_datamodelling_score([1.0, 2], [[1, 5], [0, 3]], [1.0, 2]),
+            "left_out must hold True and False only",
+        ),
+        (
+            lambda: linear_datamodelling_score([1.0, 2], [[True, False]], [1.0]),
+            "left_out must hold two subsets or more",
+        ),
+        (
+            lambda: linear_datamodelling_score([1.0, 2], np.eye(2), [1.0, np.nan]),
+            "values must not hold NaN",
+        ),
+        (
+            lambda: linear_datamodelling_score([1.0, 2], np.eye(2), [1.0, 2], n_bootstrap=-1),
+            "n_bootstrap == -1, must be >= 0",
+        ),
+        (
+            lambda: linear_datamodelling_score([1.0, 2], np.eye(2), [1.0, 2], confidence=95),
+            "confidence == 95, must be < 1",
         ),
     ],
 )

@@ -1,0 +1,125 @@
+"""What becomes of a model when the rows with the lowest scores go."""
+
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.utils import check_scalar
+from tqdm.auto import tqdm
+
+from sam_attribution._removal import rows_to_keep
+from sam_attribution._seeding import draw_seed
+from sam_attribution.metrics._arrays import one_number_per_row
+
+
+def removal_curve(
+    scores,
+    evaluate,
+    *,
+    fractions=(0, 0.05, 0.1, 0.2, 0.3),
+    n_random=5,
+    random_state=None,
+    verbose=0,
+):
+    """Train again without the rows of lowest score, and without as many rows at random.
+
+    Parameters
+    ----------
+    scores : array-like of shape (n_samples,)
+        Low = goes first, equal scores in the order of the rows. A row without a score (NaN) is
+        never removed, at random neither.
+    evaluate : callable
+        ``evaluate(kept) -> float``: trains on the rows where the mask `kept`, of shape
+        (n_samples,), is True and returns the accuracy (or what you like) on other rows.
+    fractions : sequence of float, default=(0, 0.05, 0.1, 0.2, 0.3)
+        Shares of all rows to remove, each in [0, 1). Within one order of removal a larger share
+        removes the same rows and more.
+    n_random : int, default=5
+        Random orders of removal.
+    random_state : int, RandomState instance or None, default=None
+        Draws them. None asks the operating system.
+    verbose : int, default=0
+        Above 0 a progress bar is shown.
+
+    Returns
+    -------
+    DataFrame
+        One line per training: `fraction`, `n_removed`, `kind` ("lowest score" or "random"),
+        `seed` (number of the random order, missing for the lowest scores) and `value`.
+
+    Raises
+    ------
+    TypeError, ValueError
+        If a fraction lies outside [0, 1) or `evaluate` does not return a number.
+
+    Notes
+    -----
+    Costs ``len(fractions) * (1 + n_random)`` calls of `evaluate` at most: it is called once for
+    each set of rows, so the value without removal is shared.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sam_attribution.metrics import removal_curve
+    >>> right = np.array([False, True, True, True])
+    >>> removal_curve(
+    ...     [-1.0, 0.5, 0.1, 0.2], lambda kept: right[kept].mean(), fractions=[0, 0.25], n_random=0
+    ... )
+       fraction  n_removed          kind  seed  value
+    0      0.00          0  lowest score  <NA>   0.75
+    1      0.25          1  lowest score  <NA>   1.00
+    """
+    scores = one_number_per_row(scores, "scores")
+    fractions = _checked(fractions)
+    check_scalar(n_random, "n_random", Integral, min_val=0)
+    if not callable(evaluate):
+        raise TypeError(f"evaluate must be a function of the mask of kept rows, got {evaluate!r}.")
+    base = draw_seed(random_state)
+    orders = [("lowest score", pd.NA, scores)]
+    orders += [("random", seed, _at_random(scores, [base, seed])) for seed in range(n_random)]
+    value = _once_per_mask(evaluate)
+    tasks = [(fraction, *order) for order in orders for fraction in fractions]
+    bar = tqdm(tasks, desc="removal curve", unit="training", disable=not verbose)
+    return pd.DataFrame([_line(*task, value) for task in bar]).astype({"seed": "Int64"})
+
+
+def _checked(fractions):
+    fractions = one_number_per_row(fractions, "fractions")
+    if not np.all((fractions >= 0) & (fractions < 1)):
+        raise ValueError(f"fractions must lie in [0, 1), got {fractions.tolist()}.")
+    return fractions.tolist()
+
+
+def _at_random(scores, seed):
+    """Random scores for the rows that have one."""
+    return np.where(np.isnan(scores), np.nan, np.random.default_rng(seed).random(len(scores)))
+
+
+def _line(fraction, kind, seed, scores, value):
+    kept = rows_to_keep(scores, fraction)
+    return {
+        "fraction": fraction,
+        "n_removed": int((~kept).sum()),
+        "kind": kind,
+        "seed": seed,
+        "value": value(kept),
+    }
+
+
+def _once_per_mask(evaluate):
+    known = {}
+
+    def value(kept):
+        key = kept.tobytes()
+        if key not in known:
+            known[key] = _number(evaluate(kept))
+        return known[key]
+
+    return value
+
+
+def _number(value):
+    try:
+        return float(value)
+    except (TypeError, ValueError) as error:
+        raise TypeError(f"evaluate must return a number, got {value!r}.") from error

@@ -1,0 +1,145 @@
+"""Scores beside what retraining found."""
+
+import numpy as np
+from scipy import stats
+
+from sam_attribution.metrics import agreement, over_queries
+from sam_attribution.plotting._axes import axes_for
+from sam_attribution.plotting._names import by_name
+from sam_attribution.plotting._styles import BLUE, REFERENCE, VERMILLION
+
+
+class AgreementDisplay:
+    """Scatter of retraining against scores, a panel for each method.
+
+    On the dashed line a score has the right size; the solid one is fitted to the points, and its
+    slope says how many times larger the effects are than predicted.
+
+    Parameters
+    ----------
+    scores : dict of str to array-like, shape (n_samples,) or (n_query, n_samples)
+        Name of a method and its predicted rises of the loss; NaN where a row was not judged. The
+        scores of a single method may come without the dict.
+    truth : array-like of shape (n_samples,) or (n_query, n_samples)
+        What retraining without the row found; NaN where it was not tried.
+    name : str or None, default=None
+        Of a single method.
+    unit : str or None, default="nats"
+        Of the effects, on the axes; None shows none. Scores that promise no unit (Grad-Dot, TRAK)
+        are compared by correlation alone.
+
+    Attributes
+    ----------
+    figure_ : Figure
+    ax_ : Axes
+        The first panel.
+    axes_ : ndarray of Axes, shape (n_methods,)
+    points_ : list of PathCollection
+    lines_ : list of Line2D
+        The fitted lines.
+    identity_ : list of AxLine
+        The lines of slope 1.
+    figures_ : dict of str to DataFrame
+        For each method what :func:`~sam_attribution.metrics.over_queries` says.
+
+    Examples
+    --------
+    >>> from sam_attribution.plotting import AgreementDisplay
+    >>> truth = [0.1, 0.5, 0.9]
+    >>> display = AgreementDisplay.from_predictions({"gif": [0, 1, 2], "hif": truth}, truth)
+    >>> [line.get_label() for line in display.lines_]
+    ['fitted, slope 0.4', 'fitted, slope 1']
+    """
+
+    def __init__(self, scores, truth, *, name=None, unit="nats"):
+        self.scores = by_name(scores, name, argument="scores", default="")
+        self.truth = truth
+        self.unit = unit
+
+    @classmethod
+    def from_predictions(cls, scores, truth, *, name=None, unit="nats", ax=None):
+        """Draw scores against retraining.
+
+        Parameters
+        ----------
+        scores, truth, name, unit
+            As for the class.
+        ax : Axes, sequence of Axes or None, default=None
+            One for each method; None makes a figure.
+
+        Returns
+        -------
+        AgreementDisplay
+
+        Raises
+        ------
+        ValueError
+            If scores and truth differ in shape, or `ax` in number from the methods.
+        """
+        return cls(scores, truth, name=name, unit=unit).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : Axes, sequence of Axes or None, default=None
+            One for each method; None makes a figure.
+
+        Returns
+        -------
+        AgreementDisplay
+        """
+        tables = {name: agreement(scores, self.truth) for name, scores in self.scores.items()}
+        self.figures_ = {name: over_queries(table) for name, table in tables.items()}
+        self.axes_ = axes_for(ax, len(self.scores))
+        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        self.points_, self.lines_, self.identity_ = [], [], []
+        for panel, (name, scores) in zip(self.axes_, self.scores.items(), strict=True):
+            self._draw(panel, *_pairs(scores, self.truth))
+            panel.set_title(_title(name, self.figures_[name]), fontsize="medium")
+        self._label()
+        return self
+
+    def _draw(self, ax, scores, truth):
+        slope, intercept = _fitted(scores, truth)
+        ends = np.array([scores.min(), scores.max()])
+        self.points_.append(ax.scatter(scores, truth, s=18, alpha=0.6, color=BLUE, linewidth=0))
+        (line,) = ax.plot(
+            ends, intercept + slope * ends, color=VERMILLION, label=f"fitted, slope {slope:.3g}"
+        )
+        self.lines_.append(line)
+        self.identity_.append(
+            ax.axline((0, 0), slope=1, linestyle="--", label="right size, slope 1", **REFERENCE)
+        )
+        ax.legend(loc="best", fontsize="small")
+
+    def _label(self):
+        unit = f" ({self.unit})" if self.unit else ""
+        for ax in self.axes_:
+            ax.set_xlabel(f"score: predicted rise of the loss\nif the row is removed{unit}")
+            ax.ticklabel_format(scilimits=(-2, 4))
+            ax.locator_params(axis="x", nbins=7)
+            if ax.get_subplotspec() is None or ax.get_subplotspec().is_first_col():
+                ax.set_ylabel(f"rise found by training again\nwithout the row{unit}")
+
+
+def _pairs(scores, truth):
+    """Those of all queries that have both numbers."""
+    scores, truth = np.ravel(np.asarray(scores, float)), np.ravel(np.asarray(truth, float))
+    both = ~(np.isnan(scores) | np.isnan(truth))
+    return scores[both], truth[both]
+
+
+def _fitted(scores, truth):
+    """Slope and intercept of the least-squares line of truth on scores; NaN if there is none."""
+    if np.ptp(scores) == 0:
+        return np.nan, np.nan
+    line = stats.linregress(scores, truth)
+    return line.slope, line.intercept
+
+
+def _title(name, figures):
+    mean, error, n_queries = figures.loc["pearson"]
+    several = f" ± {error:.2f} over {n_queries:.0f} queries" if n_queries > 1 else ""
+    return f"{name}\nPearson {mean:.2f}{several}".strip()

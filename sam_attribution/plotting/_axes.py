@@ -1,0 +1,47 @@
+"""Where a display draws: on the Axes it is given, or on a new figure."""
+
+import numpy as np
+
+_COLUMNS = 3
+
+
+def axes_for(ax, n_panels):
+    """Array of `n_panels` Axes: those given, or a new figure's side by side, on one y-axis."""
+    if ax is None:
+        return _new_axes(n_panels)
+    axes = np.ravel(np.array(ax, dtype=object))
+    if len(axes) != n_panels or not all(hasattr(panel, "plot") for panel in axes):
+        raise ValueError(f"ax must be {n_panels} matplotlib Axes, one for each panel, got {ax!r}.")
+    return axes
+
+
+def legend_beside(ax):
+    """Legend to the right of an Axes, where the layout of its figure makes room for it."""
+    makes_room = ax.figure.get_layout_engine() is not None
+    ax.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if makes_room else {}))
+
+
+def _new_axes(n_panels):
+    n_columns = min(n_panels, _COLUMNS)
+    n_rows = -(-n_panels // n_columns)
+    _, axes = _pyplot().subplots(
+        n_rows,
+        n_columns,
+        figsize=(max(4.0 * n_columns, 6.0), 4.2 * n_rows),
+        layout="constrained",
+        squeeze=False,
+        sharey=True,
+    )
+    for spare in axes.flat[n_panels:]:
+        spare.remove()
+    return axes.ravel()[:n_panels]
+
+
+def _pyplot():
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "A display needs matplotlib. Install it, or sam-attribution[plot]."
+        ) from error
+    return plt

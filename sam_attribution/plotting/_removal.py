@@ -1,0 +1,145 @@
+"""Accuracy after removing rows."""
+
+import pandas as pd
+
+from sam_attribution.metrics import removal_curve
+from sam_attribution.plotting._axes import axes_for, legend_beside
+from sam_attribution.plotting._names import by_name
+from sam_attribution.plotting._styles import curve_styles
+
+
+class RemovalCurveDisplay:
+    """Accuracy against the share of rows removed, lowest scores first or at random.
+
+    Parameters
+    ----------
+    curves : dict of str to DataFrame
+        Name of a method and what :func:`~sam_attribution.metrics.removal_curve` says of it. The
+        random removals of all of them make one band. The table of a single method may come
+        without the dict.
+    name : str or None, default=None
+        Of a single method.
+    value_name : str, default="accuracy"
+        What was measured after training again.
+
+    Attributes
+    ----------
+    figure_ : Figure
+    ax_ : Axes
+    lines_ : list of Line2D
+        In the order of `curves`.
+    random_line_ : Line2D or None
+        Mean over the random removals; None if there are none.
+    random_band_ : FillBetweenPolyCollection or None
+        From the lowest to the highest of them.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sam_attribution.plotting import RemovalCurveDisplay
+    >>> right = np.array([False, True, True, True])
+    >>> def share_right(kept):
+    ...     return right[kept].mean()
+    >>> display = RemovalCurveDisplay.from_scores(
+    ...     [-1, 0.5, 0.1, 0.2], share_right, name="gif", fractions=[0, 0.25], random_state=0
+    ... )
+    >>> display.lines_[0].get_ydata()
+    array([0.75, 1.  ])
+    """
+
+    def __init__(self, curves, *, name=None, value_name="accuracy"):
+        self.curves = by_name(curves, name, argument="curves", default="lowest scores")
+        self.value_name = value_name
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores,
+        evaluate,
+        *,
+        name=None,
+        fractions=(0, 0.05, 0.1, 0.2, 0.3),
+        n_random=5,
+        random_state=None,
+        verbose=0,
+        value_name="accuracy",
+        ax=None,
+    ):
+        """Train again without the lowest scores and without random rows, and draw it.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_samples,), or dict of str to such
+            Of one method, or of several by their names.
+        evaluate, fractions, n_random, random_state, verbose
+            As for :func:`~sam_attribution.metrics.removal_curve`. Random removal is run once,
+            among the rows that the first method judged.
+        name : str or None, default=None
+            Of a single method.
+        value_name : str, default="accuracy"
+            What `evaluate` returns.
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+        """
+        scores = by_name(scores, name, argument="scores", default="lowest scores")
+        curves = {
+            method: removal_curve(
+                values,
+                evaluate,
+                fractions=fractions,
+                n_random=0 if position else n_random,
+                random_state=random_state,
+                verbose=verbose,
+            )
+            for position, (method, values) in enumerate(scores.items())
+        }
+        return cls(curves, value_name=value_name).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+        """
+        (self.ax_,) = axes_for(ax, 1)
+        self.figure_ = self.ax_.figure
+        self.random_line_, self.random_band_ = self._draw_random()
+        self.lines_ = [
+            self._draw(name, curve, style)
+            for (name, curve), style in zip(self.curves.items(), curve_styles(), strict=False)
+        ]
+        self.ax_.set(
+            xlabel="training rows removed (%), lowest scores first",
+            ylabel=f"{self.value_name} after training without them",
+        )
+        legend_beside(self.ax_)
+        return self
+
+    def _draw(self, name, curve, style):
+        lowest = curve[curve["kind"] == "lowest score"].sort_values("fraction")
+        (line,) = self.ax_.plot(100 * lowest["fraction"], lowest["value"], label=name, **style)
+        return line
+
+    def _draw_random(self):
+        every = pd.concat(self.curves.values())
+        every = every[every["kind"] == "random"]
+        if every.empty:
+            return None, None
+        groups = every.groupby("fraction")["value"]
+        low, mean, high = groups.min(), groups.mean(), groups.max()
+        label = f"random rows,\nrange of {groups.count().max()} draws"
+        percent = 100 * mean.index.to_numpy()
+        band = self.ax_.fill_between(percent, low, high, color="0.8", linewidth=0, label=label)
+        style = {"color": "0.35", "linestyle": ":", "label": "random rows,\nmean"}
+        (line,) = self.ax_.plot(percent, mean, **style)
+        return line, band

@@ -1,0 +1,221 @@
+"""What displays draw is what they were given, on the Axes they were given."""
+
+import builtins
+
+import matplotlib as mpl
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+
+from sam_attribution.metrics import agreement, removal_curve, similarity_curve
+from sam_attribution.plotting import AgreementDisplay, FurtherTrainingDisplay, RemovalCurveDisplay
+
+rng = np.random.default_rng(0)
+TRUTH = rng.normal(size=20)
+SCORES = 0.5 * TRUTH + 0.1 * rng.normal(size=20)
+AMOUNTS = np.array([1.0, 5.0, 20.0])
+FURTHER = rng.normal(size=(3, 4, 20))
+FRACTIONS = [0, 0.1, 0.25]
+WORTH = rng.random(20)
+
+
+def worth(kept):
+    return WORTH[kept].sum()
+
+
+DRAW = {
+    "agreement": lambda **settings: AgreementDisplay.from_predictions(SCORES, TRUTH, **settings),
+    "further training": lambda **settings: FurtherTrainingDisplay.from_predictions(
+        FURTHER[2], FURTHER, AMOUNTS, **settings
+    ),
+    "removal": lambda **settings: RemovalCurveDisplay.from_scores(
+        SCORES, worth, fractions=FRACTIONS, random_state=0, **settings
+    ),
+}
+every_display = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
+
+
+@pytest.fixture(autouse=True)
+def no_window():
+    backend = mpl.get_backend()
+    plt.switch_backend("agg")
+    yield
+    plt.close("all")
+    plt.switch_backend(backend)
+
+
+@every_display
+def test_given_axes_are_drawn_on_and_pyplot_is_left_alone(draw):
+    figure, (other, ax) = plt.subplots(1, 2)
+    plt.sca(other)
+    before = dict(mpl.rcParams)
+    display = draw(ax=ax)
+    assert display.ax_ is ax
+    assert display.figure_ is figure
+    assert plt.gca() is other
+    assert plt.get_fignums() == [figure.number]
+    assert not other.has_data()
+    assert dict(mpl.rcParams) == before
+
+
+@every_display
+def test_without_axes_there_is_one_new_figure(draw):
+    display = draw()
+    assert plt.get_fignums() == [display.figure_.number]
+    again = display.plot()
+    assert again is display
+    assert len(plt.get_fignums()) == 2
+
+
+@every_display
+def test_axes_and_curves_are_labelled_inside_the_figure(draw):
+    display = draw(name="gif")
+    ax = display.ax_
+    assert ax.get_xlabel()
+    assert ax.get_ylabel()
+    labels = [text.get_text() for text in ax.get_legend().get_texts()]
+    assert "gif" in labels or "gif" in ax.get_title()
+    display.figure_.canvas.draw()
+    edge = display.figure_.bbox
+    titles = [ax.title] if ax.get_title() else []
+    for part in (ax.xaxis.label, ax.yaxis.label, ax.get_legend(), *titles):
+        box = part.get_window_extent()
+        assert (edge.min <= box.min).all()
+        assert (box.max <= edge.max).all()
+
+
+@every_display
+def test_wrong_axes_are_named(draw):
+    for ax in ("here", plt.subplots(1, 2)[1]):
+        with pytest.raises(ValueError, match="ax must be 1 matplotlib Axes"):
+            draw(ax=ax)
+
+
+@every_display
+def test_without_matplotlib_the_error_says_what_to_install(draw, monkeypatch):
+    real = builtins.__import__
+
+    def without(name, *rest):
+        if name.startswith("matplotlib"):
+            raise ImportError(name)
+        return real(name, *rest)
+
+    monkeypatch.setattr(builtins, "__import__", without)
+    with pytest.raises(ImportError, match=r"Install it, or sam-attribution\[plot\]"):
+        draw()
+
+
+def test_agreement_shows_points_line_and_figures():
+    scores = np.append(SCORES, np.nan)
+    display = AgreementDisplay.from_predictions(scores, [*TRUTH, 1.0], name="hif")
+    np.testing.assert_array_equal(display.points_[0].get_offsets(), np.c_[SCORES, TRUTH])
+    slope, intercept = np.polyfit(SCORES, TRUTH, 1)
+    x, y = display.lines_[0].get_data()
+    assert x.tolist() == [SCORES.min(), SCORES.max()]
+    np.testing.assert_allclose(y, intercept + slope * x)
+    assert display.lines_[0].get_label() == f"fitted, slope {slope:.3g}"
+    assert display.identity_[0].get_slope() == 1
+    pearson = np.corrcoef(SCORES, TRUTH)[0, 1]
+    assert display.ax_.get_title() == f"hif\nPearson {pearson:.2f}"
+    assert display.figures_["hif"].loc["slope", "mean"] == pytest.approx(slope)
+
+
+def test_agreement_has_a_panel_for_each_method_and_room_for_them():
+    methods = {name: TRUTH * factor for name, factor in zip("abcd", (1, 2, 0.5, -1), strict=True)}
+    display = AgreementDisplay.from_predictions(methods, TRUTH)
+    assert [ax.get_title()[0] for ax in display.axes_] == list("abcd")
+    slopes = [line.get_label().split()[-1] for line in display.lines_]
+    assert slopes == ["1", "0.5", "2", "-1"]
+    assert display.figure_.axes == list(display.axes_)
+    assert [bool(ax.get_ylabel()) for ax in display.axes_] == [True, False, False, True]
+    _, axes = plt.subplots(2, 2)
+    assert display.plot(ax=axes).axes_.tolist() == axes.ravel().tolist()
+    with pytest.raises(ValueError, match="ax must be 4 matplotlib Axes, one for each panel"):
+        display.plot(ax=axes[0])
+
+
+def test_agreement_over_several_queries():
+    truth = rng.normal(size=(5, 20))
+    scores = truth + rng.normal(size=(5, 20))
+    display = AgreementDisplay.from_predictions(scores, truth)
+    table = agreement(scores, truth)
+    mean, error = table["pearson"].mean(), table["pearson"].sem()
+    assert display.ax_.get_title() == f"Pearson {mean:.2f} ± {error:.2f} over 5 queries"
+    assert len(display.points_[0].get_offsets()) == 100
+    slope = np.polyfit(scores.ravel(), truth.ravel(), 1)[0]
+    assert display.lines_[0].get_label() == f"fitted, slope {slope:.3g}"
+
+
+def test_agreement_without_a_unit_and_without_a_line():
+    display = AgreementDisplay.from_predictions(np.ones(20), TRUTH, unit=None)
+    assert "(" not in display.ax_.get_xlabel() + display.ax_.get_ylabel()
+    assert display.lines_[0].get_label() == "fitted, slope nan"
+    assert "(logits)" in AgreementDisplay(SCORES, TRUTH, unit="logits").plot().ax_.get_xlabel()
+
+
+def test_further_training_shows_mean_and_error_of_every_method():
+    methods = {f"method {k}": rng.normal(size=(4, 20)) for k in range(9)}
+    display = FurtherTrainingDisplay.from_predictions(
+        methods, FURTHER, AMOUNTS, amount_name="steps"
+    )
+    assert [line.get_label() for line in display.lines_] == list(methods)
+    for scores, line, band in zip(methods.values(), display.lines_, display.bands_, strict=True):
+        curve = similarity_curve(scores, FURTHER, AMOUNTS)
+        np.testing.assert_array_equal(line.get_data(), [AMOUNTS, curve["mean"]])
+        corners = band.get_paths()[0].vertices
+        for side in (-1, 1):
+            edge = np.c_[AMOUNTS, curve["mean"] + side * curve["standard_error"]]
+            assert np.isclose(edge[:, None], corners).all(-1).any(1).all()
+    looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in display.lines_}
+    assert len(looks) == 9
+    assert "(steps)" in display.ax_.get_xlabel()
+
+
+def test_removal_shows_curves_and_the_range_of_random_rows():
+    methods = {"gif": SCORES, "hif": -SCORES}
+    display = RemovalCurveDisplay.from_scores(
+        methods, worth, fractions=FRACTIONS, n_random=3, random_state=0, value_name="worth"
+    )
+    percent = 100 * np.array(FRACTIONS)
+    for line, (name, scores) in zip(display.lines_, methods.items(), strict=True):
+        expected = removal_curve(scores, worth, fractions=FRACTIONS, n_random=0)["value"]
+        np.testing.assert_array_equal(line.get_data(), [percent, expected])
+        assert line.get_label() == name
+    table = removal_curve(SCORES, worth, fractions=FRACTIONS, n_random=3, random_state=0)
+    random = table[table["kind"] == "random"]["value"].to_numpy().reshape(3, 3)
+    np.testing.assert_allclose(display.random_line_.get_data(), [percent, random.mean(0)])
+    corners = display.random_band_.get_paths()[0].vertices
+    for edge in (random.min(0), random.max(0)):
+        assert np.isclose(np.c_[percent, edge][:, None], corners).all(-1).any(1).all()
+    assert "3 draws" in display.random_band_.get_label()
+    assert display.ax_.get_ylabel() == "worth after training without them"
+
+
+def test_removal_without_random_rows():
+    table = removal_curve(SCORES, worth, fractions=FRACTIONS, n_random=0)
+    display = RemovalCurveDisplay(table, name="gif").plot()
+    assert display.random_line_ is None
+    assert display.random_band_ is None
+    assert [line.get_label() for line in display.ax_.lines] == ["gif"]
+
+
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: AgreementDisplay({}, TRUTH), "scores must hold one method or more"),
+        (lambda: RemovalCurveDisplay({}), "curves must hold one method or more"),
+        (
+            lambda: FurtherTrainingDisplay.from_predictions({}, FURTHER, AMOUNTS),
+            "scores must hold one method or more",
+        ),
+        (lambda: AgreementDisplay({"a": SCORES}, TRUTH, name="b"), "name is for a single method"),
+        (
+            lambda: AgreementDisplay.from_predictions(SCORES[1:], TRUTH),
+            "scores and truth must have one shape",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()
+    assert not plt.get_fignums()
