@@ -11,6 +11,7 @@ LAYERS = [
     "_validation",
     "_seeding",
     "_fingerprint",
+    "_jobs",
     "_removal",
     "validation_data",
     "perturbation",

@@ -11,8 +11,10 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
 )
+from sam_attribution.retraining import FurtherTraining
 
 METHODS = {
+    "further-training": FurtherTraining,
     "gif": GIF,
     "grad-cos": GradCos,
     "grad-dot": GradDot,

@@ -1,5 +1,6 @@
 """A trained model handed over to mathematics, and what is asked of it."""
 
+from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_classifier import problem_from_classifier
 from sam_attribution.problem._functional_optimizer import functional_optimizer
@@ -23,6 +24,7 @@ __all__ = [
     "Queries",
     "TrainingBatch",
     "TrainingPath",
+    "activations_per_row",
     "differentiable_kernels",
     "evaluation_function",
     "functional_optimizer",

@@ -1,0 +1,7 @@
+"""The same training again with some rows left out: what every score is measured against."""
+
+from sam_attribution.retraining._further_training import FurtherTraining
+from sam_attribution.retraining._further_values import FurtherTrainingValues
+from sam_attribution.retraining._train_many import Stack, train_many
+
+__all__ = ["FurtherTraining", "FurtherTrainingValues", "Stack", "train_many"]

@@ -6,7 +6,7 @@ from numbers import Integral, Real
 import numpy as np
 import torch
 
-from sam_attribution._validation import HasMethods, Interval, StrOptions, check_parameters
+from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
 from sam_attribution.methods import Method, PreparedScores
 from sam_attribution.retraining._further_runs import (
     further_runs,
@@ -89,7 +89,7 @@ class FurtherTraining(Method):
         "adjustment": [StrOptions({"full-data", "mean"})],
         "batch_size": [
             Interval(Integral, 1, None, closed="left"),
-            Interval(Integral, -1, -1, closed="both"),
+            Options(Integral, {-1}),
             None,
         ],
         "lr": [Interval(Real, 0, None, closed="neither"), None],
@@ -153,6 +153,7 @@ class FurtherTraining(Method):
         """
         check_parameters(self)
         rows = _left_out(self.rows, queries.problem)
+        _check_epochs(evaluate_at, self.n_epochs)
         read = partial(values_of_stack, queries)
         found = list(further_runs(self, queries.problem, rows, evaluate_at, read))
         return further_values(queries, rows, evaluate_at, found)
@@ -199,6 +200,15 @@ def _left_out(rows, problem):
             f"0..{len(everyone) - 1}, got {strangers.tolist()}."
         )
     return rows
+
+
+def _check_epochs(evaluate_at, n_epochs):
+    epochs = np.asarray(evaluate_at)
+    whole = epochs.ndim == 1 and epochs.dtype.kind in "iu" and len(epochs)
+    if not whole or epochs[0] < 1 or epochs[-1] > n_epochs or (np.diff(epochs) < 1).any():
+        raise ValueError(
+            f"evaluate_at must be ascending epochs in 1..{n_epochs}, got {evaluate_at!r}."
+        )
 
 
 def _check_adjustment(adjustment, rows):
