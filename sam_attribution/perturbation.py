@@ -199,6 +199,6 @@ def _dual_norm(g: Tensor, q: float) -> Tensor:
 
 
 def _scaled(g: Tensor, q: float) -> Tensor:
-    """g / ||g||_q; zero at zero gradient. Divided by the largest entry first (float32)."""
+    """Quotient g / ||g||_q, zero at zero gradient. Largest entry 1 first (float32)."""
     scaled = _over(g, g.abs().max())
     return _over(scaled, torch.linalg.vector_norm(scaled, q))

@@ -11,7 +11,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
 )
-from sam_attribution.retraining import FurtherTraining
+from sam_attribution.retraining import FurtherTraining, LeaveOneOut
 
 METHODS = {
     "further-training": FurtherTraining,
@@ -22,6 +22,7 @@ METHODS = {
     "hif-fast": lambda: HIF("fast"),
     "hif-paper": lambda: HIF("paper"),
     "if": InfluenceFunction,
+    "loo": LeaveOneOut,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
 }

@@ -3,7 +3,7 @@
 import torch
 from joblib import effective_n_jobs
 
-from sam_attribution.influence._jobs import in_parallel
+from sam_attribution._jobs import in_parallel
 from sam_attribution.probes import row_scores, training_scores
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 from tqdm.auto import tqdm
 
-from sam_attribution.influence._jobs import in_parallel
+from sam_attribution._jobs import in_parallel
 from sam_attribution.influence._run import Run
 
 

@@ -2,7 +2,10 @@
 
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._from_classifier import problem_from_classifier
+from sam_attribution.problem._from_classifier import (
+    problem_from_another_seed,
+    problem_from_classifier,
+)
 from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
@@ -29,5 +32,6 @@ __all__ = [
     "evaluation_function",
     "functional_optimizer",
     "margin",
+    "problem_from_another_seed",
     "problem_from_classifier",
 ]

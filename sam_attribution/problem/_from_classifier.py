@@ -76,6 +76,14 @@ def problem_from_classifier(
     )
 
 
+def problem_from_another_seed(problem, seed):
+    """The problem that the same classifier poses if it is fitted from another seed.
+
+    Costs one training. All parameters are attributed.
+    """
+    return problem_from_classifier(*problem.path.trained_again(seed), batch_size=problem.batch_size)
+
+
 def _row_loss(criterion):
     criterion = unreduced(criterion)  # refuses what has no loss per row
     if type(criterion) is nn.CrossEntropyLoss:

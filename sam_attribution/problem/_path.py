@@ -6,6 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from torch import Tensor
 
 from sam_attribution.dynamics import NormClipping
@@ -198,6 +199,19 @@ class TrainingPath:
     def states(self):
         """Every state that a step started from, in the order of training, by replay."""
         return self._states(range(self.n_steps))
+
+    def trained_again(self, seed):
+        """A classifier of the same settings fitted to the same rows from another seed, and these.
+
+        Returns
+        -------
+        tuple
+            Classifier, X, y, sample_weight; of its states the first is recorded.
+        """
+        twin = clone(self._classifier)
+        twin.set_params(random_state=seed, trajectory=1, trajectory_dir=None)
+        X, y, sample_weight = self._data
+        return twin.fit(X, y, sample_weight=sample_weight), *self._data
 
     def states_backwards(self, **options):
         """Every state, the last one first, by replay: see ``training.rewind``.

@@ -2,6 +2,14 @@
 
 from sam_attribution.retraining._further_training import FurtherTraining
 from sam_attribution.retraining._further_values import FurtherTrainingValues
+from sam_attribution.retraining._leave_one_out import LeaveOneOut, PreparedLeaveOneOut
 from sam_attribution.retraining._train_many import Stack, train_many
 
-__all__ = ["FurtherTraining", "FurtherTrainingValues", "Stack", "train_many"]
+__all__ = [
+    "FurtherTraining",
+    "FurtherTrainingValues",
+    "LeaveOneOut",
+    "PreparedLeaveOneOut",
+    "Stack",
+    "train_many",
+]

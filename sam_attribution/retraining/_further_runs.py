@@ -13,28 +13,30 @@ from sam_attribution.training import derived_seed
 _STEP_SETTINGS = ("batch_size", "lr", "rho", "perturbation", "optimizer")
 
 
-def further_runs(method, problem, rows, evaluate_at, read=None):
+def further_runs(method, problem, absent, evaluate_at, read=None):
     """Yield for each seed the stacks of its models, a list: the model with all rows comes first.
 
     Parameters
     ----------
     method : FurtherTraining
     problem : Problem
-    rows : ndarray of int
-        Left out one by one.
+    absent : LeftOut
+        The rows to leave out one by one; model 0 leaves out none.
     evaluate_at : sequence of int
         Epochs, ascending, after which models are read.
     read : callable, optional
         What to keep of a stacked state, if not all of it.
     """
     settings = {name: getattr(method, name) for name in _STEP_SETTINGS}
-    seed, weights = draw_seed(method.random_state), _row_weights(problem, rows)
-    for number in tqdm(range(method.n_seeds), desc="seeds", leave=False, disable=not method.verbose):
+    seed = draw_seed(method.random_state)
+    for number in tqdm(
+        range(method.n_seeds), desc="seeds", leave=False, disable=not method.verbose
+    ):
         steps = FurtherSteps(problem, evaluate_at[-1], derived_seed(seed, number), **settings)
         stacks = train_many(
             steps,
             steps.start(),
-            weights,
+            absent,
             at=steps.ends_of_epochs[np.subtract(evaluate_at, 1)],
             read=read,
             models_at_once=method.models_at_once,
@@ -50,23 +52,29 @@ def values_of_stack(queries, state):
     return torch.stack([queries.values(w, b) for w, b in zip(state.params, buffers, strict=True)])
 
 
-def further_values(queries, rows, evaluate_at, found):
+def further_values(queries, absent, evaluate_at, found):
     """Bring what all models were found to be worth into one object.
 
     Parameters
     ----------
     queries : Queries
-    rows : ndarray of int
+    absent : LeftOut
     evaluate_at : sequence of int
     found : list of list of Stack
         Of every seed, with :func:`values_of_stack` for states.
+
+    Raises
+    ------
+    ValueError
+        If a value is not finite.
     """
     values = torch.stack([_joined(stacks) for stacks in found]).transpose(0, 1).double()
+    _check_finite(values, absent)
     problem = queries.problem
     rises = (values - queries.values(problem.params, problem.buffers)).cpu().numpy()
     return FurtherTrainingValues(
         amounts=np.asarray(evaluate_at),
-        rows=rows,
+        rows=np.concatenate(absent.positions),
         values=rises[:, :, 1:].swapaxes(2, 3),
         full=rises[:, :, 0],
     )
@@ -77,7 +85,12 @@ def _joined(stacks):
     return torch.cat([torch.stack(stack.states) for stack in stacks], dim=1)
 
 
-def _row_weights(problem, rows):
-    weights = problem.params.new_ones(len(rows) + 1, len(problem.y))
-    weights[torch.arange(len(rows)) + 1, torch.as_tensor(rows)] = 0
-    return weights
+def _check_finite(values, absent):
+    """Raise a ValueError that names the first model that training broke."""
+    broken = (~values.isfinite()).any(3).nonzero()
+    if len(broken):
+        _, seed, model = broken[0].tolist()
+        raise ValueError(
+            f"further training with seed {seed} leaving out {absent.names[model]} gave values that "
+            "are not finite. Lower lr."
+        )

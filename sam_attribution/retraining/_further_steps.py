@@ -71,9 +71,7 @@ class FurtherSteps:
         return PureStep(self._batch(number), self._rate, self._settings)
 
     def _batch(self, number):
-        return TrainingBatch(
-            self.problem, self._batches[number], derived_seed(self.seed, number)
-        )
+        return TrainingBatch(self.problem, self._batches[number], derived_seed(self.seed, number))
 
 
 def _batches(problem, n_epochs, batch_size, seed):

@@ -13,6 +13,7 @@ from sam_attribution.retraining._further_runs import (
     further_values,
     values_of_stack,
 )
+from sam_attribution.retraining._left_out import left_out
 
 
 class FurtherTraining(Method):
@@ -152,20 +153,20 @@ class FurtherTraining(Method):
         FurtherTrainingValues
         """
         check_parameters(self)
-        rows = _left_out(self.rows, queries.problem)
         _check_epochs(evaluate_at, self.n_epochs)
+        absent = _absent(self, queries.problem)
         read = partial(values_of_stack, queries)
-        found = list(further_runs(self, queries.problem, rows, evaluate_at, read))
-        return further_values(queries, rows, evaluate_at, found)
+        found = list(further_runs(self, queries.problem, absent, evaluate_at, read))
+        return further_values(queries, absent, evaluate_at, found)
 
 
 class _PreparedFurtherTraining(PreparedScores):
     def __init__(self, method, problem):
-        self._adjustment, self._n_samples = method.adjustment, len(problem.y)
+        self._adjustment = method.adjustment
         self._amounts = [method.n_epochs]
-        self._rows = _left_out(method.rows, problem)
-        _check_adjustment(method.adjustment, self._rows)
-        self._models = list(further_runs(method, problem, self._rows, self._amounts))
+        self._absent = _absent(method, problem)
+        _check_adjustment(method.adjustment, self._absent)
+        self._models = list(further_runs(method, problem, self._absent, self._amounts))
         self.diagnostics = {
             "scale": f"nats per row, after {method.n_epochs} more epochs",
             "n_seeds": method.n_seeds,
@@ -173,33 +174,21 @@ class _PreparedFurtherTraining(PreparedScores):
 
     def scores(self, queries):
         found = [[_valued(stack, queries) for stack in stacks] for stacks in self._models]
-        values = further_values(queries, self._rows, self._amounts, found)
+        values = further_values(queries, self._absent, self._amounts, found)
         error = values.standard_errors(self._adjustment)[-1]
         self.diagnostics["standard_error"] = float(np.sqrt(np.mean(error**2)))
-        scores = torch.full((self._n_samples, error.shape[0]), torch.nan, dtype=torch.float64)
-        scores[self._rows] = torch.as_tensor(values.curves(self._adjustment)[-1].T)
-        return scores
+        return self._absent.per_row(torch.as_tensor(values.curves(self._adjustment)[-1].T))
 
 
 def _valued(stack, queries):
     return stack._replace(states=[values_of_stack(queries, state) for state in stack.states])
 
 
-def _left_out(rows, problem):
-    """Positions of the rows to leave out."""
-    everyone = np.arange(len(problem.y))
-    trained_on = everyone if problem.visited is None else everyone[problem.visited.cpu().numpy()]
-    if rows is None:
-        return trained_on
-    rows = np.asarray(rows)
-    if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(np.unique(rows)) < max(len(rows), 1):
-        raise ValueError(f"rows must be different positions of rows, got {rows!r}.")
-    if len(strangers := np.setdiff1d(rows, trained_on)):
-        raise ValueError(
-            f"rows must be positions of rows trained on, of which there are {len(trained_on)} in "
-            f"0..{len(everyone) - 1}, got {strangers.tolist()}."
-        )
-    return rows
+def _absent(method, problem):
+    """The rows to leave out, those held out of training aside."""
+    if problem.selected is not None:
+        raise ValueError('further training moves every parameter: use parameters="all" with it.')
+    return left_out(problem.visited.cpu().numpy(), method.rows, groups=None)
 
 
 def _check_epochs(evaluate_at, n_epochs):
@@ -211,8 +200,8 @@ def _check_epochs(evaluate_at, n_epochs):
         )
 
 
-def _check_adjustment(adjustment, rows):
-    if adjustment == "mean" and len(rows) == 1:
+def _check_adjustment(adjustment, absent):
+    if adjustment == "mean" and len(absent.names) == 2:  # of which one is no row
         raise ValueError(
             'adjustment="mean" compares rows with each other, got one row to leave out. Take '
             'adjustment="full-data", or more rows.'

@@ -11,8 +11,8 @@ from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from sam_attribution._jobs import in_parallel
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.influence._jobs import in_parallel
 from sam_attribution.training import SAMClassifier
 from tests.models import SmallCNN, images, tabular
 

@@ -211,7 +211,9 @@ def test_rows_that_training_held_out_are_in_no_batch():
         validation=ValidationData(X_query, y_query),
     ).fit(X, y)  # fmt: skip
     np.testing.assert_array_equal(np.flatnonzero(np.isnan(influence.scores_)), held_out)
-    with pytest.raises(ValueError, match=rf"rows must be positions of rows trained on.*{held_out[0]}"):
+    with pytest.raises(
+        ValueError, match=rf"rows must be positions of rows trained on.*{held_out[0]}"
+    ):
         FurtherTraining(rows=held_out[:1]).prepare(problem)
 
 

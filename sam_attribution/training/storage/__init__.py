@@ -1,5 +1,6 @@
 """Training runs on disk: written as they go, resumed after any interruption."""
 
+from sam_attribution.training.storage._store import Store
 from sam_attribution.training.storage._storing import StoringMixin
 
-__all__ = ["StoringMixin"]
+__all__ = ["Store", "StoringMixin"]

@@ -32,6 +32,10 @@ class Store:
     def __str__(self):
         return str(self.folder)
 
+    def exists(self):
+        """Whether anything counts here yet."""
+        return (self.folder / MANIFEST).is_file()
+
     def write(self, name, value):
         """Write one file; return its entry for the manifest."""
         file = f"{name}.safetensors"
@@ -72,7 +76,7 @@ class Store:
     def read_manifest(self):
         """Content of the manifest, once its own hash and format are right."""
         path = self.folder / MANIFEST
-        if not path.is_file():
+        if not self.exists():
             raise ValueError(
                 f"{path} is missing: no training has begun in this folder. Pass the folder that "
                 "was given as trajectory_dir, or call fit."
@@ -96,8 +100,8 @@ class Store:
         if found in self._own:
             return
         raise ValueError(
-            f"{path} is of another run: a folder holds one. Pass another trajectory_dir, or go on "
-            "with what is there by resume."
+            f"{path} is of another run: a folder holds one. Pass another folder, or go on with "
+            "what is there by resume."
         )
 
     def sweep(self, entries):

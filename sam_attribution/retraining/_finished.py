@@ -1,0 +1,105 @@
+"""Models that were retrained already: in memory, or in a folder that outlives an interruption."""
+
+import copy
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from sam_attribution._fingerprint import fingerprint
+from sam_attribution.training.storage import Store
+
+
+class FinishedModels:
+    """Stacks of models under keys.
+
+    Parameters
+    ----------
+    stacks : list or StackFiles
+        Of ``(keys, params, buffers)``.
+    known : iterable of str, default=()
+        Keys of the models that are there already.
+
+    Attributes
+    ----------
+    known : set of str
+    """
+
+    def __init__(self, stacks, known=()):
+        self.known = set(known)
+        self._stacks = stacks
+
+    def put(self, keys, params, buffers):
+        """Keep a stack of models, one key each."""
+        self._stacks.append((list(keys), params, buffers))
+        self.known.update(keys)
+
+    def __iter__(self):
+        """Key, parameters and buffers of one model after another."""
+        for keys, params, buffers in self._stacks:
+            for place, key in enumerate(keys):
+                yield key, params[place], {name: b[place] for name, b in buffers.items()}
+
+
+class StackFiles:
+    """Stacks in a folder, a file each; those that were written before are there again.
+
+    Parameters
+    ----------
+    folder : path
+    """
+
+    def __init__(self, folder):
+        self._store = Store(folder)
+        self._entries = self._store.read_manifest()["stacks"] if self._store.exists() else []
+        self._store.check_sizes(self._entries)
+
+    def keys(self):
+        """Keys of all models."""
+        return [key for entry in self._entries for key in entry["keys"]]
+
+    def append(self, stack):
+        """Write a stack; it counts once the manifest has it."""
+        keys, params, buffers = stack
+        content = {"params": params, "buffers": buffers}
+        entry = self._store.write(f"stack-{len(self._entries)}", content)
+        self._entries.append({**entry, "keys": keys})
+        self._store.write_manifest({"stacks": self._entries})
+
+    def __iter__(self):
+        for entry in self._entries:
+            content = self._store.read(entry)
+            yield entry["keys"], content["params"], content["buffers"]
+
+
+def finished_models(problem, resume_dir):
+    """Those of a problem's training; trainings that share `resume_dir` have a folder each."""
+    if resume_dir is None:
+        return FinishedModels([])
+    files = StackFiles(Path(resume_dir) / training_fingerprint(problem))
+    return FinishedModels(files, files.keys())
+
+
+def training_fingerprint(problem):
+    """Hash of all that the training of a problem depends on, the same after fitting again."""
+    path = problem.path
+    settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
+    steps = [(s.indices, s.rates, s.rho, s.gradient_factor) for s in path.schedule]
+    data = (problem.X, problem.y, problem.weights, problem.denominators)
+    return fingerprint(_module_at_start(problem), settings, path.seed, steps, data)
+
+
+def key_of(positions):
+    """Name of the model that leaves out the rows at `positions`."""
+    return fingerprint(np.asarray(positions, dtype=np.int64))
+
+
+def _module_at_start(problem):
+    # its trained weights are what follows, and on a GPU not to the bit
+    module, start = copy.deepcopy(problem.module), problem.path.nearest(0)
+    with torch.no_grad():
+        values = problem.layout.unflatten(start.params).values()
+        for parameter, value in zip(problem.layout.parameters_of(module), values, strict=True):
+            parameter.copy_(value)
+    module.load_state_dict(start.buffers, strict=False)
+    return module

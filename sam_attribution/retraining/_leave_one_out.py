@@ -1,0 +1,185 @@
+"""The gold standard: training again without the row."""
+
+from numbers import Integral
+from os import PathLike
+from typing import ClassVar
+
+import torch
+
+from sam_attribution._validation import Interval, StrOptions, check_parameters
+from sam_attribution.methods import Method, PreparedScores
+from sam_attribution.problem import problem_from_another_seed
+from sam_attribution.retraining._finished import key_of
+from sam_attribution.retraining._left_out import left_out
+from sam_attribution.retraining._retrained import retrained
+from sam_attribution.training import derived_seed
+
+
+class LeaveOneOut(Method):
+    """Train again without each row, and see what the validation loss does.
+
+    The score of row k is ``V(w without k) - V(w)``: same start, same batches and dropout masks,
+    the row at weight 0 and every denominator as it was. It is the truth that other methods
+    predict, in their sign and unit.
+
+    Parameters
+    ----------
+    rows : array-like of int, default=None
+        Positions, among the rows trained on, of those to leave out; the others get NaN.
+        ``None`` leaves out every row in turn.
+    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), default=None
+        Rows to leave out together: a label for each row trained on, or a mask per group. The
+        score of a row is then its share of what its group does, ``[V(w without group) - V(w)]``
+        divided by the rows in the group, so that the unit stays that of one removed row and the
+        scores of a group add up to its effect. The mean over its groups if there are several,
+        NaN if there is none.
+    n_seeds : int, default=1
+        Trainings to do this for. Each further one starts from another seed, with batches and
+        masks of its own (weights of a module that was passed as an instance are the same).
+        Scores are means over the seeds, and have standard errors.
+    models_at_once : int or "auto", default="auto"
+        Models that go through a step together, see :func:`train_many`.
+    n_jobs : int, default=None
+        Processes for the stacks of models, by joblib's rules.
+    resume_dir : path, default=None
+        Folder in which finished models are kept: what is interrupted goes on from there when it
+        is fitted again, whatever the reason. Each training has a folder in it, named after
+        a fingerprint of its data and settings, so that many may share one. By default
+        models are kept in memory, and lost with an interruption.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the models.
+
+    Notes
+    -----
+    Cost: one training per row (group) and seed. Many small models at once take far less than
+    one after another: a stack shares the overhead of its steps. Memory, or space in
+    `resume_dir`: a copy of weights and buffers per row and seed. It needs the recorded start, so
+    any `trajectory` but None, and an optimiser with a functional form: SGD, Adam, AdamW.
+    ``score_samples`` and ``transform`` are not there: a row that was not trained on cannot be
+    left out.
+
+    References
+    ----------
+    Koh & Liang, Understanding Black-box Predictions via Influence Functions, arXiv:1703.04730.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sam_attribution import SAMClassifier, SAMInfluence
+    >>> from sam_attribution.retraining import LeaveOneOut
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SAMClassifier(max_epochs=3)
+    >>> influence = SAMInfluence(clf, method=LeaveOneOut(rows=[3, 50]), random_state=0)
+    >>> influence.fit(X, y).scores_.shape
+    (150,)
+    """
+
+    has_probes = False
+
+    def __init__(
+        self,
+        *,
+        rows=None,
+        groups=None,
+        n_seeds=1,
+        models_at_once="auto",
+        n_jobs=None,
+        resume_dir=None,
+        verbose=0,
+    ):
+        self.rows = rows
+        self.groups = groups
+        self.n_seeds = n_seeds
+        self.models_at_once = models_at_once
+        self.n_jobs = n_jobs
+        self.resume_dir = resume_dir
+        self.verbose = verbose
+
+    _parameter_constraints: ClassVar = {
+        "rows": [None, "array-like"],
+        "groups": [None, "array-like"],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
+        "models_at_once": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [None, Integral],
+        "resume_dir": [None, str, PathLike],
+        "verbose": ["verbose"],
+    }
+
+    def prepare(self, problem):
+        """Train all models, or those that `resume_dir` does not hold yet.
+
+        Raises
+        ------
+        ValueError
+            For rows or groups that are not there or leave nothing, a training that was not
+            recorded or has no functional form, and one that is not finite without some row.
+        """
+        check_parameters(self)
+        if problem.selected is not None:
+            raise ValueError('retraining moves every parameter: use parameters="all" with it.')
+        absent = left_out(problem.visited.cpu().numpy(), self.rows, self.groups)
+        names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
+        options = {name: getattr(self, name) for name in names}
+        return PreparedLeaveOneOut(
+            [retrained(each, absent, **options) for each in self._seeds(problem)], absent
+        )
+
+    def _seeds(self, problem):
+        yield problem
+        for number in range(1, self.n_seeds):
+            # numbers below that of the last step seed dropout masks
+            seed = derived_seed(problem.path.seed, problem.path.n_steps + number)
+            yield problem_from_another_seed(problem, seed)
+
+
+class PreparedLeaveOneOut(PreparedScores):
+    """Retrained models, to be asked anything.
+
+    Parameters
+    ----------
+    seeds : list of FinishedModels
+    absent : LeftOut
+    """
+
+    def __init__(self, seeds, absent):
+        self._seeds = seeds
+        self._absent = absent
+        self.diagnostics = {
+            "scale": "nats, measured by retraining",
+            "n_retrained": len(seeds) * (len(absent) - 1),
+            "n_seeds": len(seeds),
+        }
+
+    def group_effects(self, queries):
+        """``V(w without group) - V(w)`` for every seed, shape (n_seeds, n_groups, k).
+
+        Groups are those asked for, single rows if none were.
+        """
+        return torch.stack([self._effects(models, queries) for models in self._seeds])
+
+    def scores(self, queries):
+        return self.scores_of_seeds(queries).mean(0)
+
+    def standard_errors(self, queries):
+        """Of the mean over the seeds, shape (n_samples, k); NaN with one seed."""
+        return self.scores_of_seeds(queries).std(0) / len(self._seeds) ** 0.5
+
+    def scores_of_seeds(self, queries):
+        """Scores that each seed alone gives, shape (n_seeds, n_samples, k)."""
+        effects = self.group_effects(queries)
+        return torch.stack([self._absent.per_row(each) for each in effects])
+
+    def _effects(self, models, queries):
+        keys = [key_of(positions) for positions in self._absent.positions]
+        wanted, like = set(keys), queries.problem.params
+        values = {
+            key: queries.values(params.to(like.device), _moved(buffers, like.device))
+            for key, params, buffers in models
+            if key in wanted
+        }
+        found = torch.stack([values[key] for key in keys])
+        return found[1:] - found[0]
+
+
+def _moved(buffers, device):
+    return {name: buffer.to(device) for name, buffer in buffers.items()}

@@ -1,0 +1,144 @@
+"""Many trainings at once: the same steps from the same start, with row weights of their own."""
+
+from numbers import Integral
+from typing import NamedTuple
+
+import torch
+from joblib import effective_n_jobs
+from tqdm.auto import tqdm
+
+from sam_attribution._jobs import in_parallel
+from sam_attribution.dynamics import TrainingState
+from sam_attribution.retraining._stack_size import stack_size
+
+
+class Stack(NamedTuple):
+    """Models that were trained side by side.
+
+    Attributes
+    ----------
+    models : slice
+        Which of the models they are.
+    states : list
+        What was read off at each of the steps asked for: by default a TrainingState whose
+        tensors have the models in front, shape (n_models, ...).
+    """
+
+    models: slice
+    states: list
+
+
+def train_many(
+    program,
+    start,
+    row_weights,
+    *,
+    at=None,
+    read=None,
+    models_at_once="auto",
+    n_jobs=None,
+    verbose=0,
+):
+    """Go through the steps of a program once per set of row weights.
+
+    Parameters
+    ----------
+    program : object with ``n_steps`` and ``step(number)``
+        The latter gives a ``problem.PureStep``: ``problem.FunctionalTraining``, for one.
+    start : TrainingState
+        From which all models set out.
+    row_weights : Tensor of shape (n_models, n_samples)
+        Weights of the problem's rows, 0 for one left out; or anything with a length whose
+        slices are such tensors.
+    at : sequence of int, default=None
+        Ascending numbers of steps: the states before these. ``None`` is the end.
+    read : callable, default=None
+        What to keep of a stacked state, if not all of it.
+    models_at_once : int or "auto", default="auto"
+        Models in one stack, which ``torch.vmap`` takes through a step together. ``auto`` is a
+        fixed rule: as many as have 4 MiB of parameters and of activations of a batch (1 GiB on
+        a GPU). For convolutions on images that is one: models go one after another then.
+    n_jobs : int, default=None
+        Stacks to train at the same time in processes of their own, by joblib's rules; on a GPU
+        one after another.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the models.
+
+    Returns
+    -------
+    iterator of Stack
+        In the order of the models.
+
+    Raises
+    ------
+    ValueError
+        If `at` or `models_at_once` are not such numbers.
+
+    Notes
+    -----
+    Dropout masks are those of the program's steps, the same for all models. Memory: that of
+    one step times the models of a stack, and what is read off.
+    """
+    at = _checked_steps(at, program.n_steps)
+    if start.params.device.type != "cpu":
+        n_jobs = 1
+    n_models = len(row_weights)
+    size = _size(models_at_once, program, n_models, n_jobs)
+    parts = [slice(first, min(first + size, n_models)) for first in range(0, n_models, size)]
+    shared = {"program": program, "start": start, "at": at, "read": read}
+    jobs = ({**shared, "row_weights": row_weights[part]} for part in parts)
+    found = in_parallel(train_stack, jobs, n_jobs=n_jobs)
+    return _watched(map(Stack, parts, found), n_models, verbose)
+
+
+def train_stack(program, start, row_weights, at, read=None):
+    """What is read off one stack of models at each of the steps `at`, a list."""
+    weights = row_weights.to(start.params)
+    state = _each(start, lambda tensor: tensor.expand(len(weights), *tensor.shape))
+    found = []
+    for number in range(at[-1] + 1):
+        if number in at:
+            found.append(state if read is None else read(state))
+        if number < at[-1]:
+            state = _after(program.step(number), state, weights)
+    return found
+
+
+def _after(step, state, row_weights):
+    weights = row_weights[:, step.batch.rows]
+    if len(weights) > 1:
+        return torch.vmap(step.after, randomness="same")(state, weights)
+    alone = _each(state, lambda tensor: tensor[0])
+    return _each(step.after(alone, weights[0]), lambda tensor: tensor[None])
+
+
+def _each(state, change):
+    buffers = {name: change(buffer) for name, buffer in state.buffers.items()}
+    return TrainingState(change(state.params), buffers, tuple(map(change, state.memory)))
+
+
+def _size(models_at_once, program, n_models, n_jobs):
+    if isinstance(models_at_once, Integral) and models_at_once > 0:
+        return int(models_at_once)
+    if models_at_once != "auto":
+        raise ValueError(
+            f'models_at_once must be "auto" or a positive integer, got {models_at_once!r}.'
+        )
+    if n_models == 0 or program.n_steps == 0:
+        return 1
+    share = -(-n_models // effective_n_jobs(n_jobs))  # so that every process has one
+    return min(stack_size(program.step(0).batch), share)
+
+
+def _checked_steps(at, n_steps):
+    at = [n_steps] if at is None else [int(number) for number in at]
+    if not at or at != sorted(set(at)) or at[0] < 0 or at[-1] > n_steps:
+        raise ValueError(f"at must be ascending numbers of steps in 0..{n_steps}, got {at}.")
+    return at
+
+
+def _watched(stacks, n_models, verbose):
+    with tqdm(total=n_models, desc="retraining", unit="model", disable=not verbose) as bar:
+        for stack in stacks:
+            yield stack
+            bar.update(stack.models.stop - stack.models.start)
