@@ -20,6 +20,7 @@ from sam_attribution.methods import (
     InfluenceFunction,
     SelfInfluence,
     TracIn,
+    Unrolled,
 )
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
@@ -249,6 +250,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
         "if": InfluenceFunction(),
         "self-influence": SelfInfluence(),
         "tracin": TracIn(),
+        "unrolled": Unrolled(),
     }[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

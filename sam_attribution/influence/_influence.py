@@ -66,7 +66,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         around a fitted one of both uses it as it is: ``fit`` then wants the rows that it was
         trained on, and `validation` other rows.
     method : {"gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
-            "self-influence", "tracin"} or Method, default="gif"
+            "self-influence", "tracin", "unrolled"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
@@ -110,7 +110,8 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         Scores that the rows of ``fit`` would have with each label; column c of a row that
         carries label c is its score. Not there for methods that retrain.
     estimator_ : SAMClassifier, Pipeline or FrozenEstimator
-        The fitted clone of the first split; a frozen estimator itself.
+        The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
+        is interrupted, after training it is there all the same, for a FrozenEstimator.
     estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
@@ -130,9 +131,9 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     ``score_samples`` and ``transform`` are functions of one row: its score as if it had
     been in every batch with weight 1/n. On training rows they equal ``scores_`` and
     ``transform_train_``, but for sample weights (a row that is asked about has weight 1)
-    and for ``GIF(n_checkpoints=None)``, which knows each row's own batches. Cost beyond the
-    training: see the method; about 2.5 forward passes over the rows per visited state and
-    query.
+    and for ``GIF(n_checkpoints=None)`` and ``Unrolled``, which know each row's own batches.
+    Cost beyond the training: see the method; about 2.5 forward passes over the rows per visited
+    state and query.
 
     References
     ----------
@@ -227,7 +228,8 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         self.classes_ = np.unique(y)
         seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, seed)
-        estimators = clones(self._unfitted(), len(splits), seed, self.device)
+        estimators = list(clones(self._unfitted(), len(splits), seed, self.device))
+        self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         arguments = (
             self._arguments(estimator, split, X, y, sample_weight, method)
             for estimator, split in zip(estimators, splits, strict=True)

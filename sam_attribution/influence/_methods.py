@@ -10,6 +10,7 @@ from sam_attribution.methods import (
     InfluenceFunction,
     SelfInfluence,
     TracIn,
+    Unrolled,
 )
 from sam_attribution.retraining import FurtherTraining, LeaveOneOut
 
@@ -25,6 +26,7 @@ METHODS = {
     "loo": LeaveOneOut,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
+    "unrolled": Unrolled,
 }
 
 

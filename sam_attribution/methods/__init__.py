@@ -8,6 +8,7 @@ from sam_attribution.methods._influence_function import InfluenceFunction
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._tracin import TracIn
+from sam_attribution.methods._unrolled import Unrolled
 
 __all__ = [
     "GIF",
@@ -20,4 +21,5 @@ __all__ = [
     "PreparedScores",
     "SelfInfluence",
     "TracIn",
+    "Unrolled",
 ]

@@ -43,11 +43,14 @@ class Prepared(ABC):
         Whether the probes depend on the queries. Not so for scores of a row's own loss.
     along_training : bool
         Whether each probe stands for a span of training steps.
+    only_trained_rows : str or None
+        Why rows that were not trained on have no score, if so.
     """
 
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False
+    only_trained_rows = None
 
     @abstractmethod
     def probes(self, queries):

@@ -2,5 +2,6 @@
 
 from sam_attribution.probes._probe import CosineProbe, Probe, SquaredNormProbe
 from sam_attribution.probes._scores import row_scores, training_scores
+from sam_attribution.probes._step_probe import StepProbe
 
-__all__ = ["CosineProbe", "Probe", "SquaredNormProbe", "row_scores", "training_scores"]
+__all__ = ["CosineProbe", "Probe", "SquaredNormProbe", "StepProbe", "row_scores", "training_scores"]

@@ -41,6 +41,10 @@ class Probe:
 
     weighted: ClassVar[bool] = True  # by the row's share of the training loss
 
+    def of_members(self, part):
+        """What reads the training rows ``rows[part]``, positions within a batch."""
+        return self
+
     def label_table(self, problem, X):
         """What is read off rows `X`, were they to carry each label, (n, n_classes, k)."""
         logits, tangents = logits_and_tangents(problem, self, X)

@@ -25,12 +25,15 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
     for probe in probes:
-        for part in problem.chunks(_those_that_count(probe, rows, place)):
-            read = _read(probe, problem, problem.X[part], problem.y[part] if given_only else None)
+        members = rows if probe.rows is None else probe.rows
+        for part in (place[members] >= 0).nonzero()[:, 0].split(problem.rows_per_pass):
+            at = members[part]
+            labels = problem.y[at] if given_only else None
+            read = _read(probe.of_members(part), problem, problem.X[at], labels)
             if total is None:
                 total = read.new_zeros(len(rows), *read.shape[1:])
-            share = _shares(problem, probe, part).view(-1, *[1] * (read.ndim - 1))
-            total[place[part]] += share * read
+            share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
+            total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
     return total
 
 
@@ -58,10 +61,6 @@ def row_scores(problem, probes, X, y=None):
         share = probe.rate / problem.total_weight if probe.weighted else probe.rate
         total = total + share * torch.cat(parts)
     return total
-
-
-def _those_that_count(probe, rows, place):
-    return rows if probe.rows is None else probe.rows[place[probe.rows] >= 0]
 
 
 def _shares(problem, probe, rows):

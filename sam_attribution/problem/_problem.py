@@ -132,6 +132,20 @@ class Problem:
         """The module in training mode, as ``train()`` makes it."""
         return copy.deepcopy(self.module).train()
 
+    def in_double_precision(self):
+        """The same problem in float64."""
+        module = copy.deepcopy(self.module).double()
+        weights, decay = self.sample_weight, self.weight_decay
+        return replace(
+            self,
+            module=module,
+            X=self.X.double() if self.X.is_floating_point() else self.X,
+            sample_weight=None if weights is None else weights.double(),
+            weight_decay=decay.double() if torch.is_tensor(decay) else decay,
+            row_loss=self.row_loss.in_double_precision(),
+            head=None if self.head is None else Head(module, self.layout),
+        )
+
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""
         return functional_call(self.module, (self.layout.unflatten(params), buffers), (X,))

@@ -1,11 +1,13 @@
 """The validation side: gradients of what is asked, at any parameters."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
+from sam_attribution.dynamics import Cotangent
 from sam_attribution.problem._problem import Problem, RowEvaluation
+from sam_attribution.problem._running_statistics import RunningStatistics
 
 
 @dataclass(frozen=True, eq=False)
@@ -34,6 +36,11 @@ class Queries:
     groups: tuple[Tensor, ...]
     normalize: bool = False
 
+    def of(self, problem):
+        """The same queries in the precision of another problem."""
+        X = self.X.to(problem.params.dtype) if self.X.is_floating_point() else self.X
+        return replace(self, problem=problem, X=X)
+
     def values(self, params, buffers):
         """Query values, shape (n_queries,)."""
         with torch.no_grad():
@@ -49,20 +56,42 @@ class Queries:
         else:
             columns = self._head_gradients(params, buffers)
         directions = self.problem.restrict(torch.stack(columns, dim=1))
-        if self.normalize:
-            norms = torch.linalg.vector_norm(directions, dim=0)
-            directions = directions / torch.where(norms == 0, 1.0, norms)
-        return directions
+        norms = torch.linalg.vector_norm(directions, dim=0) if self.normalize else None
+        return _divided(directions.T, norms).T
+
+    def cotangent(self, params, buffers, tracked=()):
+        """Query gradients in parameters and in the `tracked` buffers.
+
+        Returns
+        -------
+        dynamics.Cotangent
+            One for each query.
+        """
+        # batch norm's statistics have a derivative in there only
+        with RunningStatistics(buffers):
+            columns = [self._gradients(params, buffers, group, tracked) for group in self.groups]
+        on_params, *on_buffers = (torch.stack(column) for column in zip(*columns, strict=True))
+        norms = torch.linalg.vector_norm(on_params, dim=1) if self.normalize else None
+        on_params, *on_buffers = (_divided(part, norms) for part in (on_params, *on_buffers))
+        return Cotangent(on_params, dict(zip(tracked, on_buffers, strict=True)))
 
     def _evaluate(self, params, buffers, rows):
         return self.evaluation(self.problem.logits(params, buffers, self.X[rows]), self.y[rows])
 
     def _gradient(self, params, buffers, group):
+        return self._gradients(params, buffers, group)[0]
+
+    def _gradients(self, params, buffers, group, tracked=()):
+        """Gradients of a query in the parameters, and in each of the `tracked` buffers."""
         leaf = params.detach().requires_grad_()
-        total = torch.zeros_like(params)
+        buffers = buffers | {name: buffers[name].detach().requires_grad_() for name in tracked}
+        leaves = [leaf, *(buffers[name] for name in tracked)]
+        totals = [torch.zeros_like(each) for each in leaves]
         for rows in group.split(self.problem.rows_per_pass):
-            total += torch.autograd.grad(self._evaluate(leaf, buffers, rows).sum(), leaf)[0]
-        return total / len(group)
+            value = self._evaluate(leaf, buffers, rows).sum()
+            for total, part in zip(totals, torch.autograd.grad(value, leaves), strict=True):
+                total += part
+        return [total / len(group) for total in totals]
 
     def _head_gradients(self, params, buffers):
         """Closed form from one forward pass over the validation rows."""
@@ -77,6 +106,13 @@ class Queries:
                 weighted = share[:, None].to(logit_gradient) * logit_gradient
                 total += self.problem.head.gradient(features, weighted)
         return totals
+
+
+def _divided(parts, norms):
+    """Each of (k, ...) `parts` by its norm, where that is not 0; as they are without norms."""
+    if norms is None:
+        return parts
+    return parts / torch.where(norms == 0, 1.0, norms).view(-1, *[1] * (parts.ndim - 1))
 
 
 def _membership(group, n_rows):

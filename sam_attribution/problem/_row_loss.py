@@ -28,6 +28,11 @@ class CrossEntropyRows:
         """Logits from what the module puts out: the same."""
         return output
 
+    def in_double_precision(self):
+        """The same loss in float64."""
+        weight = self.class_weight
+        return CrossEntropyRows(self.label_smoothing, None if weight is None else weight.double())
+
     def per_sample(self, logits, y):
         """Training loss of every row, shape (n,), in nats if there are no class weights."""
         return self._loss(logits, y, weight=self.class_weight)
@@ -101,6 +106,15 @@ class GenericRows:
         self.probabilities = probabilities
         self.class_weight = class_weight
         self.evaluated = evaluated or per_sample
+
+    def in_double_precision(self):
+        """The same loss in float64: itself, unless its criterion holds numbers in float32."""
+        if self.class_weight is not None:
+            raise ValueError(
+                "criterion__weight of NLLLoss is not known in float64 here. Use CrossEntropyLoss, "
+                'or dtype="float64" in training.'
+            )
+        return self
 
     def to_logits(self, output):
         """Logits from what the module puts out."""

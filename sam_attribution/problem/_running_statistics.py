@@ -8,8 +8,8 @@ from torch.overrides import TorchFunctionMode
 class RunningStatistics(TorchFunctionMode):
     """While active, batch norm leaves its running statistics alone and ``after`` has the new ones.
 
-    torch writes them in place, out of sight of autograd; evaluation mode reads them, so that what
-    they owe to the weights matters.
+    torch writes them in place, out of sight of autograd, and evaluation mode reads them without a
+    derivative; but what they owe to the weights matters. Here both are differentiable.
 
     Parameters
     ----------
@@ -43,8 +43,10 @@ class RunningStatistics(TorchFunctionMode):
         eps=1e-5,
     ):
         affine = (weight, bias, training, momentum, eps)
-        if not training or running_mean is None:
+        if running_mean is None or not (training or running_mean.requires_grad):
             return nn.functional.batch_norm(input, running_mean, running_var, *affine)
+        if not training:
+            return _normalised(input, running_mean, running_var, weight, bias, eps)
         variance, mean = torch.var_mean(input, [0, *range(2, input.ndim)], correction=1)
         self._move(running_mean, mean, momentum)
         self._move(running_var, variance, momentum)
@@ -54,6 +56,17 @@ class RunningStatistics(TorchFunctionMode):
         name = self._names[id(buffer)]
         before = self.after[name]  # not `buffer`: a layer may be called twice
         self.after[name] = (1 - momentum) * before + momentum * statistic
+
+
+def _normalised(input, mean, variance, weight, bias, eps):
+    """What evaluation mode does, which torch does not differentiate in mean and variance."""
+    scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
+    shift = (0 if bias is None else bias) - mean * scale
+    return input * _per_channel(scale, input) + _per_channel(shift, input)
+
+
+def _per_channel(value, input):
+    return value.view(-1, *[1] * (input.ndim - 2))
 
 
 def running_statistics(module):

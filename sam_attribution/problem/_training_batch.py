@@ -22,8 +22,9 @@ class TrainingBatch:
         self.rows = rows
         self.seed = seed
         self._X, self._y = problem.X[rows], problem.y[rows]
+        self.weight = problem.weight_of(rows)
         # a batch of weight 0 has loss 0
-        self.shares = problem.weights[rows] / (problem.weight_of(rows) or 1.0)
+        self.shares = problem.weights[rows] / (self.weight or 1.0)
 
     def outputs(self, params, buffers):
         """What the module puts out for the rows, and the buffers after; changes nothing given.

@@ -1,0 +1,57 @@
+"""What one training step had to do with the rows of its batch."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from sam_attribution.probes._probe import Probe
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class StepProbe(Probe):
+    """A probe that knows what the rows of its batch put out in training, and how that moves.
+
+    They went through the module together, in training mode. Other rows are read one by one, in
+    evaluation mode.
+
+    Attributes
+    ----------
+    output : Tensor of shape (n_rows, n_outputs)
+    tangents : Tensor of shape (n_rows, n_outputs, k)
+        Derivative of the output along the directions.
+    """
+
+    output: Tensor
+    tangents: Tensor
+
+    def of_members(self, part):
+        """What reads the rows at some positions of the batch."""
+        return _Known(self.output[part], self.tangents[part])
+
+    def label_table(self, problem, X):
+        return self._alone(problem).label_table(problem, X)
+
+    def given_label(self, problem, X, y):
+        return self._alone(problem).given_label(problem, X, y)
+
+    def _alone(self, problem):
+        """The same without its batch, in the precision of the problem."""
+        like = problem.params
+        buffers = {
+            name: b.to(like) if b.is_floating_point() else b for name, b in self.buffers.items()
+        }
+        return Probe(self.point.to(like), self.directions.to(like), buffers)
+
+
+@dataclass(frozen=True, eq=False)
+class _Known:
+    """Rows whose output and tangents are there already."""
+
+    output: Tensor
+    tangents: Tensor
+
+    def label_table(self, problem, X):
+        return problem.row_loss.label_table(self.output, self.tangents)
+
+    def given_label(self, problem, X, y):
+        return problem.row_loss.along(self.output, self.tangents, y)

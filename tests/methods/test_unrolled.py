@@ -1,0 +1,402 @@
+"""Unrolled scores against central differences of real retraining in a row's weight, in float64."""
+
+import copy
+import math
+import warnings
+from collections import Counter
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import HealthCheck, Phase, given, settings
+from hypothesis import strategies as st
+from sklearn.frozen import FrozenEstimator
+from skorch.callbacks import Callback, GradientNormClipping
+from torch import nn
+
+from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution.methods import Unrolled
+from sam_attribution.perturbation import Adaptive, PNorm
+from tests.retrained import Run
+
+torch.manual_seed(0)
+rng = np.random.default_rng(0)
+X, X_val = rng.normal(size=(36, 5)), rng.normal(size=(20, 5))
+y, y_val = (np.argmax(rows[:, :3] + 0.5 * rows[:, 2:], 1) for rows in (X, X_val))
+weight = rng.uniform(0.5, 2, size=36)
+
+ACTIVATIONS = {"tanh": nn.Tanh, "gelu": nn.GELU, "softplus": nn.Softplus}
+OPTIMIZERS = {
+    "sgd": (torch.optim.SGD, {}, 0.2),
+    "momentum": (torch.optim.SGD, {"momentum": 0.9, "weight_decay": 0.01}, 0.1),
+    "dampened": (torch.optim.SGD, {"momentum": 0.8, "dampening": 0.3}, 0.1),
+    "nesterov": (torch.optim.SGD, {"momentum": 0.9, "nesterov": True, "weight_decay": 0.05}, 0.1),
+    "adam": (torch.optim.Adam, {"weight_decay": 0.01}, 0.02),
+    "adamw": (torch.optim.AdamW, {"weight_decay": 0.1}, 0.02),
+}
+BALLS = {
+    "p=1.5": PNorm(1.5),
+    "p=2": PNorm(2),
+    "p=inf": PNorm(math.inf),
+    "adaptive": Adaptive(),
+}
+
+
+def network(activation="tanh", norm=False, dropout=False):
+    torch.manual_seed(1)
+    # a bias before batch norm has no gradient but rounding, of which Adam makes a step
+    layers = [nn.Linear(5, 6, bias=not norm), ACTIVATIONS[activation](), nn.Linear(6, 3)]
+    if norm:
+        layers.insert(1, nn.BatchNorm1d(6))
+    if dropout:
+        layers.insert(-1, nn.Dropout(0.25))
+    return nn.Sequential(*layers).double()
+
+
+def trained(module, optimizer="momentum", ball="p=2", *, rho=0.1, method="unrolled", **params):
+    """A fitted influence and the same run on plain torch."""
+    sample_weight = params.pop("sample_weight", None)
+    kind, options, lr = OPTIMIZERS[optimizer]
+    classifier = SAMClassifier(
+        module, optimizer=kind, lr=params.pop("lr", lr), rho=rho, perturbation=BALLS[ball],
+        dtype="float64", max_epochs=params.pop("max_epochs", 3),
+        batch_size=params.pop("batch_size", 10), random_state=params.pop("seed", 0),
+        trajectory=params.pop("trajectory", 2), **params,
+        **{f"optimizer__{name}": value for name, value in options.items()},
+    )  # fmt: skip
+    influence = SAMInfluence(classifier, method=method, validation=ValidationData(X_val, y_val))
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message="The trained model predicts")
+        influence.fit(X, y, sample_weight)
+    run = Run(
+        module, torch.tensor(X), torch.tensor(y), influence.estimator_.trajectory_,
+        lambda w, g: BALLS[ball].eps(w, g, rho), kind, options,
+        None if sample_weight is None else torch.tensor(sample_weight),
+    )  # fmt: skip
+    return influence, run
+
+
+def derivatives(run, rows):
+    return np.array([run.derivative(k, torch.tensor(X_val), torch.tensor(y_val)) for k in rows])
+
+
+def off(scores, derivatives):
+    """Largest difference of scores and minus the derivatives, relative to the largest of these."""
+    return np.abs(scores + derivatives).max() / np.abs(derivatives).max()
+
+
+def smooth_around(run, k, h=1e-4):
+    """Whether the run is differentiable between the two ends of the central difference.
+
+    For p = inf the perturbation jumps where an entry of the ascent gradient changes its sign;
+    Adam bends where the root of its second moment is not far above its eps of 1e-8.
+    """
+    signs, smallest = [], []
+
+    def watch(optimizer, g):
+        signs[-1].append(g.sign())
+        moments = [
+            entry["exp_avg_sq"] for entry in optimizer.state.values() if "exp_avg_sq" in entry
+        ]
+        smallest.extend(float(m[m > 0].min().sqrt()) for m in moments if (m > 0).any())
+
+    for sign in (1, -1):
+        signs.append([])
+        s = torch.ones(len(X), dtype=torch.float64)
+        s[k] += sign * h
+        run.value(s, torch.tensor(X_val), torch.tensor(y_val), watch=watch)
+    same = all(map(torch.equal, *signs))
+    return same, min(smallest, default=1.0) > 1e-5
+
+
+@pytest.mark.parametrize("ball", BALLS)
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
+    seen = Counter()
+
+    @given(
+        seed=st.integers(0, 1000),
+        activation=st.sampled_from(sorted(ACTIVATIONS)),
+        norm=st.booleans(),
+        dropout=st.booleans(),
+        weighted=st.booleans(),
+        batch_size=st.integers(6, 36),
+        rho=st.floats(0.01, 0.3),
+    )
+    @settings(
+        max_examples=8,
+        derandomize=True,
+        phases=set(Phase) - {Phase.explain},
+        suppress_health_check=[HealthCheck.too_slow],
+    )
+    def one_run(seed, activation, norm, dropout, weighted, batch_size, rho):
+        influence, run = trained(
+            network(activation, norm, dropout), optimizer, ball, rho=rho, seed=seed,
+            batch_size=batch_size, sample_weight=weight if weighted else None,
+        )  # fmt: skip
+        rows = np.argsort(-np.abs(influence.scores_))[:3]  # the largest relative error counts
+        same_signs, far_from_eps = zip(*(smooth_around(run, k) for k in rows), strict=True)
+        if ball == "p=inf" and not all(same_signs):
+            seen["kept out: an entry of the gradient crosses 0"] += 1
+        elif not all(far_from_eps):
+            seen["kept out: Adam near its eps"] += 1
+        else:
+            seen["compared"] += 1
+            assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-5
+
+    one_run()
+    print(f"{optimizer}, {ball}: {dict(seen)}")
+    assert seen["compared"] >= 5, seen
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.2])
+def test_at_rho_zero_it_is_the_derivative_of_plain_sgd(rho):
+    influence, run = trained(network(), "sgd", rho=rho)
+
+    def final_loss(s):
+        """Plain SGD, written out and left to automatic differentiation."""
+        w = run.recorded.states[0].params
+        for step in run.recorded.schedule:
+            rows = torch.as_tensor(step.indices)
+            w = w - step.rates[0] * torch.func.grad(mean_loss)(w, rows, s[rows])
+        return mean_loss(w, slice(None), 1.0, torch.tensor(X_val), torch.tensor(y_val))
+
+    def mean_loss(w, rows, s, inputs=torch.tensor(X), codes=torch.tensor(y)):  # noqa: B008
+        shapes = [p.shape for p in run.module.parameters()]
+        parts = w.split([shape.numel() for shape in shapes])
+        names = [name for name, _ in run.module.named_parameters()]
+        named = {n: p.view(v) for n, p, v in zip(names, parts, shapes, strict=True)}
+        logits = torch.func.functional_call(run.module, named, (inputs[rows],))
+        return (s * nn.functional.cross_entropy(logits, codes[rows], reduction="none")).mean()
+
+    plain = torch.func.jacrev(final_loss)(torch.ones(36, dtype=torch.float64)).numpy()
+    if rho == 0:
+        np.testing.assert_allclose(influence.scores_, -plain, rtol=0, atol=1e-12)
+    else:
+        assert off(influence.scores_, plain) > 0.01
+
+
+def test_the_table_holds_the_score_with_every_label_at_the_steps_of_the_row():
+    """Column c: the derivative in the weight of the same row with label c, at its own steps."""
+    influence, run = trained(network(norm=True), "nesterov")
+    k, h, labels = 7, 1e-4, torch.tensor(y)
+
+    def value(weight, label):
+        """As if the row stood in its batches once more, with another label."""
+
+        def loss(logits, rows):
+            extra = weight * nn.functional.cross_entropy(
+                logits, torch.full_like(rows, label), reduction="none"
+            )
+            own = nn.functional.cross_entropy(logits, labels[rows], reduction="none")
+            return own + torch.where(rows == k, extra, 0.0)
+
+        other = replace(run, y=torch.arange(36), loss=loss)
+        ones = torch.ones(36, dtype=torch.float64)
+        return other.value(ones, torch.tensor(X_val), torch.tensor(y_val))
+
+    for label in range(3):
+        derivative = (value(h, label) - value(-h, label)) / (2 * h)
+        assert abs(influence.transform_train_[k, label] + derivative) <= 1e-9
+    spread = np.ptp(influence.transform_train_, axis=1)
+    assert spread[k] > 1e-4
+    assert influence.transform_train_[k, y[k]] == influence.scores_[k]
+
+
+@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+def test_clipping_is_differentiated(optimizer):
+    clip = [("clip", GradientNormClipping(0.3))]
+    influence, run = trained(network(), optimizer, callbacks=clip)
+    factors = [step.gradient_factor for step in run.recorded.schedule]
+    assert min(factors) < 0.9  # it did clip
+    run.clip = 0.3
+    rows = np.argsort(-np.abs(influence.scores_))[:3]
+    assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
+
+
+@pytest.mark.parametrize("module", [network(), network(norm=True, dropout=True)], ids=["", "norm"])
+def test_neither_kept_states_nor_scoring_batches_matter(module):
+    few, _ = trained(module, "adam", trajectory=1)
+    every, _ = trained(module, "adam", trajectory="all")
+    np.testing.assert_array_equal(few.scores_, every.scores_)
+    for batch_size in (1, 7):
+        few.set_params(batch_size=batch_size, estimator=few.estimator)
+        np.testing.assert_allclose(few.fit(X, y).scores_, every.scores_, rtol=1e-10, atol=1e-14)
+
+
+def test_many_queries_in_one_sweep_are_the_queries_one_by_one():
+    influence, _ = trained(network(norm=True, dropout=True), "adamw")
+    together = influence.attribute(X_val, y_val)
+    alone = [influence.attribute(X_val[i : i + 1], y_val[i : i + 1])[0] for i in range(3)]
+    np.testing.assert_allclose(together[:3], alone, rtol=1e-9, atol=1e-14)
+    np.testing.assert_allclose(together.mean(0), influence.scores_, rtol=1e-9, atol=1e-14)
+
+
+def test_other_rows_count_in_every_batch_with_one_nth():
+    """On training rows it is what their own batches give, spread over all of them."""
+    influence, _ = trained(network(), "momentum", batch_size=36)  # one batch: the same thing
+    with pytest.warns(UserWarning, match="weight 1/n"):
+        table = influence.transform(X)
+    np.testing.assert_allclose(table, influence.transform_train_, rtol=1e-9, atol=1e-14)
+    influence, _ = trained(network(), "momentum")
+    with pytest.warns(UserWarning, match="weight 1/n"):
+        scores = influence.score_samples(X, y)
+    assert np.corrcoef(scores, influence.scores_)[0, 1] > 0.9
+    assert np.abs(scores - influence.scores_).max() > 1e-6
+
+
+def test_batch_norm_leaves_other_rows_without_a_score():
+    influence, _ = trained(network(norm=True))
+    for ask in (influence.transform, influence.score_samples):
+        with pytest.raises(ValueError, match="batch norm, which in training couples a row"):
+            ask(X_val)
+
+
+def test_float64_differentiates_a_run_of_its_own():
+    single = {"dtype": "float32", "max_epochs": 4}
+    module = network("gelu", norm=True, dropout=True)
+    classifier = SAMClassifier(
+        module.float(), rho=0.1, lr=0.1, optimizer__momentum=0.9, random_state=0, batch_size=10,
+        trajectory=3, **single,
+    )  # fmt: skip
+    found = {}
+    for precision in ("training", "float64"):
+        influence = SAMInfluence(
+            classifier, method=Unrolled(precision=precision),
+            validation=ValidationData(X_val, y_val),
+        ).fit(X, y)  # fmt: skip
+        found[precision] = influence
+    distance = found["float64"].diagnostics_.replay_distance[0]
+    assert 0 < distance < 1e-5
+    assert found["training"].diagnostics_.replay_distance[0] == 0
+    first, second = (f.scores_ for f in found.values())
+    np.testing.assert_allclose(first, second, rtol=0, atol=1e-4 * np.abs(second).max())
+    run = Run(
+        module.double(), torch.tensor(X.astype("float32")).double(), torch.tensor(y),
+        double(found["float64"].estimator_.trajectory_), lambda w, g: PNorm(2).eps(w, g, 0.1),
+        torch.optim.SGD, {"momentum": 0.9},
+    )  # fmt: skip
+    rows = np.argsort(-np.abs(second))[:3]
+    queries = torch.tensor(X_val.astype("float32")).double(), torch.tensor(y_val)
+    truth = np.array([run.derivative(k, *queries) for k in rows])
+    assert off(second[rows], truth) <= 1e-7  # the float32 sweep is 1e-5 away
+    assert off(first[rows], truth) > 1e-7
+
+
+def double(recorded):
+    """A recorded training that starts in float64."""
+    recorded = copy.copy(recorded)
+    start = recorded.states[0]
+    buffers = {n: b.double() if b.is_floating_point() else b for n, b in start.buffers.items()}
+    recorded.states = [replace(start, params=start.params.double(), buffers=buffers)]
+    return recorded
+
+
+def test_explain_names_the_epochs():
+    influence, _ = trained(network())
+    table = influence.explain(X_val[:2], y_val[:2], k=2)
+    assert table["epochs"].str.fullmatch(r"[\d, -]+").all()
+
+
+class Wandering(nn.Module):
+    """Keeps a running mean of its own."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(5, 3)
+        self.register_buffer("centre", torch.zeros(5))
+
+    def forward(self, rows):
+        if self.training:
+            self.centre.mul_(0.9).add_(0.1 * rows.detach().mean(0))
+        return self.linear(rows - self.centre)
+
+
+class Halved(Callback):
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        for _, p in named_parameters:
+            p.grad.mul_(0.5)
+
+
+REFUSALS = {
+    "no trajectory": ({"trajectory": None}, {}, "Fit with trajectory=10"),
+    "optimizer": ({"optimizer": torch.optim.RMSprop, "lr": 0.01}, {}, "not for RMSprop"),
+    "amsgrad": (
+        {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True}, {}, "amsgrad=True has no"
+    ),
+    "groups": (
+        {"optimizer__param_groups": [("0.*", {"momentum": 0.5})]}, {}, "differ in momentum"
+    ),
+    "buffer": ({"module": Wandering}, {}, "changes the buffer 'centre' in training"),
+    "callback": ({"callbacks": [Halved()]}, {}, "Halved, which changes gradients"),
+    "head": ({}, {"parameters": "head"}, 'parameters must be "all" for unrolled'),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("case", REFUSALS)
+def test_what_cannot_be_differentiated_is_named(case):
+    training, scoring, message = REFUSALS[case]
+    settings = {"module": network().float(), "max_epochs": 1, "random_state": 0} | training
+    influence = SAMInfluence(SAMClassifier(**settings), method="unrolled", **scoring)
+    with pytest.raises(ValueError, match=message):
+        influence.fit(X, y)
+
+
+def test_a_replay_that_is_not_deterministic_is_found_out():
+    classifier = SAMClassifier(network().float(), max_epochs=2, random_state=0, trajectory=1)
+    classifier.fit(X, y)
+    last = classifier.trajectory_.states[-1]
+    with torch.no_grad():
+        next(classifier.module_.parameters()).view(-1)[0] += 1e-6
+    moved = last.params.clone()
+    moved[0] += 1e-6
+    classifier.trajectory_.states[-1] = replace(last, params=moved)
+    classifier.module_.load_state_dict(
+        dict(zip(classifier.trajectory_.names, split(moved, classifier.module_), strict=True)),
+        strict=False,
+    )
+    influence = SAMInfluence(
+        FrozenEstimator(classifier), method="unrolled", validation=ValidationData(X_val, y_val)
+    )
+    with pytest.raises(ValueError, match=r"Replay is not deterministic: it is .* not equal"):
+        influence.fit(X, y)
+
+
+def split(flat, module):
+    shapes = [p.shape for p in module.parameters()]
+    parts = flat.split([shape.numel() for shape in shapes])
+    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
+class Rugged(nn.Module):
+    """Bounded, but ever more sensitive to its start."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.last = nn.Linear(5, 50), nn.Linear(50, 3)
+
+    def forward(self, rows):
+        return self.last(torch.sin(5 * self.first(rows)))
+
+
+def test_a_sweep_that_explodes_says_where_and_the_training_is_not_lost():
+    classifier = SAMClassifier(Rugged(), lr=0.3, max_epochs=40, batch_size=4, random_state=0)
+    influence = SAMInfluence(classifier, method="unrolled", random_state=0)
+    with pytest.raises(ValueError, match=r"not finite before step \d+: the training is unstable"):
+        influence.fit(X, y)
+    assert influence.estimator_.predict(X).shape == y.shape
+
+
+def test_nothing_of_the_users_is_changed():
+    module = network(norm=True, dropout=True)
+    classifier = SAMClassifier(module.float(), max_epochs=2, random_state=0).fit(X, y)
+    before = copy.deepcopy(classifier.module_.state_dict())
+    random_state = torch.get_rng_state()
+    influence = SAMInfluence(
+        FrozenEstimator(classifier), method="unrolled", validation=ValidationData(X_val, y_val)
+    ).fit(X, y)
+    assert np.isfinite(influence.scores_).all()
+    after = classifier.module_.state_dict()
+    assert all(torch.equal(before[name], after[name]) for name in before)
+    assert torch.equal(torch.get_rng_state(), random_state)
