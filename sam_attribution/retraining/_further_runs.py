@@ -29,9 +29,8 @@ def further_runs(method, problem, absent, evaluate_at, read=None):
     """
     settings = {name: getattr(method, name) for name in _STEP_SETTINGS}
     seed = draw_seed(method.random_state)
-    for number in tqdm(
-        range(method.n_seeds), desc="seeds", leave=False, disable=not method.verbose
-    ):
+    numbers = range(method.n_seeds)
+    for number in tqdm(numbers, desc="further training", unit="seed", disable=not method.verbose):
         steps = FurtherSteps(problem, evaluate_at[-1], derived_seed(seed, number), **settings)
         stacks = train_many(
             steps,

@@ -139,20 +139,22 @@ class FurtherTraining(Method):
         check_parameters(self)
         return _PreparedFurtherTraining(self, problem)
 
-    def values(self, queries, evaluate_at):
+    def values(self, queries, evaluate_at=None):
         """Query values after several amounts of training; no weights are kept.
 
         Parameters
         ----------
         queries : Queries
-        evaluate_at : sequence of int
-            Epochs, ascending, up to `n_epochs`.
+        evaluate_at : sequence of int, default=None
+            Epochs, ascending, up to `n_epochs`. ``None`` takes about ten.
 
         Returns
         -------
         FurtherTrainingValues
         """
         check_parameters(self)
+        if evaluate_at is None:
+            evaluate_at = np.unique(np.geomspace(1, self.n_epochs, 10).round().astype(int))
         _check_epochs(evaluate_at, self.n_epochs)
         absent = _absent(self, queries.problem)
         read = partial(values_of_stack, queries)
