@@ -19,14 +19,14 @@ from sklearn.metrics import roc_auc_score
 from sam_attribution import SAMClassifier
 from sam_attribution.datasets import pair_noise
 from sam_attribution.filtering import default_scorer
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 
 RESULT = Path(__file__).parent / "results" / "digits_pair_noise.json"
 
 
 def mean_trajectory_loss(fitted, X, y):
     """Mean of every row's loss over the recorded states."""
-    problem = problem_from_classifier(fitted, X, y)
+    problem = problem_from_estimator(fitted, X, y)
     outputs = [problem.logits(s.params, s.buffers, problem.X) for s in fitted.trajectory_.states]
     losses = [problem.row_loss.per_sample(output, problem.y) for output in outputs]
     return torch.stack(losses).mean(0).detach().numpy()

@@ -24,7 +24,7 @@ from tqdm.auto import tqdm
 from sam_attribution import FilteredClassifier, SAMClassifier, SAMInfluence
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.filtering import default_scorer, rows_to_keep
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 
 OUTPUT = Path("demo_output")
 SEED = 0
@@ -73,7 +73,7 @@ suggested = influence.suggest_labels()
 
 def mean_trajectory_loss(fitted):
     """Mean of every training row's loss over the recorded states."""
-    problem = problem_from_classifier(fitted, X_train, y_train)
+    problem = problem_from_estimator(fitted, X_train, y_train)
     losses = [
         problem.row_loss.per_sample(
             problem.logits(state.params, state.buffers, problem.X), problem.y

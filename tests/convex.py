@@ -1,15 +1,15 @@
-"""Softmax regression trained with SAM, in float64: small enough to solve exactly.
+"""Softmax and ridge regression trained with SAM, in float64: small enough to solve exactly.
 
 Everything is written out with ``torch.func`` again, apart from the perturbation itself, whose
 derivatives the tests never take from the package.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 from torch import nn
 
-from sam_attribution.problem import Problem
+from sam_attribution.problem import Problem, TargetRows
 
 
 @dataclass
@@ -59,9 +59,7 @@ class SoftmaxRegression:
 
     def minimiser(self, s=None):
         """Root of F at rho = 0."""
-        plain = SoftmaxRegression(
-            self.X, self.y, self.n_classes, 0.0, self.weight_decay, self.perturbation
-        )
+        plain = replace(self, rho=0.0)
         start = torch.zeros(self.n_params, dtype=torch.float64)
         return plain.root(start, self.ones() if s is None else s)
 
@@ -93,7 +91,7 @@ class SoftmaxRegression:
     def largest_radius(self, p):
         """rho_max: beyond it a p-norm fixed point (p < inf) hardly ever exists."""
         w = self.minimiser()
-        plain = SoftmaxRegression(self.X, self.y, self.n_classes, 0.0, 0.0, self.perturbation)
+        plain = replace(self, rho=0.0, weight_decay=0.0)
         hessian = torch.func.jacrev(plain.sam_gradient)(w, self.ones())
         hessian = hessian + self.weight_decay * torch.eye(self.n_params, dtype=torch.float64)
         return self.weight_decay * torch.linalg.vector_norm(torch.linalg.solve(hessian, w), p)
@@ -112,3 +110,22 @@ class SoftmaxRegression:
             perturbation=self.perturbation,
             **options,
         )
+
+
+class RidgeRegression(SoftmaxRegression):
+    """A linear model with squared errors and real targets; `n_classes`, the outputs, is 1."""
+
+    @classmethod
+    def draw(cls, seed, n, d, rho, weight_decay, perturbation):
+        generator = torch.Generator().manual_seed(seed)
+        X = torch.randn(n, d, generator=generator, dtype=torch.float64)
+        noise = torch.randn(n, generator=generator, dtype=torch.float64)
+        y = X @ torch.randn(d, generator=generator, dtype=torch.float64) + 0.7 * noise + 1
+        return cls(X, y, 1, rho, weight_decay, perturbation)
+
+    def mean_loss(self, w, s):
+        return s @ (self.logits(w, self.X)[:, 0] - self.y) ** 2 / len(self.y)
+
+    def problem(self, w, **options):
+        problem = super().problem(w, **options)
+        return replace(problem, n_classes=None, row_loss=TargetRows())

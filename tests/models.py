@@ -2,11 +2,11 @@
 
 import numpy as np
 import torch
-from sklearn.datasets import make_classification
+from sklearn.datasets import make_classification, make_regression
 from torch import nn
 
-from sam_attribution.problem import problem_from_classifier
-from sam_attribution.training import SAMClassifier
+from sam_attribution.problem import problem_from_estimator
+from sam_attribution.training import SAMClassifier, SAMRegressor
 
 
 class SmallCNN(nn.Module):
@@ -29,6 +29,12 @@ def tabular(n=40, seed=0, n_classes=3):
     return X, y, np.random.default_rng(seed).uniform(0.5, 2, n)
 
 
+def targets(n=40, seed=0):
+    """Rows, targets and weights of a small regression problem."""
+    X, y = make_regression(n, 6, n_informative=4, noise=20, random_state=seed)
+    return X, (y - y.mean()) / y.std(), np.random.default_rng(seed).uniform(0.5, 2, n)
+
+
 def images(n=40, seed=0):
     """Images (n, 1, 6, 6) and labels."""
     rng = np.random.default_rng(seed)
@@ -37,21 +43,42 @@ def images(n=40, seed=0):
 
 
 def fitted(kind, sample_weight=False, **settings):
-    """A classifier trained for a few steps, and its data."""
+    """A classifier (kind "regression": a regressor) trained for a few steps, and its data."""
     defaults = {"max_epochs": 3, "batch_size": 8, "random_state": 0, "dtype": "float64", "rho": 0.1}
     X, y, weight = tabular()
     if kind == "cnn":
         X, y = images()
         defaults["module"] = SmallCNN
+    if kind == "regression":
+        X, y, weight = targets()
     weight = weight if sample_weight else None
-    classifier = SAMClassifier(**defaults | settings)
-    return classifier.fit(X, y, sample_weight=weight), X, y, weight
+    net = (SAMRegressor if kind == "regression" else SAMClassifier)(**defaults | settings)
+    return net.fit(X, y, sample_weight=weight), X, y, weight
 
 
 def fitted_problem(kind, sample_weight=False, options=None, **settings):
-    """The problem of such a classifier."""
-    classifier, X, y, weight = fitted(kind, sample_weight, **settings)
-    return problem_from_classifier(classifier, X, y, weight, **options or {})
+    """The problem of such a net."""
+    net, X, y, weight = fitted(kind, sample_weight, **settings)
+    return problem_from_estimator(net, X, y, weight, **options or {})
+
+
+def row_losses(problem, output, y):
+    """Cross-entropy, or the squared error of a regression, of every row."""
+    if problem.n_classes is None:
+        return (output[:, 0] - y) ** 2
+    return nn.functional.cross_entropy(output, y, reduction="none")
+
+
+def given_gradients(problem, point, buffers):
+    """Gradients of every row's loss with the label it has, one backward pass each: (n, P)."""
+    leaf = point.detach().clone().requires_grad_()
+    names = problem.layout.unflatten(leaf)
+    gradients = []
+    for row, y in zip(problem.X, problem.y, strict=True):
+        output = torch.func.functional_call(problem.module, (names, buffers), (row[None],))
+        loss = row_losses(problem, output, y[None])[0]
+        gradients.append(torch.autograd.grad(loss, leaf, retain_graph=True)[0])
+    return torch.stack(gradients)
 
 
 def row_gradients(problem, point, buffers):

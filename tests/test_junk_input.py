@@ -33,7 +33,7 @@ from sam_attribution.influence import SAMInfluence
 from sam_attribution.linalg import GMRES, Dense, Direct, Neumann
 from sam_attribution.methods import GIF, HIF, InfluenceFunction, SelfInfluence, TracIn
 from sam_attribution.perturbation import Adaptive, PNorm
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 
@@ -276,7 +276,7 @@ def test_data_of_the_sampler(draw):
     check(sampler.fit_resample, {"X": X, "y": y} | junk, list(junk))
 
 
-PROBLEM = problem_from_classifier(FITTED, X, y)
+PROBLEM = problem_from_estimator(FITTED, X, y)
 A = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
 MAKE = {
     SAMClassifier: lambda **a: classifier(**a).fit(X, y).predict(X),

@@ -72,9 +72,11 @@ class GaussNewton(_Curvature):
             return problem.weights[rows] @ problem.row_loss.per_sample(z, problem.y[rows])
 
         z, back = torch.func.vjp(logits, self.point)
+        # symmetric, so that reverse mode will do, which more losses have
+        curved = torch.func.vjp(torch.func.grad(loss), z)[1]
 
         def apply(v):
             dz = torch.func.jvp(logits, (self.point,), (v,))[1]
-            return back(torch.func.jvp(torch.func.grad(loss), (z,), (dz,))[1])[0]
+            return back(curved(dz)[0])[0]
 
         return apply

@@ -59,13 +59,12 @@ class Attribution:
         self.scores = self.aggregation.reduce(given)
         self.table = None if table is None else self.aggregation.reduce(table)
 
-    def label_table(self, X):
-        """Scores of any rows for every label, shape (n, n_classes), in the 1/n form."""
-        return self._scores_of_any(X)
-
-    def row_scores(self, X, y):
-        """Scores of any rows with the labels `y`, shape (n,), in the 1/n form."""
-        return self._scores_of_any(X, y)
+    def row_scores(self, X, y=None):
+        """Scores of any rows in the 1/n form, (n,) with `y`, (n, n_classes) without."""
+        if reason := self.prepared.only_trained_rows:
+            raise ValueError(reason)
+        scores = scores_of_any(self.problem, self._watched(self.probes), X, y, n_jobs=self.n_jobs)
+        return self.aggregation.reduce(scores)
 
     def attribute(self, X, y):
         """Scores of the training rows against single queries, shape (n_queries, n_samples)."""
@@ -136,13 +135,6 @@ class Attribution:
         return scores_of_trained(
             self.problem, self._watched(probes), given_only=given_only, n_jobs=n_jobs
         )
-
-    def _scores_of_any(self, X, y=None):
-        if reason := self.prepared.only_trained_rows:
-            raise ValueError(reason)
-        probes = self._watched(self.probes)
-        scores = scores_of_any(self.problem, probes, X, y, n_jobs=self.n_jobs)
-        return self.aggregation.reduce(scores)
 
     def _single_queries(self, X, y, evaluation=None):
         if not self.prepared.answers_queries:

@@ -4,20 +4,19 @@ import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
-from sam_attribution._validation import codes_among
-from sam_attribution.influence._estimator import classifier_of, has_steps, is_frozen
+from sam_attribution.influence._estimator import has_steps, is_frozen, net_of
 from sam_attribution.training import check_device
 from sam_attribution.validation_data import ValidationData
 
 
 def check_estimator_kind(estimator):
     """Raise a ValueError unless the training of `estimator` can be attributed."""
-    if not hasattr(classifier_of(estimator), "replay"):
+    if not hasattr(net_of(estimator), "replay"):
         raise ValueError(
-            "estimator must be a SAMClassifier, a Pipeline that ends in one, or a "
+            "estimator must be a SAMClassifier or SAMRegressor, a Pipeline that ends in one, or a "
             f"FrozenEstimator of either, got {estimator!r}."
         )
-    check_device(classifier_of(estimator).device)
+    check_device(net_of(estimator).device)
     steps = estimator.steps if isinstance(estimator, Pipeline) else []
     if resampling := [name for name, step in steps if hasattr(step, "fit_resample")]:
         raise ValueError(
@@ -35,24 +34,12 @@ def check_frozen(estimator, validation, device):
             "a frozen estimator needs validation=ValidationData(X, y) with rows of its own: "
             f"validation={validation!r} would hold out rows that it was trained on."
         )
-    trained_on = classifier_of(estimator).device
+    trained_on = net_of(estimator).device
     if device not in (None, trained_on):
         raise ValueError(
             f"device={device!r} cannot move a frozen estimator, which is on {trained_on!r}. "
             "Use device=None."
         )
-
-
-def check_training_labels(y, validation):
-    """Raise a ValueError if there is nothing to tell apart, or to judge by."""
-    classes = np.unique(y)
-    if len(classes) < 2:
-        raise ValueError(
-            f"y must hold at least two classes, got {len(classes)}: rows of one class have no "
-            "influence on each other's loss."
-        )
-    if isinstance(validation, ValidationData):
-        codes_among(classes, validation.y, "y of validation")
 
 
 def check_validation_rows(estimator, validation, X):
@@ -71,7 +58,7 @@ def check_validation_rows(estimator, validation, X):
 def input_rules(estimator, X):
     """How ``validate_data`` looks at `X` before it goes into `estimator`."""
     rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": None}
-    if has_steps(estimator):  # which may take what the classifier could not
+    if has_steps(estimator):  # which may take what the net could not
         rules |= {"ensure_all_finite": False, "ensure_2d": not _is_flat(X)}
     return rules
 

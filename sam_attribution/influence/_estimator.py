@@ -1,4 +1,4 @@
-"""What an estimator is made of: steps that prepare the rows, and a classifier at the end."""
+"""What an estimator is made of: steps that prepare the rows, and a net at the end."""
 
 from pathlib import Path
 
@@ -10,32 +10,32 @@ from sklearn.utils.validation import check_is_fitted
 from sam_attribution._seeding import seed_nested
 
 
-def classifier_of(estimator):
-    """The classifier at the end of pipelines, frozen or not."""
+def net_of(estimator):
+    """The net at the end of pipelines, frozen or not: a SAMClassifier or a SAMRegressor."""
     last = last_step(estimator)
-    return classifier_of(last.estimator) if isinstance(last, FrozenEstimator) else last
+    return net_of(last.estimator) if isinstance(last, FrozenEstimator) else last
 
 
 def last_step(estimator):
-    """The end of (nested) pipelines: a classifier, or something frozen."""
+    """The end of (nested) pipelines: a net, or something frozen."""
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return estimator
 
 
 def is_frozen(estimator):
-    """Whether the classifier is used as it is."""
+    """Whether the net is used as it is."""
     return isinstance(last_step(estimator), FrozenEstimator)
 
 
 def has_steps(estimator):
-    """Whether rows are changed on their way to the classifier."""
+    """Whether rows are changed on their way to the net."""
     inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
     return isinstance(inner, Pipeline)
 
 
-def rows_at_classifier(estimator, X):
-    """Rows of `X` as they reach the classifier of a fitted `estimator`."""
+def rows_at_net(estimator, X):
+    """Rows of `X` as they reach the net of a fitted `estimator`."""
     while isinstance(estimator, Pipeline | FrozenEstimator):
         if isinstance(estimator, FrozenEstimator):
             estimator = estimator.estimator
@@ -49,12 +49,11 @@ def clones(estimator, n_splits, seed, device):
     """Yield a clone for each split: seeded, on `device`, with a trajectory folder of its own."""
     for number in range(n_splits):
         twin = seed_nested(clone(estimator), seed)
-        classifier = classifier_of(twin)
+        net = net_of(twin)
         if device is not None and not is_frozen(twin):
-            classifier.set_params(device=device)
-        if n_splits > 1 and classifier.trajectory_dir is not None:
-            folder = Path(classifier.trajectory_dir) / f"split_{number}"
-            classifier.set_params(trajectory_dir=folder)
+            net.set_params(device=device)
+        if n_splits > 1 and net.trajectory_dir is not None:
+            net.set_params(trajectory_dir=Path(net.trajectory_dir) / f"split_{number}")
         yield twin
 
 
@@ -63,16 +62,16 @@ def train(estimator, X, y, sample_weight=None):
 
     Parameters
     ----------
-    estimator : SAMClassifier, Pipeline or FrozenEstimator
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
     X, y : array-like
-        Training rows; for a frozen classifier those it was trained on.
+        Training rows; for a frozen net those it was trained on.
     sample_weight : array-like, optional
-        Goes to the classifier.
+        Goes to the net.
 
     Returns
     -------
     rows : array-like
-        The rows as the classifier was trained on them, bit for bit.
+        The rows as the net was trained on them, bit for bit.
     """
     rows = _fit_steps(estimator, X, y)
     last = last_step(estimator)
@@ -97,17 +96,17 @@ def _fit_steps(estimator, X, y):
 def _rows_of_frozen(estimator, X, y, sample_weight):
     # steps such as PCA give other bits in fit_transform than in transform: the record of the
     # training tells which of the two it saw, and complains of what is returned if neither
-    classifier = classifier_of(estimator)
-    rows = rows_at_classifier(estimator, X)
-    if not has_steps(estimator) or _was_trained_on(classifier, rows, y, sample_weight):
+    net = net_of(estimator)
+    rows = rows_at_net(estimator, X)
+    if not has_steps(estimator) or _was_trained_on(net, rows, y, sample_weight):
         return rows
     refitted = _fit_steps(clone(estimator), X, y)
-    return refitted if _was_trained_on(classifier, refitted, y, sample_weight) else rows
+    return refitted if _was_trained_on(net, refitted, y, sample_weight) else rows
 
 
-def _was_trained_on(classifier, X, y, sample_weight):
+def _was_trained_on(net, X, y, sample_weight):
     try:
-        classifier.trajectory_.check_data(*classifier.as_trained(X, y, sample_weight))
+        net.trajectory_.check_data(*net.as_trained(X, y, sample_weight))
     except ValueError:
         return False
     return True

@@ -15,10 +15,8 @@ from sam_attribution._validation import (
     HasMethods,
     Interval,
     StrOptions,
-    check_labels,
     check_parameters,
     check_sample_weight,
-    codes_among,
     from_tensor,
     take_rows,
 )
@@ -31,7 +29,6 @@ from sam_attribution.influence._availability import (
 from sam_attribution.influence._checks import (
     check_estimator_kind,
     check_frozen,
-    check_training_labels,
     check_validation_rows,
     input_rules,
 )
@@ -40,6 +37,7 @@ from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
 from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
+from sam_attribution.influence._targets import targets_of
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
@@ -53,34 +51,37 @@ _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose
 class SAMInfluence(LabelTransformer, BaseEstimator):
     """Score training rows by what the validation loss would do without them.
 
-    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` and scores the rows
-    they were trained on. The score of a row is the **predicted rise of the validation loss
-    if the row is removed: positive = helpful, negative = harmful**.
+    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
+    :class:`~sam_attribution.SAMRegressor` and scores the rows they were trained on. The score
+    of a row is the **predicted rise of the validation loss if the row is removed: positive =
+    helpful, negative = harmful**.
 
     Parameters
     ----------
-    estimator : SAMClassifier, Pipeline or FrozenEstimator, default=None
-        A classifier is cloned and trained; ``None`` is ``SAMClassifier()``. The earlier
-        steps of a Pipeline that ends in one are fitted on the training rows and applied to
-        every `X`, that of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator``
-        around a fitted one of both uses it as it is: ``fit`` then wants the rows that it was
-        trained on, and `validation` other rows.
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
+        A net is cloned and trained; ``None`` is ``SAMClassifier()``. The earlier steps of a
+        Pipeline that ends in one are fitted on the training rows and applied to every `X`, that
+        of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted one
+        of all these uses it as it is: ``fit`` then wants the rows that it was trained on, and
+        `validation` other rows.
     method : {"gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "self-influence", "tracin", "unrolled"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
-        What the model is judged by. A fraction is held out, stratified, and not scored
-        (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. A splitter
+        What the model is judged by. A fraction is held out (stratified by class) and not
+        scored (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. A splitter
         such as ``StratifiedKFold(3)`` trains one clone per split and scores its training
         rows against its held-out rows, so that with folds every row is judged.
     evaluation : {"loss", "margin"} or callable, default="loss"
-        Asked of each validation row: the training loss (nats), the negative margin
-        (logits; it does not saturate), or ``(logits, y) -> values``, lower is better.
+        Asked of each validation row: the training loss (nats; of a regressor squared units of
+        y), the negative margin (logits; it does not saturate; not of a regressor), or
+        ``(logits, y) -> values``, lower is better; a regressor gives its predictions, shape
+        (n,), in the place of logits.
     aggregate : {"mean", "worst-class"}, default="mean"
         ``mean`` over the validation rows keeps the unit. ``worst-class`` takes the
         validation class that the row harms most, in units of the spread over rows: a
-        ranking, made for finding wrong labels.
+        ranking, made for finding wrong labels; a regressor has no classes.
     parameters : {"all", "head"}, str or list of str, default="all"
         Attribute all parameters, the last ``nn.Linear`` only (closed form, one forward
         pass per state), or those whose names match shell-style patterns.
@@ -108,16 +109,17 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         row, NaN for rows that none did.
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
-        carries label c is its score. Not there for methods that retrain.
-    estimator_ : SAMClassifier, Pipeline or FrozenEstimator
-        The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
-        is interrupted, after training it is there all the same, for a FrozenEstimator.
+        carries label c is its score. Not there for methods that retrain, and for regressors.
+    estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+        The fitted clone of the first split; a frozen estimator itself.
     estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
         One row per split: what to expect of the scale, damping, solver residual,
-        stationarity, steps, accuracy on the validation rows, seconds, peak memory.
+        stationarity, steps, accuracy (of a regressor R2) on the validation rows, seconds,
+        peak memory.
     classes_ : ndarray of shape (n_classes,)
+        Of a classifier.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If ``X`` has such names.
@@ -203,9 +205,9 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         ----------
         X : array-like or sparse matrix of shape (n_samples, ...)
         y : array-like of shape (n_samples,)
-            Labels of any type.
+            Labels of any type; for a regressor real numbers.
         sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows in training, for the classifier; a row's score is that of its
+            Weights of the rows in training; a row's score is that of its
             weighted share.
 
         Returns
@@ -222,12 +224,13 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         check_frozen(self._unfitted(), self.validation, self.device)
         check_device(self.device)
         method = resolved_method(self.method)
-        X, y = self._checked_training_rows(X, y)
+        targets = targets_of(self._unfitted())
+        targets.check_question(self.evaluation, self.aggregate)
+        X, y = self._checked_training_rows(X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        self.classes_ = np.unique(y)
         seed = draw_seed(self.random_state)
-        splits = make_splits(self.validation, X, y, seed)
+        splits = make_splits(self.validation, X, y, targets, seed)
         estimators = list(clones(self._unfitted(), len(splits), seed, self.device))
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         arguments = (
@@ -235,7 +238,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
             for estimator, split in zip(estimators, splits, strict=True)
         )
         self._runs = run_splits(arguments, len(splits), n_jobs=self.n_jobs, verbose=self.verbose)
-        self._collect(y)
+        self._collect(y, targets)
         return self
 
     @property
@@ -251,18 +254,17 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         ----------
         X : array-like of shape (n, ...)
         y : array-like of shape (n,), optional
-            Labels they would have carried; by default what the model predicts.
+            Labels they would have carried; by default what the model predicts. A regressor
+            needs them.
 
         Returns
         -------
         ndarray of shape (n,)
             Positive = would help. The mean over the splits.
         """
-        table = self._label_table(X)
-        if y is None:
-            y = self.classes_[np.mean([run.predict_proba(X) for run in self._runs], 0).argmax(1)]
-        codes = self._runs[0].tensors(X, y)[1]
-        return table[np.arange(len(table)), codes.cpu().numpy()]
+        X = self._checked_rows(X)
+        y = self._targets.predicted(self._runs, X) if y is None else y
+        return self._row_scores(X, y)
 
     def transform(self, X):
         """Scores that rows would have in training with each label.
@@ -276,7 +278,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         ndarray of shape (n, n_classes)
             Columns in the order of ``classes_``. The mean over the splits.
         """
-        return self._label_table(X)
+        return self._row_scores(self._checked_rows(X))
 
     def attribute(self, X_query, y_query, *, split=None):
         """Score every training row against single queries.
@@ -301,7 +303,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
             If there are several splits and `split` names none of them.
         """
         X = self._checked_rows(X_query)
-        codes_among(self.classes_, y_query, "y_query")
+        self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
         run = self._runs[self._checked_split(split)]
         judged = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
@@ -376,7 +378,7 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         """
         check_is_fitted(self)
         if X is not None:
-            return self.classes_[self._label_table(X).argmax(1)]
+            return self.classes_[self._row_scores(self._checked_rows(X)).argmax(1)]
         judged = ~np.isnan(self.scores_)
         suggested = self._y.copy()
         suggested[judged] = self.classes_[self.transform_train_[judged].argmax(1)]
@@ -409,11 +411,10 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     def _unfitted(self):
         return SAMClassifier() if self.estimator is None else self.estimator
 
-    def _checked_training_rows(self, X, y):
-        X, y = from_tensor(X, "X"), from_tensor(y, "y")
+    def _checked_training_rows(self, X, y, targets):
+        X, y = from_tensor(X, "X"), targets.given(y)
         checked, y = validate_data(self, X, y, **input_rules(self._unfitted(), X))
-        y = check_labels(y)
-        check_training_labels(y, self.validation)
+        y = targets.learn(y, self.validation)
         check_validation_rows(self._unfitted(), self.validation, checked)
         return X if hasattr(X, "iloc") else checked, y
 
@@ -423,12 +424,12 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
         checked = validate_data(self, X, reset=False, **input_rules(self._unfitted(), X))
         return X if hasattr(X, "iloc") else checked
 
-    def _label_table(self, X):
-        X = self._checked_rows(X)
+    def _row_scores(self, X, y=None):
+        """Mean over the splits, for every label without `y`."""
         if not self._runs[0].attribution.prepared.rows_are_exchangeable:
             warnings.warn(_ONE_ROW_FORM, stacklevel=3)
-        tables = [run.attribution.label_table(run.tensors(X)[0]) for run in self._runs]
-        return np.mean([_to_numpy(table) for table in tables], axis=0)
+        found = [run.attribution.row_scores(*run.tensors(X, y)) for run in self._runs]
+        return np.mean([_to_numpy(scores) for scores in found], axis=0)
 
     def _checked_split(self, split):
         if split is None and len(self._runs) == 1:
@@ -453,9 +454,12 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
             "settings": {name: getattr(self, name) for name in _RUN_SETTINGS},
         }
 
-    def _collect(self, y):
+    def _collect(self, y, targets):
         """Bring what the runs found into the attributes that users read."""
-        self._y = y
+        self._y, self._targets = y, targets
+        vars(self).pop("classes_", None)  # of an earlier fit
+        if targets.classes is not None:
+            self.classes_ = targets.classes
         self.estimators_ = [run.estimator for run in self._runs]
         self.estimator_ = self.estimators_[0]
         self.diagnostics_ = pd.DataFrame([run.diagnostics for run in self._runs])

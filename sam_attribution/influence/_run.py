@@ -6,10 +6,10 @@ import numpy as np
 import torch
 
 from sam_attribution.influence._attribution import Attribution
-from sam_attribution.influence._estimator import classifier_of, rows_at_classifier, train
+from sam_attribution.influence._estimator import net_of, rows_at_net, train
 from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._measure import Stopwatch
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 
 
 class Run:
@@ -17,7 +17,7 @@ class Run:
 
     Parameters
     ----------
-    estimator : SAMClassifier, Pipeline or FrozenEstimator
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
         Trained here, unless it is frozen.
     rows : ndarray of int
         Positions of its training rows in the data given to ``SAMInfluence.fit``.
@@ -38,12 +38,12 @@ class Run:
     ):
         self.train = rows
         self.estimator = estimator
-        self.classifier = classifier_of(estimator)
-        watch = Stopwatch(self.classifier.device)
+        self.net = net_of(estimator)
+        watch = Stopwatch(self.net.device)
         trained_on = train(estimator, X, y, sample_weight)
         seconds_training = watch.lap()
-        problem = problem_from_classifier(
-            self.classifier,
+        problem = problem_from_estimator(
+            self.net,
             trained_on,
             y,
             sample_weight,
@@ -61,7 +61,7 @@ class Run:
             verbose=settings["verbose"],
         )
         self.diagnostics = self.attribution.prepared.diagnostics | {
-            "validation_accuracy": self._accuracy(*validation),
+            **self._quality(*validation),
             "n_train": int(self.visited.sum()),
             "seconds_training": seconds_training,
             "seconds_scoring": watch.lap(),
@@ -95,9 +95,9 @@ class Run:
             texts[query, row] = most_active_epochs(spans, parts[:, row, query])
         return texts
 
-    def _accuracy(self, X, y):
-        """Share of validation rows predicted right; a warning if all get one label."""
-        predicted = self.estimator.predict(X)
+    def _quality(self, X, y):
+        """How well validation rows are predicted; a warning if all get the same prediction."""
+        predicted, y = self.estimator.predict(X), np.asarray(y)
         if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
             (label,) = predicted[:1].tolist()
             warnings.warn(
@@ -105,12 +105,20 @@ class Run:
                 "little. Scale the features, or change lr or rho.",
                 stacklevel=2,
             )
-        return float(np.mean(predicted == np.asarray(y)))
+        if self.attribution.problem.n_classes is None:
+            return {"validation_r2": _r2(predicted, y)}
+        return {"validation_accuracy": float(np.mean(predicted == y))}
 
     def tensors(self, X, y=None):
-        """Rows and label codes as the classifier's network wants them."""
-        return self.classifier.to_tensors(rows_at_classifier(self.estimator, X), y)
+        """Rows and label codes, or targets, as the network wants them."""
+        return self.net.to_tensors(rows_at_net(self.estimator, X), y)
 
     def predict_proba(self, X):
         """Class probabilities of this run's model."""
         return self.estimator.predict_proba(X)
+
+
+def _r2(predicted, y):
+    """Share of the variance that is explained; NaN if there is none."""
+    variance = np.var(y)
+    return float(1 - np.mean((y - predicted) ** 2) / variance) if variance else float("nan")

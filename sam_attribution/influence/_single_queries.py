@@ -6,12 +6,12 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution.influence._checks import check_estimator_kind
 from sam_attribution.influence._estimator import (
-    classifier_of,
     is_frozen,
-    rows_at_classifier,
+    net_of,
+    rows_at_net,
     train,
 )
-from sam_attribution.problem import Queries, evaluation_function, problem_from_classifier
+from sam_attribution.problem import Queries, evaluation_function, problem_from_estimator
 
 
 def single_queries(
@@ -43,9 +43,9 @@ def single_queries(
     check_is_fitted(estimator)
     check_consistent_length(X_query, y_query)
     frozen = estimator if is_frozen(estimator) else FrozenEstimator(estimator)
-    rows, net = train(frozen, X, y, sample_weight), classifier_of(estimator)
-    problem = problem_from_classifier(net, rows, y, sample_weight)
-    X_query, y_query = net.to_tensors(rows_at_classifier(estimator, X_query), y_query)
+    rows, net = train(frozen, X, y, sample_weight), net_of(estimator)
+    problem = problem_from_estimator(net, rows, y, sample_weight)
+    X_query, y_query = net.to_tensors(rows_at_net(estimator, X_query), y_query)
     return Queries(
         problem,
         X_query,

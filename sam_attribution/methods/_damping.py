@@ -16,12 +16,11 @@ class DampingChoice:
     damping: float
     reason: str
 
-    @property
-    def scale(self):
+    def scale(self, unit):
         """What the slope against retraining can be expected to be."""
         if self.damping == 0:
-            return "nats; slope 1 at a fixed point, up to 1 / (1 - leverage)"
-        return "nats, shrunk by the damping: trust sign and order, not the slope"
+            return f"{unit}; slope 1 at a fixed point, up to 1 / (1 - leverage)"
+        return f"{unit}, shrunk by the damping: trust sign and order, not the slope"
 
 
 def choose_damping(damping, jacobian):

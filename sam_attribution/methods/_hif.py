@@ -114,7 +114,7 @@ class _PreparedHIF(Prepared):
             Damped(jacobian.T, choice.damping)
         )
         self.diagnostics = {
-            "scale": choice.scale,
+            "scale": choice.scale(problem.row_loss.unit),
             "ascent": "full",
             "damping": choice.damping,
             "damping_reason": choice.reason,

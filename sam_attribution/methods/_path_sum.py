@@ -32,7 +32,8 @@ class PathSum(Prepared):
         self._rates = RATES[rates](problem.path)
         self.rows_are_exchangeable = n_checkpoints is not None
         self.diagnostics = {
-            "scale": "nats, but curvature is forgotten: trust sign and order, not the slope",
+            "scale": f"{problem.row_loss.unit}, but curvature is forgotten: trust sign and order, "
+            "not the slope",
             "steps": problem.path.n_steps,
         }
 

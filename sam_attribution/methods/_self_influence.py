@@ -61,7 +61,8 @@ class _PreparedSelfInfluence(Prepared):
         self._problem = problem
         self._n_checkpoints = n_checkpoints
         self.diagnostics = {
-            "scale": "nats of the row's own loss, negated; curvature is forgotten: trust the order",
+            "scale": f"{problem.row_loss.unit} of the row's own loss, negated; curvature is "
+            "forgotten: trust the order",
             "steps": problem.path.n_steps,
         }
 

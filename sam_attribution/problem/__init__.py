@@ -2,9 +2,9 @@
 
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._from_classifier import (
+from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
-    problem_from_classifier,
+    problem_from_estimator,
 )
 from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
@@ -14,6 +14,7 @@ from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._target_loss import TargetRows
 from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [
@@ -25,6 +26,7 @@ __all__ = [
     "Problem",
     "PureStep",
     "Queries",
+    "TargetRows",
     "TrainingBatch",
     "TrainingPath",
     "activations_per_row",
@@ -33,5 +35,5 @@ __all__ = [
     "functional_optimizer",
     "margin",
     "problem_from_another_seed",
-    "problem_from_classifier",
+    "problem_from_estimator",
 ]

@@ -1,4 +1,7 @@
-"""What is asked of the model on validation rows: (logits, y) -> values, lower is better."""
+"""What is asked of the model on validation rows: (logits, y) -> values, lower is better.
+
+For a regression a callable is given predictions, shape (n,), in the place of logits.
+"""
 
 from functools import partial
 
@@ -26,7 +29,7 @@ def evaluation_function(evaluation, row_loss):
         For any other name.
     """
     if callable(evaluation):
-        return partial(_checked, evaluation)
+        return partial(_checked, evaluation, row_loss)
     named = {
         "loss": row_loss.evaluated,
         "margin": partial(_margin_of_output, row_loss),  # a lambda could not be pickled
@@ -43,8 +46,8 @@ def _margin_of_output(row_loss, output, y):
     return margin(row_loss.to_logits(output), y)
 
 
-def _checked(evaluation, output, y):
-    values = evaluation(output, y)
+def _checked(evaluation, row_loss, output, y):
+    values = evaluation(row_loss.predicted(output), y)
     if not torch.is_tensor(values):
         raise TypeError(f"evaluation must return a tensor, got {type(values).__name__}.")
     if values.shape != y.shape:

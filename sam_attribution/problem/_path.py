@@ -40,11 +40,11 @@ class PathPoint:
 
 
 class TrainingPath:
-    """States, batches and rates of one fitted classifier.
+    """States, batches and rates of one fitted estimator.
 
     Parameters
     ----------
-    classifier : SAMClassifier
+    classifier : SAMClassifier or SAMRegressor
         Fitted; its ``trajectory_`` holds the schedule and some states, its ``replay``
         recomputes the others.
     X, y, sample_weight : array-like
@@ -232,7 +232,7 @@ class TrainingPath:
         recorded = {state.step: state for state in self._trajectory.states}
         if not recorded:
             raise ValueError(
-                "this method needs the training's states, but the classifier was fitted with "
+                "this method needs the training's states, but the estimator was fitted with "
                 "trajectory=None. Fit it with trajectory=10 (or more), or take a method of the "
                 'final model such as "hif".'
             )

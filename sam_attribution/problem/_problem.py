@@ -30,14 +30,15 @@ class Problem:
     module : torch.nn.Module
         A private copy in evaluation mode. Never called but through ``functional_call``.
     X, y : Tensor
-        The rows trained on and their labels as codes 0..n_classes-1.
-    n_classes : int
+        The rows trained on and their labels as codes 0..n_classes-1, or their real targets.
+    n_classes : int or None
+        None for a regression: the module then puts out one number per row, shape (n, 1).
     sample_weight : Tensor of shape (n_samples,), optional
         The user's weights ``a``; ones if None.
     visited : Tensor of bool, shape (n_samples,), optional
         False for rows that no training step saw (held out by ``train_split``): they count
         nowhere. All True if None.
-    row_loss : CrossEntropyRows or GenericRows
+    row_loss : CrossEntropyRows, GenericRows or TargetRows
     weight_decay : float or Tensor of shape (n_params,)
         Its one owner: losses and gradients here leave it out.
     rho : float
@@ -57,7 +58,7 @@ class Problem:
     module: nn.Module
     X: Tensor
     y: Tensor
-    n_classes: int
+    n_classes: int | None
     sample_weight: Tensor | None = None
     visited: Tensor | None = None
     row_loss: object = field(default_factory=CrossEntropyRows)
@@ -140,6 +141,7 @@ class Problem:
             self,
             module=module,
             X=self.X.double() if self.X.is_floating_point() else self.X,
+            y=self.y.double() if self.y.is_floating_point() else self.y,
             sample_weight=None if weights is None else weights.double(),
             weight_decay=decay.double() if torch.is_tensor(decay) else decay,
             row_loss=self.row_loss.in_double_precision(),

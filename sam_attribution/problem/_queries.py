@@ -38,8 +38,11 @@ class Queries:
 
     def of(self, problem):
         """The same queries in the precision of another problem."""
-        X = self.X.to(problem.params.dtype) if self.X.is_floating_point() else self.X
-        return replace(self, problem=problem, X=X)
+        X, y = (
+            part.to(problem.params.dtype) if part.is_floating_point() else part
+            for part in (self.X, self.y)
+        )
+        return replace(self, problem=problem, X=X, y=y)
 
     def values(self, params, buffers):
         """Query values, shape (n_queries,)."""

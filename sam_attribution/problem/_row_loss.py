@@ -20,6 +20,8 @@ class CrossEntropyRows:
         Its ``weight``.
     """
 
+    unit = "nats"
+
     def __init__(self, label_smoothing=0.0, class_weight=None):
         self.label_smoothing = label_smoothing
         self.class_weight = class_weight
@@ -32,6 +34,10 @@ class CrossEntropyRows:
         """The same loss in float64."""
         weight = self.class_weight
         return CrossEntropyRows(self.label_smoothing, None if weight is None else weight.double())
+
+    def predicted(self, output):
+        """What evaluation functions are given: the same."""
+        return output
 
     def per_sample(self, logits, y):
         """Training loss of every row, shape (n,), in nats if there are no class weights."""
@@ -101,6 +107,8 @@ class GenericRows:
         `per_sample` without class weights, if it has any.
     """
 
+    unit = "nats"
+
     def __init__(self, per_sample, probabilities=False, class_weight=None, evaluated=None):
         self.per_sample = per_sample
         self.probabilities = probabilities
@@ -122,6 +130,10 @@ class GenericRows:
             return output
         return torch.log(output + torch.finfo(output.dtype).eps)
 
+    def predicted(self, output):
+        """What evaluation functions are given: what the module puts out."""
+        return output
+
     def label_table(self, logits, tangents):
         """As :meth:`CrossEntropyRows.label_table`, at the price of n_classes backward passes."""
         labels = torch.arange(logits.shape[1], device=logits.device)
@@ -130,7 +142,12 @@ class GenericRows:
 
     def along(self, output, tangents, y):
         """As :meth:`CrossEntropyRows.along`, at the price of one backward pass."""
-        leaf = output.detach().requires_grad_()
-        with torch.enable_grad():
-            gradient = torch.autograd.grad(self.per_sample(leaf, y).sum(), leaf)[0]
-        return torch.einsum("nc,nck->nk", gradient, tangents)
+        return derivative_along(self.per_sample, output, tangents, y)
+
+
+def derivative_along(per_sample, output, tangents, y):
+    """Derivative of each row's loss along tangents (n, c, k) of its output (n, c), (n, k)."""
+    leaf = output.detach().requires_grad_()
+    with torch.enable_grad():
+        gradient = torch.autograd.grad(per_sample(leaf, y).sum(), leaf)[0]
+    return torch.einsum("nc,nck->nk", gradient, tangents)

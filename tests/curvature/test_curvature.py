@@ -1,26 +1,23 @@
 import numpy as np
 import pytest
 import torch
-from torch.nn.functional import cross_entropy
 
 from sam_attribution.curvature import GaussNewton, Hessian, SAMPoint, sam_jacobian
 from sam_attribution.perturbation import as_perturbation
 from tests.cases import PERTURBATIONS
 from tests.convex import SoftmaxRegression
-from tests.models import fitted_problem
+from tests.models import fitted_problem, row_losses
 
 
 def mean_loss(problem, w):
-    losses = cross_entropy(
-        problem.logits(w, problem.buffers, problem.X), problem.y, reduction="none"
-    )
+    losses = row_losses(problem, problem.logits(w, problem.buffers, problem.X), problem.y)
     return problem.weights @ losses / problem.weights.sum()
 
 
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("batch_size", [7, "auto"])
 def test_hessian_equals_autodiff(kind, batch_size):
-    problem = fitted_problem(kind, kind == "mlp", options={"batch_size": batch_size})
+    problem = fitted_problem(kind, kind != "cnn", options={"batch_size": batch_size})
     expected = torch.func.jacrev(torch.func.grad(lambda w: mean_loss(problem, w)))(problem.params)
     hessian = Hessian(problem, problem.params)
     torch.testing.assert_close(hessian.to_dense(), expected)
@@ -48,8 +45,16 @@ def test_gauss_newton_is_the_hessian_of_a_linear_model_and_semi_definite_else():
     torch.testing.assert_close(dense, expected)
 
 
+def test_gauss_newton_of_a_regression():
+    problem = fitted_problem("regression", True, options={"batch_size": 7})
+    jacobian = torch.func.jacrev(lambda w: problem.logits(w, {}, problem.X)[:, 0])(problem.params)
+    share = problem.weights / problem.weights.sum()
+    expected = 2 * jacobian.T @ (share[:, None] * jacobian)
+    torch.testing.assert_close(GaussNewton(problem, problem.params).to_dense(), expected)
+
+
 @pytest.mark.parametrize("name", PERTURBATIONS)
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 def test_sam_jacobian_of_a_network_equals_autodiff(kind, name):
     problem = fitted_problem(kind, perturbation=PERTURBATIONS[name], optimizer__weight_decay=0.02)
     gradient = torch.func.grad(lambda w: mean_loss(problem, w))

@@ -6,13 +6,15 @@ import torch
 
 from sam_attribution.methods import GIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.probes import training_scores
-from sam_attribution.problem import Queries, problem_from_classifier
-from tests.models import fitted, row_gradients
+from sam_attribution.problem import Queries, problem_from_estimator
+from tests.models import fitted, given_gradients, row_losses
+
+KINDS = ["mlp", "regression"]
 
 
-def setting(**settings):
-    classifier, X, y, _ = fitted("mlp", trajectory="all", **settings)
-    problem = problem_from_classifier(classifier, X, y)
+def setting(kind="mlp", **settings):
+    classifier, X, y, _ = fitted(kind, trajectory="all", **settings)
+    problem = problem_from_estimator(classifier, X, y)
     groups = (torch.arange(10), torch.arange(4))
     per_sample = problem.row_loss.per_sample
     return (
@@ -27,19 +29,20 @@ def scores_of(method, problem, queries):
 
 
 def gradients_at(problem, w):
-    rows = torch.arange(len(problem.y))
-    return row_gradients(problem, w, problem.buffers)[rows, problem.y]
+    return given_gradients(problem, w, problem.buffers)
 
 
-def test_grad_dot_is_the_product_of_final_gradients():
-    _, problem, queries = setting()
+@pytest.mark.parametrize("kind", KINDS)
+def test_grad_dot_is_the_product_of_final_gradients(kind):
+    _, problem, queries = setting(kind)
     expected = gradients_at(problem, problem.params) @ queries.directions(problem.params, {}) / 40
     torch.testing.assert_close(scores_of(GradDot(), problem, queries), expected)
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_checkpoints", [3, None])
-def test_tracin_is_the_sum_of_products_at_unperturbed_states(n_checkpoints):
-    classifier, problem, queries = setting()
+def test_tracin_is_the_sum_of_products_at_unperturbed_states(n_checkpoints, kind):
+    classifier, problem, queries = setting(kind)
     expected = torch.zeros(40, 2, dtype=torch.float64)
     states = classifier.trajectory_.states
     if n_checkpoints is None:
@@ -63,12 +66,13 @@ def test_tracin_equals_gif_at_rho_zero():
     assert torch.equal(found, scores_of(GIF(query="checkpoint"), problem, queries))
 
 
-def test_the_influence_function_solves_with_the_plain_hessian():
-    _, problem, queries = setting(optimizer__weight_decay=0.05)
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_influence_function_solves_with_the_plain_hessian(kind):
+    _, problem, queries = setting(kind, optimizer__weight_decay=0.05)
     w = problem.params
 
     def mean_loss(w):
-        return torch.nn.functional.cross_entropy(problem.logits(w, {}, problem.X), problem.y)
+        return row_losses(problem, problem.logits(w, {}, problem.X), problem.y).mean()
 
     hessian = torch.func.jacrev(torch.func.grad(mean_loss))(w)
     damped = hessian + (0.05 + 0.4) * torch.eye(len(w), dtype=torch.float64)

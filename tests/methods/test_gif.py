@@ -12,8 +12,8 @@ from skorch.dataset import ValidSplit
 from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import RATES, _sgd_rates, effective_rates
 from sam_attribution.probes import training_scores
-from sam_attribution.problem import Queries, TrainingPath, problem_from_classifier
-from tests.models import fitted, row_gradients
+from sam_attribution.problem import Queries, TrainingPath, problem_from_estimator
+from tests.models import fitted, given_gradients, row_gradients, row_losses
 
 SCHEDULER = LRScheduler("StepLR", step_size=3, gamma=0.5, step_every="batch")
 
@@ -26,15 +26,14 @@ def mean_query(problem):
 def query_gradient(problem, state):
     leaf = state.params.clone().requires_grad_()
     logits = problem.logits(leaf, state.buffers, -problem.X[:10])
-    loss = torch.nn.functional.cross_entropy(logits, problem.y[:10])
+    loss = row_losses(problem, logits, problem.y[:10]).mean()
     return torch.autograd.grad(loss, leaf)[0]
 
 
 def perturbed(problem, state, rows):
     leaf = state.params.clone().requires_grad_()
-    losses = torch.nn.functional.cross_entropy(
-        problem.logits(leaf, state.buffers, problem.X[rows]), problem.y[rows], reduction="none"
-    )
+    output = problem.logits(leaf, state.buffers, problem.X[rows])
+    losses = row_losses(problem, output, problem.y[rows])
     loss = problem.weights[rows] @ losses / problem.weights[rows].sum()
     g = torch.autograd.grad(loss, leaf)[0]
     return state.params + problem.rho * g / g.norm()
@@ -45,19 +44,19 @@ def given(problem, gradients):
 
 
 @pytest.mark.parametrize("query", ["final", "checkpoint"])
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("sample_weight", [False, True])
 def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
     classifier, X, y, weight = fitted(kind, sample_weight, trajectory="all", callbacks=[SCHEDULER])
-    problem = problem_from_classifier(classifier, X, y, weight)
+    problem = problem_from_estimator(classifier, X, y, weight)
     *states, last = classifier.replay(X, y, sample_weight=weight)
     expected = torch.zeros(len(y), dtype=torch.float64)
     for state, step in zip(states, classifier.trajectory_.schedule, strict=True):
         rows = torch.as_tensor(step.indices)
-        gradients = row_gradients(problem, perturbed(problem, state, rows), state.buffers)
+        gradients = given_gradients(problem, perturbed(problem, state, rows), state.buffers)
         v = query_gradient(problem, last if query == "final" else state)
         share = problem.weights[rows] / problem.weights[rows].sum()
-        expected[rows] += step.rates[0] * share * (given(problem, gradients)[rows] @ v)
+        expected[rows] += step.rates[0] * share * (gradients[rows] @ v)
     probes = GIF(query=query, n_checkpoints=None).prepare(problem).probes(mean_query(problem))
     scores = training_scores(problem, probes, given_only=True)[:, 0]
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
@@ -67,7 +66,7 @@ def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
 def test_checkpoints_are_the_middles_of_equal_stretches(recorded):
     classifier, X, y, _ = fitted("mlp", max_epochs=4, trajectory=recorded, callbacks=[SCHEDULER])
     rates = [step.rates[0] for step in classifier.trajectory_.schedule]
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     states = list(classifier.replay(X, y))
     edges = [0, 5, 10, 15, 20]
     expected = torch.zeros(len(y), dtype=torch.float64)
@@ -97,7 +96,7 @@ def test_effective_rates_equal_what_one_gradient_does_to_the_end(
         optimizer__weight_decay=weight_decay,
         **{f"optimizer__{name}": value for name, value in options.items()},
     )
-    path = problem_from_classifier(classifier, X, y).path
+    path = problem_from_estimator(classifier, X, y).path
     found = effective_rates(path).table[:, 0]
     # torch's own optimizer, fed with zeros but for a unit gradient at step t
     for t in range(path.n_steps):
@@ -111,7 +110,7 @@ def test_effective_rates_equal_what_one_gradient_does_to_the_end(
 
 def test_plain_and_effective_rates_differ_by_momentum():
     classifier, X, y, _ = fitted("mlp", optimizer__momentum=0.9)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     plain, effective = (
         training_scores(
             problem, GIF(rates=r).prepare(problem).probes(mean_query(problem)), given_only=True
@@ -140,7 +139,7 @@ def test_a_skipped_step_is_as_if_it_had_not_been():
 def test_clipping_multiplies_by_the_recorded_factor(rates):
     clip = GradientNormClipping(0.3)
     classifier, X, y, _ = fitted("mlp", trajectory="all", callbacks=[clip], max_epochs=2)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     states, schedule = classifier.trajectory_.states, classifier.trajectory_.schedule
     factors = []
     for state, step in zip(states, schedule, strict=False):
@@ -158,7 +157,7 @@ def test_a_gradient_lost_to_an_overflow_is_no_change():
     classifier, X, y, _ = fitted("mlp", max_epochs=1)
     schedule = classifier.trajectory_.schedule
     schedule[2] = replace(schedule[2], skipped=True, gradient_factor=float("nan"))
-    path = problem_from_classifier(classifier, X, y).path
+    path = problem_from_estimator(classifier, X, y).path
     np.testing.assert_array_equal(path.gradient_factors, [1, 1, 0, 1, 1])
 
 
@@ -170,14 +169,14 @@ def test_other_changes_of_a_gradient_are_refused():
 
     classifier, X, y, _ = fitted("mlp", callbacks=[ByValue()], max_epochs=1)
     with pytest.raises(ValueError, match="gradient of step 0 otherwise than by a factor"):
-        GIF().prepare(problem_from_classifier(classifier, X, y))
+        GIF().prepare(problem_from_estimator(classifier, X, y))
 
 
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_parameter_groups_have_rates_of_their_own(dtype):
     groups = [("*weight", {"lr": 0.05}), ("*bias", {"lr": 0.2})]
     classifier, X, y, _ = fitted("mlp", optimizer__param_groups=groups, dtype=dtype)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     rate = problem.path.spread(np.array(classifier.trajectory_.schedule[0].rates))
     by_name = problem.layout.unflatten(rate)
     for name, values in by_name.items():
@@ -193,7 +192,7 @@ def test_rho_enters():
     scores = []
     for rho in (0.0, 0.1):
         classifier, X, y, _ = fitted("mlp")
-        problem = problem_from_classifier(classifier, X, y)
+        problem = problem_from_estimator(classifier, X, y)
         method = GIF(query="checkpoint") if rho else TracIn()  # perturbed points, plain points
         probes = method.prepare(problem).probes(mean_query(problem))
         scores.append(training_scores(problem, probes, given_only=True)[:, 0])
@@ -211,7 +210,7 @@ def test_rho_enters():
 def test_bad_settings_are_named(settings, message):
     classifier, X, y, _ = fitted("mlp", max_epochs=1)
     with pytest.raises(ValueError, match=message):
-        GIF(**settings).prepare(problem_from_classifier(classifier, X, y))
+        GIF(**settings).prepare(problem_from_estimator(classifier, X, y))
 
 
 @pytest.mark.parametrize(
@@ -230,7 +229,7 @@ def test_effective_rates_of_adam_with_the_second_moments_as_recorded(settings, r
     classifier, X, y, _ = fitted(
         "mlp", lr=0.01, trajectory=recorded, callbacks=[SCHEDULER], **settings
     )
-    path = problem_from_classifier(classifier, X, y).path
+    path = problem_from_estimator(classifier, X, y).path
     group = path.group_settings[0]
     beta1, beta2 = group["betas"]
     decay = group["weight_decay"]
@@ -263,7 +262,7 @@ def test_effective_rates_of_adam_know_clipping_and_skipped_steps(monkeypatch):
     taken, factors = np.arange(5) != 1, np.array([0.5, 0.0, 0.25, 1.0, 1.0])
     monkeypatch.setattr(TrainingPath, "taken", taken)
     monkeypatch.setattr(TrainingPath, "gradient_factors", factors)
-    path = problem_from_classifier(classifier, X, y).path
+    path = problem_from_estimator(classifier, X, y).path
     roots = {}
     for t in (0, 2, 3, 4):
         entries = recorded.states[t + 1].optimizer["state"].values()
@@ -282,7 +281,7 @@ def test_effective_rates_of_adam_know_clipping_and_skipped_steps(monkeypatch):
 @pytest.mark.parametrize("n_checkpoints", [4, None])
 def test_effective_adam_scores_are_sums_over_its_rates(n_checkpoints):
     classifier, X, y, _ = fitted("mlp", lr=0.01, optimizer=torch.optim.Adam, max_epochs=4)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     states = list(classifier.replay(X, y))
     rates = {state.step: rate for state, rate in effective_rates(problem.path).along()}
     v = query_gradient(problem, states[-1])
@@ -305,12 +304,12 @@ def test_effective_adam_scores_are_sums_over_its_rates(n_checkpoints):
 def test_effective_rates_refuse_other_optimizers():
     classifier, X, y, _ = fitted("mlp", max_epochs=1, optimizer=torch.optim.RMSprop, lr=0.01)
     with pytest.raises(ValueError, match="not for RMSprop"):
-        GIF(rates="effective").prepare(problem_from_classifier(classifier, X, y))
+        GIF(rates="effective").prepare(problem_from_estimator(classifier, X, y))
 
 
 def test_without_states_it_says_how_to_record_them():
     classifier, X, y, _ = fitted("mlp", max_epochs=1, trajectory=None)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     with pytest.raises(ValueError, match="trajectory=10"):
         GIF().prepare(problem).probes(mean_query(problem))
 
@@ -318,14 +317,14 @@ def test_without_states_it_says_how_to_record_them():
 def test_other_rows_are_refused():
     classifier, X, y, _ = fitted("mlp", max_epochs=1)
     with pytest.raises(ValueError, match="other data"):
-        problem_from_classifier(classifier, X + 1e-3, y)
+        problem_from_estimator(classifier, X + 1e-3, y)
 
 
 def test_a_batch_of_weight_zero_counts_for_nothing():
     weight = np.repeat([1.0, 0.0, 1.0], [16, 8, 16])
     classifier, X, y, _ = fitted("mlp", max_epochs=1, iterator_train__shuffle=False)
     classifier.fit(X, y, sample_weight=weight)
-    problem = problem_from_classifier(classifier, X, y, weight)
+    problem = problem_from_estimator(classifier, X, y, weight)
     for n_checkpoints in (3, None):
         probes = GIF(n_checkpoints=n_checkpoints).prepare(problem).probes(mean_query(problem))
         scores = training_scores(problem, probes, given_only=True)[:, 0]
@@ -336,7 +335,7 @@ def test_a_batch_of_weight_zero_counts_for_nothing():
 
 def test_rows_that_no_step_saw_count_nowhere():
     classifier, X, y, _ = fitted("mlp", train_split=ValidSplit(4))
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     seen = np.zeros(len(y), dtype=bool)
     for step in classifier.trajectory_.schedule:
         seen[step.indices] = True
@@ -354,9 +353,9 @@ def test_rows_that_no_step_saw_count_nowhere():
 
 def test_the_recorded_perturbation_counts_not_the_current_one():
     classifier, X, y, _ = fitted("mlp", rho=0.3)
-    before = problem_from_classifier(classifier, X, y)
+    before = problem_from_estimator(classifier, X, y)
     classifier.set_params(rho=0.0, perturbation="linf")
-    after = problem_from_classifier(classifier, X, y)
+    after = problem_from_estimator(classifier, X, y)
     scores = [
         training_scores(p, GIF().prepare(p).probes(mean_query(p)), given_only=True)
         for p in (before, after)
@@ -370,13 +369,13 @@ def test_early_stopping_uses_the_recorded_stretches_and_refuses_restored_weights
     classifier, X, y, _ = fitted("mlp", max_epochs=8, trajectory=10, callbacks=[stop])
     trajectory = classifier.trajectory_
     assert 0 < trajectory.n_steps < 40
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     probes = GIF().prepare(problem).probes(mean_query(problem))
     assert len(probes) == len(trajectory.stretches) < 10
     assert sum(probe.rate for probe in probes) == pytest.approx(0.1 * trajectory.n_steps)
     with torch.no_grad():
         classifier.module_.get_parameter(problem.layout.names[0]).add_(1.0)
-    moved = problem_from_classifier(classifier, X, y)
+    moved = problem_from_estimator(classifier, X, y)
     with pytest.raises(ValueError, match="not those at the end of the recorded training"):
         GIF().prepare(moved)
 
@@ -391,4 +390,4 @@ def test_early_stopping_uses_the_recorded_stretches_and_refuses_restored_weights
 def test_trainings_without_a_score_are_refused_by_name(settings, message):
     classifier, X, y, _ = fitted("mlp", **settings)
     with pytest.raises(ValueError, match=message):
-        problem_from_classifier(classifier, X, y)
+        problem_from_estimator(classifier, X, y)

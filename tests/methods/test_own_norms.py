@@ -7,17 +7,18 @@ import torch
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF, GradCos, SelfInfluence, TracIn
 from sam_attribution.probes import CosineProbe, training_scores
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
-from tests.methods.test_baselines import gradients_at, scores_of, setting
+from tests.methods.test_baselines import KINDS, gradients_at, scores_of, setting
 from tests.models import fitted, fitted_problem, tabular
 
 X, y, _ = tabular()
 
 
-def test_grad_cos_is_the_cosine_of_final_gradients():
-    _, problem, queries = setting()
+@pytest.mark.parametrize("kind", KINDS)
+def test_grad_cos_is_the_cosine_of_final_gradients(kind):
+    _, problem, queries = setting(kind)
     directions = queries.directions(problem.params, {})
     expected = torch.nn.functional.cosine_similarity(
         gradients_at(problem, problem.params)[:, :, None], directions, dim=1
@@ -26,9 +27,10 @@ def test_grad_cos_is_the_cosine_of_final_gradients():
     assert expected.abs().max() > 0.1
 
 
+@pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("groups", [{}, {"optimizer__param_groups": [("*weight", {"lr": 0.05})]}])
-def test_self_influence_is_minus_the_sum_of_squared_norms(groups):
-    classifier, problem, queries = setting(**groups)
+def test_self_influence_is_minus_the_sum_of_squared_norms(groups, kind):
+    classifier, problem, queries = setting(kind, **groups)
     rate = problem.path.spread(problem.path.learning_rates[0])
     expected = torch.zeros(40, dtype=torch.float64)
     for middle in (2, 7, 12):
@@ -89,7 +91,7 @@ def test_grad_cos_of_fitted_rows_in_float32():
 
 def test_self_influence_needs_a_recorded_training():
     classifier, X, y, _ = fitted("mlp", trajectory=None)
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     with pytest.raises(ValueError, match="trajectory=10"):
         training_scores(problem, SelfInfluence().prepare(problem).probes(None))
 

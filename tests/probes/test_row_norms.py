@@ -6,7 +6,7 @@ import torch
 from sam_attribution.probes import CosineProbe, SquaredNormProbe, training_scores
 from sam_attribution.probes import _row_norms as row_norms
 from sam_attribution.probes._row_norms import one_row_at_a_time, squared_row_norms
-from tests.models import fitted_problem, row_gradients
+from tests.models import fitted_problem, given_gradients, row_gradients
 from tests.probes.test_modes import MODULES, problem_of
 from tests.probes.test_scores import random_probe
 
@@ -29,6 +29,21 @@ def test_squared_norms_are_those_of_explicit_gradients(kind, parameters, with_me
     found = squared_row_norms(problem, probe, problem.X, metric, problem.y)
     given = expected[torch.arange(len(problem.y)), problem.y]
     torch.testing.assert_close(found[:, 0], given, **EXACT)
+
+
+@pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
+def test_squared_norms_of_rows_with_targets(parameters):
+    problem = fitted_problem("regression", options={"parameters": parameters})
+    probe = random_probe(problem)
+    gradients = problem.restrict(given_gradients(problem, probe.point, {}).T).T
+    found = squared_row_norms(problem, probe, problem.X, y=problem.y)
+    torch.testing.assert_close(found[:, 0], gradients.square().sum(1), **EXACT)
+    cosine = CosineProbe(probe.point, problem.restrict(probe.directions), probe.buffers)
+    expected = torch.nn.functional.cosine_similarity(gradients[..., None], cosine.directions, dim=1)
+    expected = expected * cosine.directions.norm(dim=0)
+    torch.testing.assert_close(
+        training_scores(problem, [cosine], given_only=True), expected, **EXACT
+    )
 
 
 @pytest.mark.parametrize("name", ["attention", "lstm", "no forward mode", "no second derivative"])

@@ -9,7 +9,7 @@ from torch import nn
 
 from sam_attribution.probes import Probe, row_scores, training_scores
 from sam_attribution.problem import CrossEntropyRows, GenericRows, Problem
-from tests.models import SmallCNN, fitted_problem, row_gradients
+from tests.models import SmallCNN, fitted_problem, given_gradients, row_gradients
 
 KINDS = ["mlp", "cnn"]
 
@@ -33,6 +33,41 @@ def test_every_row_and_label_equals_its_explicit_gradient(kind):
     given = expected[torch.arange(len(problem.y)), problem.y]
     torch.testing.assert_close(training_scores(problem, [probe], given_only=True), given, **close)
     torch.testing.assert_close(row_scores(problem, [probe], problem.X, problem.y), given, **close)
+
+
+@pytest.mark.parametrize(
+    "criterion", [nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, partial(nn.HuberLoss, delta=0.5)]
+)
+@pytest.mark.parametrize("parameters", ["all", "head"])
+def test_rows_with_targets_equal_their_explicit_gradients(criterion, parameters):
+    problem = fitted_problem("regression", criterion=criterion, options={"parameters": parameters})
+    probe = random_probe(problem, rate=0.3)
+    probe = Probe(probe.point, problem.restrict(probe.directions), probe.buffers, rate=0.3)
+    leaf = probe.point.requires_grad_()
+    losses = criterion(reduction="none")(problem.logits(leaf, {}, problem.X)[:, 0], problem.y)
+    gradients = [torch.autograd.grad(loss, leaf, retain_graph=True)[0] for loss in losses]
+    expected = 0.3 / len(problem.y) * torch.stack(gradients) @ probe.directions
+    close = {"rtol": 1e-10, "atol": 1e-10}
+    found = training_scores(problem, [probe], given_only=True)
+    torch.testing.assert_close(found, expected, **close)
+    torch.testing.assert_close(row_scores(problem, [probe], problem.X, problem.y), found, **close)
+    if criterion is nn.MSELoss:
+        by_hand = given_gradients(problem, probe.point, {})
+        torch.testing.assert_close(torch.stack(gradients), by_hand, **close)
+
+
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_batch_size_does_not_matter_to_targets(dtype):
+    scores = []
+    for batch_size in (1, 7, 40, "auto"):
+        problem = fitted_problem("regression", dtype=dtype, options={"batch_size": batch_size})
+        probe = random_probe(problem)
+        point, directions = probe.point.to(problem.params), probe.directions.to(problem.params)
+        probe = Probe(point, directions, probe.buffers)
+        scores.append(training_scores(problem, [probe], given_only=True))
+    tolerance = 1e-6 if dtype == "float32" else 1e-10
+    for other in scores[1:]:
+        assert (other - scores[0]).abs().max() <= tolerance * scores[0].abs().max()
 
 
 def test_batch_probes_count_for_their_rows_with_their_share_of_the_weight():

@@ -13,7 +13,7 @@ from sam_attribution import SAMInfluence
 from sam_attribution.curvature import GaussNewton, Hessian
 from sam_attribution.methods import GIF
 from sam_attribution.probes import Probe, row_scores, training_scores
-from sam_attribution.problem import Queries, evaluation_function, problem_from_classifier
+from sam_attribution.problem import Queries, evaluation_function, problem_from_estimator
 from sam_attribution.training import MLP, SAMClassifier
 from tests.models import tabular
 
@@ -49,7 +49,7 @@ def fitted(name, sample_weight, rho=0.2):
 @cache
 def problem_of(name, sample_weight):
     clf = fitted(name, sample_weight)
-    return problem_from_classifier(clf, X, y, weight if sample_weight else None, batch_size=7)
+    return problem_from_estimator(clf, X, y, weight if sample_weight else None, batch_size=7)
 
 
 def losses_of(name, output, labels, class_weight=V):

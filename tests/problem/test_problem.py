@@ -7,29 +7,31 @@ from sam_attribution.problem import (
     Queries,
     evaluation_function,
     margin,
-    problem_from_classifier,
+    problem_from_estimator,
 )
-from tests.models import fitted, fitted_problem
+from tests.models import fitted, fitted_problem, row_losses
 
 
-def test_mean_gradient_is_the_weighted_mean_without_weight_decay():
-    problem = fitted_problem("cnn", True, optimizer__weight_decay=0.5, options={"batch_size": 7})
+@pytest.mark.parametrize("kind", ["cnn", "regression"])
+def test_mean_gradient_is_the_weighted_mean_without_weight_decay(kind):
+    problem = fitted_problem(kind, True, optimizer__weight_decay=0.5, options={"batch_size": 7})
     leaf = problem.params.clone().requires_grad_()
     rows = torch.tensor([5, 1, 30])
     for chosen in (None, rows):
         index = slice(None) if chosen is None else chosen
         logits = problem.logits(leaf, problem.buffers, problem.X[index])
-        losses = nn.functional.cross_entropy(logits, problem.y[index], reduction="none")
+        losses = row_losses(problem, logits, problem.y[index])
         loss = problem.weights[index] @ losses / problem.weights[index].sum()
         expected = torch.autograd.grad(loss, leaf)[0]
         found = problem.mean_gradient(problem.params, problem.buffers, chosen)
         torch.testing.assert_close(found, expected)
 
 
-def test_a_mini_batch_step_of_training_is_a_step_down_the_problems_gradient():
+@pytest.mark.parametrize("kind", ["mlp", "regression"])
+def test_a_mini_batch_step_of_training_is_a_step_down_the_problems_gradient(kind):
     """The hand-over has the sign, the weights and the perturbation of the training."""
-    classifier, X, y, weight = fitted("mlp", True, trajectory="all", optimizer__weight_decay=0.1)
-    problem = fitted_problem("mlp", True, optimizer__weight_decay=0.1)
+    classifier, X, y, weight = fitted(kind, True, trajectory="all", optimizer__weight_decay=0.1)
+    problem = fitted_problem(kind, True, optimizer__weight_decay=0.1)
     states = list(classifier.replay(X, y, sample_weight=weight))
     rows = torch.as_tensor(classifier.trajectory_.schedule[3].indices)
     w = states[3].params
@@ -38,10 +40,19 @@ def test_a_mini_batch_step_of_training_is_a_step_down_the_problems_gradient():
     torch.testing.assert_close(states[4].params - w, step, rtol=1e-9, atol=1e-12)
 
 
+EVALUATIONS = [
+    ("cnn", "loss"),
+    ("cnn", "margin"),
+    ("cnn", lambda z, y: (z**2).sum(1)),
+    ("regression", "loss"),
+    ("regression", lambda prediction, y: (prediction - y) ** 4),
+]
+
+
 @pytest.mark.parametrize("parameters", ["all", "head"])
-@pytest.mark.parametrize("evaluation", ["loss", "margin", lambda z, y: (z**2).sum(1)])
-def test_query_gradients_equal_autodiff(parameters, evaluation):
-    problem = fitted_problem("cnn", options={"parameters": parameters, "batch_size": 7})
+@pytest.mark.parametrize(("kind", "evaluation"), EVALUATIONS)
+def test_query_gradients_equal_autodiff(parameters, kind, evaluation):
+    problem = fitted_problem(kind, options={"parameters": parameters, "batch_size": 7})
     values = evaluation_function(evaluation, problem.row_loss)
     groups = (torch.arange(12), torch.tensor([3, 20, 11]))
     queries = Queries(problem, problem.X, problem.y, values, groups)
@@ -75,6 +86,17 @@ def test_margin_is_the_log_odds_and_does_not_saturate():
     assert gradient[1].tolist() == pytest.approx([-1.0, 0.0, 1.0])
 
 
+def test_evaluations_of_a_regression_are_functions_of_its_predictions():
+    problem = fitted_problem("regression")
+    output = problem.logits(problem.params, {}, problem.X)
+    found = evaluation_function("loss", problem.row_loss)(output, problem.y)
+    torch.testing.assert_close(found, (output[:, 0] - problem.y) ** 2, rtol=0, atol=0)
+    own = evaluation_function(lambda f, y: (f - y).abs(), problem.row_loss)(output, problem.y)
+    torch.testing.assert_close(own, (output[:, 0] - problem.y).abs(), rtol=0, atol=0)
+    with pytest.raises(ValueError, match='evaluation="margin" needs classes'):
+        evaluation_function("margin", problem.row_loss)(output, problem.y)
+
+
 def test_unknown_evaluations_are_refused():
     with pytest.raises(ValueError, match="evaluation must be one of"):
         evaluation_function("accuracy", fitted_problem("mlp").row_loss)
@@ -84,7 +106,7 @@ def test_the_classifier_is_left_alone_and_shared_with_nobody():
     classifier, X, y, _ = fitted("cnn")
     before = {name: value.clone() for name, value in classifier.module_.state_dict().items()}
     training = classifier.module_.training
-    problem = problem_from_classifier(classifier, X, y)
+    problem = problem_from_estimator(classifier, X, y)
     problem.mean_gradient(problem.params, problem.buffers)
     assert problem.module is not classifier.module_
     assert classifier.module_.training == training

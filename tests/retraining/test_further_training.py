@@ -13,7 +13,7 @@ from sam_attribution._seeding import draw_seed
 from sam_attribution.dynamics import SGD, Adam
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.perturbation import PNorm
-from sam_attribution.problem import Queries, problem_from_classifier
+from sam_attribution.problem import Queries, problem_from_estimator
 from sam_attribution.retraining import FurtherTraining
 from sam_attribution.training import SAMClassifier, batch_schedule, derived_seed
 from sam_attribution.validation_data import ValidationData
@@ -36,7 +36,7 @@ def trained(**settings):
 
 
 def queries_of(clf, sample_weight=None):
-    problem = problem_from_classifier(clf, X, y, sample_weight)
+    problem = problem_from_estimator(clf, X, y, sample_weight)
     singles = tuple(torch.arange(6).split(1))
     rows = clf.to_tensors(X_query, y_query)
     return Queries(problem, *rows, problem.row_loss.evaluated, singles)
@@ -156,7 +156,7 @@ def test_convergence_on_a_convex_problem_is_exact_leave_one_out():
         nn.Linear(2, 3), rho=0.05, lr=0.5, batch_size=-1, max_epochs=5, dtype="float64",
         optimizer__weight_decay=0.1, random_state=0,
     ).fit(convex.X.numpy(), convex.y.numpy())  # fmt: skip
-    problem = problem_from_classifier(clf, convex.X.numpy(), convex.y.numpy())
+    problem = problem_from_estimator(clf, convex.X.numpy(), convex.y.numpy())
     fresh = SoftmaxRegression.draw(4, 5, 2, 3, 0.05, 0.1, PNorm(2))
     singles = tuple(torch.arange(5).split(1))
     queries = Queries(problem, fresh.X, fresh.y, problem.row_loss.evaluated, singles)
@@ -205,7 +205,7 @@ def test_rows_that_training_held_out_are_in_no_batch():
     from skorch.dataset import ValidSplit
 
     clf = trained(train_split=ValidSplit(0.25, stratified=True)).fit(X, y)
-    problem = problem_from_classifier(clf, X, y)
+    problem = problem_from_estimator(clf, X, y)
     held_out = np.flatnonzero(~problem.visited.numpy())
     influence = SAMInfluence(
         FrozenEstimator(clf), method=FurtherTraining(n_epochs=1, n_seeds=1),

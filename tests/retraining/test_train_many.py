@@ -4,7 +4,7 @@ import pytest
 import torch
 from torch import nn
 
-from sam_attribution.problem import FunctionalTraining, problem_from_classifier
+from sam_attribution.problem import FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import train_many
 from sam_attribution.retraining._stack_size import stack_size
 from sam_attribution.training import SAMClassifier
@@ -26,7 +26,7 @@ def training_of(name, **settings):
     }
     X, y, weight = data_of(TRAININGS[name])
     clf = SAMClassifier(**{**defaults, **training, **settings}).fit(X, y, sample_weight=weight)
-    program = FunctionalTraining(problem_from_classifier(clf, X, y, weight))
+    program = FunctionalTraining(problem_from_estimator(clf, X, y, weight))
     return clf, (X, y, weight), program
 
 
@@ -133,7 +133,7 @@ def test_a_stack_fits_into_the_caches():
     layer = nn.Sequential(nn.Flatten(), nn.Linear(36, 2000), nn.ReLU(), nn.Linear(2000, 3)).double()
     _, X, y, _ = fitted("cnn")
     clf = SAMClassifier(layer, max_epochs=1, dtype="float64", random_state=0).fit(X, y)
-    large = FunctionalTraining(problem_from_classifier(clf, X, y)).step(0).batch
+    large = FunctionalTraining(problem_from_estimator(clf, X, y)).step(0).batch
     assert len(large.rows) == 20
     numbers = 36 * 2000 + 2000 + 2000 * 3 + 3 + 20 * (36 + 36 + 2000 + 2000 + 3)
     assert stack_size(large) == 2**22 // (8 * numbers) == 3

@@ -14,7 +14,7 @@ from torch.nn.functional import cross_entropy
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.methods import GIF
 from sam_attribution.methods._rates import plain_rates
-from sam_attribution.problem import problem_from_classifier
+from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import MLP, ConformantNet, SAMClassifier, SAMMixin, _recording
 from sam_attribution.training._accelerated import why_not_recorded
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
@@ -183,7 +183,7 @@ def test_bfloat16_is_replayed_and_scored_in_full_width(unwrap):
     clf = accelerated(precision="bf16", unwrap_after_train=unwrap)
     few = accelerated(precision="bf16", unwrap_after_train=unwrap, trajectory=1)
     assert_same_states(few.replay(X, y), clf.trajectory_.states)
-    problem = problem_from_classifier(clf, X, y)
+    problem = problem_from_estimator(clf, X, y)
     bare = Noisy()
     bare.load_state_dict(clf.module_.state_dict())
     expected = bare.eval()(rows)
@@ -292,7 +292,7 @@ def test_the_schedule_on_disk_knows_skipped_steps(tmp_path):
 def test_skipped_steps_move_no_score():
     """GIF at every step counts the steps that were taken, and only the rows in them."""
     clf = accelerated(grows_too_far(121), lr=1e-4, max_epochs=1, criterion=Steep)
-    problem = problem_from_classifier(clf, X, y)
+    problem = problem_from_estimator(clf, X, y)
     taken = [step for step in clf.trajectory_.schedule if not step.skipped]
     assert 0 < len(taken) < clf.trajectory_.n_steps
     assert problem.visited.nonzero()[:, 0].tolist() == sorted(
@@ -321,6 +321,6 @@ def test_half_precision_on_cuda_follows_the_wide_run(precision):
         assert not torch.equal(*params)
     for state, its_twin in zip(clf.replay(X, y), clf.trajectory_.states, strict=True):
         torch.testing.assert_close(state.params, its_twin.params)
-    problem = problem_from_classifier(clf, X, y)
+    problem = problem_from_estimator(clf, X, y)
     assert problem.params.dtype == torch.float32
     assert problem.logits(problem.params, problem.buffers, problem.X).dtype == torch.float32

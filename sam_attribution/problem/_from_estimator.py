@@ -1,4 +1,4 @@
-"""Build a Problem from a fitted classifier: the last place where skorch appears."""
+"""Build a Problem from a fitted estimator: the last place where skorch appears."""
 
 from copy import deepcopy
 from fnmatch import fnmatchcase
@@ -6,6 +6,7 @@ from functools import partial
 
 import numpy as np
 import torch
+from sklearn.base import is_classifier
 from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
@@ -14,6 +15,7 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._target_loss import TargetRows
 from sam_attribution.training import (
     bare_copy,
     class_weight,
@@ -23,14 +25,14 @@ from sam_attribution.training import (
 )
 
 
-def problem_from_classifier(
-    classifier, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
+def problem_from_estimator(
+    estimator, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
 ):
-    """Freeze a fitted classifier and the rows it was trained on.
+    """Freeze a fitted estimator and the rows it was trained on.
 
     Parameters
     ----------
-    classifier : SAMClassifier
+    estimator : SAMClassifier or SAMRegressor
         Fitted; left untouched.
     X, y, sample_weight : array-like
         Exactly what it was fitted on.
@@ -47,28 +49,28 @@ def problem_from_classifier(
     Raises
     ------
     ValueError
-        If the rows are not those the classifier was trained on, or no name matches.
+        If the rows are not those the estimator was trained on, or no name matches.
     """
-    classifier.trajectory_.check_data(*classifier.as_trained(X, y, sample_weight))
-    _check_training(classifier)
-    module = bare_copy(classifier.module_).eval()
+    estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
+    _check_training(estimator)
+    module = bare_copy(estimator.module_).eval()
     layout = ParameterLayout(module)
-    rows, codes = classifier.to_tensors(X, y)
-    path = TrainingPath(classifier, X, y, sample_weight, layout)
+    rows, targets = estimator.to_tensors(X, y)
+    path = TrainingPath(estimator, X, y, sample_weight, layout)
     head = Head(module, layout) if _is(parameters, "head") else None
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     dtype = layout.vector_of(module).dtype
     return Problem(
         module=module,
         X=rows,
-        y=codes,
-        n_classes=len(classifier.classes_),
+        y=targets,
+        n_classes=len(estimator.classes_) if is_classifier(estimator) else None,
         sample_weight=None if weights is None else weights.to(dtype),
-        row_loss=_row_loss(deepcopy(classifier.criterion_)),
+        row_loss=_row_loss(estimator),
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
-        visited=_visited(path, codes),
-        rho=classifier.trajectory_.schedule[-1].rho,
-        perturbation=as_perturbation(classifier.trajectory_.perturbation),
+        visited=_visited(path, targets),
+        rho=estimator.trajectory_.schedule[-1].rho,
+        perturbation=as_perturbation(estimator.trajectory_.perturbation),
         selected=_selection(parameters, layout, head),
         head=head,
         path=path,
@@ -81,11 +83,13 @@ def problem_from_another_seed(problem, seed):
 
     Costs one training. All parameters are attributed.
     """
-    return problem_from_classifier(*problem.path.trained_again(seed), batch_size=problem.batch_size)
+    return problem_from_estimator(*problem.path.trained_again(seed), batch_size=problem.batch_size)
 
 
-def _row_loss(criterion):
-    criterion = unreduced(criterion)  # refuses what has no loss per row
+def _row_loss(estimator):
+    criterion = unreduced(deepcopy(estimator.criterion_))  # refuses what has no loss per row
+    if not is_classifier(estimator):
+        return _target_loss(criterion)
     if type(criterion) is nn.CrossEntropyLoss:
         return CrossEntropyRows(criterion.label_smoothing, criterion.weight)
     return GenericRows(
@@ -96,16 +100,23 @@ def _row_loss(criterion):
     )
 
 
-def _visited(path, codes):
-    mask = torch.zeros(len(codes), dtype=torch.bool, device=codes.device)
-    mask[torch.as_tensor(path.visited, device=codes.device)] = True
+def _target_loss(criterion):
+    if type(criterion) is nn.MSELoss:
+        return TargetRows()
+    unit = f"units of {type(criterion).__name__}"
+    return TargetRows(partial(loss_per_sample, criterion), unit)
+
+
+def _visited(path, targets):
+    mask = torch.zeros(len(targets), dtype=torch.bool, device=targets.device)
+    mask[torch.as_tensor(path.visited, device=targets.device)] = True
     return mask
 
 
-def _check_training(classifier):
-    if all(step.skipped for step in classifier.trajectory_.schedule):
-        raise ValueError("the classifier made no training step, so no row had an influence.")
-    if any(group.get("maximize") for group in classifier.optimizer_.param_groups):
+def _check_training(estimator):
+    if all(step.skipped for step in estimator.trajectory_.schedule):
+        raise ValueError("the estimator made no training step, so no row had an influence.")
+    if any(group.get("maximize") for group in estimator.optimizer_.param_groups):
         raise ValueError("optimizer__maximize=True climbs the loss: no score is defined for it.")
 
 
