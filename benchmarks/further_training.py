@@ -159,16 +159,15 @@ def machine():
 
 
 def main(names):
-    """Run the data sets, write the JSON after each of them."""
+    """Run the data sets, write each into the JSON when it is done."""
     torch.set_num_threads(1)
-    settings = {"n_left_out": N_LEFT_OUT, "n_seeds": N_SEEDS, "n_epochs": N_EPOCHS}
-    known = json.loads(RESULT.read_text())["cases"] if RESULT.exists() else {}
-    content = {"machine": machine(), "settings": SETTINGS | settings, "cases": known}
+    settings = SETTINGS | {"n_left_out": N_LEFT_OUT, "n_seeds": N_SEEDS, "n_epochs": N_EPOCHS}
     for name in names:
-        start = time.perf_counter()
-        content["cases"][name] = one_case(name) | {"minutes": (time.perf_counter() - start) / 60}
+        start, about = time.perf_counter(), {"machine": machine(), "settings": settings}
+        found = about | one_case(name) | {"minutes": (time.perf_counter() - start) / 60}
+        known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
         RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(content, indent=1) + "\n")
+        RESULT.write_text(json.dumps(known | {name: found}, indent=1) + "\n")
 
 
 if __name__ == "__main__":
