@@ -44,6 +44,10 @@ def further_training(
 
     Raises
     ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If `method` is something else.
     ValueError
         For other rows than those fitted on, epochs that are not ascending ones up to ``n_epochs``,
         and as :class:`~sam_attribution.retraining.FurtherTraining`.
@@ -66,6 +70,8 @@ def further_training(
     (array([1, 2, 3, 4]), (4, 5, 3))
     """
     method = FurtherTraining() if method is None else method
+    if not isinstance(method, FurtherTraining):
+        raise TypeError(f"method must be a FurtherTraining(), got {method!r}.")
     queries = single_queries(
         estimator, X, y, X_query, y_query, sample_weight=sample_weight, evaluation=evaluation
     )

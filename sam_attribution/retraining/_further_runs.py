@@ -44,6 +44,19 @@ def further_runs(method, problem, absent, evaluate_at, read=None):
         yield list(stacks)
 
 
+def checked_epochs(evaluate_at, n_epochs):
+    """Epochs after which to look, an array; for None about ten, closer in the beginning."""
+    if evaluate_at is None:
+        return np.unique(np.geomspace(1, n_epochs, 10).round().astype(int))
+    epochs = np.asarray(evaluate_at)
+    whole = epochs.ndim == 1 and epochs.dtype.kind in "iu" and len(epochs)
+    if not whole or epochs[0] < 1 or epochs[-1] > n_epochs or (np.diff(epochs) < 1).any():
+        raise ValueError(
+            f"evaluate_at must be ascending epochs in 1..{n_epochs}, got {evaluate_at!r}."
+        )
+    return epochs
+
+
 def values_of_stack(queries, state):
     """Query values of stacked models, shape (n_models, n_query)."""
     models = range(len(state.params))
@@ -90,6 +103,6 @@ def _check_finite(values, absent):
     if len(broken):
         _, seed, model = broken[0].tolist()
         raise ValueError(
-            f"further training with seed {seed} leaving out {absent.names[model]} gave values that "
-            "are not finite. Lower lr."
+            f"{absent.names[model]}, further training with seed {seed} gave values that are not "
+            "finite. Lower lr."
         )

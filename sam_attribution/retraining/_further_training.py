@@ -3,12 +3,12 @@
 from functools import partial
 from numbers import Integral, Real
 
-import numpy as np
 import torch
 
 from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
 from sam_attribution.methods import Method, PreparedScores
 from sam_attribution.retraining._further_runs import (
+    checked_epochs,
     further_runs,
     further_values,
     values_of_stack,
@@ -153,10 +153,8 @@ class FurtherTraining(Method):
         FurtherTrainingValues
         """
         check_parameters(self)
-        if evaluate_at is None:
-            evaluate_at = np.unique(np.geomspace(1, self.n_epochs, 10).round().astype(int))
-        _check_epochs(evaluate_at, self.n_epochs)
-        absent = _absent(self, queries.problem)
+        evaluate_at = checked_epochs(evaluate_at, self.n_epochs)
+        absent = left_out(queries.problem, self.rows, groups=None)
         read = partial(values_of_stack, queries)
         found = list(further_runs(self, queries.problem, absent, evaluate_at, read))
         return further_values(queries, absent, evaluate_at, found)
@@ -166,44 +164,38 @@ class _PreparedFurtherTraining(PreparedScores):
     def __init__(self, method, problem):
         self._adjustment = method.adjustment
         self._amounts = [method.n_epochs]
-        self._absent = _absent(method, problem)
+        self._absent = left_out(problem, method.rows, groups=None)
         _check_adjustment(method.adjustment, self._absent)
         self._models = list(further_runs(method, problem, self._absent, self._amounts))
         self.diagnostics = {
-            "scale": f"nats per row, after {method.n_epochs} more epochs",
+            "scale": f"nats, measured by {method.n_epochs} more epochs",
+            "n_retrained": method.n_seeds * (len(self._absent) - 1),
             "n_seeds": method.n_seeds,
         }
 
     def scores(self, queries):
+        return self._per_row(self._values(queries).curves(self._adjustment))
+
+    def standard_errors(self, queries):
+        values = self._values(queries)
+        if values.n_seeds == 1:
+            return None
+        return self._per_row(values.standard_errors(self._adjustment))
+
+    def _values(self, queries):
         found = [[_valued(stack, queries) for stack in stacks] for stacks in self._models]
-        values = further_values(queries, self._absent, self._amounts, found)
-        error = values.standard_errors(self._adjustment)[-1]
-        self.diagnostics["standard_error"] = float(np.sqrt(np.mean(error**2)))
-        return self._absent.per_row(torch.as_tensor(values.curves(self._adjustment)[-1].T))
+        return further_values(queries, self._absent, self._amounts, found)
+
+    def _per_row(self, curves):
+        return self._absent.per_row(torch.as_tensor(curves[-1].T))
 
 
 def _valued(stack, queries):
     return stack._replace(states=[values_of_stack(queries, state) for state in stack.states])
 
 
-def _absent(method, problem):
-    """The rows to leave out, those held out of training aside."""
-    if problem.selected is not None:
-        raise ValueError('further training moves every parameter: use parameters="all" with it.')
-    return left_out(problem.visited.cpu().numpy(), method.rows, groups=None)
-
-
-def _check_epochs(evaluate_at, n_epochs):
-    epochs = np.asarray(evaluate_at)
-    whole = epochs.ndim == 1 and epochs.dtype.kind in "iu" and len(epochs)
-    if not whole or epochs[0] < 1 or epochs[-1] > n_epochs or (np.diff(epochs) < 1).any():
-        raise ValueError(
-            f"evaluate_at must be ascending epochs in 1..{n_epochs}, got {evaluate_at!r}."
-        )
-
-
 def _check_adjustment(adjustment, absent):
-    if adjustment == "mean" and len(absent.names) == 2:  # of which one is no row
+    if adjustment == "mean" and len(absent) == 2:  # of which one leaves out no row
         raise ValueError(
             'adjustment="mean" compares rows with each other, got one row to leave out. Take '
             'adjustment="full-data", or more rows.'

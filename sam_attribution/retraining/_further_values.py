@@ -31,6 +31,11 @@ class FurtherTrainingValues:
     values: np.ndarray
     full: np.ndarray
 
+    @property
+    def n_seeds(self):
+        """Repetitions, each with batches and masks of its own."""
+        return self.values.shape[1]
+
     def adjusted(self, adjustment="full-data"):
         """Values without what further training does anyway, seed by seed.
 
@@ -65,7 +70,6 @@ class FurtherTrainingValues:
     def standard_errors(self, adjustment="full-data"):
         """Standard errors of :meth:`curves` over seeds, the same shape; NaN for one seed."""
         adjusted = self.adjusted(adjustment)
-        n_seeds = adjusted.shape[1]
-        if n_seeds == 1:
+        if self.n_seeds == 1:
             return np.full_like(adjusted[:, 0], np.nan)
-        return adjusted.std(1, ddof=1) / np.sqrt(n_seeds)
+        return adjusted.std(1, ddof=1) / np.sqrt(self.n_seeds)
