@@ -22,7 +22,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from sam_attribution import SAMClassifier
-from sam_attribution.problem import FunctionalTraining, problem_from_classifier
+from sam_attribution.problem import FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import train_many
 from sam_attribution.retraining._stack_size import stack_size
 
@@ -69,7 +69,7 @@ def one_case(build, data, n_rows, batch_size, epochs):
         random_state=SEED,
         trajectory=2,
     ).fit(X, y)
-    program = FunctionalTraining(problem_from_classifier(clf, X, y))
+    program = FunctionalTraining(problem_from_estimator(clf, X, y))
     by_rule = stack_size(program.step(0).batch)
     sizes = sorted({min(by_rule, N_MODELS), *(s for s in SIZES if s <= max(4 * by_rule, 8))} - {1})
     ways = {

@@ -7,7 +7,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch.nn.functional import cross_entropy
 
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.problem import Queries, problem_from_classifier
+from sam_attribution.problem import Queries, problem_from_estimator
 from sam_attribution.retraining import LeaveOneOut, _retrained, _train_many, train_many
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
@@ -43,7 +43,7 @@ def problem_and_queries(**settings):
     """A problem, and the mean loss on held-out rows."""
     X, y, _ = tabular()
     clf = classifier(**settings).fit(X, y)
-    problem = problem_from_classifier(clf, X, y)
+    problem = problem_from_estimator(clf, X, y)
     X_val, y_val = clf.to_tensors(held_out().X, held_out().y)
     everyone = (torch.arange(len(y_val)),)
     return problem, Queries(problem, X_val, y_val, problem.row_loss.per_sample, everyone)
@@ -58,7 +58,7 @@ def effect_by_hand(influence, absent, name="momentum"):
     without = present.clone()
     without[absent] = 0
     losses = [cross_entropy(retrained(clf, *data, s)(X_val), y_val) for s in (without, present)]
-    return float(losses[0] - losses[1])
+    return float((losses[0] - losses[1]).detach())
 
 
 @pytest.mark.parametrize("name", TRAININGS)
