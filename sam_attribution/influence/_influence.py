@@ -69,8 +69,9 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted one
         of all these uses it as it is: ``fit`` then wants the rows that it was trained on, and
         `validation` other rows.
-    method : {"gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
-            "self-influence", "tracin", "unrolled"} or Method, default="gif"
+    method : {"fixed-point", "further-training", "gif", "grad-cos", "grad-dot", "hif", \
+            "hif-fast", "hif-paper", "if", "loo", "self-influence", "tracin", "unrolled"} \
+            or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
@@ -116,8 +117,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         Scores that the rows of ``fit`` would have with each label; column c of a row that
         carries label c is its score. Not there for methods that retrain, and for regressors.
     standard_errors_ : ndarray of shape (n_samples,)
-        Of ``scores_``, for ``LeaveOneOut(n_seeds=...)`` above one seed with one split and the mean
-        as aggregate; not there otherwise.
+        Of ``scores_``, for methods that retrain from more than one seed (``LeaveOneOut``,
+        ``FurtherTraining``), with one split and the mean as aggregate; not there otherwise.
     estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
         The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
         is interrupted, after training it is there all the same, for a FrozenEstimator.
