@@ -60,12 +60,15 @@ MNIST = {"batch_size": 64, "max_epochs": 20, "lr": 0.05, "rho": 0.05}
 # part, network: module, settings, rows to leave out
 CASES = {
     "digits": {
-        "MLP gelu": (lambda: mlp(64, 32, nn.GELU), DIGITS | {"rho": 0.05}, 300),
-        "MLP gelu, rho .1": (lambda: mlp(64, 32, nn.GELU), DIGITS | {"rho": 0.1}, 300),
-        "MLP tanh": (lambda: mlp(64, 32, nn.Tanh), DIGITS | {"rho": 0.05}, 300),
-        "MLP tanh, rho .1": (lambda: mlp(64, 32, nn.Tanh), DIGITS | {"rho": 0.1}, 300),
-        "MLP relu": (lambda: mlp(64, 32, nn.ReLU), DIGITS | {"rho": 0.05}, 300),
-        "MLP relu, rho .1": (lambda: mlp(64, 32, nn.ReLU), DIGITS | {"rho": 0.1}, 300),
+        **{
+            f"MLP {name}, rho {rho}, seed {seed}": (
+                lambda activation=activation: mlp(64, 32, activation),
+                DIGITS | {"rho": rho, "random_state": seed}, 300
+            )
+            for name, activation in {"gelu": nn.GELU, "tanh": nn.Tanh, "relu": nn.ReLU}.items()
+            for rho in (0.05, 0.1)
+            for seed in range(3)
+        },
         "CNN gelu, batch norm": (lambda: digits_cnn(nn.GELU, True), DIGITS | {"rho": 0.05}, 60),
     },
     "mnist": {
@@ -96,8 +99,9 @@ def one_network(part, name):
     """Figures of all methods on one network, and the truth that they are held against."""
     build, settings, n_left_out = CASES[part][name]
     X, y, wrong, validation = rows(part)
-    torch.manual_seed(SEED)
-    clf = SAMClassifier(build(), optimizer__momentum=0.9, random_state=SEED, **settings)
+    settings = {"random_state": SEED, "optimizer__momentum": 0.9} | settings
+    torch.manual_seed(settings["random_state"])
+    clf = SAMClassifier(build(), **settings)
     left_out = np.sort(np.random.default_rng(1).choice(len(y), n_left_out, replace=False))
     table, scores = compare(
         METHODS, clf, X, y, validation=validation, truth=LeaveOneOut(rows=left_out), wrong=wrong,

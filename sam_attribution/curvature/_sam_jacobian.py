@@ -62,13 +62,15 @@ class SAMPoint:
     ----------
     problem : Problem
     curvature : {"hessian", "ggn"}, default="hessian"
+    w : Tensor of shape (n_params,), optional
+        By default the trained parameters.
     """
 
-    def __init__(self, problem, curvature="hessian"):
+    def __init__(self, problem, curvature="hessian", *, w=None):
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
         self.problem = problem
-        self.w = problem.params
+        self.w = problem.params if w is None else w
         self._curvature = CURVATURES[curvature]
 
     @cached_property
@@ -111,11 +113,15 @@ class SAMPoint:
         """Weight decay as an operator."""
         return Diagonal(torch.zeros_like(self.w) + self.problem.weight_decay)
 
+    @cached_property
+    def sam_gradient(self):
+        """``F(w)``, with weight decay: zero at a fixed point of SAM."""
+        gradient = self.problem.mean_gradient(self.perturbed, self.problem.buffers)
+        return gradient + self.problem.weight_decay * self.w
+
     def stationarity(self):
-        """Norm of ``F(w)``: zero at a fixed point of SAM."""
-        problem = self.problem
-        gradient = problem.mean_gradient(self.perturbed, problem.buffers)
-        return float((gradient + problem.weight_decay * self.w).norm())
+        """Norm of ``F(w)``."""
+        return float(self.sam_gradient.norm())
 
 
 def sam_jacobian(point, variant):

@@ -42,6 +42,10 @@ class Attribution:
     table : Tensor of shape (n_samples, n_classes) or None
         The same for every label it might have carried, if the method has probes and the
         problem classes.
+    queries : Queries
+        The validation rows, as they are asked about.
+    standard_errors : Tensor of shape (n_samples, 1) or None
+        Of the scores, where a method knows them and they are means.
     probes : iterable of Probe or None
         Of the validation rows, if the method has any.
     validation : Queries
@@ -54,13 +58,17 @@ class Attribution:
         self.verbose = verbose
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
-        queries = self._queries(X, y, self.aggregation.groups(y), self.aggregation.normalize)
+        groups = self.aggregation.groups(y)
+        self.queries = queries = self._queries(X, y, groups, self.aggregation.normalize)
         self.validation = self._queries(X, y, MeanAggregation().groups(y), normalize=False)
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
         has_probes = not isinstance(self.prepared, PreparedScores)
         self.probes = self.prepared.probes(queries) if has_probes else None
         given, table = self._found(queries)
+        self.standard_errors = None
+        if not has_probes and aggregate == "mean":
+            self.standard_errors = self.prepared.standard_errors(queries)
         self.aggregation.fit(given[self._judged(given)])
         self.scores = self.aggregation.reduce(given)
         self.table = None if table is None else self.aggregation.reduce(table)

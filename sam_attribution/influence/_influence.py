@@ -115,8 +115,12 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
         carries label c is its score. Not there for methods that retrain, and for regressors.
+    standard_errors_ : ndarray of shape (n_samples,)
+        Of ``scores_``, for ``LeaveOneOut(n_seeds=...)`` above one seed with one split and the mean
+        as aggregate; not there otherwise.
     estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        The fitted clone of the first split; a frozen estimator itself.
+        The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
+        is interrupted, after training it is there all the same, for a FrozenEstimator.
     estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
@@ -250,6 +254,17 @@ class SAMInfluence(LabelTransformer, BaseEstimator):
     def transform_train_(self):
         knows_labels(self)
         return self._transform_train
+
+    @property
+    def standard_errors_(self):
+        check_is_fitted(self)
+        errors = self._runs[0].attribution.standard_errors
+        if errors is None or len(self._runs) > 1:
+            raise AttributeError(
+                "standard errors are known where one split is trained from several seeds, as by "
+                'method=LeaveOneOut(n_seeds=5), and aggregate="mean".'
+            )
+        return mean_over_runs(self._runs, [_to_numpy(errors[:, 0])], len(self._y))
 
     @available_if(scores_any_row)
     def score_samples(self, X, y=None):

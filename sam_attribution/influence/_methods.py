@@ -12,9 +12,10 @@ from sam_attribution.methods import (
     TracIn,
     Unrolled,
 )
-from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.retraining import FixedPoint, LeaveOneOut
 
 METHODS = {
+    "fixed-point": FixedPoint,
     "gif": GIF,
     "grad-cos": GradCos,
     "grad-dot": GradDot,

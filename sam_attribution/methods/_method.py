@@ -84,3 +84,7 @@ class PreparedScores(ABC):
 
         Rows are in the order of ``problem.y``; NaN stands for a row that was not judged.
         """
+
+    def standard_errors(self, queries):
+        """Return those of the scores, shape (n_samples, k); None if they are not known."""
+        return None

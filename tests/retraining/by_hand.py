@@ -35,7 +35,7 @@ def data_of(training):
     return X, y, weight if training.get("sample_weight") else None
 
 
-def retrained(clf, X, y, sample_weight, row_weights):
+def retrained(clf, X, y, sample_weight, row_weights, losses=None):
     """The module that the recorded training of `clf` would have left with other row weights."""
     module = copy.deepcopy(clf.module_).train()
     _put(module, clf.trajectory_.states[0])
@@ -48,7 +48,7 @@ def retrained(clf, X, y, sample_weight, row_weights):
         shares = row_weights[rows] * a[rows] / a[rows].sum()
         seed = int(np.random.SeedSequence([clf.trajectory_.seed, number]).generate_state(1)[0])
         optimizer.param_groups[0]["lr"] = step.rates[0]
-        _step(module, optimizer, X[rows], y[rows], shares, seed, step.rho)
+        _step(module, optimizer, X[rows], y[rows], shares, seed, step.rho, losses or _cross_entropy)
     return module.eval()
 
 
@@ -57,10 +57,14 @@ def _put(module, state):
     module.load_state_dict(state.buffers, strict=False)
 
 
-def _step(module, optimizer, X, y, shares, seed, rho):
+def _cross_entropy(output, y):
+    return cross_entropy(output, y, reduction="none")
+
+
+def _step(module, optimizer, X, y, shares, seed, rho, losses):
     def gradients():
         torch.manual_seed(seed)
-        loss = shares @ cross_entropy(module(X), y, reduction="none")
+        loss = shares @ losses(module(X), y)
         return torch.autograd.grad(loss, parameters)
 
     parameters = list(module.parameters())
