@@ -121,7 +121,7 @@ def one_network(part, name):
         "n_left_out": n_left_out,
         "table": table.reset_index().to_dict("records"),
         "left_out": left_out.tolist(),
-        "scores": {column: scores[column][left_out].tolist() for column in scores},
+        "scores": {name: [float(f"{v:.5g}") for v in scores[name][left_out]] for name in scores},
     }
 
 
