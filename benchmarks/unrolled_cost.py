@@ -4,7 +4,8 @@
     python -m benchmarks.unrolled_cost
 
 CPU seconds of one thread; training and sweep take turns, the median of the ratios counts. With 10
-recorded states the steps between are repeated, with all of them nothing is. Writes
+recorded states the steps between are repeated, with all of them nothing is. Without the check of
+smoothness, which adds trainings. Writes
 ``benchmarks/results/unrolled_cost.json``.
 """
 
@@ -20,6 +21,7 @@ from torch import nn
 from benchmarks.agreement import cnn, mlp
 from benchmarks.report import machine, write
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution.methods import Unrolled
 
 SEED, N_REPEATS = 0, 5
 # network, epochs
@@ -44,7 +46,9 @@ def one_case(build, epochs, trajectory):
     ratios, seconds = [], []
     for _ in range(N_REPEATS):
         training = cpu_seconds(lambda: clf.fit(X[:3000], y[:3000]))
-        sweep = SAMInfluence(FrozenEstimator(clf), method="unrolled", validation=validation)
+        sweep = SAMInfluence(
+            FrozenEstimator(clf), method=Unrolled(check=None), validation=validation
+        )
         scoring = cpu_seconds(lambda sweep=sweep: sweep.fit(X[:3000], y[:3000]))
         ratios.append(scoring / training)
         seconds.append(training)

@@ -32,6 +32,7 @@ __all__ = [
     "InvalidParameterError",
     "Options",
     "StrOptions",
+    "check_arguments",
     "check_labels",
     "check_parameters",
     "check_sample_weight",
@@ -63,6 +64,11 @@ def check_parameters(estimator):
                 f"{int(value).bit_length()}."
             )
     validate_parameter_constraints(estimator._parameter_constraints, parameters, caller_name=caller)
+
+
+def check_arguments(rules, caller, **arguments):
+    """The same for the arguments of a method."""
+    validate_parameter_constraints(rules, arguments, caller_name=caller)
 
 
 _TOO_LARGE = 2**63

@@ -28,6 +28,7 @@ LAYERS = [
     "methods",
     "retraining",
     "editing",
+    "diagnosis",
     "influence",
     "detection",
     "_score_cache",

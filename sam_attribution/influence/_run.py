@@ -9,6 +9,7 @@ from sam_attribution.influence._attribution import Attribution
 from sam_attribution.influence._estimator import net_of, rows_at_net, train
 from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._measure import Stopwatch
+from sam_attribution.influence._soundness import arrival, smoothness
 from sam_attribution.problem import problem_from_estimator
 
 
@@ -65,8 +66,18 @@ class Run:
             "n_train": int(self.visited.sum()),
             "seconds_training": seconds_training,
             "seconds_scoring": watch.lap(),
-            "peak_memory_mib": watch.peak_memory_mib(),
         }
+        if check := self.attribution.prepared.check:
+            self.diagnostics |= smoothness(self.attribution, check)
+            self.diagnostics["seconds_checking"] = watch.lap()
+        self.diagnostics["peak_memory_mib"] = watch.peak_memory_mib()
+
+    def examine(self, check=None):
+        """Add what is expensive to find out to the diagnostics: see ``SAMInfluence.diagnose``."""
+        if "curvature" not in self.diagnostics:
+            self.diagnostics |= arrival(self.attribution.problem)
+        if check is not None:
+            self.diagnostics |= smoothness(self.attribution, check)
 
     def epochs_behind(self, X, y, rows):
         """The epochs in which the scores of training rows against single queries came about.

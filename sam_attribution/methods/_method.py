@@ -45,12 +45,23 @@ class Prepared(ABC):
         Whether each probe stands for a span of training steps.
     only_trained_rows : str or None
         Why rows that were not trained on have no score, if so.
+    predicts_state : bool
+        Whether the method says where training would have led without some rows, and so has
+        ``removal_step(groups)``: the change of the trained state to first order, a
+        ``dynamics.Tangent``, for each tensor of positions in `groups`.
+    differentiates_training : bool
+        Whether scores are the derivative of the recorded training itself.
+    check : str or None
+        Which check of smoothness ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False
     only_trained_rows = None
+    predicts_state = False
+    differentiates_training = False
+    check = None
 
     @abstractmethod
     def probes(self, queries):
@@ -71,6 +82,9 @@ class PreparedScores(ABC):
     rows_are_exchangeable = False
     answers_queries = True
     along_training = False
+    predicts_state = False
+    differentiates_training = False
+    check = None
 
     @abstractmethod
     def scores(self, queries):

@@ -1,16 +1,13 @@
 """Unrolled attribution: the derivative of the recorded training itself."""
 
-from itertools import pairwise
-
-import torch
+from functools import partial
 
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
-from sam_attribution.probes import StepProbe
+from sam_attribution.methods._sweep import reverse_sweep
+from sam_attribution.methods._tangent_sweep import tangent_sweep
 from sam_attribution.problem import FunctionalTraining
-
-_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
 
 
 class Unrolled(Method):
@@ -27,16 +24,20 @@ class Unrolled(Method):
         ``training`` differentiates the recorded run. ``float64`` repeats it from its recorded
         start in double precision and differentiates that: for runs that are so ill-conditioned
         that rounding shows. `diagnostics_` says how far it ends from the recorded run.
+    check : {"prediction", "weights", "starts"} or None, default="prediction"
+        How ``fit`` finds out whether removing a row is a smooth change at all, see
+        :meth:`SAMInfluence.diagnose`; it warns if not.
 
     Notes
     -----
     The unit is nats per removed row, and the slope against retraining is 1 as far as the training
     is linear in a row's weight between 0 and 1. Networks with kinks (ReLU, max pooling) trained at
-    large rates may not be: there retraining itself is chaotic, see ``diagnostics``.
+    large rates may not be: there retraining itself is a lottery. `check` finds that out.
 
     Cost: about three trainings, for all rows and labels, and one more to repeat the steps between
-    recorded states; with ``trajectory="all"`` nothing is repeated. Memory: at most ``2 sqrt(T)``
-    states for T steps beside the recorded ones, and the graph of one step.
+    recorded states; with ``trajectory="all"`` nothing is repeated. ``check="prediction"`` adds five
+    bare trainings (two or three when small models go in one stack), the others about ten. Memory:
+    at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and the graph of one step.
 
     Scores of other rows (``score_samples``, ``transform``) take them as if they had been in every
     batch with weight 1/n, in evaluation mode; batch norm in training makes that impossible.
@@ -53,10 +54,14 @@ class Unrolled(Method):
     Unrolled(precision='float64')
     """
 
-    def __init__(self, *, precision="training"):
+    def __init__(self, *, precision="training", check="prediction"):
         self.precision = precision
+        self.check = check
 
-    _parameter_constraints = {"precision": [StrOptions({"training", "float64"})]}
+    _parameter_constraints = {
+        "precision": [StrOptions({"training", "float64"})],
+        "check": [None, StrOptions({"prediction", "starts", "weights"})],
+    }
 
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.
@@ -74,14 +79,17 @@ class Unrolled(Method):
                 'parameters must be "all" for unrolled attribution: training moves all '
                 'parameters together. Use "gif" or "hif" for a part of them.'
             )
-        return _PreparedUnrolled(problem, self.precision)
+        return _PreparedUnrolled(problem, self.precision, self.check)
 
 
 class _PreparedUnrolled(Prepared):
     rows_are_exchangeable = False
     along_training = True
+    predicts_state = True
+    differentiates_training = True
 
-    def __init__(self, problem, precision):
+    def __init__(self, problem, precision, check):
+        self.check = check
         self._options = {"exact": True}
         if precision == "float64":
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
@@ -101,22 +109,18 @@ class _PreparedUnrolled(Prepared):
     def probes(self, queries):
         return _Sweep(self, queries)
 
+    def removal_step(self, groups):
+        """The tangent of training along the weights of every group: buffers move as well."""
+        recorded = self._problem.path.recorded_states
+        if "dtype" in self._options:  # another run from the same start
+            recorded = recorded[:1]
+        return tangent_sweep(self._training, groups, recorded)
+
     def sweep(self, queries):
-        """Yield the probes of every step, the last one first."""
+        """The probes of every step, the last one first."""
         training = self._training
         states = map(training.state, self._problem.path.states_backwards(**self._options))
-        numbers = reversed(range(training.n_steps))
-        cotangent = None
-        for number, (after, before) in zip(numbers, pairwise(states), strict=True):
-            if cotangent is None:
-                cotangent = self._final_cotangent(queries, after)
-            step = training.step(number)
-            product = step.vjp(before, cotangent)
-            _check_same(number, product.after, after, before)
-            cotangent = product.before
-            _check_finite(number, cotangent)
-            for reading in product.readings:
-                yield _probe(number, step.batch, reading, before.buffers)
+        return reverse_sweep(training, states, partial(self._final_cotangent, queries))
 
     def _final_cotangent(self, queries, state):
         recorded = self._problem.params
@@ -135,37 +139,3 @@ class _Sweep:
 
     def __iter__(self):
         return self._prepared.sweep(self._queries)
-
-
-def _probe(number, batch, reading, buffers):
-    # the derivative is in a row's weight, the score is of its removal
-    return StepProbe(
-        point=reading.point,
-        directions=-reading.directions.T,
-        buffers=buffers,
-        rows=batch.rows,
-        rows_weight=batch.weight,
-        steps=(number, number + 1),
-        output=reading.output,
-        tangents=-reading.tangents.movedim(0, -1),
-    )
-
-
-def _check_same(number, computed, recorded, before):
-    """Raise if the pure step does not lead where training went."""
-    off = (computed.params - recorded.params).norm()
-    moved = (recorded.params - before.params).norm()
-    if off > _TOLERANCE[off.dtype] * moved + 1e-5 * recorded.params.norm():
-        raise ValueError(
-            f"the step as a function ends {off:.1e} away from where step {number} of training "
-            "went: something changed the step that is not known here (mixed precision, a callback "
-            'or a custom train_step). Take a method such as "gif" or "hif".'
-        )
-
-
-def _check_finite(number, cotangent):
-    if not torch.isfinite(cotangent.params).all():
-        raise ValueError(
-            f"the derivative is not finite before step {number}: the training is unstable there. "
-            'Train with a smaller lr, or try Unrolled(precision="float64").'
-        )

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sam_attribution.dynamics import TrainingState, step_vjp, training_step
+from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
 from sam_attribution.problem._functional_optimizer import functional_optimizer, optimizer_memory
 from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._running_statistics import running_statistics
@@ -44,6 +44,11 @@ class PureStep:
         with _as_in_training(self.batch):
             return step_vjp(self.batch, state, self.rate, cotangent, **self.settings)
 
+    def jvp(self, state, tangent, row_weights):
+        """``dynamics.step_jvp`` at a state."""
+        with _as_in_training(self.batch):
+            return step_jvp(self.batch, state, self.rate, tangent, row_weights, **self.settings)
+
 
 class FunctionalTraining:
     """The recorded training of a problem, step by step.
@@ -52,6 +57,8 @@ class FunctionalTraining:
     ----------
     problem : Problem
         With a recorded training.
+    row_weights : Tensor of shape (n_samples,), optional
+        Weights of the rows in every step; ones, as in training, if None.
 
     Attributes
     ----------
@@ -66,9 +73,10 @@ class FunctionalTraining:
         or a buffer that changes in an unknown way, each by name.
     """
 
-    def __init__(self, problem):
+    def __init__(self, problem, row_weights=None):
         path = problem.path
         self.problem = problem
+        self._row_weights = row_weights
         self.n_steps = path.n_steps
         self.tracked = running_statistics(problem.training_module)
         self._settings = {
@@ -84,7 +92,8 @@ class FunctionalTraining:
         path, problem = self.problem.path, self.problem
         recorded = path.schedule[number]
         rows = torch.as_tensor(recorded.indices, device=problem.y.device)
-        batch = TrainingBatch(problem, rows, derived_seed(path.seed, number))
+        seed = derived_seed(path.seed, number)
+        batch = TrainingBatch(problem, rows, seed, self._row_weights)
         return PureStep(batch, path.spread(recorded.rates), {**self._settings, "rho": recorded.rho})
 
     def state(self, recorded):

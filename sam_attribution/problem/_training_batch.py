@@ -15,9 +15,11 @@ class TrainingBatch:
     rows : Tensor of positions
     seed : int
         Fixes the dropout masks.
+    row_weights : Tensor of shape (n_samples,), optional
+        Of all rows of the problem; ones if None. The denominator stays what it is.
     """
 
-    def __init__(self, problem, rows, seed):
+    def __init__(self, problem, rows, seed, row_weights=None):
         self.problem = problem
         self.rows = rows
         self.seed = seed
@@ -25,6 +27,8 @@ class TrainingBatch:
         self.weight = problem.weight_of(rows)
         # a batch of weight 0 has loss 0
         self.shares = problem.weights[rows] / (self.weight or 1.0)
+        if row_weights is not None:
+            self.shares = row_weights[rows] * self.shares
 
     def outputs(self, params, buffers):
         """What the module puts out for the rows, and the buffers after; changes nothing given.

@@ -1,0 +1,55 @@
+"""How sharp the loss is where SAM looks, against what the learning rate can bear."""
+
+import numpy as np
+import torch
+
+from sam_attribution.curvature import SAMPoint, sam_jacobian
+from sam_attribution.linalg import extreme_eigenvalues
+
+
+def extreme_curvature(problem, n_products=20):
+    """Largest eigenvalue of the Hessian at ``w + eps``, and how near it is to instability.
+
+    Parameters
+    ----------
+    problem : Problem
+    n_products : int, default=20
+        Products with the Hessian; the largest eigenvalue needs few.
+
+    Returns
+    -------
+    curvature : float
+        Weight decay included; nats per squared unit of the weights.
+    edge : float
+        Median learning rate of the training times `curvature`, divided by what gradient descent
+        bears on a quadratic: 2, with momentum ``2 (1 + momentum)``, with Nesterov's
+        ``2 (1 + momentum) / (1 + 2 momentum)``. Above 1 a step overshoots by more than it corrects.
+        NaN for other optimizers than SGD.
+
+    Notes
+    -----
+    Cost: `n_products` times about four forward passes over the training rows, and two gradients.
+
+    References
+    ----------
+    Cohen et al., Gradient Descent on Neural Networks Typically Occurs at the Edge of Stability,
+    arXiv:2103.00065.
+    """
+    jacobian = sam_jacobian(SAMPoint(problem), "fast")
+    curvature = extreme_eigenvalues(jacobian, n_products).rightmost
+    return curvature, curvature * _median_rate(problem.path) / _bearable(problem.path)
+
+
+def _median_rate(path):
+    """Largest over the parameter groups."""
+    return float(np.median(path.learning_rates, axis=0).max())
+
+
+def _bearable(path):
+    """Rate times curvature beyond which descent on a quadratic diverges."""
+    if not issubclass(path.optimizer, torch.optim.SGD):
+        return float("nan")
+    settings = path.group_settings[0]
+    momentum = settings["momentum"]
+    limit = 2 * (1 + momentum) / (1 - settings["dampening"])
+    return limit / (1 + 2 * momentum) if settings["nesterov"] else limit

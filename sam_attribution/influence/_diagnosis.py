@@ -1,0 +1,102 @@
+"""Whether to trust the scores, in words: SAMInfluence.diagnose."""
+
+import warnings
+from numbers import Integral
+
+import pandas as pd
+from sklearn.utils.validation import check_is_fitted
+
+from sam_attribution._validation import Interval, StrOptions, check_arguments
+from sam_attribution.diagnosis import verdicts
+from sam_attribution.influence._rank_stability import rank_stability
+
+_WARNED_OF = ("linearity_error", "roughness", "metasmoothness")
+_RULES = {
+    "smoothness": [None, StrOptions({"prediction", "starts", "weights"})],
+    "n_seeds": [Interval(Integral, 0, None, closed="left")],
+}
+
+
+def warn_of_doubt(diagnostics):
+    """Warn if ``fit`` found that the training cannot be attributed."""
+    table = verdicts(diagnostics)
+    doubtful = table[table["check"].isin(_WARNED_OF) & (table["verdict"] != "fine")]
+    for line in doubtful.drop_duplicates("check").itertuples():
+        warnings.warn(
+            f"{line.meaning} ({line.check} {line.value:.2f}). What helps: {line.advice}. "
+            "diagnose() says more.",
+            stacklevel=3,
+        )
+
+
+class Diagnosing:
+    """The part of SAMInfluence that says whether to trust the scores."""
+
+    def diagnose(self, X=None, y=None, sample_weight=None, *, smoothness=None, n_seeds=0):
+        """Say in words whether the scores can be trusted, and what to do if not.
+
+        What is computed here is kept in ``diagnostics_``.
+
+        Parameters
+        ----------
+        X, y, sample_weight : array-like, optional
+            What ``fit`` was given; needed for `n_seeds` only.
+        smoothness : {"prediction", "weights", "starts"}, default=None
+            Whether removing a row is a smooth change at all, by trainings right beside this one.
+            ``prediction``: does moving the rows' weights along the scores do what these predict?
+            5 trainings. ``weights``, ``starts``: do trainings with other row weights, or from
+            another start, give the same scores (metasmoothness)? About 10 trainings. Methods other
+            than "unrolled" take 4 more, for the unrolled scores, which are then what is checked.
+        n_seeds : int, default=0
+            Fit again with as many other seeds and compare the rankings; each costs as much as
+            ``fit``.
+
+        Returns
+        -------
+        DataFrame
+            A line per check and split: `split`, `check`, `value`, `verdict` (``"fine"``,
+            ``"doubtful"`` or ``"bad"``), `meaning`, `advice`.
+
+        Raises
+        ------
+        ValueError
+            For `smoothness` without a recorded training; for `n_seeds` without the rows of ``fit``,
+            or with a frozen estimator.
+
+        Notes
+        -----
+        Without options: two gradients and 20 Hessian products, about 90 forward passes over the
+        training rows, at the first call.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sam_attribution import SAMClassifier, SAMInfluence
+        >>> X, y = load_iris(return_X_y=True)
+        >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), random_state=0).fit(X, y)
+        >>> table = influence.diagnose()
+        >>> table["check"].tolist()
+        ['validation_skill', 'stationarity', 'edge_of_stability']
+        """
+        check_is_fitted(self)
+        check_arguments(_RULES, "diagnose", smoothness=smoothness, n_seeds=n_seeds)
+        for run in self._runs:
+            run.examine(smoothness)
+        if n_seeds:
+            stability = rank_stability(self, X, y, sample_weight, n_seeds)
+            for run in self._runs:
+                run.diagnostics["rank_stability"] = stability
+        self.diagnostics_ = self._table_of_diagnostics()
+        return verdicts(self._with_skill())
+
+    def _table_of_diagnostics(self):
+        table = pd.DataFrame([run.diagnostics for run in self._runs])
+        return table.rename_axis("split")
+
+    def _with_skill(self):
+        """The table with a column that is 0 at chance and 1 if every validation row is right."""
+        table = self.diagnostics_
+        if "validation_r2" in table:
+            return table.assign(validation_skill=table["validation_r2"])
+        chance = 1 / len(self.classes_)
+        return table.assign(validation_skill=(table["validation_accuracy"] - chance) / (1 - chance))

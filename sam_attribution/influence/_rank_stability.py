@@ -1,0 +1,67 @@
+"""Whether other seeds would have ranked the rows alike."""
+
+from itertools import combinations
+
+import numpy as np
+from scipy.stats import spearmanr
+from sklearn.base import clone
+
+from sam_attribution.influence._estimator import is_frozen, net_of
+
+
+def rank_stability(influence, X, y, sample_weight, n_seeds):
+    """Mean Spearman correlation between the scores of a fitted influence and of other seeds.
+
+    Start, batch order and dropout masks are drawn anew; rows and splits stay.
+
+    Parameters
+    ----------
+    influence : SAMInfluence
+        Fitted.
+    X, y, sample_weight : array-like
+        What it was fitted on.
+    n_seeds : int
+        Other seeds; each costs as much as ``fit``.
+
+    Returns
+    -------
+    float
+        Over all pairs, that of ``fit`` among them.
+
+    Raises
+    ------
+    ValueError
+        If the data are not there or others, or the estimator is frozen.
+    """
+    _check(influence, X, y)
+    everyone = [influence.scores_]
+    for number in range(1, n_seeds + 1):
+        other = _reseeded(influence, number)
+        everyone.append(other.fit(X, y, sample_weight=sample_weight).scores_)
+    return float(np.mean([_spearman(*pair) for pair in combinations(everyone, 2)]))
+
+
+def _check(influence, X, y):
+    if X is None or y is None:
+        raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
+    if not np.array_equal(np.asarray(y), influence._y):
+        raise ValueError("y is not that of fit: pass the same rows in the same order.")
+    if is_frozen(influence._unfitted()):
+        raise ValueError(
+            "n_seeds trains again with other seeds, which a FrozenEstimator never does. Pass the "
+            "classifier itself to SAMInfluence."
+        )
+
+
+def _reseeded(influence, number):
+    """The same splits and settings, another training."""
+    twin = clone(influence)
+    seed = int(np.random.SeedSequence([influence._seed, number]).generate_state(1)[0])
+    estimator = twin._unfitted()
+    net_of(estimator).set_params(random_state=seed)
+    return twin.set_params(estimator=estimator, random_state=influence._seed)
+
+
+def _spearman(one, other):
+    both = ~(np.isnan(one) | np.isnan(other))
+    return spearmanr(one[both], other[both]).statistic

@@ -1,0 +1,56 @@
+"""A training gone through as pure steps, from a start of its own."""
+
+from typing import NamedTuple
+
+import torch
+
+from sam_attribution.dynamics import TrainingState
+from sam_attribution.training import rewind
+
+
+class NumberedState(NamedTuple):
+    """The state before the step of that number."""
+
+    step: int
+    state: TrainingState
+
+
+class FunctionalRun:
+    """The states that a :class:`FunctionalTraining` leads through; nothing is recorded.
+
+    Parameters
+    ----------
+    training : FunctionalTraining
+    start : dynamics.TrainingState, optional
+        The recorded start if None.
+
+    Attributes
+    ----------
+    n_steps : int
+    kept_steps : set of int
+        Steps whose states need not be computed, for ``training.rewind``.
+    """
+
+    def __init__(self, training, start=None):
+        self._training = training
+        self._start = NumberedState(0, training.start() if start is None else start)
+        self.n_steps = training.n_steps
+        self.kept_steps = {0}
+
+    def states(self, first, last, origin=None):
+        """Yield numbered states from `first` to `last`, set out from `origin` or the start."""
+        first_number, state = origin or self._start
+        for number in range(first_number, last + 1):
+            if number >= first:
+                yield NumberedState(number, state)
+            if number < last:
+                step = self._training.step(number)
+                state = step.after(state, torch.ones_like(step.batch.shares))
+
+    def final(self):
+        """The state after the last step."""
+        return next(self.states(self.n_steps, self.n_steps)).state
+
+    def backwards(self):
+        """Yield every state, the last one first, at most ``2 sqrt(n_steps)`` in memory."""
+        return (each.state for each in rewind(self))

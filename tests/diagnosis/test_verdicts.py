@@ -1,0 +1,57 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from sam_attribution.diagnosis import CHECKS, verdicts
+
+READ = [
+    ("validation_skill", 0.9, "fine", "well above chance"),
+    ("validation_skill", 0.0, "bad", "scores say nothing"),
+    ("damping", 0.0, "fine", "nothing had to be added"),
+    ("damping", 0.3, "doubtful", "shrinks the scores"),
+    ("residual", 1e-6, "fine", "is solved"),
+    ("residual", 0.4, "bad", "not solved"),
+    ("edge_of_stability", 0.2, "fine", "contracts"),
+    ("edge_of_stability", 0.9, "doubtful", "near the largest"),
+    ("edge_of_stability", 1.3, "bad", "edge of"),
+    ("replay_distance", 0.0, "fine", "where training did"),
+    ("replay_distance", 0.3, "bad", "magnifies rounding"),
+    ("linearity_error", 0.05, "fine", "what the scores predict"),
+    ("linearity_error", np.inf, "bad", "something else"),
+    ("roughness", 0.01, "fine", "is smooth"),
+    ("roughness", 9.0, "bad", "lottery"),
+    ("metasmoothness", 0.99, "fine", "the same scores"),
+    ("metasmoothness", 0.6, "doubtful", "somewhat other"),
+    ("metasmoothness", -0.4, "bad", "lottery"),
+    ("rank_stability", 0.9, "fine", "alike"),
+    ("rank_stability", 0.2, "bad", "this run"),
+]
+
+
+@pytest.mark.parametrize(("column", "value", "verdict", "meaning"), READ)
+def test_a_number_is_read_out(column, value, verdict, meaning):
+    (line,) = verdicts(pd.DataFrame({column: [value]})).itertuples()
+    assert (line.check, line.value, line.verdict) == (column, value, verdict)
+    assert meaning in line.meaning
+    assert bool(line.advice) == (verdict != "fine")
+
+
+def test_rest_matters_to_methods_that_solve():
+    table = verdicts(pd.DataFrame({"stationarity": [2.0, 2.0], "damping": [0.1, np.nan]}))
+    lines = table[table["check"] == "stationarity"]
+    assert lines["verdict"].tolist() == ["bad", "fine"]
+    assert "does not need" in lines["meaning"].iloc[1]
+
+
+def test_what_was_not_found_out_has_no_line():
+    table = verdicts(pd.DataFrame({"residual": [np.nan, 1e-9], "seconds_training": [1.0, 2.0]}))
+    assert table[["split", "check"]].to_numpy().tolist() == [[1, "residual"]]
+
+
+@pytest.mark.parametrize("check", CHECKS, ids=lambda check: check.column)
+def test_verdicts_go_from_fine_to_bad(check):
+    better = np.sign(check.fine - check.doubtful) or -1
+    values = better * np.linspace(20, -20, 801)
+    found = [check.verdict(value) for value in values]
+    assert found == sorted(found, key=["fine", "doubtful", "bad"].index)
+    assert all(check.meaning(verdict) for verdict in ("fine", "doubtful", "bad"))
