@@ -4,7 +4,7 @@ from sam_attribution.problem import activations_per_row
 
 # Bytes of parameters and activations that pay off side by side. On a CPU they should fit its
 # caches: a step of one small MLP is all overhead, which a stack shares; that of a CNN on images
-# is all arithmetic, which batched convolutions do more slowly than single ones.
+# is all arithmetic, which batched convolutions do no faster than single ones.
 _BYTES = {"cpu": 2**22, "cuda": 2**30}
 
 
