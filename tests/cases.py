@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from sam_attribution.linalg import GMRES, Direct, Neumann
+from sam_attribution.linalg import GMRES, Arnoldi, Direct, Neumann
 from sam_attribution.methods import (
     GIF,
     HIF,
@@ -34,6 +34,7 @@ PERTURBATIONS = {
 }
 
 SOLVERS = {
+    "arnoldi": Arnoldi(tol=1e-8),
     "direct": Direct(),
     "gmres": GMRES(tol=1e-11, max_iter=500),
     "neumann": Neumann(tol=1e-11, max_iter=5000),

@@ -22,7 +22,7 @@ from sam_attribution.linalg import GMRES, Dense, Direct
 from sam_attribution.methods import GIF, HIF
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.problem import Problem
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 from tests.models import tabular
 
@@ -34,6 +34,10 @@ SMALL = {"max_epochs": 2, "batch_size": 8, "random_state": 0}
 
 def classifier(module=None, **settings):
     return SAMClassifier(module, **SMALL | settings)
+
+
+def regressor(module=None, **settings):
+    return SAMRegressor(module, **SMALL | settings)
 
 
 def influence(estimator=None, **settings):
@@ -70,6 +74,67 @@ def test_rows_labels_and_weights(estimator, case):
     data, message = ROWS[case]
     with pytest.raises((ValueError, TypeError), match=message):
         estimator.fit(*data)
+
+
+TARGETS = {
+    **{name: ROWS[name] for name in ROWS if name not in {"one-hot", "mixed labels", "targets"}},
+    "inf in y": ((X, spoilt(y, np.inf)), "Input y contains infinity"),
+    "y no float32": ((X, spoilt(y, 1e300)), "Input y contains infinity or a value too large"),
+    "several outputs": ((X, np.eye(3)[y]), r"y must hold one number per row.*\(40, 3\): several"),
+    "three dimensions": ((X, np.zeros((40, 1, 1))), "y should be a 1d array"),
+    "words": ((X, ["a"] * 40), "y must hold real numbers, got str"),
+    "words and numbers": ((X, np.array(["a", 1] * 20, dtype=object)), "y must hold real numbers"),
+    "nothing": ((X, [None] * 40), "Input y contains NaN"),
+    "dates": ((X, np.full(40, "2020-01-01", dtype="M8[D]")), "y must hold real numbers, got date"),
+    "complex": ((X, y * 1j), "Complex data not supported"),
+    "huge target": ((X, [10**400] * 40), "y holds an integer that is too large"),
+    "no y": ((X, None), "requires y to be passed"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered in cast")
+@pytest.mark.parametrize("case", TARGETS)
+@pytest.mark.parametrize(
+    "estimator", [regressor(), influence(regressor())], ids=["regressor", "influence"]
+)
+def test_rows_targets_and_weights(estimator, case):
+    data, message = TARGETS[case]
+    with pytest.raises((ValueError, TypeError), match=message):
+        estimator.fit(*data)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"rho": -0.1}, "'rho' parameter of SAMRegressor must be a float in the range"),
+        ({"criterion": "mse"}, "'criterion' parameter of SAMRegressor"),
+        (
+            {"criterion": nn.MSELoss(reduction="sum")},
+            r"MSELoss\(reduction='sum'\) is not supported",
+        ),
+        ({"classes": [1, 2]}, "classes"),
+        ({"module": nn.Linear(6, 3)}, r"one number per row, shape \(n_samples, 1\), got shape"),
+        ({"module": nn.Linear}, "cannot be built: missing a required argument: 'in_features'"),
+        ({"module": lambda: 3}, "module must make a torch.nn.Module, got int"),
+        ({"lr": 1e30}, r"is (nan|inf) at step \d+; the weights are those before"),
+    ],
+)
+def test_parameters_of_the_regressor(settings, message):
+    with pytest.raises((ValueError, TypeError), match=message):
+        regressor(**settings).fit(X, y)
+
+
+def test_targets_of_questions():
+    fitted = influence(regressor()).fit(X, y)
+    for call, name in ((fitted.attribute, "y_query"), (fitted.explain, "y_query")):
+        with pytest.raises(ValueError, match=f"Input {name} contains NaN"):
+            call(X, spoilt(y))
+        with pytest.raises(TypeError, match=f"{name} must hold real numbers, got str"):
+            call(X, ["a"] * 40)
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        fitted.score_samples(X, spoilt(y))
+    with pytest.raises(ValueError, match="X has 40 rows, y has 39"):
+        fitted.score_samples(X, y[1:])
 
 
 @pytest.mark.parametrize(

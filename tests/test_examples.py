@@ -16,12 +16,11 @@ def number_after(label, text):
     return float(re.findall(r"\d+\.\d+", line)[-1])
 
 
-@pytest.mark.slow
-def test_clean_digits(tmp_path):
-    script = ROOT / "examples" / "plot_clean_digits.py"
+def run_example(name, folder):
+    """What an example prints."""
     run = subprocess.run(
-        [sys.executable, script],
-        cwd=tmp_path,
+        [sys.executable, ROOT / "examples" / name],
+        cwd=folder,
         env={"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PATH": ""},
         capture_output=True,
         text=True,
@@ -29,11 +28,28 @@ def test_clean_digits(tmp_path):
         check=False,
     )
     assert run.returncode == 0, run.stderr
-    area = re.search(r"worst-class margin influence \(default\) +(\S+)", run.stdout)
+    return run.stdout
+
+
+@pytest.mark.slow
+def test_further_training(tmp_path):
+    """First order starts high and decays; influence functions hold."""
+    printed = run_example("plot_further_training.py", tmp_path)
+    (line,) = (line for line in printed.splitlines() if line.startswith("Grad-Dot"))
+    first, last = map(float, re.findall(r"-?\d+\.\d+", line))
+    assert first > 0.95
+    assert last < first - 0.1
+    assert number_after("influence function", printed) > last
+
+
+@pytest.mark.slow
+def test_clean_digits(tmp_path):
+    printed = run_example("plot_clean_digits.py", tmp_path)
+    area = re.search(r"worst-class margin influence \(default\) +(\S+)", printed)
     assert float(area[1]) >= 0.97
-    before = number_after("before", run.stdout)
-    after = number_after("after", run.stdout)
-    oracle = number_after("oracle", run.stdout)
+    before = number_after("before", printed)
+    after = number_after("after", printed)
+    oracle = number_after("oracle", printed)
     assert after > before
     assert after >= oracle - 0.01
     for picture in ("worst_rows.png", "removal_curves.png"):

@@ -34,7 +34,7 @@ from sam_attribution.linalg import GMRES, Dense, Direct, Neumann
 from sam_attribution.methods import GIF, HIF, InfluenceFunction, SelfInfluence, TracIn
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.problem import problem_from_estimator
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 
 EXAMPLES = int(os.environ.get("JUNK_EXAMPLES", "0"))
@@ -211,6 +211,10 @@ def classifier(**settings):
     return SAMClassifier(**{**CLASSIFIER.get_params(deep=False), **settings})
 
 
+def regressor(**settings):
+    return SAMRegressor(**{"max_epochs": 1, "batch_size": 6, "random_state": 0, **settings})
+
+
 def influence(**settings):
     defaults = {"estimator": CLASSIFIER, "validation": 0.5, "random_state": 0}
     return SAMInfluence(**defaults | settings)
@@ -221,6 +225,7 @@ def filtered(**settings):
 
 
 FITTED, JUDGED, FILTERED = (make().fit(X, y) for make in (classifier, influence, filtered))
+REGRESSOR, REGRESSION = regressor().fit(X, y), influence(estimator=regressor()).fit(X, y)
 classifier(trajectory_dir=FOLDER.name).fit(X, y)
 FOLDS = {"validation": KFold(2), "aggregate": "worst-class", "evaluation": "margin"}
 CALLS = {
@@ -236,7 +241,18 @@ CALLS = {
     "to_tensors": (FITTED.to_tensors, "X y"),
     "replay": (lambda **a: list(FITTED.replay(**a)), "X y start stop"),
     "resume": (SAMClassifier.resume, "path X y"),
+    "regressor": (lambda **a: regressor().fit(**a), "X y sample_weight"),
+    "regressor goes on": (lambda **a: regressor().fit(X, y).partial_fit(**a), "X y sample_weight"),
+    "regressor predict": (REGRESSOR.predict, "X"),
+    "regressor to_tensors": (REGRESSOR.to_tensors, "X y"),
     "influence": (lambda **a: influence().fit(**a), "X y sample_weight"),
+    "regression": (lambda **a: influence(estimator=regressor()).fit(**a), "X y sample_weight"),
+    "regression score_samples": (REGRESSION.score_samples, "X y"),
+    "regression attribute": (REGRESSION.attribute, "X_query y_query split"),
+    "regression validation": (
+        lambda **a: influence(estimator=regressor(), validation=ValidationData(**a)).fit(X, y),
+        "X y",
+    ),
     "folds": (lambda **a: influence(**FOLDS).fit(**a), "X y sample_weight"),
     "score_samples": (JUDGED.score_samples, "X y"),
     "transform": (JUDGED.transform, "X"),
@@ -280,6 +296,7 @@ PROBLEM = problem_from_estimator(FITTED, X, y)
 A = torch.tensor([[2.0, 1.0], [0.0, 3.0]])
 MAKE = {
     SAMClassifier: lambda **a: classifier(**a).fit(X, y).predict(X),
+    SAMRegressor: lambda **a: regressor(**a).fit(X, y).predict(X),
     SAMInfluence: lambda **a: influence(**a).fit(X, y).transform(X),
     FilteredClassifier: lambda **a: filtered(**a).fit(X, y).predict(X),
     MislabelFilter: lambda **a: MislabelFilter(**{"scorer": Scorer(), **a}).fit_resample(X, y),

@@ -130,6 +130,8 @@ def compare(
 
 
 def _by_name(methods):
+    if len(methods) == 0:
+        raise ValueError('methods must name at least one method, such as ["gif"], got none.')
     if isinstance(methods, dict):
         return methods
     names = [method if isinstance(method, str) else repr(method) for method in methods]

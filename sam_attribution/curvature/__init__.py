@@ -1,6 +1,22 @@
 """Curvature of a problem as linear operators."""
 
+from sam_attribution.curvature._head_hessian import HeadHessian
 from sam_attribution.curvature._hessian import GaussNewton, Hessian
-from sam_attribution.curvature._sam_jacobian import CURVATURES, VARIANTS, SAMPoint, sam_jacobian
+from sam_attribution.curvature._sam_jacobian import (
+    CURVATURES,
+    VARIANTS,
+    SAMPoint,
+    attributed_jacobian,
+    sam_jacobian,
+)
 
-__all__ = ["CURVATURES", "VARIANTS", "GaussNewton", "Hessian", "SAMPoint", "sam_jacobian"]
+__all__ = [
+    "CURVATURES",
+    "VARIANTS",
+    "GaussNewton",
+    "HeadHessian",
+    "Hessian",
+    "SAMPoint",
+    "attributed_jacobian",
+    "sam_jacobian",
+]

@@ -4,8 +4,9 @@ from functools import cached_property
 
 import torch
 
+from sam_attribution.curvature._head_hessian import HeadHessian
 from sam_attribution.curvature._hessian import GaussNewton, Hessian
-from sam_attribution.linalg import Diagonal, Identity, LinearOperator
+from sam_attribution.linalg import Diagonal, Identity, LinearOperator, Restricted
 
 VARIANTS = ("fast", "full", "paper")
 CURVATURES = {"hessian": Hessian, "ggn": GaussNewton}
@@ -61,13 +62,15 @@ class SAMPoint:
     ----------
     problem : Problem
     curvature : {"hessian", "ggn"}, default="hessian"
+    w : Tensor of shape (n_params,), optional
+        By default the trained parameters.
     """
 
-    def __init__(self, problem, curvature="hessian"):
+    def __init__(self, problem, curvature="hessian", *, w=None):
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
         self.problem = problem
-        self.w = problem.params
+        self.w = problem.params if w is None else w
         self._curvature = CURVATURES[curvature]
 
     @cached_property
@@ -110,11 +113,15 @@ class SAMPoint:
         """Weight decay as an operator."""
         return Diagonal(torch.zeros_like(self.w) + self.problem.weight_decay)
 
+    @cached_property
+    def sam_gradient(self):
+        """``F(w)``, with weight decay: zero at a fixed point of SAM."""
+        gradient = self.problem.mean_gradient(self.perturbed, self.problem.buffers)
+        return gradient + self.problem.weight_decay * self.w
+
     def stationarity(self):
-        """Norm of ``F(w)``: zero at a fixed point of SAM."""
-        problem = self.problem
-        gradient = problem.mean_gradient(self.perturbed, problem.buffers)
-        return float((gradient + problem.weight_decay * self.w).norm())
+        """Norm of ``F(w)``."""
+        return float(self.sam_gradient.norm())
 
 
 def sam_jacobian(point, variant):
@@ -144,3 +151,17 @@ def sam_jacobian(point, variant):
     if variant == "paper":
         return (point.H_perturbed + point.decay) @ moved
     return point.H_perturbed @ (moved + point.E) + point.decay
+
+
+def attributed_jacobian(point, variant):
+    """The block of :func:`sam_jacobian` that belongs to the attributed parameters.
+
+    For the head of a model, ``fast`` (and every variant at rho = 0) has a closed form, whose
+    products cost no pass over the rows.
+    """
+    problem = point.problem
+    if problem.head is not None and (variant == "fast" or problem.rho == 0):
+        decay = Diagonal(point.decay.diagonal[problem.selected])
+        return HeadHessian(problem, point.perturbed) + decay
+    jacobian = sam_jacobian(point, variant)
+    return jacobian if problem.selected is None else Restricted(jacobian, problem.selected)

@@ -4,7 +4,7 @@ from numbers import Real
 from os import PathLike
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone
+from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
@@ -37,6 +37,8 @@ class RowFilter(BaseEstimator):
     def _checked(self, X, y, sample_weight):
         """The three, fit to be indexed; what an earlier fit learned is forgotten."""
         check_parameters(self)
+        _refuse_regressor("estimator", self._classifier())
+        _refuse_regressor("scorer", getattr(self.scorer, "estimator", None))
         refuse_sparse_tensor(X, "X")
         X, y = indexable(X, check_labels(y))
         if sample_weight is not None:
@@ -72,3 +74,12 @@ class RowFilter(BaseEstimator):
     def _classifier(self):
         """What the default scorer trains."""
         return SAMClassifier()
+
+
+def _refuse_regressor(name, estimator):
+    has_tags = hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type)
+    if has_tags and is_regressor(estimator):
+        raise ValueError(
+            f"{name} must be of a classifier, got {estimator!r}: filters look for wrong labels, "
+            "and a real target is none. Read SAMInfluence(regressor).fit(X, y).scores_."
+        )

@@ -1,9 +1,12 @@
 """One trained model, what a method made of it, and the scores that this gives."""
 
+from functools import cached_property
+
 import torch
 from tqdm.auto import tqdm
 
-from sam_attribution.influence._aggregation import AGGREGATIONS
+from sam_attribution.editing import outputs
+from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
 from sam_attribution.methods import PreparedScores
 from sam_attribution.probes import training_scores
@@ -43,8 +46,12 @@ class Attribution:
         What is asked of the validation rows.
     query_scores : Tensor of shape (n_samples, k)
         Scores against each query, before the aggregation.
+    standard_errors : Tensor of shape (n_samples, 1) or None
+        Of the scores, where a method knows them and they are means.
     probes : iterable of Probe or None
         Of the validation rows, if the method has any.
+    validation : Queries
+        The mean over the validation rows, however they are aggregated.
     """
 
     def __init__(self, problem, method, X, y, *, evaluation, aggregate, n_jobs=None, verbose=0):
@@ -53,13 +60,17 @@ class Attribution:
         self.verbose = verbose
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
-        groups, normalize = self.aggregation.groups(y), self.aggregation.normalize
-        self.queries = queries = self._queries(X, y, groups, normalize)
+        groups = self.aggregation.groups(y)
+        self.queries = queries = self._queries(X, y, groups, self.aggregation.normalize)
+        self.validation = self._queries(X, y, MeanAggregation().groups(y), normalize=False)
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
         has_probes = not isinstance(self.prepared, PreparedScores)
         self.probes = self.prepared.probes(queries) if has_probes else None
         self.query_scores, table = self._found(queries)
+        self.standard_errors = None
+        if not has_probes and aggregate == "mean":
+            self.standard_errors = self.prepared.standard_errors(queries)
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
@@ -84,6 +95,16 @@ class Attribution:
         parts = everyone.split(_OWN_LOSSES_AT_ONCE)
         bar = tqdm(parts, desc="rows", leave=False, disable=not self.verbose)
         return torch.cat([self._self_influence_of(rows) for rows in bar])
+
+    @cached_property
+    def validation_outputs(self):
+        """What the trained model puts out for the validation rows."""
+        return outputs(self.problem, self.problem.params, self.problem.buffers, self.validation.X)
+
+    def predicted_rise(self, rows):
+        """What the scores say of removing rows together; NaN if they are no rises."""
+        of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
+        return float(self.scores[rows].sum()) if of_mean else float("nan")
 
     def origins(self, X, y, rows):
         """Which probe gave how much of the scores of some rows against single queries.

@@ -1,5 +1,6 @@
 """What an estimator is made of: steps that prepare the rows, and a net at the end."""
 
+from copy import copy, deepcopy
 from pathlib import Path
 
 from sklearn.base import clone
@@ -21,6 +22,18 @@ def last_step(estimator):
     while isinstance(estimator, Pipeline):
         estimator = estimator.steps[-1][1]
     return estimator
+
+
+def with_net(estimator, net):
+    """`net` behind copies of the steps of a fitted `estimator`; nothing stays frozen."""
+    if isinstance(estimator, FrozenEstimator):
+        return with_net(estimator.estimator, net)
+    if not isinstance(estimator, Pipeline):
+        return net
+    twin = copy(estimator)
+    name, last = estimator.steps[-1]
+    twin.steps = [*deepcopy(estimator.steps[:-1]), (name, with_net(last, net))]
+    return twin
 
 
 def is_frozen(estimator):

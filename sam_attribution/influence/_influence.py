@@ -35,6 +35,11 @@ from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._estimator import clones
 from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
+from sam_attribution.influence._removal import (
+    check_predicts_state,
+    checked_removal,
+    edited_estimator,
+)
 from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.influence._targets import targets_of
@@ -64,8 +69,9 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted one
         of all these uses it as it is: ``fit`` then wants the rows that it was trained on, and
         `validation` other rows.
-    method : {"gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
-            "self-influence", "tracin", "unrolled"} or Method, default="gif"
+    method : {"fixed-point", "further-training", "gif", "grad-cos", "grad-dot", "hif", \
+            "hif-fast", "hif-paper", "if", "loo", "self-influence", "tracin", "unrolled"} \
+            or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
@@ -110,8 +116,12 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
         carries label c is its score. Not there for methods that retrain, and for regressors.
+    standard_errors_ : ndarray of shape (n_samples,)
+        Of ``scores_``, for methods that retrain from more than one seed (``LeaveOneOut``,
+        ``FurtherTraining``), with one split and the mean as aggregate; not there otherwise.
     estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        The fitted clone of the first split; a frozen estimator itself.
+        The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
+        is interrupted, after training it is there all the same, for a FrozenEstimator.
     estimators_ : list
         The fitted clones of all splits.
     diagnostics_ : DataFrame
@@ -229,7 +239,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         X, y = self._checked_training_rows(X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        seed = draw_seed(self.random_state)
+        seed = self._seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, targets, seed)
         estimators = list(clones(self._unfitted(), len(splits), seed, self.device))
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
@@ -247,6 +257,17 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     def transform_train_(self):
         knows_labels(self)
         return self._transform_train
+
+    @property
+    def standard_errors_(self):
+        check_is_fitted(self)
+        errors = self._runs[0].attribution.standard_errors
+        if errors is None or len(self._runs) > 1:
+            raise AttributeError(
+                "standard errors are known where one split is trained from several seeds, as by "
+                'method=LeaveOneOut(n_seeds=5), and aggregate="mean".'
+            )
+        return mean_over_runs(self._runs, [_to_numpy(errors[:, 0])], len(self._y))
 
     @available_if(scores_any_row)
     def score_samples(self, X, y=None):
@@ -349,6 +370,85 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         run = self._runs[self._checked_split(split)]
         epochs = run.epochs_behind(self._checked_rows(X_query), y_query, rows)
         return table.assign(epochs=epochs[table["query"], column])
+
+    def remove(self, indices, *, split=None, verify=0):
+        """The model as if some training rows had never been there, without training it again.
+
+        The method predicts where the weights would have come out, to first order in the rows'
+        weights: ``unrolled`` by the derivative of the whole training, HIF by a linear solve, GIF
+        and TracIn by the sum of the rows' gradients along it.
+
+        Parameters
+        ----------
+        indices : array-like of int, or of bool with shape (n_samples,)
+            Positions in the rows given to ``fit``.
+        split : int, optional
+            Which split's model is edited; needed if there are several.
+        verify : int, default=0
+            Number of random groups, each of as many rows as are removed, without which the model
+            is trained again to compare: one training for each, and one more.
+
+        Returns
+        -------
+        SAMClassifier or Pipeline
+            A fitted copy with edited weights (with unrolled also edited batch-norm statistics),
+            its optimizer as new. Its training is not recorded: it cannot be attributed itself.
+            The classifier (the last step of a Pipeline) has ``edit_``, a Series: `n_removed`;
+            `step_length`, relative to the weights; `bend`, see below; `value`, the mean validation
+            evaluation before the edit; `predicted_rise` of it, the sum of the rows' scores (NaN
+            with ``aggregate="worst-class"``), and its actual `rise`. With `verify` it has
+            ``verification_``, a DataFrame with a row for each random group: `cosine` between
+            edited and retrained change of the attributed parameters, `length_ratio` of the first
+            to the second, and `rise` and `accuracy` on the validation rows, each of the edited
+            and of the retrained model.
+
+        Raises
+        ------
+        ValueError
+            If the method predicts no weights; if `indices` are empty, out of range, repeated, not
+            trained on, all rows or all rows of a class; or as :meth:`attribute`.
+        TypeError
+            If `indices` are neither integers nor booleans.
+
+        Warns
+        -----
+        UserWarning
+            If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
+            ``|predicted_rise| + |value| / 10``. The bend compares half of the step with all of it
+            on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
+            ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
+            training is linear in the rows' weights only training again can tell, which `verify`
+            does.
+
+        Notes
+        -----
+        Cost, for r removed of n rows: GIF and TracIn one gradient of the r rows per visited state
+        (of every step: one training); HIF one such gradient (full: two, and a product with the
+        Hessian) and a solve; unrolled about 2.5 trainings. And a forward pass over the validation
+        rows.
+
+        References
+        ----------
+        arXiv:2507.04059; for unrolled see Hara et al., arXiv:1906.08473.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sam_attribution import SAMClassifier, SAMInfluence
+        >>> X, y = load_iris(return_X_y=True)
+        >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), random_state=0).fit(X, y)
+        >>> worst = np.argsort(influence.scores_)[:2]  # NaN, not trained on, comes last
+        >>> edited = influence.remove(worst)
+        >>> edited.predict(X).shape, int(edited.edit_["n_removed"])
+        ((150,), 2)
+        """
+        check_is_fitted(self)
+        number = self._checked_split(split)
+        run = self._runs[number]
+        check_predicts_state(run.attribution.prepared, self.method)
+        classify = run.attribution.problem.n_classes is not None
+        rows = checked_removal(indices, run, self._y, classify)
+        return edited_estimator(run, rows, verify=_checked_count(verify), seed=self._seed)
 
     def self_influence(self):
         """How much each training row worked on its own loss.
@@ -470,6 +570,12 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         if self._runs[0].attribution.table is not None:
             tables = [_to_numpy(run.attribution.table) for run in self._runs]
             self._transform_train = mean_over_runs(self._runs, tables, len(y))
+
+
+def _checked_count(verify):
+    if isinstance(verify, bool) or not isinstance(verify, Integral) or verify < 0:
+        raise ValueError(f"verify must be a number of groups, 0 or more, got {verify!r}.")
+    return int(verify)
 
 
 def _to_numpy(tensor):

@@ -12,9 +12,11 @@ from sam_attribution.methods import (
     TracIn,
     Unrolled,
 )
-from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
 METHODS = {
+    "fixed-point": FixedPoint,
+    "further-training": FurtherTraining,
     "gif": GIF,
     "grad-cos": GradCos,
     "grad-dot": GradDot,

@@ -1,5 +1,6 @@
 """Matrix-free linear operators and the solvers that invert them."""
 
+from sam_attribution.linalg._arnoldi import Arnoldi
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
 from sam_attribution.linalg._neumann import Neumann
@@ -18,6 +19,7 @@ from sam_attribution.linalg._spectrum import Spectrum, extreme_eigenvalues
 
 __all__ = [
     "GMRES",
+    "Arnoldi",
     "Damped",
     "Dense",
     "Diagonal",

@@ -3,9 +3,8 @@
 from dataclasses import dataclass
 
 import numpy as np
-import torch
-from torch import Tensor
 
+from sam_attribution.linalg._krylov import krylov_basis
 from sam_attribution.linalg._operator import LinearOperator
 
 
@@ -42,32 +41,4 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
 
 def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:
     """Eigenvalue estimates (complex) from an Arnoldi basis of `n_steps` vectors at most."""
-    return np.linalg.eigvals(_arnoldi(operator, min(n_steps, operator.size)))
-
-
-def _arnoldi(operator: LinearOperator, n_steps: int) -> np.ndarray:
-    """Hessenberg matrix of `operator` in an orthonormal Krylov basis."""
-    generator = torch.Generator().manual_seed(0)
-    start = torch.randn(operator.size, generator=generator, dtype=torch.float64)
-    basis = [(start / start.norm()).to(operator.like)]
-    hessenberg = np.zeros((n_steps + 1, n_steps))
-    for j in range(n_steps):
-        v, column = _orthogonalise(operator.matvec(basis[j]), basis)
-        hessenberg[: j + 1, j] = column
-        norm = float(v.norm())
-        if norm <= torch.finfo(v.dtype).eps * max(1.0, float(np.abs(column).max())):
-            return hessenberg[: j + 1, : j + 1]  # an invariant subspace: exact already
-        hessenberg[j + 1, j] = norm
-        basis.append(v / norm)
-    return hessenberg[:n_steps, :n_steps]
-
-
-def _orthogonalise(v: Tensor, basis: list[Tensor]) -> tuple[Tensor, np.ndarray]:
-    """Gram-Schmidt, twice: once loses orthogonality in float32."""
-    q = torch.stack(basis)
-    total = torch.zeros(len(basis), dtype=v.dtype, device=v.device)
-    for _ in range(2):
-        coefficients = q @ v
-        v = v - coefficients @ q
-        total = total + coefficients
-    return v, total.double().cpu().numpy()
+    return np.linalg.eigvals(krylov_basis(operator, n_steps)[1])

@@ -7,7 +7,8 @@ from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._self_influence import SelfInfluence
-from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
+from sam_attribution.methods._step_checks import UnstableTraining
+from sam_attribution.methods._sweep import reverse_sweep
 from sam_attribution.methods._tracin import TracIn
 from sam_attribution.methods._unrolled import Unrolled
 

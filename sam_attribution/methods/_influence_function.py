@@ -47,4 +47,4 @@ class InfluenceFunction(Method):
     def prepare(self, problem):
         """Form the Hessian, choose the damping, ready the solver (ValueError as for HIF)."""
         check_parameters(self)
-        return HIF("fast", **self.get_params()).prepare(replace(problem, rho=0.0))
+        return HIF("fast", **self.get_params(deep=False)).prepare(replace(problem, rho=0.0))

@@ -45,6 +45,10 @@ class Prepared(ABC):
         Whether each probe stands for a span of training steps.
     only_trained_rows : str or None
         Why rows that were not trained on have no score, if so.
+    predicts_state : bool
+        Whether the method says where training would have led without some rows, and so has
+        ``removal_step(groups)``: the change of the trained state to first order, a
+        ``dynamics.Tangent``, for each tensor of positions in `groups`.
     differentiates_training : bool
         Whether scores are the derivative of the recorded training itself.
     check : str or None
@@ -55,6 +59,7 @@ class Prepared(ABC):
     answers_queries = True
     along_training = False
     only_trained_rows = None
+    predicts_state = False
     differentiates_training = False
     check = None
 
@@ -77,6 +82,7 @@ class PreparedScores(ABC):
     rows_are_exchangeable = False
     answers_queries = True
     along_training = False
+    predicts_state = False
     differentiates_training = False
     check = None
 
@@ -86,3 +92,7 @@ class PreparedScores(ABC):
 
         Rows are in the order of ``problem.y``; NaN stands for a row that was not judged.
         """
+
+    def standard_errors(self, queries):
+        """Return those of the scores, shape (n_samples, k); None if they are not known."""
+        return None

@@ -1,8 +1,12 @@
 """Sums along the recorded training: what GIF and TracIn share."""
 
+import torch
+
+from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe
+from sam_attribution.problem import rows_gradient
 
 
 class PathSum(Prepared):
@@ -22,6 +26,7 @@ class PathSum(Prepared):
     """
 
     along_training = True
+    predicts_state = True
 
     def __init__(self, problem, *, query, n_checkpoints, rates, perturbed):
         check_recorded(problem)
@@ -31,6 +36,7 @@ class PathSum(Prepared):
         self._perturbed = perturbed
         self._rates = RATES[rates](problem.path)
         self.rows_are_exchangeable = n_checkpoints is not None
+        self._kept = None
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit}, but curvature is forgotten: trust sign and order, "
             "not the slope",
@@ -45,15 +51,46 @@ class PathSum(Prepared):
     def visit(self, queries):
         """Yield the probes in the order of the training."""
         problem = self._problem
-        if self._n_checkpoints is None:
-            points = problem.path.every_step(self._rates)
-        else:
-            points = problem.path.checkpoints(self._n_checkpoints, self._rates)
         final = queries.directions(problem.params, problem.buffers)
-        for point in points:
-            yield self._probe(point, queries, final)
+        for point, row_point in self._points():
+            yield self._probe(point, row_point, queries, final)
 
-    def _probe(self, point, queries, directions):
+    def removal_step(self, groups):
+        """``sum over states of rate * row gradient`` of every group: their steps, taken back."""
+        total = torch.zeros(len(groups), *self._problem.params.shape).to(self._problem.params)
+        for point, row_point in self._points():
+            for step, group in zip(total, groups, strict=True):
+                step += point.rate * self._rows_part(point, row_point, group)
+        return Tangent(total, {})
+
+    def _rows_part(self, point, row_point, group):
+        """What the rows of a group had of the gradient that a point stands for."""
+        problem = self._problem
+        if self.rows_are_exchangeable:
+            rows, weight = group, problem.total_weight
+        else:
+            rows, weight = point.rows[torch.isin(point.rows, group)], problem.weight_of(point.rows)
+        if len(rows) == 0:
+            return 0.0
+        return rows_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
+
+    def _points(self):
+        """Visited states, each with the point where row gradients are taken.
+
+        Those of checkpoints are kept: the probes hold them anyway.
+        """
+        if not self.rows_are_exchangeable:
+            return self._visited(self._problem.path.every_step(self._rates))
+        if self._kept is None:
+            points = self._problem.path.checkpoints(self._n_checkpoints, self._rates)
+            self._kept = list(self._visited(points))
+        return self._kept
+
+    def _visited(self, points):
+        for point in points:
+            yield point, self._row_point(point)
+
+    def _probe(self, point, row_point, queries, directions):
         problem = self._problem
         if self._query == "checkpoint":
             directions = queries.directions(point.params, point.buffers)
@@ -61,7 +98,7 @@ class PathSum(Prepared):
         scalar = isinstance(point.rate, float)
         every_step = self._n_checkpoints is None
         return Probe(
-            point=self._row_point(point),
+            point=row_point,
             directions=directions if scalar else point.rate[:, None] * directions,
             buffers=point.buffers,
             rate=point.rate if scalar else 1.0,

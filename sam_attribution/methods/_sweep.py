@@ -2,15 +2,8 @@
 
 from itertools import pairwise
 
-import torch
-
+from sam_attribution.methods._step_checks import check_finite, check_same
 from sam_attribution.probes import StepProbe
-
-_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
-
-
-class UnstableTraining(ValueError):
-    """The derivative through training overflows."""
 
 
 def reverse_sweep(training, states, cotangent_at):
@@ -41,9 +34,9 @@ def reverse_sweep(training, states, cotangent_at):
             cotangent = cotangent_at(after)
         step = training.step(number)
         product = step.vjp(before, cotangent)
-        _check_same(number, product.after, after, before)
+        check_same(number, product.after, after, before)
         cotangent = product.before
-        _check_finite(number, cotangent)
+        check_finite(f"before step {number}", cotangent.params)
         for reading in product.readings:
             yield _probe(number, step.batch, reading, before.buffers)
 
@@ -60,23 +53,3 @@ def _probe(number, batch, reading, buffers):
         output=reading.output,
         tangents=-reading.tangents.movedim(0, -1),
     )
-
-
-def _check_same(number, computed, recorded, before):
-    """Raise if the pure step does not lead where training went."""
-    off = (computed.params - recorded.params).norm()
-    moved = (recorded.params - before.params).norm()
-    if off > _TOLERANCE[off.dtype] * moved + 1e-5 * recorded.params.norm():
-        raise ValueError(
-            f"the step as a function ends {off:.1e} away from where step {number} of training "
-            "went: something changed the step that is not known here (mixed precision, a callback "
-            'or a custom train_step). Take a method such as "gif" or "hif".'
-        )
-
-
-def _check_finite(number, cotangent):
-    if not torch.isfinite(cotangent.params).all():
-        raise UnstableTraining(
-            f"the derivative is not finite before step {number}: the training is unstable there. "
-            'Train with a smaller lr, or try Unrolled(precision="float64").'
-        )

@@ -6,6 +6,7 @@ from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._sweep import reverse_sweep
+from sam_attribution.methods._tangent_sweep import tangent_sweep
 from sam_attribution.problem import FunctionalTraining
 
 
@@ -84,6 +85,7 @@ class Unrolled(Method):
 class _PreparedUnrolled(Prepared):
     rows_are_exchangeable = False
     along_training = True
+    predicts_state = True
     differentiates_training = True
 
     def __init__(self, problem, precision, check):
@@ -106,6 +108,13 @@ class _PreparedUnrolled(Prepared):
 
     def probes(self, queries):
         return _Sweep(self, queries)
+
+    def removal_step(self, groups):
+        """The tangent of training along the weights of every group: buffers move as well."""
+        recorded = self._problem.path.recorded_states
+        if "dtype" in self._options:  # another run from the same start
+            recorded = recorded[:1]
+        return tangent_sweep(self._training, groups, recorded)
 
     def sweep(self, queries):
         """The probes of every step, the last one first."""

@@ -6,6 +6,7 @@ from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
     problem_from_estimator,
 )
+from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
@@ -14,7 +15,9 @@ from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
+from sam_attribution.problem._rows_gradient import rows_gradient
 from sam_attribution.problem._target_loss import TargetRows
+from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [
     "CrossEntropyRows",
@@ -27,11 +30,14 @@ __all__ = [
     "PureStep",
     "Queries",
     "TargetRows",
+    "TrainingBatch",
     "TrainingPath",
     "activations_per_row",
     "differentiable_kernels",
     "evaluation_function",
+    "functional_optimizer",
     "margin",
     "problem_from_another_seed",
     "problem_from_estimator",
+    "rows_gradient",
 ]

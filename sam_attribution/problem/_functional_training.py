@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sam_attribution.dynamics import TrainingState, step_vjp, training_step
+from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
 from sam_attribution.problem._functional_optimizer import functional_optimizer, optimizer_memory
 from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._running_statistics import running_statistics
@@ -43,6 +43,11 @@ class PureStep:
         """``dynamics.step_vjp`` at a state."""
         with _as_in_training(self.batch):
             return step_vjp(self.batch, state, self.rate, cotangent, **self.settings)
+
+    def jvp(self, state, tangent, row_weights):
+        """``dynamics.step_jvp`` at a state."""
+        with _as_in_training(self.batch):
+            return step_jvp(self.batch, state, self.rate, tangent, row_weights, **self.settings)
 
 
 class FunctionalTraining:

@@ -95,6 +95,11 @@ class TrainingPath:
         clippings = [NormClipping(*each) for each in norm_clippings(self._classifier.callbacks_)]
         return lambda gradient: reduce(lambda g, clip: clip(g), clippings, gradient)
 
+    @property
+    def recorded_states(self):
+        """The states that were kept, in the order of training."""
+        return list(self._trajectory.states)
+
     def nearest(self, step):
         """The last recorded state at or before a step; ValueError if there is none."""
         return self._trajectory.nearest(step)

@@ -164,6 +164,16 @@ class Problem:
             denominator=self.total_weight,
         )
 
+    def reweighted(self, row_weights):
+        """The same problem with weights on top of the user's; every denominator stays."""
+        return replace(
+            self,
+            sample_weight=self.weights * row_weights.to(self.weights),
+            visited=None,
+            path=None,
+            denominator=self.total_weight,
+        )
+
     def chunks(self, rows):
         """Split positions into passes; None stands for every training row."""
         if rows is None:

@@ -1,6 +1,21 @@
 """The same training again with some rows left out: what every score is measured against."""
 
+from sam_attribution.retraining._fixed_point import FixedPoint
+from sam_attribution.retraining._further_training import FurtherTraining
+from sam_attribution.retraining._further_values import FurtherTrainingValues
 from sam_attribution.retraining._leave_one_out import LeaveOneOut, PreparedLeaveOneOut
+from sam_attribution.retraining._newton import NoFixedPoint, fixed_point, largest_radius
 from sam_attribution.retraining._train_many import Stack, train_many
 
-__all__ = ["LeaveOneOut", "PreparedLeaveOneOut", "Stack", "train_many"]
+__all__ = [
+    "FixedPoint",
+    "FurtherTraining",
+    "FurtherTrainingValues",
+    "LeaveOneOut",
+    "NoFixedPoint",
+    "PreparedLeaveOneOut",
+    "Stack",
+    "fixed_point",
+    "largest_radius",
+    "train_many",
+]

@@ -115,9 +115,7 @@ class LeaveOneOut(Method):
             recorded or has no functional form, and one that is not finite without some row.
         """
         check_parameters(self)
-        if problem.selected is not None:
-            raise ValueError('retraining moves every parameter: use parameters="all" with it.')
-        absent = left_out(problem.visited.cpu().numpy(), self.rows, self.groups)
+        absent = left_out(problem, self.rows, self.groups)
         names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
         options = {name: getattr(self, name) for name in names}
         return PreparedLeaveOneOut(
@@ -161,7 +159,8 @@ class PreparedLeaveOneOut(PreparedScores):
         return self.scores_of_seeds(queries).mean(0)
 
     def standard_errors(self, queries):
-        """Of the mean over the seeds, shape (n_samples, k); NaN with one seed."""
+        if len(self._seeds) == 1:
+            return None
         return self.scores_of_seeds(queries).std(0) / len(self._seeds) ** 0.5
 
     def scores_of_seeds(self, queries):

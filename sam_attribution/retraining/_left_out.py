@@ -12,14 +12,14 @@ class LeftOut:
     Parameters
     ----------
     names : list of str
-        Of the groups, for messages.
+        Of the groups; its own, for messages, tell what each model is trained without.
     groups : list of ndarray
         Positions of the rows in each.
     n_samples : int
     """
 
     def __init__(self, names, groups, n_samples):
-        self.names = ["no row", *names]
+        self.names = ["with every row", *(f"without {name}" for name in names)]
         self.positions = [np.array([], dtype=int), *groups]
         self.n_samples = n_samples
 
@@ -62,13 +62,13 @@ class LeftOut:
         return total / count
 
 
-def left_out(visited, rows, groups):
+def left_out(problem, rows, groups):
     """What `rows` and `groups` of a method ask for, checked.
 
     Parameters
     ----------
-    visited : ndarray of bool, shape (n_samples,)
-        Rows that were trained on: the others are left out of nothing.
+    problem : Problem
+        Rows that it never trained on are left out of nothing.
     rows : array-like of int or None
         Rows to leave out one at a time.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or None
@@ -77,6 +77,11 @@ def left_out(visited, rows, groups):
     -------
     LeftOut
     """
+    if problem.selected is not None:
+        raise ValueError('retraining moves every parameter: use parameters="all" with it.')
+    visited = np.ones(len(problem.y), dtype=bool)
+    if problem.visited is not None:
+        visited = problem.visited.cpu().numpy()
     if groups is None:
         found = [np.array([row]) for row in _checked_rows(rows, len(visited)) if visited[row]]
         return LeftOut([f"row {row[0]}" for row in found], found, len(visited))

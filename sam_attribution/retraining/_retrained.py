@@ -54,7 +54,7 @@ def _keep(finished, models, state, program):
     if not fine.all():
         bad = models.some([int(fine.logical_not().nonzero()[0])])
         raise ValueError(
-            f"without {bad.names[0]}, training is not finite after step "
+            f"{bad.names[0]}, training is not finite after step "
             f"{_first_bad_step(program, bad)}. Leave that out of rows or groups, or train with a "
             "smaller lr; with resume_dir, models that were finished are not trained again."
         )

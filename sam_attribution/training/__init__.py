@@ -4,6 +4,7 @@ from sam_attribution.training._accelerated import bare_copy, bare_optimizer
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._device import check_device
+from sam_attribution.training._edited import edited_copy
 from sam_attribution.training._losses import (
     class_weight,
     loss_per_sample,
@@ -39,6 +40,7 @@ __all__ = [
     "check_device",
     "class_weight",
     "derived_seed",
+    "edited_copy",
     "equal_stretches",
     "isolated_random_state",
     "loss_per_sample",

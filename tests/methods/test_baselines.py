@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, problem_from_estimator
@@ -81,3 +82,7 @@ def test_the_influence_function_solves_with_the_plain_hessian(kind):
     found = scores_of(InfluenceFunction(damping=0.4), problem, queries)
     torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-12)
     assert np.isfinite(InfluenceFunction(damping=0.4).prepare(problem).diagnostics["stationarity"])
+    by_gmres = InfluenceFunction(damping=0.4, solver=GMRES(tol=1e-10, restart=60))
+    torch.testing.assert_close(
+        scores_of(by_gmres, problem, queries), expected, rtol=1e-7, atol=1e-12
+    )

@@ -1,0 +1,78 @@
+"""Further training as a function: the whole curve, seed by seed."""
+
+from sam_attribution.influence import single_queries
+from sam_attribution.retraining import FurtherTraining
+
+
+def further_training(
+    estimator,
+    X,
+    y,
+    X_query,
+    y_query,
+    *,
+    method=None,
+    evaluate_at=None,
+    sample_weight=None,
+    evaluation="loss",
+):
+    """Train a fitted model further, with and without rows, and note what queries make of it.
+
+    Parameters
+    ----------
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+        Fitted, and not changed. No states of its training are needed: ``trajectory=None`` will do.
+    X, y : array-like
+        Exactly what it was fitted on.
+    X_query : array-like of shape (n_query, ...)
+    y_query : array-like of shape (n_query,)
+    method : FurtherTraining, default=None
+        Which rows are left out, in how many seeds, and how training goes on; ``None`` stands for
+        ``FurtherTraining()``. Its ``adjustment`` does not matter here.
+    evaluate_at : sequence of int, default=None
+        Epochs, ascending, after which the models are asked. ``None`` takes about ten, from 1 to
+        the method's ``n_epochs``, closer together in the beginning.
+    sample_weight : array-like of shape (n_samples,), default=None
+        What it was fitted with.
+    evaluation : {"loss", "margin"} or callable, default="loss"
+
+    Returns
+    -------
+    FurtherTrainingValues
+        Its ``curves`` are for :func:`~sam_attribution.metrics.similarity_curve` and
+        :class:`~sam_attribution.plotting.FurtherTrainingDisplay`.
+
+    Raises
+    ------
+    NotFittedError
+        If the estimator is not fitted.
+    TypeError
+        If `method` is something else.
+    ValueError
+        For other rows than those fitted on, epochs that are not ascending ones up to ``n_epochs``,
+        and as :class:`~sam_attribution.retraining.FurtherTraining`.
+
+    References
+    ----------
+    Wei et al., Final-Model-Only Data Attribution, arXiv:2412.03906.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sam_attribution import SAMClassifier
+    >>> from sam_attribution.comparison import further_training
+    >>> from sam_attribution.retraining import FurtherTraining
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SAMClassifier(max_epochs=3, random_state=0).fit(X, y)
+    >>> method = FurtherTraining(n_epochs=4, n_seeds=2, rows=[3, 50, 120])
+    >>> found = further_training(clf, X, y, X[:5], y[:5], method=method)
+    >>> found.amounts, found.curves().shape
+    (array([1, 2, 3, 4]), (4, 5, 3))
+    """
+    method = FurtherTraining() if method is None else method
+    if not isinstance(method, FurtherTraining):
+        raise TypeError(f"method must be a FurtherTraining(), got {method!r}.")
+    queries = single_queries(
+        estimator, X, y, X_query, y_query, sample_weight=sample_weight, evaluation=evaluation
+    )
+    return method.values(queries, evaluate_at)

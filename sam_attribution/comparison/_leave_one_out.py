@@ -1,0 +1,111 @@
+"""Leave-one-out and leave-group-out retraining as a function."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from sam_attribution.influence import SAMInfluence
+from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.validation_data import ValidationData
+
+
+@dataclass(frozen=True, eq=False)
+class LeftOutEffects:
+    """What the absence of rows does to the validation loss.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_samples,)
+        ``V(w without k) - V(w)``, aligned with the rows given; a row's share of its group's
+        effect if groups were left out, NaN if the row never was.
+    standard_errors : ndarray of shape (n_samples,) or None
+        Over the seeds; None for a single one.
+    group_effects : ndarray of shape (n_seeds, n_groups)
+        Of whole groups, labels in ascending order; of single rows without groups.
+    estimator : SAMClassifier, SAMRegressor or Pipeline
+        Fitted to all rows.
+    """
+
+    scores: np.ndarray
+    standard_errors: np.ndarray | None
+    group_effects: np.ndarray
+    estimator: object
+
+
+def leave_one_out(
+    estimator,
+    X,
+    y,
+    validation,
+    *,
+    method=None,
+    evaluation="loss",
+    sample_weight=None,
+    random_state=None,
+):
+    """Train without each row, or group of rows, and see what the validation loss does.
+
+    Parameters
+    ----------
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+        As for :class:`~sam_attribution.SAMInfluence`.
+    X : array-like of shape (n_samples, ...)
+    y : array-like of shape (n_samples,)
+    validation : ValidationData
+        Rows to judge by.
+    method : LeaveOneOut or FixedPoint, default=None
+        What to leave out and how. ``None`` is ``LeaveOneOut()``: every row in turn.
+    evaluation : {"loss", "margin"} or callable, default="loss"
+    sample_weight : array-like of shape (n_samples,), default=None
+    random_state : int, RandomState instance or None, default=None
+        Goes to an estimator that has none of its own.
+
+    Returns
+    -------
+    LeftOutEffects
+
+    Raises
+    ------
+    TypeError
+        If `validation` is no ``ValidationData``, or `method` does not retrain.
+
+    See Also
+    --------
+    sam_attribution.retraining.LeaveOneOut : The settings, and what they cost.
+
+    Examples
+    --------
+    >>> from sklearn.datasets import load_iris
+    >>> from sam_attribution import SAMClassifier, ValidationData
+    >>> from sam_attribution.comparison import leave_one_out
+    >>> from sam_attribution.retraining import LeaveOneOut
+    >>> X, y = load_iris(return_X_y=True)
+    >>> held_out, X, y = ValidationData(X[::3], y[::3]), X[1::3], y[1::3]
+    >>> classes = LeaveOneOut(groups=y)
+    >>> found = leave_one_out(SAMClassifier(max_epochs=3), X, y, held_out, method=classes)
+    >>> found.scores.shape, found.group_effects.shape
+    ((50,), (1, 3))
+    """
+    method = LeaveOneOut() if method is None else method
+    if getattr(method, "has_probes", True):
+        raise TypeError(f"method must retrain, as LeaveOneOut() does, got {method!r}.")
+    if not isinstance(validation, ValidationData):
+        raise TypeError(
+            "validation must be ValidationData(X, y), so that every row given is trained on, got "
+            f"{type(validation).__name__}."
+        )
+    influence = SAMInfluence(
+        estimator,
+        method=method,
+        validation=validation,
+        evaluation=evaluation,
+        random_state=random_state,
+    ).fit(X, y, sample_weight=sample_weight)
+    attribution = influence._runs[0].attribution
+    effects = attribution.prepared.group_effects(attribution.queries)[..., 0]
+    return LeftOutEffects(
+        scores=influence.scores_,
+        standard_errors=getattr(influence, "standard_errors_", None),
+        group_effects=effects.cpu().numpy().astype(np.float64),
+        estimator=influence.estimator_,
+    )

@@ -1,0 +1,132 @@
+"""One pass of a training step: the gradient of a batch, and its derivative in both directions."""
+
+from collections.abc import Sequence
+from typing import NamedTuple, Protocol
+
+import torch
+from torch import Tensor
+
+from sam_attribution.dynamics._sam import Buffers
+
+
+class BatchPasses(Protocol):
+    """A batch whose forward pass and loss can be had one after the other."""
+
+    def outputs(self, params: Tensor, buffers: Buffers) -> tuple[Tensor, Buffers]:
+        """What the network puts out for every row, and the buffers after the pass."""
+        ...
+
+    def mean_loss(self, output: Tensor) -> Tensor:
+        """Mean loss of the batch, every row in it: a sum over rows of their own outputs."""
+        ...
+
+
+class Reading(NamedTuple):
+    """How k numbers hang on the weights of the batch's rows, as one of the two passes has it.
+
+    ``d number / d row weight`` is the share of the row in the batch times ``<directions, gradient
+    of the row's loss at point>``, which the loss needs `output` and `tangents` for.
+
+    Attributes
+    ----------
+    point : Tensor of shape (n_params,)
+    directions : Tensor of shape (k, n_params)
+    output : Tensor of shape (n_rows, n_outputs)
+    tangents : Tensor of shape (k, n_rows, n_outputs)
+        Derivative of the output along the directions.
+    """
+
+    point: Tensor
+    directions: Tensor
+    output: Tensor
+    tangents: Tensor
+
+
+class GradientPass:
+    """Mean-loss gradient of a batch at one point, with the graph to differentiate it.
+
+    Reverse over reverse throughout, which the symmetry of Hessians allows.
+
+    Parameters
+    ----------
+    batch : BatchPasses
+    params : Tensor of shape (n_params,)
+    buffers : dict of str to Tensor
+    moving : iterable of str
+        Buffers whose tangents :meth:`push` is to carry.
+    """
+
+    def __init__(
+        self, batch: BatchPasses, params: Tensor, buffers: Buffers, moving: Sequence[str] = ()
+    ) -> None:
+        self.point = params.detach()
+        self._leaf = self.point.clone().requires_grad_()
+        self._buffers = {name: leaf_of(buffer) for name, buffer in buffers.items()}
+        self._moving = moving
+        with torch.enable_grad():
+            self.output, self.after = batch.outputs(self._leaf, self._buffers)
+            loss = batch.mean_loss(self.output)
+            (back,) = torch.autograd.grad(loss, self.output, create_graph=True)
+            self._back = back if back.requires_grad else back.requires_grad_()
+            # zeros: what comes out is linear in them, so that `push` can differentiate in them
+            self._seeds = [torch.zeros_like(self.after[m]).requires_grad_() for m in moving]
+            self.gradient, *self._on_buffers = torch.autograd.grad(
+                [self.output, *(self.after[m] for m in moving)],
+                [self._leaf, *(self._buffers[m] for m in moving)],
+                [self._back, *self._seeds],
+                create_graph=True,
+            )
+
+    def pull(self, to_gradient: Tensor, to_after: Buffers) -> tuple[Tensor, Buffers, Reading]:
+        """Cotangents of parameters and buffers, and the reading, for k cotangents."""
+        names = [name for name in to_after if self.after[name].requires_grad]
+        outputs = [self.gradient, *(self.after[name] for name in names)]
+        leaves = [self._leaf, self._back, *(self._buffers[name] for name in names)]
+        cotangents = [to_gradient, *(to_after[name] for name in names)]
+        # the gradient is linear in what comes back to the output, so the derivative in that is
+        # the derivative of the output along the cotangent
+        pulled, tangents, *to_buffers = pulled_back(outputs, leaves, cotangents)
+        reading = Reading(self.point, to_gradient, self.output.detach(), tangents)
+        return pulled, dict(zip(names, to_buffers, strict=True)), reading
+
+    def push(
+        self, along: Tensor, on_buffers: Buffers, row_weights: Tensor
+    ) -> tuple[Tensor, Buffers]:
+        """Tangents of the gradient and of the buffers after, for k tangents.
+
+        `along` are those of the parameters, (k, n_params), `row_weights` those of the weights of
+        the rows, (k, n_rows).
+        """
+        outputs = [self.gradient, *self._on_buffers, self.output]
+        # a row's weight multiplies its part of what comes back to the output
+        by_weights = row_weights.view(*row_weights.shape, *[1] * (self.output.ndim - 1))
+        weighted = by_weights * self._back.detach()
+        cotangents = [along, *(on_buffers[m] for m in self._moving), weighted]
+        pushed, *after = pulled_back(outputs, [self._leaf, *self._seeds], cotangents)
+        return pushed, dict(zip(self._moving, after, strict=True))
+
+
+def pulled_back(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
+) -> list[Tensor]:
+    """Products of k cotangents with the Jacobian, each of shape (k, ...)."""
+    several = len(cotangents[0]) > 1
+    found = torch.autograd.grad(
+        outputs,
+        leaves,
+        list(cotangents) if several else [c[0] for c in cotangents],
+        retain_graph=True,
+        allow_unused=True,
+        is_grads_batched=several,
+    )
+    shapes = [(len(cotangents[0]), *leaf.shape) for leaf in leaves]
+    return [
+        leaf.new_zeros(shape) if product is None else product.reshape(shape)
+        for leaf, product, shape in zip(leaves, found, shapes, strict=True)
+    ]
+
+
+def leaf_of(value: Tensor) -> Tensor:
+    """A copy that can be differentiated in, if it holds real numbers."""
+    value = value.detach()
+    return value.clone().requires_grad_() if value.is_floating_point() else value

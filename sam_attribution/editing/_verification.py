@@ -1,0 +1,102 @@
+"""Predicted changes of the trained state beside those of training again without the rows."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sam_attribution.editing._state import outputs, state_after
+from sam_attribution.problem import FunctionalTraining
+from sam_attribution.retraining import train_many
+
+
+def random_groups(candidates, size, n_groups, seed):
+    """`n_groups` random draws of `size` of the `candidates`, each without replacement.
+
+    Returns
+    -------
+    list of Tensor
+    """
+    rng = np.random.default_rng(seed)
+    draws = (rng.choice(len(candidates), size, replace=False) for _ in range(n_groups))
+    return [candidates[torch.as_tensor(np.sort(draw))] for draw in draws]
+
+
+def verification(queries, groups, step, **options):
+    """Train again without each group: same start, same batches, weight 0.
+
+    Parameters
+    ----------
+    queries : Queries
+        The validation rows as one query, for a problem with a recorded training.
+    groups : list of Tensor of positions
+    step : Tangent
+        The predicted change of the trained state for each group.
+    **options : dict
+        Of ``retraining.train_many``.
+
+    Returns
+    -------
+    DataFrame
+        One row per group: `cosine` of the predicted change of the attributed parameters with that
+        of training again, `length_ratio` of the first to the second, and for both models the
+        rise of the query's value and, for a classifier, the accuracy on the validation rows.
+
+    Raises
+    ------
+    ValueError
+        If the recorded training cannot be written as pure steps, or no start was recorded.
+
+    Notes
+    -----
+    Costs a training for each group and one more with every row, from which changes are measured,
+    so that rounding cancels.
+    """
+    problem = queries.problem
+    states = _retrained(problem, groups, options)
+    base, _ = next(states)
+    before = float(queries.values(problem.params, problem.buffers)[0])
+    found = []
+    for number, (params, buffers) in enumerate(states):
+        of_both = {
+            "edited": state_after(problem, step, number),
+            "retrained": (params, buffers),
+        }
+        found.append(
+            _agreement(_attributed(problem, step.params[number], params - base))
+            | {f"rise_{name}": float(queries.values(*state)[0]) - before
+               for name, state in of_both.items()}
+            | {f"accuracy_{name}": _accuracy(queries, *state) for name, state in of_both.items()
+               if problem.n_classes is not None}
+        )  # fmt: skip
+    return pd.DataFrame(found).rename_axis("group")
+
+
+def _retrained(problem, groups, options):
+    """Final states: of all rows, then without each group."""
+    training = FunctionalTraining(problem)
+    weights = problem.params.new_ones(len(groups) + 1, len(problem.y))
+    for row, group in zip(weights[1:], groups, strict=True):
+        row[group] = 0.0
+    for stack in train_many(training, training.start(), weights, **options):
+        (state,) = stack.states
+        for number, params in enumerate(state.params):
+            yield params, {name: b[number] for name, b in state.buffers.items()}
+
+
+def _attributed(problem, *steps):
+    selected = problem.selected
+    return [step.double() if selected is None else step[selected].double() for step in steps]
+
+
+def _agreement(steps):
+    edited, retrained = steps
+    lengths = edited.norm() * retrained.norm()
+    return {
+        "cosine": float(edited @ retrained / lengths),
+        "length_ratio": float(edited.norm() / retrained.norm()),
+    }
+
+
+def _accuracy(queries, params, buffers):
+    logits = outputs(queries.problem, params, buffers, queries.X)
+    return float((logits.argmax(1) == queries.y).double().mean())

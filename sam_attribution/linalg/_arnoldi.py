@@ -1,0 +1,97 @@
+"""Solve in a small subspace that is found once, for many right-hand sides."""
+
+from numbers import Integral, Real
+from typing import Any, ClassVar
+
+import torch
+from sklearn.base import BaseEstimator
+from torch import Tensor
+
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg._krylov import krylov_basis
+from sam_attribution.linalg._operator import Damped, LinearOperator, check_columns, check_operator
+from sam_attribution.linalg._solution import Solution, checked_solution
+
+
+class Arnoldi(BaseEstimator):
+    """Invert a damped operator in a Krylov subspace; outside it the damping alone counts.
+
+    Takes any square operator. For many right-hand sides that need not be solved exactly: all the
+    products are spent in advance.
+
+    Parameters
+    ----------
+    n_steps : int, default=80
+        Products with the operator to prepare, and size of the subspace: memory is
+        ``n_steps * size`` numbers.
+    tol : float, default=0.3
+        A relative residual above this warns.
+    measured : bool, default=True
+        Whether to spend a product on the residual of every solution. Without, `residual` is NaN
+        and nothing warns: a solution is two products with the basis.
+
+    References
+    ----------
+    Schioppa et al., Scaling Up Influence Functions, arXiv:2112.03052, which leaves out what is
+    outside the subspace.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sam_attribution.linalg import Arnoldi, Damped, Dense
+    >>> operator = Damped(Dense(torch.tensor([[1.0, 1.0], [0.0, 3.0]])), 1.0)
+    >>> Arnoldi().prepare(operator).matmat(torch.tensor([[4.0], [8.0]])).x.ravel().round(decimals=3)
+    tensor([1., 2.])
+    """
+
+    _parameter_constraints: ClassVar[dict[str, list[Any]]] = {
+        "n_steps": [Interval(Integral, 1, None, closed="left")],
+        "tol": [Interval(Real, 0, None, closed="left")],
+        "measured": ["boolean"],
+    }
+
+    def __init__(self, *, n_steps: int = 80, tol: float = 0.3, measured: bool = True) -> None:
+        self.n_steps = n_steps
+        self.tol = tol
+        self.measured = measured
+
+    def prepare(self, operator: LinearOperator) -> "_ArnoldiInverse":
+        """Find the subspace.
+
+        Raises
+        ------
+        ValueError
+            If the subspace is not everything and the operator is not ``Damped``.
+        """
+        check_parameters(self)
+        check_operator(operator)
+        return _ArnoldiInverse(self, operator)
+
+
+class _ArnoldiInverse:
+    """A basis, the operator in it, and what it is about outside."""
+
+    def __init__(self, solver: Arnoldi, operator: LinearOperator) -> None:
+        self._solver = solver
+        self._operator = operator
+        self._basis, matrix = krylov_basis(operator, solver.n_steps)
+        self._matrix = torch.as_tensor(matrix).to(self._basis)
+        self._outside = operator.damping if isinstance(operator, Damped) else 0.0
+        if len(self._basis) < operator.size and self._outside <= 0:
+            raise ValueError(
+                f"Arnoldi divides what is outside its {len(self._basis)} vectors by the damping, "
+                f"but {operator!r} has none. Give a damping above 0, or use GMRES()."
+            )
+
+    def matmat(self, columns: Tensor) -> Solution:
+        """Solve for every column."""
+        check_columns(self._operator, columns)
+        inside = self._basis @ columns
+        x = self._basis.T @ torch.linalg.solve(self._matrix, inside)
+        if len(self._basis) < self._operator.size:
+            x = x + (columns - self._basis.T @ inside) / self._outside
+        if not self._solver.measured:
+            return Solution(x, True, 0, float("nan"))
+        return checked_solution(
+            self._solver, self._operator, x, columns, len(self._basis), self._solver.tol
+        )

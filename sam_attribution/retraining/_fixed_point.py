@@ -1,0 +1,148 @@
+"""The gold standard on convex problems: where SAM would come to rest without the row."""
+
+from numbers import Integral, Real
+from typing import ClassVar
+
+import torch
+from tqdm.auto import tqdm
+
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.methods import Method
+from sam_attribution.retraining._finished import FinishedModels, key_of
+from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
+from sam_attribution.retraining._left_out import left_out
+from sam_attribution.retraining._newton import NoFixedPoint, fixed_point, largest_radius
+
+
+class FixedPoint(Method):
+    """Leave rows out of the objective and solve for the point where SAM comes to rest.
+
+    The score of row k is ``V(w without k) - V(w)``, both of them fixed points ``F(w) = grad
+    L(w + eps) + lam w = 0`` of full-batch SAM, reached from the trained weights. It is the truth
+    that ``HIF`` predicts, without the noise of training, for convex problems with weight
+    decay; on a network it is one of many points of rest, or there is none.
+
+    Parameters
+    ----------
+    rows : array-like of int, default=None
+        Positions, among the rows trained on, of those to leave out; ``None`` is all.
+    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), default=None
+        Rows to leave out together, see :class:`LeaveOneOut`.
+    tol : float, default=1e-10
+        For the length of ``F(w)``. It takes a classifier with ``dtype="float64"``.
+    max_iter : int, default=100
+        Steps of Newton's method, at most.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the models.
+
+    Notes
+    -----
+    Cost: a few Jacobians for the whole (up to 1000 parameters a dense matrix, above that GMRES),
+    whose last one serves the models without a row as long as it gains: about ten SAM gradients of
+    all rows for each.
+
+    A fixed point need not exist: for a p-norm with finite p one does only while rho is below
+    about ``rho_max = ||H_0^{-1} lam w_0||_p``, with ``w_0`` the minimiser of the loss and
+    ``H_0`` its Hessian there; for the inf-norm hardly ever.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sklearn.datasets import load_iris
+    >>> from sam_attribution import SAMClassifier, SAMInfluence
+    >>> from sam_attribution.retraining import FixedPoint
+    >>> X, y = load_iris(return_X_y=True)
+    >>> clf = SAMClassifier(torch.nn.Linear(4, 3), optimizer__weight_decay=0.1, dtype="float64")
+    >>> influence = SAMInfluence(clf, method=FixedPoint(rows=[3, 50]), random_state=0)
+    >>> print(influence.fit(X, y).diagnostics_["scale"][0])
+    nats, measured by solving for points of rest
+    """
+
+    has_probes = False
+
+    def __init__(self, *, rows=None, groups=None, tol=1e-10, max_iter=100, verbose=0):
+        self.rows = rows
+        self.groups = groups
+        self.tol = tol
+        self.max_iter = max_iter
+        self.verbose = verbose
+
+    _parameter_constraints: ClassVar = {
+        "rows": [None, "array-like"],
+        "groups": [None, "array-like"],
+        "tol": [Interval(Real, 0, None, closed="neither")],
+        "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "verbose": ["verbose"],
+    }
+
+    def prepare(self, problem):
+        """Solve for all models.
+
+        Raises
+        ------
+        ValueError
+            If there is no fixed point, with the largest radius at which one can be expected; for
+            a `tol` below the rounding of the problem; for rows or groups that are not there.
+        """
+        check_parameters(self)
+        _check_objective(problem)
+        _check_precision(problem, self.tol)
+        absent = left_out(problem, self.rows, self.groups)
+        settings = {"tol": self.tol, "max_iter": self.max_iter}
+        full = _solved(problem, problem.params, absent.names[0], settings)
+        models = FinishedModels([])
+        bar = tqdm(range(len(absent)), desc="fixed points", disable=not self.verbose)
+        for model in bar:
+            less = problem.reweighted(absent[model : model + 1][0])
+            root = _solved(less, full.params, absent.names[model], settings, full.inverse)
+            buffers = {name: buffer[None] for name, buffer in problem.buffers.items()}
+            models.put([key_of(absent.positions[model])], root.params[None], buffers)
+        prepared = PreparedLeaveOneOut([models], absent)
+        prepared.diagnostics |= {
+            "scale": "nats, measured by solving for points of rest",
+            "residual": full.residual,
+            "distance_from_trained": float((full.params - problem.params).norm()),
+        }
+        return prepared
+
+
+def _solved(problem, start, name, settings, inverse=None):
+    try:
+        return fixed_point(problem, start, inverse, **settings)
+    except NoFixedPoint as error:
+        raise ValueError(
+            f"SAM has no fixed point near the trained weights {name}: {error}. "
+            f"{_where_one_could_be(problem, start, settings)} Or train again without the rows: "
+            'method="loo".'
+        ) from error
+
+
+def _where_one_could_be(problem, start, settings):
+    try:
+        radius = largest_radius(problem, start, **settings)
+    except ValueError:
+        return "The loss itself has no minimum that was found: set optimizer__weight_decay."
+    if radius is None:
+        return f"There hardly ever is one for {problem.perturbation!r}."
+    return (
+        f"One can be expected below rho_max = {radius:.3g}, and rho is {problem.rho:.3g}: lower "
+        "rho, or raise optimizer__weight_decay."
+    )
+
+
+def _check_objective(problem):
+    path = problem.path
+    if path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays:
+        raise ValueError(
+            "AdamW's decoupled weight decay belongs to no objective, so there is no fixed point "
+            "to solve for. Train with SGD or Adam."
+        )
+
+
+def _check_precision(problem, tol):
+    finest = 10 * torch.finfo(problem.params.dtype).eps
+    if tol < finest:
+        raise ValueError(
+            f"tol={tol:.1e} is below the rounding of {problem.params.dtype}, about {finest:.1e}. "
+            'Train with dtype="float64".'
+        )

@@ -1,0 +1,98 @@
+"""Training that goes on from where it ended, as pure steps."""
+
+import numpy as np
+import torch
+
+from sam_attribution.dynamics import TrainingState
+from sam_attribution.perturbation import as_perturbation
+from sam_attribution.problem import PureStep, TrainingBatch, functional_optimizer
+from sam_attribution.training import batch_schedule, derived_seed, isolated_random_state
+
+
+class FurtherSteps:
+    """Some more epochs over the rows that a problem was trained on, in an order of their own.
+
+    Parameters
+    ----------
+    problem : Problem
+        With a recorded training; of its states the last one is enough.
+    n_epochs : int
+    seed : int
+        Fixes batches and dropout masks.
+    batch_size : int, optional
+        By default that of the training; -1 takes all rows at once.
+    lr : float, optional
+        By default the mean rate of the training, so that an epoch counts as one of it did.
+    rho : float, optional
+        By default that of the training's last step.
+    perturbation : str or object, optional
+        By default that of the training.
+    optimizer : dynamics.SGD or dynamics.Adam, optional
+        By default that of the training. It remembers nothing of the training.
+
+    Attributes
+    ----------
+    n_steps : int
+    ends_of_epochs : ndarray of shape (n_epochs,)
+        Number of steps up to the end of each epoch.
+
+    Raises
+    ------
+    ValueError
+        If the training's optimizer has no functional form and no other one is given, or training
+        moves a buffer in a way that is not known.
+    """
+
+    def __init__(
+        self, problem, n_epochs, seed, *, batch_size=None, lr=None, rho=None, perturbation=None,
+        optimizer=None,
+    ):  # fmt: skip
+        path = problem.path
+        self.problem = problem
+        self.seed = seed
+        self._batches = _batches(problem, n_epochs, batch_size, seed)
+        self.n_steps = len(self._batches)
+        self.ends_of_epochs = self.n_steps // n_epochs * np.arange(1, n_epochs + 1)
+        self._rate = path.spread(path.learning_rates.mean(0)) if lr is None else float(lr)
+        self._settings = {
+            "perturbation": as_perturbation(perturbation or problem.perturbation),
+            "rho": problem.rho if rho is None else float(rho),
+            "optimizer": functional_optimizer(path) if optimizer is None else optimizer,
+            "clip": path.clipping(),
+        }
+        _check_buffers(self._batch(0))
+
+    def start(self):
+        """The state at the end of the training, its optimiser's memory left behind."""
+        return TrainingState(self.problem.params, self.problem.buffers)
+
+    def step(self, number):
+        """The step of that number, from 0, as a :class:`~sam_attribution.problem.PureStep`."""
+        return PureStep(self._batch(number), self._rate, self._settings)
+
+    def _batch(self, number):
+        return TrainingBatch(self.problem, self._batches[number], derived_seed(self.seed, number))
+
+
+def _batches(problem, n_epochs, batch_size, seed):
+    """Positions of every batch's rows: each epoch goes once over all rows trained on."""
+    everyone = torch.arange(len(problem.y), device=problem.y.device)
+    rows = everyone if problem.visited is None else everyone[problem.visited]
+    if batch_size is None:
+        batch_size = max(len(step.indices) for step in problem.path.schedule)
+    epochs = (batch_schedule(len(rows), batch_size, epoch, seed) for epoch in range(n_epochs))
+    return [rows[torch.as_tensor(batch)] for epoch in epochs for batch in epoch]
+
+
+def _check_buffers(batch):
+    """Raise a ValueError if a pass in training mode moves a buffer that batch norm does not own."""
+    problem = batch.problem
+    buffers = {name: buffer.clone() for name, buffer in problem.buffers.items()}
+    with isolated_random_state(batch.seed, problem.params.device):
+        batch.outputs(problem.params, buffers)
+    moved = [name for name, b in problem.buffers.items() if not torch.equal(b, buffers[name])]
+    if moved:
+        raise ValueError(
+            f"module changes the buffer {moved[0]!r} in training, in place: models that differ in "
+            "one row cannot share it. Only the running statistics of batch norm are known."
+        )

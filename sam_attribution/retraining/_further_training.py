@@ -1,0 +1,202 @@
+"""Further training: go on from the trained model, with and without a row."""
+
+from functools import partial
+from numbers import Integral, Real
+
+import torch
+
+from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
+from sam_attribution.methods import Method, PreparedScores
+from sam_attribution.retraining._further_runs import (
+    checked_epochs,
+    further_runs,
+    further_values,
+    values_of_stack,
+)
+from sam_attribution.retraining._left_out import left_out
+
+
+class FurtherTraining(Method):
+    """Loss after some more epochs without the row, minus that after as many with it.
+
+    The gold standard for a model that is given: nothing of how it came about is needed. Training
+    goes on from the final weights in the same batches, once with all rows and once with each row
+    at weight 0, and is repeated over seeds, which are other batch orders and dropout masks.
+
+    Parameters
+    ----------
+    n_epochs : int, default=10
+        How much further training.
+    n_seeds : int, default=5
+        Repetitions to average over. The models of one seed share batches and masks, so that most
+        of what a seed does cancels in the difference.
+    rows : array-like of int, default=None
+        Positions, among the rows trained on, of those to leave out; the others score NaN.
+        ``None`` leaves out each row that was trained on.
+    adjustment : {"full-data", "mean"}, default="full-data"
+        What counts as the effect of training itself: ``full-data`` the change that training with
+        all rows makes (eq. 17, a removal effect), ``mean`` the mean over the rows left out (eq. 13,
+        which tells rows apart and has mean 0).
+    batch_size : int, default=None
+        ``None`` takes that of the training, and so do the next four; -1 all rows at once.
+    lr : float, default=None
+        ``None`` takes the training's mean rate, so that an epoch counts as much as one of it did.
+    rho : float, default=None
+        ``None`` takes that of the training's last step.
+    perturbation : {"l2", "linf", "adaptive"} or object, default=None
+    optimizer : dynamics.SGD or dynamics.Adam, default=None
+        Its memory (momentum, Adam's moments) starts empty, that of the training included: what a
+        row did to it is part of the past.
+    models_at_once : int or "auto", default="auto"
+        Models that go through a step together, see :func:`train_many`.
+    n_jobs : int, default=None
+        Stacks of models to train at the same time in processes of their own.
+    random_state : int, RandomState instance or None, default=0
+        Draws the seeds. A fixed one by default: the same model gets the same scores.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the seeds.
+
+    Notes
+    -----
+    The unit is nats per removed row, after `n_epochs` more epochs: the value at the end, since the
+    effect of a row builds up and a mean over amounts would mix small early ones with it.
+    :func:`~sam_attribution.comparison.further_training` has the whole curve. Cost: ``n_seeds *
+    (n_rows + 1) * n_epochs`` epochs of training; memory: the weights of all these models.
+
+    Raises
+    ------
+    ValueError
+        By ``fit``: for rows that were not trained on, and an optimizer without a functional form
+        unless another is given.
+
+    References
+    ----------
+    Wei et al., Final-Model-Only Data Attribution, arXiv:2412.03906, equations 3, 13 and 17. The
+    paper takes the row out of its batch; here it stays there with weight 0, so that the other
+    rows keep their batches and shares.
+
+    Examples
+    --------
+    >>> from sam_attribution.retraining import FurtherTraining
+    >>> FurtherTraining(n_epochs=20, rows=[3, 5])
+    FurtherTraining(n_epochs=20, rows=[3, 5])
+    """
+
+    has_probes = False
+    _parameter_constraints = {
+        "n_epochs": [Interval(Integral, 1, None, closed="left")],
+        "n_seeds": [Interval(Integral, 1, None, closed="left")],
+        "rows": ["array-like", None],
+        "adjustment": [StrOptions({"full-data", "mean"})],
+        "batch_size": [
+            Interval(Integral, 1, None, closed="left"),
+            Options(Integral, {-1}),
+            None,
+        ],
+        "lr": [Interval(Real, 0, None, closed="neither"), None],
+        "rho": [Interval(Real, 0, None, closed="left"), None],
+        "perturbation": [str, HasMethods("eps"), None],
+        "optimizer": [HasMethods("update"), None],
+        "models_at_once": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "n_jobs": [Integral, None],
+        "random_state": ["random_state"],
+        "verbose": ["verbose"],
+    }
+
+    def __init__(
+        self,
+        *,
+        n_epochs=10,
+        n_seeds=5,
+        rows=None,
+        adjustment="full-data",
+        batch_size=None,
+        lr=None,
+        rho=None,
+        perturbation=None,
+        optimizer=None,
+        models_at_once="auto",
+        n_jobs=None,
+        random_state=0,
+        verbose=0,
+    ):
+        self.n_epochs = n_epochs
+        self.n_seeds = n_seeds
+        self.rows = rows
+        self.adjustment = adjustment
+        self.batch_size = batch_size
+        self.lr = lr
+        self.rho = rho
+        self.perturbation = perturbation
+        self.optimizer = optimizer
+        self.models_at_once = models_at_once
+        self.n_jobs = n_jobs
+        self.random_state = random_state
+        self.verbose = verbose
+
+    def prepare(self, problem):
+        """Train all models to the end and keep their weights."""
+        check_parameters(self)
+        return _PreparedFurtherTraining(self, problem)
+
+    def values(self, queries, evaluate_at=None):
+        """Query values after several amounts of training; no weights are kept.
+
+        Parameters
+        ----------
+        queries : Queries
+        evaluate_at : sequence of int, default=None
+            Epochs, ascending, up to `n_epochs`. ``None`` takes about ten.
+
+        Returns
+        -------
+        FurtherTrainingValues
+        """
+        check_parameters(self)
+        evaluate_at = checked_epochs(evaluate_at, self.n_epochs)
+        absent = left_out(queries.problem, self.rows, groups=None)
+        read = partial(values_of_stack, queries)
+        found = list(further_runs(self, queries.problem, absent, evaluate_at, read))
+        return further_values(queries, absent, evaluate_at, found)
+
+
+class _PreparedFurtherTraining(PreparedScores):
+    def __init__(self, method, problem):
+        self._adjustment = method.adjustment
+        self._amounts = [method.n_epochs]
+        self._absent = left_out(problem, method.rows, groups=None)
+        _check_adjustment(method.adjustment, self._absent)
+        self._models = list(further_runs(method, problem, self._absent, self._amounts))
+        self.diagnostics = {
+            "scale": f"nats, measured by {method.n_epochs} more epochs",
+            "n_retrained": method.n_seeds * (len(self._absent) - 1),
+            "n_seeds": method.n_seeds,
+        }
+
+    def scores(self, queries):
+        return self._per_row(self._values(queries).curves(self._adjustment))
+
+    def standard_errors(self, queries):
+        values = self._values(queries)
+        if values.n_seeds == 1:
+            return None
+        return self._per_row(values.standard_errors(self._adjustment))
+
+    def _values(self, queries):
+        found = [[_valued(stack, queries) for stack in stacks] for stacks in self._models]
+        return further_values(queries, self._absent, self._amounts, found)
+
+    def _per_row(self, curves):
+        return self._absent.per_row(torch.as_tensor(curves[-1].T))
+
+
+def _valued(stack, queries):
+    return stack._replace(states=[values_of_stack(queries, state) for state in stack.states])
+
+
+def _check_adjustment(adjustment, absent):
+    if adjustment == "mean" and len(absent) == 2:  # of which one leaves out no row
+        raise ValueError(
+            'adjustment="mean" compares rows with each other, got one row to leave out. Take '
+            'adjustment="full-data", or more rows.'
+        )

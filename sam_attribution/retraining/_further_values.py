@@ -1,0 +1,75 @@
+"""What further training found: values by amount, seed, query and row left out."""
+
+from dataclasses import dataclass
+
+import numpy as np
+
+
+@dataclass(frozen=True, eq=False)
+class FurtherTrainingValues:
+    """Query values after further training, with all rows and without each of some.
+
+    Attributes
+    ----------
+    amounts : ndarray of shape (n_amounts,)
+        How much further training that was, in epochs.
+    rows : ndarray of shape (n_rows,)
+        Positions of the rows left out.
+    values : ndarray of shape (n_amounts, n_seeds, n_query, n_rows)
+        ``V_q(w_k(t, r)) - V_q(w_T)``: by how much the query's loss is above that of the given
+        model after training without row k.
+    full : ndarray of shape (n_amounts, n_seeds, n_query)
+        The same with all rows, ``V_q(w_D(t, r)) - V_q(w_T)``.
+
+    References
+    ----------
+    Wei et al., Final-Model-Only Data Attribution, arXiv:2412.03906, equations 3, 13 and 17.
+    """
+
+    amounts: np.ndarray
+    rows: np.ndarray
+    values: np.ndarray
+    full: np.ndarray
+
+    @property
+    def n_seeds(self):
+        """Repetitions, each with batches and masks of its own."""
+        return self.values.shape[1]
+
+    def adjusted(self, adjustment="full-data"):
+        """Values without what further training does anyway, seed by seed.
+
+        Parameters
+        ----------
+        adjustment : {"full-data", "mean"}, default="full-data"
+            ``full-data`` subtracts the value of the model that was trained with all rows in the
+            same batches (eq. 17); ``mean`` the mean over the rows left out (eq. 13).
+
+        Returns
+        -------
+        ndarray of shape (n_amounts, n_seeds, n_query, n_rows)
+            Positive = the row helps the query.
+
+        Raises
+        ------
+        ValueError
+            For another name.
+        """
+        common = {
+            "full-data": self.full[..., np.newaxis],
+            "mean": self.values.mean(-1, keepdims=True),
+        }
+        if adjustment not in common:
+            raise ValueError(f"adjustment must be one of {sorted(common)}, got {adjustment!r}.")
+        return self.values - common[adjustment]
+
+    def curves(self, adjustment="full-data"):
+        """Adjusted values, mean over seeds, shape (n_amounts, n_query, n_rows)."""
+        return self.adjusted(adjustment).mean(1)
+
+    def standard_errors(self, adjustment="full-data"):
+        """Standard errors of :meth:`curves` over seeds, the same shape; NaN for one seed."""
+        adjusted = self.adjusted(adjustment)
+        if self.n_seeds == 1:
+            return np.full_like(adjusted[:, 0], np.nan)
+        return adjusted.std(1, ddof=1) / np.sqrt(self.n_seeds)

@@ -1,0 +1,109 @@
+"""Where SAM comes to rest: the root of its gradient, by Newton's method."""
+
+import math
+from dataclasses import dataclass, replace
+
+import torch
+
+from sam_attribution.curvature import SAMPoint, sam_jacobian
+from sam_attribution.linalg import GMRES, Direct
+
+# up to about here the dense matrix is quicker than the products that GMRES needs
+_DENSE_SIZE = 1000
+_HALVINGS = 20
+_GAIN = 0.1  # what a step with a used inverse has to make of the residual
+
+
+class NoFixedPoint(ValueError):
+    """Newton's method came to no point of rest."""
+
+
+@dataclass(frozen=True)
+class Root:
+    """A fixed point, and a Jacobian's inverse that served to find it.
+
+    Attributes
+    ----------
+    params : Tensor of shape (n_params,)
+    residual : float
+        ``||F(w)||`` there.
+    inverse : object with ``matmat``
+    """
+
+    params: torch.Tensor
+    residual: float
+    inverse: object
+
+
+def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
+    """Solve ``F(w) = grad L(w + eps(grad L(w))) + lam w = 0``.
+
+    Parameters
+    ----------
+    problem : Problem
+    start : Tensor of shape (n_params,)
+    inverse : object with ``matmat``, optional
+        Inverse of a Jacobian near by. It serves as long as each step brings the residual down to
+        a tenth; then that of the exact Jacobian (``curvature.sam_jacobian``) takes over.
+    tol : float, default=1e-10
+        For ``||F(w)||``.
+    max_iter : int, default=100
+
+    Returns
+    -------
+    Root
+
+    Raises
+    ------
+    NoFixedPoint
+        If no step lessens the residual any more, or after `max_iter` steps.
+    """
+    point = SAMPoint(problem, w=start)
+    for _ in range(max_iter):
+        if point.stationarity() <= tol:
+            return Root(point.w, point.stationarity(), inverse or _inverse_at(point))
+        fresh = inverse is None
+        inverse = inverse or _inverse_at(point)
+        lower = _lower(point, inverse, _HALVINGS if fresh else 1)
+        if lower is None and fresh:
+            break
+        gains = lower is not None and lower.stationarity() <= _GAIN * point.stationarity()
+        inverse = inverse if gains else None
+        point = lower or point
+    raise NoFixedPoint(f"the residual stays at {point.stationarity():.1e}")
+
+
+def largest_radius(problem, start, **options):
+    """``rho_max ~ ||H_0^{-1} lam w_0||_p``, beyond which SAM hardly ever comes to rest.
+
+    `w_0` is the minimiser of the decayed loss and `H_0` its Hessian there.
+
+    Returns
+    -------
+    float or None
+        None where the formula does not hold: other perturbations than ``PNorm`` with finite p.
+    """
+    p = getattr(problem.perturbation, "p", math.inf)
+    if p == math.inf:
+        return None
+    plain = fixed_point(replace(problem, rho=0.0), start, **options)
+    decay = (problem.weight_decay * plain.params)[:, None]
+    inverse = _inverse_at(SAMPoint(replace(problem, rho=0.0), w=plain.params))
+    return float(torch.linalg.vector_norm(inverse.matmat(decay).x, p))
+
+
+def _inverse_at(point):
+    jacobian = sam_jacobian(point, "full")
+    solver = Direct() if jacobian.size <= _DENSE_SIZE else GMRES()
+    return solver.prepare(jacobian)
+
+
+def _lower(point, inverse, n_halvings):
+    """A point along Newton's step where the residual is lower; None if there is none."""
+    step = inverse.matmat(point.sam_gradient[:, None]).x[:, 0]
+    for halving in range(n_halvings):
+        size = 0.5**halving
+        trial = SAMPoint(point.problem, w=point.w - size * step)
+        if trial.stationarity() <= (1 - size / 2) * point.stationarity():
+            return trial
+    return None

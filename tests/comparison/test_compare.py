@@ -1,0 +1,96 @@
+"""The table of a comparison against what its parts give one by one."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+
+from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
+from sam_attribution.comparison import compare
+from sam_attribution.comparison._memory import MemoryPeak
+from sam_attribution.methods import GIF, HIF
+from sam_attribution.metrics import agreement, detection
+from sam_attribution.retraining import LeaveOneOut
+
+rng = np.random.default_rng(0)
+X, X_val = rng.normal(size=(60, 5)), rng.normal(size=(30, 5))
+y, y_val = (np.argmax(rows[:, :3], 1) for rows in (X, X_val))
+wrong = np.arange(60) < 10
+y[wrong] = (y[wrong] + 1) % 3
+validation = ValidationData(X_val, y_val)
+classifier = SAMClassifier(max_epochs=5, lr=0.2, dtype="float64")
+
+
+def test_figures_are_those_of_the_methods_on_one_training():
+    seeded = clone(classifier).set_params(random_state=3)
+    methods = {"gif": "gif", "few states": GIF(n_checkpoints=2), "unrolled": "unrolled"}
+    table, scores = compare(
+        methods, seeded, X, y, validation=validation, truth="loo", wrong=wrong, return_scores=True
+    )
+    trained = FrozenEstimator(clone(seeded).fit(X, y))
+    alone = {
+        name: SAMInfluence(trained, method=method, validation=validation).fit(X, y).scores_
+        for name, method in {**methods, "truth": "loo"}.items()
+    }
+    for name, values in alone.items():
+        np.testing.assert_array_equal(scores[name], values)
+    for name in methods:
+        figures = agreement(alone[name], alone["truth"]).loc[0]
+        assert table.loc[name, figures.index].to_dict() == figures.to_dict()
+        assert table.loc[name, "auc"] == detection(alone[name], wrong)["auc"]
+    assert table["pearson"].idxmax() == "unrolled"
+    np.testing.assert_allclose(table["seconds"] / table["trainings"], table["seconds"].iloc[0]
+                               / table["trainings"].iloc[0])  # fmt: skip
+
+
+def test_truth_may_be_known_in_part():
+    truth = np.where(np.arange(60) < 8, np.arange(60.0), np.nan)
+    table = compare(["gif"], classifier, X, y, validation=validation, truth=truth, random_state=0)
+    assert table.loc["gif", "n"] == 8
+    rows = LeaveOneOut(rows=[1, 5, 9])
+    table = compare(["hif-fast"], classifier, X, y, validation=validation, truth=rows)
+    assert table.loc["hif-fast", "n"] == 3
+
+
+def test_pipelines_frozen_models_and_regressors():
+    steps = make_pipeline(StandardScaler(), classifier)
+    assert compare(["tracin"], steps, X, y, validation=validation).loc["tracin", "trainings"] > 0
+    frozen = FrozenEstimator(classifier.fit(X, y))
+    table = compare([HIF("fast", damping=0.1)], frozen, X, y, validation=validation)
+    assert np.isnan(table["trainings"]).all()
+    assert table.index.tolist() == ["HIF(damping=0.1, variant='fast')"]
+    regressor = SAMRegressor(max_epochs=3)
+    table = compare(["unrolled"], regressor, X, X[:, 0],
+                    validation=ValidationData(X_val, X_val[:, 0]), truth="loo")  # fmt: skip
+    assert table.loc["unrolled", "pearson"] > 0.9
+
+
+def test_the_estimator_given_stays_unfitted():
+    compare(["gif"], classifier, X, y, validation=validation, random_state=0)
+    assert classifier.random_state is None
+    assert not hasattr(SAMClassifier(), "module_")
+
+
+@pytest.mark.parametrize(
+    ("methods", "options", "error", "message"),
+    [
+        (["gif", "gif"], {}, ValueError, r"methods must differ, got \['gif'\]"),
+        (["magic"], {}, ValueError, r"methods must be among .* got \['magic'\]"),
+        (["gif"], {"validation": 0.2}, TypeError, "validation must be ValidationData"),
+        (["gif"], {"truth": np.zeros(3)}, ValueError, "scores and truth must have one shape"),
+        ([], {}, ValueError, "methods must name at least one"),
+    ],
+)
+def test_what_cannot_be_compared_is_named(methods, options, error, message):
+    options = {"validation": validation} | options
+    with pytest.raises(error, match=message):
+        compare(methods, classifier, X, y, **options)
+
+
+def test_memory_above_the_start_is_seen():
+    with MemoryPeak(None) as peak:
+        torch.ones(2**25).sum()  # 128 MiB
+    assert np.isnan(peak.mib) or 120 <= peak.mib <= 200

@@ -1,0 +1,288 @@
+"""Leave-one-out against a loop of plain torch, and what it takes to be interrupted."""
+
+import numpy as np
+import pytest
+import torch
+from sklearn.model_selection import StratifiedKFold
+from torch.nn.functional import cross_entropy
+
+from sam_attribution.influence import SAMInfluence
+from sam_attribution.problem import Queries, problem_from_estimator
+from sam_attribution.retraining import LeaveOneOut, _retrained, _train_many, train_many
+from sam_attribution.training import SAMClassifier
+from sam_attribution.validation_data import ValidationData
+from tests.models import SmallCNN, fitted_problem, images, tabular
+from tests.retraining.by_hand import TRAININGS, data_of, retrained
+
+SETTINGS = {"max_epochs": 2, "batch_size": 12, "random_state": 0, "dtype": "float64", "rho": 0.1}
+
+
+def classifier(name="momentum", **settings):
+    training = {k: v for k, v in TRAININGS[name].items() if k != "sample_weight"}
+    return SAMClassifier(**{**SETTINGS, **training, **settings})
+
+
+def held_out(name="momentum"):
+    if TRAININGS[name].get("module") is SmallCNN:
+        return ValidationData(*images(15, seed=1))
+    X, y, _ = tabular(15, seed=1)
+    return ValidationData(X, y)
+
+
+def influence(method, name="momentum", **settings):
+    options = {"validation": held_out(name), "random_state": 0}
+    return SAMInfluence(classifier(name), method=method, **{**options, **settings})
+
+
+def fitted_influence(method, name="momentum", **settings):
+    X, y, weight = data_of(TRAININGS[name])
+    return influence(method, name, **settings).fit(X, y, sample_weight=weight)
+
+
+def problem_and_queries(**settings):
+    """A problem, and the mean loss on held-out rows."""
+    X, y, _ = tabular()
+    clf = classifier(**settings).fit(X, y)
+    problem = problem_from_estimator(clf, X, y)
+    X_val, y_val = clf.to_tensors(held_out().X, held_out().y)
+    everyone = (torch.arange(len(y_val)),)
+    return problem, Queries(problem, X_val, y_val, problem.row_loss.per_sample, everyone)
+
+
+def effect_by_hand(influence, absent, name="momentum"):
+    """``V(w without) - V(w)`` by the plain loop."""
+    data, clf = data_of(TRAININGS[name]), influence.estimator_
+    X_val = torch.tensor(influence.validation.X)
+    y_val = torch.tensor(influence.validation.y)
+    present = torch.ones(len(data[1]), dtype=torch.float64)
+    without = present.clone()
+    without[absent] = 0
+    losses = [cross_entropy(retrained(clf, *data, s)(X_val), y_val) for s in (without, present)]
+    return float((losses[0] - losses[1]).detach())
+
+
+@pytest.mark.parametrize("name", TRAININGS)
+def test_scores_are_those_of_a_loop_of_plain_torch(name):
+    found = fitted_influence(LeaveOneOut(rows=[2, 17, 30]), name)
+    expected = [effect_by_hand(found, row, name) for row in (2, 17, 30)]
+    np.testing.assert_allclose(found.scores_[[2, 17, 30]], expected, rtol=1e-8, atol=1e-10)
+    assert np.abs(expected).min() > 1e-6
+    assert np.isnan(np.delete(found.scores_, [2, 17, 30])).all()
+
+
+@pytest.mark.parametrize("options", [{"models_at_once": 1}, {"models_at_once": 7}, {"n_jobs": 2}])
+def test_one_by_one_stacks_and_processes_agree(options):
+    expected = fitted_influence("loo", "dropout").scores_
+    found = fitted_influence(LeaveOneOut(**options), "dropout").scores_
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+def test_queries_have_scores_whose_mean_is_that_of_the_validation_rows():
+    found = fitted_influence("loo")
+    queries = found.attribute(held_out().X, held_out().y)
+    np.testing.assert_allclose(queries.mean(0), found.scores_, rtol=1e-9, atol=1e-13)
+
+
+def test_the_label_of_a_row_that_is_out_does_not_matter():
+    X, y, _ = tabular()
+    trainings = [influence(LeaveOneOut(rows=[4])).fit(X, y)]
+    trainings.append(influence(LeaveOneOut(rows=[4])).fit(X, np.where(np.arange(40) == 4, 2, y)))
+    assert y[4] != 2
+    # V without the row is the score above V with it
+    values = [run.scores_[4] + value_of_trained(run) for run in trainings]
+    assert values[0] == pytest.approx(values[1], abs=1e-10)
+    assert abs(trainings[0].scores_[4] - trainings[1].scores_[4]) > 1e-3
+
+
+def value_of_trained(influence):
+    p = influence.estimator_.predict_proba(held_out().X)
+    return -np.log(p[np.arange(len(p)), held_out().y]).mean()
+
+
+def test_folds_leave_out_the_rows_that_they_train_on():
+    X, y, _ = tabular(21)
+    folds = StratifiedKFold(3)
+    found = influence("loo", validation=folds).fit(X, y).scores_
+    expected = np.zeros(21)
+    for train, test in folds.split(X, y):
+        one = influence("loo", validation=ValidationData(X[test], y[test])).fit(X[train], y[train])
+        expected[train] += one.scores_ / 2
+    np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+LABELS = np.arange(40) % 5
+MASKS = np.array([np.arange(40) < 4, (np.arange(40) > 2) & (np.arange(40) < 9)])
+
+
+def test_groups_are_several_weights_at_zero():
+    found = fitted_influence(LeaveOneOut(groups=LABELS))
+    for label in (0, 3):
+        members = np.flatnonzero(label == LABELS)
+        effect = effect_by_hand(found, members)
+        np.testing.assert_allclose(found.scores_[members], effect / 8, rtol=1e-8)
+        assert found.scores_[members].sum() == pytest.approx(effect)
+
+
+def test_rows_in_several_groups_get_the_mean_of_their_shares():
+    found = fitted_influence(LeaveOneOut(groups=MASKS))
+    shares = [effect_by_hand(found, np.flatnonzero(m)) / m.sum() for m in MASKS]
+    np.testing.assert_allclose(found.scores_[[0, 8]], shares, rtol=1e-8)
+    assert found.scores_[3] == pytest.approx(np.mean(shares))
+    assert np.isnan(found.scores_[9:]).all()
+
+
+def test_effects_of_groups_are_there_as_they_are():
+    problem, queries = problem_and_queries()
+    prepared = LeaveOneOut(groups=MASKS).prepare(problem)
+    effects = prepared.group_effects(queries)
+    assert effects.shape == (1, 2, 1)
+    shares = prepared.scores(queries)[:, 0]
+    assert effects[0, 0, 0] == pytest.approx(float(shares[0]) * 4)
+    single = LeaveOneOut(rows=[1, 5]).prepare(problem)
+    torch.testing.assert_close(single.group_effects(queries)[0], single.scores(queries)[[1, 5]])
+
+
+def test_each_seed_is_a_training_of_its_own():
+    X, y, _ = tabular()
+    problem, queries = problem_and_queries()
+    prepared = LeaveOneOut(rows=[3, 8], n_seeds=3).prepare(problem)
+    found = prepared.scores_of_seeds(queries)[:, [3, 8], 0]
+    assert (found[0] - found[1]).abs().min() > 1e-6
+    other = problem.path.trained_again(5)[0]
+    again = classifier(random_state=5).fit(X, y)
+    assert torch.equal(other.trajectory_.states[-1].params, again.trajectory_.states[-1].params)
+    alone = LeaveOneOut(rows=[3, 8]).prepare(problem).scores(queries)[[3, 8], 0]
+    torch.testing.assert_close(found[0], alone)
+    torch.testing.assert_close(prepared.scores(queries)[[3, 8], 0], found.mean(0))
+    errors = prepared.standard_errors(queries)[[3, 8], 0]
+    torch.testing.assert_close(errors, found.std(0) / 3**0.5)
+    assert prepared.diagnostics["n_retrained"] == 6
+
+
+class Killed(BaseException):
+    """What Ctrl-C raises, without stopping the tests."""
+
+
+def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
+    expected = fitted_influence(LeaveOneOut(models_at_once=6)).scores_
+    method = LeaveOneOut(models_at_once=6, resume_dir=tmp_path)
+    watch(monkeypatch, kill_after=2)
+    with pytest.raises(Killed):
+        fitted_influence(method)
+    trained = watch(monkeypatch)
+    found = fitted_influence(method).scores_
+    assert trained == [41 - 12]  # the full model is one of them
+    assert np.array_equal(found, expected)
+    assert np.array_equal(fitted_influence(method).scores_, expected)
+    assert trained == [29, 0]
+
+
+def watch(monkeypatch, kill_after=None):
+    """Numbers of models that are trained from now on; killed after so many stacks."""
+    counts = []
+
+    def watched(program, start, row_weights, **options):
+        counts.append(len(row_weights))
+        for number, stack in enumerate(train_many(program, start, row_weights, **options)):
+            if number == kill_after:
+                raise Killed
+            yield stack
+
+    monkeypatch.setattr(_retrained, "train_many", watched)
+    return counts
+
+
+def test_what_is_finished_serves_other_rows_and_no_other_training(tmp_path, monkeypatch):
+    trained = watch(monkeypatch)
+    fitted_influence(LeaveOneOut(rows=[1, 2], resume_dir=tmp_path))
+    fitted_influence(LeaveOneOut(rows=[2, 3], resume_dir=tmp_path))
+    fitted_influence(LeaveOneOut(rows=[2, 3], resume_dir=tmp_path), "adam")
+    assert trained == [3, 1, 3]
+    assert len(list(tmp_path.iterdir())) == 2
+
+
+def test_a_file_that_was_cut_off_is_named(tmp_path):
+    method = LeaveOneOut(rows=[1, 2], resume_dir=tmp_path)
+    fitted_influence(method)
+    (file,) = tmp_path.rglob("*.safetensors")
+    file.write_bytes(file.read_bytes()[:-8])
+    with pytest.raises(ValueError, match=r"stack-0\.safetensors has \d+ bytes instead of"):
+        fitted_influence(method)
+
+
+def exploding(monkeypatch, row, after):
+    """Make training without a row infinite after a step."""
+
+    def stack(program, start, row_weights, at, read=None):
+        found = []
+        for number, state in zip(at, train_stack(program, start, row_weights, at), strict=True):
+            params = state.params.clone()
+            if number > after:
+                params[row_weights[:, row] == 0] = torch.inf
+            state = state._replace(params=params)
+            found.append(state if read is None else read(state))
+        return found
+
+    train_stack = _train_many.train_stack
+    monkeypatch.setattr(_train_many, "train_stack", stack)
+
+
+def test_a_training_that_is_not_finite_is_named_and_the_others_kept(tmp_path, monkeypatch):
+    exploding(monkeypatch, row=7, after=4)
+    method = LeaveOneOut(rows=[5, 6, 7, 8], resume_dir=tmp_path)
+    with pytest.raises(ValueError, match="without row 7, training is not finite after step 4"):
+        fitted_influence(method)
+    monkeypatch.undo()
+    trained = watch(monkeypatch)
+    fitted_influence(LeaveOneOut(rows=[5, 6, 8], resume_dir=tmp_path))
+    assert trained == [0]
+
+
+def test_nothing_given_is_changed():
+    groups, stream = LABELS.copy(), torch.get_rng_state()
+    fitted_influence(LeaveOneOut(groups=groups, n_seeds=2))
+    assert np.array_equal(groups, LABELS)
+    assert torch.equal(torch.get_rng_state(), stream)
+
+
+BAD = [
+    ({"rows": [40]}, r"rows must be positions in 0\.\.39, got 40"),
+    ({"rows": [-1]}, r"rows must be positions in 0\.\.39, got -1"),
+    ({"rows": [0.5]}, "rows must be a list of positions"),
+    ({"rows": [[1]]}, "rows must be a list of positions"),
+    ({"rows": []}, "rows must be a list of positions"),
+    ({"rows": [1], "groups": LABELS}, "rows and groups were both given"),
+    ({"groups": LABELS[:-1]}, r"groups must be labels of shape \(40,\) or a bool array"),
+    ({"groups": MASKS[0]}, r"groups must be labels of shape \(40,\) or a bool array"),
+    ({"groups": MASKS[:, 1:]}, r"groups must be labels of shape \(40,\) or a bool array"),
+    ({"groups": np.zeros(40, int)}, "group 0 holds all 40 rows trained on"),
+    ({"groups": np.ones((1, 40), bool)}, "group 0 holds all 40 rows trained on"),
+    ({"groups": np.zeros((1, 40), bool)}, "group 0 holds none of the rows trained on"),
+    ({"n_seeds": 0}, "The 'n_seeds' parameter of LeaveOneOut"),
+    ({"models_at_once": "all"}, "The 'models_at_once' parameter of LeaveOneOut"),
+    ({"n_jobs": "all"}, "The 'n_jobs' parameter of LeaveOneOut"),
+    ({"resume_dir": 3}, "The 'resume_dir' parameter of LeaveOneOut"),
+]
+
+
+@pytest.mark.parametrize(("settings", "message"), BAD)
+def test_what_cannot_be_left_out_is_named(settings, message):
+    with pytest.raises(ValueError, match=message):
+        fitted_influence(LeaveOneOut(**settings))
+
+
+def test_a_training_without_recorded_start_is_named():
+    X, y, _ = tabular()
+    with pytest.raises(ValueError, match="No state was recorded at or before step 0"):
+        SAMInfluence(classifier(trajectory=None), method="loo", validation=held_out()).fit(X, y)
+
+
+def test_an_optimizer_without_functional_form_is_named():
+    problem = fitted_problem("mlp", optimizer=torch.optim.RMSprop, lr=0.01)
+    with pytest.raises(ValueError, match="not for RMSprop"):
+        LeaveOneOut().prepare(problem)
+
+
+def test_a_part_of_the_parameters_is_refused():
+    with pytest.raises(ValueError, match='use parameters="all"'):
+        fitted_influence("loo", parameters="head")
