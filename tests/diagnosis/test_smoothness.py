@@ -42,7 +42,7 @@ def convex(**settings):
 
 def rough(**settings):
     """ReLU, a large rate, many steps: the smallest change ends somewhere else."""
-    options = {"lr": 1.0, "max_epochs": 30, "optimizer__momentum": 0.9} | settings
+    options = {"lr": 0.1, "max_epochs": 30, "optimizer__momentum": 0.9} | settings
     return fitted_problem("mlp", module=network(nn.ReLU), **options)
 
 

@@ -1,0 +1,179 @@
+import warnings
+
+import numpy as np
+import pytest
+import torch
+from scipy.stats import spearmanr
+from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from torch import nn
+
+from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
+from sam_attribution.methods import GIF, HIF, Unrolled
+from tests.models import tabular, targets
+
+X, y, _ = tabular()
+X_val, y_val, _ = tabular(30, seed=5)
+held_out = ValidationData(X_val, y_val)
+COLUMNS = ["split", "check", "value", "verdict", "meaning", "advice"]
+
+
+def linear(**settings):
+    options = {"lr": 0.1, "max_epochs": 3, "rho": 0.02, "batch_size": -1, "dtype": "float64"}
+    return SAMClassifier(nn.Linear, module__in_features=6, module__out_features=3,
+                         **options | settings)  # fmt: skip
+
+
+def rough():
+    """A ReLU network whose training is a lottery."""
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(6, 16), nn.ReLU(), nn.Linear(16, 3))
+    settings = {"lr": 0.1, "optimizer__momentum": 0.9, "batch_size": 8, "max_epochs": 30}
+    return SAMClassifier(network, rho=0.1, dtype="float64", random_state=0, **settings)
+
+
+def influence(estimator, method="unrolled", **settings):
+    options = {"validation": held_out, "random_state": 0} | settings
+    return SAMInfluence(estimator, method=method, **options)
+
+
+def verdict(table, check):
+    (found,) = table.loc[table["check"] == check, "verdict"].unique()
+    return found
+
+
+def test_a_smooth_run_is_fine_and_fit_is_silent():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = influence(linear()).fit(X, y)
+    table = fitted.diagnose(smoothness="weights")
+    assert table.columns.tolist() == COLUMNS
+    for check in ("linearity_error", "roughness", "metasmoothness", "replay_distance"):
+        assert verdict(table, check) == "fine"
+    assert fitted.diagnostics_.loc[0, "metasmoothness"] == pytest.approx(1, abs=1e-3)
+
+
+def test_a_rough_run_warns():
+    with pytest.warns(UserWarning, match="do not trust scores of single rows"):
+        fitted = influence(rough()).fit(X, y)
+    table = fitted.diagnose()
+    assert verdict(table, "linearity_error") == "bad"
+    assert fitted.diagnostics_.loc[0, "linearity_error"] > 0.5
+
+
+@pytest.mark.parametrize("check", ["weights", "starts"])
+def test_metasmoothness_warns_too(check):
+    with pytest.warns(UserWarning, match="right beside this one gives other scores"):
+        fitted = influence(rough(), Unrolled(check=check)).fit(X, y)
+    assert fitted.diagnostics_.loc[0, "metasmoothness"] < 0.5
+    assert "roughness" not in fitted.diagnostics_
+
+
+def test_the_check_can_be_left_out():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted = influence(rough(), Unrolled(check=None)).fit(X, y)
+    assert not {"roughness", "metasmoothness", "seconds_checking"} & set(fitted.diagnostics_)
+
+
+@pytest.mark.parametrize("method", [GIF(), HIF(damping=0.1)], ids=["gif", "hif"])
+def test_other_methods_are_told_whether_the_training_can_be_attributed(method):
+    expected = influence(rough(), Unrolled(check=None)).fit(X, y)
+    fitted = influence(rough(), method).fit(X, y)
+    for smoothness in ("prediction", "starts"):
+        expected.diagnose(smoothness=smoothness)
+        fitted.diagnose(smoothness=smoothness)
+    columns = ["linearity_error", "roughness", "metasmoothness", "curvature", "stationarity"]
+    np.testing.assert_allclose(
+        fitted.diagnostics_[columns].to_numpy(),
+        expected.diagnostics_[columns].to_numpy(),
+        rtol=1e-6,
+    )
+
+
+def test_a_repetition_in_float64_is_checked_in_float64():
+    classifier = linear(dtype="float32", max_epochs=5)
+    fitted = influence(classifier, Unrolled(precision="float64")).fit(X, y)
+    expected = influence(linear(max_epochs=5)).fit(X, y)
+    for column in ("linearity_error", "roughness"):
+        assert fitted.diagnostics_.loc[0, column] == pytest.approx(
+            expected.diagnostics_.loc[0, column], abs=1e-4
+        )
+
+
+def test_every_split_has_its_lines():
+    fitted = influence(linear(), "gif", validation=StratifiedKFold(3)).fit(X, y)
+    table = fitted.diagnose()
+    checks = ["validation_skill", "stationarity", "edge_of_stability"]
+    assert table["check"].tolist() == 3 * checks
+    assert table["split"].tolist() == np.repeat([0, 1, 2], 3).tolist()
+
+
+def test_skill_is_zero_at_chance_and_one_if_all_is_right():
+    fitted = influence(linear(max_epochs=30), "gif").fit(X, y)
+    table = fitted.diagnose()
+    right = fitted.diagnostics_.loc[0, "validation_accuracy"]
+    skill = table.loc[table["check"] == "validation_skill", "value"].item()
+    assert skill == pytest.approx((right - 1 / 3) / (2 / 3))
+
+
+def test_a_regressor_has_its_r2():
+    data = targets(60)[:2]
+    fitted = SAMInfluence(SAMRegressor(max_epochs=5), random_state=0).fit(*data)
+    table = fitted.diagnose()
+    skill = table.loc[table["check"] == "validation_skill", "value"].item()
+    assert skill == fitted.diagnostics_.loc[0, "validation_r2"]
+
+
+def test_stationarity_matters_to_hif():
+    far, near = linear(max_epochs=1), linear(max_epochs=600, lr=0.3, optimizer__weight_decay=0.1)
+    tables = [influence(each, "hif").fit(X, y).diagnose() for each in (far, near)]
+    assert [verdict(table, "stationarity") for table in tables] == ["bad", "fine"]
+
+
+def test_seeds_rank_alike_as_spearman_says():
+    fitted = influence(linear(batch_size=8), "gif").fit(X, y)
+    table = fitted.diagnose(X, y, n_seeds=1)
+    (seed,) = np.random.SeedSequence([fitted._seed, 1]).generate_state(1)
+    other = influence(linear(batch_size=8, random_state=int(seed)), "gif").fit(X, y)
+    expected = spearmanr(fitted.scores_, other.scores_).statistic
+    assert 0 < expected < 1
+    assert fitted.diagnostics_.loc[0, "rank_stability"] == pytest.approx(expected)
+    assert table["check"].tolist()[-1] == "rank_stability"
+
+
+def test_seeds_leave_the_influence_and_its_splits_as_they_are():
+    model = make_pipeline(StandardScaler(), linear())
+    fitted = SAMInfluence(model, random_state=0).fit(X, y)
+    before, held_back = fitted.scores_.copy(), np.isnan(fitted.scores_)
+    fitted.diagnose(X, y, n_seeds=2)
+    np.testing.assert_array_equal(fitted.scores_, before)
+    assert held_back.sum() == 8
+    assert model.steps[-1][1].random_state is None
+    assert fitted.diagnostics_.loc[0, "rank_stability"] < 1
+
+
+def test_what_is_missing_is_named():
+    classifier = linear().fit(X, y)
+    frozen = influence(FrozenEstimator(classifier), "gif").fit(X, y)
+    with pytest.raises(ValueError, match="pass the rows of fit"):
+        frozen.diagnose(n_seeds=1)
+    with pytest.raises(ValueError, match="y is not that of fit"):
+        frozen.diagnose(X, y[::-1], n_seeds=1)
+    with pytest.raises(ValueError, match="FrozenEstimator never does"):
+        frozen.diagnose(X, y, n_seeds=1)
+    with pytest.raises(ValueError, match="'smoothness' parameter"):
+        frozen.diagnose(smoothness="rows")
+    with pytest.raises(ValueError, match="'n_seeds' parameter"):
+        frozen.diagnose(X, y, n_seeds=-1)
+    with pytest.raises(ValueError, match="'check' parameter"):
+        influence(linear(), Unrolled(check="rows")).fit(X, y)
+
+
+def test_smoothness_needs_a_recorded_training():
+    fitted = influence(linear(trajectory=None), "hif").fit(X, y)
+    assert fitted.diagnose()["check"].tolist()[0] == "validation_skill"
+    with pytest.raises(ValueError, match="trajectory"):
+        fitted.diagnose(smoothness="prediction")
