@@ -43,6 +43,9 @@ def main():
     for ax in axes.flat:
         ax.legend().remove()
         ax.set(xscale="log", ylabel="", ylim=(-0.15, 1.05))
+        ax.xaxis.set_major_formatter("{x:g}")
+    for ax in axes[:, 2]:
+        ax.set_xlabel("number of seeds")
     for ax in axes[:, 0]:
         ax.set_ylabel("cosine of scores and further training")
     handles, names = axes[0, 0].get_legend_handles_labels()
