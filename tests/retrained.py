@@ -75,11 +75,11 @@ class Run:
         with torch.no_grad():
             return float(nn.functional.cross_entropy(module(X), y))
 
-    def derivative(self, k, X, y, h=1e-4):
-        """Central difference of the query loss in the weight of row `k`."""
+    def derivative(self, k, X, y, h=1e-4, watch=None):
+        """Central difference of the query loss in the weight of row `k`, more weight first."""
         ends = []
         for sign in (1, -1):
             s = torch.ones(len(self.X), dtype=torch.float64)
             s[k] += sign * h
-            ends.append(self.value(s, X, y))
+            ends.append(self.value(s, X, y, watch))
         return (ends[0] - ends[1]) / (2 * h)
