@@ -22,6 +22,7 @@ from sam_attribution.methods import (
     TracIn,
     Unrolled,
 )
+from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.cases import METHODS as METHOD_CASES
@@ -238,7 +239,19 @@ def test_method_parameters_are_reachable():
         SAMInfluence(method="hif").set_params(method__damping=0.3)
 
 
-@pytest.mark.parametrize("name", METHODS)
+GOLD_STANDARDS = {
+    "fixed-point": FixedPoint(),
+    "further-training": FurtherTraining(),
+    "loo": LeaveOneOut(),
+}
+
+
+@pytest.mark.parametrize("name", GOLD_STANDARDS)
+def test_a_name_stands_for_the_gold_standard_with_its_defaults(name):
+    assert repr(METHODS[name]()) == repr(GOLD_STANDARDS[name])
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(GOLD_STANDARDS)))
 def test_a_name_stands_for_the_object_with_its_defaults(name):
     method = {
         "gif": GIF(),
@@ -283,7 +296,10 @@ def test_diagnostics_say_what_was_done():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, r"method must be a Method or one of \['gif'"),
+        (
+            {"method": "magic"},
+            r"method must be a Method or one of \['fixed-point', 'further-training', 'gif'",
+        ),
         ({"validation": 1.5}, "The 'validation' parameter"),
         ({"evaluation": "accuracy"}, "The 'evaluation' parameter"),
         ({"aggregate": "median"}, "The 'aggregate' parameter"),

@@ -101,8 +101,9 @@ class _PreparedUnrolled(Prepared):
                 "is no score of a row that was in no batch. scores_ and transform_train_ are "
                 'exact for the rows of fit; for other rows use a method such as "gif".'
             )
+        unit = problem.row_loss.unit
         self.diagnostics = {
-            "scale": "nats; slope 1 as far as training is linear in a row's weight",
+            "scale": f"{unit}; slope 1 as far as training is linear in a row's weight",
             "steps": training.n_steps,
         }
 

@@ -99,7 +99,7 @@ class FixedPoint(Method):
             models.put([key_of(absent.positions[model])], root.params[None], buffers)
         prepared = PreparedLeaveOneOut([models], absent)
         prepared.diagnostics |= {
-            "scale": "nats, measured by solving for points of rest",
+            "scale": f"{problem.row_loss.unit}, measured by solving for points of rest",
             "residual": full.residual,
             "distance_from_trained": float((full.params - problem.params).norm()),
         }

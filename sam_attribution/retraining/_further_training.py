@@ -168,7 +168,7 @@ class _PreparedFurtherTraining(PreparedScores):
         _check_adjustment(method.adjustment, self._absent)
         self._models = list(further_runs(method, problem, self._absent, self._amounts))
         self.diagnostics = {
-            "scale": f"nats, measured by {method.n_epochs} more epochs",
+            "scale": f"{problem.row_loss.unit}, measured by {method.n_epochs} more epochs",
             "n_retrained": method.n_seeds * (len(self._absent) - 1),
             "n_seeds": method.n_seeds,
         }

@@ -119,7 +119,9 @@ class LeaveOneOut(Method):
         names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
         options = {name: getattr(self, name) for name in names}
         return PreparedLeaveOneOut(
-            [retrained(each, absent, **options) for each in self._seeds(problem)], absent
+            [retrained(each, absent, **options) for each in self._seeds(problem)],
+            absent,
+            problem.row_loss.unit,
         )
 
     def _seeds(self, problem):
@@ -137,13 +139,15 @@ class PreparedLeaveOneOut(PreparedScores):
     ----------
     seeds : list of FinishedModels
     absent : LeftOut
+    unit : str, default="nats"
+        Of the loss.
     """
 
-    def __init__(self, seeds, absent):
+    def __init__(self, seeds, absent, unit="nats"):
         self._seeds = seeds
         self._absent = absent
         self.diagnostics = {
-            "scale": "nats, measured by retraining",
+            "scale": f"{unit}, measured by retraining",
             "n_retrained": len(seeds) * (len(absent) - 1),
             "n_seeds": len(seeds),
         }
