@@ -38,7 +38,9 @@ def edited_estimator(run, rows, *, verify, seed):
     edited.edit_ = pd.Series({"n_removed": len(rows)} | report)
     if verify:
         steps = type(step)(step.params[1:], {n: b[1:] for n, b in step.buffers.items()})
-        edited.verification_ = verification(validation, groups[1:], steps)
+        edited.verification_ = verification(
+            validation, groups[1:], steps, n_jobs=attribution.n_jobs, verbose=attribution.verbose
+        )
     return with_net(run.estimator, edited)
 
 
