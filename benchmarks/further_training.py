@@ -6,21 +6,17 @@
 ``benchmarks/results/further_training.json``; ``python -m benchmarks.further.plot`` draws it.
 """
 
-import json
-import os
-import platform
 import sys
 import time
 import warnings
-from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
 from benchmarks.further.cases import CASES, SETTINGS
+from benchmarks.report import machine, read, write
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import further_training
 from sam_attribution.linalg import GMRES
@@ -28,7 +24,6 @@ from sam_attribution.methods import GIF, HIF, GradCos, GradDot, InfluenceFunctio
 from sam_attribution.metrics import similarity_curve
 from sam_attribution.retraining import FurtherTraining
 
-RESULT = Path(__file__).parent / "results" / "further_training.json"
 SEED, N_LEFT_OUT, N_SEEDS, N_EPOCHS = 0, 50, 20, 100
 AMOUNTS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
 N_JOBS = 2
@@ -150,24 +145,15 @@ def joined(curves):
     return {key: [value for each in curves for value in each[key]] for key in curves[0]}
 
 
-def machine():
-    """Versions, device, threads and seed."""
-    versions = {module.__name__: module.__version__ for module in (np, sklearn, torch)}
-    about = {"python": platform.python_version(), "device": "cpu", "threads": 1, "jobs": N_JOBS}
-    load = os.getloadavg()[0] if hasattr(os, "getloadavg") else None
-    return about | versions | {"seed": SEED, "load_at_start": load, "cores": os.cpu_count()}
-
-
 def main(names):
     """Run the data sets, write each into the JSON when it is done."""
     torch.set_num_threads(1)
     settings = SETTINGS | {"n_left_out": N_LEFT_OUT, "n_seeds": N_SEEDS, "n_epochs": N_EPOCHS}
     for name in names:
-        start, about = time.perf_counter(), {"machine": machine(), "settings": settings}
+        about = {"machine": machine(SEED) | {"jobs": N_JOBS}, "settings": settings}
+        start = time.perf_counter()
         found = about | one_case(name) | {"minutes": (time.perf_counter() - start) / 60}
-        known = json.loads(RESULT.read_text()) if RESULT.exists() else {}
-        RESULT.parent.mkdir(exist_ok=True)
-        RESULT.write_text(json.dumps(known | {name: found}, indent=1) + "\n")
+        write("further_training", read("further_training", default={}) | {name: found})
 
 
 if __name__ == "__main__":

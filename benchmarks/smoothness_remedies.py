@@ -16,19 +16,17 @@ All variants were fixed before any was run. Writes ``benchmarks/results/smoothne
 """
 
 import copy
-import json
 from dataclasses import replace
-from pathlib import Path
 
 import numpy as np
 import torch
 from torch import nn
 
-from benchmarks.metasmoothness import agreement, leave_one_out, left_out_rows, machine, trained
+from benchmarks.metasmoothness import SEED, agreement, leave_one_out, left_out_rows, trained
+from benchmarks.report import machine, write
 from sam_attribution.diagnosis import run_scores
 from sam_attribution.problem import FunctionalRun, FunctionalTraining
 
-RESULT = Path(__file__).parent / "results" / "smoothness_remedies.json"
 PARTS = {"a half": 2, "a quarter": 4, "an eighth": 8}
 
 
@@ -112,4 +110,4 @@ if __name__ == "__main__":
         found = scores[rows].double().numpy()
         results.append({"variant": name} | agreement(found, truth))
         print(results[-1], flush=True)
-    RESULT.write_text(json.dumps({"results": results, "machine": machine()}, indent=1) + "\n")
+    write("smoothness_remedies", {"results": results, "machine": machine(SEED)})

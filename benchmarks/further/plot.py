@@ -3,15 +3,14 @@
 python -m benchmarks.further.plot
 """
 
-import json
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import pandas as pd
 
+from benchmarks.report import read
 from sam_attribution.plotting import FurtherTrainingDisplay
 
-RESULT = Path(__file__).parents[1] / "results" / "further_training.json"
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "further_training.png"
 METHODS = (
     "Grad-Dot",
@@ -28,7 +27,7 @@ TITLES = {"full-data": "minus training with all rows", "mean": "minus the mean o
 
 def main():
     """A row of panels for each data set: both adjustments over the amount, and over seeds."""
-    cases = json.loads(RESULT.read_text())
+    cases = read("further_training")
     figure, axes = plt.subplots(
         len(cases), 3, figsize=(15, 4.4 * len(cases)), layout="constrained", squeeze=False
     )

@@ -528,9 +528,9 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
 
     def _row_scores(self, X, y=None):
         """Mean over the splits, for every label without `y`."""
+        found = [run.attribution.row_scores(*run.tensors(X, y)) for run in self._runs]
         if not self._runs[0].attribution.prepared.rows_are_exchangeable:
             warnings.warn(_ONE_ROW_FORM, stacklevel=3)
-        found = [run.attribution.row_scores(*run.tensors(X, y)) for run in self._runs]
         return np.mean([_to_numpy(scores) for scores in found], axis=0)
 
     def _checked_split(self, split):

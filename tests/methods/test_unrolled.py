@@ -254,6 +254,7 @@ def test_other_rows_count_in_every_batch_with_one_nth():
     assert np.abs(scores - influence.scores_).max() > 1e-6
 
 
+@pytest.mark.filterwarnings("error:this method knows the batches")
 def test_batch_norm_leaves_other_rows_without_a_score():
     influence, _ = trained(network(norm=True))
     for ask in (influence.transform, influence.score_samples):
