@@ -64,7 +64,7 @@ def rounded(problem, beta):
     module = copy.deepcopy(problem.module)
     for number, part in enumerate(module):
         if isinstance(part, nn.ReLU):
-            module[number] = nn.Softplus(beta)
+            module[number] = nn.Softplus(beta).eval()
     return replace(problem, module=module)
 
 

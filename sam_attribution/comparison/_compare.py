@@ -1,17 +1,19 @@
 """Several methods on the same trained model, as a table."""
 
-import time
+import warnings
 
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution.comparison._memory import MemoryPeak
-from sam_attribution.influence import METHODS, SAMInfluence
+from sam_attribution.influence import METHODS, SAMInfluence, Stopwatch, is_frozen, net_of
 from sam_attribution.metrics import agreement, detection
+from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 
 
@@ -65,16 +67,28 @@ def compare(
         :func:`~sam_attribution.metrics.agreement`. With `wrong`: `auc`, the chance that a wrong
         row has the lower score of a random pair. `seconds` of scoring; `trainings`, the same as a
         multiple of the training (NaN if it was frozen); `peak_memory_mib` of scoring, above what
-        was there before (NaN where the system does not tell).
+        was there before (NaN where the system does not tell). All NaN for a method that failed.
     scores : DataFrame of shape (n_samples, n_methods)
         With `return_scores`; with `truth` that is the last column.
 
     Raises
     ------
     ValueError
-        For names that are not known or not unique, or as SAMInfluence does.
+        For names that are not known or not unique, columns that do not fit `y`, or as training
+        does; if `truth` or all methods fail, as they do.
     TypeError
-        If `validation` is no ValidationData.
+        If `validation` is no ValidationData, or a method is neither a name nor a Method.
+
+    Warns
+    -----
+    FitFailedWarning
+        For each method that failed, with its error: the others are not lost with it.
+
+    Notes
+    -----
+    Cost: one training, and what the methods and the truth take. Times are of the wall clock, so
+    compare on a machine that does nothing else; torch and skorch are called once before, on a
+    handful of rows, so that no method pays for their first call.
 
     Examples
     --------
@@ -91,66 +105,113 @@ def compare(
     ['seconds', 'trainings', 'peak_memory_mib']
     """
     methods = _by_name(methods)
-    if not isinstance(validation, ValidationData):
-        raise TypeError(
-            "validation must be ValidationData(X, y) with rows of its own, so that all methods "
-            f"share one training; got {validation!r}. Split your rows with train_test_split."
-        )
+    _check_validation(validation)
+    truth, wrong = _checked_truth(truth, len(y)), _column(wrong, "wrong", len(y))
     seed = draw_seed(random_state)
+    _call_once(net_of(estimator).device)
     model, seconds = _trained(estimator, X, y, sample_weight, seed)
-    settings = {
-        "validation": validation,
-        "evaluation": evaluation,
-        "batch_size": batch_size,
-        "random_state": seed,
-    }
 
     def scored(method):
-        influence = SAMInfluence(model, method=method, **settings)
-        with MemoryPeak(influence.device) as peak:
+        influence = SAMInfluence(
+            model, method=method, validation=validation, evaluation=evaluation,
+            batch_size=batch_size, random_state=seed,
+        )  # fmt: skip
+        with MemoryPeak(net_of(model).device) as peak:
             influence.fit(X, y, sample_weight)
-        return influence, peak.mib
+        return influence.scores_, influence.diagnostics_["seconds_scoring"][0], peak.mib
 
-    found = {}
-    for name, method in tqdm(methods.items(), desc="methods", disable=not verbose):
-        influence, mib = scored(method)
-        found[name] = influence.scores_, influence.diagnostics_["seconds_scoring"][0], mib
-    if isinstance(truth, str) or hasattr(truth, "prepare"):
-        truth = scored(truth)[0].scores_
+    found = _scored_by_all(methods, scored, verbose)
+    if not (truth is None or isinstance(truth, np.ndarray)):
+        truth = scored(truth)[0]
     lines = {
         name: _figures(scores, truth, wrong)
         | {"seconds": taken, "trainings": taken / seconds, "peak_memory_mib": mib}
         for name, (scores, taken, mib) in found.items()
     }
-    table = pd.DataFrame.from_dict(lines, orient="index").rename_axis("method")
+    table = pd.DataFrame.from_dict(lines, orient="index").reindex(methods).rename_axis("method")
     if not return_scores:
         return table
-    columns = {name: scores for name, (scores, _, _) in found.items()}
-    return table, pd.DataFrame(columns if truth is None else columns | {"truth": truth})
+    columns = {name: found[name][0] if name in found else np.nan for name in methods}
+    columns = pd.DataFrame(columns, index=range(len(y)))
+    return table, columns if truth is None else columns.assign(truth=truth)
 
 
 def _by_name(methods):
-    if len(methods) == 0:
-        raise ValueError('methods must name at least one method, such as ["gif"], got none.')
-    if isinstance(methods, dict):
-        return methods
-    names = [method if isinstance(method, str) else repr(method) for method in methods]
-    if repeated := {name for name in names if names.count(name) > 1}:
-        raise ValueError(f"methods must differ, got {sorted(repeated)} more than once.")
-    if unknown := [m for m in methods if isinstance(m, str) and m not in METHODS]:
-        raise ValueError(f"methods must be among {sorted(METHODS)} or objects, got {unknown}.")
-    return dict(zip(names, methods, strict=True))
+    if isinstance(methods, str) or len(methods) == 0:
+        raise ValueError(
+            f'methods must be a list of at least one method, such as ["gif"], got {methods!r}.'
+        )
+    if not isinstance(methods, dict):
+        names = [method if isinstance(method, str) else repr(method) for method in methods]
+        if repeated := {name for name in names if names.count(name) > 1}:
+            raise ValueError(f"methods must differ, got {sorted(repeated)} more than once.")
+        methods = dict(zip(names, methods, strict=True))
+    for method in methods.values():
+        _check_method(method, "methods")
+    return methods
+
+
+def _check_method(method, argument):
+    if isinstance(method, str) and method not in METHODS:
+        raise ValueError(f"{argument} must be among {sorted(METHODS)} or objects, got {method!r}.")
+    if not isinstance(method, str) and not hasattr(method, "prepare"):
+        raise TypeError(f"{argument} must be names or objects such as HIF(), got {method!r}.")
+
+
+def _check_validation(validation):
+    if not isinstance(validation, ValidationData):
+        raise TypeError(
+            "validation must be ValidationData(X, y) with rows of its own, so that all methods "
+            f"share one training; got {validation!r}. Split your rows with train_test_split."
+        )
+
+
+def _checked_truth(truth, n_samples):
+    if not (isinstance(truth, str) or hasattr(truth, "prepare")):
+        return _column(truth, "truth", n_samples)
+    _check_method(truth, "truth")
+    return truth
+
+
+def _column(values, argument, n_samples):
+    if values is not None and np.shape(values) != (n_samples,):
+        raise ValueError(
+            f"{argument} must have a value for each of the {n_samples} rows, got shape "
+            f"{np.shape(values)}."
+        )
+    return values if values is None else np.asarray(values)
+
+
+def _call_once(device):
+    """Pay for what torch and skorch do on their first call only."""
+    X, y = np.eye(4), [0, 1, 0, 1]
+    classifier = SAMClassifier(max_epochs=1, device=device, random_state=0)
+    SAMInfluence(classifier, validation=ValidationData(X, y), random_state=0).fit(X, y)
 
 
 def _trained(estimator, X, y, sample_weight, seed):
     """The estimator trained, and frozen; seconds of the training, NaN if it was frozen before."""
-    if isinstance(estimator, FrozenEstimator):
+    if is_frozen(estimator):
         return estimator, np.nan
     model = seed_nested(clone(estimator), seed)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    start = time.perf_counter()
+    watch = Stopwatch(net_of(model).device)
     model.fit(X, y, **weights)
-    return FrozenEstimator(model), time.perf_counter() - start
+    return FrozenEstimator(model), watch.lap()
+
+
+def _scored_by_all(methods, scored, verbose):
+    """What `scored` returns for each method; those that fail are left out, with a warning."""
+    found, errors = {}, []
+    for name, method in tqdm(methods.items(), desc="methods", disable=not verbose):
+        try:
+            found[name] = scored(method)
+        except Exception as error:
+            errors.append(error)
+            if len(errors) == len(methods):
+                raise
+            warnings.warn(f"{name} failed: {error!r}", FitFailedWarning, stacklevel=3)
+    return found
 
 
 def _figures(scores, truth, wrong):

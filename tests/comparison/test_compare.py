@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -69,25 +70,67 @@ def test_pipelines_frozen_models_and_regressors():
 
 
 def test_the_estimator_given_stays_unfitted():
-    compare(["gif"], classifier, X, y, validation=validation, random_state=0)
-    assert classifier.random_state is None
-    assert not hasattr(SAMClassifier(), "module_")
+    fresh = clone(classifier)
+    compare(["gif"], fresh, X, y, validation=validation, random_state=0)
+    assert fresh.random_state is None
+    assert not hasattr(fresh, "module_")
+
+
+def test_the_training_of_a_frozen_step_takes_no_time():
+    scaler = StandardScaler().fit(X)
+    steps = make_pipeline(scaler, FrozenEstimator(clone(classifier).fit(scaler.transform(X), y)))
+    steps.fit(X, y)
+    table = compare(["gif"], steps, X, y, validation=validation, random_state=0)
+    assert np.isnan(table.loc["gif", "trainings"])
 
 
 @pytest.mark.parametrize(
     ("methods", "options", "error", "message"),
     [
         (["gif", "gif"], {}, ValueError, r"methods must differ, got \['gif'\]"),
-        (["magic"], {}, ValueError, r"methods must be among .* got \['magic'\]"),
+        (["magic"], {}, ValueError, "methods must be among .* got 'magic'"),
+        ({"a": "gif", "b": "magic"}, {}, ValueError, "methods must be among .* got 'magic'"),
+        (["gif", None], {}, TypeError, "methods must be names or objects .* got None"),
+        ("gif", {}, ValueError, r"methods must be a list .* got 'gif'"),
         (["gif"], {"validation": 0.2}, TypeError, "validation must be ValidationData"),
-        (["gif"], {"truth": np.zeros(3)}, ValueError, "scores and truth must have one shape"),
-        ([], {}, ValueError, "methods must name at least one"),
+        (["gif"], {"truth": np.zeros(3)}, ValueError, r"truth must .* 60 rows, got shape \(3,\)"),
+        (["gif"], {"truth": "lo"}, ValueError, "truth must be among .* got 'lo'"),
+        (["gif"], {"wrong": [True]}, ValueError, r"wrong must .* 60 rows, got shape \(1,\)"),
+        ([], {}, ValueError, "methods must be a list of at least one"),
     ],
 )
-def test_what_cannot_be_compared_is_named(methods, options, error, message):
+def test_what_cannot_be_compared_is_named_before_any_training(methods, options, error, message):
+    class NeverTrained(SAMClassifier):
+        def fit(self, X, y=None, **fit_params):
+            raise AssertionError("trained")
+
     options = {"validation": validation} | options
     with pytest.raises(error, match=message):
-        compare(methods, classifier, X, y, **options)
+        compare(methods, NeverTrained(), X, y, **options)
+
+
+def test_a_method_that_fails_does_not_take_the_others_with_it():
+    bare = clone(classifier).set_params(trajectory=None, random_state=0)
+    arguments = {"validation": validation, "wrong": wrong}
+    with pytest.warns(FitFailedWarning, match="gif failed: ValueError.*trajectory"):
+        table = compare(["gif", "grad-dot"], bare, X, y, **arguments)
+    assert table.loc["gif"].isna().all()
+    assert table.loc["grad-dot", "auc"] > 0.5
+    with pytest.raises(ValueError, match="trajectory"):
+        compare(["gif"], bare, X, y, **arguments)
+
+
+def test_no_method_pays_for_first_calls(monkeypatch):
+    fitted = []
+    fit = SAMInfluence.fit
+
+    def noted(self, X, y, sample_weight=None):
+        fitted.append((self.method, len(y)))
+        return fit(self, X, y, sample_weight)
+
+    monkeypatch.setattr(SAMInfluence, "fit", noted)
+    compare(["tracin"], classifier, X, y, validation=validation, random_state=0)
+    assert fitted == [("gif", 4), ("tracin", 60)]
 
 
 def test_memory_above_the_start_is_seen():
