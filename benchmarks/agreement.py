@@ -6,7 +6,8 @@
 
 On digits one label in ten is wrong; on mnist none, or one in ten where it says so. A seed draws
 the rows, the start, the batches and the rows left out. Truth is paired: same start, same batches,
-weight 0. Writes ``benchmarks/results/agreement_<part>.json`` after every network; one thread.
+weight 0. Writes ``benchmarks/results/agreement_<part>.json`` after every network, and goes on from
+there: delete it to begin again. One thread.
 """
 
 import sys
@@ -20,7 +21,7 @@ from skorch.callbacks import LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
-from benchmarks.report import machine, write
+from benchmarks.report import machine, read, write
 from sam_attribution import SAMClassifier, ValidationData
 from sam_attribution.comparison import compare
 from sam_attribution.datasets import symmetric_noise
@@ -85,7 +86,7 @@ CASES = {
                 lambda activation=activation: mlp(784, 128, activation),
                 MNIST | {"random_state": seed}, 60
             )
-            for seed in range(3)
+            for seed in range(2)
             for labels in ("", ", 10 % wrong")
             for name, activation in SMOOTH.items()
         },
@@ -133,10 +134,11 @@ def main(part):
     """Run all networks of a part."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
-    content = {"machine": machine(SEED), "networks": {}}
+    content = read(f"agreement_{part}", {"machine": machine(SEED), "networks": {}})
     for name in CASES[part]:
-        content["networks"][name] = one_network(part, name)
-        write(f"agreement_{part}", content)
+        if name not in content["networks"]:
+            content["networks"][name] = one_network(part, name)
+            write(f"agreement_{part}", content)
 
 
 if __name__ == "__main__":
