@@ -58,7 +58,7 @@ CNN relu, average pooling      kinks in activations only
 Unless its name says otherwise a run has 1000 rows of mnist_5k, one hidden layer of 64, SGD with
 lr .05 and momentum .9, rho .05, batches of 64, 20 epochs (CNN: 8 in development, 4 in
 confirmation), float32. Writes ``benchmarks/results/metasmoothness_<part>.json`` after every
-configuration; about 30 minutes each, one thread.
+configuration and goes on from there: delete it to begin again. About 30 minutes each, one thread.
 """
 
 import sys
@@ -71,7 +71,7 @@ from scipy.stats import pearsonr, spearmanr
 from skorch.callbacks import LRScheduler
 from torch import nn
 
-from benchmarks.report import machine, write
+from benchmarks.report import machine, read, write
 from sam_attribution import SAMClassifier
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.datasets import symmetric_noise
@@ -257,8 +257,9 @@ def judged(result):
 if __name__ == "__main__":
     torch.set_num_threads(1)
     part = sys.argv[1]
-    about, results = machine(SEED), []
-    for name in PARTS[part]:
+    content = read(f"metasmoothness_{part}", {"results": [], "machine": machine(SEED)})
+    about, results = content["machine"], content["results"]
+    for name in list(PARTS[part])[len(results) :]:
         results.append(examine(part, name))
         print(results[-1], flush=True)
         write(f"metasmoothness_{part}", {"results": results, "machine": about})
