@@ -37,7 +37,9 @@ class Replay:
         dataset = net.get_dataset(_cast(X, dtype), codes)
         collate = net.get_params_for("iterator_train").get("collate_fn")
         self._rows = IndexedDataset(dataset, collate)
-        self._known = {} if dtype else {state.step: state for state in self._recorded.states}
+        self._another_run = dtype is not None
+        known = [] if self._another_run else self._recorded.states
+        self._known = {state.step: state for state in known}
         self._exact = exact
 
     @property
@@ -54,10 +56,10 @@ class Replay:
         """Yield the states from `start` to `stop`, each before the step of its number.
 
         `origin` is a state at or before `start` to set out from; by default the nearest that
-        was recorded.
+        was recorded, and with `dtype` the first: the others are of another run.
         """
         twin, recorded = self._twin, self._recorded
-        state = origin or recorded.nearest(start)
+        state = origin or recorded.nearest(0 if self._another_run else start)
         put_state(twin, twin._live, state)
         twin.trajectory_ = Trajectory(None, recorded.seed)
         twin.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
@@ -116,6 +118,7 @@ def _training_twin(net, sample_weight, dtype):
     twin.module_ = bare_copy(net.module_)
     twin.criterion_ = copy.deepcopy(net.criterion_)
     twin.callbacks_ = copy.deepcopy(acting_on_gradients(net.callbacks_))
+    twin.history_ = copy.deepcopy(net.history_)  # callbacks write into it
     twin.perturbation = net.trajectory_.perturbation
     if dtype is not None:
         twin.module_, twin.criterion_ = (

@@ -95,6 +95,13 @@ def test_in_double_precision_the_run_is_gone_through_from_its_start():
     assert replay.most <= 2 * 48**0.5 + 2
 
 
+def test_in_double_precision_every_state_is_of_the_run_from_the_first():
+    clf = trained(5, 48)
+    alone = next(clf.replayer(X, y, dtype="float64").states(45, 45))
+    *_, along = clf.replayer(X, y, dtype="float64").states(0, 45)
+    assert torch.equal(alone.params, along.params)
+
+
 def test_a_changed_final_state_is_noticed():
     clf = trained(2, 12)
     clf.trajectory_.states[-1].params[0] += 1e-6

@@ -1,7 +1,9 @@
+import copy
+
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import EarlyStopping, Freezer, GradientNormClipping, LRScheduler
+from skorch.callbacks import Callback, EarlyStopping, Freezer, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from torch import nn
 
@@ -92,6 +94,21 @@ def test_replay_leaves_the_net_and_the_global_streams_as_they_are():
     assert torch.equal(torch_state, torch.get_rng_state())
     assert (numpy_state == np.random.get_state()[1]).all()
     assert clf.trajectory_.n_steps == 15
+
+
+class GradientNorm(Callback):
+    """Watches gradients and changes nothing."""
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        norm = sum(p.grad.norm() for _, p in named_parameters)
+        net.history.record_batch("gradient_norm", float(norm))
+
+
+def test_what_a_callback_notes_in_replay_is_not_in_the_history_of_training():
+    clf = trained(callbacks=[GradientNorm()])
+    before = copy.deepcopy(clf.history)
+    list(clf.replay(X, y, 0, 1))
+    assert clf.history == before
 
 
 def test_replay_goes_by_what_was_recorded_not_by_later_settings():
