@@ -54,7 +54,8 @@ class Run:
         return module.eval()
 
     def _step(self, module, params, optimizer, batch_loss, watch):
-        g = nn.utils.parameters_to_vector(torch.autograd.grad(batch_loss(), params))
+        gradients = torch.autograd.grad(batch_loss(), params, materialize_grads=True)
+        g = nn.utils.parameters_to_vector(gradients)
         w = nn.utils.parameters_to_vector(params).detach().clone()
         statistics = copy.deepcopy(dict(module.named_buffers()))
         nn.utils.vector_to_parameters(w + self.ascent(w, g), params)

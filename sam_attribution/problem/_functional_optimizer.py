@@ -14,6 +14,7 @@ def functional_optimizer(path):
         For an optimizer that has no functional form here, or settings that it lacks.
     """
     decays = path.spread([group.get("weight_decay", 0.0) for group in path.group_settings])
+    decays = path.where_stepped(decays)
     if path.optimizer is torch.optim.SGD:
         names = ("momentum", "dampening", "nesterov")
         return SGD(**{name: _common(path, name) for name in names}, weight_decay=decays)

@@ -85,6 +85,7 @@ class FunctionalTraining:
             "clip": path.clipping(),
         }
         _check_steps(path)
+        _check_gradients(path)
         _check_buffers(path, self.tracked)
 
     def step(self, number):
@@ -130,6 +131,20 @@ def _check_steps(path):
         raise ValueError(
             f"this method cannot differentiate step {path.taken.argmin()}, which a GradScaler "
             'skipped. Train in bf16 or float32, or take a method such as "gif".'
+        )
+
+
+def _check_gradients(path):
+    _, sometimes = path.without_gradient
+    remembers = path.optimizer is not torch.optim.SGD or any(
+        group.get("momentum") for group in path.group_settings
+    )
+    if sometimes and (remembers or path.decays):
+        raise ValueError(
+            f"module gave its parameter {min(sometimes)!r} no gradient in some steps. There torch "
+            "leaves a parameter as it is, decay and momentum included, but this method knows "
+            "steps of all parameters only. Let it take part in every step, train by SGD without "
+            'momentum and weight_decay, or take a method such as "gif".'
         )
 
 

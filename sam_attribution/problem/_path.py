@@ -1,7 +1,8 @@
 """The recorded training as attribution sees it: states, batches and rates."""
 
+from collections import Counter
 from dataclasses import dataclass
-from functools import reduce
+from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
@@ -92,7 +93,8 @@ class TrainingPath:
         """
         if all(step.gradient_factor == 1 for step in self.schedule):
             return None
-        clippings = [NormClipping(*each) for each in norm_clippings(self._classifier.callbacks_)]
+        callbacks = self._classifier.callbacks_
+        clippings = [NormClipping(*each) for each in norm_clippings(callbacks, self.schedule)]
         return lambda gradient: reduce(lambda g, clip: clip(g), clippings, gradient)
 
     @property
@@ -174,6 +176,25 @@ class TrainingPath:
             (shape, entries.get(owner.number), owner.group)
             for owner, shape in zip(self._owners, self._layout.shapes, strict=True)
         ]
+
+    @cached_property
+    def without_gradient(self):
+        """Names of parameters that no step gave a gradient, and of those that only some did."""
+        steps = self.schedule
+        missing = Counter(name for step in steps for name in step.without_gradient)
+        never = {name for name, count in missing.items() if count == len(steps)}
+        return never, set(missing) - never
+
+    def where_stepped(self, value):
+        """A number for each parameter, 0 for those without a gradient: torch leaves them alone."""
+        never, _ = self.without_gradient
+        if not never:
+            return value
+        parts = [
+            self._like.new_full((shape.numel(),), name not in never)
+            for name, shape in zip(self._layout.names, self._layout.shapes, strict=True)
+        ]
+        return value * torch.cat(parts)
 
     def epochs_of(self, steps):
         """First and last epoch, counted from 1, of a span of steps."""

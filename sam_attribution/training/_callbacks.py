@@ -25,19 +25,27 @@ def factor_between(before, after):
     return factor if off <= _TOLERANCE * torch.linalg.vector_norm(after) else float("nan")
 
 
-def norm_clippings(callbacks):
+def is_clipping(callback):
+    """Whether all that a callback does to gradients is to clip their norm."""
+    return type(callback) is GradientNormClipping
+
+
+def norm_clippings(callbacks, steps):
     """Largest norm and type of norm of each clipping among (name, callback) pairs, in order.
 
     Raises
     ------
     ValueError
-        If another callback acts on gradients.
+        If another callback changed a gradient in one of the recorded steps.
     """
-    acting = [callback for _, callback in acting_on_gradients(callbacks)]
-    for callback in acting:
-        if type(callback) is not GradientNormClipping:
-            raise ValueError(
-                f"callbacks hold {type(callback).__name__}, which changes gradients in a way that "
-                "this method cannot differentiate. Clip with GradientNormClipping."
-            )
-    return [(c.gradient_clip_value, c.gradient_clip_norm_type) for c in acting]
+    if others := sorted({name for step in steps if not step.skipped for name in step.changed_by}):
+        raise ValueError(
+            f"callbacks hold {others[0]}, which changes gradients in a way that this method "
+            "cannot differentiate. Clip with GradientNormClipping."
+        )
+    clippings = [callback for _, callback in callbacks if is_clipping(callback)]
+    return [
+        (c.gradient_clip_value, c.gradient_clip_norm_type)
+        for c in clippings
+        if c.gradient_clip_value is not None
+    ]

@@ -60,6 +60,11 @@ class LiveModule:
         dense = [g.abs().max() for g in gradients if g is not None and not g.is_sparse]
         return torch.stack(dense).max() if dense else torch.zeros(())
 
+    def without_gradient(self):
+        """Names of the parameters that took no part, which the optimiser leaves alone."""
+        pairs = zip(self.layout.names, self.parameters, strict=True)
+        return tuple(name for name, p in pairs if p.grad is None)
+
     def flat_gradient(self):
         """What is in ``.grad`` as one vector; zero for parameters that took no part."""
         return self.layout.flatten(

@@ -3,13 +3,15 @@
 import copy
 from numbers import Integral
 
+import torch
+
 from sam_attribution.training._accelerated import (
     check_accelerator,
     loss_scale,
     was_skipped,
     why_not_recorded,
 )
-from sam_attribution.training._callbacks import acting_on_gradients, factor_between
+from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._live import LiveModule, take_state
 from sam_attribution.training._replay import Replay
@@ -28,6 +30,7 @@ class RecordingMixin:
     _planned_epochs = 0
     _perturbation_norm = 0.0
     _gradient_factor = 1.0
+    _changed_by = ()
 
     def initialize(self):
         """Build everything and start an empty trajectory."""
@@ -71,7 +74,7 @@ class RecordingMixin:
         """One optimiser step, recorded."""
         if self.trajectory_.wants_state():
             self.trajectory_.add_state(self._state())
-        self._perturbation_norm, self._gradient_factor = 0.0, 1.0
+        self._perturbation_norm, self._gradient_factor, self._changed_by = 0.0, 1.0, ()
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         scale = loss_scale(self)
         step = super().train_step(batch, **fit_params)
@@ -86,18 +89,29 @@ class RecordingMixin:
                 skipped=was_skipped(self),
                 loss_scale=scale,
                 gradient_factor=self._gradient_factor,
+                changed_by=self._changed_by,
+                without_gradient=self._live_module().without_gradient(),
             )
         )
         return step
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks; note what they made of the gradient."""
-        if method_name != "on_grad_computed" or not acting_on_gradients(self.callbacks_):
+        acting = acting_on_gradients(self.callbacks_)
+        if method_name != "on_grad_computed" or not acting:
             super().notify(method_name, **cb_kwargs)
             return
-        before = self._live_module().flat_gradient()
-        super().notify(method_name, **cb_kwargs)
-        self._gradient_factor = factor_between(before, self._live_module().flat_gradient())
+        live = self._live_module()
+        first = live.flat_gradient()
+        self.on_grad_computed(self, **cb_kwargs)
+        before = live.flat_gradient()
+        for _, callback in acting:  # one by one: which of them changed it, the others only look
+            callback.on_grad_computed(self, **cb_kwargs)
+            after = live.flat_gradient()
+            if not (is_clipping(callback) or torch.equal(before, after)):
+                self._changed_by += (type(callback).__name__,)
+            before = after
+        self._gradient_factor = factor_between(first, after)
 
     def _record_end(self):
         if self.trajectory_.keep is not None:

@@ -16,7 +16,9 @@ class Step:
 
     A GradScaler multiplies the loss by `loss_scale`; `skipped` tells that half precision
     overflowed and the scaler left parameters and optimiser as they were. Callbacks (clipping)
-    multiplied the gradient by `gradient_factor`, NaN if they changed it in another way.
+    multiplied the gradient by `gradient_factor`, NaN if they changed it in another way;
+    `changed_by` are the classes of those that did and are no clipping by norm. The optimiser left
+    the parameters `without_gradient` as they were.
     """
 
     indices: np.ndarray
@@ -26,6 +28,8 @@ class Step:
     skipped: bool = False
     loss_scale: float = 1.0
     gradient_factor: float = 1.0
+    changed_by: tuple[str, ...] = ()
+    without_gradient: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True)

@@ -223,6 +223,70 @@ def test_clipping_is_differentiated(optimizer):
     assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
 
 
+class GradientNorm(Callback):
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        norm = sum(p.grad.norm() for _, p in named_parameters)
+        net.history.record_batch("gradient_norm", float(norm))
+
+
+def test_a_callback_that_only_watches_gradients_is_no_reason_to_refuse():
+    clip = ("clip", GradientNormClipping(0.3))
+    others = [("watch", GradientNorm()), ("none", GradientNormClipping(None))]
+    influence, run = trained(network(), callbacks=[clip, *others])
+    assert min(step.gradient_factor for step in run.recorded.schedule) < 0.9
+    alone, _ = trained(network(), callbacks=[clip])
+    np.testing.assert_array_equal(influence.scores_, alone.scores_)
+
+
+class Idle(nn.Module):
+    """Has a layer that takes no part."""
+
+    def __init__(self):
+        super().__init__()
+        self.idle, self.network = nn.Linear(5, 300), network()
+
+    def forward(self, rows):
+        return self.network(rows)
+
+
+@pytest.mark.parametrize("optimizer", ["nesterov", "adam", "adamw"])
+def test_parameters_that_take_no_part_are_not_stepped(optimizer):
+    """torch leaves a parameter without a gradient alone: no weight decay."""
+    influence, run = trained(Idle().double(), optimizer)
+    alone, _ = trained(network(), optimizer)
+    assert run.recorded.schedule[3].without_gradient == ("idle.weight", "idle.bias")
+    np.testing.assert_allclose(influence.scores_, alone.scores_, rtol=1e-9, atol=1e-14)
+    rows = np.argsort(-np.abs(influence.scores_))[:3]
+    assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-5
+    edited, expected = (each.remove([3]).module_ for each in (influence, alone))
+    trained_module = influence.estimator_.module_
+    assert torch.equal(edited.idle.weight, trained_module.idle.weight)
+    assert torch.allclose(edited.network[0].weight, expected[0].weight, rtol=1e-9)
+
+
+class LayerDrop(nn.Module):
+    """Leaves a layer out of some steps."""
+
+    def __init__(self):
+        super().__init__()
+        self.always, self.now_and_then = nn.Linear(5, 3), nn.Linear(5, 3)
+
+    def forward(self, rows):
+        output = self.always(rows)
+        left_out = self.training and torch.rand(()) < 0.5
+        return output if left_out else output + self.now_and_then(rows)
+
+
+def test_a_layer_left_out_of_some_steps_is_no_matter_where_a_step_remembers_nothing():
+    """There a step without a gradient changes nothing, for torch as in the sweep."""
+    influence, run = trained(LayerDrop().double(), "sgd", max_epochs=4)
+    missing = [step.without_gradient for step in run.recorded.schedule]
+    assert () in missing
+    assert ("now_and_then.weight", "now_and_then.bias") in missing
+    rows = np.argsort(-np.abs(influence.scores_))[:3]
+    assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
+
+
 @pytest.mark.parametrize("module", [network(), network(norm=True, dropout=True)], ids=["", "norm"])
 def test_neither_kept_states_nor_scoring_batches_matter(module):
     few, _ = trained(module, "adam", trajectory=1)
@@ -339,6 +403,14 @@ REFUSALS = {
     ),
     "buffer": ({"module": Wandering}, {}, "changes the buffer 'centre' in training"),
     "callback": ({"callbacks": [Halved()]}, {}, "Halved, which changes gradients"),
+    "callback beside clipping": (
+        {"callbacks": [GradientNormClipping(0.01), GradientNorm(), Halved()]}, {},
+        "hold Halved, which changes",
+    ),
+    "left out": (
+        {"module": LayerDrop, "batch_size": 4, "optimizer__momentum": 0.9}, {},
+        "parameter 'now_and_then.bias' no gradient in some steps",
+    ),
     "head": ({}, {"parameters": "head"}, 'parameters must be "all" for unrolled'),
 }  # fmt: skip
 

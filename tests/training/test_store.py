@@ -4,6 +4,7 @@ import json
 import math
 import pickle
 import shutil
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -11,9 +12,10 @@ import torch
 from safetensors import safe_open
 from sklearn.base import clone
 
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, Step
 from sam_attribution.training.storage import _stored_states
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
+from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
 from sam_attribution.training.storage._store import Store
 from tests.training.killed_runs import X, y
 
@@ -83,6 +85,16 @@ def test_files_of_another_run_are_refused(folder, tmp_path):
     shutil.copy(tmp_path / "other" / "manifest.json", folder)
     with pytest.raises(ValueError, match=r"checkpoint-000003\.safetensors is not the file"):
         SAMClassifier.resume(folder, X, y)
+
+
+def test_what_is_rare_in_a_step_is_written_down():
+    rows = np.arange(3)
+    odd = {"changed_by": ("Halved",), "without_gradient": ("idle.weight", "idle.bias")}
+    steps = [Step(rows, (0.1,), 0.2), Step(rows, (0.1,), 0.2, **odd), Step(rows, (0.1,), 0.2)]
+    read = schedule_of(from_bytes(to_bytes(schedule_as_data(steps))))
+    assert [replace(step, indices=None) for step in read] == [
+        replace(step, indices=None) for step in steps
+    ]
 
 
 def test_another_format_is_refused(folder, monkeypatch):

@@ -6,7 +6,7 @@ from sam_attribution.training._trajectory import Step
 
 
 def schedule_as_data(steps):
-    """Rows, rates and ascents of some steps, in a handful of arrays."""
+    """Rows, rates and ascents of some steps, in a handful of arrays; what is rare by step."""
     known = [step.indices for step in steps if step.indices is not None]
     return {
         "indices": np.concatenate([np.asarray(i) for i in known]) if known else None,
@@ -17,6 +17,8 @@ def schedule_as_data(steps):
         "skipped": np.array([s.skipped for s in steps], dtype=bool),
         "loss_scales": np.array([s.loss_scale for s in steps], dtype=np.float64),
         "gradient_factors": np.array([s.gradient_factor for s in steps], dtype=np.float64),
+        "changed_by": _where_any([s.changed_by for s in steps]),
+        "without_gradient": _where_any([s.without_gradient for s in steps]),
     }
 
 
@@ -27,7 +29,20 @@ def schedule_of(data):
     batches = [] if data["indices"] is None else np.split(data["indices"], edges)
     names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales", "gradient_factors")
     numbers = zip(*(data[name].tolist() for name in names), strict=True)
+    # none in files from before they were noted
+    changed_by, without_gradient = data.get("changed_by", {}), data.get("without_gradient", {})
     return [
-        Step(rows, tuple(rates), *others)
-        for rows, (rates, *others) in zip(batches, numbers, strict=True)
+        Step(
+            rows,
+            tuple(rates),
+            *others,
+            changed_by=changed_by.get(number, ()),
+            without_gradient=without_gradient.get(number, ()),
+        )
+        for number, (rows, (rates, *others)) in enumerate(zip(batches, numbers, strict=True))
     ]
+
+
+def _where_any(names):
+    """Tuples of names by the number of their step, where there are any."""
+    return {number: each for number, each in enumerate(names) if each}
