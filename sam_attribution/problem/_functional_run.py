@@ -52,5 +52,5 @@ class FunctionalRun:
         return next(self.states(self.n_steps, self.n_steps)).state
 
     def backwards(self):
-        """Yield every state, the last one first, at most ``2 sqrt(n_steps)`` in memory."""
+        """Yield every state, the last one first, at most ``2 sqrt(n_steps) + 2`` in memory."""
         return (each.state for each in rewind(self))

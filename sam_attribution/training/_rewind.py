@@ -16,19 +16,21 @@ def rewind(replay):
 
     Notes
     -----
-    For T steps at most ``2 sqrt(T)`` states are held, that of the caller among them, beside those
-    that the training kept (two more if it kept none on the way). Between two kept states all
+    For T steps at most ``2 sqrt(T)`` states, rounded up, are held beside those that the training
+    kept (two more if it kept none on the way). The two of a caller who goes through them in pairs
+    are among them. Between two kept states all
     others are held if that is within the bound: every step is repeated once. Otherwise only each
     s-th is, s as small as the bound allows, and the ``s - 1`` states between are repeated once
     more when their turn comes. Where every state was kept nothing is repeated.
     """
     n_steps = replay.n_steps
+    limit = max(isqrt(4 * n_steps) - 2, 1)  # the caller holds two
     kept = replay.kept_steps
     if n_steps - 1 not in kept:
         kept = kept - {n_steps}  # arrive there by replay, which is so put to the test
     last = n_steps
     for first in sorted(kept, reverse=True):
-        yield from _descend(replay, first, last, isqrt(4 * n_steps) - 1)
+        yield from _descend(replay, first, last, limit)
         last = first - 1
 
 

@@ -1,14 +1,16 @@
 """States from the last to the first: the right ones, few at once, each step seldom repeated."""
 
+import math
 import weakref
 from collections import Counter
+from itertools import pairwise
 
 import numpy as np
 import pytest
 import torch
 from torch import nn
 
-from sam_attribution.training import SAMClassifier, rewind
+from sam_attribution.training import SAMClassifier, equal_stretches, rewind
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import State
 
@@ -57,11 +59,13 @@ def rewound(clf, **options):
     replay = Watched(clf, *clf.as_trained(X, y), **options)
     every = list(clf.replay(X, y))
     steps, same = [], True
-    for state in rewind(replay):
-        steps.append(state.step)
-        wanted = every[state.step]
-        same &= torch.equal(state.params.to(wanted.params), wanted.params)
-        same &= torch.equal(state.buffers["1.running_var"].float(), wanted.buffers["1.running_var"])
+    for after, before in pairwise(rewind(replay)):  # as a sweep does
+        for state in (before,) if steps else (after, before):
+            wanted = every[state.step]
+            steps.append(state.step)
+            same &= torch.equal(state.params.to(wanted.params), wanted.params)
+            variance = state.buffers["1.running_var"].float()
+            same &= torch.equal(variance, wanted.buffers["1.running_var"])
         del state
     return steps, bool(same), replay
 
@@ -80,6 +84,37 @@ def test_every_state_comes_once_bit_for_bit_and_few_are_held(trajectory, n_steps
         assert max(replay.repeated.values()) <= 2
         # the replay that a sweep costs: at most two trainings
         assert sum(replay.repeated.values()) <= (2 if trajectory in (1, 2) else 1.5) * n_steps
+
+
+class Counted:
+    """Stands for the replay of a long run: knows steps only, and the most that were alive."""
+
+    def __init__(self, n_steps, n_kept):
+        self.n_steps = n_steps
+        self.kept_steps = {0}
+        if n_kept:
+            middles = {each.middle for each in equal_stretches(0, n_steps, n_kept)}
+            self.kept_steps |= middles | {n_steps}
+        self.most = 0
+        self._alive = weakref.WeakSet()
+
+    def states(self, start, stop, origin=None):
+        for step in range(start, stop + 1):
+            state = Tracked(step, None, {}, {})
+            self._alive.add(state)
+            self.most = max(self.most, len(self._alive))
+            yield state
+            del state
+
+
+@pytest.mark.parametrize("n_kept", [0, 1, 2, 5, 10])
+def test_whoever_goes_in_pairs_holds_few_states_however_long_the_run(n_kept):
+    for n_steps in [*range(1, 150), 1000]:
+        replay = Counted(n_steps, n_kept)
+        numbers = [(after.step, before.step) for after, before in pairwise(rewind(replay))]
+        assert numbers == [(t + 1, t) for t in reversed(range(n_steps))]
+        if n_steps > 3:  # with fewer there is nothing to save
+            assert replay.most <= math.ceil(2 * n_steps**0.5) + (0 if n_kept else 2), n_steps
 
 
 def test_in_double_precision_the_run_is_gone_through_from_its_start():
