@@ -72,6 +72,20 @@ class LiveModule:
         )
 
 
+def check_only_the_module_learns(net):
+    """Raise a ValueError if the optimiser trains what a :class:`LiveModule` does not know."""
+    own = {id(p) for p in net.module_.parameters()}
+    trained = {id(p) for group in net.optimizer_.param_groups for p in group["params"]} - own
+    named = net.get_all_learnable_params()
+    strangers = [name for name, p in named if id(p) in trained and p.requires_grad]
+    if strangers:
+        raise ValueError(
+            f"criterion, or another part of the net than module, has {', '.join(strangers)} to "
+            "train: the SAM step and what is recorded know the parameters of module only. Move "
+            "these into module, or call requires_grad_(False) on them."
+        )
+
+
 def take_state(net, live, step):
     """Everything that training changes, copied."""
     return State(

@@ -13,7 +13,7 @@ from sam_attribution.training._accelerated import (
 )
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
 from sam_attribution.training._fingerprint import Fingerprint
-from sam_attribution.training._live import LiveModule, take_state
+from sam_attribution.training._live import LiveModule, check_only_the_module_learns, take_state
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import Step, Trajectory
 
@@ -36,6 +36,7 @@ class RecordingMixin:
         """Build everything and start an empty trajectory."""
         check_accelerator(self)
         super().initialize()
+        check_only_the_module_learns(self)
         self.trajectory_ = Trajectory(self.trajectory, self._seed)
         return self
 

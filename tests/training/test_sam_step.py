@@ -215,6 +215,26 @@ def test_frozen_and_unused_parameters_are_left_alone():
     assert not torch.equal(clf.module_.linear.weight, module.linear.weight.double())
 
 
+class Tempered(nn.CrossEntropyLoss):
+    def __init__(self, learns):
+        super().__init__()
+        self.log_scale = nn.Parameter(torch.zeros(()), requires_grad=learns)
+
+    def forward(self, logits, codes):
+        return super().forward(self.log_scale.exp() * logits, codes)
+
+
+def test_a_criterion_that_learns_is_refused_by_the_name_of_its_parameter():
+    """Both passes would add to its gradient, and no state would hold it."""
+    settings = {"criterion": Tempered, "max_epochs": 2, "random_state": 0}
+    with pytest.raises(ValueError, match="criterion, or another part.* has log_scale to train"):
+        SAMClassifier(criterion__learns=True, **settings).fit(X, y)
+    fixed = SAMClassifier(criterion__learns=False, **settings).fit(X, y)
+    plain = SAMClassifier(max_epochs=2, random_state=0).fit(X, y)
+    for found, expected in zip(fixed.module_.parameters(), plain.module_.parameters(), strict=True):
+        assert torch.equal(found, expected)
+
+
 def test_a_loss_that_is_not_finite_names_its_step(module):
     clf = SAMClassifier(module, lr=1e200, dtype="float64", random_state=0, batch_size=-1)
     with pytest.raises(ValueError, match=r"is (nan|inf) at step \d+; the weights"):
