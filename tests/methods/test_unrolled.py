@@ -2,6 +2,7 @@
 
 import copy
 import math
+import random
 import warnings
 from collections import Counter
 from dataclasses import replace
@@ -428,26 +429,16 @@ def test_a_replay_that_is_not_deterministic_is_found_out():
     classifier = SAMClassifier(network().float(), max_epochs=2, random_state=0, trajectory=1)
     classifier.fit(X, y)
     last = classifier.trajectory_.states[-1]
-    with torch.no_grad():
-        next(classifier.module_.parameters()).view(-1)[0] += 1e-6
     moved = last.params.clone()
     moved[0] += 1e-6
+    # what was recorded is what the module ends with, but no replay leads there
     classifier.trajectory_.states[-1] = replace(last, params=moved)
-    classifier.module_.load_state_dict(
-        dict(zip(classifier.trajectory_.names, split(moved, classifier.module_), strict=True)),
-        strict=False,
-    )
+    nn.utils.vector_to_parameters(moved, classifier.module_.parameters())
     influence = SAMInfluence(
         FrozenEstimator(classifier), method="unrolled", validation=ValidationData(X_val, y_val)
     )
     with pytest.raises(ValueError, match=r"Replay is not deterministic: it is .* not equal"):
         influence.fit(X, y)
-
-
-def split(flat, module):
-    shapes = [p.shape for p in module.parameters()]
-    parts = flat.split([shape.numel() for shape in shapes])
-    return [part.view(shape) for part, shape in zip(parts, shapes, strict=True)]
 
 
 class Rugged(nn.Module):
@@ -469,15 +460,69 @@ def test_a_sweep_that_explodes_says_where_and_the_training_is_not_lost():
     assert influence.estimator_.predict(X).shape == y.shape
 
 
-def test_nothing_of_the_users_is_changed():
-    module = network(norm=True, dropout=True)
-    classifier = SAMClassifier(module.float(), max_epochs=2, random_state=0).fit(X, y)
-    before = copy.deepcopy(classifier.module_.state_dict())
-    random_state = torch.get_rng_state()
+class Fused(nn.Module):
+    """Fails at the third training pass once ``error`` is set."""
+
+    error = None
+    passes = 0
+
+    def __init__(self):
+        super().__init__()
+        self.network = network(norm=True, dropout=True).float()
+
+    def forward(self, rows):
+        if self.training and Fused.error is not None:
+            Fused.passes += 1
+            if Fused.passes == 3:
+                raise Fused.error
+        return self.network(rows)
+
+
+def snapshot(net):
+    """All that a fitted net and the process have for others to change."""
+    module = net.module_
+    everything = {
+        "weights": module.state_dict(),
+        "gradients": [p.grad for p in module.parameters()],
+        "requires grad": [p.requires_grad for p in module.parameters()],
+        "training": [part.training for part in module.modules()],
+        "optimizer": net.optimizer_.state_dict(),
+        "history": list(net.history),
+        "streams": (random.getstate(), np.random.get_state(), torch.get_rng_state()),
+        "default dtype": str(torch.get_default_dtype()),
+        "fast path": torch.backends.mha.get_fastpath_enabled(),
+        "modes": torch.overrides._len_torch_function_stack(),
+        "filters": list(warnings.filters),
+    }
+    return copied(everything)
+
+
+def copied(value):
+    if isinstance(value, torch.Tensor):
+        return value.detach().numpy().copy()
+    if isinstance(value, dict):
+        return {key: copied(each) for key, each in value.items()}
+    return [copied(each) for each in value] if isinstance(value, list | tuple) else value
+
+
+@pytest.mark.parametrize("trajectory", [1, "all"], ids=["replay", "sweep"])
+@pytest.mark.parametrize("error", [None, ValueError("mid"), KeyboardInterrupt()], ids=repr)
+def test_nothing_of_the_users_is_changed(error, trajectory, monkeypatch):
+    classifier = SAMClassifier(
+        Fused, max_epochs=2, batch_size=10, optimizer__momentum=0.9, random_state=0,
+        trajectory=trajectory, callbacks=[GradientNorm()],
+    ).fit(X, y)  # fmt: skip
     influence = SAMInfluence(
         FrozenEstimator(classifier), method="unrolled", validation=ValidationData(X_val, y_val)
-    ).fit(X, y)
-    assert np.isfinite(influence.scores_).all()
-    after = classifier.module_.state_dict()
-    assert all(torch.equal(before[name], after[name]) for name in before)
-    assert torch.equal(torch.get_rng_state(), random_state)
+    )
+    classifier.predict(X)  # after which skorch leaves the module in evaluation mode
+    before = snapshot(classifier)
+    monkeypatch.setattr(Fused, "passes", 0)
+    monkeypatch.setattr(Fused, "error", error)
+    if error is None:
+        assert np.isfinite(influence.fit(X, y).scores_).all()
+    else:
+        with pytest.raises(type(error)):
+            influence.fit(X, y)
+        assert Fused.passes == 3
+    np.testing.assert_equal(snapshot(classifier), before)
