@@ -13,6 +13,7 @@ from sam_attribution.methods import (
     InfluenceFunction,
     SelfInfluence,
     TracIn,
+    Unrolled,
 )
 from sam_attribution.perturbation import Adaptive, Perturbation, PNorm
 
@@ -54,4 +55,8 @@ METHODS = {
     "grad-dot": GradDot(),
     "self-influence": SelfInfluence(),
     "tracin": TracIn(),
+    "unrolled": Unrolled(check=None),
 }
+
+# A row that was in no batch counts in every batch with weight 1/n, which warns
+BY_BATCHES = ("gif every step", "unrolled")

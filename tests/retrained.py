@@ -16,7 +16,9 @@ from torch import nn
 class Run:
     """A recorded training and its data, to be gone through again with other row weights.
 
-    `ascent` is ``(w, g) -> eps``; `loss` gives a value for each row; `clip` is the largest norm.
+    `ascent` is ``(w, g) -> eps``; `loss` gives a value for each row of a batch and `asked` one for
+    each query row; `share` is what a row counts in a batch's denominator, its class weight where
+    `loss` has one; `clip` is the largest norm.
     """
 
     module: nn.Module
@@ -29,6 +31,8 @@ class Run:
     sample_weight: torch.Tensor | None = None
     loss: object = partial(nn.functional.cross_entropy, reduction="none")
     clip: float | None = None
+    asked: object = partial(nn.functional.cross_entropy, reduction="none")
+    share: object = torch.ones_like
 
     def trained(self, row_weights, watch=None):
         """The module after training; ``watch(optimizer, ascent_gradient)`` sees each step."""
@@ -46,9 +50,10 @@ class Run:
                 torch.manual_seed(int(state[0]))
                 losses = self.loss(module(self.X[rows]), self.y[rows])
                 a = torch.ones_like(losses)
+                v = self.share(self.y[rows]).to(a)
                 if self.sample_weight is not None:
                     a = self.sample_weight[rows]
-                return (row_weights[rows] * a * losses).sum() / a.sum()
+                return (row_weights[rows] * a * losses).sum() / (a * v).sum()
 
             self._step(module, params, optimizer, batch_loss, watch)
         return module.eval()
@@ -70,11 +75,11 @@ class Run:
             watch(optimizer, g)
 
     def value(self, row_weights, X, y, watch=None):
-        """Mean cross-entropy of query rows after training."""
+        """Mean of what is asked of query rows after training."""
         with torch.random.fork_rng():
             module = self.trained(row_weights, watch)
         with torch.no_grad():
-            return float(nn.functional.cross_entropy(module(X), y))
+            return float(self.asked(module(X), y).mean())
 
     def derivative(self, k, X, y, h=1e-4, watch=None):
         """Central difference of the query loss in the weight of row `k`, more weight first."""

@@ -6,6 +6,7 @@ import random
 import warnings
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -16,7 +17,7 @@ from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback, GradientNormClipping
 from torch import nn
 
-from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
 from sam_attribution.methods import Unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
 from tests.retrained import Run
@@ -157,6 +158,80 @@ def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
     one_run()
     print(f"{optimizer}, {ball}: {dict(seen)}")
     assert seen["compared"] >= 5, seen
+
+
+CLASS_WEIGHT = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)
+
+
+def of_rows(loss, **settings):
+    return partial(loss, reduction="none", **settings)
+
+
+def prediction_first(loss):
+    return lambda output, targets: loss(output[:, 0], targets)
+
+
+def logs(output):
+    """What skorch makes of the probabilities that ``NLLLoss`` wants."""
+    return torch.log(output + torch.finfo(output.dtype).eps)
+
+
+def nll(**settings):
+    loss = of_rows(nn.functional.nll_loss, **settings)
+    return lambda output, codes: loss(logs(output), codes)
+
+
+mse, huber = nn.functional.mse_loss, nn.functional.huber_loss
+entropy = nn.functional.cross_entropy
+# criterion, its settings, loss of a row in training, loss as asked of the validation rows
+CRITERIA = {
+    "squared error": (nn.MSELoss, {}, *[prediction_first(of_rows(mse))] * 2),
+    "huber": (
+        nn.HuberLoss, {"delta": 0.4}, *[prediction_first(of_rows(huber, delta=0.4))] * 2
+    ),
+    "smoothed": (
+        nn.CrossEntropyLoss, {"label_smoothing": 0.2},
+        *[of_rows(entropy, label_smoothing=0.2)] * 2,
+    ),
+    "weighted classes": (
+        nn.CrossEntropyLoss, {"weight": CLASS_WEIGHT},
+        of_rows(entropy, weight=CLASS_WEIGHT), of_rows(entropy),
+    ),
+    "probabilities": (nn.NLLLoss, {}, nll(), nll()),
+    "probabilities, weighted": (
+        nn.NLLLoss, {"weight": CLASS_WEIGHT}, nll(weight=CLASS_WEIGHT), nll()
+    ),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("sample_weight", [None, weight], ids=["", "sample_weight"])
+@pytest.mark.parametrize("name", CRITERIA)
+def test_any_criterion_is_differentiated(name, sample_weight):
+    criterion, options, loss, asked = CRITERIA[name]
+    targets, asked_of, kind, module = y, y_val, SAMClassifier, network()
+    if criterion in (nn.MSELoss, nn.HuberLoss):
+        targets, asked_of = (rows[:, 0] - rows[:, 1] ** 2 for rows in (X, X_val))
+        kind, module[-1] = SAMRegressor, nn.Linear(6, 1).double()
+    if criterion is nn.NLLLoss:
+        module.append(nn.Softmax(1))
+    net = kind(
+        module, criterion=criterion, lr=0.05, rho=0.1, dtype="float64", max_epochs=3,
+        batch_size=10, random_state=0, trajectory=2, optimizer__momentum=0.9,
+        **{f"criterion__{key}": value for key, value in options.items()},
+    )  # fmt: skip
+    validation = ValidationData(X_val, asked_of)
+    influence = SAMInfluence(net, method=Unrolled(check=None), validation=validation)
+    influence.fit(X, targets, sample_weight)
+    run = Run(
+        module, torch.tensor(X), torch.tensor(targets), influence.estimator_.trajectory_,
+        lambda w, g: PNorm(2).eps(w, g, 0.1), torch.optim.SGD, {"momentum": 0.9},
+        None if sample_weight is None else torch.tensor(sample_weight), loss, asked=asked,
+        share=CLASS_WEIGHT.__getitem__ if "weight" in options else torch.ones_like,
+    )  # fmt: skip
+    rows = np.argsort(-np.abs(influence.scores_))[:3]
+    queries = torch.tensor(X_val), torch.tensor(asked_of)
+    truth = np.array([run.derivative(k, *queries) for k in rows])
+    assert off(influence.scores_[rows], truth) <= 1e-5
 
 
 @pytest.mark.parametrize("rho", [0.0, 0.2])
