@@ -233,6 +233,15 @@ def test_any_pickle_will_do(method):
     np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
 
 
+@pytest.mark.parametrize("method", ["gif", "unrolled"])
+@pytest.mark.filterwarnings("ignore::UserWarning")
+def test_a_caller_who_needs_no_gradients_gets_the_same_scores(method):
+    expected = influence(method=method).fit(X, y)
+    with torch.no_grad():
+        found = influence(method=method).fit(X, y)
+    np.testing.assert_array_equal(found.scores_, expected.scores_)
+
+
 def test_method_parameters_are_reachable():
     estimator = SAMInfluence(method=HIF())
     assert estimator.set_params(method__damping=0.3).method.damping == 0.3

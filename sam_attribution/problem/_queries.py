@@ -91,7 +91,8 @@ class Queries:
         leaves = [leaf, *(buffers[name] for name in tracked)]
         totals = [torch.zeros_like(each) for each in leaves]
         for rows in group.split(self.problem.rows_per_pass):
-            value = self._evaluate(leaf, buffers, rows).sum()
+            with torch.enable_grad():
+                value = self._evaluate(leaf, buffers, rows).sum()
             for total, part in zip(totals, torch.autograd.grad(value, leaves), strict=True):
                 total += part
         return [total / len(group) for total in totals]
