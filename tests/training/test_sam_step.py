@@ -227,7 +227,7 @@ class Tempered(nn.CrossEntropyLoss):
 def test_a_criterion_that_learns_is_refused_by_the_name_of_its_parameter():
     """Both passes would add to its gradient, and no state would hold it."""
     settings = {"criterion": Tempered, "max_epochs": 2, "random_state": 0}
-    with pytest.raises(ValueError, match="criterion, or another part.* has log_scale to train"):
+    with pytest.raises(ValueError, match=r"criterion, or another part.* has log_scale to train"):
         SAMClassifier(criterion__learns=True, **settings).fit(X, y)
     fixed = SAMClassifier(criterion__learns=False, **settings).fit(X, y)
     plain = SAMClassifier(max_epochs=2, random_state=0).fit(X, y)
