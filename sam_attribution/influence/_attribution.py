@@ -33,7 +33,7 @@ class Attribution:
     n_jobs : int, optional
         Processes that share the rows.
     verbose : int, default=0
-        Above 1 shows a progress bar over the probes.
+        Above 1 shows a progress bar over the probes, above 0 if they take as long as a training.
 
     Attributes
     ----------
@@ -67,6 +67,8 @@ class Attribution:
         _check_asked(self.prepared, evaluation, aggregate)
         has_probes = not isinstance(self.prepared, PreparedScores)
         self.probes = self.prepared.probes(queries) if has_probes else None
+        if has_probes:
+            self.prepared.verbose = verbose
         self.query_scores, table = self._found(queries)
         self.standard_errors = None
         if not has_probes and aggregate == "mean":
@@ -172,7 +174,8 @@ class Attribution:
         return Queries(self.problem, X, y, evaluation or self.evaluation, singles)
 
     def _watched(self, probes):
-        return tqdm(probes, desc="probes", unit="probe", leave=False, disable=self.verbose < 2)
+        shown = self.verbose > (0 if self.prepared.differentiates_training else 1)
+        return tqdm(probes, desc="probes", unit="probe", leave=False, disable=not shown)
 
     def _queries(self, X, y, groups, normalize):
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)

@@ -106,7 +106,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         Draws the split and goes to clones that have no ``random_state`` of their own.
     verbose : int, default=0
         Above 0 shows a progress bar over the splits, above 1 also one over the probes of
-        each split, for every pass over rows.
+        each split, for every pass over rows; for ``method="unrolled"``, where that takes as
+        long as training, above 0 too.
 
     Attributes
     ----------

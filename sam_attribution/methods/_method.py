@@ -53,6 +53,8 @@ class Prepared(ABC):
         Whether scores are the derivative of the recorded training itself.
     check : str or None
         Which check of smoothness ``fit`` makes, see ``SAMInfluence.diagnose``.
+    verbose : int
+        Set by whoever prepared it; above 0 a removal step as long as a training shows a bar.
     """
 
     rows_are_exchangeable = True
@@ -62,6 +64,7 @@ class Prepared(ABC):
     predicts_state = False
     differentiates_training = False
     check = None
+    verbose = 0
 
     @abstractmethod
     def probes(self, queries):

@@ -120,6 +120,9 @@ class _EveryStep:
         self._prepared = prepared
         self._queries = queries
 
+    def __len__(self):
+        return self._prepared.diagnostics["steps"]
+
     def __iter__(self):
         return self._prepared.visit(self._queries)
 

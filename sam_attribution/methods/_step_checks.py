@@ -9,13 +9,13 @@ class UnstableTraining(ValueError):
     """The derivative through training overflows."""
 
 
-def check_same(number, computed, recorded, before):
-    """Raise a ValueError if the pure step does not lead where training went."""
+def check_same(steps, computed, recorded, before):
+    """Raise a ValueError if the pure steps, such as "step 3", do not lead where training went."""
     off = (computed.params - recorded.params).norm()
     moved = (recorded.params - before.params).norm()
     if off > _TOLERANCE[off.dtype] * moved + 1e-5 * recorded.params.norm():
         raise ValueError(
-            f"the step as a function ends {off:.1e} away from where step {number} of training "
+            f"the step as a function ends {off:.1e} away from where {steps} of training "
             "went: something changed the step that is not known here (mixed precision, a callback "
             'or a custom train_step). Take a method such as "gif" or "hif".'
         )

@@ -1,10 +1,12 @@
 """The tangent of recorded training: where it leads with other row weights, to first order."""
 
+from tqdm.auto import tqdm
+
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._step_checks import check_finite, check_same
 
 
-def tangent_sweep(training, groups, recorded):
+def tangent_sweep(training, groups, recorded, *, verbose=0):
     """How the final state moves when groups of rows go, forwards through the steps.
 
     Parameters
@@ -13,6 +15,8 @@ def tangent_sweep(training, groups, recorded):
     groups : list of Tensor of positions
     recorded : iterable of State
         States of training to go on from, in its order, the first one being its start.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the steps.
 
     Returns
     -------
@@ -33,14 +37,16 @@ def tangent_sweep(training, groups, recorded):
     state = before = training.state(recorded[0])
     tangent = _zero(state, training.tracked, len(groups))
     changes = _weight_changes(training.problem, groups)
-    for number in range(training.n_steps):
+    steps, since = range(training.n_steps), 0
+    for number in tqdm(steps, desc="removal", unit="step", leave=False, disable=not verbose):
         step = training.step(number)
         state, tangent = step.jvp(state, tangent, changes[:, step.batch.rows])
         check_finite(f"after step {number}", tangent.params)
         if number + 1 in recorded:
             met = training.state(recorded[number + 1])
-            check_same(number, state, met, before)
+            check_same(f"the steps {since} to {number}", state, met, before)
             state = before = met
+            since = number + 1
     return tangent
 
 

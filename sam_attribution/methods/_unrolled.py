@@ -7,7 +7,7 @@ from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._sweep import reverse_sweep
 from sam_attribution.methods._tangent_sweep import tangent_sweep
-from sam_attribution.problem import FunctionalTraining
+from sam_attribution.problem import FunctionalTraining, couples_rows
 
 
 class Unrolled(Method):
@@ -40,7 +40,8 @@ class Unrolled(Method):
     at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and the graph of one step.
 
     Scores of other rows (``score_samples``, ``transform``) take them as if they had been in every
-    batch with weight 1/n, in evaluation mode; batch norm in training makes that impossible.
+    batch with weight 1/n, in evaluation mode; batch norm makes that impossible, unless the module
+    keeps it in evaluation mode in training too.
 
     References
     ----------
@@ -95,7 +96,7 @@ class _PreparedUnrolled(Prepared):
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
         self._problem = problem
         self._training = training = FunctionalTraining(problem)
-        if training.tracked:
+        if couples_rows(problem.training_module):
             self.only_trained_rows = (
                 "the module has batch norm, which in training couples a row with its batch: there "
                 "is no score of a row that was in no batch. scores_ and transform_train_ are "
@@ -115,7 +116,12 @@ class _PreparedUnrolled(Prepared):
         recorded = self._problem.path.recorded_states
         if "dtype" in self._options:  # another run from the same start
             recorded = recorded[:1]
-        return tangent_sweep(self._training, groups, recorded)
+        return tangent_sweep(self._training, groups, recorded, verbose=self.verbose)
+
+    @property
+    def n_probes(self):
+        """Two for a step with an ascent, one without."""
+        return sum(2 if step.rho else 1 for step in self._problem.path.schedule)
 
     def sweep(self, queries):
         """The probes of every step, the last one first."""
@@ -137,6 +143,9 @@ class _Sweep:
     def __init__(self, prepared, queries):
         self._prepared = prepared
         self._queries = queries
+
+    def __len__(self):
+        return self._prepared.n_probes
 
     def __iter__(self):
         return self._prepared.sweep(self._queries)

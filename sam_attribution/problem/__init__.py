@@ -16,6 +16,7 @@ from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
 from sam_attribution.problem._rows_gradient import rows_gradient
+from sam_attribution.problem._running_statistics import couples_rows
 from sam_attribution.problem._target_loss import TargetRows
 from sam_attribution.problem._training_batch import TrainingBatch
 
@@ -33,6 +34,7 @@ __all__ = [
     "TrainingBatch",
     "TrainingPath",
     "activations_per_row",
+    "couples_rows",
     "differentiable_kernels",
     "evaluation_function",
     "functional_optimizer",

@@ -69,6 +69,14 @@ def _per_channel(value, input):
     return value.view(-1, *[1] * (input.ndim - 2))
 
 
+def couples_rows(module):
+    """Whether batch norm in the module takes its statistics from the batch, in its mode."""
+    return any(
+        isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training
+        for part in module.modules()
+    )
+
+
 def running_statistics(module):
     """Names of the buffers that batch norm moves in training, as a set."""
     return {

@@ -402,6 +402,55 @@ def test_batch_norm_leaves_other_rows_without_a_score():
             ask(X_val)
 
 
+class FrozenNorm(nn.Module):
+    """Its batch norm stays in evaluation mode, as when a pretrained network is tuned."""
+
+    def __init__(self):
+        super().__init__()
+        self.network = network(norm=True)
+        self.network[1].running_var += 0.5
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.network[1].eval()
+        return self
+
+    def forward(self, rows):
+        return self.network(rows)
+
+
+def test_batch_norm_that_stays_in_evaluation_mode_couples_no_rows():
+    influence, run = trained(FrozenNorm().double(), batch_size=36)
+    with pytest.warns(UserWarning, match="weight 1/n"):
+        table = influence.transform(X)
+    np.testing.assert_allclose(table, influence.transform_train_, rtol=1e-9, atol=1e-14)
+    assert torch.equal(
+        influence.estimator_.module_.network[1].running_var, run.module.network[1].running_var
+    )
+
+
+@pytest.mark.parametrize(("rho", "n_probes"), [(0.1, 16), (0.0, 8)])
+@pytest.mark.parametrize("verbose", [0, 1])
+def test_what_takes_as_long_as_training_shows_how_far_it_is(rho, n_probes, verbose, capsys):
+    classifier = SAMClassifier(rho=rho, max_epochs=2, batch_size=10, random_state=0)
+    influence = SAMInfluence(
+        classifier, method=Unrolled(check=None), validation=ValidationData(X_val, y_val),
+        verbose=verbose,
+    ).fit(X, y)  # fmt: skip
+    assert (f"/{n_probes} [" in capsys.readouterr().err) == bool(verbose)
+    influence.remove([0])
+    shown = capsys.readouterr().err
+    assert ("removal" in shown) == ("/8 [" in shown) == bool(verbose)
+
+
+def test_the_tangent_names_the_steps_since_the_state_it_set_out_from():
+    influence, run = trained(network(), trajectory=1)  # states 0, 6 and 12
+    last = run.recorded.states[-1]
+    run.recorded.states[-1] = replace(last, params=1.1 * last.params)
+    with pytest.raises(ValueError, match="where the steps 6 to 11 of training"):
+        influence.remove([0])
+
+
 def test_float64_differentiates_a_run_of_its_own():
     single = {"dtype": "float32", "max_epochs": 4}
     module = network("gelu", norm=True, dropout=True)
