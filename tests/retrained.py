@@ -17,6 +17,7 @@ class Run:
     """A recorded training and its data, to be gone through again with other row weights.
 
     `ascent` is ``(w, g) -> eps``; `loss` gives a value for each row; `clip` is the largest norm.
+    `scheduler` makes what moves the optimizer's settings after every step; rates are as recorded.
     """
 
     module: nn.Module
@@ -29,6 +30,7 @@ class Run:
     sample_weight: torch.Tensor | None = None
     loss: object = partial(nn.functional.cross_entropy, reduction="none")
     clip: float | None = None
+    scheduler: object = None
 
     def trained(self, row_weights, watch=None):
         """The module after training; ``watch(optimizer, ascent_gradient)`` sees each step."""
@@ -37,6 +39,7 @@ class Run:
         module.load_state_dict(self.recorded.states[0].buffers, strict=False)
         params = list(module.parameters())
         optimizer = self.optimizer(params, lr=0.0, **self.settings)
+        scheduler = None if self.scheduler is None else self.scheduler(optimizer)
         for number, step in enumerate(self.recorded.schedule):
             optimizer.param_groups[0]["lr"] = step.rates[0]
             rows = torch.as_tensor(step.indices)
@@ -51,6 +54,8 @@ class Run:
                 return (row_weights[rows] * a * losses).sum() / a.sum()
 
             self._step(module, params, optimizer, batch_loss, watch)
+            if scheduler is not None:
+                scheduler.step()
         return module.eval()
 
     def _step(self, module, params, optimizer, batch_loss, watch):

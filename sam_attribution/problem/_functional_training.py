@@ -81,9 +81,11 @@ class FunctionalTraining:
         self.tracked = running_statistics(problem.training_module)
         self._settings = {
             "perturbation": problem.perturbation,
-            "optimizer": functional_optimizer(path),
             "clip": path.clipping(),
         }
+        self._optimizer = None, None
+        for number in range(self.n_steps):
+            self._optimizer_at(number)  # raises for a step that has no functional form
         _check_steps(path)
         _check_buffers(path, self.tracked)
 
@@ -94,7 +96,17 @@ class FunctionalTraining:
         rows = torch.as_tensor(recorded.indices, device=problem.y.device)
         seed = derived_seed(path.seed, number)
         batch = TrainingBatch(problem, rows, seed, self._row_weights)
-        return PureStep(batch, path.spread(recorded.rates), {**self._settings, "rho": recorded.rho})
+        settings = {"rho": recorded.rho, "optimizer": self._optimizer_at(number)}
+        rate = path.spread(recorded.rates, problem.params.dtype)
+        return PureStep(batch, rate, self._settings | settings)
+
+    def _optimizer_at(self, number):
+        """The optimizer with the settings of a step: made again only where a schedule moves them."""
+        path, dtype = self.problem.path, self.problem.params.dtype
+        groups = path.settings_at(number)
+        if groups != self._optimizer[0]:
+            self._optimizer = groups, functional_optimizer(path, groups, dtype)
+        return self._optimizer[1]
 
     def state(self, recorded):
         """A recorded state as the steps take it."""

@@ -82,6 +82,11 @@ class TrainingPath:
         """With the number of a step it fixes the step's dropout masks."""
         return self._trajectory.seed
 
+    def settings_at(self, step):
+        """What the optimizer went by at a step, the rate apart: a dict per parameter group."""
+        noted = self.schedule[step].settings or ({},) * len(self.group_settings)
+        return [last | then for last, then in zip(self.group_settings, noted, strict=True)]
+
     def clipping(self):
         """What callbacks did to gradients, as a function of the gradient; None if nothing.
 
@@ -149,11 +154,14 @@ class TrainingPath:
             )
         return factors
 
-    def spread(self, per_group):
-        """One number per parameter group -> a float, or (n_params,) for several groups."""
+    def spread(self, per_group, dtype=None):
+        """One number per parameter group -> a float, or (n_params,) for several groups.
+
+        These are of `dtype`, by default that of training.
+        """
         if len(per_group) == 1:
             return float(per_group[0])
-        values = torch.tensor(per_group, dtype=self._like.dtype, device=self._like.device)
+        values = torch.tensor(per_group, dtype=dtype or self._like.dtype, device=self._like.device)
         return torch.cat(
             [
                 values[owner.group].expand(shape.numel())

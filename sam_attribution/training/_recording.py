@@ -12,6 +12,7 @@ from sam_attribution.training._accelerated import (
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._live import LiveModule, take_state
+from sam_attribution.training._optimizer_settings import settings_of
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import Step, Trajectory
 
@@ -73,7 +74,7 @@ class RecordingMixin:
             self.trajectory_.add_state(self._state())
         self._perturbation_norm, self._gradient_factor = 0.0, 1.0
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
-        scale = loss_scale(self)
+        settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
         if not hasattr(batch, "indices"):
             self.trajectory_.mark_broken("iterator_train does not tell the rows of a batch")
@@ -86,9 +87,16 @@ class RecordingMixin:
                 skipped=was_skipped(self),
                 loss_scale=scale,
                 gradient_factor=self._gradient_factor,
+                settings=settings,
             )
         )
         return step
+
+    def _settings(self):
+        """Those of the coming step: the object of the step before it, if nothing changed."""
+        settings, schedule = settings_of(self.optimizer_), self.trajectory_.schedule
+        unchanged = bool(schedule) and schedule[-1].settings == settings
+        return schedule[-1].settings if unchanged else settings
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks; note what they made of the gradient."""

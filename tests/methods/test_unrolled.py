@@ -5,6 +5,7 @@ import math
 import warnings
 from collections import Counter
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -12,8 +13,9 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.methods import Unrolled
@@ -221,6 +223,51 @@ def test_clipping_is_differentiated(optimizer):
     run.clip = 0.3
     rows = np.argsort(-np.abs(influence.scores_))[:3]
     assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
+
+
+class Wave:
+    """A scheduler, in the way of torch's: momentum (to 0 and back) and decay change at each step."""
+
+    def __init__(self, optimizer):
+        self.optimizer, self.steps = optimizer, 0
+        self.step()
+
+    def step(self):
+        changed = {"momentum": (0.9, 0.0, 0.5)[self.steps % 3], "weight_decay": 0.1 * self.steps}
+        self.optimizer.param_groups[0].update(changed)
+        self.steps += 1
+
+
+class Waving(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.wave = Wave(net.optimizer_)
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.wave.step()
+
+
+CYCLE = {"max_lr": 0.1, "total_steps": 13}
+one_cycle = partial(OneCycleLR, **CYCLE)
+cycling = LRScheduler(OneCycleLR, step_every="batch", **CYCLE)
+SCHEDULES = {
+    "momentum": ("momentum", one_cycle, cycling),
+    "betas": ("adam", one_cycle, cycling),
+    "decay": ("sgd", Wave, Waving()),
+}
+
+
+@pytest.mark.parametrize("trajectory", [1, "all"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_of_other_settings_than_the_rate_are_differentiated(name, trajectory):
+    optimizer, scheduler, callback = SCHEDULES[name]
+    influence, run = trained(
+        network(norm=True), optimizer, callbacks=[callback], trajectory=trajectory
+    )
+    run = replace(run, scheduler=scheduler)
+    rows = np.argsort(-np.abs(influence.scores_))[:3]
+    assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
+    still = derivatives(replace(run, scheduler=None), rows)
+    assert off(influence.scores_[rows], still) > 1e-2
 
 
 @pytest.mark.parametrize("module", [network(), network(norm=True, dropout=True)], ids=["", "norm"])

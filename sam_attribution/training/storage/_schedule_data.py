@@ -6,7 +6,7 @@ from sam_attribution.training._trajectory import Step
 
 
 def schedule_as_data(steps):
-    """Rows, rates and ascents of some steps, in a handful of arrays."""
+    """Rows, rates and ascents of some steps, in a handful of arrays; settings where they change."""
     known = [step.indices for step in steps if step.indices is not None]
     return {
         "indices": np.concatenate([np.asarray(i) for i in known]) if known else None,
@@ -17,6 +17,7 @@ def schedule_as_data(steps):
         "skipped": np.array([s.skipped for s in steps], dtype=bool),
         "loss_scales": np.array([s.loss_scale for s in steps], dtype=np.float64),
         "gradient_factors": np.array([s.gradient_factor for s in steps], dtype=np.float64),
+        "settings": _changes([s.settings for s in steps]),
     }
 
 
@@ -28,6 +29,23 @@ def schedule_of(data):
     names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales", "gradient_factors")
     numbers = zip(*(data[name].tolist() for name in names), strict=True)
     return [
-        Step(rows, tuple(rates), *others)
-        for rows, (rates, *others) in zip(batches, numbers, strict=True)
+        Step(rows, tuple(rates), *others, settings)
+        for rows, (rates, *others), settings in zip(batches, numbers, _settings(data), strict=True)
     ]
+
+
+def _changes(settings):
+    """Numbers of the steps whose settings are not those of the step before, with these."""
+    return [
+        (number, each)
+        for number, each in enumerate(settings)
+        if number == 0 or each is not settings[number - 1]
+    ]
+
+
+def _settings(data):
+    """The settings of every step; none in files from before they were noted."""
+    n_steps = len(data["sizes"])
+    starts, changed = zip(*data.get("settings") or [(0, ())], strict=True)
+    lengths = np.diff([*starts, n_steps])
+    return [each for each, n in zip(changed, lengths, strict=True) for _ in range(n)]
