@@ -39,7 +39,7 @@ def tangent_sweep(training, groups, recorded):
         check_finite(f"after step {number}", tangent.params)
         if number + 1 in recorded:
             met = training.state(recorded[number + 1])
-            check_same(number, state, met, before)
+            check_same(number, state, met, before, training.tracked)
             state = before = met
     return tangent
 

@@ -101,7 +101,7 @@ class FunctionalTraining:
         return PureStep(batch, rate, self._settings | settings)
 
     def _optimizer_at(self, number):
-        """The optimizer with the settings of a step: made again only where a schedule moves them."""
+        """The optimizer with the settings of a step, made again where a schedule moves them."""
         path, dtype = self.problem.path, self.problem.params.dtype
         groups = path.settings_at(number)
         if groups != self._optimizer[0]:

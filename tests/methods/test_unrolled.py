@@ -226,7 +226,7 @@ def test_clipping_is_differentiated(optimizer):
 
 
 class Wave:
-    """A scheduler, in the way of torch's: momentum (to 0 and back) and decay change at each step."""
+    """A scheduler like those of torch: momentum (to 0 and back) and decay change at each step."""
 
     def __init__(self, optimizer):
         self.optimizer, self.steps = optimizer, 0
