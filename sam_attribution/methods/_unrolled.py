@@ -1,5 +1,6 @@
 """Unrolled attribution: the derivative of the recorded training itself."""
 
+import warnings
 from functools import partial
 
 from sam_attribution._validation import StrOptions, check_parameters
@@ -8,6 +9,8 @@ from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._sweep import reverse_sweep
 from sam_attribution.methods._tangent_sweep import tangent_sweep
 from sam_attribution.problem import FunctionalTraining
+
+_DOUBTFUL = 1e-3  # of the weights: a float32 run that magnifies no rounding is some 1e-6 away
 
 
 class Unrolled(Method):
@@ -23,7 +26,8 @@ class Unrolled(Method):
     precision : {"training", "float64"}, default="training"
         ``training`` differentiates the recorded run. ``float64`` repeats it from its recorded
         start in double precision and differentiates that: for runs that are so ill-conditioned
-        that rounding shows. `diagnostics_` says how far it ends from the recorded run.
+        that rounding shows. `diagnostics_` says how far it ends from the recorded run; ``fit``
+        warns from 1e-3 of the weights on.
     check : {"prediction", "weights", "starts"} or None, default="prediction"
         How ``fit`` finds out whether removing a row is a smooth change at all, see
         :meth:`SAMInfluence.diagnose`; it warns if not.
@@ -127,6 +131,14 @@ class _PreparedUnrolled(Prepared):
         recorded = self._problem.params
         distance = (state.params - recorded).norm() / recorded.norm()
         self.diagnostics["replay_distance"] = float(distance)
+        if distance > _DOUBTFUL:
+            warnings.warn(
+                f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
+                "estimator (relative): scores belong to another run than yours, for rounding is "
+                "magnified or a callback changed the weights. Train the estimator with "
+                'dtype="float64", or with a smaller lr.',
+                stacklevel=2,
+            )
         queries = queries.of(self._problem)
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
 

@@ -340,6 +340,21 @@ def test_float64_differentiates_a_run_of_its_own():
     assert off(first[rows], truth) > 1e-7
 
 
+class Shrunk(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        with torch.no_grad():
+            next(net.module_.parameters()).mul_(0.9)
+
+
+def test_float64_warns_of_a_run_that_is_another():
+    classifier = SAMClassifier(network().float(), max_epochs=2, callbacks=[Shrunk()])
+    influence = SAMInfluence(
+        classifier, method=Unrolled(precision="float64", check=None), random_state=0
+    )
+    with pytest.warns(UserWarning, match=r"in float64 ends .*e-0[12] away .* Train the estimator"):
+        influence.fit(X, y)
+
+
 def double(recorded):
     """A recorded training that starts in float64."""
     recorded = copy.copy(recorded)
