@@ -34,6 +34,8 @@ class Prepared(ABC):
 
     Attributes
     ----------
+    problem : Problem or None
+        What training rows are read with, if not the problem given: the same in float64.
     diagnostics : dict
         What the method found out or chose, by name.
     rows_are_exchangeable : bool
@@ -55,6 +57,7 @@ class Prepared(ABC):
         Which check of smoothness ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
+    problem = None
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False

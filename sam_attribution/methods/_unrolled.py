@@ -97,7 +97,7 @@ class _PreparedUnrolled(Prepared):
         self._options = {"exact": True}
         if precision == "float64":
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
-        self._problem = problem
+        self.problem = problem
         self._training = training = FunctionalTraining(problem)
         if training.tracked:
             self.only_trained_rows = (
@@ -116,7 +116,7 @@ class _PreparedUnrolled(Prepared):
 
     def removal_step(self, groups):
         """The tangent of training along the weights of every group: buffers move as well."""
-        recorded = self._problem.path.recorded_states
+        recorded = self.problem.path.recorded_states
         if "dtype" in self._options:  # another run from the same start
             recorded = recorded[:1]
         return tangent_sweep(self._training, groups, recorded)
@@ -124,11 +124,11 @@ class _PreparedUnrolled(Prepared):
     def sweep(self, queries):
         """The probes of every step, the last one first."""
         training = self._training
-        states = map(training.state, self._problem.path.states_backwards(**self._options))
+        states = map(training.state, self.problem.path.states_backwards(**self._options))
         return reverse_sweep(training, states, partial(self._final_cotangent, queries))
 
     def _final_cotangent(self, queries, state):
-        recorded = self._problem.params
+        recorded = self.problem.params
         distance = (state.params - recorded).norm() / recorded.norm()
         self.diagnostics["replay_distance"] = float(distance)
         if distance > _DOUBTFUL:
@@ -139,7 +139,7 @@ class _PreparedUnrolled(Prepared):
                 'dtype="float64", or with a smaller lr.',
                 stacklevel=2,
             )
-        queries = queries.of(self._problem)
+        queries = queries.of(self.problem)
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
 
 

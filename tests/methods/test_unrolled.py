@@ -17,7 +17,7 @@ from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
 from sam_attribution.methods import Unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
 from tests.retrained import Run
@@ -335,9 +335,68 @@ def test_float64_differentiates_a_run_of_its_own():
     )  # fmt: skip
     rows = np.argsort(-np.abs(second))[:3]
     queries = torch.tensor(X_val.astype("float32")).double(), torch.tensor(y_val)
-    truth = np.array([run.derivative(k, *queries) for k in rows])
-    assert off(second[rows], truth) <= 1e-7  # the float32 sweep is 1e-5 away
+    truth = np.array([run.derivative(k, *queries, h=1e-5) for k in rows])
+    assert off(second[rows], truth) <= 1e-9  # the float32 sweep is 1e-5 away
     assert off(first[rows], truth) > 1e-7
+
+
+class Costs(nn.Module):
+    """Cross-entropy with a price for every label in the place of another."""
+
+    reduction = "mean"
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("prices", torch.rand(3, 3, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, logits, labels):
+        losses = (self.prices.to(logits.device)[labels] * logits.softmax(1)).sum(1)
+        losses = losses + nn.functional.cross_entropy(logits, labels, reduction="none")
+        return losses if self.reduction == "none" else losses.mean()
+
+
+GROUPS = [("0.*", {"lr": 0.1, "weight_decay": 0.003}), ("2.*", {"lr": 0.07})]
+DOUBLE = {
+    "sample weights": {"sample_weight": weight},
+    "class weights": {"criterion__weight": torch.tensor([0.3, 2.0, 1.1])},
+    "costs": {"criterion": Costs},
+    "groups": {"optimizer__param_groups": GROUPS, "optimizer__weight_decay": 0.01},
+    "likelihood": {"criterion": nn.NLLLoss, "criterion__weight": torch.tensor([0.3, 2.0, 1.1])},
+    "huber": {"net": SAMRegressor, "criterion": nn.HuberLoss},
+    "squares": {"net": SAMRegressor},
+}
+
+
+@pytest.mark.parametrize("case", DOUBLE)
+def test_float64_is_the_run_that_was_in_float64_from_its_start(case):
+    settings = {"net": SAMClassifier, "sample_weight": None, "trajectory": "all", **DOUBLE[case]}
+    net, weights = settings.pop("net"), settings.pop("sample_weight")
+    classes = net is SAMClassifier
+    module = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3 if classes else 1))
+    if case == "likelihood":
+        module.append(nn.Softmax(1))
+    rows, queries = X.astype("float32"), X_val.astype("float32")
+    target, asked = (y, y_val) if classes else (rows[:, 0] * rows[:, 1], queries[:, 0])
+    weights = None if weights is None else weights.astype("float32").astype("float64")
+    found = []
+    for dtype, precision in (("float32", "float64"), ("float64", "training")):
+        if dtype == "float64":
+            settings = {k: v.double() if torch.is_tensor(v) else v for k, v in settings.items()}
+        estimator = net(
+            copy.deepcopy(module).to(getattr(torch, dtype)), dtype=dtype, rho=0.1, lr=0.1,
+            max_epochs=3, batch_size=10, optimizer__momentum=0.9, random_state=0, **settings,
+        )  # fmt: skip
+        method = Unrolled(precision=precision, check=None)
+        data = [part.astype(dtype) for part in (rows, queries)]
+        influence = SAMInfluence(
+            estimator, method=method, validation=ValidationData(data[1], asked)
+        )
+        influence.fit(data[0], target, sample_weight=weights)
+        own = influence.self_influence()
+        single = influence.attribute(data[1][:2], asked[:2])
+        found.append([influence.scores_, own, *single])
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-11 * np.abs(second).max())
 
 
 class Shrunk(Callback):
