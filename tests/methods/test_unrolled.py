@@ -20,6 +20,7 @@ from torch.optim.lr_scheduler import OneCycleLR
 from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
 from sam_attribution.methods import Unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
+from sam_attribution.retraining import LeaveOneOut
 from tests.retrained import Run
 
 torch.manual_seed(0)
@@ -443,6 +444,49 @@ class Wandering(nn.Module):
         return self.linear(rows - self.centre)
 
 
+class Scratch(nn.Module):
+    """Writes into a buffer and leaves it as it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = network(norm=True)
+        self.register_buffer("scratch", torch.ones(3).double())
+
+    def forward(self, rows):
+        self.scratch.zero_().add_(2.0)
+        output = self.body(rows) * self.scratch.clone()
+        self.scratch.fill_(1.0)
+        return output
+
+
+@pytest.mark.parametrize("method", ["unrolled", LeaveOneOut(models_at_once=4)])
+def test_a_buffer_that_is_only_written_to_is_none_of_the_state(method):
+    class Doubled(Scratch):
+        def forward(self, rows):
+            return self.body(rows) * 2.0
+
+    found = []
+    for module in (Scratch, Doubled):
+        torch.manual_seed(0)
+        classifier = SAMClassifier(
+            module(), max_epochs=2, batch_size=10, dtype="float64", random_state=0
+        )
+        influence = SAMInfluence(classifier, method=method, validation=ValidationData(X_val, y_val))
+        found.append(influence.fit(X, y))
+    np.testing.assert_allclose(*(each.scores_ for each in found), rtol=0, atol=1e-14)
+    states = found[0].estimator_.trajectory_.states
+    assert all(bool((state.buffers["scratch"] == 1).all()) for state in states)
+    if method == "unrolled":
+        edits = [each.remove([1, 2]).module_.state_dict()["body.0.weight"] for each in found]
+        torch.testing.assert_close(*edits)
+
+
+class OwnNorm(nn.BatchNorm1d):
+    def forward(self, rows):
+        statistics = self.running_mean, self.running_var, self.training, 0.1, 1e-5, False
+        return torch.batch_norm(rows, self.weight, self.bias, *statistics)
+
+
 class Halved(Callback):
     def on_grad_computed(self, net, named_parameters, **kwargs):
         for _, p in named_parameters:
@@ -459,6 +503,9 @@ REFUSALS = {
         {"optimizer__param_groups": [("0.*", {"momentum": 0.5})]}, {}, "differ in momentum"
     ),
     "buffer": ({"module": Wandering}, {}, "changes the buffer 'centre' in training"),
+    "norm": (
+        {"module": nn.Sequential(nn.Linear(5, 3), OwnNorm(3))}, {}, "has OwnNorm at '1', a batch norm"
+    ),
     "callback": ({"callbacks": [Halved()]}, {}, "Halved, which changes gradients"),
     "head": ({}, {"parameters": "head"}, 'parameters must be "all" for unrolled'),
 }  # fmt: skip
