@@ -504,7 +504,7 @@ REFUSALS = {
     ),
     "buffer": ({"module": Wandering}, {}, "changes the buffer 'centre' in training"),
     "norm": (
-        {"module": nn.Sequential(nn.Linear(5, 3), OwnNorm(3))}, {}, "has OwnNorm at '1', a batch norm"
+        {"module": nn.Sequential(nn.Linear(5, 3), OwnNorm(3))}, {}, "has OwnNorm at '1', a batch"
     ),
     "callback": ({"callbacks": [Halved()]}, {}, "Halved, which changes gradients"),
     "head": ({}, {"parameters": "head"}, 'parameters must be "all" for unrolled'),
