@@ -19,6 +19,7 @@ class Run:
     `ascent` is ``(w, g) -> eps``; `loss` gives a value for each row of a batch and `asked` one for
     each query row; `share` is what a row counts in a batch's denominator, its class weight where
     `loss` has one; `clip` is the largest norm.
+    `scheduler` makes what moves the optimizer's settings after every step; rates are as recorded.
     """
 
     module: nn.Module
@@ -33,6 +34,7 @@ class Run:
     clip: float | None = None
     asked: object = partial(nn.functional.cross_entropy, reduction="none")
     share: object = torch.ones_like
+    scheduler: object = None
 
     def trained(self, row_weights, watch=None):
         """The module after training; ``watch(optimizer, ascent_gradient)`` sees each step."""
@@ -41,6 +43,7 @@ class Run:
         module.load_state_dict(self.recorded.states[0].buffers, strict=False)
         params = list(module.parameters())
         optimizer = self.optimizer(params, lr=0.0, **self.settings)
+        scheduler = None if self.scheduler is None else self.scheduler(optimizer)
         for number, step in enumerate(self.recorded.schedule):
             optimizer.param_groups[0]["lr"] = step.rates[0]
             rows = torch.as_tensor(step.indices)
@@ -56,6 +59,8 @@ class Run:
                 return (row_weights[rows] * a * losses).sum() / (a * v).sum()
 
             self._step(module, params, optimizer, batch_loss, watch)
+            if scheduler is not None:
+                scheduler.step()
         return module.eval()
 
     def _step(self, module, params, optimizer, batch_loss, watch):

@@ -1,6 +1,6 @@
 """One pass of a training step: the gradient of a batch, and its derivative in both directions."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple, Protocol
 
 import torch
@@ -52,16 +52,29 @@ class GradientPass:
     batch : BatchPasses
     params : Tensor of shape (n_params,)
     buffers : dict of str to Tensor
+    pulled : iterable of str
+        Buffers whose cotangents :meth:`pull` is to give.
     moving : iterable of str
         Buffers whose tangents :meth:`push` is to carry.
     """
 
     def __init__(
-        self, batch: BatchPasses, params: Tensor, buffers: Buffers, moving: Sequence[str] = ()
+        self,
+        batch: BatchPasses,
+        params: Tensor,
+        buffers: Buffers,
+        *,
+        pulled: Iterable[str] = (),
+        moving: Sequence[str] = (),
     ) -> None:
         self.point = params.detach()
         self._leaf = self.point.clone().requires_grad_()
-        self._buffers = {name: leaf_of(buffer) for name, buffer in buffers.items()}
+        leaves = {*pulled, *moving}
+        # copies in any case: a module may write in place, which a leaf would not let it
+        self._buffers = {
+            name: leaf_of(buffer) if name in leaves else buffer.detach().clone()
+            for name, buffer in buffers.items()
+        }
         self._moving = moving
         with torch.enable_grad():
             self.output, self.after = batch.outputs(self._leaf, self._buffers)
@@ -127,6 +140,5 @@ def pulled_back(
 
 
 def leaf_of(value: Tensor) -> Tensor:
-    """A copy that can be differentiated in, if it holds real numbers."""
-    value = value.detach()
-    return value.clone().requires_grad_() if value.is_floating_point() else value
+    """A copy that can be differentiated in."""
+    return value.detach().clone().requires_grad_()

@@ -95,7 +95,7 @@ def step_vjp(
     ----------
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
-    first = GradientPass(batch, state.params, state.buffers)
+    first = GradientPass(batch, state.params, state.buffers, pulled=cotangent.buffers)
     moved, second = None, first
     if rho != 0:
         moved = state.params + perturbation.eps(state.params, first.gradient.detach(), rho)

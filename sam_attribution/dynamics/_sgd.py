@@ -29,13 +29,13 @@ class SGD:
     ) -> tuple[Tensor, Memory]:
         """Parameters and memory after a step with `gradient`, all of shape (n_params,).
 
-        `memory` holds torch's momentum buffer; it is empty before the first step, and always
-        without momentum.
+        `memory` holds torch's momentum buffer; it is empty before the first step with momentum,
+        and steps without leave it as it is.
         """
         # decay enters the descent at w, never the ascent
         descent = gradient + self.weight_decay * params
         if self.momentum == 0:
-            return params - rate * descent, ()
+            return params - rate * descent, memory
         velocity = self._velocity(memory, descent)
         direction = descent + self.momentum * velocity if self.nesterov else velocity
         return params - rate * direction, (velocity,)

@@ -80,7 +80,7 @@ def step_jvp(
     Two forward and two backward passes, and one backward pass through each of these per tangent:
     Hessians are symmetric, so their products are had backwards, at the price of ``step_vjp``.
     """
-    first = GradientPass(batch, state.params, state.buffers, list(tangent.buffers))
+    first = GradientPass(batch, state.params, state.buffers, moving=list(tangent.buffers))
     gradient, params = first.gradient.detach(), tangent.params
     pushed, buffers = first.push(params, tangent.buffers, row_weights)
     if rho != 0:

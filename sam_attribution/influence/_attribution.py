@@ -125,7 +125,7 @@ class Attribution:
         """
         probes = self.prepared.probes(self._single_queries(X, y))
         found = [
-            (probe.steps, training_scores(self.problem, [probe], given_only=True, rows=rows))
+            (probe.steps, training_scores(self._trained, [probe], given_only=True, rows=rows))
             for probe in self._watched(probes)
         ]
         return [steps for steps, _ in found], torch.stack([part for _, part in found])
@@ -138,6 +138,11 @@ class Attribution:
             return self._scores_of_trained(self.probes, given_only=True), None
         table = self._scores_of_trained(self.probes)
         return _given(table, self.problem.y), table
+
+    @property
+    def _trained(self):
+        """The problem whose rows probes are read with, in their precision."""
+        return self.prepared.problem or self.problem
 
     def _judged(self, scores):
         """Which rows count when an aggregation learns."""
@@ -156,12 +161,12 @@ class Attribution:
         if self.probes is None:
             return self.prepared.scores(own)[rows].diagonal()
         probes = self.prepared.probes(own)
-        return training_scores(self.problem, probes, given_only=True, rows=rows).diagonal()
+        return training_scores(self._trained, probes, given_only=True, rows=rows).diagonal()
 
     def _scores_of_trained(self, probes, *, given_only=False):
         n_jobs = self.n_jobs if self.prepared.rows_are_exchangeable else 1
         return scores_of_trained(
-            self.problem, self._watched(probes), given_only=given_only, n_jobs=n_jobs
+            self._trained, self._watched(probes), given_only=given_only, n_jobs=n_jobs
         )
 
     def _single_queries(self, X, y, evaluation=None):

@@ -37,7 +37,6 @@ class AdamRates:
     def along(self):
         """Yield each state with the rate of the step that starts there, the last step first."""
         to_params, to_moment = 1.0, 0.0
-        beta1, decay, decoupled = self._spread_settings()
         factors, taken = self._path.gradient_factors, self._path.taken
         rates = self._path.learning_rates
         for after, before in pairwise(self._path.states_backwards()):
@@ -45,15 +44,17 @@ class AdamRates:
                 yield before, 0.0
                 continue
             rate = self._path.spread(rates[before.step])
-            moment = to_moment - rate * self._per_rate(after) * to_params
+            groups = self._path.settings_at(before.step)
+            beta1, decay, decoupled = self._spread_settings(groups)
+            moment = to_moment - rate * self._per_rate(after, groups) * to_params
             gradient = (1 - beta1) * moment
             yield before, -factors[before.step] * gradient
             to_params = (1 - rate * decoupled) * to_params + decay * gradient
             to_moment = beta1 * moment
 
-    def _spread_settings(self):
+    def _spread_settings(self, groups):
         """First beta, decay within the gradient, decoupled decay: floats or (n_params,)."""
-        groups, spread = self._path.group_settings, self._path.spread
+        spread = self._path.spread
         decoupled = [self._is_decoupled(group) for group in groups]
         pairs = list(zip(groups, decoupled, strict=True))
         return (
@@ -65,13 +66,12 @@ class AdamRates:
     def _is_decoupled(self, group):
         return group.get("decoupled_weight_decay", self._path.optimizer is torch.optim.AdamW)
 
-    def _per_rate(self, after):
+    def _per_rate(self, after, groups):
         """By what a unit of the first moment moves each parameter at rate 1, (n_params,)."""
-        settings = self._path.group_settings
         parts = [
             after.params.new_zeros(shape.numel())  # no gradient ever came here
             if entries is None
-            else _per_rate(entries, settings[group])
+            else _per_rate(entries, groups[group])
             for shape, entries, group in self._path.optimizer_state(after)
         ]
         return torch.cat(parts)

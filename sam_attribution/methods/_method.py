@@ -34,6 +34,8 @@ class Prepared(ABC):
 
     Attributes
     ----------
+    problem : Problem or None
+        What training rows are read with, if not the problem given: the same in float64.
     diagnostics : dict
         What the method found out or chose, by name.
     rows_are_exchangeable : bool
@@ -57,6 +59,7 @@ class Prepared(ABC):
         Set by whoever prepared it; above 0 a removal step as long as a training shows a bar.
     """
 
+    problem = None
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False

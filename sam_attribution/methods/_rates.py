@@ -46,7 +46,8 @@ def effective_rates(path):
         For an optimizer other than torch's SGD, Adam and AdamW.
     """
     if path.optimizer is torch.optim.SGD:
-        columns = zip(path.learning_rates.T, path.group_settings, strict=True)
+        settings = zip(*map(path.settings_at, range(path.n_steps)), strict=True)
+        columns = zip(path.learning_rates.T, settings, strict=True)
         rates = np.stack([_sgd_rates(*column, path.taken) for column in columns], axis=1)
         return StepRates(path, rates * path.gradient_factors[:, None])
     if path.optimizer in (torch.optim.Adam, torch.optim.AdamW):
@@ -63,17 +64,20 @@ RATES = {"plain": plain_rates, "effective": effective_rates}
 def _sgd_rates(rates, settings, taken):
     """Backward recursion over one parameter group: sensitivity to parameters and momentum."""
     steps = np.flatnonzero(taken)
-    momentum, dampening = settings["momentum"], settings["dampening"]
-    decay, nesterov = settings["weight_decay"], settings["nesterov"]
+    with_momentum = [t for t in steps if settings[t]["momentum"] != 0]
     to_params, to_buffer = 1.0, 0.0
     effective = np.zeros_like(rates)
     for t in reversed(steps):
-        through = momentum if nesterov else 1.0
-        buffer = to_buffer - through * rates[t] * to_params
-        # torch's first step copies the gradient into the buffer, undampened
-        kept = 1.0 if t == steps[0] else 1.0 - dampening
-        gradient = kept * buffer - (rates[t] * to_params if nesterov else 0.0)
+        momentum, nesterov = settings[t]["momentum"], settings[t]["nesterov"]
+        if momentum == 0:  # torch leaves the buffer alone
+            gradient = -rates[t] * to_params
+        else:
+            through = momentum if nesterov else 1.0
+            buffer = to_buffer - through * rates[t] * to_params
+            # torch's first step copies the gradient into the buffer, undampened
+            kept = 1.0 if t == with_momentum[0] else 1.0 - settings[t]["dampening"]
+            gradient = kept * buffer - (rates[t] * to_params if nesterov else 0.0)
+            to_buffer = momentum * buffer
         effective[t] = -gradient
-        to_params += decay * gradient
-        to_buffer = momentum * buffer
+        to_params += settings[t]["weight_decay"] * gradient
     return effective

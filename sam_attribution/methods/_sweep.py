@@ -34,7 +34,7 @@ def reverse_sweep(training, states, cotangent_at):
             cotangent = cotangent_at(after)
         step = training.step(number)
         product = step.vjp(before, cotangent)
-        check_same(f"step {number}", product.after, after, before)
+        check_same(f"step {number}", product.after, after, before, training.tracked)
         cotangent = product.before
         check_finite(f"before step {number}", cotangent.params)
         for reading in product.readings:

@@ -44,7 +44,8 @@ def tangent_sweep(training, groups, recorded, *, verbose=0):
         check_finite(f"after step {number}", tangent.params)
         if number + 1 in recorded:
             met = training.state(recorded[number + 1])
-            check_same(f"the steps {since} to {number}", state, met, before)
+            names = f"the steps {since} to {number}"
+            check_same(names, state, met, before, training.tracked)
             state = before = met
             since = number + 1
     return tangent

@@ -1,5 +1,6 @@
 """Unrolled attribution: the derivative of the recorded training itself."""
 
+import warnings
 from functools import partial
 
 from sam_attribution._validation import StrOptions, check_parameters
@@ -8,6 +9,8 @@ from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._sweep import reverse_sweep
 from sam_attribution.methods._tangent_sweep import tangent_sweep
 from sam_attribution.problem import FunctionalTraining, couples_rows
+
+_DOUBTFUL = 1e-3  # of the weights: a float32 run that magnifies no rounding is some 1e-6 away
 
 
 class Unrolled(Method):
@@ -23,7 +26,8 @@ class Unrolled(Method):
     precision : {"training", "float64"}, default="training"
         ``training`` differentiates the recorded run. ``float64`` repeats it from its recorded
         start in double precision and differentiates that: for runs that are so ill-conditioned
-        that rounding shows. `diagnostics_` says how far it ends from the recorded run.
+        that rounding shows. `diagnostics_` says how far it ends from the recorded run; ``fit``
+        warns from 1e-3 of the weights on.
     check : {"prediction", "weights", "starts"} or None, default="prediction"
         How ``fit`` finds out whether removing a row is a smooth change at all, see
         :meth:`SAMInfluence.diagnose`; it warns if not.
@@ -94,7 +98,7 @@ class _PreparedUnrolled(Prepared):
         self._options = {"exact": True}
         if precision == "float64":
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
-        self._problem = problem
+        self.problem = problem
         self._training = training = FunctionalTraining(problem)
         if couples_rows(problem.training_module):
             self.only_trained_rows = (
@@ -113,7 +117,7 @@ class _PreparedUnrolled(Prepared):
 
     def removal_step(self, groups):
         """The tangent of training along the weights of every group: buffers move as well."""
-        recorded = self._problem.path.recorded_states
+        recorded = self.problem.path.recorded_states
         if "dtype" in self._options:  # another run from the same start
             recorded = recorded[:1]
         return tangent_sweep(self._training, groups, recorded, verbose=self.verbose)
@@ -121,19 +125,27 @@ class _PreparedUnrolled(Prepared):
     @property
     def n_probes(self):
         """Two for a step with an ascent, one without."""
-        return sum(2 if step.rho else 1 for step in self._problem.path.schedule)
+        return sum(2 if step.rho else 1 for step in self.problem.path.schedule)
 
     def sweep(self, queries):
         """The probes of every step, the last one first."""
         training = self._training
-        states = map(training.state, self._problem.path.states_backwards(**self._options))
+        states = map(training.state, self.problem.path.states_backwards(**self._options))
         return reverse_sweep(training, states, partial(self._final_cotangent, queries))
 
     def _final_cotangent(self, queries, state):
-        recorded = self._problem.params
+        recorded = self.problem.params
         distance = (state.params - recorded).norm() / recorded.norm()
         self.diagnostics["replay_distance"] = float(distance)
-        queries = queries.of(self._problem)
+        if distance > _DOUBTFUL:
+            warnings.warn(
+                f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
+                "estimator (relative): scores belong to another run than yours, for rounding is "
+                "magnified or a callback changed the weights. Train the estimator with "
+                'dtype="float64", or with a smaller lr.',
+                stacklevel=2,
+            )
+        queries = queries.of(self.problem)
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
 
 

@@ -2,7 +2,6 @@
 
 from copy import deepcopy
 from fnmatch import fnmatchcase
-from functools import partial
 
 import numpy as np
 import torch
@@ -16,13 +15,7 @@ from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
 from sam_attribution.problem._target_loss import TargetRows
-from sam_attribution.training import (
-    bare_copy,
-    class_weight,
-    loss_per_sample,
-    unreduced,
-    without_class_weight,
-)
+from sam_attribution.training import bare_copy, unreduced
 
 
 def problem_from_estimator(
@@ -89,22 +82,10 @@ def problem_from_another_seed(problem, seed):
 def _row_loss(estimator):
     criterion = unreduced(deepcopy(estimator.criterion_))  # refuses what has no loss per row
     if not is_classifier(estimator):
-        return _target_loss(criterion)
+        return TargetRows() if type(criterion) is nn.MSELoss else TargetRows(criterion)
     if type(criterion) is nn.CrossEntropyLoss:
         return CrossEntropyRows(criterion.label_smoothing, criterion.weight)
-    return GenericRows(
-        partial(loss_per_sample, criterion),
-        probabilities=isinstance(criterion, nn.NLLLoss),
-        class_weight=class_weight(criterion),
-        evaluated=partial(loss_per_sample, without_class_weight(criterion)),
-    )
-
-
-def _target_loss(criterion):
-    if type(criterion) is nn.MSELoss:
-        return TargetRows()
-    unit = f"units of {type(criterion).__name__}"
-    return TargetRows(partial(loss_per_sample, criterion), unit)
+    return GenericRows(criterion)
 
 
 def _visited(path, targets):

@@ -5,32 +5,36 @@ import torch
 from sam_attribution.dynamics import SGD, Adam
 
 
-def functional_optimizer(path):
+def functional_optimizer(path, groups=None, dtype=None):
     """The settings of the path's optimizer, to be used by ``dynamics.training_step``.
+
+    `groups` are those of each parameter group, as ``path.settings_at`` a step; by default those
+    that training ended with. `dtype` is that of the steps, by default that of training.
 
     Raises
     ------
     ValueError
         For an optimizer that has no functional form here, or settings that it lacks.
     """
-    decays = path.spread([group.get("weight_decay", 0.0) for group in path.group_settings])
-    decays = path.where_stepped(decays)
+    groups = path.group_settings if groups is None else groups
+    decays = path.spread([group.get("weight_decay", 0.0) for group in groups], dtype)
+    decays = path.where_stepped(decays, dtype)
     if path.optimizer is torch.optim.SGD:
         names = ("momentum", "dampening", "nesterov")
-        return SGD(**{name: _common(path, name) for name in names}, weight_decay=decays)
+        return SGD(**{name: _common(groups, name) for name in names}, weight_decay=decays)
     if path.optimizer not in (torch.optim.Adam, torch.optim.AdamW):
         raise ValueError(
             "this method needs the optimizer's step as a function, which is known for SGD, Adam "
             f"and AdamW of torch.optim, not for {path.optimizer.__name__}. Train with one of "
             'these, or take a method such as "gif" or "hif".'
         )
-    if _common(path, "amsgrad"):
+    if _common(groups, "amsgrad"):
         raise ValueError("optimizer__amsgrad=True has no functional form here. Use False.")
     return Adam(
-        betas=tuple(_common(path, "betas")),
-        eps=_common(path, "eps"),
+        betas=tuple(_common(groups, "betas")),
+        eps=_common(groups, "eps"),
         weight_decay=decays,
-        decoupled=_common(path, "decoupled_weight_decay", path.optimizer is torch.optim.AdamW),
+        decoupled=_common(groups, "decoupled_weight_decay", path.optimizer is torch.optim.AdamW),
     )
 
 
@@ -60,8 +64,8 @@ def _flat(parts, name, like):
     )
 
 
-def _common(path, name, default=None):
-    values = [group.get(name, default) for group in path.group_settings]
+def _common(groups, name, default=None):
+    values = [group.get(name, default) for group in groups]
     if any(value != values[0] for value in values):
         raise ValueError(
             f"optimizer has parameter groups that differ in {name}, {values}, but this method "

@@ -81,9 +81,11 @@ class FunctionalTraining:
         self.tracked = running_statistics(problem.training_module)
         self._settings = {
             "perturbation": problem.perturbation,
-            "optimizer": functional_optimizer(path),
             "clip": path.clipping(),
         }
+        self._optimizer = None, None
+        for number in range(self.n_steps):
+            self._optimizer_at(number)  # raises for a step that has no functional form
         _check_steps(path)
         _check_gradients(path)
         _check_buffers(path, self.tracked)
@@ -95,7 +97,17 @@ class FunctionalTraining:
         rows = torch.as_tensor(recorded.indices, device=problem.y.device)
         seed = derived_seed(path.seed, number)
         batch = TrainingBatch(problem, rows, seed, self._row_weights)
-        return PureStep(batch, path.spread(recorded.rates), {**self._settings, "rho": recorded.rho})
+        settings = {"rho": recorded.rho, "optimizer": self._optimizer_at(number)}
+        rate = path.spread(recorded.rates, problem.params.dtype)
+        return PureStep(batch, rate, self._settings | settings)
+
+    def _optimizer_at(self, number):
+        """The optimizer with the settings of a step, made again where a schedule moves them."""
+        path, dtype = self.problem.path, self.problem.params.dtype
+        groups = path.settings_at(number)
+        if groups != self._optimizer[0]:
+            self._optimizer = groups, functional_optimizer(path, groups, dtype)
+        return self._optimizer[1]
 
     def state(self, recorded):
         """A recorded state as the steps take it."""
@@ -136,16 +148,21 @@ def _check_steps(path):
 
 def _check_gradients(path):
     _, sometimes = path.without_gradient
-    remembers = path.optimizer is not torch.optim.SGD or any(
-        group.get("momentum") for group in path.group_settings
-    )
-    if sometimes and (remembers or path.decays):
+    if sometimes and _moves_without_gradient(path):
         raise ValueError(
             f"module gave its parameter {min(sometimes)!r} no gradient in some steps. There torch "
             "leaves a parameter as it is, decay and momentum included, but this method knows "
             "steps of all parameters only. Let it take part in every step, train by SGD without "
             'momentum and weight_decay, or take a method such as "gif".'
         )
+
+
+def _moves_without_gradient(path):
+    """Whether a gradient of 0 would move a parameter in some step."""
+    groups = (group for number in range(path.n_steps) for group in path.settings_at(number))
+    return path.optimizer is not torch.optim.SGD or any(
+        group.get("momentum") or group.get("weight_decay") for group in groups
+    )
 
 
 def _check_buffers(path, tracked):

@@ -83,6 +83,11 @@ class TrainingPath:
         """With the number of a step it fixes the step's dropout masks."""
         return self._trajectory.seed
 
+    def settings_at(self, step):
+        """What the optimizer went by at a step, the rate apart: a dict per parameter group."""
+        noted = self.schedule[step].settings or ({},) * len(self.group_settings)
+        return [last | then for last, then in zip(self.group_settings, noted, strict=True)]
+
     def clipping(self):
         """What callbacks did to gradients, as a function of the gradient; None if nothing.
 
@@ -151,11 +156,14 @@ class TrainingPath:
             )
         return factors
 
-    def spread(self, per_group):
-        """One number per parameter group -> a float, or (n_params,) for several groups."""
+    def spread(self, per_group, dtype=None):
+        """One number per parameter group -> a float, or (n_params,) for several groups.
+
+        These are of `dtype`, by default that of training.
+        """
         if len(per_group) == 1:
             return float(per_group[0])
-        values = torch.tensor(per_group, dtype=self._like.dtype, device=self._like.device)
+        values = torch.tensor(per_group, dtype=dtype or self._like.dtype, device=self._like.device)
         return torch.cat(
             [
                 values[owner.group].expand(shape.numel())
@@ -185,13 +193,16 @@ class TrainingPath:
         never = {name for name, count in missing.items() if count == len(steps)}
         return never, set(missing) - never
 
-    def where_stepped(self, value):
-        """A number for each parameter, 0 for those without a gradient: torch leaves them alone."""
+    def where_stepped(self, value, dtype=None):
+        """A number for each parameter, 0 for those without a gradient: torch leaves them alone.
+
+        Of `dtype`, by default that of training.
+        """
         never, _ = self.without_gradient
         if not never:
             return value
         parts = [
-            self._like.new_full((shape.numel(),), name not in never)
+            self._like.new_full((shape.numel(),), name not in never, dtype=dtype)
             for name, shape in zip(self._layout.names, self._layout.shapes, strict=True)
         ]
         return value * torch.cat(parts)

@@ -37,12 +37,15 @@ class Queries:
     normalize: bool = False
 
     def of(self, problem):
-        """The same queries in the precision of another problem."""
+        """The same queries of another problem, in its precision."""
         X, y = (
             part.to(problem.params.dtype) if part.is_floating_point() else part
             for part in (self.X, self.y)
         )
-        return replace(self, problem=problem, X=X, y=y)
+        evaluation = self.evaluation
+        if getattr(evaluation, "__self__", None) is self.problem.row_loss:
+            evaluation = getattr(problem.row_loss, evaluation.__name__)
+        return replace(self, problem=problem, X=X, y=y, evaluation=evaluation)
 
     def values(self, params, buffers):
         """Query values, shape (n_queries,)."""

@@ -5,8 +5,12 @@ loss is ``sum_i l_i / sum_i v_{y_i}``. Were the row's label another, its l_i wou
 the denominator stays, as it does when a row goes.
 """
 
+import copy
+
 import torch
 from torch import nn
+
+from sam_attribution.training import class_weight, loss_per_sample, without_class_weight
 
 
 class CrossEntropyRows:
@@ -97,32 +101,29 @@ class GenericRows:
 
     Parameters
     ----------
-    per_sample : callable
-        ``(output, y) -> (n,)``, one training loss per row.
-    probabilities : bool, default=False
-        Whether the module puts out probabilities (as skorch wants for ``NLLLoss``).
-    class_weight : Tensor of shape (n_classes,), optional
-        Class weights that `per_sample` multiplies by.
-    evaluated : callable, optional
-        `per_sample` without class weights, if it has any.
+    criterion : torch.nn.Module
+        With a ``reduction``, see ``training.loss_per_sample``; of ``NLLLoss`` the module puts
+        out probabilities (as skorch wants).
     """
 
     unit = "nats"
 
-    def __init__(self, per_sample, probabilities=False, class_weight=None, evaluated=None):
-        self.per_sample = per_sample
-        self.probabilities = probabilities
-        self.class_weight = class_weight
-        self.evaluated = evaluated or per_sample
+    def __init__(self, criterion):
+        self.criterion = criterion
+        self.class_weight = class_weight(criterion)
+        self.probabilities = isinstance(criterion, nn.NLLLoss)
 
     def in_double_precision(self):
-        """The same loss in float64: itself, unless its criterion holds numbers in float32."""
-        if self.class_weight is not None:
-            raise ValueError(
-                "criterion__weight of NLLLoss is not known in float64 here. Use CrossEntropyLoss, "
-                'or dtype="float64" in training.'
-            )
-        return self
+        """The same loss in float64, whatever numbers its criterion holds."""
+        return GenericRows(copy.deepcopy(self.criterion).double())
+
+    def per_sample(self, output, y):
+        """Training loss of every row, shape (n,)."""
+        return loss_per_sample(self.criterion, output, y)
+
+    def evaluated(self, output, y):
+        """Loss of every row as asked of validation rows: without class weights."""
+        return loss_per_sample(without_class_weight(self.criterion), output, y)
 
     def to_logits(self, output):
         """Logits from what the module puts out."""

@@ -78,10 +78,27 @@ def couples_rows(module):
 
 
 def running_statistics(module):
-    """Names of the buffers that batch norm moves in training, as a set."""
-    return {
-        f"{prefix}.{name}".lstrip(".")
+    """Names of the buffers that batch norm moves in training, as a set.
+
+    Raises
+    ------
+    ValueError
+        For a batch norm that does not compute as torch's does.
+    """
+    norms = {
+        prefix: part
         for prefix, part in module.named_modules()
         if isinstance(part, nn.modules.batchnorm._BatchNorm)
+    }
+    for prefix, part in norms.items():
+        if not part.forward.__module__.startswith("torch."):
+            raise ValueError(
+                f"module has {type(part).__name__} at {prefix!r}, a batch norm with a forward of "
+                "its own: how its running statistics hang on the weights is not known. Use one of "
+                'torch.nn, or take a method such as "gif".'
+            )
+    return {
+        f"{prefix}.{name}".lstrip(".")
+        for prefix in norms
         for name in ("running_mean", "running_var")
     }

@@ -1,12 +1,11 @@
 """The training loss of one row with a real target: no labels, so no table of them."""
 
-from functools import partial
+import copy
 
 from torch import nn
 
 from sam_attribution.problem._row_loss import derivative_along
-
-_squared_error = partial(nn.functional.mse_loss, reduction="none")
+from sam_attribution.training import loss_per_sample
 
 
 class TargetRows:
@@ -14,18 +13,22 @@ class TargetRows:
 
     Parameters
     ----------
-    loss : callable, default=squared error
-        ``(prediction, y) -> (n,)``, both of shape (n,). The squared error is ``(f - y)^2``,
-        without a half.
-    unit : str, default="squared units of y"
+    criterion : torch.nn.Module, default=None
+        With a ``reduction``, see ``training.loss_per_sample``. ``None`` is the squared error
+        ``(f - y)^2``, without a half.
+
+    Attributes
+    ----------
+    unit : str
         What its values are counted in.
     """
 
     class_weight = None
 
-    def __init__(self, loss=_squared_error, unit="squared units of y"):
-        self.loss = loss
-        self.unit = unit
+    def __init__(self, criterion=None):
+        self.criterion = nn.MSELoss() if criterion is None else criterion
+        named = f"units of {type(criterion).__name__}"
+        self.unit = "squared units of y" if criterion is None else named
 
     def predicted(self, output):
         """What evaluation functions are given: predictions, shape (n,)."""
@@ -39,12 +42,14 @@ class TargetRows:
         )
 
     def in_double_precision(self):
-        """The same loss: it holds no numbers."""
-        return self
+        """The same loss in float64, whatever numbers its criterion holds."""
+        double = copy.copy(self)
+        double.criterion = copy.deepcopy(self.criterion).double()
+        return double
 
     def per_sample(self, output, y):
         """Training loss of every row, shape (n,), from the module's output (n, 1)."""
-        return self.loss(self.predicted(output), y)
+        return loss_per_sample(self.criterion, self.predicted(output), y)
 
     def evaluated(self, output, y):
         """Loss of every row as asked of validation rows: the same."""

@@ -31,9 +31,10 @@ class TrainingBatch:
             self.shares = row_weights[rows] * self.shares
 
     def outputs(self, params, buffers):
-        """What the module puts out for the rows, and the buffers after; changes nothing given.
+        """What the module puts out for the rows, and the buffers after.
 
-        Seeds torch's global stream, which the caller puts back.
+        Of what is given, only buffers that the module itself writes in place change. Seeds torch's
+        global stream, which the caller puts back.
         """
         problem = self.problem
         counts = {name: b.clone() for name, b in buffers.items() if not b.is_floating_point()}
@@ -50,6 +51,6 @@ class TrainingBatch:
 
     def __call__(self, params, buffers, row_weights):
         """The same with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""
-        output, after = self.outputs(params, buffers)
+        output, after = self.outputs(params, {name: b.clone() for name, b in buffers.items()})
         losses = self.problem.row_loss.per_sample(output, self._y)
         return (row_weights * self.shares) @ losses, after

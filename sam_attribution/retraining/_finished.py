@@ -84,7 +84,7 @@ def training_fingerprint(problem):
     """Hash of all that the training of a problem depends on, the same after fitting again."""
     path = problem.path
     settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
-    steps = [(s.indices, s.rates, s.rho, s.gradient_factor) for s in path.schedule]
+    steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]
     data = (problem.X, problem.y, problem.weights, problem.denominators)
     return fingerprint(_module_at_start(problem), settings, path.seed, steps, data)
 

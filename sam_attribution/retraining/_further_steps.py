@@ -28,7 +28,8 @@ class FurtherSteps:
     perturbation : str or object, optional
         By default that of the training.
     optimizer : dynamics.SGD or dynamics.Adam, optional
-        By default that of the training. It remembers nothing of the training.
+        By default that of the training, as it was set in the end. It remembers nothing of the
+        training.
 
     Attributes
     ----------

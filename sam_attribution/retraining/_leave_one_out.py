@@ -112,20 +112,18 @@ class LeaveOneOut(Method):
         ------
         ValueError
             For rows or groups that are not there or leave nothing, a training that was not
-            recorded or has no functional form, and one that is not finite without some row.
+            recorded or has no functional form, one that is not finite without some row, and one
+            whose repetition with every row does not end at the estimator's weights.
         """
         check_parameters(self)
         absent = left_out(problem, self.rows, self.groups)
         names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
         options = {name: getattr(self, name) for name in names}
-        return PreparedLeaveOneOut(
-            [retrained(each, absent, **options) for each in self._seeds(problem)],
-            absent,
-            problem.row_loss.unit,
-        )
+        first = retrained(problem, absent, recorded_end=problem.params, **options)
+        others = [retrained(each, absent, **options) for each in self._other_seeds(problem)]
+        return PreparedLeaveOneOut([first, *others], absent, problem.row_loss.unit)
 
-    def _seeds(self, problem):
-        yield problem
+    def _other_seeds(self, problem):
         for number in range(1, self.n_seeds):
             # numbers below that of the last step seed dropout masks
             seed = derived_seed(problem.path.seed, problem.path.n_steps + number)

@@ -1,5 +1,7 @@
 """Models trained without some rows, from the start and on the batches that were recorded."""
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -7,8 +9,12 @@ from sam_attribution.problem import FunctionalTraining
 from sam_attribution.retraining._finished import finished_models, key_of
 from sam_attribution.retraining._train_many import train_many
 
+# Relative distance of weights. Pure steps side by side differ from those of training by rounding,
+# some 1e-7 in float32, which training may magnify: a ReLU network at a large rate by thousands.
+_DOUBTFUL, _ANOTHER_RUN = 1e-3, 1e-1
 
-def retrained(problem, absent, *, resume_dir=None, **options):
+
+def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options):
     """Train every model that is not finished yet.
 
     Parameters
@@ -16,6 +22,8 @@ def retrained(problem, absent, *, resume_dir=None, **options):
     problem : Problem
         With a recorded training.
     absent : LeftOut
+    recorded_end : Tensor of shape (n_params,), optional
+        Where the model with every row has to end, compared when it is trained.
     resume_dir : path, optional
     **options : dict
         Of ``train_many``.
@@ -27,7 +35,13 @@ def retrained(problem, absent, *, resume_dir=None, **options):
     Raises
     ------
     ValueError
-        If the training is not finite without some of the rows, or cannot be repeated.
+        If the training is not finite without some of the rows, cannot be repeated, or ends
+        elsewhere.
+
+    Warns
+    -----
+    UserWarning
+        If it ends near by only.
     """
     program = FunctionalTraining(problem)
     start = program.start()  # raises if nothing was recorded
@@ -36,6 +50,8 @@ def retrained(problem, absent, *, resume_dir=None, **options):
     missing = absent.some(np.flatnonzero([key not in finished.known for key in keys]))
     for stack in train_many(program, start, missing, read=_model, **options):
         models = missing.some(range(len(missing))[stack.models])
+        if recorded_end is not None and len(models.positions[0]) == 0:
+            _check_end(stack.states[0][0][0], recorded_end)
         _keep(finished, models, stack.states[0], program)
     return finished
 
@@ -43,6 +59,27 @@ def retrained(problem, absent, *, resume_dir=None, **options):
 def _model(state):
     """What evaluation needs of a state."""
     return state.params.cpu(), {name: buffer.cpu() for name, buffer in state.buffers.items()}
+
+
+def _check_end(params, recorded):
+    recorded = recorded.to(params)
+    distance = float((params - recorded).norm() / recorded.norm())
+    if distance > _ANOTHER_RUN:
+        raise ValueError(
+            f"training repeated with every row ends {distance:.1e} away from the weights of the "
+            "estimator (relative): leaving rows out would be measured on another run. Either "
+            "something changed the weights that is not known here (a callback such as "
+            "EarlyStopping(load_best=True), a custom train_step, mixed precision): train without "
+            "it. Or training magnifies rounding: lower lr, or train with "
+            'dtype="float64".'
+        )
+    if distance > _DOUBTFUL:
+        warnings.warn(
+            f"Training repeated with every row ends {distance:.1e} away from the weights of the "
+            "estimator (relative): it magnifies rounding, and what leaving rows out does belongs "
+            'to a run beside yours. Lower lr, or train with dtype="float64".',
+            stacklevel=2,
+        )
 
 
 def _keep(finished, models, state, program):

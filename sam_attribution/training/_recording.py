@@ -14,6 +14,7 @@ from sam_attribution.training._accelerated import (
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
 from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._live import LiveModule, check_only_the_module_learns, take_state
+from sam_attribution.training._optimizer_settings import settings_of
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import Step, Trajectory
 
@@ -77,7 +78,7 @@ class RecordingMixin:
             self.trajectory_.add_state(self._state())
         self._perturbation_norm, self._gradient_factor, self._changed_by = 0.0, 1.0, ()
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
-        scale = loss_scale(self)
+        settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
         if not hasattr(batch, "indices"):
             self.trajectory_.mark_broken("iterator_train does not tell the rows of a batch")
@@ -90,11 +91,18 @@ class RecordingMixin:
                 skipped=was_skipped(self),
                 loss_scale=scale,
                 gradient_factor=self._gradient_factor,
+                settings=settings,
                 changed_by=self._changed_by,
                 without_gradient=self._live_module().without_gradient(),
             )
         )
         return step
+
+    def _settings(self):
+        """Those of the coming step: the object of the step before it, if nothing changed."""
+        settings, schedule = settings_of(self.optimizer_), self.trajectory_.schedule
+        unchanged = bool(schedule) and schedule[-1].settings == settings
+        return schedule[-1].settings if unchanged else settings
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks; note what they made of the gradient."""

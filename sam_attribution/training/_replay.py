@@ -9,6 +9,7 @@ from sam_attribution.training._accelerated import bare_copy, prepare_twin, set_l
 from sam_attribution.training._callbacks import acting_on_gradients
 from sam_attribution.training._data import IndexedDataset
 from sam_attribution.training._live import LiveModule, put_state, take_state
+from sam_attribution.training._optimizer_settings import put_settings
 from sam_attribution.training._random import isolated_random_state
 from sam_attribution.training._trajectory import Trajectory
 
@@ -96,8 +97,7 @@ class Replay:
         twin, step = self._twin, self._recorded.schedule[number]
         twin.rho = step.rho
         set_loss_scale(twin, step.loss_scale)
-        for group, rate in zip(twin.optimizer_.param_groups, step.rates, strict=True):
-            group["lr"] = rate
+        put_settings(twin.optimizer_, step.rates, step.settings)
         before = take_state(twin, twin._live, number) if step.skipped else None
         with isolated_random_state(self._recorded.seed, twin.module_device):
             twin.train_step(self._rows.batch(step.indices).to(twin.module_device))

@@ -14,6 +14,9 @@ from sam_attribution.training._fingerprint import Fingerprint
 class Step:
     """One training step: its rows, its rate per parameter group, its ascent.
 
+    `settings` are what else the optimizer went by, a dict per parameter group; steps between
+    which nothing changed share one object. Empty in recordings from before they were noted.
+
     A GradScaler multiplies the loss by `loss_scale`; `skipped` tells that half precision
     overflowed and the scaler left parameters and optimiser as they were. Callbacks (clipping)
     multiplied the gradient by `gradient_factor`, NaN if they changed it in another way;
@@ -28,6 +31,7 @@ class Step:
     skipped: bool = False
     loss_scale: float = 1.0
     gradient_factor: float = 1.0
+    settings: tuple[dict, ...] = ()
     changed_by: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
 

@@ -8,6 +8,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
+from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import RATES, _sgd_rates, effective_rates
@@ -16,6 +17,7 @@ from sam_attribution.problem import Queries, TrainingPath, problem_from_estimato
 from tests.models import fitted, given_gradients, row_gradients, row_losses
 
 SCHEDULER = LRScheduler("StepLR", step_size=3, gamma=0.5, step_every="batch")
+CYCLE = LRScheduler(OneCycleLR, max_lr=0.01, total_steps=16, step_every="batch")
 
 
 def mean_query(problem):
@@ -125,11 +127,28 @@ def test_a_skipped_step_is_as_if_it_had_not_been():
     """torch's own optimizer, called for the steps that were taken only."""
     taken = np.array([False, True, True, False, True, True])
     settings = {"momentum": 0.9, "dampening": 0.4, "weight_decay": 0.3, "nesterov": False}
-    found = _sgd_rates(np.full(6, 0.1), settings, taken)
+    found = _sgd_rates(np.full(6, 0.1), [settings] * 6, taken)
     for t in range(6):
         w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
         optimizer = torch.optim.SGD([w], lr=0.1, **settings)
         for step in np.flatnonzero(taken):
+            w.grad = torch.full_like(w, float(step == t))
+            optimizer.step()
+        assert found[t] == pytest.approx(-w.item(), rel=1e-10)
+
+
+def test_effective_rates_know_momentum_and_decay_that_change():
+    """torch's own optimizer, its settings changed between the steps."""
+    changes = [
+        {"momentum": m, "weight_decay": d, "dampening": 0.2, "nesterov": False}
+        for m, d in ((0, 0.3), (0.9, 0), (0.5, 0.2), (0, 0.4), (0.8, 0), (0.95, 0.1))
+    ]
+    found = _sgd_rates(np.full(6, 0.1), changes, np.ones(6, dtype=bool))
+    for t in range(6):
+        w = torch.zeros(1, dtype=torch.float64, requires_grad=True)
+        optimizer = torch.optim.SGD([w], lr=0.1)
+        for step, settings in enumerate(changes):
+            optimizer.param_groups[0].update(settings)
             w.grad = torch.full_like(w, float(step == t))
             optimizer.step()
         assert found[t] == pytest.approx(-w.item(), rel=1e-10)
@@ -220,23 +239,25 @@ def test_bad_settings_are_named(settings, message):
         {"optimizer": torch.optim.Adam, "optimizer__weight_decay": 0.3},
         {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.3},
         {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True, "optimizer__betas": (0.7, 0.9)},
+        {"optimizer": torch.optim.Adam, "callbacks": [CYCLE]},
     ],
-    ids=["adam", "adam with decay", "adamw", "amsgrad"],
+    ids=["adam", "adam with decay", "adamw", "amsgrad", "cycled"],
 )
 @pytest.mark.parametrize("recorded", ["all", 3])
 def test_effective_rates_of_adam_with_the_second_moments_as_recorded(settings, recorded):
     """A unit gradient of one step, sent forward through Adam's own recursion to the end."""
-    classifier, X, y, _ = fitted(
-        "mlp", lr=0.01, trajectory=recorded, callbacks=[SCHEDULER], **settings
-    )
+    settings = {"lr": 0.01, "trajectory": recorded, "callbacks": [SCHEDULER]} | settings
+    cycled = settings["callbacks"] == [CYCLE]
+    classifier, X, y, _ = fitted("mlp", **settings)
     path = problem_from_estimator(classifier, X, y).path
     group = path.group_settings[0]
-    beta1, beta2 = group["betas"]
+    betas = [step.settings[0]["betas"] for step in path.schedule]
+    assert len(set(betas)) == (15 if cycled else 1)
     decay = group["weight_decay"]
     apart = path.optimizer is torch.optim.AdamW
     key = "max_exp_avg_sq" if group["amsgrad"] else "exp_avg_sq"
     roots = []
-    for state in list(classifier.replay(X, y))[1:]:
+    for (_, beta2), state in zip(betas, list(classifier.replay(X, y))[1:], strict=True):
         entries = state.optimizer["state"].values()
         v = torch.cat([entry[key].flatten() for entry in entries])
         roots.append((v / (1 - beta2**state.step)).sqrt() + group["eps"])
@@ -248,6 +269,7 @@ def test_effective_rates_of_adam_with_the_second_moments_as_recorded(settings, r
         for step, root in enumerate(roots):
             gradient = float(step == t) + (0 if apart else decay * w)
             eta = path.learning_rates[step, 0]
+            beta1 = betas[step][0]
             m = beta1 * m + (1 - beta1) * gradient
             w = w * (1 - eta * decay * apart) - eta * m / (1 - beta1 ** (step + 1)) / root
         torch.testing.assert_close(rates[t], -w, rtol=1e-10, atol=0)

@@ -14,12 +14,14 @@ import torch
 from hypothesis import HealthCheck, Phase, given, settings
 from hypothesis import strategies as st
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import Callback, GradientNormClipping, LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
 from sam_attribution.methods import Unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
+from sam_attribution.retraining import LeaveOneOut
 from tests.retrained import Run
 
 torch.manual_seed(0)
@@ -299,6 +301,51 @@ def test_clipping_is_differentiated(optimizer):
     assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
 
 
+class Wave:
+    """A scheduler like those of torch: momentum (to 0 and back) and decay change at each step."""
+
+    def __init__(self, optimizer):
+        self.optimizer, self.steps = optimizer, 0
+        self.step()
+
+    def step(self):
+        changed = {"momentum": (0.9, 0.0, 0.5)[self.steps % 3], "weight_decay": 0.1 * self.steps}
+        self.optimizer.param_groups[0].update(changed)
+        self.steps += 1
+
+
+class Waving(Callback):
+    def on_train_begin(self, net, **kwargs):
+        self.wave = Wave(net.optimizer_)
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        self.wave.step()
+
+
+CYCLE = {"max_lr": 0.1, "total_steps": 13}
+one_cycle = partial(OneCycleLR, **CYCLE)
+cycling = LRScheduler(OneCycleLR, step_every="batch", **CYCLE)
+SCHEDULES = {
+    "momentum": ("momentum", one_cycle, cycling),
+    "betas": ("adam", one_cycle, cycling),
+    "decay": ("sgd", Wave, Waving()),
+}
+
+
+@pytest.mark.parametrize("trajectory", [1, "all"])
+@pytest.mark.parametrize("name", SCHEDULES)
+def test_schedules_of_other_settings_than_the_rate_are_differentiated(name, trajectory):
+    optimizer, scheduler, callback = SCHEDULES[name]
+    influence, run = trained(
+        network(norm=True), optimizer, callbacks=[callback], trajectory=trajectory
+    )
+    run = replace(run, scheduler=scheduler)
+    rows = np.argsort(-np.abs(influence.scores_))[:3]
+    assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
+    still = derivatives(replace(run, scheduler=None), rows)
+    assert off(influence.scores_[rows], still) > 1e-2
+
+
 class GradientNorm(Callback):
     def on_grad_computed(self, net, named_parameters, **kwargs):
         norm = sum(p.grad.norm() for _, p in named_parameters)
@@ -477,9 +524,83 @@ def test_float64_differentiates_a_run_of_its_own():
     )  # fmt: skip
     rows = np.argsort(-np.abs(second))[:3]
     queries = torch.tensor(X_val.astype("float32")).double(), torch.tensor(y_val)
-    truth = np.array([run.derivative(k, *queries) for k in rows])
-    assert off(second[rows], truth) <= 1e-7  # the float32 sweep is 1e-5 away
+    truth = np.array([run.derivative(k, *queries, h=1e-5) for k in rows])
+    assert off(second[rows], truth) <= 1e-9  # the float32 sweep is 1e-5 away
     assert off(first[rows], truth) > 1e-7
+
+
+class Costs(nn.Module):
+    """Cross-entropy with a price for every label in the place of another."""
+
+    reduction = "mean"
+
+    def __init__(self):
+        super().__init__()
+        self.register_buffer("prices", torch.rand(3, 3, generator=torch.Generator().manual_seed(0)))
+
+    def forward(self, logits, labels):
+        losses = (self.prices.to(logits.device)[labels] * logits.softmax(1)).sum(1)
+        losses = losses + nn.functional.cross_entropy(logits, labels, reduction="none")
+        return losses if self.reduction == "none" else losses.mean()
+
+
+GROUPS = [("0.*", {"lr": 0.1, "weight_decay": 0.003}), ("2.*", {"lr": 0.07})]
+DOUBLE = {
+    "sample weights": {"sample_weight": weight},
+    "class weights": {"criterion__weight": torch.tensor([0.3, 2.0, 1.1])},
+    "costs": {"criterion": Costs},
+    "groups": {"optimizer__param_groups": GROUPS, "optimizer__weight_decay": 0.01},
+    "likelihood": {"criterion": nn.NLLLoss, "criterion__weight": torch.tensor([0.3, 2.0, 1.1])},
+    "huber": {"net": SAMRegressor, "criterion": nn.HuberLoss},
+    "squares": {"net": SAMRegressor},
+}
+
+
+@pytest.mark.parametrize("case", DOUBLE)
+def test_float64_is_the_run_that_was_in_float64_from_its_start(case):
+    settings = {"net": SAMClassifier, "sample_weight": None, "trajectory": "all", **DOUBLE[case]}
+    net, weights = settings.pop("net"), settings.pop("sample_weight")
+    classes = net is SAMClassifier
+    module = nn.Sequential(nn.Linear(5, 6), nn.Tanh(), nn.Linear(6, 3 if classes else 1))
+    if case == "likelihood":
+        module.append(nn.Softmax(1))
+    rows, queries = X.astype("float32"), X_val.astype("float32")
+    target, asked = (y, y_val) if classes else (rows[:, 0] * rows[:, 1], queries[:, 0])
+    weights = None if weights is None else weights.astype("float32").astype("float64")
+    found = []
+    for dtype, precision in (("float32", "float64"), ("float64", "training")):
+        if dtype == "float64":
+            settings = {k: v.double() if torch.is_tensor(v) else v for k, v in settings.items()}
+        estimator = net(
+            copy.deepcopy(module).to(getattr(torch, dtype)), dtype=dtype, rho=0.1, lr=0.1,
+            max_epochs=3, batch_size=10, optimizer__momentum=0.9, random_state=0, **settings,
+        )  # fmt: skip
+        method = Unrolled(precision=precision, check=None)
+        data = [part.astype(dtype) for part in (rows, queries)]
+        influence = SAMInfluence(
+            estimator, method=method, validation=ValidationData(data[1], asked)
+        )
+        influence.fit(data[0], target, sample_weight=weights)
+        own = influence.self_influence()
+        single = influence.attribute(data[1][:2], asked[:2])
+        found.append([influence.scores_, own, *single])
+    for first, second in zip(*found, strict=True):
+        np.testing.assert_allclose(first, second, rtol=0, atol=1e-11 * np.abs(second).max())
+
+
+class Shrunk(Callback):
+    def on_epoch_end(self, net, **kwargs):
+        with torch.no_grad():
+            next(net.module_.parameters()).mul_(0.9)
+
+
+def test_float64_warns_of_a_run_that_is_another():
+    classifier = SAMClassifier(network().float(), max_epochs=2, callbacks=[Shrunk()])
+    influence = SAMInfluence(
+        classifier, method=Unrolled(precision="float64", check=None), random_state=0
+    )
+    with pytest.warns(UserWarning, match=r"in float64 ends .*e-0[12] away .* Train the estimator"):
+        influence.fit(X, y)
 
 
 def double(recorded):
@@ -511,6 +632,49 @@ class Wandering(nn.Module):
         return self.linear(rows - self.centre)
 
 
+class Scratch(nn.Module):
+    """Writes into a buffer and leaves it as it was."""
+
+    def __init__(self):
+        super().__init__()
+        self.body = network(norm=True)
+        self.register_buffer("scratch", torch.ones(3).double())
+
+    def forward(self, rows):
+        self.scratch.zero_().add_(2.0)
+        output = self.body(rows) * self.scratch.clone()
+        self.scratch.fill_(1.0)
+        return output
+
+
+@pytest.mark.parametrize("method", ["unrolled", LeaveOneOut(models_at_once=4)])
+def test_a_buffer_that_is_only_written_to_is_none_of_the_state(method):
+    class Doubled(Scratch):
+        def forward(self, rows):
+            return self.body(rows) * 2.0
+
+    found = []
+    for module in (Scratch, Doubled):
+        torch.manual_seed(0)
+        classifier = SAMClassifier(
+            module(), max_epochs=2, batch_size=10, dtype="float64", random_state=0
+        )
+        influence = SAMInfluence(classifier, method=method, validation=ValidationData(X_val, y_val))
+        found.append(influence.fit(X, y))
+    np.testing.assert_allclose(*(each.scores_ for each in found), rtol=0, atol=1e-14)
+    states = found[0].estimator_.trajectory_.states
+    assert all(bool((state.buffers["scratch"] == 1).all()) for state in states)
+    if method == "unrolled":
+        edits = [each.remove([1, 2]).module_.state_dict()["body.0.weight"] for each in found]
+        torch.testing.assert_close(*edits)
+
+
+class OwnNorm(nn.BatchNorm1d):
+    def forward(self, rows):
+        statistics = self.running_mean, self.running_var, self.training, 0.1, 1e-5, False
+        return torch.batch_norm(rows, self.weight, self.bias, *statistics)
+
+
 class Halved(Callback):
     def on_grad_computed(self, net, named_parameters, **kwargs):
         for _, p in named_parameters:
@@ -527,6 +691,9 @@ REFUSALS = {
         {"optimizer__param_groups": [("0.*", {"momentum": 0.5})]}, {}, "differ in momentum"
     ),
     "buffer": ({"module": Wandering}, {}, "changes the buffer 'centre' in training"),
+    "norm": (
+        {"module": nn.Sequential(nn.Linear(5, 3), OwnNorm(3))}, {}, "has OwnNorm at '1', a batch"
+    ),
     "callback": ({"callbacks": [Halved()]}, {}, "Halved, which changes gradients"),
     "callback beside clipping": (
         {"callbacks": [GradientNormClipping(0.01), GradientNorm(), Halved()]}, {},

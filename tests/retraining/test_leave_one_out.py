@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from sklearn.model_selection import StratifiedKFold
+from skorch.callbacks import Callback, LRScheduler
 from torch.nn.functional import cross_entropy
+from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.problem import Queries, problem_from_estimator
@@ -31,7 +33,8 @@ def held_out(name="momentum"):
 
 def influence(method, name="momentum", **settings):
     options = {"validation": held_out(name), "random_state": 0}
-    return SAMInfluence(classifier(name), method=method, **{**options, **settings})
+    estimator = settings.pop("estimator", None) or classifier(name)
+    return SAMInfluence(estimator, method=method, **{**options, **settings})
 
 
 def fitted_influence(method, name="momentum", **settings):
@@ -236,6 +239,42 @@ def test_a_training_that_is_not_finite_is_named_and_the_others_kept(tmp_path, mo
     trained = watch(monkeypatch)
     fitted_influence(LeaveOneOut(rows=[5, 6, 8], resume_dir=tmp_path))
     assert trained == [0]
+
+
+class Scaled(Callback):
+    """Changes the weights behind the back of the recorded steps."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def on_epoch_end(self, net, **kwargs):
+        with torch.no_grad():
+            for parameter in net.module_.parameters():
+                parameter.mul_(self.factor)
+
+
+@pytest.mark.parametrize("models_at_once", [1, "auto"])
+def test_a_base_run_that_is_not_the_recorded_one_is_refused(tmp_path, models_at_once):
+    method = LeaveOneOut(rows=[1, 2], models_at_once=models_at_once, resume_dir=tmp_path)
+    clf = classifier(callbacks=[Scaled(1.2)])
+    for _ in range(2):  # nothing of it is taken up again
+        with pytest.raises(ValueError, match=r"ends [1-3]\.\de-01 away from the weights of the"):
+            influence(method, estimator=clf).fit(*tabular()[:2])
+
+
+def test_a_base_run_beside_the_recorded_one_warns():
+    clf = classifier(callbacks=[Scaled(1.005)])
+    with pytest.warns(UserWarning, match=r"ends [2-9]\.\de-03 away from the weights of the"):
+        influence(LeaveOneOut(rows=[1], n_seeds=2), estimator=clf).fit(*tabular()[:2])
+
+
+def test_momentum_that_a_scheduler_cycles_is_that_of_the_base_run():
+    cycle = LRScheduler(OneCycleLR, max_lr=0.1, total_steps=21, step_every="batch")
+    clf = classifier(callbacks=[cycle], max_epochs=5, batch_size=10)
+    found = influence(LeaveOneOut(rows=[1]), estimator=clf).fit(*tabular()[:2])
+    problem = found._runs[0].attribution.problem
+    base = next(iter(found._runs[0].attribution.prepared._seeds[0]))
+    torch.testing.assert_close(base[1], problem.params, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_given_is_changed():

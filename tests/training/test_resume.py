@@ -16,7 +16,10 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from torch.utils.data import RandomSampler
 
+from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import SAMClassifier
+from sam_attribution.training.storage import _run_on_disk
+from sam_attribution.training.storage._schedule_data import schedule_as_data
 from sam_attribution.training.storage._store import Store
 from tests.training.killed_runs import RUNS, Dropping, Plain, X, take_up, train, weights, y
 
@@ -135,6 +138,7 @@ def assert_same_run(clf, other):
     for step, its_twin in zip(first.schedule, second.schedule, strict=True):
         assert (step.indices == its_twin.indices).all()
         assert step.rates == its_twin.rates
+        assert step.settings == its_twin.settings
         assert step.perturbation_norm == its_twin.perturbation_norm
     assert without_times(clf.history) == without_times(other.history)
 
@@ -189,6 +193,19 @@ def test_callbacks_go_on(tmp_path, monkeypatch, name):
             classifier(tmp_path / "dead", callbacks=CALLBACKS[name](), **params).fit(X, y)
     resumed = SAMClassifier.resume(tmp_path / "dead", X, y, callbacks=CALLBACKS[name](), **settings)
     assert_same_run(resumed, lived)
+
+
+def test_a_folder_from_before_settings_were_noted_is_read(tmp_path, monkeypatch):
+    def before(steps):
+        return {k: v for k, v in schedule_as_data(steps).items() if k != "settings"}
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_run_on_disk, "schedule_as_data", before)
+        clf = classifier(tmp_path).fit(X, y)
+    read = SAMClassifier.resume(tmp_path, X, y)
+    assert [step.settings for step in read.trajectory_.schedule] == [()] * clf.trajectory_.n_steps
+    assert torch.equal(*(list(net.replay(X, y))[-1].params for net in (clf, read)))
+    problem_from_estimator(read, X, y).path.settings_at(0)
 
 
 class Growing(Callback):

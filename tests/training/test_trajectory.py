@@ -6,6 +6,7 @@ import torch
 from skorch.callbacks import Callback, EarlyStopping, Freezer, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from torch import nn
+from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.training import SAMClassifier, equal_stretches
 from tests.models import tabular
@@ -58,6 +59,10 @@ RUNS = {
     "adaptive": {"perturbation": "adaptive", "rho": 0.3},
     "clipping": {"callbacks": [GradientNormClipping(0.1)]},
     "rates": {"callbacks": [LRScheduler("StepLR", step_size=2, step_every="batch")]},
+    "cycled momentum": {
+        "optimizer__momentum": 0.9,
+        "callbacks": [LRScheduler(OneCycleLR, max_lr=0.1, total_steps=16, step_every="batch")],
+    },
     "frozen": {"callbacks": [Freezer("0.*")]},
     "groups": {"optimizer__param_groups": [("0.*", {"lr": 0.3, "weight_decay": 0.1})]},
 }
@@ -71,6 +76,17 @@ def test_replay_is_bit_for_bit(run):
     assert all(map(same, few.replay(X, y), every.trajectory_.states))
     assert all(map(same, few.replay(X, y, start=9, stop=12), every.trajectory_.states[9:13]))
     assert not torch.equal(every.trajectory_.states[6].params, every.trajectory_.states[7].params)
+
+
+def test_settings_are_noted_once_for_all_steps_that_share_them():
+    first, *others = trained(optimizer__momentum=0.9).trajectory_.schedule
+    assert first.settings[0]["momentum"] == 0.9
+    assert all(step.settings is first.settings for step in others)
+    cycled = trained(**RUNS["cycled momentum"]).trajectory_.schedule
+    assert [step.settings[0]["momentum"] for step in cycled[:2]] == [
+        0.95,
+        pytest.approx(0.93, 0.03),
+    ]
 
 
 def test_replay_needs_the_sample_weights_too():

@@ -17,6 +17,7 @@ def schedule_as_data(steps):
         "skipped": np.array([s.skipped for s in steps], dtype=bool),
         "loss_scales": np.array([s.loss_scale for s in steps], dtype=np.float64),
         "gradient_factors": np.array([s.gradient_factor for s in steps], dtype=np.float64),
+        "settings": _changes([s.settings for s in steps]),
         "changed_by": _where_any([s.changed_by for s in steps]),
         "without_gradient": _where_any([s.without_gradient for s in steps]),
     }
@@ -36,13 +37,33 @@ def schedule_of(data):
             rows,
             tuple(rates),
             *others,
+            settings,
             changed_by=changed_by.get(number, ()),
             without_gradient=without_gradient.get(number, ()),
         )
-        for number, (rows, (rates, *others)) in enumerate(zip(batches, numbers, strict=True))
+        for number, (rows, (rates, *others), settings) in enumerate(
+            zip(batches, numbers, _settings(data), strict=True)
+        )
     ]
 
 
 def _where_any(names):
     """Tuples of names by the number of their step, where there are any."""
     return {number: each for number, each in enumerate(names) if each}
+
+
+def _changes(settings):
+    """Numbers of the steps whose settings are not those of the step before, with these."""
+    return [
+        (number, each)
+        for number, each in enumerate(settings)
+        if number == 0 or each is not settings[number - 1]
+    ]
+
+
+def _settings(data):
+    """The settings of every step; none in files from before they were noted."""
+    n_steps = len(data["sizes"])
+    starts, changed = zip(*data.get("settings") or [(0, ())], strict=True)
+    lengths = np.diff([*starts, n_steps])
+    return [each for each, n in zip(changed, lengths, strict=True) for _ in range(n)]

@@ -1,0 +1,68 @@
+"""A training whose steps are not those of the formula is found out."""
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback
+from torch import nn
+
+from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution.dynamics import TrainingState
+from sam_attribution.methods import Unrolled
+from sam_attribution.methods._step_checks import check_same
+
+rng = np.random.default_rng(0)
+X, y = rng.normal(size=(40, 5)).astype("float32"), np.arange(40) % 3
+
+
+def influence(dtype="float32", **settings):
+    module = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
+    classifier = SAMClassifier(
+        module, max_epochs=2, batch_size=10, random_state=0, trajectory="all", dtype=dtype,
+        **settings,
+    )  # fmt: skip
+    validation = ValidationData(X[:10], y[:10])
+    return SAMInfluence(classifier, method=Unrolled(check=None), validation=validation)
+
+
+class Changed(Callback):
+    """Multiplies what the module holds under a name, after every step."""
+
+    def __init__(self, name, factor):
+        self.name, self.factor = name, factor
+
+    def on_batch_end(self, net, training=False, **kwargs):
+        net.module_.state_dict()[self.name].mul_(self.factor)
+
+
+@pytest.mark.parametrize(
+    ("dtype", "name", "change", "named"),
+    [
+        ("float32", "0.weight", 5e-6, "the weights"),
+        ("float64", "0.weight", 1e-9, "the weights"),
+        ("float32", "1.running_var", 1e-2, r"1\.running_var"),
+        ("float64", "1.running_var", 1e-6, r"1\.running_var"),
+    ],
+)
+def test_what_a_callback_changes_after_a_step_is_found_out(dtype, name, change, named):
+    settings = {"dtype": dtype, "lr": 1e-5}  # a step is some 1e-6 of the weights
+    assert np.isfinite(influence(**settings).fit(X, y).scores_).all()
+    changed = influence(**settings, callbacks=[Changed(name, 1 + change)])
+    with pytest.raises(ValueError, match=rf"away from where step 7 of training took {named}"):
+        changed.fit(X, y)
+
+
+@pytest.mark.parametrize("lr", [0.1, 1e-3, 1e-6])
+@pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
+def test_rounding_is_no_change(lr, optimizer):
+    found = influence(lr=lr, optimizer=optimizer).fit(X, y)
+    assert np.isfinite(found.scores_).all()
+
+
+def test_what_is_not_a_number_is_not_the_same():
+    ones = TrainingState(torch.ones(3), {"mean": torch.ones(2)})
+    for part in (ones._replace(params=torch.full((3,), torch.nan)),
+                 ones._replace(buffers={"mean": torch.full((2,), torch.nan)})):  # fmt: skip
+        with pytest.raises(ValueError, match="ends nan away from where step 4"):
+            check_same("step 4", part, ones, ones, ["mean"])
+    check_same("step 4", ones, ones, ones, ["mean"])
