@@ -43,6 +43,7 @@ from sam_attribution.influence._removal import (
 from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.influence._targets import targets_of
+from sam_attribution.methods import Method
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
@@ -165,7 +166,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
 
     _parameter_constraints = {
         "estimator": [None, HasMethods("fit")],
-        "method": [str, HasMethods("prepare")],
+        "method": [str, Method],
         "validation": [
             Interval(Real, 0, 1, closed="neither"),
             ValidationData,
@@ -552,7 +553,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
             "y": y[split.train],
             "sample_weight": None if sample_weight is None else sample_weight[split.train],
             "validation": (split.X, split.y),
-            "method": method,
+            "method": method.for_split(split.train, len(y)),
             "settings": {name: getattr(self, name) for name in _RUN_SETTINGS},
         }
 

@@ -7,15 +7,15 @@ from typing import ClassVar
 import torch
 
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.methods import Method, PreparedScores
+from sam_attribution.methods import PreparedScores
 from sam_attribution.problem import problem_from_another_seed
 from sam_attribution.retraining._finished import key_of
-from sam_attribution.retraining._left_out import left_out
+from sam_attribution.retraining._left_out import LeavesOut
 from sam_attribution.retraining._retrained import retrained
 from sam_attribution.training import derived_seed
 
 
-class LeaveOneOut(Method):
+class LeaveOneOut(LeavesOut):
     """Train again without each row, and see what the validation loss does.
 
     The score of row k is ``V(w without k) - V(w)``: same start, same batches and dropout masks,
@@ -24,15 +24,16 @@ class LeaveOneOut(Method):
 
     Parameters
     ----------
-    rows : array-like of int, default=None
-        Positions, among the rows trained on, of those to leave out; the others get NaN.
-        ``None`` leaves out every row in turn.
+    rows : array-like of int, or of bool with shape (n_samples,), default=None
+        Rows to leave out one at a time, as positions in those given to ``fit``, or a mask of
+        them. The others get NaN, and so do those that a split holds out to validate on, which
+        are left out of nothing. ``None`` leaves out every row in turn.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), default=None
-        Rows to leave out together: a label for each row trained on, or a mask per group. The
-        score of a row is then its share of what its group does, ``[V(w without group) - V(w)]``
-        divided by the rows in the group, so that the unit stays that of one removed row and the
-        scores of a group add up to its effect. The mean over its groups if there are several,
-        NaN if there is none.
+        Rows to leave out together: a label for each row given to ``fit``, or a mask per group.
+        Of a group the rows trained on are left out. The score of a row is then its share of
+        what its group does, ``[V(w without group) - V(w)]`` divided by the rows left out, so that
+        the unit stays that of one removed row and the scores of a group add up to its effect.
+        The mean over its groups if there are several, NaN if there is none.
     n_seeds : int, default=1
         Trainings to do this for. Each further one starts from another seed, with batches and
         masks of its own (weights of a module that was passed as an instance are the same).
@@ -74,8 +75,6 @@ class LeaveOneOut(Method):
     (150,)
     """
 
-    has_probes = False
-
     def __init__(
         self,
         *,
@@ -116,7 +115,7 @@ class LeaveOneOut(Method):
             whose repetition with every row does not end at the estimator's weights.
         """
         check_parameters(self)
-        absent = left_out(problem, self.rows, self.groups)
+        absent = self.left_out(problem)
         names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
         options = {name: getattr(self, name) for name in names}
         first = retrained(problem, absent, recorded_end=problem.params, **options)

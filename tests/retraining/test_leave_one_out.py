@@ -3,14 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import PredefinedSplit, StratifiedKFold, StratifiedShuffleSplit
 from skorch.callbacks import Callback, LRScheduler
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.problem import Queries, problem_from_estimator
-from sam_attribution.retraining import LeaveOneOut, _retrained, _train_many, train_many
+from sam_attribution.retraining import (
+    FurtherTraining,
+    LeaveOneOut,
+    _retrained,
+    _train_many,
+    train_many,
+)
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.models import SmallCNN, fitted_problem, images, tabular
@@ -111,6 +117,57 @@ def test_folds_leave_out_the_rows_that_they_train_on():
         one = influence("loo", validation=ValidationData(X[test], y[test])).fit(X[train], y[train])
         expected[train] += one.scores_ / 2
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
+
+
+@pytest.mark.parametrize("method", [LeaveOneOut, FurtherTraining])
+def test_rows_are_positions_in_the_rows_given_to_fit(method):
+    """A split holds some out: those score NaN, and the others are the ones that were named."""
+    X, y, _ = tabular(50)
+    settings = {"n_epochs": 2, "n_seeds": 2} if method is FurtherTraining else {}
+    every = influence(method(**settings), validation=0.2).fit(X, y).scores_
+    held_back = np.flatnonzero(np.isnan(every))
+    rows = [held_back[0], 11, 35, 48]
+    some = influence(method(rows=rows, **settings), validation=0.2).fit(X, y).scores_
+    np.testing.assert_allclose(some[rows], every[rows], rtol=1e-9, atol=1e-13)
+    assert np.isnan(np.delete(some, rows)).all()
+    mask = np.isin(np.arange(50), rows)
+    masked = influence(method(rows=mask, **settings), validation=0.2).fit(X, y).scores_
+    np.testing.assert_array_equal(masked, some)
+
+
+def test_groups_are_labels_of_the_rows_given_to_fit():
+    """Of a group goes what was trained on; a fold that holds all of it says nothing about it."""
+    X, y, _ = tabular(21)
+    labels, folds = np.arange(21) // 7, PredefinedSplit(np.arange(21) // 7)
+    by_label = influence(LeaveOneOut(groups=labels), validation=folds).fit(X, y).scores_
+    masks = labels == np.arange(3)[:, None]
+    by_mask = influence(LeaveOneOut(groups=masks), validation=folds).fit(X, y).scores_
+    np.testing.assert_array_equal(by_mask, by_label)
+    expected = np.zeros(21)
+    for train, test in folds.split(X, y):
+        held_out = ValidationData(X[test], y[test])
+        method = LeaveOneOut(groups=labels[train])
+        expected[train] += influence(method, validation=held_out).fit(X[train], y[train]).scores_
+    np.testing.assert_allclose(by_label, expected / 2, rtol=1e-9, atol=1e-13)
+
+
+def test_a_training_that_breaks_names_the_row_as_it_was_given(monkeypatch):
+    X, y, _ = tabular(50)
+    exploding(monkeypatch, row=5, after=3)
+    train = np.sort(next(StratifiedShuffleSplit(1, test_size=0.2, random_state=0).split(X, y))[0])
+    fraction = influence("loo", validation=StratifiedShuffleSplit(1, test_size=0.2, random_state=0))
+    with pytest.raises(ValueError, match=f"without row {train[5]}, training is not finite"):
+        fraction.fit(X, y)
+    assert train[5] != 5
+
+
+def test_no_row_of_a_split_is_left_out_of_it():
+    X, y, _ = tabular(21)
+    folds = PredefinedSplit(np.arange(21) // 7)
+    found = influence(LeaveOneOut(rows=[2]), validation=folds).fit(X, y)
+    every = influence("loo", validation=folds).fit(X, y)
+    assert found.scores_[2] == pytest.approx(every.scores_[2], rel=1e-9)
+    assert np.isnan(np.delete(found.scores_, 2)).all()
 
 
 LABELS = np.arange(40) % 5
@@ -294,9 +351,10 @@ BAD = [
     ({"groups": LABELS[:-1]}, r"groups must be labels of shape \(40,\) or a bool array"),
     ({"groups": MASKS[0]}, r"groups must be labels of shape \(40,\) or a bool array"),
     ({"groups": MASKS[:, 1:]}, r"groups must be labels of shape \(40,\) or a bool array"),
-    ({"groups": np.zeros(40, int)}, "group 0 holds all 40 rows trained on"),
-    ({"groups": np.ones((1, 40), bool)}, "group 0 holds all 40 rows trained on"),
-    ({"groups": np.zeros((1, 40), bool)}, "group 0 holds none of the rows trained on"),
+    ({"groups": np.zeros((1, 40), bool)}, "groups: group 0 holds no row"),
+    ({"groups": [None, "a"] * 20}, "groups must hold labels of one kind that sorts, got NoneType"),
+    ({"groups": [np.nan, 1.0] * 20}, "groups must hold a label for each row, got NaN"),
+    ({"rows": MASKS[0][1:]}, r"rows must be .* a mask of shape \(40,\), .* bool of shape \(39,\)"),
     ({"n_seeds": 0}, "The 'n_seeds' parameter of LeaveOneOut"),
     ({"models_at_once": "all"}, "The 'models_at_once' parameter of LeaveOneOut"),
     ({"n_jobs": "all"}, "The 'n_jobs' parameter of LeaveOneOut"),
@@ -304,9 +362,20 @@ BAD = [
 ]
 
 
+def never_called(self, X, y=None, **fit_params):
+    raise AssertionError("trained")
+
+
+@pytest.mark.parametrize("groups", [np.zeros(40, int), np.ones((1, 40), bool)])
+def test_a_group_of_all_rows_is_named(groups):
+    with pytest.raises(ValueError, match="group 0 holds all 40 rows trained on"):
+        fitted_influence(LeaveOneOut(groups=groups))
+
+
 @pytest.mark.parametrize(("settings", "message"), BAD)
-def test_what_cannot_be_left_out_is_named(settings, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_left_out_is_named_before_any_training(settings, message, monkeypatch):
+    monkeypatch.setattr(SAMClassifier, "fit", never_called)
+    with pytest.raises((ValueError, TypeError), match=message):
         fitted_influence(LeaveOneOut(**settings))
 
 
