@@ -111,8 +111,9 @@ class LeaveOneOut(LeavesOut):
         ------
         ValueError
             For rows or groups that are not there or leave nothing, a training that was not
-            recorded or has no functional form, one that is not finite without some row, and one
-            whose repetition with every row does not end at the estimator's weights.
+            recorded or has no functional form, one that is not finite without some row, one
+            whose repetition with every row does not end at the estimator's weights, and one that
+            the estimator's parameters do not give again (`n_seeds` above 1).
         """
         check_parameters(self)
         absent = self.left_out(problem)
@@ -126,7 +127,26 @@ class LeaveOneOut(LeavesOut):
         for number in range(1, self.n_seeds):
             # numbers below that of the last step seed dropout masks
             seed = derived_seed(problem.path.seed, problem.path.n_steps + number)
-            yield problem_from_another_seed(problem, seed)
+            twin = problem_from_another_seed(problem, seed)
+            _check_alike(problem.path, twin.path)
+            yield twin
+
+
+def _check_alike(path, twin):
+    """Raise a ValueError unless a training from another seed is the same but for its draws."""
+    if _settings(path) != _settings(twin):
+        raise ValueError(
+            "n_seeds trains again with the parameters that the estimator has now, and that is "
+            f"another training than the recorded one ({twin.n_steps} steps instead of "
+            f"{path.n_steps}, or other rates, rho, batch sizes or optimizer settings). Call fit "
+            "once, without partial_fit or set_params after it and without callbacks that look at "
+            "the loss, or take n_seeds=1."
+        )
+
+
+def _settings(path):
+    steps = [(step.rates, step.rho, len(step.indices)) for step in path.schedule]
+    return path.optimizer, path.group_settings, steps
 
 
 class PreparedLeaveOneOut(PreparedScores):

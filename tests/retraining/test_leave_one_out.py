@@ -219,6 +219,28 @@ def test_each_seed_is_a_training_of_its_own():
     assert prepared.diagnostics["n_retrained"] == 6
 
 
+def continued(clf, X, y):
+    return clf.fit(X, y).partial_fit(X, y)
+
+
+CHANGED = {
+    "went on": continued,
+    "max_epochs": lambda clf, X, y: clf.fit(X, y).set_params(max_epochs=3),
+    "lr": lambda clf, X, y: clf.fit(X, y).set_params(lr=0.01),
+    "weight decay": lambda clf, X, y: clf.fit(X, y).set_params(optimizer__weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("train", CHANGED.values(), ids=CHANGED)
+def test_seeds_of_another_training_are_refused(train):
+    X, y, _ = tabular()
+    clf = train(classifier(), X, y)
+    problem = problem_from_estimator(clf, X, y)
+    LeaveOneOut(rows=[3]).prepare(problem)
+    with pytest.raises(ValueError, match=r"n_seeds trains again with .* another training than"):
+        LeaveOneOut(rows=[3], n_seeds=2).prepare(problem)
+
+
 class Killed(BaseException):
     """What Ctrl-C raises, without stopping the tests."""
 
