@@ -118,7 +118,11 @@ class Run:
             )
         if self.attribution.problem.n_classes is None:
             return {"validation_r2": _r2(predicted, y)}
-        return {"validation_accuracy": float(np.mean(predicted == y))}
+        commonest = np.unique(y, return_counts=True)[1].max()
+        return {
+            "validation_accuracy": float(np.mean(predicted == y)),
+            "validation_chance": float(commonest / len(y)),
+        }
 
     def tensors(self, X, y=None):
         """Rows and label codes, or targets, as the network wants them."""

@@ -111,12 +111,37 @@ def test_every_split_has_its_lines():
     assert table["split"].tolist() == np.repeat([0, 1, 2], 3).tolist()
 
 
-def test_skill_is_zero_at_chance_and_one_if_all_is_right():
-    fitted = influence(linear(max_epochs=30), "gif").fit(X, y)
+def skill_of(fitted):
     table = fitted.diagnose()
-    right = fitted.diagnostics_.loc[0, "validation_accuracy"]
-    skill = table.loc[table["check"] == "validation_skill", "value"].item()
-    assert skill == pytest.approx((right - 1 / 3) / (2 / 3))
+    return table.loc[table["check"] == "validation_skill", "value"].item()
+
+
+def test_skill_is_zero_for_the_commonest_class_and_one_if_all_is_right():
+    common = np.r_[np.flatnonzero(y_val == 0), np.flatnonzero(y_val > 0)[:5]]  # 2 of 3
+    uneven = ValidationData(X_val[common], y_val[common])
+    fitted = influence(linear(max_epochs=30), "gif", validation=uneven).fit(X, y)
+    right = np.mean(fitted.estimator_.predict(uneven.X) == uneven.y)
+    share = np.mean(uneven.y == 0)
+    assert share > 0.6
+    assert skill_of(fitted) == pytest.approx((right - share) / (1 - share))
+
+
+def test_a_model_that_knows_the_commonest_class_only_has_no_skill():
+    labels = np.where(np.arange(200) % 10 == 0, "rare", "common")
+    rows = np.random.default_rng(0).normal(size=(200, 6))
+    held_out = ValidationData(rows[:100], labels[:100])
+    model = SAMClassifier(max_epochs=2, random_state=0)
+    with pytest.warns(UserWarning, match="predicts 'common' for every validation row"):
+        fitted = influence(model, "gif", validation=held_out).fit(rows[100:], labels[100:])
+    table = fitted.diagnose()
+    assert skill_of(fitted) == 0
+    assert verdict(table, "validation_skill") == "bad"
+
+
+def test_validation_rows_of_one_class_say_nothing_about_skill():
+    one = ValidationData(X_val[y_val == 0], y_val[y_val == 0])
+    table = influence(linear(), "gif", validation=one).fit(X, y).diagnose()
+    assert "validation_skill" not in set(table["check"])
 
 
 def test_a_regressor_has_its_r2():
