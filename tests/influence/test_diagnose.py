@@ -180,6 +180,36 @@ def test_seeds_leave_the_influence_and_its_splits_as_they_are():
     assert fitted.diagnostics_.loc[0, "rank_stability"] < 1
 
 
+def test_seeds_of_a_stored_training_leave_its_folder_alone(tmp_path):
+    stored = linear(batch_size=8, trajectory_dir=tmp_path / "run")
+    fitted = influence(stored, "gif").fit(X, y)
+    in_memory = influence(linear(batch_size=8), "gif").fit(X, y)
+    for each in (fitted, in_memory):
+        each.diagnose(X, y, n_seeds=1)
+    found, expected = (each.diagnostics_.loc[0, "rank_stability"] for each in (fitted, in_memory))
+    assert found == pytest.approx(expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+WEIGHT = np.linspace(0.5, 1.5, 40)
+OTHERS = {
+    "other rows": ((X[::-1] * 3, y, WEIGHT), "recorded on other data: X differ"),
+    "other weights": ((X, y, WEIGHT[::-1]), "recorded on other data: sample_weight differ"),
+    "no weights": ((X, y, None), "recorded on other data: sample_weight differ"),
+    "fewer rows": ((X[:-1], y, WEIGHT), "inconsistent numbers of samples"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("steps", [False, True])
+def test_other_data_than_those_of_fit_are_refused(data, message, steps):
+    model = make_pipeline(StandardScaler(), linear()) if steps else linear()
+    fitted = SAMInfluence(model, random_state=0).fit(X, y, sample_weight=WEIGHT)
+    with pytest.raises(ValueError, match=message):
+        fitted.diagnose(*data, n_seeds=1)
+    fitted.diagnose(X.tolist(), y, WEIGHT.tolist(), n_seeds=1)
+
+
 def test_what_is_missing_is_named():
     classifier = linear().fit(X, y)
     frozen = influence(FrozenEstimator(classifier), "gif").fit(X, y)
