@@ -10,7 +10,7 @@ from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.retraining._finished import FinishedModels, key_of
 from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
 from sam_attribution.retraining._left_out import LeavesOut
-from sam_attribution.retraining._newton import NoFixedPoint, fixed_point, largest_radius
+from sam_attribution.retraining._newton import NoFixedPoint, OutOfSteps, fixed_point, largest_radius
 
 
 class FixedPoint(LeavesOut):
@@ -78,8 +78,9 @@ class FixedPoint(LeavesOut):
         Raises
         ------
         ValueError
-            If there is no fixed point, with the largest radius at which one can be expected; for
-            a `tol` below the rounding of the problem; for rows or groups that are not there.
+            If there is no fixed point, with the largest radius at which one can be expected; if
+            `max_iter` steps do not reach it; for a `tol` below the rounding of the problem; for
+            rows or groups that are not there.
         """
         check_parameters(self)
         _check_objective(problem)
@@ -109,14 +110,19 @@ def _solved(problem, start, name, settings, inverse=None):
     except NoFixedPoint as error:
         raise ValueError(
             f"SAM has no fixed point near the trained weights {name}: {error}. "
-            f"{_where_one_could_be(problem, start, settings)} Or train again without the rows: "
-            'method="loo".'
+            f"{_where_one_could_be(problem, start, settings['tol'])} Or train again without the "
+            'rows: method="loo".'
+        ) from error
+    except OutOfSteps as error:
+        raise ValueError(
+            f"No fixed point {name} is reached yet: {error}, and still falling. Raise max_iter; "
+            "if that does not help, lower rho or raise optimizer__weight_decay."
         ) from error
 
 
-def _where_one_could_be(problem, start, settings):
+def _where_one_could_be(problem, start, tol):
     try:
-        radius = largest_radius(problem, start, **settings)
+        radius = largest_radius(problem, start, tol=tol)
     except ValueError:
         return "The loss itself has no minimum that was found: set optimizer__weight_decay."
     if radius is None:
