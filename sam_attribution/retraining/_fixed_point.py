@@ -98,7 +98,7 @@ class FixedPoint(LeavesOut):
         prepared = PreparedLeaveOneOut([models], absent)
         prepared.diagnostics |= {
             "scale": f"{problem.row_loss.unit}, measured by solving for points of rest",
-            "residual": full.residual,
+            "root_residual": full.residual,
             "distance_from_trained": float((full.params - problem.params).norm()),
         }
         return prepared

@@ -158,6 +158,21 @@ def test_stationarity_matters_to_hif():
     assert [verdict(table, "stationarity") for table in tables] == ["bad", "fine"]
 
 
+def test_targets_in_other_units_are_as_near_to_rest():
+    rows, target, _ = targets(40)
+    start = nn.Linear(6, 1).double()
+    nn.init.zeros_(start.weight), nn.init.zeros_(start.bias)
+    found = []
+    for unit in (1.0, 1000.0):
+        regressor = SAMRegressor(start, rho=0.0, lr=0.01, max_epochs=30, dtype="float64")
+        held_out = ValidationData(rows[:10], target[:10] * unit)
+        fitted = influence(regressor, "hif", validation=held_out).fit(rows, target * unit)
+        table = fitted.diagnose()
+        found.append(table.loc[table["check"] == "stationarity", ["value", "verdict"]].iloc[0])
+    assert found[0]["value"] == pytest.approx(found[1]["value"])
+    assert found[0]["verdict"] == found[1]["verdict"]
+
+
 def test_seeds_rank_alike_as_spearman_says():
     fitted = influence(linear(batch_size=8), "gif").fit(X, y)
     table = fitted.diagnose(X, y, n_seeds=1)
