@@ -51,6 +51,10 @@ _ONE_ROW_FORM = (
     "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
     "for them; for any row, as here, it counts as if it had been in every batch with weight 1/n."
 )
+_LEARNED = (
+    "classes_", "diagnostics_", "estimator_", "estimators_", "scores_",
+    "_runs", "_seed", "_targets", "_transform_train", "_y",
+)  # fmt: skip
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
@@ -237,6 +241,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         method = resolved_method(self.method)
         targets = targets_of(self._unfitted())
         targets.check_question(self.evaluation, self.aggregate)
+        self._forget()
         X, y = self._checked_training_rows(X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
@@ -249,7 +254,6 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
             for estimator, split in zip(estimators, splits, strict=True)
         )
         self._runs = run_splits(arguments, len(splits), n_jobs=self.n_jobs, verbose=self.verbose)
-        self._seed = seed
         self._collect(y, targets)
         warn_of_doubt(self.diagnostics_)
         return self
@@ -511,6 +515,14 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         tags.input_tags = get_tags(self._unfitted()).input_tags
         return tags
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "scores_")  # estimator_ is there earlier
+
+    def _forget(self):
+        """Leave nothing of an earlier fit, which would answer if this one fails."""
+        for name in _LEARNED:
+            vars(self).pop(name, None)
+
     def _unfitted(self):
         return SAMClassifier() if self.estimator is None else self.estimator
 
@@ -560,7 +572,6 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     def _collect(self, y, targets):
         """Bring what the runs found into the attributes that users read."""
         self._y, self._targets = y, targets
-        vars(self).pop("classes_", None)  # of an earlier fit
         if targets.classes is not None:
             self.classes_ = targets.classes
         self.estimators_ = [run.estimator for run in self._runs]
