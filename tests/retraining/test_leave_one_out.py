@@ -292,6 +292,13 @@ def test_a_file_that_was_cut_off_is_named(tmp_path):
         fitted_influence(method)
 
 
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    file = tmp_path / "run"
+    file.write_text("")
+    with pytest.raises(ValueError, match=r"resume_dir must be a folder, .*run' is a file"):
+        fitted_influence(LeaveOneOut(rows=[1], resume_dir=file))
+
+
 def exploding(monkeypatch, row, after):
     """Make training without a row infinite after a step."""
 
