@@ -59,4 +59,4 @@ print(table.round(3).to_string())
 # ``auc`` in the table above is another question: whether wrong labels come lowest.
 
 truth = scores.pop("truth")
-AgreementDisplay.from_predictions({name: scores[name] for name in scores}, truth)
+AgreementDisplay.from_predictions(scores, truth)

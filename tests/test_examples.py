@@ -43,6 +43,15 @@ def test_further_training(tmp_path):
 
 
 @pytest.mark.slow
+def test_agreement(tmp_path):
+    """The derivative of the training itself agrees best with retraining."""
+    lines = run_example("plot_agreement.py", tmp_path).splitlines()
+    pearson = {line.split()[0]: float(line.split()[1]) for line in lines if re.search(r"\d", line)}
+    assert list(pearson) == ["unrolled", "hif-fast", "gif", "grad-dot"]
+    assert pearson.pop("unrolled") > max(0.9, *pearson.values())
+
+
+@pytest.mark.slow
 def test_clean_digits(tmp_path):
     printed = run_example("plot_clean_digits.py", tmp_path)
     area = re.search(r"worst-class margin influence \(default\) +(\S+)", printed)

@@ -6,6 +6,7 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
+from sklearn.exceptions import NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -357,3 +358,19 @@ def test_batch_size_does_not_matter_from_end_to_end(settings, dtype):
     tolerance = 1e-6 if dtype == "float32" else 1e-10
     for other in others:
         assert np.abs(other - first).max() <= tolerance * np.abs(first).max()
+
+
+def test_a_fit_that_fails_leaves_nothing_of_the_one_before():
+    influence = SAMInfluence(SAMClassifier(max_epochs=2), random_state=0).fit(X, y)
+    learned = {name for name in vars(influence) if name.endswith("_")}
+    influence.set_params(estimator=SAMClassifier(max_epochs=2, trajectory=None))
+    with pytest.raises(ValueError, match="trajectory=None"):
+        influence.fit(X, y)
+    assert influence.estimator_.trajectory is None  # trained, so not lost
+    left = learned & set(vars(influence))
+    assert left <= {"estimator_", "n_features_in_", "feature_names_in_"}
+    for answer in (influence.self_influence, influence.diagnose, lambda: influence.remove([0])):
+        with pytest.raises(NotFittedError):
+            answer()
+    influence.set_params(estimator=SAMClassifier(max_epochs=2)).fit(X, y)
+    assert learned <= set(vars(influence))

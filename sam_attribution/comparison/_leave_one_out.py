@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.retraining import FixedPoint, LeaveOneOut
 from sam_attribution.validation_data import ValidationData
 
 
@@ -67,7 +67,7 @@ def leave_one_out(
     Raises
     ------
     TypeError
-        If `validation` is no ``ValidationData``, or `method` does not retrain.
+        If `validation` is no ``ValidationData``, or `method` is something else.
 
     See Also
     --------
@@ -87,8 +87,11 @@ def leave_one_out(
     ((50,), (1, 3))
     """
     method = LeaveOneOut() if method is None else method
-    if getattr(method, "has_probes", True):
-        raise TypeError(f"method must retrain, as LeaveOneOut() does, got {method!r}.")
+    if not isinstance(method, LeaveOneOut | FixedPoint):
+        raise TypeError(
+            f"method must be a LeaveOneOut() or FixedPoint(), got {method!r}. For FurtherTraining "
+            "there is comparison.further_training."
+        )
     if not isinstance(validation, ValidationData):
         raise TypeError(
             "validation must be ValidationData(X, y), so that every row given is trained on, got "

@@ -123,6 +123,21 @@ class SAMPoint:
         """Norm of ``F(w)``."""
         return float(self.sam_gradient.norm())
 
+    def relative_stationarity(self, n_rows=64):
+        """Norm of ``F(w)`` as a share of what single rows' gradients are long at ``w + eps``.
+
+        The latter is the root mean square over up to `n_rows` rows, evenly spaced, so that the
+        share has no unit: squared errors of targets in other units have the same.
+        """
+        problem = self.problem
+        n_rows = min(n_rows, len(problem.y))
+        rows = torch.arange(n_rows, device=problem.y.device) * len(problem.y) // n_rows
+        gradients = [
+            problem.mean_gradient(self.perturbed, problem.buffers, row) for row in rows.split(1)
+        ]
+        typical = torch.stack([g.norm() for g in gradients]).double().square().mean().sqrt()
+        return self.stationarity() / max(float(typical), torch.finfo(torch.float64).tiny)
+
 
 def sam_jacobian(point, variant):
     """``dF/dw`` at a :class:`SAMPoint`: exact, or as one of the paper's approximations.

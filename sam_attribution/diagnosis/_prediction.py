@@ -62,7 +62,7 @@ def prediction_errors(problem, queries, scores):
     changes = _changes(problem, queries, weights).view(len(lengths), len(_SIDES))
     predicted = size * torch.tensor(lengths)[:, None] * torch.tensor(_SIDES)
     errors = (changes / predicted - 1).square().mean(1).sqrt()
-    return PredictionErrors(*torch.nan_to_num(errors, torch.inf).tolist())
+    return PredictionErrors(*torch.nan_to_num(errors, nan=torch.inf, posinf=torch.inf).tolist())
 
 
 def _n_trained_on(problem):

@@ -67,7 +67,7 @@ CHECKS = (
         {
             FINE: "the model predicts the validation rows well above chance",
             DOUBTFUL: "the model is not far above chance on the validation rows",
-            BAD: "the model is at chance on the validation rows, so scores say nothing",
+            BAD: "the model is at chance on the validation rows, or below, so scores say nothing",
         },
         "scale the features, change lr or rho, train longer",
     ),

@@ -94,9 +94,9 @@ class Diagnosing:
         return table.rename_axis("split")
 
     def _with_skill(self):
-        """The table with a column that is 0 at chance and 1 if every validation row is right."""
+        """The table with a column that is 0 for the commonest class and 1 if all rows are right."""
         table = self.diagnostics_
         if "validation_r2" in table:
             return table.assign(validation_skill=table["validation_r2"])
-        chance = 1 / len(self.classes_)
+        chance = table["validation_chance"].where(lambda share: share < 1)
         return table.assign(validation_skill=(table["validation_accuracy"] - chance) / (1 - chance))

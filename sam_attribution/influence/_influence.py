@@ -43,6 +43,7 @@ from sam_attribution.influence._removal import (
 from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.influence._targets import targets_of
+from sam_attribution.methods import Method
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
@@ -50,6 +51,10 @@ _ONE_ROW_FORM = (
     "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
     "for them; for any row, as here, it counts as if it had been in every batch with weight 1/n."
 )
+_LEARNED = (
+    "classes_", "diagnostics_", "estimator_", "estimators_", "scores_",
+    "_runs", "_seed", "_targets", "_transform_train", "_y",
+)  # fmt: skip
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
@@ -166,7 +171,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
 
     _parameter_constraints = {
         "estimator": [None, HasMethods("fit")],
-        "method": [str, HasMethods("prepare")],
+        "method": [str, Method],
         "validation": [
             Interval(Real, 0, 1, closed="neither"),
             ValidationData,
@@ -237,6 +242,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         method = resolved_method(self.method)
         targets = targets_of(self._unfitted())
         targets.check_question(self.evaluation, self.aggregate)
+        self._forget()
         X, y = self._checked_training_rows(X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
@@ -249,7 +255,6 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
             for estimator, split in zip(estimators, splits, strict=True)
         )
         self._runs = run_splits(arguments, len(splits), n_jobs=self.n_jobs, verbose=self.verbose)
-        self._seed = seed
         self._collect(y, targets)
         warn_of_doubt(self.diagnostics_)
         return self
@@ -511,6 +516,14 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         tags.input_tags = get_tags(self._unfitted()).input_tags
         return tags
 
+    def __sklearn_is_fitted__(self):
+        return hasattr(self, "scores_")  # estimator_ is there earlier
+
+    def _forget(self):
+        """Leave nothing of an earlier fit, which would answer if this one fails."""
+        for name in _LEARNED:
+            vars(self).pop(name, None)
+
     def _unfitted(self):
         return SAMClassifier() if self.estimator is None else self.estimator
 
@@ -553,14 +566,13 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
             "y": y[split.train],
             "sample_weight": None if sample_weight is None else sample_weight[split.train],
             "validation": (split.X, split.y),
-            "method": method,
+            "method": method.for_split(split.train, len(y)),
             "settings": {name: getattr(self, name) for name in _RUN_SETTINGS},
         }
 
     def _collect(self, y, targets):
         """Bring what the runs found into the attributes that users read."""
         self._y, self._targets = y, targets
-        vars(self).pop("classes_", None)  # of an earlier fit
         if targets.classes is not None:
             self.classes_ = targets.classes
         self.estimators_ = [run.estimator for run in self._runs]

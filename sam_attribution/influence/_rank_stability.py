@@ -5,7 +5,9 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.base import clone
+from sklearn.utils.validation import check_consistent_length
 
+from sam_attribution._validation import check_sample_weight
 from sam_attribution.influence._estimator import is_frozen, net_of
 
 
@@ -33,7 +35,7 @@ def rank_stability(influence, X, y, sample_weight, n_seeds):
     ValueError
         If the data are not there or others, or the estimator is frozen.
     """
-    _check(influence, X, y)
+    _check(influence, X, y, sample_weight)
     everyone = [influence.scores_]
     for number in range(1, n_seeds + 1):
         other = _reseeded(influence, number)
@@ -41,7 +43,7 @@ def rank_stability(influence, X, y, sample_weight, n_seeds):
     return float(np.mean([_spearman(*pair) for pair in combinations(everyone, 2)]))
 
 
-def _check(influence, X, y):
+def _check(influence, X, y, sample_weight):
     if X is None or y is None:
         raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
     if not np.array_equal(np.asarray(y), influence._y):
@@ -51,6 +53,12 @@ def _check(influence, X, y):
             "n_seeds trains again with other seeds, which a FrozenEstimator never does. Pass the "
             "classifier itself to SAMInfluence."
         )
+    check_consistent_length(X, y)
+    X = influence._checked_rows(X)
+    if sample_weight is not None:
+        sample_weight = check_sample_weight(sample_weight, X)
+    for run in influence._runs:
+        run.check_data(X, influence._y, sample_weight)
 
 
 def _reseeded(influence, number):
@@ -58,7 +66,8 @@ def _reseeded(influence, number):
     twin = clone(influence)
     seed = int(np.random.SeedSequence([influence._seed, number]).generate_state(1)[0])
     estimator = twin._unfitted()
-    net_of(estimator).set_params(random_state=seed)
+    # a folder holds one training, that of the influence itself
+    net_of(estimator).set_params(random_state=seed, trajectory_dir=None)
     return twin.set_params(estimator=estimator, random_state=influence._seed)
 
 

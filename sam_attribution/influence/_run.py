@@ -4,7 +4,9 @@ import warnings
 
 import numpy as np
 import torch
+from sklearn.frozen import FrozenEstimator
 
+from sam_attribution._validation import take_rows
 from sam_attribution.influence._attribution import Attribution
 from sam_attribution.influence._estimator import net_of, rows_at_net, train
 from sam_attribution.influence._explanation import most_active_epochs
@@ -79,6 +81,14 @@ class Run:
         if check is not None:
             self.diagnostics |= smoothness(self.attribution, check)
 
+    def check_data(self, X, y, sample_weight):
+        """Raise a ValueError unless these hold the rows that were trained on, where they were."""
+        part = take_rows(X, self.train), y[self.train]
+        if sample_weight is not None:
+            sample_weight = sample_weight[self.train]
+        rows = train(FrozenEstimator(self.estimator), *part, sample_weight)
+        self.net.trajectory_.check_data(*self.net.as_trained(rows, part[1], sample_weight))
+
     def epochs_behind(self, X, y, rows):
         """The epochs in which the scores of training rows against single queries came about.
 
@@ -118,7 +128,11 @@ class Run:
             )
         if self.attribution.problem.n_classes is None:
             return {"validation_r2": _r2(predicted, y)}
-        return {"validation_accuracy": float(np.mean(predicted == y))}
+        commonest = np.unique(y, return_counts=True)[1].max()
+        return {
+            "validation_accuracy": float(np.mean(predicted == y)),
+            "validation_chance": float(commonest / len(y)),
+        }
 
     def tensors(self, X, y=None):
         """Rows and label codes, or targets, as the network wants them."""

@@ -39,7 +39,7 @@ def arrival(problem):
     """Where training came to: gradient and curvature, as columns of ``diagnostics_``."""
     curvature, edge = extreme_curvature(problem)
     return {
-        "stationarity": SAMPoint(problem).stationarity(),
+        "stationarity": SAMPoint(problem).relative_stationarity(),
         "curvature": curvature,
         "edge_of_stability": edge,
     }

@@ -46,7 +46,7 @@ class Labels:
         codes_among(self.classes, y, name)
 
     def predicted(self, runs, X):
-        """The label of every row that most of the `runs` would give it."""
+        """The most probable label of every row, by the mean probabilities of the `runs`."""
         return self.classes[np.mean([run.predict_proba(X) for run in runs], 0).argmax(1)]
 
     def splitter(self, fraction, y, seed):

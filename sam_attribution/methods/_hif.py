@@ -140,7 +140,7 @@ class _PreparedHIF(Prepared):
             "ascent": "full",
             "damping": choice.damping,
             "damping_reason": choice.reason,
-            "stationarity": point.stationarity(),
+            "stationarity": point.relative_stationarity(),
         }
 
     def probes(self, queries):

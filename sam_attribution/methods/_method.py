@@ -28,6 +28,18 @@ class Method(BaseEstimator, ABC):
         problem : Problem
         """
 
+    def for_split(self, train, n_samples):
+        """Return the method for a part of the rows: itself, unless its settings name rows.
+
+        Parameters
+        ----------
+        train : ndarray of int
+            Positions, in the rows given to ``SAMInfluence.fit``, of those trained on; ascending.
+        n_samples : int
+            Number of rows given.
+        """
+        return self
+
 
 class Prepared(ABC):
     """A method made ready for one problem.

@@ -5,7 +5,7 @@ from scipy import stats
 
 from sam_attribution.metrics import agreement, over_queries
 from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._names import by_name
+from sam_attribution.plotting._names import by_name, columns
 from sam_attribution.plotting._styles import BLUE, REFERENCE, VERMILLION
 
 
@@ -17,9 +17,10 @@ class AgreementDisplay:
 
     Parameters
     ----------
-    scores : dict of str to array-like, shape (n_samples,) or (n_query, n_samples)
-        Name of a method and its predicted rises of the loss; NaN where a row was not judged. The
-        scores of a single method may come without the dict.
+    scores : dict of str to array-like, shape (n_samples,) or (n_query, n_samples), or DataFrame
+        Name of a method and its predicted rises of the loss; NaN where a row was not judged. A
+        DataFrame with a column for each method, as ``compare`` returns, does as well. The scores of
+        a single method may come without the dict.
     truth : array-like of shape (n_samples,) or (n_query, n_samples)
         What retraining without the row found; NaN where it was not tried.
     name : str or None, default=None
@@ -52,7 +53,7 @@ class AgreementDisplay:
     """
 
     def __init__(self, scores, truth, *, name=None, unit="nats"):
-        self.scores = by_name(scores, name, argument="scores", default="")
+        self.scores = by_name(columns(scores), name, argument="scores", default="")
         self.truth = truth
         self.unit = unit
 

@@ -2,6 +2,13 @@
 
 from collections.abc import Mapping
 
+import pandas as pd
+
+
+def columns(scores):
+    """A DataFrame as a dict of its columns, each a method's; anything else as it is."""
+    return dict(scores) if isinstance(scores, pd.DataFrame) else scores
+
 
 def by_name(values, name, *, argument, default):
     """Dict of what a display shows of each method; a single method may come bare, with a name."""

@@ -4,7 +4,7 @@ import pandas as pd
 
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting._axes import axes_for, legend_beside
-from sam_attribution.plotting._names import by_name
+from sam_attribution.plotting._names import by_name, columns
 from sam_attribution.plotting._styles import curve_styles
 
 
@@ -69,8 +69,8 @@ class RemovalCurveDisplay:
 
         Parameters
         ----------
-        scores : array-like of shape (n_samples,), or dict of str to such
-            Of one method, or of several by their names.
+        scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
+            Of one method, or of several by their names; of a DataFrame each column is one.
         evaluate, fractions, n_random, random_state, verbose
             As for :func:`~sam_attribution.metrics.removal_curve`. Random removal is run once,
             among the rows that the first method judged.
@@ -85,7 +85,7 @@ class RemovalCurveDisplay:
         -------
         RemovalCurveDisplay
         """
-        scores = by_name(scores, name, argument="scores", default="lowest scores")
+        scores = by_name(columns(scores), name, argument="scores", default="lowest scores")
         curves = {
             method: removal_curve(
                 values,

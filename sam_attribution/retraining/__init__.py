@@ -4,7 +4,12 @@ from sam_attribution.retraining._fixed_point import FixedPoint
 from sam_attribution.retraining._further_training import FurtherTraining
 from sam_attribution.retraining._further_values import FurtherTrainingValues
 from sam_attribution.retraining._leave_one_out import LeaveOneOut, PreparedLeaveOneOut
-from sam_attribution.retraining._newton import NoFixedPoint, fixed_point, largest_radius
+from sam_attribution.retraining._newton import (
+    NoFixedPoint,
+    OutOfSteps,
+    fixed_point,
+    largest_radius,
+)
 from sam_attribution.retraining._train_many import Stack, train_many
 
 __all__ = [
@@ -13,6 +18,7 @@ __all__ = [
     "FurtherTrainingValues",
     "LeaveOneOut",
     "NoFixedPoint",
+    "OutOfSteps",
     "PreparedLeaveOneOut",
     "Stack",
     "fixed_point",

@@ -76,6 +76,8 @@ def finished_models(problem, resume_dir):
     """Those of a problem's training; trainings that share `resume_dir` have a folder each."""
     if resume_dir is None:
         return FinishedModels([])
+    if Path(resume_dir).is_file():
+        raise ValueError(f"resume_dir must be a folder, {str(resume_dir)!r} is a file.")
     files = StackFiles(Path(resume_dir) / training_fingerprint(problem))
     return FinishedModels(files, files.keys())
 

@@ -7,14 +7,13 @@ import torch
 from tqdm.auto import tqdm
 
 from sam_attribution._validation import Interval, check_parameters
-from sam_attribution.methods import Method
 from sam_attribution.retraining._finished import FinishedModels, key_of
 from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
-from sam_attribution.retraining._left_out import left_out
-from sam_attribution.retraining._newton import NoFixedPoint, fixed_point, largest_radius
+from sam_attribution.retraining._left_out import LeavesOut
+from sam_attribution.retraining._newton import NoFixedPoint, OutOfSteps, fixed_point, largest_radius
 
 
-class FixedPoint(Method):
+class FixedPoint(LeavesOut):
     """Leave rows out of the objective and solve for the point where SAM comes to rest.
 
     The score of row k is ``V(w without k) - V(w)``, both of them fixed points ``F(w) = grad
@@ -24,10 +23,10 @@ class FixedPoint(Method):
 
     Parameters
     ----------
-    rows : array-like of int, default=None
-        Positions, among the rows trained on, of those to leave out; ``None`` is all.
+    rows : array-like of int, or of bool with shape (n_samples,), default=None
+        Rows to leave out, as positions in those given to ``fit``, or a mask; ``None`` is all.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), default=None
-        Rows to leave out together, see :class:`LeaveOneOut`.
+        Rows to leave out together. For both see :class:`LeaveOneOut`.
     tol : float, default=1e-10
         For the length of ``F(w)``. It takes a classifier with ``dtype="float64"``.
     max_iter : int, default=100
@@ -58,8 +57,6 @@ class FixedPoint(Method):
     nats, measured by solving for points of rest
     """
 
-    has_probes = False
-
     def __init__(self, *, rows=None, groups=None, tol=1e-10, max_iter=100, verbose=0):
         self.rows = rows
         self.groups = groups
@@ -81,13 +78,14 @@ class FixedPoint(Method):
         Raises
         ------
         ValueError
-            If there is no fixed point, with the largest radius at which one can be expected; for
-            a `tol` below the rounding of the problem; for rows or groups that are not there.
+            If there is no fixed point, with the largest radius at which one can be expected; if
+            `max_iter` steps do not reach it; for a `tol` below the rounding of the problem; for
+            rows or groups that are not there.
         """
         check_parameters(self)
         _check_objective(problem)
         _check_precision(problem, self.tol)
-        absent = left_out(problem, self.rows, self.groups)
+        absent = self.left_out(problem)
         settings = {"tol": self.tol, "max_iter": self.max_iter}
         full = _solved(problem, problem.params, absent.names[0], settings)
         models = FinishedModels([])
@@ -100,7 +98,7 @@ class FixedPoint(Method):
         prepared = PreparedLeaveOneOut([models], absent)
         prepared.diagnostics |= {
             "scale": f"{problem.row_loss.unit}, measured by solving for points of rest",
-            "residual": full.residual,
+            "root_residual": full.residual,
             "distance_from_trained": float((full.params - problem.params).norm()),
         }
         return prepared
@@ -112,14 +110,19 @@ def _solved(problem, start, name, settings, inverse=None):
     except NoFixedPoint as error:
         raise ValueError(
             f"SAM has no fixed point near the trained weights {name}: {error}. "
-            f"{_where_one_could_be(problem, start, settings)} Or train again without the rows: "
-            'method="loo".'
+            f"{_where_one_could_be(problem, start, settings['tol'])} Or train again without the "
+            'rows: method="loo".'
+        ) from error
+    except OutOfSteps as error:
+        raise ValueError(
+            f"No fixed point {name} is reached yet: {error}, and still falling. Raise max_iter; "
+            "if that does not help, lower rho or raise optimizer__weight_decay."
         ) from error
 
 
-def _where_one_could_be(problem, start, settings):
+def _where_one_could_be(problem, start, tol):
     try:
-        radius = largest_radius(problem, start, **settings)
+        radius = largest_radius(problem, start, tol=tol)
     except ValueError:
         return "The loss itself has no minimum that was found: set optimizer__weight_decay."
     if radius is None:

@@ -6,17 +6,17 @@ from numbers import Integral, Real
 import torch
 
 from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
-from sam_attribution.methods import Method, PreparedScores
+from sam_attribution.methods import PreparedScores
 from sam_attribution.retraining._further_runs import (
     checked_epochs,
     further_runs,
     further_values,
     values_of_stack,
 )
-from sam_attribution.retraining._left_out import left_out
+from sam_attribution.retraining._left_out import LeavesOut
 
 
-class FurtherTraining(Method):
+class FurtherTraining(LeavesOut):
     """Loss after some more epochs without the row, minus that after as many with it.
 
     The gold standard for a model that is given: nothing of how it came about is needed. Training
@@ -30,9 +30,9 @@ class FurtherTraining(Method):
     n_seeds : int, default=5
         Repetitions to average over. The models of one seed share batches and masks, so that most
         of what a seed does cancels in the difference.
-    rows : array-like of int, default=None
-        Positions, among the rows trained on, of those to leave out; the others score NaN.
-        ``None`` leaves out each row that was trained on.
+    rows : array-like of int, or of bool with shape (n_samples,), default=None
+        Rows to leave out, as positions in those given to ``fit``, or a mask of them. The others
+        score NaN, and so do those that were not trained on. ``None`` leaves out each row.
     adjustment : {"full-data", "mean"}, default="full-data"
         What counts as the effect of training itself: ``full-data`` the change that training with
         all rows makes (eq. 17, a removal effect), ``mean`` the mean over the rows left out (eq. 13,
@@ -66,8 +66,8 @@ class FurtherTraining(Method):
     Raises
     ------
     ValueError
-        By ``fit``: for rows that were not trained on, and an optimizer without a functional form
-        unless another is given.
+        By ``fit``: for rows that are not there, and an optimizer without a functional form unless
+        another is given.
 
     References
     ----------
@@ -82,7 +82,6 @@ class FurtherTraining(Method):
     FurtherTraining(n_epochs=20, rows=[3, 5])
     """
 
-    has_probes = False
     _parameter_constraints = {
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
@@ -154,7 +153,7 @@ class FurtherTraining(Method):
         """
         check_parameters(self)
         evaluate_at = checked_epochs(evaluate_at, self.n_epochs)
-        absent = left_out(queries.problem, self.rows, groups=None)
+        absent = self.left_out(queries.problem)
         read = partial(values_of_stack, queries)
         found = list(further_runs(self, queries.problem, absent, evaluate_at, read))
         return further_values(queries, absent, evaluate_at, found)
@@ -164,7 +163,8 @@ class _PreparedFurtherTraining(PreparedScores):
     def __init__(self, method, problem):
         self._adjustment = method.adjustment
         self._amounts = [method.n_epochs]
-        self._absent = left_out(problem, method.rows, groups=None)
+        self._device = problem.params.device
+        self._absent = method.left_out(problem)
         _check_adjustment(method.adjustment, self._absent)
         self._models = list(further_runs(method, problem, self._absent, self._amounts))
         self.diagnostics = {
@@ -187,7 +187,7 @@ class _PreparedFurtherTraining(PreparedScores):
         return further_values(queries, self._absent, self._amounts, found)
 
     def _per_row(self, curves):
-        return self._absent.per_row(torch.as_tensor(curves[-1].T))
+        return self._absent.per_row(torch.as_tensor(curves[-1].T, device=self._device))
 
 
 def _valued(stack, queries):
@@ -195,8 +195,9 @@ def _valued(stack, queries):
 
 
 def _check_adjustment(adjustment, absent):
-    if adjustment == "mean" and len(absent) == 2:  # of which one leaves out no row
+    n_rows = len(absent) - 1  # the first leaves out none
+    if adjustment == "mean" and n_rows < 2:
         raise ValueError(
-            'adjustment="mean" compares rows with each other, got one row to leave out. Take '
+            f'adjustment="mean" compares rows with each other, got {n_rows} to leave out. Take '
             'adjustment="full-data", or more rows.'
         )

@@ -7,15 +7,15 @@ from typing import ClassVar
 import torch
 
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.methods import Method, PreparedScores
+from sam_attribution.methods import PreparedScores
 from sam_attribution.problem import problem_from_another_seed
 from sam_attribution.retraining._finished import key_of
-from sam_attribution.retraining._left_out import left_out
+from sam_attribution.retraining._left_out import LeavesOut
 from sam_attribution.retraining._retrained import retrained
 from sam_attribution.training import derived_seed
 
 
-class LeaveOneOut(Method):
+class LeaveOneOut(LeavesOut):
     """Train again without each row, and see what the validation loss does.
 
     The score of row k is ``V(w without k) - V(w)``: same start, same batches and dropout masks,
@@ -24,15 +24,16 @@ class LeaveOneOut(Method):
 
     Parameters
     ----------
-    rows : array-like of int, default=None
-        Positions, among the rows trained on, of those to leave out; the others get NaN.
-        ``None`` leaves out every row in turn.
+    rows : array-like of int, or of bool with shape (n_samples,), default=None
+        Rows to leave out one at a time, as positions in those given to ``fit``, or a mask of
+        them. The others get NaN, and so do those that a split holds out to validate on, which
+        are left out of nothing. ``None`` leaves out every row in turn.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), default=None
-        Rows to leave out together: a label for each row trained on, or a mask per group. The
-        score of a row is then its share of what its group does, ``[V(w without group) - V(w)]``
-        divided by the rows in the group, so that the unit stays that of one removed row and the
-        scores of a group add up to its effect. The mean over its groups if there are several,
-        NaN if there is none.
+        Rows to leave out together: a label for each row given to ``fit``, or a mask per group.
+        Of a group the rows trained on are left out. The score of a row is then its share of
+        what its group does, ``[V(w without group) - V(w)]`` divided by the rows left out, so that
+        the unit stays that of one removed row and the scores of a group add up to its effect.
+        The mean over its groups if there are several, NaN if there is none.
     n_seeds : int, default=1
         Trainings to do this for. Each further one starts from another seed, with batches and
         masks of its own (weights of a module that was passed as an instance are the same).
@@ -74,8 +75,6 @@ class LeaveOneOut(Method):
     (150,)
     """
 
-    has_probes = False
-
     def __init__(
         self,
         *,
@@ -112,11 +111,12 @@ class LeaveOneOut(Method):
         ------
         ValueError
             For rows or groups that are not there or leave nothing, a training that was not
-            recorded or has no functional form, one that is not finite without some row, and one
-            whose repetition with every row does not end at the estimator's weights.
+            recorded or has no functional form, one that is not finite without some row, one
+            whose repetition with every row does not end at the estimator's weights, and one that
+            the estimator's parameters do not give again (`n_seeds` above 1).
         """
         check_parameters(self)
-        absent = left_out(problem, self.rows, self.groups)
+        absent = self.left_out(problem)
         names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
         options = {name: getattr(self, name) for name in names}
         first = retrained(problem, absent, recorded_end=problem.params, **options)
@@ -127,7 +127,26 @@ class LeaveOneOut(Method):
         for number in range(1, self.n_seeds):
             # numbers below that of the last step seed dropout masks
             seed = derived_seed(problem.path.seed, problem.path.n_steps + number)
-            yield problem_from_another_seed(problem, seed)
+            twin = problem_from_another_seed(problem, seed)
+            _check_alike(problem.path, twin.path)
+            yield twin
+
+
+def _check_alike(path, twin):
+    """Raise a ValueError unless a training from another seed is the same but for its draws."""
+    if _settings(path) != _settings(twin):
+        raise ValueError(
+            "n_seeds trains again with the parameters that the estimator has now, and that is "
+            f"another training than the recorded one ({twin.n_steps} steps instead of "
+            f"{path.n_steps}, or other rates, rho, batch sizes or optimizer settings). Call fit "
+            "once, without partial_fit or set_params after it and without callbacks that look at "
+            "the loss, or take n_seeds=1."
+        )
+
+
+def _settings(path):
+    steps = [(step.rates, step.rho, len(step.indices)) for step in path.schedule]
+    return path.optimizer, path.group_settings, steps
 
 
 class PreparedLeaveOneOut(PreparedScores):

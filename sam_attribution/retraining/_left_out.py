@@ -1,7 +1,12 @@
 """Which rows are left out together, and what each row gets of what their absence does."""
 
+from copy import copy
+
 import numpy as np
 import torch
+
+from sam_attribution._validation import check_parameters, classes_of
+from sam_attribution.methods import Method
 
 
 class LeftOut:
@@ -62,44 +67,95 @@ class LeftOut:
         return total / count
 
 
-def left_out(problem, rows, groups):
+class LeavesOut(Method):
+    """A method whose ``rows`` and ``groups`` say what to leave out."""
+
+    has_probes = False
+    groups = None
+    _part = (
+        None  # positions in the rows given of those of the problem, and the number of the former
+    )
+
+    def for_split(self, train, n_samples):
+        """Read ``rows`` and ``groups`` as positions in all rows given, of which `train` are left.
+
+        Raises
+        ------
+        ValueError
+            If they are no rows or groups of them.
+        """
+        check_parameters(self)
+        _asked(self.rows, self.groups, n_samples)
+        twin = copy(self)
+        twin._part = (train, n_samples)
+        return twin
+
+    def left_out(self, problem):
+        """What is left out of the training of a problem, a :class:`LeftOut`."""
+        train, n_samples = self._part or (np.arange(len(problem.y)), len(problem.y))
+        return left_out(problem, self.rows, self.groups, train, n_samples)
+
+
+def left_out(problem, rows, groups, train, n_samples):
     """What `rows` and `groups` of a method ask for, checked.
 
     Parameters
     ----------
     problem : Problem
-        Rows that it never trained on are left out of nothing.
-    rows : array-like of int or None
+        Rows that it never trained on are left out of nothing, nor are groups of such rows.
+    rows : array-like of int, or of bool with shape (n_samples,), or None
         Rows to leave out one at a time.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or None
+    train : ndarray of int, ascending
+        Positions that the problem's rows have among those that `rows` and `groups` are about.
+    n_samples : int
+        Number of the latter.
 
     Returns
     -------
     LeftOut
+        In positions among the problem's rows, and with names that tell those given.
     """
     if problem.selected is not None:
         raise ValueError('retraining moves every parameter: use parameters="all" with it.')
     visited = np.ones(len(problem.y), dtype=bool)
     if problem.visited is not None:
         visited = problem.visited.cpu().numpy()
+    place = np.full(n_samples, -1)  # among the problem's rows
+    place[train[visited]] = np.flatnonzero(visited)
+    names, members = _asked(rows, groups, n_samples)
+    found = [place[member][place[member] >= 0] for member in members]
+    if groups is not None:
+        _check_groups(names, found, visited.sum())
+    some = [number for number, group in enumerate(found) if len(group)]
+    return LeftOut([names[n] for n in some], [found[n] for n in some], len(visited))
+
+
+def _asked(rows, groups, n_samples):
+    """Names and positions of what is to be left out together, in the rows given."""
     if groups is None:
-        found = [np.array([row]) for row in _checked_rows(rows, len(visited)) if visited[row]]
-        return LeftOut([f"row {row[0]}" for row in found], found, len(visited))
+        checked = _checked_rows(rows, n_samples)
+        return [f"row {row}" for row in checked], list(checked[:, None])
     if rows is not None:
         raise ValueError("rows and groups were both given. Leave out rows, or groups of them.")
-    names, members = _members(groups, len(visited))
-    found = [np.flatnonzero(member & visited) for member in members]
-    for name, group in zip(names, found, strict=True):
-        _check_group(name, len(group), visited.sum())
-    return LeftOut(names, found, len(visited))
+    names, members = _members(groups, n_samples)
+    for name, member in zip(names, members, strict=True):
+        if not member.any():
+            raise ValueError(f"groups: {name} holds no row.")
+    return names, [np.flatnonzero(member) for member in members]
 
 
 def _checked_rows(rows, n_samples):
     if rows is None:
         return np.arange(n_samples)
     rows = np.asarray(rows)
+    if rows.dtype == bool and rows.shape == (n_samples,):
+        rows = np.flatnonzero(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) == 0:
-        raise ValueError(f"rows must be a list of positions, got {rows!r}.")
+        raise ValueError(
+            f"rows must be a list of positions or a mask of shape ({n_samples},), of one row at "
+            f"least, got {rows.dtype} of shape {rows.shape}."
+        )
     if outside := rows[(rows < 0) | (rows >= n_samples)].tolist():
         raise ValueError(f"rows must be positions in 0..{n_samples - 1}, got {outside[0]}.")
     return np.unique(rows)
@@ -113,17 +169,18 @@ def _members(groups, n_samples):
     if groups.dtype == bool or groups.shape != (n_samples,):
         raise ValueError(
             f"groups must be labels of shape ({n_samples},) or a bool array of shape (n_groups, "
-            f"{n_samples}), for the rows trained on, got {groups.dtype} of shape {groups.shape}."
+            f"{n_samples}), got {groups.dtype} of shape {groups.shape}."
         )
-    labels = np.unique(groups)
+    if (groups != groups).any():
+        raise ValueError("groups must hold a label for each row, got NaN. Give it one of its own.")
+    labels = classes_of(groups, "groups")
     return [f"group {label}" for label in labels.tolist()], groups == labels[:, None]
 
 
-def _check_group(name, size, n_trained):
-    if size == 0:
-        raise ValueError(f"groups: {name} holds none of the rows trained on.")
-    if size == n_trained:
-        raise ValueError(
-            f"groups: {name} holds all {n_trained} rows trained on, so that nothing would be left "
-            "to train on. Make at least two groups."
-        )
+def _check_groups(names, groups, n_trained):
+    for name, group in zip(names, groups, strict=True):
+        if len(group) == n_trained:
+            raise ValueError(
+                f"groups: {name} holds all {n_trained} rows trained on, so that nothing would be "
+                "left to train on. Make at least two groups."
+            )

@@ -18,6 +18,10 @@ class NoFixedPoint(ValueError):
     """Newton's method came to no point of rest."""
 
 
+class OutOfSteps(ValueError):
+    """Newton's method had not come to one yet."""
+
+
 @dataclass(frozen=True)
 class Root:
     """A fixed point, and a Jacobian's inverse that served to find it.
@@ -56,21 +60,24 @@ def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
     Raises
     ------
     NoFixedPoint
-        If no step lessens the residual any more, or after `max_iter` steps.
+        If no step lessens the residual any more.
+    OutOfSteps
+        If it was still falling after `max_iter` steps.
     """
     point = SAMPoint(problem, w=start)
-    for _ in range(max_iter):
+    for number in range(max_iter + 1):
         if point.stationarity() <= tol:
             return Root(point.w, point.stationarity(), inverse or _inverse_at(point))
+        if number == max_iter:
+            raise OutOfSteps(f"the residual is {point.stationarity():.1e} after {max_iter} steps")
         fresh = inverse is None
         inverse = inverse or _inverse_at(point)
         lower = _lower(point, inverse, _HALVINGS if fresh else 1)
         if lower is None and fresh:
-            break
+            raise NoFixedPoint(f"the residual stays at {point.stationarity():.1e}")
         gains = lower is not None and lower.stationarity() <= _GAIN * point.stationarity()
         inverse = inverse if gains else None
         point = lower or point
-    raise NoFixedPoint(f"the residual stays at {point.stationarity():.1e}")
 
 
 def largest_radius(problem, start, **options):

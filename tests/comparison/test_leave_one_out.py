@@ -9,7 +9,7 @@ from sklearn.preprocessing import StandardScaler
 from sam_attribution.comparison import leave_one_out
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF
-from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 from tests.models import tabular
@@ -65,9 +65,21 @@ def squared_error(output, y):
     return (output[:, 0] - y) ** 2
 
 
-def test_a_method_with_probes_is_refused():
-    with pytest.raises(TypeError, match=r"method must retrain, as LeaveOneOut\(\) does, got GIF"):
-        leave_one_out(SAMClassifier(), X, y, HELD_OUT, method=GIF())
+@pytest.mark.parametrize("method", [GIF(), FurtherTraining(), "loo"])
+def test_other_methods_are_refused_before_any_training(method, monkeypatch):
+    monkeypatch.setattr(SAMInfluence, "fit", None)
+    with pytest.raises(TypeError, match=r"method must be a LeaveOneOut\(\) or FixedPoint\(\), got"):
+        leave_one_out(SAMClassifier(), X, y, HELD_OUT, method=method)
+
+
+def test_fixed_points():
+    clf = SAMClassifier(
+        torch.nn.Linear(6, 3), random_state=0, optimizer__weight_decay=0.1, **SETTINGS
+    )
+    found = leave_one_out(clf, X, y, HELD_OUT, method=FixedPoint(rows=[3, 8]))
+    expected = SAMInfluence(clf, method=FixedPoint(rows=[3, 8]), validation=HELD_OUT).fit(X, y)
+    assert np.array_equal(found.scores, expected.scores_, equal_nan=True)
+    assert found.group_effects.tolist() == [expected.scores_[[3, 8]].tolist()]
 
 
 def test_a_fraction_is_refused():

@@ -6,7 +6,7 @@ from sam_attribution.curvature import GaussNewton, Hessian, SAMPoint, sam_jacobi
 from sam_attribution.perturbation import as_perturbation
 from tests.cases import PERTURBATIONS
 from tests.convex import SoftmaxRegression
-from tests.models import fitted_problem, row_losses
+from tests.models import fitted_problem, given_gradients, row_losses
 
 
 def mean_loss(problem, w):
@@ -71,6 +71,16 @@ def test_sam_jacobian_of_a_network_equals_autodiff(kind, name):
         pytest.skip("autodiff is infinite where a gradient entry is 0; see test_perturbation")
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
     assert point.stationarity() == pytest.approx(float(sam_gradient(problem.params).norm()))
+
+
+def test_relative_stationarity_is_a_share_of_the_rows_gradients():
+    problem = fitted_problem("mlp", optimizer__weight_decay=0.02)
+    point = SAMPoint(problem)
+    rows = given_gradients(problem, point.perturbed, problem.buffers).norm(dim=1)
+    expected = point.stationarity() / float(rows.square().mean().sqrt())
+    assert point.relative_stationarity() == pytest.approx(expected)
+    some = point.stationarity() / float(rows[[0, 13, 26]].square().mean().sqrt())
+    assert point.relative_stationarity(n_rows=3) == pytest.approx(some)
 
 
 def test_variants_differ_and_unknown_ones_are_refused():

@@ -16,8 +16,10 @@ from sam_attribution.problem import (
     FunctionalTraining,
     Queries,
     evaluation_function,
+    problem_from_estimator,
 )
 from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.training import SAMRegressor
 from tests.models import SmallCNN, fitted_problem, tabular
 
 X_val, y_val, _ = tabular(30, seed=5)
@@ -92,12 +94,17 @@ def test_queries_of_length_one_are_predicted_in_their_unit():
     assert errors.linearity_error < 0.05
 
 
-def test_a_training_that_diverges_is_no_prediction():
-    problem = convex()
-    queries = queries_of(problem)
-    scores = torch.zeros(len(problem.y), 1, dtype=torch.float64)
-    scores[0] = 1e200
-    assert prediction_errors(problem, queries, scores).linearity_error > 0.99
+@pytest.mark.parametrize("n_epochs", [400, 1200])  # to an infinite loss, and to weights of NaN
+def test_a_training_that_diverges_is_no_prediction(n_epochs):
+    """One row, one weight: a step shrinks the error to -.9 of it, with the row twice to -2.8."""
+    row, target = np.ones((1, 1)), np.ones(1)
+    module = nn.Linear(1, 1, bias=False)
+    settings = {"lr": 0.95, "rho": 0.0, "max_epochs": n_epochs, "batch_size": -1, "verbose": 0}
+    regressor = SAMRegressor(module, dtype="float64", random_state=0, **settings).fit(row, target)
+    problem = problem_from_estimator(regressor, row, target)
+    queries = queries_of(problem, row + 1, target)
+    scores = torch.ones(1, 1, dtype=torch.float64)
+    assert prediction_errors(problem, queries, scores) == (np.inf, np.inf)
 
 
 def test_an_unknown_neighbour_is_named():

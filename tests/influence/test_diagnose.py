@@ -111,12 +111,37 @@ def test_every_split_has_its_lines():
     assert table["split"].tolist() == np.repeat([0, 1, 2], 3).tolist()
 
 
-def test_skill_is_zero_at_chance_and_one_if_all_is_right():
-    fitted = influence(linear(max_epochs=30), "gif").fit(X, y)
+def skill_of(fitted):
     table = fitted.diagnose()
-    right = fitted.diagnostics_.loc[0, "validation_accuracy"]
-    skill = table.loc[table["check"] == "validation_skill", "value"].item()
-    assert skill == pytest.approx((right - 1 / 3) / (2 / 3))
+    return table.loc[table["check"] == "validation_skill", "value"].item()
+
+
+def test_skill_is_zero_for_the_commonest_class_and_one_if_all_is_right():
+    common = np.r_[np.flatnonzero(y_val == 0), np.flatnonzero(y_val > 0)[:5]]  # 2 of 3
+    uneven = ValidationData(X_val[common], y_val[common])
+    fitted = influence(linear(max_epochs=30), "gif", validation=uneven).fit(X, y)
+    right = np.mean(fitted.estimator_.predict(uneven.X) == uneven.y)
+    share = np.mean(uneven.y == 0)
+    assert share > 0.6
+    assert skill_of(fitted) == pytest.approx((right - share) / (1 - share))
+
+
+def test_a_model_that_knows_the_commonest_class_only_has_no_skill():
+    labels = np.where(np.arange(200) % 10 == 0, "rare", "common")
+    rows = np.random.default_rng(0).normal(size=(200, 6))
+    held_out = ValidationData(rows[:100], labels[:100])
+    model = SAMClassifier(max_epochs=2, random_state=0)
+    with pytest.warns(UserWarning, match="predicts 'common' for every validation row"):
+        fitted = influence(model, "gif", validation=held_out).fit(rows[100:], labels[100:])
+    table = fitted.diagnose()
+    assert skill_of(fitted) == 0
+    assert verdict(table, "validation_skill") == "bad"
+
+
+def test_validation_rows_of_one_class_say_nothing_about_skill():
+    one = ValidationData(X_val[y_val == 0], y_val[y_val == 0])
+    table = influence(linear(), "gif", validation=one).fit(X, y).diagnose()
+    assert "validation_skill" not in set(table["check"])
 
 
 def test_a_regressor_has_its_r2():
@@ -131,6 +156,21 @@ def test_stationarity_matters_to_hif():
     far, near = linear(max_epochs=1), linear(max_epochs=600, lr=0.3, optimizer__weight_decay=0.1)
     tables = [influence(each, "hif").fit(X, y).diagnose() for each in (far, near)]
     assert [verdict(table, "stationarity") for table in tables] == ["bad", "fine"]
+
+
+def test_targets_in_other_units_are_as_near_to_rest():
+    rows, target, _ = targets(40)
+    start = nn.Linear(6, 1).double()
+    nn.init.zeros_(start.weight), nn.init.zeros_(start.bias)
+    found = []
+    for unit in (1.0, 1000.0):
+        regressor = SAMRegressor(start, rho=0.0, lr=0.01, max_epochs=30, dtype="float64")
+        held_out = ValidationData(rows[:10], target[:10] * unit)
+        fitted = influence(regressor, "hif", validation=held_out).fit(rows, target * unit)
+        table = fitted.diagnose()
+        found.append(table.loc[table["check"] == "stationarity", ["value", "verdict"]].iloc[0])
+    assert found[0]["value"] == pytest.approx(found[1]["value"])
+    assert found[0]["verdict"] == found[1]["verdict"]
 
 
 def test_seeds_rank_alike_as_spearman_says():
@@ -153,6 +193,36 @@ def test_seeds_leave_the_influence_and_its_splits_as_they_are():
     assert held_back.sum() == 8
     assert model.steps[-1][1].random_state is None
     assert fitted.diagnostics_.loc[0, "rank_stability"] < 1
+
+
+def test_seeds_of_a_stored_training_leave_its_folder_alone(tmp_path):
+    stored = linear(batch_size=8, trajectory_dir=tmp_path / "run")
+    fitted = influence(stored, "gif").fit(X, y)
+    in_memory = influence(linear(batch_size=8), "gif").fit(X, y)
+    for each in (fitted, in_memory):
+        each.diagnose(X, y, n_seeds=1)
+    found, expected = (each.diagnostics_.loc[0, "rank_stability"] for each in (fitted, in_memory))
+    assert found == pytest.approx(expected)
+    assert [path.name for path in tmp_path.iterdir()] == ["run"]
+
+
+WEIGHT = np.linspace(0.5, 1.5, 40)
+OTHERS = {
+    "other rows": ((X[::-1] * 3, y, WEIGHT), "recorded on other data: X differ"),
+    "other weights": ((X, y, WEIGHT[::-1]), "recorded on other data: sample_weight differ"),
+    "no weights": ((X, y, None), "recorded on other data: sample_weight differ"),
+    "fewer rows": ((X[:-1], y, WEIGHT), "inconsistent numbers of samples"),
+}
+
+
+@pytest.mark.parametrize(("data", "message"), OTHERS.values(), ids=OTHERS)
+@pytest.mark.parametrize("steps", [False, True])
+def test_other_data_than_those_of_fit_are_refused(data, message, steps):
+    model = make_pipeline(StandardScaler(), linear()) if steps else linear()
+    fitted = SAMInfluence(model, random_state=0).fit(X, y, sample_weight=WEIGHT)
+    with pytest.raises(ValueError, match=message):
+        fitted.diagnose(*data, n_seeds=1)
+    fitted.diagnose(X.tolist(), y, WEIGHT.tolist(), n_seeds=1)
 
 
 def test_what_is_missing_is_named():

@@ -5,6 +5,7 @@ import builtins
 import matplotlib as mpl
 import matplotlib.pyplot as plt
 import numpy as np
+import pandas as pd
 import pytest
 
 from sam_attribution.metrics import agreement, removal_curve, similarity_curve
@@ -219,3 +220,14 @@ def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
     assert not plt.get_fignums()
+
+
+def test_a_table_has_a_column_for_each_method():
+    table = pd.DataFrame({"gif": SCORES, "hif": TRUTH})
+    display = AgreementDisplay.from_predictions(table, TRUTH)
+    expected = AgreementDisplay.from_predictions({"gif": SCORES, "hif": TRUTH}, TRUTH)
+    assert list(display.figures_) == ["gif", "hif"]
+    for name, figures in expected.figures_.items():
+        pd.testing.assert_frame_equal(display.figures_[name], figures)
+    curves = RemovalCurveDisplay.from_scores(table, worth, fractions=FRACTIONS, random_state=0)
+    assert {"gif", "hif"} <= set(curves.curves)

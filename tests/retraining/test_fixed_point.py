@@ -10,10 +10,16 @@ from torch import nn
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.problem import Queries
-from sam_attribution.retraining import FixedPoint, NoFixedPoint, fixed_point, largest_radius
+from sam_attribution.retraining import (
+    FixedPoint,
+    NoFixedPoint,
+    OutOfSteps,
+    fixed_point,
+    largest_radius,
+)
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
-from tests.convex import SoftmaxRegression
+from tests.convex import RidgeRegression, SoftmaxRegression
 from tests.models import fitted_problem, tabular
 
 CASES = {
@@ -57,7 +63,7 @@ def test_scores_are_those_of_the_exact_roots(name):
     prepared = FixedPoint(tol=1e-13).prepare(problem)
     torch.testing.assert_close(prepared.scores(queries), expected, rtol=1e-9, atol=1e-12)
     assert expected.abs().median() > 1e-5
-    assert prepared.diagnostics["residual"] <= 1e-13
+    assert prepared.diagnostics["root_residual"] <= 1e-13
     distance = float((root - problem.params).norm())
     assert prepared.diagnostics["distance_from_trained"] == pytest.approx(distance)
 
@@ -118,6 +124,46 @@ def test_too_large_a_radius_is_said_with_the_largest():
         FixedPoint().prepare(problem)
 
 
+def test_steps_that_do_not_suffice_are_said_to_be_too_few():
+    problem, root = trained(draw(), distance=3.0)
+    (enough,) = (
+        n for n in range(2, 40) if steps_suffice(problem, n) > steps_suffice(problem, n - 1)
+    )
+    found = fixed_point(problem, problem.params, max_iter=enough)
+    torch.testing.assert_close(found.params, root, rtol=1e-8, atol=1e-9)
+    with pytest.raises(ValueError, match=r"the residual is .* and still falling\. Raise max_iter"):
+        FixedPoint(max_iter=enough - 1).prepare(problem)
+
+
+def steps_suffice(problem, max_iter):
+    try:
+        fixed_point(problem, problem.params, max_iter=max_iter)
+    except OutOfSteps:
+        return False
+    return True
+
+
+def test_the_last_step_counts():
+    """One step is enough for squared errors without ascent: their gradient is linear."""
+    convex = RidgeRegression.draw(1, 40, 3, 0.0, 0.1, None)
+    problem = convex.problem(torch.ones(4, dtype=torch.float64))
+    assert fixed_point(problem, problem.params, max_iter=1).residual <= 1e-10
+
+
+def nowhere(*arguments, **settings):
+    raise NoFixedPoint
+
+
+def test_the_largest_radius_is_found_whatever_max_iter(monkeypatch):
+    convex = draw()
+    problem = convex.problem(torch.zeros(12, dtype=torch.float64))
+    with pytest.raises(OutOfSteps):
+        largest_radius(problem, problem.params, max_iter=1)
+    monkeypatch.setattr("sam_attribution.retraining._fixed_point.fixed_point", nowhere)
+    with pytest.raises(ValueError, match=f"rho_max = {convex.largest_radius(2):.3g}, and rho"):
+        FixedPoint(max_iter=1).prepare(problem)
+
+
 def test_the_infinity_norm_is_said_to_have_hardly_any():
     convex = SoftmaxRegression.draw(1, 40, 3, 3, 0.1, 0.1, PNorm(math.inf))
     problem = convex.problem(convex.minimiser())
@@ -133,6 +179,7 @@ def test_through_saminfluence_from_a_trained_classifier():
     )
     influence = SAMInfluence(clf, method="fixed-point", validation=held_out)
     influence.fit(X, y, sample_weight=weight)
+    assert "residual" not in influence.diagnostics_  # of a linear system
     convex = SoftmaxRegression(torch.tensor(X), torch.tensor(y), 3, 0.05, 0.1, PNorm(2))
     share = torch.tensor(weight * len(y) / weight.sum())
     root = convex.root(convex.minimiser(share), share)
@@ -155,7 +202,7 @@ def loss_of(convex, w, held_out):
             {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1},
             "AdamW's decoupled weight decay belongs to no objective",
         ),
-        ({"module": nn.Linear(6, 3), "max_epochs": 1}, "rho_max = |set optimizer__weight_decay"),
+        ({"module": nn.Linear(6, 3), "max_epochs": 1}, "or raise optimizer__weight_decay"),
     ],
 )
 def test_what_has_no_fixed_point_is_named(settings, message):

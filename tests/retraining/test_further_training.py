@@ -184,6 +184,14 @@ def test_nothing_depends_on_the_stacks():
     np.testing.assert_allclose(one, other, atol=1e-13)
 
 
+def test_scores_are_on_the_device_of_the_problem():
+    queries = queries_of(trained().fit(X, y))
+    prepared = FurtherTraining(n_epochs=1, n_seeds=2, rows=[2, 11]).prepare(queries.problem)
+    with torch.device("meta"):  # where tensors of no device of their own would go
+        found = prepared.scores(queries), prepared.standard_errors(queries)
+    assert [each.device.type for each in found] == ["cpu", "cpu"]
+
+
 @pytest.mark.parametrize("adjustment", ["full-data", "mean"])
 def test_scores_of_an_influence_are_the_adjusted_values_at_the_end(adjustment):
     method = FurtherTraining(n_epochs=2, n_seeds=3, rows=[2, 11, 30], adjustment=adjustment)

@@ -3,14 +3,20 @@
 import numpy as np
 import pytest
 import torch
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import PredefinedSplit, StratifiedKFold, StratifiedShuffleSplit
 from skorch.callbacks import Callback, LRScheduler
 from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.problem import Queries, problem_from_estimator
-from sam_attribution.retraining import LeaveOneOut, _retrained, _train_many, train_many
+from sam_attribution.retraining import (
+    FurtherTraining,
+    LeaveOneOut,
+    _retrained,
+    _train_many,
+    train_many,
+)
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.models import SmallCNN, fitted_problem, images, tabular
@@ -113,6 +119,57 @@ def test_folds_leave_out_the_rows_that_they_train_on():
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.parametrize("method", [LeaveOneOut, FurtherTraining])
+def test_rows_are_positions_in_the_rows_given_to_fit(method):
+    """A split holds some out: those score NaN, and the others are the ones that were named."""
+    X, y, _ = tabular(50)
+    settings = {"n_epochs": 2, "n_seeds": 2} if method is FurtherTraining else {}
+    every = influence(method(**settings), validation=0.2).fit(X, y).scores_
+    held_back = np.flatnonzero(np.isnan(every))
+    rows = [held_back[0], 11, 35, 48]
+    some = influence(method(rows=rows, **settings), validation=0.2).fit(X, y).scores_
+    np.testing.assert_allclose(some[rows], every[rows], rtol=1e-9, atol=1e-13)
+    assert np.isnan(np.delete(some, rows)).all()
+    mask = np.isin(np.arange(50), rows)
+    masked = influence(method(rows=mask, **settings), validation=0.2).fit(X, y).scores_
+    np.testing.assert_array_equal(masked, some)
+
+
+def test_groups_are_labels_of_the_rows_given_to_fit():
+    """Of a group goes what was trained on; a fold that holds all of it says nothing about it."""
+    X, y, _ = tabular(21)
+    labels, folds = np.arange(21) // 7, PredefinedSplit(np.arange(21) // 7)
+    by_label = influence(LeaveOneOut(groups=labels), validation=folds).fit(X, y).scores_
+    masks = labels == np.arange(3)[:, None]
+    by_mask = influence(LeaveOneOut(groups=masks), validation=folds).fit(X, y).scores_
+    np.testing.assert_array_equal(by_mask, by_label)
+    expected = np.zeros(21)
+    for train, test in folds.split(X, y):
+        held_out = ValidationData(X[test], y[test])
+        method = LeaveOneOut(groups=labels[train])
+        expected[train] += influence(method, validation=held_out).fit(X[train], y[train]).scores_
+    np.testing.assert_allclose(by_label, expected / 2, rtol=1e-9, atol=1e-13)
+
+
+def test_a_training_that_breaks_names_the_row_as_it_was_given(monkeypatch):
+    X, y, _ = tabular(50)
+    exploding(monkeypatch, row=5, after=3)
+    train = np.sort(next(StratifiedShuffleSplit(1, test_size=0.2, random_state=0).split(X, y))[0])
+    fraction = influence("loo", validation=StratifiedShuffleSplit(1, test_size=0.2, random_state=0))
+    with pytest.raises(ValueError, match=f"without row {train[5]}, training is not finite"):
+        fraction.fit(X, y)
+    assert train[5] != 5
+
+
+def test_no_row_of_a_split_is_left_out_of_it():
+    X, y, _ = tabular(21)
+    folds = PredefinedSplit(np.arange(21) // 7)
+    found = influence(LeaveOneOut(rows=[2]), validation=folds).fit(X, y)
+    every = influence("loo", validation=folds).fit(X, y)
+    assert found.scores_[2] == pytest.approx(every.scores_[2], rel=1e-9)
+    assert np.isnan(np.delete(found.scores_, 2)).all()
+
+
 LABELS = np.arange(40) % 5
 MASKS = np.array([np.arange(40) < 4, (np.arange(40) > 2) & (np.arange(40) < 9)])
 
@@ -160,6 +217,28 @@ def test_each_seed_is_a_training_of_its_own():
     errors = prepared.standard_errors(queries)[[3, 8], 0]
     torch.testing.assert_close(errors, found.std(0) / 3**0.5)
     assert prepared.diagnostics["n_retrained"] == 6
+
+
+def continued(clf, X, y):
+    return clf.fit(X, y).partial_fit(X, y)
+
+
+CHANGED = {
+    "went on": continued,
+    "max_epochs": lambda clf, X, y: clf.fit(X, y).set_params(max_epochs=3),
+    "lr": lambda clf, X, y: clf.fit(X, y).set_params(lr=0.01),
+    "weight decay": lambda clf, X, y: clf.fit(X, y).set_params(optimizer__weight_decay=0.1),
+}
+
+
+@pytest.mark.parametrize("train", CHANGED.values(), ids=CHANGED)
+def test_seeds_of_another_training_are_refused(train):
+    X, y, _ = tabular()
+    clf = train(classifier(), X, y)
+    problem = problem_from_estimator(clf, X, y)
+    LeaveOneOut(rows=[3]).prepare(problem)
+    with pytest.raises(ValueError, match=r"n_seeds trains again with .* another training than"):
+        LeaveOneOut(rows=[3], n_seeds=2).prepare(problem)
 
 
 class Killed(BaseException):
@@ -211,6 +290,13 @@ def test_a_file_that_was_cut_off_is_named(tmp_path):
     file.write_bytes(file.read_bytes()[:-8])
     with pytest.raises(ValueError, match=r"stack-0\.safetensors has \d+ bytes instead of"):
         fitted_influence(method)
+
+
+def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
+    file = tmp_path / "run"
+    file.write_text("")
+    with pytest.raises(ValueError, match=r"resume_dir must be a folder, .*run' is a file"):
+        fitted_influence(LeaveOneOut(rows=[1], resume_dir=file))
 
 
 def exploding(monkeypatch, row, after):
@@ -294,9 +380,10 @@ BAD = [
     ({"groups": LABELS[:-1]}, r"groups must be labels of shape \(40,\) or a bool array"),
     ({"groups": MASKS[0]}, r"groups must be labels of shape \(40,\) or a bool array"),
     ({"groups": MASKS[:, 1:]}, r"groups must be labels of shape \(40,\) or a bool array"),
-    ({"groups": np.zeros(40, int)}, "group 0 holds all 40 rows trained on"),
-    ({"groups": np.ones((1, 40), bool)}, "group 0 holds all 40 rows trained on"),
-    ({"groups": np.zeros((1, 40), bool)}, "group 0 holds none of the rows trained on"),
+    ({"groups": np.zeros((1, 40), bool)}, "groups: group 0 holds no row"),
+    ({"groups": [None, "a"] * 20}, "groups must hold labels of one kind that sorts, got NoneType"),
+    ({"groups": [np.nan, 1.0] * 20}, "groups must hold a label for each row, got NaN"),
+    ({"rows": MASKS[0][1:]}, r"rows must be .* a mask of shape \(40,\), .* bool of shape \(39,\)"),
     ({"n_seeds": 0}, "The 'n_seeds' parameter of LeaveOneOut"),
     ({"models_at_once": "all"}, "The 'models_at_once' parameter of LeaveOneOut"),
     ({"n_jobs": "all"}, "The 'n_jobs' parameter of LeaveOneOut"),
@@ -304,9 +391,20 @@ BAD = [
 ]
 
 
+def never_called(self, X, y=None, **fit_params):
+    raise AssertionError("trained")
+
+
+@pytest.mark.parametrize("groups", [np.zeros(40, int), np.ones((1, 40), bool)])
+def test_a_group_of_all_rows_is_named(groups):
+    with pytest.raises(ValueError, match="group 0 holds all 40 rows trained on"):
+        fitted_influence(LeaveOneOut(groups=groups))
+
+
 @pytest.mark.parametrize(("settings", "message"), BAD)
-def test_what_cannot_be_left_out_is_named(settings, message):
-    with pytest.raises(ValueError, match=message):
+def test_what_cannot_be_left_out_is_named_before_any_training(settings, message, monkeypatch):
+    monkeypatch.setattr(SAMClassifier, "fit", never_called)
+    with pytest.raises((ValueError, TypeError), match=message):
         fitted_influence(LeaveOneOut(**settings))
 
 
