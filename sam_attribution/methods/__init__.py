@@ -5,6 +5,7 @@ from sam_attribution.methods._grad_cos import GradCos
 from sam_attribution.methods._grad_dot import GradDot
 from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
+from sam_attribution.methods._integrated_unrolled import IntegratedUnrolled
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._step_checks import UnstableTraining
@@ -18,6 +19,7 @@ __all__ = [
     "GradCos",
     "GradDot",
     "InfluenceFunction",
+    "IntegratedUnrolled",
     "Method",
     "Prepared",
     "PreparedScores",

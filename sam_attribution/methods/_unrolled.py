@@ -36,7 +36,8 @@ class Unrolled(Method):
     -----
     The unit is nats per removed row, and the slope against retraining is 1 as far as the training
     is linear in a row's weight between 0 and 1. Networks with kinks (ReLU, max pooling) trained at
-    large rates may not be: there retraining itself is a lottery. `check` finds that out.
+    large rates may not be: there retraining itself is a lottery. `check` finds that out. Nor are
+    those that have fitted their rows: see :class:`IntegratedUnrolled`.
 
     Cost: about three trainings, for all rows and labels, and one more to repeat the steps between
     recorded states; with ``trajectory="all"`` nothing is repeated. ``check="prediction"`` adds five

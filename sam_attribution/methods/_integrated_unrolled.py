@@ -1,0 +1,154 @@
+"""Unrolled attribution of a whole removal: the derivative integrated over the row's weight."""
+
+from dataclasses import replace
+from functools import partial
+from numbers import Integral
+
+import torch
+
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._sweep import reverse_sweep
+from sam_attribution.methods._unrolled import Unrolled
+from sam_attribution.problem import FunctionalRun, FunctionalTraining
+
+# Simpson's rule over a row's weight: the recorded training has weight 1
+_AT_ONE, _BETWEEN = 1 / 6, {0.5: 4 / 6, 0.0: 1 / 6}
+
+
+class IntegratedUnrolled(Method):
+    """The effect of a removal, not its beginning: ``unrolled`` at row weights 1, 1/2 and 0.
+
+    A derivative at weight 1 says how the removal of a row begins. Once a network has fitted its
+    rows it bends on the way: the less a row weighs, the worse it is fitted and the harder it
+    pulls. Here rows are parted into groups, each group's rows are also trained on at weight 1/2
+    and 0, and a row's score is the integral of its derivative from 1 to 0 by Simpson's rule. Others
+    of its group are light with it, which is what a training per row would save: keep groups small
+    against the rows.
+
+    Parameters
+    ----------
+    n_groups : int, default=20
+        Random groups, of as many rows each.
+    random_state : int, default=0
+        Parts the rows.
+
+    Notes
+    -----
+    The unit is nats per removed row, and the slope against retraining is near 1 also where that of
+    :class:`Unrolled` is 2 or 3. Smoothness is needed as there. Cost: two runs with a sweep each for
+    every group, about ten trainings, where ``LeaveOneOut`` takes one for every row. Memory as for
+    :class:`Unrolled`. No scores of other rows: they have no weight to take away.
+
+    References
+    ----------
+    The integral is that of Sundararajan et al., Axiomatic Attribution for Deep Networks,
+    arXiv:1703.01365, over the weight of a row in training; the derivative is that of
+    :class:`Unrolled`.
+
+    Examples
+    --------
+    >>> from sam_attribution.methods import IntegratedUnrolled
+    >>> IntegratedUnrolled(n_groups=50)
+    IntegratedUnrolled(n_groups=50)
+    """
+
+    _parameter_constraints = {
+        "n_groups": [Interval(Integral, 1, None, closed="left")],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def __init__(self, *, n_groups=20, random_state=0):
+        self.n_groups = n_groups
+        self.random_state = random_state
+
+    def prepare(self, problem):
+        """Part the rows; check that the recorded training can be differentiated.
+
+        Raises
+        ------
+        ValueError
+            As :class:`Unrolled` does, or for more groups than rows.
+        """
+        check_parameters(self)
+        rows = torch.arange(len(problem.y))
+        if problem.visited is not None:
+            rows = problem.visited.cpu().nonzero()[:, 0]
+        if not 2 <= self.n_groups <= len(rows):
+            raise ValueError(
+                f"n_groups must be between 2 and the number of rows trained on, {len(rows)}, got "
+                f"{self.n_groups}: one group would leave nothing to train on."
+            )
+        generator = torch.Generator().manual_seed(self.random_state)
+        shuffled = rows[torch.randperm(len(rows), generator=generator)]
+        inner = Unrolled(check=None).prepare(problem)
+        return _PreparedIntegrated(inner, shuffled.tensor_split(self.n_groups))
+
+
+class _PreparedIntegrated(Prepared):
+    rows_are_exchangeable = False
+    along_training = True
+    differentiates_training = True
+    only_trained_rows = (
+        "the score is the integral over the weight that a row had in training, which other rows "
+        'did not have. Use "unrolled" for them.'
+    )
+
+    def __init__(self, inner, groups):
+        self._inner = inner
+        self._groups = groups
+        self.problem = inner.problem
+        self.diagnostics = inner.diagnostics | {
+            "scale": f"{inner.problem.row_loss.unit}; slope near 1",
+            "n_groups": len(groups),
+        }
+
+    def probes(self, queries):
+        return _Sweeps(self, queries)
+
+    @property
+    def n_probes(self):
+        """Those of the recorded training, and of two for every group."""
+        return (1 + len(_BETWEEN) * len(self._groups)) * self._inner.n_probes
+
+    def sweeps(self, queries):
+        """Probes of every training, each for those rows of a batch whose weight was moved."""
+        for probe in self._inner.sweep(queries):
+            yield replace(probe, rate=_AT_ONE)
+        for group in self._groups:
+            member = torch.zeros(len(self.problem.y), dtype=torch.bool)
+            member[group] = True
+            for weight, rate in _BETWEEN.items():
+                for probe in self._sweep_at(weight, member, queries):
+                    part = member.to(probe.rows.device)[probe.rows].nonzero()[:, 0]
+                    yield replace(
+                        probe,
+                        rate=rate,
+                        rows=probe.rows[part],
+                        output=probe.output[part],
+                        tangents=probe.tangents[part],
+                    )
+
+    def _sweep_at(self, weight, member, queries):
+        weights = torch.where(member, weight, 1.0)
+        training = FunctionalTraining(self.problem, weights.to(self.problem.params))
+        states = FunctionalRun(training).backwards()
+        return reverse_sweep(training, states, partial(self._cotangent, queries, training))
+
+    def _cotangent(self, queries, training, state):
+        queries = queries.of(self.problem)
+        return queries.cotangent(state.params, state.buffers, sorted(training.tracked))
+
+
+class _Sweeps:
+    """Probes of every step of every training, made again at each reading."""
+
+    def __init__(self, prepared, queries):
+        self._prepared = prepared
+        self._queries = queries
+
+    def __len__(self):
+        return self._prepared.n_probes
+
+    def __iter__(self):
+        return self._prepared.sweeps(self._queries)
