@@ -91,6 +91,9 @@ CASES = {
             for name, activation in SMOOTH.items()
         },
         "CNN gelu, average pooling": (lambda: mnist_cnn(nn.GELU, nn.AvgPool2d), MNIST_CNN, 24),
+        "CNN gelu, average pooling, lr .02": (
+            lambda: mnist_cnn(nn.GELU, nn.AvgPool2d), MNIST_CNN | {"lr": 0.02}, 24
+        ),
         "MLP relu": (lambda: mlp(784, 128, nn.ReLU), MNIST, 60),
         "CNN relu, max pooling": (lambda: mnist_cnn(nn.ReLU, nn.MaxPool2d), MNIST_CNN, 24),
     },
