@@ -420,7 +420,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         -----
         UserWarning
             If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
-            ``|predicted_rise| + |value| / 10``. The bend compares half of the step with all of it
+            ``|predicted_rise| / 2 + |value| / 10``. The bend compares half of the step with all of it
             on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
             ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
             training is linear in the rows' weights only training again can tell, which `verify`
