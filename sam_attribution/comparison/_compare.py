@@ -162,7 +162,8 @@ def _check_validation(validation):
     if not isinstance(validation, ValidationData):
         raise TypeError(
             "validation must be ValidationData(X, y) with rows of its own, so that all methods "
-            f"share one training; got {validation!r}. Split your rows with train_test_split."
+            f"share one training; got {type(validation).__name__}. Split your rows with "
+            "train_test_split."
         )
 
 

@@ -28,6 +28,7 @@ from sam_attribution.influence._availability import (
 from sam_attribution.influence._checks import (
     check_estimator_kind,
     check_frozen,
+    check_no_bare_rows,
     check_validation_rows,
     input_rules,
 )
@@ -235,6 +236,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         ValueError
             For bad parameters or data, naming the argument.
         """
+        check_no_bare_rows(self.validation)
         check_parameters(self)
         check_estimator_kind(self._unfitted())
         check_frozen(self._unfitted(), self.validation, self.device)
@@ -503,10 +505,10 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         method = params.get("method", self.method)
         nested = {k.removeprefix("method__"): v for k, v in params.items() if "method__" in k}
         if nested and isinstance(method, str):
-            arguments = ", ".join(f"{name}={value!r}" for name, value in nested.items())
+            meant = resolved_method(method).set_params(**nested)
             raise ValueError(
-                f"method={method!r} is a name and has no parameters. Pass the object, for "
-                f"example method=HIF({arguments})."
+                f"method={method!r} is a name and has no parameters. Pass the object that it stands "
+                f"for: method={meant!r}."
             )
         return super().set_params(**params)
 
