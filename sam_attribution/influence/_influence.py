@@ -422,8 +422,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         -----
         UserWarning
             If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
-            ``|predicted_rise| / 2 + |value| / 10``. The bend compares half of the step with all of it
-            on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
+            ``|predicted_rise| / 2 + |value| / 10``. The bend compares half of the step with all of
+            it on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
             ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
             training is linear in the rows' weights only training again can tell, which `verify`
             does.
@@ -507,8 +507,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         if nested and isinstance(method, str):
             meant = resolved_method(method).set_params(**nested)
             raise ValueError(
-                f"method={method!r} is a name and has no parameters. Pass the object that it stands "
-                f"for: method={meant!r}."
+                f"method={method!r} is a name and has no parameters. Pass the object that it "
+                f"stands for: method={meant!r}."
             )
         return super().set_params(**params)
 

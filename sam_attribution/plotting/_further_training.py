@@ -93,7 +93,8 @@ class FurtherTrainingDisplay:
         self.ax_.set(
             xlabel=f"amount of further training ({self.amount_name})",
             ylabel="cosine of scores and effects\n(1 = perfect, 0 = no relation)",
-            title="How well scores predict further training\n(mean over queries ± 1 standard error)",
+            title="How well scores predict further training\n"
+            "(mean over queries ± 1 standard error)",
         )
         self.ax_.title.set_fontsize("medium")
         legend_beside(self.ax_)
