@@ -63,7 +63,7 @@ def compare(
     Returns
     -------
     table : DataFrame
-        A line for each method. With `truth`: `pearson`, `spearman`, `slope`, `cosine`, `n`, see
+        A line for each method. With `truth`: `pearson`, `slope`, `spearman`, `cosine`, `n`, see
         :func:`~sam_attribution.metrics.agreement`. With `wrong`: `auc`, the chance that a wrong
         row has the lower score of a random pair. `seconds` of scoring; `trainings`, the same as a
         multiple of the training (NaN if it was frozen); `peak_memory_mib` of scoring, above what
