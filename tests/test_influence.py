@@ -248,6 +248,10 @@ def test_method_parameters_are_reachable():
     assert estimator.set_params(method__damping=0.3).method.damping == 0.3
     with pytest.raises(ValueError, match=r"method='hif' is a name.*HIF\(damping=0.3\)"):
         SAMInfluence(method="hif").set_params(method__damping=0.3)
+    with pytest.raises(ValueError, match=r"method=HIF\(damping=0.3, variant='fast'\)"):
+        SAMInfluence(method="hif-fast").set_params(method__damping=0.3)
+    with pytest.raises(ValueError, match=r"Invalid parameter 'damping' for estimator GIF\(\)"):
+        SAMInfluence(method="gif").set_params(method__damping=0.3)
 
 
 GOLD_STANDARDS = {
@@ -312,6 +316,7 @@ def test_diagnostics_say_what_was_done():
             r"method must be a Method or one of \['fixed-point', 'further-training', 'gif'",
         ),
         ({"validation": 1.5}, "The 'validation' parameter"),
+        ({"validation": (X, y)}, r"validation must be .* got tuple\. .* ValidationData\(X, y\)\.$"),
         ({"evaluation": "accuracy"}, "The 'evaluation' parameter"),
         ({"aggregate": "median"}, "The 'aggregate' parameter"),
         ({"parameters": "tail"}, "parameters must be"),

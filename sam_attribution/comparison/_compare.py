@@ -63,7 +63,7 @@ def compare(
     Returns
     -------
     table : DataFrame
-        A line for each method. With `truth`: `pearson`, `spearman`, `slope`, `cosine`, `n`, see
+        A line for each method. With `truth`: `pearson`, `slope`, `spearman`, `cosine`, `n`, see
         :func:`~sam_attribution.metrics.agreement`. With `wrong`: `auc`, the chance that a wrong
         row has the lower score of a random pair. `seconds` of scoring; `trainings`, the same as a
         multiple of the training (NaN if it was frozen); `peak_memory_mib` of scoring, above what
@@ -162,7 +162,8 @@ def _check_validation(validation):
     if not isinstance(validation, ValidationData):
         raise TypeError(
             "validation must be ValidationData(X, y) with rows of its own, so that all methods "
-            f"share one training; got {validation!r}. Split your rows with train_test_split."
+            f"share one training; got {type(validation).__name__}. Split your rows with "
+            "train_test_split."
         )
 
 

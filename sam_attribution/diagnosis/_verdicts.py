@@ -20,6 +20,7 @@ class Check:
         than `doubtful`.
     meanings : dict
         What each verdict means; one that is not there has the meaning of the next better one.
+        ``{value}`` stands for the value.
     advice : str
         What to do unless it is fine.
     reads : callable
@@ -55,8 +56,15 @@ class Check:
 _SMOOTHER = "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches"
 
 
+_LEARN = "scale the features, change lr or rho, train longer"
+
+
 def _solves(row):
     return not pd.isna(row.get("damping"))
+
+
+def _regression(row):
+    return "validation_r2" in row
 
 
 CHECKS = (
@@ -69,7 +77,22 @@ CHECKS = (
             DOUBTFUL: "the model is not far above chance on the validation rows",
             BAD: "the model is at chance on the validation rows, or below, so scores say nothing",
         },
-        "scale the features, change lr or rho, train longer",
+        _LEARN,
+        applies=lambda row: not _regression(row),
+    ),
+    Check(
+        "validation_skill",
+        0.1,
+        0.0,
+        {
+            FINE: "the model explains {value:.0%} of the variance of the validation targets",
+            DOUBTFUL: "the model explains only {value:.0%} of the variance of the validation "
+            "targets",
+            BAD: "the model predicts the validation targets no better than their mean would, so "
+            "scores say nothing",
+        },
+        _LEARN,
+        applies=_regression,
     ),
     Check(
         "stationarity",
@@ -144,11 +167,12 @@ CHECKS = (
         0.15,
         0.5,
         {
-            FINE: "moving the rows' weights as far as a removal does what the scores predict",
-            DOUBTFUL: "moving the rows' weights as far as a removal does roughly what the scores "
-            "predict: trust sign and order, not the size",
-            BAD: "moving the rows' weights as far as a removal does something else than the scores "
-            "predict: do not trust scores of single rows",
+            FINE: "when the rows' weights are moved by as much as one removal, the loss follows "
+            "the scores",
+            DOUBTFUL: "when the rows' weights are moved by as much as one removal, the loss "
+            "roughly follows the scores: trust sign and order, not the size",
+            BAD: "when the rows' weights are moved by as much as one removal, the loss does not "
+            "follow the scores: do not trust scores of single rows",
         },
         _SMOOTHER,
     ),
@@ -226,4 +250,5 @@ def verdicts(diagnostics):
 def _line(split, check, value):
     verdict = check.verdict(value)
     advice = "" if verdict == FINE else check.advice
-    return (split, check.column, value, verdict, check.meaning(verdict), advice)
+    meaning = check.meaning(verdict).format(value=value)
+    return (split, check.column, value, verdict, meaning, advice)

@@ -8,7 +8,7 @@ from sam_attribution.editing._bend import bend
 from sam_attribution.editing._state import outputs, state_after
 
 _STRAIGHT = 0.5
-_SLACK = 0.1
+_SHARE, _SLACK = 0.5, 0.1  # of the prediction and of the value, that the rise may be off
 _ROWS = 128  # on which the bend is looked at
 
 
@@ -40,8 +40,8 @@ def edit_report(queries, before, step, predicted_rise):
     Warns
     -----
     UserWarning
-        If the bend is above .5, or rise and prediction are further apart than the predicted rise
-        and a tenth of the value are large.
+        If the bend is above .5, or rise and prediction are further apart than half of the
+        predicted rise and a tenth of the value together.
 
     Notes
     -----
@@ -83,7 +83,7 @@ def _reasons(report):
             f"{_STRAIGHT:.0%} is trusted)"
         )
     value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
-    if abs(rise - predicted) > abs(predicted) + _SLACK * abs(value):
+    if abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value):
         yield (
             f"the validation value, {value:.3g}, rises by {rise:.3g} where {predicted:.3g} was "
             "predicted"

@@ -9,6 +9,15 @@ from sam_attribution.training import check_device
 from sam_attribution.validation_data import ValidationData
 
 
+def check_no_bare_rows(validation):
+    """Raise a ValueError for rows that are not in a ``ValidationData``, before they are printed."""
+    if isinstance(validation, list | tuple | dict) or hasattr(validation, "shape"):
+        raise ValueError(
+            "validation must be a fraction, ValidationData(X, y) or a CV splitter, got "
+            f"{type(validation).__name__}. Wrap rows and labels of your own: ValidationData(X, y)."
+        )
+
+
 def check_estimator_kind(estimator):
     """Raise a ValueError unless the training of `estimator` can be attributed."""
     if not hasattr(net_of(estimator), "replay"):

@@ -28,6 +28,7 @@ from sam_attribution.influence._availability import (
 from sam_attribution.influence._checks import (
     check_estimator_kind,
     check_frozen,
+    check_no_bare_rows,
     check_validation_rows,
     input_rules,
 )
@@ -235,6 +236,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         ValueError
             For bad parameters or data, naming the argument.
         """
+        check_no_bare_rows(self.validation)
         check_parameters(self)
         check_estimator_kind(self._unfitted())
         check_frozen(self._unfitted(), self.validation, self.device)
@@ -420,8 +422,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         -----
         UserWarning
             If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
-            ``|predicted_rise| + |value| / 10``. The bend compares half of the step with all of it
-            on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
+            ``|predicted_rise| / 2 + |value| / 10``. The bend compares half of the step with all of
+            it on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
             ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
             training is linear in the rows' weights only training again can tell, which `verify`
             does.
@@ -503,10 +505,10 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         method = params.get("method", self.method)
         nested = {k.removeprefix("method__"): v for k, v in params.items() if "method__" in k}
         if nested and isinstance(method, str):
-            arguments = ", ".join(f"{name}={value!r}" for name, value in nested.items())
+            meant = resolved_method(method).set_params(**nested)
             raise ValueError(
-                f"method={method!r} is a name and has no parameters. Pass the object, for "
-                f"example method=HIF({arguments})."
+                f"method={method!r} is a name and has no parameters. Pass the object that it "
+                f"stands for: method={meant!r}."
             )
         return super().set_params(**params)
 

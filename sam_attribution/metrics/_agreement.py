@@ -9,7 +9,7 @@ from sam_attribution.metrics._cosine import cosines
 
 
 def agreement(scores, truth):
-    """Pearson, Spearman, slope and cosine of scores with the effects they predict.
+    """Pearson, slope, Spearman and cosine of scores with the effects they predict.
 
     Parameters
     ----------
@@ -21,12 +21,12 @@ def agreement(scores, truth):
     Returns
     -------
     DataFrame
-        One line per query; :func:`over_queries` sums them up. `pearson`, `spearman`:
-        correlations. `slope`: of the least-squares line of `truth` on `scores`; 1 is the right
-        size, 2 means that effects are twice what was predicted. `cosine`: correlation without
-        centring, which sees a common shift. `n`: pairs that have both numbers. A figure that the
-        numbers do not define is NaN: correlations and slope where a column is constant, the
-        cosine where one is zero.
+        One line per query; :func:`over_queries` sums them up. `pearson`: correlation. `slope`: of
+        the least-squares line of `truth` on `scores`; 1 is the right size, 2 means that effects
+        are twice what was predicted. `spearman`: correlation of ranks. `cosine`: correlation
+        without centring, which sees a common shift. `n`: pairs that have both numbers. A figure
+        that the numbers do not define is NaN: correlations and slope where a column is constant,
+        the cosine where one is zero.
 
     Raises
     ------
@@ -103,8 +103,8 @@ def _line(scores, truth):
     varies = np.ptp(scores) > 0 and np.ptp(truth) > 0
     return {
         "pearson": stats.pearsonr(scores, truth).statistic if varies else np.nan,
-        "spearman": stats.spearmanr(scores, truth).statistic if varies else np.nan,
         "slope": stats.linregress(scores, truth).slope if np.ptp(scores) > 0 else np.nan,
+        "spearman": stats.spearmanr(scores, truth).statistic if varies else np.nan,
         "cosine": cosines(scores, truth),
         "n": len(scores),
     }

@@ -13,14 +13,16 @@ class AgreementDisplay:
     """Scatter of retraining against scores, a panel for each method.
 
     On the dashed line a score has the right size; the solid one is fitted to the points, and its
-    slope says how many times larger the effects are than predicted.
+    slope says how many times larger the effects are than predicted. The title of a panel has
+    Pearson and slope, means over the queries if there are several.
 
     Parameters
     ----------
     scores : dict of str to array-like, shape (n_samples,) or (n_query, n_samples), or DataFrame
         Name of a method and its predicted rises of the loss; NaN where a row was not judged. A
-        DataFrame with a column for each method, as ``compare`` returns, does as well. The scores of
-        a single method may come without the dict.
+        DataFrame with a column for each method, as ``compare`` returns, does as well; its column
+        ``truth`` gets no panel if it is that. The scores of a single method may come without the
+        dict.
     truth : array-like of shape (n_samples,) or (n_query, n_samples)
         What retraining without the row found; NaN where it was not tried.
     name : str or None, default=None
@@ -53,7 +55,7 @@ class AgreementDisplay:
     """
 
     def __init__(self, scores, truth, *, name=None, unit="nats"):
-        self.scores = by_name(columns(scores), name, argument="scores", default="")
+        self.scores = by_name(columns(scores, truth), name, argument="scores", default="")
         self.truth = truth
         self.unit = unit
 
@@ -142,5 +144,8 @@ def _fitted(scores, truth):
 
 def _title(name, figures):
     mean, error, n_queries = figures.loc["pearson"]
-    several = f" ± {error:.2f} over {n_queries:.0f} queries" if n_queries > 1 else ""
-    return f"{name}\nPearson {mean:.2f}{several}".strip()
+    spread, several = "", ""
+    if n_queries > 1:
+        spread, several = f" ± {error:.2f}", f"\nmeans over {n_queries:.0f} queries"
+    slope = figures.loc["slope", "mean"]
+    return f"{name}\nPearson {mean:.2f}{spread}, slope {slope:.2g}{several}".strip()

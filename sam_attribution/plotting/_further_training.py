@@ -92,8 +92,9 @@ class FurtherTrainingDisplay:
         self.lines_, self.bands_ = [line for line, _ in drawn], [band for _, band in drawn]
         self.ax_.set(
             xlabel=f"amount of further training ({self.amount_name})",
-            ylabel="cosine similarity of scores and further training\n(1 = same direction)",
-            title="mean over queries, band: ± 1 standard error",
+            ylabel="cosine of scores and effects\n(1 = perfect, 0 = no relation)",
+            title="How well scores predict further training\n"
+            "(mean over queries ± 1 standard error)",
         )
         self.ax_.title.set_fontsize("medium")
         legend_beside(self.ax_)

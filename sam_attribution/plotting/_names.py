@@ -2,12 +2,26 @@
 
 from collections.abc import Mapping
 
+import numpy as np
 import pandas as pd
 
 
-def columns(scores):
-    """A DataFrame as a dict of its columns, each a method's; anything else as it is."""
-    return dict(scores) if isinstance(scores, pd.DataFrame) else scores
+def columns(scores, truth=None):
+    """A DataFrame as a dict of its columns, each a method's; anything else as it is.
+
+    A column "truth" that holds `truth` is no method's, and left out.
+    """
+    if not isinstance(scores, pd.DataFrame):
+        return scores
+    found = dict(scores)
+    if truth is not None and "truth" in found and _same(found["truth"], truth):
+        del found["truth"]
+    return found
+
+
+def _same(column, truth):
+    truth = np.asarray(truth, float)
+    return truth.shape == column.shape and np.array_equal(column, truth, equal_nan=True)
 
 
 def by_name(values, name, *, argument, default):

@@ -28,8 +28,10 @@ class LeaveOneOut(LeavesOut):
         Rows to leave out one at a time, as positions in those given to ``fit``, or a mask of
         them. The others get NaN, and so do those that a split holds out to validate on, which
         are left out of nothing. ``None`` leaves out every row in turn.
-    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), default=None
-        Rows to leave out together: a label for each row given to ``fit``, or a mask per group.
+    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or list of \
+            lists of int, default=None
+        Rows to leave out together: a label for each row given to ``fit``, a mask per group, or the
+        positions of the rows of each group.
         Of a group the rows trained on are left out. The score of a row is then its share of
         what its group does, ``[V(w without group) - V(w)]`` divided by the rows left out, so that
         the unit stays that of one removed row and the scores of a group add up to its effect.

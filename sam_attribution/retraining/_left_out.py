@@ -105,7 +105,7 @@ def left_out(problem, rows, groups, train, n_samples):
         Rows that it never trained on are left out of nothing, nor are groups of such rows.
     rows : array-like of int, or of bool with shape (n_samples,), or None
         Rows to leave out one at a time.
-    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or None
+    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), list of lists, or None
     train : ndarray of int, ascending
         Positions that the problem's rows have among those that `rows` and `groups` are about.
     n_samples : int
@@ -145,36 +145,67 @@ def _asked(rows, groups, n_samples):
     return names, [np.flatnonzero(member) for member in members]
 
 
-def _checked_rows(rows, n_samples):
+def _checked_rows(rows, n_samples, argument="rows"):
     if rows is None:
         return np.arange(n_samples)
-    rows = np.asarray(rows)
+    rows = _as_array(rows)
     if rows.dtype == bool and rows.shape == (n_samples,):
         rows = np.flatnonzero(rows)
     if rows.ndim != 1 or rows.dtype.kind not in "iu" or len(rows) == 0:
         raise ValueError(
-            f"rows must be a list of positions or a mask of shape ({n_samples},), of one row at "
-            f"least, got {rows.dtype} of shape {rows.shape}."
+            f"{argument} must be a list of positions or a mask of shape ({n_samples},), of one row "
+            f"at least, got {rows.dtype} of shape {rows.shape}."
         )
     if outside := rows[(rows < 0) | (rows >= n_samples)].tolist():
-        raise ValueError(f"rows must be positions in 0..{n_samples - 1}, got {outside[0]}.")
+        raise ValueError(f"{argument} must be positions in 0..{n_samples - 1}, got {outside[0]}.")
     return np.unique(rows)
 
 
 def _members(groups, n_samples):
     """Names of groups, and which rows are in each, shape (n_groups, n_samples)."""
-    groups = np.asarray(groups)
+    groups = _as_array(groups)
+    if _holds_positions(groups):
+        groups = np.array([_mask(rows, n_samples, k) for k, rows in enumerate(groups)])
     if groups.dtype == bool and groups.ndim == 2 and groups.shape[1] == n_samples:
         return [f"group {number}" for number in range(len(groups))], groups
     if groups.dtype == bool or groups.shape != (n_samples,):
         raise ValueError(
             f"groups must be labels of shape ({n_samples},) or a bool array of shape (n_groups, "
-            f"{n_samples}), got {groups.dtype} of shape {groups.shape}."
+            f"{n_samples}), or lists of positions, got {groups.dtype} of shape {groups.shape}."
         )
     if (groups != groups).any():
         raise ValueError("groups must hold a label for each row, got NaN. Give it one of its own.")
     labels = classes_of(groups, "groups")
     return [f"group {label}" for label in labels.tolist()], groups == labels[:, None]
+
+
+def _as_array(values):
+    """Of lists of different lengths an array of objects, the lists."""
+    try:
+        return np.asarray(values)
+    except ValueError:
+        found = np.empty(len(values), dtype=object)
+        for number, value in enumerate(values):
+            found[number] = value
+        return found
+
+
+def _holds_positions(groups):
+    """Whether it is a list of positions per group, and not a label per row or a mask per group."""
+    kinds = list | tuple | range | np.ndarray
+    several = groups.dtype == object and groups.ndim and all(isinstance(g, kinds) for g in groups)
+    return several or (groups.ndim == 2 and groups.dtype.kind in "iu")
+
+
+def _mask(rows, n_samples, number):
+    """Of the rows at the positions that a group lists."""
+    found = _checked_rows(rows, n_samples, f"groups: group {number}")
+    if _as_array(rows).dtype != bool and len(found) < len(rows):
+        raise ValueError(
+            f"groups: group {number} lists a row twice. Give each position once; a mask must be of "
+            "bool."
+        )
+    return np.isin(np.arange(n_samples), found)
 
 
 def _check_groups(names, groups, n_trained):

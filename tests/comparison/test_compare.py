@@ -93,6 +93,12 @@ def test_the_training_of_a_frozen_step_takes_no_time():
         (["gif", None], {}, TypeError, "methods must be names or objects .* got None"),
         ("gif", {}, ValueError, r"methods must be a list .* got 'gif'"),
         (["gif"], {"validation": 0.2}, TypeError, "validation must be ValidationData"),
+        (
+            ["gif"],
+            {"validation": (X, y)},
+            TypeError,
+            r"ValidationData\(X, y\) .* got tuple\. Split",
+        ),
         (["gif"], {"truth": np.zeros(3)}, ValueError, r"truth must .* 60 rows, got shape \(3,\)"),
         (["gif"], {"truth": "lo"}, ValueError, "truth must be among .* got 'lo'"),
         (["gif"], {"wrong": [True]}, ValueError, r"wrong must .* 60 rows, got shape \(1,\)"),

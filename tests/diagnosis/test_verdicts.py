@@ -16,8 +16,9 @@ READ = [
     ("edge_of_stability", 1.3, "bad", "edge of"),
     ("replay_distance", 0.0, "fine", "where training did"),
     ("replay_distance", 0.3, "bad", "magnifies rounding"),
-    ("linearity_error", 0.05, "fine", "what the scores predict"),
-    ("linearity_error", np.inf, "bad", "something else"),
+    ("linearity_error", 0.05, "fine", "the loss follows the scores"),
+    ("linearity_error", 0.3, "doubtful", "roughly follows"),
+    ("linearity_error", np.inf, "bad", "does not follow"),
     ("roughness", 0.01, "fine", "is smooth"),
     ("roughness", 9.0, "bad", "lottery"),
     ("metasmoothness", 0.99, "fine", "the same scores"),
@@ -34,6 +35,21 @@ def test_a_number_is_read_out(column, value, verdict, meaning):
     assert (line.check, line.value, line.verdict) == (column, value, verdict)
     assert meaning in line.meaning
     assert bool(line.advice) == (verdict != "fine")
+
+
+@pytest.mark.parametrize(
+    ("r2", "verdict", "meaning"),
+    [
+        (0.46, "fine", "explains 46% of the variance"),
+        (0.04, "doubtful", "explains only 4% of the variance"),
+        (-0.2, "bad", "no better than their mean"),
+    ],
+)
+def test_skill_of_a_regressor_is_read_as_variance(r2, verdict, meaning):
+    found = verdicts(pd.DataFrame({"validation_r2": [r2], "validation_skill": [r2]}))
+    (line,) = found.itertuples()
+    assert (line.check, line.verdict) == ("validation_skill", verdict)
+    assert meaning in line.meaning
 
 
 def test_rest_matters_to_methods_that_solve():

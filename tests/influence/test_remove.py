@@ -19,6 +19,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sam_attribution.editing import state_after
+from sam_attribution.editing._report import _reasons
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.linalg import Arnoldi
 from sam_attribution.methods import GIF, HIF, InfluenceFunction, Unrolled
@@ -159,6 +160,17 @@ def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
     assert f"{report['bend']:.0%} of the movement of the validation outputs is curved" in text
     assert f"rises by {report['rise']:.3g} where {report['predicted_rise']:.3g} was" in text
     assert caught[-1].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("predicted", "rise", "silent"),
+    [(-0.509, 0.034, False), (-0.254, -0.0045, False), (-0.254, -0.12, True), (0.01, -0.02, True)],
+)
+def test_the_bolder_a_promise_the_more_has_to_be_delivered(predicted, rise, silent):
+    report = {"bend": 0.1, "value": 0.39, "predicted_rise": predicted, "rise": rise}
+    reasons = [*_reasons(report)]
+    assert bool(reasons) != silent
+    assert all(f"{predicted:.3g} was predicted" in reason for reason in reasons)
 
 
 def test_a_small_step_does_not_warn():

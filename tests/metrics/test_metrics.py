@@ -73,7 +73,7 @@ def test_mean_and_standard_error_over_queries():
     scores, truth = rng.normal(size=(2, 6, 20))
     table = agreement(scores, truth)
     found = over_queries(table)
-    assert found.index.tolist() == ["pearson", "spearman", "slope", "cosine"]
+    assert found.index.tolist() == ["pearson", "slope", "spearman", "cosine"]
     for figure, line in found.iterrows():
         values = table[figure].to_numpy()
         assert line["mean"] == pytest.approx(values.mean())

@@ -117,7 +117,7 @@ def test_agreement_shows_points_line_and_figures():
     assert display.lines_[0].get_label() == f"fitted, slope {slope:.3g}"
     assert display.identity_[0].get_slope() == 1
     pearson = np.corrcoef(SCORES, TRUTH)[0, 1]
-    assert display.ax_.get_title() == f"hif\nPearson {pearson:.2f}"
+    assert display.ax_.get_title() == f"hif\nPearson {pearson:.2f}, slope {slope:.2g}"
     assert display.figures_["hif"].loc["slope", "mean"] == pytest.approx(slope)
 
 
@@ -135,13 +135,21 @@ def test_agreement_has_a_panel_for_each_method_and_room_for_them():
         display.plot(ax=axes[0])
 
 
+def test_the_truth_of_a_table_of_scores_is_no_method():
+    table = pd.DataFrame({"gif": SCORES, "truth": [*TRUTH[1:], np.nan]})
+    assert [*AgreementDisplay(table, table["truth"]).scores] == ["gif"]
+    assert [*AgreementDisplay(table, TRUTH).scores] == ["gif", "truth"]
+
+
 def test_agreement_over_several_queries():
     truth = rng.normal(size=(5, 20))
     scores = truth + rng.normal(size=(5, 20))
     display = AgreementDisplay.from_predictions(scores, truth)
     table = agreement(scores, truth)
     mean, error = table["pearson"].mean(), table["pearson"].sem()
-    assert display.ax_.get_title() == f"Pearson {mean:.2f} ± {error:.2f} over 5 queries"
+    assert display.ax_.get_title() == (
+        f"Pearson {mean:.2f} ± {error:.2f}, slope {table['slope'].mean():.2g}\nmeans over 5 queries"
+    )
     assert len(display.points_[0].get_offsets()) == 100
     slope = np.polyfit(scores.ravel(), truth.ravel(), 1)[0]
     assert display.lines_[0].get_label() == f"fitted, slope {slope:.3g}"
@@ -170,6 +178,8 @@ def test_further_training_shows_mean_and_error_of_every_method():
     looks = {(line.get_color(), line.get_linestyle(), line.get_marker()) for line in display.lines_}
     assert len(looks) == 9
     assert "(steps)" in display.ax_.get_xlabel()
+    assert "How well scores predict further training" in display.ax_.get_title()
+    assert "1 = perfect, 0 = no relation" in display.ax_.get_ylabel()
 
 
 def test_removal_shows_curves_and_the_range_of_random_rows():

@@ -183,6 +183,21 @@ def test_groups_are_several_weights_at_zero():
         assert found.scores_[members].sum() == pytest.approx(effect)
 
 
+@pytest.mark.parametrize(
+    "groups",
+    [
+        [range(4), [8, 3, 4, 5, 6, 7]],
+        [np.arange(4), np.arange(3, 9)],
+        ([0, 1, 2, 3, 4, 5], [3, 4, 5, 6, 7, 8]),
+    ],
+)
+def test_groups_may_list_positions(groups):
+    problem, _ = problem_and_queries()
+    found = LeaveOneOut(groups=groups).left_out(problem)
+    assert found.names[1:] == ["without group 0", "without group 1"]
+    assert [rows.tolist() for rows in found.positions[1:]] == [sorted(rows) for rows in groups]
+
+
 def test_rows_in_several_groups_get_the_mean_of_their_shares():
     found = fitted_influence(LeaveOneOut(groups=MASKS))
     shares = [effect_by_hand(found, np.flatnonzero(m)) / m.sum() for m in MASKS]
@@ -381,6 +396,12 @@ BAD = [
     ({"groups": MASKS[0]}, r"groups must be labels of shape \(40,\) or a bool array"),
     ({"groups": MASKS[:, 1:]}, r"groups must be labels of shape \(40,\) or a bool array"),
     ({"groups": np.zeros((1, 40), bool)}, "groups: group 0 holds no row"),
+    ({"groups": [[0, 1], [40, 2, 3]]}, r"groups: group 1 must be positions in 0\.\.39, got 40"),
+    ({"groups": [[0, 1], []]}, "groups: group 1 must be a list of positions"),
+    ({"groups": [[0, [1, 2]], [3]]}, "groups: group 0 must be a list of positions"),
+    ({"groups": MASKS.astype(int)}, "groups: group 0 lists a row twice.* a mask must be of bool"),
+    ({"groups": np.array(3)}, "groups must be labels"),
+    ({"rows": [[1], [2, 3]]}, "rows must be a list of positions"),
     ({"groups": [None, "a"] * 20}, "groups must hold labels of one kind that sorts, got NoneType"),
     ({"groups": [np.nan, 1.0] * 20}, "groups must hold a label for each row, got NaN"),
     ({"rows": MASKS[0][1:]}, r"rows must be .* a mask of shape \(40,\), .* bool of shape \(39,\)"),
