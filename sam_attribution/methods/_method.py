@@ -75,7 +75,7 @@ class Prepared(ABC):
     rows_are_exchangeable = True
     answers_queries = True
     along_training = False
-    only_trained_rows = None
+    only_trained_rows: str | None = None
     predicts_state = False
     differentiates_training = False
     check = None
