@@ -12,10 +12,19 @@ def seed_nested(estimator, random_state):
     """
     if random_state is None:
         return estimator
-    unset = [name for name, value in estimator.get_params().items() if value is None]
-    seeds = {name: _seed(random_state) for name in sorted(unset) if _is_seed(name)}
+    seeds = {name: _seed(random_state) for name in _unset(estimator)}
     estimator.set_params(**seeds)  # a FrozenEstimator's returns nothing
     return estimator
+
+
+def is_seeded(estimator):
+    """Whether no nested ``random_state`` of `estimator` is None."""
+    return not _unset(estimator)
+
+
+def _unset(estimator):
+    names = [name for name, value in estimator.get_params().items() if value is None]
+    return sorted(filter(_is_seed, names))
 
 
 def _is_seed(name):

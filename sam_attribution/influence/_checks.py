@@ -1,9 +1,13 @@
 """What SAMInfluence asks of its estimator before it starts."""
 
+import warnings
+from numbers import Real
+
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 
+from sam_attribution._seeding import is_seeded
 from sam_attribution.influence._estimator import has_steps, is_frozen, net_of
 from sam_attribution.training import check_device
 from sam_attribution.validation_data import ValidationData
@@ -48,6 +52,20 @@ def check_frozen(estimator, validation, device):
         raise ValueError(
             f"device={device!r} cannot move a frozen estimator, which is on {trained_on!r}. "
             "Use device=None."
+        )
+
+
+def warn_if_never_resumed(method, estimator, validation, random_state):
+    """Warn of a `resume_dir` in which no other fit can find anything, for want of a seed."""
+    if getattr(method, "resume_dir", None) is None or random_state is not None:
+        return
+    drawn = isinstance(validation, Real)  # the split
+    if drawn or not (is_frozen(estimator) or is_seeded(estimator)):
+        remedy = "on SAMInfluence" if drawn else "on the estimator or SAMInfluence"
+        warnings.warn(
+            "resume_dir finds nothing again without a random_state, since every fit is another "
+            f"training: set random_state=0 {remedy}.",
+            stacklevel=3,
         )
 
 

@@ -31,6 +31,7 @@ from sam_attribution.influence._checks import (
     check_no_bare_rows,
     check_validation_rows,
     input_rules,
+    warn_if_never_resumed,
 )
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._estimator import clones
@@ -244,6 +245,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         method = resolved_method(self.method)
         targets = targets_of(self._unfitted())
         targets.check_question(self.evaluation, self.aggregate)
+        warn_if_never_resumed(method, self._unfitted(), self.validation, self.random_state)
         self._forget()
         X, y = self._checked_training_rows(X, y, targets)
         if sample_weight is not None:

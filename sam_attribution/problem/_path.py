@@ -266,13 +266,8 @@ class TrainingPath:
         return PathPoint(params, buffers, rows, rate, step.rho, steps)
 
     def _states(self, steps):
+        self._trajectory.check_states()
         recorded = {state.step: state for state in self._trajectory.states}
-        if not recorded:
-            raise ValueError(
-                "this method needs the training's states, but the estimator was fitted with "
-                "trajectory=None. Fit it with trajectory=10 (or more), or take a method of the "
-                'final model such as "hif".'
-            )
         if all(step in recorded for step in steps):
             return (recorded[step] for step in steps)
         return self._replayed(steps)

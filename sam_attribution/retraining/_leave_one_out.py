@@ -47,8 +47,10 @@ class LeaveOneOut(LeavesOut):
     resume_dir : path, default=None
         Folder in which finished models are kept: what is interrupted goes on from there when it
         is fitted again, whatever the reason. Each training has a folder in it, named after
-        a fingerprint of its data and settings, so that many may share one. By default
-        models are kept in memory, and lost with an interruption.
+        a fingerprint of its data and settings, so that many may share one. Without a
+        ``random_state``, of the estimator or of SAMInfluence, every fit is another training and
+        finds nothing again, which warns. By default models are kept in memory, and lost with an
+        interruption.
     verbose : int, default=0
         Above 0 shows a progress bar over the models.
 

@@ -1,4 +1,6 @@
-"""Callbacks that change a step, and by how much."""
+"""Callbacks that change a step, and by how much, and those that end training."""
+
+import dis
 
 import torch
 from skorch.callbacks import Callback, GradientNormClipping
@@ -49,3 +51,16 @@ def norm_clippings(callbacks, steps):
         for c in clippings
         if c.gradient_clip_value is not None
     ]
+
+
+def raised_by_callback(error):
+    """Whether a ``raise`` in a callback made the error: how skorch's callbacks end training.
+
+    Ctrl-C while a callback runs is none: it strikes between instructions, at no ``raise``.
+    """
+    origin = error.__traceback__
+    while origin.tb_next:
+        origin = origin.tb_next
+    frame = origin.tb_frame
+    raises = frame.f_code.co_code[origin.tb_lasti] == dis.opmap["RAISE_VARARGS"]
+    return raises and isinstance(frame.f_locals.get("self"), Callback)

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import torch
 
 from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
+from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components
 from sam_attribution.training._data import can_be_indexed, indexed_loader
 from sam_attribution.training._device import check_device
@@ -29,7 +30,7 @@ class Conformant(ArrayInputs, OwnModule):
 
     Differences from skorch: input is validated, the user's module and the global random streams
     stay as they are, batch order is a pure function of the seed, rows may be weighted, and all
-    rows are trained on (no silent validation split).
+    rows are trained on (no silent validation split), and Ctrl-C raises.
 
     Parameters
     ----------
@@ -117,6 +118,12 @@ class Conformant(ArrayInputs, OwnModule):
         Returns
         -------
         self
+
+        Raises
+        ------
+        KeyboardInterrupt
+            On Ctrl-C. The net stays as trained as it is: it predicts, ``partial_fit`` goes on.
+            A callback that raises it, as ``EarlyStopping`` does, ends training in good order.
         """
         check_parameters(self)
         afresh = not (self.warm_start and self.initialized_)
@@ -133,9 +140,20 @@ class Conformant(ArrayInputs, OwnModule):
         with isolated_random_state(seed, self.module_device):
             self._in_training, self._sample_weight = True, weight
             try:
-                return super().partial_fit(X, codes, **fit_params)
+                self._train_until_stopped(X, codes, **fit_params)
             finally:
                 self._in_training, self._sample_weight, self._batch_weight = False, None, None
+        return self
+
+    def _train_until_stopped(self, X, codes, **fit_params):
+        # skorch's partial_fit, which takes Ctrl-C for an end as well
+        self.notify("on_train_begin", X=X, y=codes)
+        try:
+            self.fit_loop(X, codes, _routing_method="partial_fit", **fit_params)
+        except KeyboardInterrupt as error:
+            if not raised_by_callback(error):
+                raise
+        self.notify("on_train_end", X=X, y=codes)
 
     def __getstate__(self):
         """State for pickle.

@@ -73,7 +73,14 @@ class RecordingMixin:
         return super().run_single_epoch(iterator, training, **kwargs)
 
     def train_step(self, batch, **fit_params):
-        """One optimiser step, recorded."""
+        """One optimiser step, recorded; Ctrl-C within breaks the run."""
+        try:
+            return self._recorded_step(batch, **fit_params)
+        except KeyboardInterrupt:
+            self.trajectory_.mark_broken("Ctrl-C interrupted training in the middle of a step")
+            raise
+
+    def _recorded_step(self, batch, **fit_params):
         if self.trajectory_.wants_state():
             self.trajectory_.add_state(self._state())
         self._perturbation_norm, self._gradient_factor, self._changed_by = 0.0, 1.0, ()

@@ -153,13 +153,17 @@ class Trajectory:
 
     def nearest(self, step):
         """Return the last kept state at or before `step`."""
-        earlier = [state for state in self.states if state.step <= step]
-        if not earlier:
+        self.check_states()
+        return [state for state in self.states if state.step <= step][-1]
+
+    def check_states(self):
+        """Raise a ValueError if no state was kept."""
+        if not self.states:
             raise ValueError(
-                f"No state was recorded at or before step {step}. "
-                "Fit with trajectory=10 or trajectory='all'."
+                "this needs the training's states, but the estimator was fitted with "
+                "trajectory=None. Fit it with trajectory=10 (or more), or take a method of the "
+                'final model such as "hif".'
             )
-        return earlier[-1]
 
     def check_data(self, X, codes, sample_weight=None):
         """Raise a ValueError that names what is wrong if this run cannot be gone through again.

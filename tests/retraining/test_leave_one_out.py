@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import PredefinedSplit, StratifiedKFold, StratifiedShuffleSplit
 from skorch.callbacks import Callback, LRScheduler
 from torch.nn.functional import cross_entropy
@@ -314,6 +315,39 @@ def test_a_file_in_the_place_of_the_folder_is_named(tmp_path):
         fitted_influence(LeaveOneOut(rows=[1], resume_dir=file))
 
 
+UNREPEATABLE = {
+    "no seed": {"random_state": None, "estimator": classifier(random_state=None)},
+    "a split without seed": {"random_state": None, "validation": 0.2},
+}
+
+
+@pytest.mark.parametrize("settings", UNREPEATABLE.values(), ids=UNREPEATABLE)
+def test_a_folder_in_which_nothing_is_found_again_warns(settings, tmp_path):
+    method = LeaveOneOut(rows=[1], resume_dir=tmp_path)
+    with pytest.warns(UserWarning, match=r"resume_dir finds nothing again .* random_state=0 on"):
+        fitted_influence(method, **settings)
+
+
+REPEATABLE = {
+    "of the estimator": {"random_state": None},
+    "of SAMInfluence": {"estimator": classifier(random_state=None), "validation": 0.2},
+    "frozen": {"random_state": None, "estimator": "frozen"},
+}
+
+
+@pytest.mark.parametrize("settings", REPEATABLE.values(), ids=REPEATABLE)
+def test_what_is_found_again_warns_of_nothing(settings, tmp_path, monkeypatch, recwarn):
+    X, y, _ = data_of(TRAININGS["momentum"])
+    if settings.get("estimator") == "frozen":
+        clf = classifier(random_state=None).fit(X, y)
+        settings = settings | {"estimator": FrozenEstimator(clf)}
+    trained = watch(monkeypatch)
+    for _ in range(2):
+        fitted_influence(LeaveOneOut(rows=[1], resume_dir=tmp_path), **settings)
+    assert trained == [2, 0]
+    assert not [w for w in recwarn if "resume_dir" in str(w.message)]
+
+
 def exploding(monkeypatch, row, after):
     """Make training without a row infinite after a step."""
 
@@ -429,10 +463,12 @@ def test_what_cannot_be_left_out_is_named_before_any_training(settings, message,
         fitted_influence(LeaveOneOut(**settings))
 
 
-def test_a_training_without_recorded_start_is_named():
+@pytest.mark.parametrize("method", ["loo", "unrolled", "gif"])
+def test_a_training_without_recorded_start_is_named(method):
     X, y, _ = tabular()
-    with pytest.raises(ValueError, match="No state was recorded at or before step 0"):
-        SAMInfluence(classifier(trajectory=None), method="loo", validation=held_out()).fit(X, y)
+    influence = SAMInfluence(classifier(trajectory=None), method=method, validation=held_out())
+    with pytest.raises(ValueError, match=r"was fitted with trajectory=None\. Fit it with"):
+        influence.fit(X, y)
 
 
 def test_an_optimizer_without_functional_form_is_named():

@@ -42,7 +42,7 @@ class StoringMixin(RecordingMixin):
         Returns
         -------
         net : instance of this class
-            Fitted. A run that had come to its end (early stopping and Ctrl-C are ends, an error
+            Fitted. A run that had come to its end (early stopping is one, an error or Ctrl-C
             is none) is read and trained no further; ``partial_fit`` goes on.
 
         Raises
