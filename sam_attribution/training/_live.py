@@ -13,12 +13,20 @@ class LiveModule:
 
     Holds the tensors themselves, so that a step need not walk the module; make a new one
     when parameters may have been frozen or replaced.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    others : list of Tensor, optional
+        What is trained beside the module, such as parameters of a criterion: the optimiser steps
+        them, SAM does not move them.
     """
 
-    def __init__(self, module):
+    def __init__(self, module, others=()):
         self.layout = ParameterLayout(module)
         self.parameters = self.layout.parameters_of(module)
         self.buffers = dict(module.named_buffers())
+        self._trained = [*self.parameters, *others]
 
     def vector(self):
         """Copy the parameters into a flat vector."""
@@ -43,14 +51,14 @@ class LiveModule:
 
     def take_gradients(self):
         """Return what is in ``.grad`` and leave nothing there."""
-        gradients = [p.grad for p in self.parameters]
-        for p in self.parameters:
+        gradients = [p.grad for p in self._trained]
+        for p in self._trained:
             p.grad = None
         return gradients
 
     def add_gradients(self, gradients):
         """Add to ``.grad``, parameter by parameter; None adds nothing."""
-        for p, gradient in zip(self.parameters, gradients, strict=True):
+        for p, gradient in zip(self._trained, gradients, strict=True):
             if gradient is not None:
                 p.grad = gradient if p.grad is None else p.grad + gradient
 
@@ -72,18 +80,11 @@ class LiveModule:
         )
 
 
-def check_only_the_module_learns(net):
-    """Raise a ValueError if the optimiser trains what a :class:`LiveModule` does not know."""
+def other_parameters(net):
+    """What a net trains beside the parameters of ``module``, by name."""
     own = {id(p) for p in net.module_.parameters()}
-    trained = {id(p) for group in net.optimizer_.param_groups for p in group["params"]} - own
     named = net.get_all_learnable_params()
-    strangers = [name for name, p in named if id(p) in trained and p.requires_grad]
-    if strangers:
-        raise ValueError(
-            f"criterion, or another part of the net than module, has {', '.join(strangers)} to "
-            "train: the SAM step and what is recorded know the parameters of module only. Move "
-            "these into module, or call requires_grad_(False) on them."
-        )
+    return {name: p for name, p in named if id(p) not in own and p.requires_grad}
 
 
 def take_state(net, live, step):

@@ -13,7 +13,7 @@ from sam_attribution.training._accelerated import (
 )
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
 from sam_attribution.training._fingerprint import Fingerprint
-from sam_attribution.training._live import LiveModule, check_only_the_module_learns, take_state
+from sam_attribution.training._live import LiveModule, other_parameters, take_state
 from sam_attribution.training._optimizer_settings import settings_of
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import Step, Trajectory
@@ -37,7 +37,6 @@ class RecordingMixin:
         """Build everything and start an empty trajectory."""
         check_accelerator(self)
         super().initialize()
-        check_only_the_module_learns(self)
         self.trajectory_ = Trajectory(self.trajectory, self._seed)
         return self
 
@@ -65,8 +64,11 @@ class RecordingMixin:
     def run_single_epoch(self, iterator, training, **kwargs):
         """Plan the stretches once the number of batches is known."""
         if training:
-            self._live = LiveModule(self.module_)  # callbacks may have frozen a layer
+            others = other_parameters(self)
+            self._live = LiveModule(self.module_, others.values())  # a layer may have been frozen
             self.trajectory_.note_names(self._live.layout.names)
+            if others:
+                self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
             self.trajectory_.plan(self._planned_epochs * len(iterator))
             self._planned_epochs = 0
@@ -138,7 +140,7 @@ class RecordingMixin:
         return take_state(self, self._live_module(), self.trajectory_.n_steps)
 
     def _live_module(self):
-        return self._live or LiveModule(self.module_)
+        return self._live or LiveModule(self.module_, other_parameters(self).values())
 
     def replay(self, X, y, start=0, stop=None, sample_weight=None):
         """Go through recorded training again.
