@@ -4,7 +4,7 @@ import math
 
 import torch
 
-from sam_attribution.linalg import GMRES, Arnoldi, Direct, Neumann
+from sam_attribution.linalg import CG, GMRES, MINRES, Arnoldi, BiCGSTAB, Direct, Neumann
 from sam_attribution.methods import (
     GIF,
     HIF,
@@ -36,8 +36,12 @@ PERTURBATIONS = {
 
 SOLVERS = {
     "arnoldi": Arnoldi(tol=1e-8),
+    "bicgstab": BiCGSTAB(tol=1e-11, max_iter=2000),
+    "cg": CG(tol=1e-11),
+    "cg, preconditioned": CG(tol=1e-11, preconditioner=Arnoldi(n_steps=8, measured=False)),
     "direct": Direct(),
     "gmres": GMRES(tol=1e-11, max_iter=500),
+    "minres": MINRES(tol=1e-11),
     "neumann": Neumann(tol=1e-11, max_iter=5000),
 }
 

@@ -1,8 +1,11 @@
 """Matrix-free linear operators and the solvers that invert them."""
 
 from sam_attribution.linalg._arnoldi import Arnoldi
+from sam_attribution.linalg._bicgstab import BiCGSTAB
+from sam_attribution.linalg._cg import CG
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
+from sam_attribution.linalg._minres import MINRES
 from sam_attribution.linalg._neumann import Neumann
 from sam_attribution.linalg._operator import (
     Damped,
@@ -12,14 +15,18 @@ from sam_attribution.linalg._operator import (
     LinearOperator,
     Product,
     Restricted,
+    Scaled,
     Sum,
 )
 from sam_attribution.linalg._solution import Solution
 from sam_attribution.linalg._spectrum import Spectrum, extreme_eigenvalues
 
 __all__ = [
+    "CG",
     "GMRES",
+    "MINRES",
     "Arnoldi",
+    "BiCGSTAB",
     "Damped",
     "Dense",
     "Diagonal",
@@ -29,6 +36,7 @@ __all__ = [
     "Neumann",
     "Product",
     "Restricted",
+    "Scaled",
     "Solution",
     "Spectrum",
     "Sum",

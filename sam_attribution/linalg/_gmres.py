@@ -5,16 +5,12 @@ from typing import Any, ClassVar
 
 import numpy as np
 import scipy.sparse.linalg
-import torch
-from sklearn.base import BaseEstimator
-from torch import Tensor
 
-from sam_attribution._validation import Interval, check_parameters
-from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Solution, checked_solution
+from sam_attribution._validation import Interval
+from sam_attribution.linalg._scipy_krylov import CountedProducts, ScipyKrylov
 
 
-class GMRES(BaseEstimator):
+class GMRES(ScipyKrylov):
     """Restarted GMRES of scipy on any square operator, symmetric or not.
 
     Parameters
@@ -22,7 +18,7 @@ class GMRES(BaseEstimator):
     tol : float, default=1e-5
         Relative residual to reach. In float32 nothing below about 1e-6 can be.
     max_iter : int, default=200
-        Products with the operator per right-hand side, at most.
+        Products with the operator per right-hand side, at most (but for one per restart).
     restart : int, default=50
         Length of the Krylov basis: memory is ``restart * size`` numbers.
 
@@ -50,55 +46,8 @@ class GMRES(BaseEstimator):
         self.max_iter = max_iter
         self.restart = restart
 
-    def prepare(self, operator: LinearOperator) -> "_GMRESInverse":
-        """Wrap `operator`: nothing is computed before the first right-hand side."""
-        check_parameters(self)
-        check_operator(operator)
-        return _GMRESInverse(self, operator)
-
-
-class _GMRESInverse:
-    """An operator and the settings to solve with."""
-
-    def __init__(self, solver: GMRES, operator: LinearOperator) -> None:
-        self._solver = solver
-        self._operator = operator
-
-    def matmat(self, columns: Tensor) -> Solution:
-        """Solve column by column."""
-        check_columns(self._operator, columns)
-        solved = [self._solve(column) for column in columns.T]
-        x = torch.stack([column for column, _ in solved], dim=1)
-        n_iter = max(count for _, count in solved)
-        return checked_solution(
-            self._solver, self._operator, x, columns, n_iter, self._solver.tol * _SLACK
-        )
-
-    def _solve(self, b: Tensor) -> tuple[Tensor, int]:
-        steps: list[float] = []
-        restart = int(min(self._solver.restart, self._operator.size))
-        x, _ = scipy.sparse.linalg.gmres(
-            as_scipy(self._operator),
-            b.double().cpu().numpy(),
-            rtol=self._solver.tol,
-            restart=restart,
-            maxiter=-(-self._solver.max_iter // restart),
-            callback=steps.append,
-            callback_type="pr_norm",
-        )
-        return torch.as_tensor(x).to(b), len(steps)
-
-
-# scipy measures the recursive residual; ours is recomputed in the operator's own precision
-_SLACK = 2.0
-
-
-def as_scipy(operator: LinearOperator) -> scipy.sparse.linalg.LinearOperator:
-    """View a torch operator as scipy's, in float64 on the CPU."""
-
-    def matvec(v: np.ndarray) -> np.ndarray:
-        product = operator.matvec(torch.as_tensor(v.ravel()).to(operator.like))
-        return product.double().cpu().numpy()
-
-    shape = (operator.size, operator.size)
-    return scipy.sparse.linalg.LinearOperator(shape, matvec=matvec, dtype=np.float64)
+    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> np.ndarray:
+        restart = min(self.restart, len(b), n_products)
+        rounds = max(1, n_products // (restart + 1))
+        x, _ = scipy.sparse.linalg.gmres(A, b, rtol=self.tol, restart=restart, maxiter=rounds)
+        return x

@@ -10,8 +10,8 @@ from torch import Tensor
 class LinearOperator(ABC):
     """A square matrix known by its products with vectors.
 
-    Operators combine as matrices do: ``A + B``, ``A @ B``, ``A.T``. Subclasses give
-    :meth:`matvec` and, unless they are symmetric, :meth:`_transpose`.
+    Operators combine as matrices do: ``A + B``, ``A - B``, ``A @ B``, ``2.0 * A``, ``A.T``.
+    Subclasses give :meth:`matvec` and, unless they are symmetric, :meth:`_transpose`.
 
     Parameters
     ----------
@@ -54,8 +54,14 @@ class LinearOperator(ABC):
     def __add__(self, other: "LinearOperator") -> "Sum":
         return Sum(self, other)
 
+    def __sub__(self, other: "LinearOperator") -> "Sum":
+        return Sum(self, Scaled(other, -1.0))
+
     def __matmul__(self, other: "LinearOperator") -> "Product":
         return Product(self, other)
+
+    def __rmul__(self, factor: float) -> "Scaled":
+        return Scaled(self, factor)
 
     def __repr__(self) -> str:
         kind = "symmetric" if self.symmetric else "non-symmetric"
@@ -146,6 +152,24 @@ class Product(LinearOperator):
         return Product(self.right.T, self.left.T)
 
 
+class Scaled(LinearOperator):
+    """``factor A``."""
+
+    def __init__(self, operator: LinearOperator, factor: float) -> None:
+        super().__init__(operator.like, symmetric=operator.symmetric)
+        self.operator = operator
+        self.factor = factor
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.factor * self.operator.matvec(v)
+
+    def matmat(self, columns: Tensor) -> Tensor:
+        return self.factor * self.operator.matmat(columns)
+
+    def _transpose(self) -> LinearOperator:
+        return Scaled(self.operator.T, self.factor)
+
+
 class Damped(LinearOperator):
     """``A + damping I``."""
 
@@ -190,6 +214,15 @@ def check_operator(operator: object) -> None:
         raise TypeError(
             f"operator must be a LinearOperator, got {type(operator).__name__}. Dense(tensor) "
             "makes one of a matrix."
+        )
+
+
+def check_symmetric(operator: LinearOperator, solver: object) -> None:
+    """Raise a ValueError for an operator that does not say it equals its transpose."""
+    if not operator.symmetric:
+        raise ValueError(
+            f"{type(solver).__name__} needs a symmetric operator, got {operator!r}. Use GMRES() "
+            'or BiCGSTAB(), or a symmetric Jacobian, such as that of HIF("fast").'
         )
 
 

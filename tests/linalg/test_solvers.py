@@ -2,23 +2,29 @@ from itertools import product
 
 import pytest
 import torch
+from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sam_attribution.linalg import GMRES, Damped, Dense, Direct, Neumann
+from sam_attribution.linalg import CG, GMRES, Arnoldi, Damped, Dense, Direct, Neumann
 from tests.cases import SOLVERS
 
 torch.manual_seed(0)
 _R = torch.randn(20, 20, dtype=torch.float64)
 _I = torch.eye(20, dtype=torch.float64)
 STRUCTURES = {
-    "positive definite": Dense(_R @ _R.T / 20 + 0.1 * _I, symmetric=True),
+    "positive definite": Damped(Dense(_R @ _R.T / 20, symmetric=True), 0.1),
     "symmetric indefinite": Dense(_R + _R.T + 0.3 * _I, symmetric=True),
     "non-symmetric": Dense(_R / 5 + 2 * _I),
     "non-normal": Dense(torch.triu(_R) / 3 + 2 * _I),
 }
 
 
-REFUSED = {("neumann", "symmetric indefinite")}
+_OTHERS = set(STRUCTURES) - {"positive definite"}
+REFUSED = {  # what each says instead is asserted below
+    ("neumann", "symmetric indefinite"),
+    *product(("cg", "cg, preconditioned"), _OTHERS),
+    *product(("minres",), _OTHERS - {"symmetric indefinite"}),
+}
 
 
 @pytest.mark.parametrize(
@@ -31,7 +37,7 @@ def test_solution_equals_the_dense_one(solver, structure):
     for columns in (b, 2 * b[:, :1]):  # prepared once, applied to many
         solution = inverse.matmat(columns)
         torch.testing.assert_close(
-            solution.x, torch.linalg.solve(operator.matrix, columns), rtol=1e-8, atol=1e-8
+            solution.x, torch.linalg.solve(operator.to_dense(), columns), rtol=1e-8, atol=1e-8
         )
         assert solution.converged
         assert solution.residual < 1e-8
@@ -44,6 +50,65 @@ def test_not_converging_warns_with_the_residual():
     assert not solution.converged
 
 
+@pytest.mark.parametrize("solver", ["cg", "minres"])
+@pytest.mark.parametrize("structure", ["non-symmetric", "non-normal"])
+def test_what_needs_symmetry_names_the_solvers_to_take(solver, structure):
+    with pytest.raises(ValueError, match=r"needs a symmetric operator.*GMRES\(\) or BiCGSTAB"):
+        SOLVERS[solver].prepare(STRUCTURES[structure])
+
+
+def test_cg_refuses_negative_curvature_where_it_meets_it():
+    inverse = CG().prepare(STRUCTURES["symmetric indefinite"])
+    with pytest.raises(ValueError, match=r"positive definite.*curvature of -.*MINRES"):
+        inverse.matmat(torch.randn(20, 3, dtype=torch.float64))
+
+
+def test_a_preconditioner_saves_products():
+    values = torch.logspace(-4, 2, 200, dtype=torch.float64)
+    basis = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64))[0]
+    operator = Damped(Dense(basis * values @ basis.T, symmetric=True), 1e-3)
+    b = torch.randn(200, 2, dtype=torch.float64)
+    helper = Arnoldi(n_steps=60, measured=False)
+    plain = CG(max_iter=2000).prepare(operator).matmat(b)
+    helped = CG(max_iter=2000, preconditioner=helper).prepare(operator).matmat(b)
+    assert helped.converged
+    assert helped.n_iter < plain.n_iter / 2
+
+
+def test_a_zero_column_and_one_solved_early_stay_as_they_are():
+    operator = STRUCTURES["positive definite"]
+    eigenvector = torch.linalg.eigh(operator.to_dense())[1][:, 0]
+    b = torch.stack([torch.zeros_like(eigenvector), eigenvector, torch.ones_like(eigenvector)], 1)
+    solution = CG(tol=1e-11).prepare(operator).matmat(b)
+    torch.testing.assert_close(solution.x, torch.linalg.solve(operator.to_dense(), b))
+
+
+@pytest.mark.parametrize("solver", ["gmres", "minres", "bicgstab"])
+def test_products_are_counted_and_limited(solver):
+    class Counted(Dense):
+        count = 0
+
+        def matvec(self, v):
+            self.count += 1
+            return super().matvec(v)
+
+    operator = Counted(STRUCTURES["symmetric indefinite"].matrix, symmetric=True)
+    b = torch.ones(20, 1, dtype=torch.float64)
+    with pytest.warns(ConvergenceWarning):
+        found = clone(SOLVERS[solver]).set_params(max_iter=6).prepare(operator).matmat(b)
+    assert found.n_iter == operator.count <= 6 + 2  # one to measure, one of scipy's per start
+
+
+@pytest.mark.parametrize("solver", ["gmres", "minres", "bicgstab", "cg"])
+def test_single_precision_stops_at_its_own_limit(solver):
+    """Asked for more than float32 has, it says so instead of turning for ever."""
+    operator = Dense(STRUCTURES["positive definite"].to_dense().float(), symmetric=True)
+    b = torch.randn(20, 1)
+    with pytest.warns(ConvergenceWarning):
+        solution = SOLVERS[solver].prepare(operator).matmat(b)
+    assert solution.residual < 1e-5
+
+
 def test_neumann_refuses_what_no_scale_makes_converge():
     with pytest.raises(ValueError, match=r"positive real part.*Raise the damping.*GMRES"):
         Neumann().prepare(STRUCTURES["symmetric indefinite"])
@@ -51,7 +116,7 @@ def test_neumann_refuses_what_no_scale_makes_converge():
 
 def test_neumann_takes_the_scale_that_converges_fastest():
     operator = STRUCTURES["positive definite"]
-    values = torch.linalg.eigvalsh(operator.matrix)
+    values = torch.linalg.eigvalsh(operator.to_dense())
     inverse = Neumann().prepare(operator)
     assert inverse.scale == pytest.approx(1.05 * float(values.min() + values.max()) / 2, rel=1e-4)
 
@@ -71,7 +136,7 @@ def test_neumann_slows_down_where_the_estimates_miss_the_spectrum(monkeypatch):
     inverse = Neumann(tol=1e-9, max_iter=5000).prepare(operator)
     inverse.scale /= 3  # where |1 - e / scale| > 1
     b = torch.randn(20, 2, dtype=torch.float64)
-    torch.testing.assert_close(inverse.matmat(b).x, torch.linalg.solve(operator.matrix, b))
+    torch.testing.assert_close(inverse.matmat(b).x, torch.linalg.solve(operator.to_dense(), b))
 
 
 def test_a_singular_matrix_is_refused():
