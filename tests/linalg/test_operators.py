@@ -19,6 +19,8 @@ OPERATORS = {
     "sum of symmetric": (Sum(Dense(S, symmetric=True), Diagonal(d)), S + torch.diag(d)),
     "product": (Dense(A) @ Dense(B), A @ B),
     "damped": (Damped(Dense(A), 0.7), A + 0.7 * torch.eye(6, dtype=torch.float64)),
+    "difference": (Dense(A) - Dense(B), A - B),
+    "scaled": (3.0 * Dense(A), 3 * A),
     "restricted": (Restricted(Dense(A), index), A[index][:, index]),
     "nested": (Damped(Dense(A) @ (Identity(d) + Dense(B)), 2.0), A + A @ B + 2 * torch.eye(6)),
 }
@@ -39,6 +41,7 @@ def test_the_symmetric_flag_survives_where_it_should():
     symmetric = Dense(S, symmetric=True)
     assert (symmetric + Diagonal(d)).symmetric
     assert Damped(symmetric, 1.0).symmetric
+    assert (2.0 * symmetric).symmetric
     assert Restricted(symmetric, index).symmetric
     assert not Product(symmetric, Diagonal(d)).symmetric
     assert not (symmetric + Dense(A)).symmetric
