@@ -2,6 +2,7 @@
 
 from sam_attribution.curvature._head_hessian import HeadHessian
 from sam_attribution.curvature._hessian import GaussNewton, Hessian
+from sam_attribution.curvature._kronecker import KroneckerCurvature
 from sam_attribution.curvature._sam_jacobian import (
     CURVATURES,
     VARIANTS,
@@ -16,6 +17,7 @@ __all__ = [
     "GaussNewton",
     "HeadHessian",
     "Hessian",
+    "KroneckerCurvature",
     "SAMPoint",
     "attributed_jacobian",
     "sam_jacobian",

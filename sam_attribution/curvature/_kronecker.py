@@ -1,0 +1,247 @@
+"""Gauss-Newton matrices layer by layer, with their eigendecomposition: K-FAC and EK-FAC."""
+
+import torch
+
+from sam_attribution.curvature._layer_gradients import LayerGradients
+from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
+from sam_attribution.linalg import LinearOperator
+
+_DENSE = 1024  # numbers of a layer that is neither Linear nor Conv, up to which all pairs count
+_BYTES = 2**26  # that the gradients of a part of a pass may take
+
+
+class KroneckerCurvature(LinearOperator):
+    """Block-diagonal approximation of the Gauss-Newton matrix that can be inverted at once.
+
+    Each group of a Linear or Conv layer has a Kronecker product of the second moments of its
+    inputs (1 for the bias among them) and of its back-signals. ``corrected``: in the product's
+    eigenbasis the eigenvalues are replaced by the second moments of the rows' gradients there
+    (EK-FAC), the best diagonal in that basis. Every other layer (norms, embeddings) has the exact
+    block of its own if it holds 1024 numbers at most, else its diagonal.
+
+    Parameters
+    ----------
+    problem : Problem
+    point : Tensor of shape (n_params,)
+    corrected : bool, default=True
+        EK-FAC; False for K-FAC.
+    n_draws : int, optional
+        Random back-signals per row, labels drawn from the model's probabilities for
+        cross-entropy. None takes the expectation over all of them exactly: as many as classes.
+    seed : int, default=0
+        Of the draws.
+
+    Raises
+    ------
+    ValueError
+        If attributed parameters belong to no layer that can be watched, see
+        :class:`LayerGradients`.
+
+    Notes
+    -----
+    A product maps (n_params,) to (n_params,), zero outside the attributed part. Cost: two passes
+    over the rows (K-FAC: one) with a backward pass for each class or draw, and an
+    eigendecomposition per layer; memory ``n_in**2 + n_out**2 + n_in * n_out`` per layer.
+
+    References
+    ----------
+    Martens & Grosse, arXiv:1503.05671; Grosse & Martens, arXiv:1602.01407 (convolutions); George
+    et al., arXiv:1806.03884 (EK-FAC).
+    """
+
+    def __init__(self, problem, point, *, corrected=True, n_draws=None, seed=0):
+        super().__init__(point, symmetric=True)
+        self._layers = LayerGradients(problem)
+        self._problem = problem
+        self._n_draws = n_draws
+        self._seed = seed
+        self.blocks = [_block(layer) for layer in self._layers.layers]
+        for block, gradients in self._gradients():
+            block.add_moments(*gradients)
+        for block in self.blocks:
+            block.decompose()
+        if corrected:
+            for block in self.blocks:
+                block.forget_eigenvalues()
+            for block, gradients in self._gradients():
+                block.add_eigenvalues(*gradients)
+
+    def matvec(self, v):
+        return self.matmat(v[:, None])[:, 0]
+
+    def matmat(self, columns):
+        return self._scaled(columns, lambda values: values)
+
+    def solve(self, columns, damping):
+        """``(A + damping)^-1`` on the attributed part, zero outside; damping for each block.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (n_params, k)
+        damping : float or list of float
+        """
+        dampings = damping if isinstance(damping, list) else [damping] * len(self.blocks)
+        inverses = [lambda values, d=d: 1 / (values + d) for d in dampings]
+        return self._scaled(columns, *inverses)
+
+    def mean_eigenvalues(self):
+        """Mean of each block's eigenvalues: the scale that a damping can be measured by."""
+        return [float(block.eigenvalues.mean()) for block in self.blocks]
+
+    def _scaled(self, columns, *functions):
+        result = torch.zeros_like(columns)
+        functions = functions if len(functions) > 1 else functions * len(self.blocks)
+        for block, function in zip(self.blocks, functions, strict=True):
+            index = block.layer.index.to(columns.device)
+            rotated = block.rotated(columns[index])
+            values = function(block.eigenvalues).to(columns)
+            result[index] = block.rotated_back(values[..., None] * rotated)
+        return result
+
+    def _gradients(self):
+        """Blocks with inputs and back-signals of a part of the rows, again and again."""
+        problem = self._problem
+        generator = torch.Generator().manual_seed(self._seed)
+        shares = (problem.weights / problem.total_weight).sqrt()
+        for rows in problem.chunks(None):
+            logits, calls = self._layers.passes(self.like, rows)
+            values = logits.detach()
+            roots = (
+                exact_roots(problem, values, rows)
+                if self._n_draws is None
+                else drawn_roots(problem, values, rows, self._n_draws, generator)
+            )
+            for root in roots:
+                column = shares[rows, None] * root
+                signals = self._layers.signals(logits, calls, column)
+                for block in self.blocks:
+                    name = block.layer.name
+                    yield block, (calls[name], signals[name], shares[rows] ** 2)
+
+
+def _block(layer):
+    return _KroneckerBlock(layer) if layer.is_kronecker else _PlainBlock(layer)
+
+
+class _KroneckerBlock:
+    """The curvature of a Linear or Conv layer, one Kronecker product for each group."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self._inputs = self._signals = 0.0
+        self._counted = 0.0
+
+    def add_moments(self, calls, signals, shares):
+        """Add the second moments of a part of the rows, for one back-signal."""
+        for call, signal in zip(calls, signals, strict=True):
+            a, g = (each.double() for each in self.layer.factors(call, signal))
+            weighted = shares.double()[:, None, None, None] * a
+            # met once for each back-signal; the mean over everything does not mind
+            self._inputs = self._inputs + torch.einsum("ngti,ngtj->gij", weighted, a)
+            self._counted += float(shares.sum()) * a.shape[2]
+            self._signals = self._signals + torch.einsum("ngti,ngtj->gij", g, g)
+
+    def decompose(self):
+        """Eigenbases of both factors, and the eigenvalues of their product."""
+        on_inputs, self.input_basis = torch.linalg.eigh(self._inputs / self._counted)
+        on_signals, self.signal_basis = torch.linalg.eigh(self._signals)
+        del self._inputs, self._signals
+        self.eigenvalues = (on_signals[:, :, None] * on_inputs[:, None]).clamp(min=0)
+
+    def forget_eigenvalues(self):
+        """Set them to 0, to be added up anew."""
+        self.eigenvalues = torch.zeros_like(self.eigenvalues)
+
+    def add_eigenvalues(self, calls, signals, _shares):
+        """Add squared gradients in the eigenbasis, for one back-signal."""
+        parts = [
+            self.layer.factors(call, signal) for call, signal in zip(calls, signals, strict=True)
+        ]
+        a = torch.cat([inputs for inputs, _ in parts], dim=2).double() @ self.input_basis
+        g = torch.cat([back for _, back in parts], dim=2).double() @ self.signal_basis
+        if a.shape[2] == 1:  # a product of squares: no gradient need be held
+            self.eigenvalues += torch.einsum("ngto,ngti->goi", g**2, a**2)
+            return
+        at_once = max(1, _BYTES // (8 * self.eigenvalues.numel()))
+        for a_part, g_part in zip(a.split(at_once), g.split(at_once), strict=True):
+            self.eigenvalues += (g_part.mT @ a_part).square().sum(0)
+
+    def rotated(self, columns):
+        """Columns of the layer's numbers in the eigenbasis, (groups, n_out, n_in, k)."""
+        weight, *bias = self._parts(columns)
+        joined = torch.cat([weight, *bias], dim=2)
+        left, right = self.signal_basis.to(columns), self.input_basis.to(columns)
+        return torch.einsum("gop,goik,giq->gpqk", left, joined, right)
+
+    def rotated_back(self, rotated):
+        """The way back to the layer's numbers."""
+        left, right = self.signal_basis.to(rotated), self.input_basis.to(rotated)
+        joined = torch.einsum("gop,gpqk,giq->goik", left, rotated, right)
+        n_in = joined.shape[2] - self.layer.has_bias
+        parts = {"weight": joined[:, :, :n_in], "bias": joined[:, :, n_in:]}
+        k = rotated.shape[-1]
+        return torch.cat([parts[name].reshape(-1, k) for name in self.layer.own_names])
+
+    def _parts(self, columns):
+        """Weight, and bias if there is one, as (groups, n_out, n_in or 1, k)."""
+        groups = getattr(self.layer.module, "groups", 1)
+        sizes = [shape.numel() for shape in self.layer.shapes]
+        named = dict(zip(self.layer.own_names, columns.split(sizes), strict=True))
+        n_out = self.layer.module.weight.shape[0] // groups
+        return [
+            named[name].reshape(groups, n_out, -1, columns.shape[1])
+            for name in ("weight", "bias")
+            if name in named
+        ]
+
+
+class _PlainBlock:
+    """The exact curvature of any other layer, or its diagonal if that is large."""
+
+    def __init__(self, layer):
+        self.layer = layer
+        self._size = len(layer.index)
+        self.is_dense = self._size <= _DENSE
+        self._moments = 0.0
+
+    def add_moments(self, calls, signals, _shares):
+        """Add products of the rows' gradients, for one back-signal."""
+        params = {
+            name: dict(self.layer.module.named_parameters())[name].detach()
+            for name in self.layer.own_names
+        }
+        at_once = max(1, _BYTES // (8 * self._size))
+        for part in torch.arange(len(signals[0])).split(at_once):
+            gradients = sum(
+                self.layer.row_gradients(params, _some(call, part), signal[part])
+                for call, signal in zip(calls, signals, strict=True)
+            ).double()
+            found = gradients.T @ gradients if self.is_dense else gradients.square().sum(0)
+            self._moments = self._moments + found
+
+    def decompose(self):
+        """Eigenbasis and eigenvalues; of a diagonal the identity and itself."""
+        if self.is_dense:
+            values, self._basis = torch.linalg.eigh(self._moments)
+        else:
+            values, self._basis = self._moments, None
+        self.eigenvalues = values.clamp(min=0)
+        del self._moments
+
+    def forget_eigenvalues(self):
+        """They are exact as they are."""
+
+    def add_eigenvalues(self, *_gradients):
+        """They are exact as they are."""
+
+    def rotated(self, columns):
+        """Columns in the eigenbasis."""
+        return columns if self._basis is None else self._basis.to(columns).T @ columns
+
+    def rotated_back(self, rotated):
+        """The way back."""
+        return rotated if self._basis is None else self._basis.to(rotated) @ rotated
+
+
+def _some(call, part):
+    return type(call)(call.given[part], call.output)

@@ -1,0 +1,192 @@
+"""Gradients of single rows, layer by layer, as inputs and back-signals of the layers' calls."""
+
+from dataclasses import dataclass
+
+import torch
+from torch import nn
+from torch.func import functional_call, vjp, vmap
+
+
+@dataclass(frozen=True, eq=False)
+class Call:
+    """One call of a layer in a pass: what came in, and what went out (with its graph)."""
+
+    given: torch.Tensor
+    output: torch.Tensor
+
+
+class Layer:
+    """A module without parts, and where its attributed parameters sit in the flat vector.
+
+    Parameters
+    ----------
+    name : str
+    module : nn.Module
+    names : list of str
+        Its attributed parameters, by the names they have in the whole module.
+    layout : ParameterLayout
+    """
+
+    def __init__(self, name, module, names, layout):
+        self.name = name
+        self.module = module
+        self.own_names = [each.rpartition(".")[2] for each in names]
+        spans = [layout.slices[each] for each in names]
+        self.index = torch.cat([torch.arange(span.start, span.stop) for span in spans])
+        self.shapes = [layout.shapes[layout.names.index(each)] for each in names]
+
+    @property
+    def is_kronecker(self):
+        """Whether a row's gradient is a sum of outer products of an input and a back-signal."""
+        kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
+        return isinstance(self.module, kinds) and "weight" in self.own_names
+
+    @property
+    def has_bias(self):
+        """Whether the bias is attributed with the weight: a further input that is always 1."""
+        return "bias" in self.own_names
+
+    def factors(self, call, signal):
+        """Inputs and back-signals of a call, position by position.
+
+        Returns
+        -------
+        inputs : Tensor of shape (n, groups, positions, n_in)
+        signals : Tensor of shape (n, groups, positions, n_out)
+            The gradient of row i in the weight (and bias) of a group is
+            ``signals[i].T @ inputs[i]``.
+        """
+        if isinstance(self.module, nn.Linear):
+            inputs = call.given.reshape(len(signal), 1, -1, call.given.shape[-1])
+            signals = signal.reshape(len(signal), 1, -1, signal.shape[-1])
+        else:
+            inputs = _patches(self.module, call.given)
+            signals = signal.flatten(2).unflatten(1, (self.module.groups, -1)).mT
+        if self.has_bias:
+            inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
+        return inputs, signals
+
+    def row_gradients(self, params, call, signal):
+        """Gradient of each row in the attributed parameters, (n, n_numbers), for any layer."""
+
+        def of_one(given, back):
+            def output(own):
+                return functional_call(self.module, own, (given[None],))
+
+            (gradient,) = vjp(output, params)[1](back[None])
+            return torch.cat([gradient[name].reshape(-1) for name in self.own_names])
+
+        return vmap(of_one)(call.given, signal)
+
+
+class LayerGradients:
+    """The layers of a problem that have attributed parameters.
+
+    Parameters
+    ----------
+    problem : Problem
+
+    Raises
+    ------
+    ValueError
+        If parameters belong to no layer that can be watched: they are named.
+    """
+
+    def __init__(self, problem):
+        self.problem = problem
+        self.layers = list(_layers(problem))
+
+    def passes(self, point, rows):
+        """One forward pass with its graph: logits, and the calls of each layer by name."""
+        problem = self.problem
+        calls = {layer.name: [] for layer in self.layers}
+        handles = [
+            layer.module.register_forward_hook(_watch(calls[layer.name])) for layer in self.layers
+        ]
+        try:
+            with torch.enable_grad():
+                leaf = point.detach().requires_grad_()
+                logits = problem.logits(leaf, problem.buffers, problem.X[rows])
+        finally:
+            for handle in handles:
+                handle.remove()
+        if unseen := [name for name, seen in calls.items() if not seen]:
+            raise ValueError(
+                f"the layers {unseen} are not called in the forward pass, though their parameters "
+                'are attributed. Leave them out by parameters=[...], or use curvature="ggn".'
+            )
+        if mixed := [
+            n for n, seen in calls.items() if any(len(c.given) != len(rows) for c in seen)
+        ]:
+            raise ValueError(
+                f"the layers {mixed} are given something else than one entry for each row, so that "
+                "a row's gradient cannot be told apart there. Leave them out by parameters=[...], "
+                'or use curvature="ggn".'
+            )
+        return logits, calls
+
+    def signals(self, logits, calls, column):
+        """Back-signals of each call, of the sum over rows of <column, logits>, by layer."""
+        flat = [call for seen in calls.values() for call in seen]
+        found = iter(
+            torch.autograd.grad(
+                logits, [call.output for call in flat], column, retain_graph=True,
+                allow_unused=True, materialize_grads=True,
+            )
+        )  # fmt: skip
+        return {name: [next(found) for _ in seen] for name, seen in calls.items()}
+
+
+def _watch(calls):
+    def hook(_module, args, output):
+        calls.append(Call(args[0].detach(), output))
+        return output.clone()  # what follows may change it in place
+
+    return hook
+
+
+def _layers(problem):
+    layout, owners = problem.layout, {}
+    for prefix, module in problem.module.named_modules():
+        for own, _ in module.named_parameters(recurse=False):
+            owners.setdefault(f"{prefix}.{own}".lstrip("."), (prefix, module))
+    wanted = _attributed_names(problem)
+    if strange := [name for name in wanted if _cannot_watch(owners[name][1])]:
+        raise ValueError(
+            f"parameters {strange} belong to modules that have parts of their own, or parts that "
+            "share them, so that no layer's curvature is theirs. Leave them out by "
+            'parameters=[...], or use curvature="ggn".'
+        )
+    by_module = {}
+    for name in wanted:
+        by_module.setdefault(owners[name], []).append(name)
+    for (prefix, module), names in by_module.items():
+        yield Layer(prefix, module, names, layout)
+
+
+def _attributed_names(problem):
+    layout = problem.layout
+    if problem.selected is None:
+        return list(layout.names)
+    chosen = torch.zeros(layout.size, dtype=torch.bool)
+    chosen[problem.selected.cpu()] = True
+    return [name for name in layout.names if chosen[layout.slices[name]].any()]
+
+
+def _cannot_watch(module):
+    return any(True for _ in module.children())
+
+
+def _patches(conv, given):
+    """What a convolution multiplies its weight with, (n, groups, positions, n_in)."""
+    n_spatial = len(conv.kernel_size)
+    mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
+    padded = nn.functional.pad(given, conv._reversed_padding_repeated_twice, mode=mode)
+    for axis in range(n_spatial):
+        size, step, dilation = conv.kernel_size[axis], conv.stride[axis], conv.dilation[axis]
+        reach = dilation * (size - 1) + 1
+        padded = padded.unfold(2 + axis, reach, step)[..., ::dilation]
+    # (n, channels, *positions, *kernel)
+    n = len(given)
+    windows = padded.unflatten(1, (conv.groups, -1)).flatten(3, 2 + n_spatial)
+    return windows.movedim(3, 2).reshape(n, conv.groups, windows.shape[3], -1)

@@ -1,0 +1,95 @@
+"""Square roots of the loss's curvature in the logits: what a Gauss-Newton matrix is made of."""
+
+import torch
+from torch.func import hessian, vmap
+
+from sam_attribution.problem import CrossEntropyRows
+
+
+def exact_roots(problem, logits, rows):
+    """Roots R with ``R R'`` the Hessian of each row's loss in its logits.
+
+    Parameters
+    ----------
+    problem : Problem
+    logits : Tensor of shape (n, n_classes)
+    rows : Tensor of positions, shape (n,)
+
+    Returns
+    -------
+    iterable of Tensor of shape (n, n_classes)
+        The columns of R one after another. For cross-entropy column c is
+        ``sqrt(p_c) (e_c - p)``: what label c would pull, times the root of its probability.
+
+    Raises
+    ------
+    ValueError
+        If a loss curves downwards in its logits.
+    """
+    if isinstance(problem.row_loss, CrossEntropyRows):
+        p, size = logits.softmax(1), _label_sizes(problem, rows)
+        for label in range(logits.shape[1]):
+            yield (size * p[:, label, None]).sqrt() * (_one_hot(logits, label) - p)
+    else:
+        yield from _eigen_roots(problem, logits, rows).unbind(2)
+
+
+def drawn_roots(problem, logits, rows, n_draws, generator):
+    """Random columns whose outer products have the same Hessian for their mean.
+
+    Labels are drawn from the model's own probabilities for cross-entropy; for other losses the
+    columns of the exact root are added up with random signs.
+
+    Parameters
+    ----------
+    problem, logits, rows
+        As for :func:`exact_roots`.
+    n_draws : int
+    generator : torch.Generator
+
+    Returns
+    -------
+    iterable of Tensor of shape (n, n_classes)
+        `n_draws` of them, each divided by ``sqrt(n_draws)``.
+    """
+    if isinstance(problem.row_loss, CrossEntropyRows):
+        p, size = logits.softmax(1), _label_sizes(problem, rows)
+        drawn = torch.multinomial(p.cpu(), n_draws, replacement=True, generator=generator)
+        for labels in drawn.to(p.device).T:
+            yield (size / n_draws).sqrt() * (_one_hot(logits, labels) - p)
+    else:
+        R = _eigen_roots(problem, logits, rows)
+        for _ in range(n_draws):
+            signs = torch.randint(2, R.shape[::2], generator=generator).to(R) * 2 - 1
+            yield torch.einsum("ncr,nr->nc", R, signs) / n_draws**0.5
+
+
+def _label_sizes(problem, rows):
+    """Weight of each row's class, which its loss is multiplied by, shape (n, 1)."""
+    of_class = problem.row_loss.class_weight
+    y = problem.y[rows]
+    return (torch.ones_like(y, dtype=problem.params.dtype) if of_class is None else of_class[y])[
+        :, None
+    ]
+
+
+def _one_hot(logits, labels):
+    hot = torch.zeros_like(logits)
+    hot[torch.arange(len(logits), device=logits.device), labels] = 1.0
+    return hot
+
+
+def _eigen_roots(problem, logits, rows):
+    """Symmetric roots from an eigendecomposition for each row, (n, n_classes, n_classes)."""
+
+    def loss(z, y):
+        return problem.row_loss.per_sample(z[None], y[None])[0]
+
+    curved = vmap(hessian(loss))(logits, problem.y[rows])
+    values, vectors = torch.linalg.eigh(curved)
+    if values.min() < -1e-6 * values.abs().max():
+        raise ValueError(
+            "criterion curves downwards in the module's output, so that its Gauss-Newton matrix is "
+            'not positive semi-definite. Use curvature="hessian" with GMRES().'
+        )
+    return vectors * values.clamp(min=0).sqrt()[:, None]
