@@ -224,9 +224,8 @@ class Functional(nn.Module):
     ],
 )
 def test_what_cannot_be_watched_is_named(module, message):
-    problem = problem_of("mlp")
+    strange = replace(problem_of("mlp"), module=module().double().eval())
     with pytest.raises(ValueError, match=message):
-        strange = replace(problem, module=module().double().eval())
         KroneckerCurvature(strange, strange.params)
 
 
