@@ -1,5 +1,7 @@
 """Attribution methods: each a recipe for probes."""
 
+from sam_attribution.methods._datainf import DataInf
+from sam_attribution.methods._ekfac import EKFAC
 from sam_attribution.methods._gif import GIF
 from sam_attribution.methods._grad_cos import GradCos
 from sam_attribution.methods._grad_dot import GradDot
@@ -11,11 +13,15 @@ from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._step_checks import UnstableTraining
 from sam_attribution.methods._sweep import reverse_sweep
 from sam_attribution.methods._tracin import TracIn
+from sam_attribution.methods._trak import TRAK
 from sam_attribution.methods._unrolled import Unrolled
 
 __all__ = [
+    "EKFAC",
     "GIF",
     "HIF",
+    "TRAK",
+    "DataInf",
     "GradCos",
     "GradDot",
     "InfluenceFunction",

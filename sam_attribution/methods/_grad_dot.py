@@ -1,11 +1,19 @@
 """Grad-Dot: the gradient product at the final parameters."""
 
+from sam_attribution._validation import check_parameters
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
 
 
 class GradDot(Method):
     """``<query gradient, row gradient> / n`` at the final parameters.
+
+    Parameters
+    ----------
+    at : {"w", "w+eps"}, default="w"
+        Where row gradients are taken: at the trained parameters, or at the point where SAM takes
+        its gradient (of the full batch). Queries are always asked at the trained parameters.
 
     Notes
     -----
@@ -23,16 +31,23 @@ class GradDot(Method):
     SAMInfluence(method='grad-dot')
     """
 
+    _parameter_constraints = {"at": AT}
+
+    def __init__(self, *, at="w"):
+        self.at = at
+
     def prepare(self, problem):
-        """Nothing to prepare."""
-        return _PreparedGradDot(problem)
+        """Find the point (ValueError for another `at`)."""
+        check_parameters(self)
+        return _PreparedGradDot(problem, self.at)
 
 
 class _PreparedGradDot(Prepared):
-    def __init__(self, problem):
+    def __init__(self, problem, at):
         self._problem = problem
+        self._point = row_point(problem, at).perturbed
         self.diagnostics = {"scale": "no unit: trust sign and order"}
 
     def probes(self, queries):
         w, buffers = self._problem.params, self._problem.buffers
-        return [Probe(w, queries.directions(w, buffers), buffers)]
+        return [Probe(self._point, queries.directions(w, buffers), buffers)]

@@ -1,10 +1,9 @@
-"""The influence function of plain training."""
-
-from dataclasses import replace
+"""The influence function of plain training, or of plain training at SAM's point."""
 
 from sam_attribution._validation import check_parameters
 from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._method import Method
+from sam_attribution.methods._row_point import AT, row_point
 
 
 class InfluenceFunction(Method):
@@ -12,6 +11,10 @@ class InfluenceFunction(Method):
 
     Parameters
     ----------
+    at : {"w", "w+eps"}, default="w"
+        Where row gradients and Hessian are taken: at the trained parameters, or at the point where
+        SAM takes its gradient (of the full batch), which is ``HIF("fast")``. Queries are always
+        asked at the trained parameters.
     solver : "auto" or solver, default="auto"
         As in :class:`HIF`, and so are the next two.
     damping : "auto" or float, default="auto"
@@ -36,10 +39,12 @@ class InfluenceFunction(Method):
     """
 
     _parameter_constraints = {
-        name: rule for name, rule in HIF._parameter_constraints.items() if name != "variant"
+        "at": AT,
+        **{name: rule for name, rule in HIF._parameter_constraints.items() if name != "variant"},
     }
 
-    def __init__(self, *, solver="auto", damping="auto", curvature="hessian"):
+    def __init__(self, *, at="w", solver="auto", damping="auto", curvature="hessian"):
+        self.at = at
         self.solver = solver
         self.damping = damping
         self.curvature = curvature
@@ -47,4 +52,6 @@ class InfluenceFunction(Method):
     def prepare(self, problem):
         """Form the Hessian, choose the damping, ready the solver (ValueError as for HIF)."""
         check_parameters(self)
-        return HIF("fast", **self.get_params(deep=False)).prepare(replace(problem, rho=0.0))
+        settings = self.get_params(deep=False)
+        point = row_point(problem, settings.pop("at"))
+        return HIF("fast", **settings).prepare(point.problem)

@@ -1,0 +1,228 @@
+"""EK-FAC, DataInf and TRAK against explicit gradients and matrices."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from torch import nn
+
+from sam_attribution.curvature import GaussNewton, KroneckerCurvature, SAMPoint
+from sam_attribution.methods import EKFAC, HIF, TRAK, DataInf, GradDot, InfluenceFunction
+from sam_attribution.probes import row_scores, training_scores
+from sam_attribution.problem import Problem, Queries, evaluation_function, row_gradients
+from tests.models import fitted_problem, given_gradients
+
+torch.manual_seed(0)
+
+
+def asked(problem, evaluation="loss"):
+    function = evaluation_function(evaluation, problem.row_loss)
+    groups = (torch.arange(6), torch.arange(4, 9))
+    return Queries(problem, problem.X[:9], problem.y[:9], function, groups)
+
+
+def scores(method, problem, evaluation="loss"):
+    probes = method.prepare(problem).probes(asked(problem, evaluation))
+    return training_scores(problem, probes, given_only=True)
+
+
+def sides(problem, at="w", evaluation="loss"):
+    """Query gradients at w, and each row's weighted share of the gradient, where it is taken."""
+    v = asked(problem, evaluation).directions(problem.params, problem.buffers)
+    point = SAMPoint(problem).perturbed if at == "w+eps" else problem.params
+    rows = given_gradients(problem, point, problem.buffers)
+    return v, problem.weights[:, None] / problem.weights.sum() * rows, rows, point
+
+
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
+@pytest.mark.parametrize("corrected", [True, False])
+def test_ekfac_is_a_product_with_the_inverse(kind, at, corrected):
+    problem = fitted_problem(kind, kind != "cnn", optimizer__weight_decay=0.02)
+    v, shares, _, point = sides(problem, at)
+    curvature = KroneckerCurvature(problem, point, corrected=corrected)
+    identity = torch.eye(len(v), dtype=v.dtype)
+    matrix = curvature.to_dense() + (0.1 + 0.02) * identity
+    found = scores(EKFAC(damping=0.1, at=at, corrected=corrected), problem)
+    torch.testing.assert_close(found, shares @ torch.linalg.solve(matrix, v))
+
+
+def test_damping_of_ekfac_by_itself_is_a_tenth_of_each_layers_mean_eigenvalue():
+    problem = fitted_problem("mlp")
+    curvature = KroneckerCurvature(problem, problem.params)
+    v, shares, _, _ = sides(problem)
+    matrix = curvature.to_dense()
+    for block in curvature.blocks:
+        index = block.layer.index
+        part = matrix[index][:, index]
+        matrix[index, index] += 0.1 * part.diagonal().mean()  # the trace is the eigenvalues'
+    torch.testing.assert_close(scores(EKFAC(), problem), shares @ torch.linalg.solve(matrix, v))
+
+
+def test_edits_by_ekfac_are_its_inverse_times_the_rows_gradients():
+    problem = fitted_problem("mlp", True)
+    _, shares, _, point = sides(problem)
+    matrix = KroneckerCurvature(problem, point).to_dense() + 0.1 * torch.eye(
+        shares.shape[1], dtype=shares.dtype
+    )
+    group = torch.tensor([1, 5, 30])
+    (step,) = EKFAC(damping=0.1).prepare(problem).removal_step([group]).params
+    torch.testing.assert_close(step, torch.linalg.solve(matrix, shares[group].sum(0)))
+
+
+def test_a_layer_without_curvature_needs_a_damping():
+    problem = fitted_problem("mlp")
+    dead = replace(problem, X=torch.zeros_like(problem.X))
+    with pytest.raises(ValueError, match="give damping above 0, got 0.0"):
+        scores(EKFAC(damping=0.0), dead)
+
+
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+@pytest.mark.parametrize("damping", ["auto", 0.3])
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
+def test_datainf_is_the_published_formula_parameter_by_parameter(kind, damping, at):
+    problem = fitted_problem(kind, kind != "cnn", options={"batch_size": 7})
+    v, shares, rows, _ = sides(problem, at)
+    weight = (problem.weights / problem.weights.sum()).numpy()
+    u = np.zeros(v.shape)
+    for span in problem.layout.slices.values():
+        g, v_l = rows[:, span].numpy(), v[span].numpy()
+        lam = 0.1 * weight @ (g**2).sum(1) / g.shape[1] if damping == "auto" else damping
+        pulled = [
+            w * np.outer(g_i, g_i @ v_l) / (lam + g_i @ g_i)
+            for w, g_i in zip(weight, g, strict=True)
+        ]
+        u[span] = (v_l - sum(pulled)) / lam
+    found = scores(DataInf(damping=damping, at=at), problem)
+    torch.testing.assert_close(found, shares @ torch.as_tensor(u), rtol=1e-10, atol=1e-12)
+
+
+@pytest.mark.parametrize("method", [EKFAC(), EKFAC(n_draws=2), DataInf(), TRAK(proj_dim=12)])
+def test_passes_and_the_order_of_rows_do_not_matter(method):
+    problem = fitted_problem("mlp", True)
+    expected = scores(method, problem)
+    for size in (1, 7):
+        torch.testing.assert_close(scores(method, replace(problem, batch_size=size)), expected)
+    if getattr(method, "n_draws", None) is None:
+        order = torch.randperm(len(problem.y))
+        turned = replace(
+            problem, X=problem.X[order], y=problem.y[order],
+            sample_weight=problem.sample_weight[order], path=None, visited=None,
+        )  # fmt: skip
+        queries = replace(asked(problem), problem=turned)
+        probes = method.prepare(turned).probes(queries)
+        torch.testing.assert_close(
+            training_scores(turned, probes, given_only=True), expected[order]
+        )
+
+
+def test_a_parameter_that_no_row_moves_is_named():
+    problem = fitted_problem("mlp")
+    dead = replace(problem, X=torch.zeros_like(problem.X))
+    with pytest.raises(ValueError, match=r"no row has a gradient in \['.*weight'"):
+        DataInf().prepare(dead)
+
+
+def binary(n_classes=2):
+    module = nn.Sequential(nn.Linear(4, 3), nn.Tanh(), nn.Linear(3, n_classes)).double().eval()
+    generator = torch.Generator().manual_seed(1)
+    X = torch.randn(30, 4, generator=generator, dtype=torch.float64)
+    return Problem(module=module, X=X, y=torch.arange(30) % n_classes, n_classes=n_classes,
+                   rho=0.1, batch_size=8)  # fmt: skip
+
+
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+def test_trak_without_projection_on_two_classes_is_the_gauss_newton_score(at):
+    problem = binary()
+    v, shares, _, point = sides(problem, at, "margin")
+    ggn = GaussNewton(problem, point).to_dense()
+    expected = shares @ torch.linalg.solve(ggn + 0.05 * torch.eye(len(ggn), dtype=v.dtype), v)
+    method = TRAK(proj_dim=None, ridge=30 * 0.05, weighted=True, at=at)
+    found = scores(method, problem, "margin")
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+
+
+def test_trak_with_more_classes_or_without_weights_is_another_score():
+    """One margin per row is not the Gauss-Newton matrix of three classes."""
+    far = {}
+    for n_classes, weighted in ((2, False), (3, True)):
+        problem = binary(n_classes)
+        v, shares, _, _ = sides(problem, "w", "margin")
+        ggn = GaussNewton(problem, problem.params).to_dense()
+        expected = shares @ torch.linalg.solve(ggn + 0.05 * torch.eye(len(ggn), dtype=v.dtype), v)
+        found = scores(TRAK(proj_dim=None, ridge=1.5, weighted=weighted), problem, "margin")
+        far[n_classes] = float((found - expected).norm() / expected.norm())
+    assert far[2] > 0.1
+    assert far[3] > 0.1
+
+
+def test_trak_is_the_published_formula_in_its_projection():
+    problem = binary(3)
+    P = torch.randn(
+        (problem.layout.size, 10), generator=torch.Generator().manual_seed(5), dtype=torch.float64
+    ) / 10**0.5  # fmt: skip
+    v, _, rows, _ = sides(problem, "w", "margin")
+    p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(30), problem.y]
+    margins = -rows / (1 - p)[:, None]  # grad l = -(1 - p) grad f
+    phi, phi_query = margins @ P, -(v.T @ P)
+    inverse = torch.linalg.inv(phi.T @ phi + 0.7 * torch.eye(10, dtype=phi.dtype))
+    expected = (phi_query @ inverse @ phi.T * (1 - p)).T
+    found = scores(TRAK(proj_dim=10, ridge=0.7, random_state=5), problem, "margin")
+    torch.testing.assert_close(found, expected)
+    same = scores(TRAK(proj_dim=10, ridge="auto", random_state=5), problem, "margin")
+    ridge = 0.1 * float((phi.T @ phi).diagonal().mean())
+    explicit = scores(TRAK(proj_dim=10, ridge=ridge, random_state=5), problem, "margin")
+    torch.testing.assert_close(same, explicit)
+
+
+def test_trak_takes_no_more_columns_than_rows():
+    with pytest.raises(ValueError, match="at most the number of rows, 30, got 31"):
+        TRAK(proj_dim=31).prepare(binary())
+    assert TRAK().prepare(binary()).diagnostics["proj_dim"] == 15
+    with pytest.raises(ValueError, match="singular or not finite with ridge=0"):
+        TRAK(proj_dim=None, ridge=0).prepare(binary())
+    with pytest.raises(ValueError, match="classifier, got a regression"):
+        TRAK().prepare(fitted_problem("regression"))
+
+
+def test_at_w_plus_eps_the_influence_function_is_hif_fast():
+    problem = fitted_problem("mlp", True, optimizer__weight_decay=0.02)
+    at = scores(InfluenceFunction(at="w+eps", damping=0.5), problem)
+    torch.testing.assert_close(at, scores(HIF("fast", damping=0.5), problem))
+    assert not torch.allclose(at, scores(InfluenceFunction(damping=0.5), problem), rtol=1e-3)
+
+
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+def test_grad_dot_is_a_product_of_gradients(at):
+    problem = fitted_problem("mlp", True)
+    v, shares, _, _ = sides(problem, at)
+    torch.testing.assert_close(scores(GradDot(at=at), problem), shares @ v)
+
+
+@pytest.mark.parametrize("method", [EKFAC(), DataInf(), TRAK(proj_dim=12)])
+def test_scores_of_any_row_are_those_of_training(method):
+    problem = fitted_problem("mlp")
+    probes = method.prepare(problem).probes(asked(problem))
+    torch.testing.assert_close(
+        row_scores(problem, probes, problem.X, problem.y),
+        training_scores(problem, probes, given_only=True),
+    )
+
+
+class Loop(nn.Module):
+    """A branch on the data, which vmap does not know."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(6, 3)
+
+    def forward(self, X):
+        return self.layer(X) * (1.0 if X.sum() > 0 else 2.0)
+
+
+def test_gradients_of_rows_where_vmap_fails():
+    problem = fitted_problem("mlp")
+    strange = replace(problem, module=Loop().double().eval())
+    found = torch.cat([each for _, each in row_gradients(strange, strange.params)])
+    torch.testing.assert_close(found, given_gradients(strange, strange.params, {}))
