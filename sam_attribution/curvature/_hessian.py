@@ -2,7 +2,7 @@
 
 import torch
 
-from sam_attribution.linalg import LinearOperator
+from sam_attribution.linalg import LinearOperator, Scaled
 from sam_attribution.problem import differentiable_kernels
 
 # Each column holds the activations of a pass of its own; fewer at once do not fill the processor
@@ -34,6 +34,12 @@ class _Curvature(LinearOperator):
                 product = torch.vmap(self._product(rows), 1, 1, chunk_size=at_once)
                 total += product(columns)
         return total / self.problem.total_weight
+
+    def sampled(self, n_rows, generator):
+        n_all = len(self.problem.y)
+        rows = torch.randperm(n_all, generator=generator)[:n_rows].to(self.point.device)
+        some = type(self)(self.problem.part(rows), self.point)
+        return Scaled(some, n_all / len(rows))
 
     def _product(self, rows):
         """Unnormalised product of one vector with the curvature of some rows."""

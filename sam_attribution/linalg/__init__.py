@@ -5,6 +5,7 @@ from sam_attribution.linalg._bicgstab import BiCGSTAB
 from sam_attribution.linalg._cg import CG
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
+from sam_attribution.linalg._lissa import LiSSA
 from sam_attribution.linalg._minres import MINRES
 from sam_attribution.linalg._neumann import Neumann
 from sam_attribution.linalg._operator import (
@@ -32,6 +33,7 @@ __all__ = [
     "Diagonal",
     "Direct",
     "Identity",
+    "LiSSA",
     "LinearOperator",
     "Neumann",
     "Product",

@@ -77,7 +77,7 @@ class _NeumannInverse:
     def __init__(self, solver: Neumann, operator: LinearOperator) -> None:
         self._solver = solver
         self._operator = operator
-        self.scale = _MARGIN * _best_scale(operator)
+        self.scale = _MARGIN * best_scale(operator, _N_STEPS, solver)
 
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column."""
@@ -107,12 +107,12 @@ def _size(columns: Tensor) -> Tensor:
     return norms
 
 
-def _best_scale(operator: LinearOperator) -> float:
+def best_scale(operator: LinearOperator, n_steps: int, solver: object) -> float:
     """The scale under which the largest ``|1 - e / scale|`` is least: convex in 1 / scale."""
-    values = ritz_values(operator, _N_STEPS)
+    values = ritz_values(operator, n_steps)
     if values.real.min() <= 0:
         raise ValueError(
-            f"Neumann needs eigenvalues with positive real part, {operator!r} has one of "
+            f"{type(solver).__name__} needs eigenvalues with positive real part, {operator!r} has one of "
             f"{values.real.min():.2e}. Raise the damping by more than that, or use GMRES()."
         )
     diverges = (2 * values.real / np.abs(values) ** 2).min()

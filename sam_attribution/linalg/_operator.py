@@ -46,6 +46,13 @@ class LinearOperator(ABC):
     def _transpose(self) -> "LinearOperator":
         raise NotImplementedError(f"{type(self).__name__} has no transpose.")
 
+    def sampled(self, n_rows: int, generator: torch.Generator) -> "LinearOperator":
+        """An operator that is this one on average, from `n_rows` random data rows.
+
+        Itself, where no data are behind it.
+        """
+        return self
+
     def to_dense(self, chunk: int = 256) -> Tensor:
         """Materialise the matrix, `chunk` columns at a time; size**2 numbers."""
         identity = torch.eye(self.size, dtype=self.like.dtype, device=self.like.device)
@@ -133,6 +140,9 @@ class Sum(LinearOperator):
     def _transpose(self) -> LinearOperator:
         return Sum(*(term.T for term in self.terms))
 
+    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
+        return Sum(*(term.sampled(n_rows, generator) for term in self.terms))
+
 
 class Product(LinearOperator):
     """``A B``: B is applied first."""
@@ -150,6 +160,10 @@ class Product(LinearOperator):
 
     def _transpose(self) -> LinearOperator:
         return Product(self.right.T, self.left.T)
+
+    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
+        left = self.left.sampled(n_rows, generator)
+        return Product(left, self.right.sampled(n_rows, generator))  # other rows: no bias
 
 
 class Scaled(LinearOperator):
@@ -169,6 +183,9 @@ class Scaled(LinearOperator):
     def _transpose(self) -> LinearOperator:
         return Scaled(self.operator.T, self.factor)
 
+    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
+        return Scaled(self.operator.sampled(n_rows, generator), self.factor)
+
 
 class Damped(LinearOperator):
     """``A + damping I``."""
@@ -186,6 +203,9 @@ class Damped(LinearOperator):
 
     def _transpose(self) -> LinearOperator:
         return Damped(self.operator.T, self.damping)
+
+    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
+        return Damped(self.operator.sampled(n_rows, generator), self.damping)
 
 
 class Restricted(LinearOperator):
@@ -206,6 +226,9 @@ class Restricted(LinearOperator):
 
     def _transpose(self) -> LinearOperator:
         return Restricted(self.operator.T, self.index)
+
+    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
+        return Restricted(self.operator.sampled(n_rows, generator), self.index)
 
 
 def check_operator(operator: object) -> None:

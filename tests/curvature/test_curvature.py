@@ -97,3 +97,15 @@ def test_variants_differ_and_unknown_ones_are_refused():
         sam_jacobian(point, "exact")
     with pytest.raises(ValueError, match="curvature must be one of"):
         SAMPoint(problem, "fisher")
+
+
+@pytest.mark.parametrize("curvature", [Hessian, GaussNewton])
+def test_sampled_curvature_is_the_whole_on_average(curvature):
+    problem = fitted_problem("mlp", True)
+    whole = curvature(problem, problem.params)
+    v = torch.ones_like(problem.params)
+    generator = torch.Generator().manual_seed(0)
+    some = torch.stack([whole.sampled(5, generator).matvec(v) for _ in range(400)])
+    error = some.std(0) / 400**0.5
+    assert ((some.mean(0) - whole.matvec(v)).abs() <= 5 * error + 1e-12).all()
+    torch.testing.assert_close(whole.sampled(40, generator).matvec(v), whole.matvec(v))

@@ -5,7 +5,17 @@ import torch
 from sklearn.base import clone
 from sklearn.exceptions import ConvergenceWarning
 
-from sam_attribution.linalg import CG, GMRES, Arnoldi, Damped, Dense, Direct, Neumann
+from sam_attribution.linalg import (
+    CG,
+    GMRES,
+    Arnoldi,
+    Damped,
+    Dense,
+    Direct,
+    LinearOperator,
+    LiSSA,
+    Neumann,
+)
 from tests.cases import SOLVERS
 
 torch.manual_seed(0)
@@ -155,3 +165,61 @@ def test_float32_reaches_float32_accuracy():
         x = solver.prepare(operator).matmat(b).x
         assert x.dtype == torch.float32
         torch.testing.assert_close(x.double(), exact, rtol=1e-4, atol=1e-5)
+
+
+class Rows(LinearOperator):
+    """``mean of x x'`` over data rows."""
+
+    def __init__(self, X):
+        super().__init__(X[0], symmetric=True)
+        self.X = X
+
+    def matvec(self, v):
+        return self.X.T @ (self.X @ v) / len(self.X)
+
+    def sampled(self, n_rows, generator):
+        return Rows(self.X[torch.randperm(len(self.X), generator=generator)[:n_rows]])
+
+
+def lissa_problem():
+    generator = torch.Generator().manual_seed(0)
+    X = torch.randn(300, 8, generator=generator, dtype=torch.float64)
+    operator = Damped(Rows(X), 0.5)
+    b = torch.randn(8, 2, generator=generator, dtype=torch.float64)
+    return operator, b, torch.linalg.solve(operator.to_dense(), b)
+
+
+def test_lissa_of_all_rows_is_the_solution():
+    operator, b, expected = lissa_problem()
+    solution = LiSSA(batch_size=300, n_terms=600).prepare(operator).matmat(b)
+    torch.testing.assert_close(solution.x, expected, rtol=1e-8, atol=1e-8)
+
+
+def test_lissa_of_some_rows_nears_it_with_more_terms_and_repeats():
+    operator, b, expected = lissa_problem()
+
+    def off(**settings):
+        solution = LiSSA(batch_size=10, **settings).prepare(operator).matmat(b)
+        return float((solution.x - expected).norm() / expected.norm())
+
+    few, many, repeated = off(n_terms=100), off(n_terms=10_000), off(n_terms=100, n_repeats=50)
+    assert many < 0.02 < few
+    assert repeated < few / 2
+    inverse = LiSSA(batch_size=10, n_terms=50).prepare(operator)
+    assert torch.equal(inverse.matmat(b).x, inverse.matmat(b).x)
+
+
+def test_lissa_begins_again_where_single_rows_diverge():
+    X = torch.ones(100, 1, dtype=torch.float64)
+    X[:3] = 30.0
+    operator = Damped(Rows(X), 1.0)
+    inverse = LiSSA(batch_size=1, n_terms=2000, tol=1.0).prepare(operator)
+    first = inverse.scale
+    x = inverse.matmat(torch.ones(1, 1, dtype=torch.float64)).x
+    assert inverse.scale > first
+    assert bool(torch.isfinite(x).all())
+
+
+def test_lissa_refuses_what_diverges_for_any_scale():
+    with pytest.raises(ValueError, match=r"LiSSA needs eigenvalues with positive real part"):
+        LiSSA().prepare(STRUCTURES["symmetric indefinite"])

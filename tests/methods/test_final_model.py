@@ -74,7 +74,7 @@ def test_edits_by_ekfac_are_its_inverse_times_the_rows_gradients():
 def test_a_layer_without_curvature_needs_a_damping():
     problem = fitted_problem("mlp")
     dead = replace(problem, X=torch.zeros_like(problem.X))
-    with pytest.raises(ValueError, match="give damping above 0, got 0.0"):
+    with pytest.raises(ValueError, match=r"give damping above 0, got 0\.0"):
         scores(EKFAC(damping=0.0), dead)
 
 
