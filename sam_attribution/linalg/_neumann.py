@@ -112,8 +112,8 @@ def best_scale(operator: LinearOperator, n_steps: int, solver: object) -> float:
     values = ritz_values(operator, n_steps)
     if values.real.min() <= 0:
         raise ValueError(
-            f"{type(solver).__name__} needs eigenvalues with positive real part, {operator!r} has one of "
-            f"{values.real.min():.2e}. Raise the damping by more than that, or use GMRES()."
+            f"{type(solver).__name__} needs eigenvalues with positive real part, {operator!r} has "
+            f"one of {values.real.min():.2e}. Raise the damping by more than that, or use GMRES()."
         )
     diverges = (2 * values.real / np.abs(values) ** 2).min()
 
