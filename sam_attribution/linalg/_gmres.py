@@ -49,5 +49,6 @@ class GMRES(ScipyKrylov):
     def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> np.ndarray:
         restart = min(self.restart, len(b), n_products)
         rounds = max(1, n_products // (restart + 1))
+        x: np.ndarray
         x, _ = scipy.sparse.linalg.gmres(A, b, rtol=self.tol, restart=restart, maxiter=rounds)
         return x

@@ -51,5 +51,6 @@ class MINRES(ScipyKrylov):
         check_symmetric(operator, self)
 
     def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> np.ndarray:
+        x: np.ndarray
         x, _ = scipy.sparse.linalg.minres(A, b, rtol=self.tol, maxiter=n_products)
         return x

@@ -90,7 +90,7 @@ class _PreparedTRAK(Prepared):
         gram = self._gram(method.weighted)
         mean = float(gram.diagonal().mean())
         ridge = _FRACTION * mean if method.ridge == "auto" else float(method.ridge)
-        self._factor = _factorised(gram, ridge)
+        self._values, self._vectors = _decomposed(gram, ridge)
         self.diagnostics = {
             "scale": "no unit: trust sign and order",
             "damping": ridge,
@@ -103,7 +103,8 @@ class _PreparedTRAK(Prepared):
     def probes(self, queries):
         problem = self._problem
         v = self._down(queries.directions(problem.params, problem.buffers))
-        solved = torch.linalg.lu_solve(*self._factor, v.double())
+        rotated = self._vectors.T @ v.double() / self._values[:, None]
+        solved = self._vectors @ rotated
         # the row side is a loss gradient, -(1 - p) times that of the margin; it has no 1/n
         return [
             Probe(self._point, self._up(solved.to(v)), problem.buffers, rate=problem.total_weight)
@@ -152,9 +153,10 @@ def _projection(problem, proj_dim, seed):
     )
 
 
-def _factorised(gram, ridge):
-    damped = gram + ridge * torch.eye(len(gram), dtype=gram.dtype, device=gram.device)
-    lu, pivots, info = torch.linalg.lu_factor_ex(damped)
-    if int(info) != 0 or not torch.isfinite(lu).all():
+def _decomposed(gram, ridge):
+    """Eigenvalues and eigenvectors of the damped matrix; raises if it has no inverse."""
+    values, vectors = torch.linalg.eigh(gram)
+    values = values + ridge
+    if not values[0] > len(gram) * torch.finfo(gram.dtype).eps * values[-1]:
         raise ValueError(f"Phi' Phi is singular or not finite with ridge={ridge}. Raise the ridge.")
-    return lu, pivots
+    return values, vectors
