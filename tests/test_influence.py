@@ -19,6 +19,7 @@ from sam_attribution.methods import (
     GradCos,
     GradDot,
     InfluenceFunction,
+    IntegratedUnrolled,
     SelfInfluence,
     TracIn,
     Unrolled,
@@ -278,6 +279,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
         "if": InfluenceFunction(),
         "self-influence": SelfInfluence(),
         "tracin": TracIn(),
+        "integrated-unrolled": IntegratedUnrolled(),
         "unrolled": Unrolled(),
     }[name]
     with warnings.catch_warnings():
