@@ -88,7 +88,9 @@ def test_between_two_steps_the_run_is_what_it_is():
 
 
 @pytest.mark.parametrize(
-    "stop", [Stopping(), EarlyStopping("train_loss", patience=1, threshold=100)], ids=repr
+    "stop",
+    [Stopping(), EarlyStopping("train_loss", patience=1, threshold=100)],
+    ids=["own", "skorch"],
 )
 def test_a_callback_may_end_training(stop):
     clf = classifier(callbacks=[stop]).fit(X, y)
