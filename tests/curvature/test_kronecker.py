@@ -159,12 +159,12 @@ def test_passes_do_not_matter(kind):
 @pytest.mark.parametrize("row_loss", [CrossEntropyRows(0.1, torch.tensor([1.0, 2.0, 0.5])), None])
 def test_drawn_back_signals_have_the_exact_mean(row_loss):
     loss = {"row_loss": row_loss.in_double_precision()} if row_loss else {}
-    problem = problem_of("mlp", **loss) if row_loss else fitted_problem("regression")
+    problem = problem_of("mlp", batch_size=12, **loss) if row_loss else fitted_problem("regression")
     exact = KroneckerCurvature(problem, problem.params).mean_eigenvalues()
-    drawn = KroneckerCurvature(problem, problem.params, n_draws=4000)
-    again = KroneckerCurvature(problem, problem.params, n_draws=4000)
+    drawn = KroneckerCurvature(problem, problem.params, n_draws=1000)
+    again = KroneckerCurvature(problem, problem.params, n_draws=1000)
     assert drawn.mean_eigenvalues() == again.mean_eigenvalues()
-    assert drawn.mean_eigenvalues() == pytest.approx(exact, rel=0.03)
+    assert drawn.mean_eigenvalues() == pytest.approx(exact, rel=0.06)
 
 
 def test_a_part_of_the_parameters():
