@@ -25,6 +25,10 @@ def _private(name):
     )
 
 
+class _CtrlC(BaseException):
+    """An interrupt that is not one of a callback."""
+
+
 class Conformant(ArrayInputs, OwnModule):
     """Makes a skorch net that comes after it keep scikit-learn's contract.
 
@@ -146,14 +150,19 @@ class Conformant(ArrayInputs, OwnModule):
         return self
 
     def _train_until_stopped(self, X, codes, **fit_params):
-        # skorch's partial_fit, which takes Ctrl-C for an end as well
-        self.notify("on_train_begin", X=X, y=codes)
         try:
-            self.fit_loop(X, codes, _routing_method="partial_fit", **fit_params)
+            super().partial_fit(X, codes, **fit_params)
+        except _CtrlC as stopped:
+            raise stopped.__cause__ from None
+
+    def fit_loop(self, *args, **kwargs):
+        """Train; Ctrl-C gets past skorch, which takes it for an end of training in good order."""
+        try:
+            return super().fit_loop(*args, **kwargs)
         except KeyboardInterrupt as error:
-            if not raised_by_callback(error):
+            if raised_by_callback(error):
                 raise
-        self.notify("on_train_end", X=X, y=codes)
+            raise _CtrlC from error
 
     def __getstate__(self):
         """State for pickle.
