@@ -213,7 +213,7 @@ class _PlainBlock:
         at_once = max(1, _BYTES // (8 * self._size))
         for part in torch.arange(len(signals[0])).split(at_once):
             gradients = sum(
-                self.layer.row_gradients(params, _some(call, part), signal[part])
+                self.layer.row_gradients(params, call.given[part], signal[part])
                 for call, signal in zip(calls, signals, strict=True)
             ).double()
             found = gradients.T @ gradients if self.is_dense else gradients.square().sum(0)
@@ -241,7 +241,3 @@ class _PlainBlock:
     def rotated_back(self, rotated):
         """The way back."""
         return rotated if self._basis is None else self._basis.to(rotated) @ rotated
-
-
-def _some(call, part):
-    return type(call)(call.given[part], call.output)

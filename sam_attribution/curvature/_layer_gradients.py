@@ -1,5 +1,6 @@
 """Gradients of single rows, layer by layer, as inputs and back-signals of the layers' calls."""
 
+from collections import Counter
 from dataclasses import dataclass
 
 import torch
@@ -66,17 +67,17 @@ class Layer:
             inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
         return inputs, signals
 
-    def row_gradients(self, params, call, signal):
+    def row_gradients(self, params, given, signal):
         """Gradient of each row in the attributed parameters, (n, n_numbers), for any layer."""
 
-        def of_one(given, back):
+        def of_one(row, back):
             def output(own):
-                return functional_call(self.module, own, (given[None],))
+                return functional_call(self.module, own, (row[None],))
 
             (gradient,) = vjp(output, params)[1](back[None])
             return torch.cat([gradient[name].reshape(-1) for name in self.own_names])
 
-        return vmap(of_one)(call.given, signal)
+        return vmap(of_one)(given, signal)
 
 
 class LayerGradients:
@@ -146,15 +147,21 @@ def _watch(calls):
 
 
 def _layers(problem):
-    layout, owners = problem.layout, {}
+    layout, owners, n_owners = problem.layout, {}, Counter()
     for prefix, module in problem.module.named_modules():
-        for own, _ in module.named_parameters(recurse=False):
-            owners.setdefault(f"{prefix}.{own}".lstrip("."), (prefix, module))
-    wanted = _attributed_names(problem)
-    if strange := [name for name in wanted if _cannot_watch(owners[name][1])]:
+        for own, parameter in module.named_parameters(recurse=False):
+            owners[f"{prefix}.{own}".lstrip(".")] = prefix, module
+            n_owners[id(parameter)] += 1
+    named, wanted = dict(problem.module.named_parameters()), _attributed_names(problem)
+
+    def cannot_be_watched(name):
+        has_parts = any(True for _ in owners[name][1].children())
+        return has_parts or n_owners[id(named[name])] > 1
+
+    if strange := [name for name in wanted if cannot_be_watched(name)]:
         raise ValueError(
-            f"parameters {strange} belong to modules that have parts of their own, or parts that "
-            "share them, so that no layer's curvature is theirs. Leave them out by "
+            f"parameters {strange} belong to modules that have parts of their own, or to several "
+            "modules at once, so that no layer's curvature is theirs. Leave them out by "
             'parameters=[...], or use curvature="ggn".'
         )
     by_module = {}
@@ -171,10 +178,6 @@ def _attributed_names(problem):
     chosen = torch.zeros(layout.size, dtype=torch.bool)
     chosen[problem.selected.cpu()] = True
     return [name for name in layout.names if chosen[layout.slices[name]].any()]
-
-
-def _cannot_watch(module):
-    return any(True for _ in module.children())
 
 
 def _patches(conv, given):

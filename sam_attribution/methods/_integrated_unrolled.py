@@ -9,7 +9,7 @@ import torch
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._sweep import reverse_sweep
-from sam_attribution.methods._unrolled import Unrolled
+from sam_attribution.methods._unrolled import Sweep, Unrolled
 from sam_attribution.problem import FunctionalRun, FunctionalTraining
 
 # Simpson's rule over a row's weight: the recorded training has weight 1
@@ -104,14 +104,14 @@ class _PreparedIntegrated(Prepared):
         }
 
     def probes(self, queries):
-        return _Sweeps(self, queries)
+        return Sweep(self, queries)
 
     @property
     def n_probes(self):
         """Those of the recorded training, and of two for every group."""
         return (1 + len(_BETWEEN) * len(self._groups)) * self._inner.n_probes
 
-    def sweeps(self, queries):
+    def sweep(self, queries):
         """Probes of every training, each for those rows of a batch whose weight was moved."""
         for probe in self._inner.sweep(queries):
             yield replace(probe, rate=_AT_ONE)
@@ -138,17 +138,3 @@ class _PreparedIntegrated(Prepared):
     def _cotangent(self, queries, training, state):
         queries = queries.of(self.problem)
         return queries.cotangent(state.params, state.buffers, sorted(training.tracked))
-
-
-class _Sweeps:
-    """Probes of every step of every training, made again at each reading."""
-
-    def __init__(self, prepared, queries):
-        self._prepared = prepared
-        self._queries = queries
-
-    def __len__(self):
-        return self._prepared.n_probes
-
-    def __iter__(self):
-        return self._prepared.sweeps(self._queries)

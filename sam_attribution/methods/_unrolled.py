@@ -114,7 +114,7 @@ class _PreparedUnrolled(Prepared):
         }
 
     def probes(self, queries):
-        return _Sweep(self, queries)
+        return Sweep(self, queries)
 
     def removal_step(self, groups):
         """The tangent of training along the weights of every group: buffers move as well."""
@@ -150,8 +150,11 @@ class _PreparedUnrolled(Prepared):
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
 
 
-class _Sweep:
-    """Probes of every step, made again at each reading: they would fill memory."""
+class Sweep:
+    """What ``prepared.sweep`` yields, ``prepared.n_probes`` of them.
+
+    Made again at each reading: they would fill memory.
+    """
 
     def __init__(self, prepared, queries):
         self._prepared = prepared

@@ -215,9 +215,22 @@ class Functional(nn.Module):
         return nn.functional.linear(X, self.layer.weight, self.layer.bias)
 
 
+class Tied(nn.Module):
+    """Two layers with one weight: a recurrence as it is sometimes written."""
+
+    def __init__(self):
+        super().__init__()
+        self.first, self.second, self.head = nn.Linear(5, 5), nn.Linear(5, 5), nn.Linear(5, 3)
+        self.second.weight = self.first.weight
+
+    def forward(self, X):
+        return self.head(torch.tanh(self.second(torch.tanh(self.first(X)))))
+
+
 @pytest.mark.parametrize(
     ("module", "message"),
     [
+        (Tied, r"parameters \['first.weight'\] belong .* to several modules at once"),
         (Container, r"parameters \['scale'\] belong to modules that have parts"),
         (Mixed, r"layers \['layer'\] are given something else than one entry for each row"),
         (Functional, r"layers \['layer'\] are not called"),
