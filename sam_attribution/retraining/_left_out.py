@@ -72,9 +72,8 @@ class LeavesOut(Method):
 
     has_probes = False
     groups = None
-    _part = (
-        None  # positions in the rows given of those of the problem, and the number of the former
-    )
+    # positions of the problem's rows in the rows given, and the number of the latter
+    _part = None
 
     def for_split(self, train, n_samples):
         """Read ``rows`` and ``groups`` as positions in all rows given, of which `train` are left.
