@@ -6,7 +6,8 @@
 
 Random rows are removed, 1 to 10 %. Truth is paired: same start, same batches, weight 0. Seconds are
 CPU seconds on one thread; those of an edit are of ``SAMInfluence.remove`` alone, after ``fit``,
-whose preparation is given apart. Writes ``benchmarks/results/editing_<part>.json``.
+whose preparation is given apart. Writes ``benchmarks/results/editing_<part>.json`` after each
+method, and goes on from there: delete it to begin again.
 """
 
 import os
@@ -24,7 +25,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from torch import nn
 
-from benchmarks.report import machine, write
+from benchmarks.report import machine, read, write
 from benchmarks.scoring.timing import seconds
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.linalg import Arnoldi
@@ -51,7 +52,7 @@ METHODS = {
     "hif-fast, head, arnoldi": (HIF("fast", solver=ONCE), "head", 5),
     "hif, head": (HIF(), "head", 1),
     "hif, head, arnoldi": (HIF(solver=ONCE), "head", 3),
-    "unrolled": (Unrolled(), "all", 1),
+    "unrolled": (Unrolled(check=None), "all", 1),
 }
 # a product with a Jacobian is a third of this training or more, and these ask for hundreds
 TOO_SLOW = {
@@ -176,8 +177,10 @@ def measure(part):
         "accuracy_unedited": truth.accuracy[0],
         "methods": {},
     }
-    for name in [name for name in METHODS if name not in TOO_SLOW[part]]:
-        content["methods"][name] = found = edits(classifier, data, groups, truth, name)
+    content = read(f"editing_{part}", content)
+    for name in [name for name in METHODS if name not in (*TOO_SLOW[part], *content["methods"])]:
+        found = edits(classifier, data, groups, truth, name)
+        content["methods"][name] = found | {"seconds_retraining": retraining}  # of the same session
         write(f"editing_{part}", content)
         for row in found["groups"]:
             show(row, found["seconds_fit"] / retraining, retraining)
