@@ -16,12 +16,15 @@ class _Curvature(LinearOperator):
     ----------
     problem : Problem
     point : Tensor of shape (n_params,)
+    rows : Tensor of positions, optional
+        Those whose share of the mean is taken; all rows if None.
     """
 
-    def __init__(self, problem, point):
+    def __init__(self, problem, point, rows=None):
         super().__init__(point, symmetric=True)
         self.problem = problem
         self.point = point
+        self._rows = rows
 
     def matvec(self, v):
         return self.matmat(v[:, None])[:, 0]
@@ -29,7 +32,7 @@ class _Curvature(LinearOperator):
     def matmat(self, columns):
         total = torch.zeros_like(columns)
         with differentiable_kernels(self.problem.module):
-            for rows in self.problem.chunks(None):
+            for rows in self.problem.chunks(self._rows):
                 at_once = max(1, _PASSES_AT_ONCE * self.problem.auto_rows_per_pass // len(rows))
                 product = torch.vmap(self._product(rows), 1, 1, chunk_size=at_once)
                 total += product(columns)
@@ -38,8 +41,7 @@ class _Curvature(LinearOperator):
     def sampled(self, n_rows, generator):
         n_all = len(self.problem.y)
         rows = torch.randperm(n_all, generator=generator)[:n_rows].to(self.point.device)
-        some = type(self)(self.problem.part(rows), self.point)
-        return Scaled(some, n_all / len(rows))
+        return Scaled(type(self)(self.problem, self.point, rows), n_all / len(rows))
 
     def _product(self, rows):
         """Unnormalised product of one vector with the curvature of some rows."""
