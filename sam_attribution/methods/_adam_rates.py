@@ -46,7 +46,7 @@ class AdamRates:
             rate = self._path.spread(rates[before.step])
             groups = self._path.settings_at(before.step)
             beta1, decay, decoupled = self._spread_settings(groups)
-            moment = to_moment - rate * self._per_rate(after, groups) * to_params
+            moment = to_moment - rate * self.per_rate(after, groups) * to_params
             gradient = (1 - beta1) * moment
             yield before, -factors[before.step] * gradient
             to_params = (1 - rate * decoupled) * to_params + decay * gradient
@@ -66,7 +66,7 @@ class AdamRates:
     def _is_decoupled(self, group):
         return group.get("decoupled_weight_decay", self._path.optimizer is torch.optim.AdamW)
 
-    def _per_rate(self, after, groups):
+    def per_rate(self, after, groups):
         """By what a unit of the first moment moves each parameter at rate 1, (n_params,)."""
         parts = [
             after.params.new_zeros(shape.numel())  # no gradient ever came here

@@ -4,9 +4,11 @@ import warnings
 from dataclasses import dataclass
 
 from sam_attribution.linalg import extreme_eigenvalues
+from sam_attribution.methods._horizon import inverse_horizon
 
 _SAFE = 1e-4
-_FRACTION = 0.03
+_MARGIN = 1.5
+_FRACTION = 0.01
 
 
 @dataclass(frozen=True)
@@ -23,16 +25,30 @@ class DampingChoice:
         return f"{unit}, shrunk by the damping: trust sign and order, not the slope"
 
 
-def choose_damping(damping, jacobian):
-    """Resolve ``damping="auto"`` from the spectrum of the Jacobian.
+def choose_damping(damping, jacobian, path):
+    """Resolve ``damping="auto"`` from the spectrum of the Jacobian and the length of the training.
 
-    Zero if every eigenvalue has a real part above 1e-4 of the largest modulus. Otherwise
-    .03 of the largest modulus, or twice the most negative real part if that is more,
-    and a warning.
+    Zero if every eigenvalue has a real part above 1e-4 of the largest modulus. Otherwise a damping
+    is a clock: gradient descent for a time tau (the sum of its rates) answers a small force along
+    an eigenvalue e by ``(1 - exp(-tau e)) / e``, for which ``1 / (e + 1 / tau)`` stands. So
+    ``1 / tau`` is taken, or 1.5 times the most negative real part if that is more, for the
+    inverse knows nothing of instabilities. Without a recorded training .01 of the largest modulus
+    takes the place of ``1 / tau``.
+
+    Parameters
+    ----------
+    damping : "auto" or float
+    jacobian : LinearOperator
+    path : TrainingPath or None
 
     Returns
     -------
     DampingChoice
+
+    Warns
+    -----
+    UserWarning
+        If a damping was needed.
     """
     if damping != "auto":
         return DampingChoice(float(damping), "given")
@@ -40,11 +56,20 @@ def choose_damping(damping, jacobian):
     where = f"leftmost {spectrum.leftmost:.2e}, largest modulus {spectrum.radius:.2e}"
     if spectrum.leftmost > _SAFE * spectrum.radius:
         return DampingChoice(0.0, f"none needed: eigenvalues in the right half plane ({where})")
-    chosen = max(_FRACTION * spectrum.radius, -2 * spectrum.leftmost)
-    reason = f"max({_FRACTION} x largest modulus, 2 x most negative real part); {where}"
+    least, what = _least(path, spectrum.radius)
+    chosen = max(least, -_MARGIN * spectrum.leftmost)
     warnings.warn(
         f"the SAM Jacobian is not safely invertible ({where}); damping={chosen:.3g} was added "
         "to its diagonal, which shrinks the scores. Pass damping= to choose it yourself.",
         stacklevel=2,
     )
-    return DampingChoice(chosen, reason)
+    return DampingChoice(
+        chosen, f"max({what}, {_MARGIN} x most negative real part) = {chosen:.2e}; {where}"
+    )
+
+
+def _least(path, radius):
+    inverse = None if path is None else inverse_horizon(path)
+    if inverse is None:
+        return _FRACTION * radius, f"{_FRACTION} x largest modulus"
+    return inverse, f"1 / horizon = {inverse:.2e}"

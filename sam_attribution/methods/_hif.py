@@ -33,7 +33,8 @@ class HIF(Method):
         parameters and ``linalg.GMRES`` above.
     damping : "auto" or float, default="auto"
         Added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
-        right half plane; otherwise a fraction of its largest eigenvalue, with a warning.
+        right half plane; otherwise one over the time that training ran (the sum of its rates), or
+        1.5 times the most negative real part if that is more, with a warning.
     curvature : {"hessian", "ggn"}, default="hessian"
         The Hessian is exact; the Gauss-Newton matrix is positive semi-definite.
 
@@ -130,7 +131,7 @@ class _PreparedHIF(Prepared):
         jacobian = attributed_jacobian(point, method.variant)
         if jacobian.size <= _DENSE_SIZE:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
-        choice = choose_damping(method.damping, jacobian)
+        choice = choose_damping(method.damping, jacobian, problem.path)
         self._jacobian = Damped(jacobian, choice.damping)
         self._solver = _solver(method.solver, jacobian.size)
         # the query side is solved once, so it is the transpose that is inverted

@@ -64,19 +64,6 @@ def test_unknown_parameter_names_are_refused():
         fitted_problem("cnn", options={"parameters": "tail*"})
 
 
-def test_auto_damping_warns_and_tells_on_an_indefinite_jacobian():
-    problem = fitted_problem("mlp", max_epochs=30)
-    values = torch.linalg.eigvals(sam_jacobian(SAMPoint(problem), "full").to_dense())
-    assert values.real.min() < 0
-    with pytest.warns(UserWarning, match="not safely invertible"):
-        prepared = HIF().prepare(problem)
-    expected = max(0.03 * float(values.abs().max()), -2 * float(values.real.min()))
-    assert prepared.diagnostics["damping"] == pytest.approx(expected, rel=1e-6)
-    assert "shrunk" in prepared.diagnostics["scale"]
-    prepared.probes(queries_of(problem))
-    assert prepared.diagnostics["residual"] < 1e-10
-
-
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_batch_size_does_not_matter(batch_size):
     whole = scores_of(fitted_problem("cnn"), HIF(damping=0.3))
