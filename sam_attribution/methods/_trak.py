@@ -105,10 +105,9 @@ class _PreparedTRAK(Prepared):
         v = self._down(queries.directions(problem.params, problem.buffers))
         rotated = self._vectors.T @ v.double() / self._values[:, None]
         solved = self._vectors @ rotated
+        up = problem.restrict(self._up(solved.to(v)))  # rows have all their numbers, Phi some
         # the row side is a loss gradient, -(1 - p) times that of the margin; it has no 1/n
-        return [
-            Probe(self._point, self._up(solved.to(v)), problem.buffers, rate=problem.total_weight)
-        ]
+        return [Probe(self._point, up, problem.buffers, rate=problem.total_weight)]
 
     def _gram(self, weighted):
         """``Phi' R Phi`` over the rows, R their weights, and ``p (1 - p)`` if asked for."""

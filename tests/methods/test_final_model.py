@@ -176,6 +176,51 @@ def test_trak_is_the_published_formula_in_its_projection():
     torch.testing.assert_close(same, explicit)
 
 
+@pytest.mark.parametrize("parameters", ["head", "*bias"])
+def test_trak_of_a_part_of_the_parameters_reads_that_part_of_every_row(parameters):
+    problem = fitted_problem("mlp", options={"parameters": parameters})
+    v, _, rows, _ = sides(problem, "w", "margin")
+    rows = problem.restrict(rows.T).T
+    P = torch.randn(
+        (problem.layout.size, 10), generator=torch.Generator().manual_seed(5), dtype=torch.float64
+    ) / 10**0.5  # fmt: skip
+    p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(40), problem.y]
+    phi = -rows / (1 - p)[:, None] @ P
+    gram = phi.T @ phi + 0.7 * torch.eye(10, dtype=phi.dtype)
+    expected = rows @ P @ torch.linalg.solve(gram, P.T @ v)
+    found = scores(TRAK(proj_dim=10, ridge=0.7, random_state=5), problem, "margin")
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("parameters", ["head", "*weight", "*bias"])
+def test_ekfac_and_datainf_of_a_part_of_the_parameters(parameters):
+    """The same as of everything, every other number left out."""
+    problem = fitted_problem("mlp", True, {"parameters": parameters})
+    v, shares, rows, _ = sides(problem)
+    index, weight = problem.selected, problem.weights / problem.weights.sum()
+    matrix = KroneckerCurvature(problem, problem.params).to_dense()[index][:, index]
+    damped = matrix + 0.1 * torch.eye(len(index), dtype=v.dtype)
+    expected = shares[:, index] @ torch.linalg.solve(damped, v[index])
+    torch.testing.assert_close(scores(EKFAC(damping=0.1), problem), expected)
+    expected = torch.zeros_like(expected)
+    for span in problem.layout.slices.values():
+        if torch.isin(span.start, index):
+            g = rows[:, span]
+            along = g @ v[span] / (0.3 + g.square().sum(1, keepdim=True))
+            expected += shares[:, span] @ (v[span] - g.T @ (weight[:, None] * along)) / 0.3
+    torch.testing.assert_close(scores(DataInf(damping=0.3), problem), expected)
+
+
+def test_the_curvature_of_a_part_of_a_layer_is_that_part_of_the_gauss_newton_matrix():
+    """Bias alone: exact, as no product has to be guessed."""
+    problem = fitted_problem("mlp", options={"parameters": "*bias"})
+    found = KroneckerCurvature(problem, problem.params).to_dense()
+    exact = GaussNewton(problem, problem.params).to_dense()
+    for span in problem.layout.slices.values():
+        if torch.isin(span.start, problem.selected):
+            torch.testing.assert_close(found[span, span], exact[span, span])
+
+
 def test_trak_takes_no_more_columns_than_rows():
     with pytest.raises(ValueError, match="at most the number of rows, 30, got 31"):
         TRAK(proj_dim=31).prepare(binary())
