@@ -2,9 +2,13 @@
 
 from sklearn.base import clone
 
+from sam_attribution.linalg import CG, Arnoldi, LiSSA
 from sam_attribution.methods import (
+    EKFAC,
     GIF,
     HIF,
+    TRAK,
+    DataInf,
     GradCos,
     GradDot,
     InfluenceFunction,
@@ -16,6 +20,10 @@ from sam_attribution.methods import (
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
 METHODS = {
+    "arnoldi": lambda: InfluenceFunction(solver=Arnoldi()),
+    "cg": lambda: InfluenceFunction(solver=CG(), curvature="ggn"),
+    "datainf": DataInf,
+    "ekfac": EKFAC,
     "fixed-point": FixedPoint,
     "further-training": FurtherTraining,
     "gif": GIF,
@@ -26,9 +34,12 @@ METHODS = {
     "hif-paper": lambda: HIF("paper"),
     "if": InfluenceFunction,
     "integrated-unrolled": IntegratedUnrolled,
+    "lissa": lambda: InfluenceFunction(solver=LiSSA(), curvature="ggn"),
+    "lissa-h": lambda: InfluenceFunction(solver=LiSSA(), curvature="hessian"),
     "loo": LeaveOneOut,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
+    "trak": TRAK,
     "unrolled": Unrolled,
 }
 
