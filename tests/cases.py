@@ -61,9 +61,7 @@ METHODS = {
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
     "influence function": InfluenceFunction(damping=0.5),
     "influence function, arnoldi": InfluenceFunction(damping=0.5, solver=Arnoldi()),
-    "influence function, cg": InfluenceFunction(
-        damping=0.5, solver=CG(tol=1e-11), curvature="ggn"
-    ),
+    "influence function, cg": InfluenceFunction(damping=0.5, solver=CG(tol=1e-11), curvature="ggn"),
     "influence function, lissa": InfluenceFunction(damping=0.5, solver=LiSSA(n_terms=200)),
     "grad-cos": GradCos(),
     "grad-dot": GradDot(),
