@@ -24,9 +24,9 @@ class SelfInfluence(Method):
     n_checkpoints : int, default=10
         Stretches of the training, each standing for its middle state.
     at : {"w", "w+eps"}, default="w"
-        Where the row's gradient is taken: at each state, or at the point where SAM took its gradient
-        there (of the recorded batch). Both factors of the square are: ``TracIn(at="w+eps")`` asks
-        the row's loss at the state.
+        Where the row's gradient is taken: at each state, or at the point where SAM took its
+        gradient there (of the recorded batch). Both factors of the square are;
+        ``TracIn(at="w+eps")`` asks the row's loss at the state.
 
     Notes
     -----
