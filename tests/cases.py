@@ -71,6 +71,7 @@ METHODS = {
     "self-influence": SelfInfluence(),
     "tracin": TracIn(),
     "trak": TRAK(),
+    "trak, checkpoints": TRAK(n_checkpoints=2),
     "unrolled": Unrolled(check=None),
 }
 
