@@ -303,7 +303,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
 
 
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(SLOW) - {"unrolled"}))
-@pytest.mark.parametrize(("n_hidden", "parameters"), [(8, "all"), (24, "all"), (24, "head")])
+@pytest.mark.parametrize(("n_hidden", "parameters"), [(8, "all"), (16, "all"), (16, "head")])
 def test_every_name_works_as_it_is(name, n_hidden, parameters):
     """On digits in float32, with less and with more than 1000 parameters."""
     rows, labels = digits()

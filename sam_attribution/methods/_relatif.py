@@ -21,7 +21,7 @@ class RelatIF(Method):
     influence : Method, optional
         Whose matrix H is, and whose point rows are taken at: :class:`InfluenceFunction`,
         ``HIF("fast")`` or :class:`EKFAC`. None is ``InfluenceFunction()`` up to 1000 attributed
-        parameters, above with ``solver=Arnoldi(measured=False)``, whose solves are cheap.
+        parameters, above with ``solver=Arnoldi()``, whose solves take one product.
     normalize : {"loss", "parameters"}, default="loss"
         ``loss`` divides by the root of ``<g, H^-1 g>``, to second order how much the training loss
         rises without the row; ``parameters`` by ``||H^-1 g||``, how far the weights go.
@@ -30,8 +30,8 @@ class RelatIF(Method):
     -----
     No unit: trust sign and order. Cost beyond that of `influence`: the gradient of each row alone
     for every label (``attribute``: for its own), 256 MiB at a time, and a solve with each. They
-    are cheap with ``EKFAC()`` and where a solver spends its products in advance; ``GMRES`` takes
-    minutes for 1000 of them.
+    take no pass over the rows with ``EKFAC()``, and with ``linalg.Arnoldi(measured=False)``, which
+    does not say how well it did; ``linalg.GMRES`` takes some tens each.
 
     References
     ----------
@@ -83,7 +83,7 @@ def _by_default(problem):
     size = problem.layout.size if problem.selected is None else len(problem.selected)
     if size <= DENSE_SIZE:
         return InfluenceFunction()
-    return InfluenceFunction(solver=Arnoldi(measured=False))
+    return InfluenceFunction(solver=Arnoldi())
 
 
 class _PreparedRelatIF(Prepared):

@@ -153,7 +153,7 @@ def test_by_default_many_solves_are_cheap():
         assert torch.equal(scores(RelatIF(), small), expected)
     settings = {"module": MLP, "module__n_features": 6, "module__n_outputs": 3}
     large = fitted_problem("mlp", **settings, module__n_hidden=110)
-    by_arnoldi = InfluenceFunction(solver=Arnoldi(measured=False))
+    by_arnoldi = InfluenceFunction(solver=Arnoldi())
     with pytest.warns(UserWarning, match="not safely invertible"):
         expected = scores(RelatIF(by_arnoldi), large)
     with pytest.warns(UserWarning, match="not safely invertible"):
