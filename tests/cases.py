@@ -4,13 +4,17 @@ import math
 
 import torch
 
-from sam_attribution.linalg import CG, GMRES, MINRES, Arnoldi, BiCGSTAB, Direct, Neumann
+from sam_attribution.linalg import CG, GMRES, MINRES, Arnoldi, BiCGSTAB, Direct, LiSSA, Neumann
 from sam_attribution.methods import (
+    EKFAC,
     GIF,
     HIF,
+    TRAK,
+    DataInf,
     GradCos,
     GradDot,
     InfluenceFunction,
+    RelatIF,
     SelfInfluence,
     TracIn,
     Unrolled,
@@ -46,6 +50,8 @@ SOLVERS = {
 }
 
 METHODS = {
+    "datainf": DataInf(),
+    "ekfac": EKFAC(),
     "gif": GIF(),
     "gif checkpoint": GIF(query="checkpoint", n_checkpoints=4),
     "gif effective": GIF(rates="effective", n_checkpoints=3),
@@ -55,10 +61,17 @@ METHODS = {
     "hif fast": HIF("fast", damping=0.5),
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
     "influence function": InfluenceFunction(damping=0.5),
+    "influence function, arnoldi": InfluenceFunction(damping=0.5, solver=Arnoldi()),
+    "influence function, cg": InfluenceFunction(damping=0.5, solver=CG(tol=1e-11), curvature="ggn"),
+    "influence function, lissa": InfluenceFunction(damping=0.5, solver=LiSSA(n_terms=200)),
     "grad-cos": GradCos(),
     "grad-dot": GradDot(),
+    "relatif": RelatIF(InfluenceFunction(damping=0.5)),
+    "relatif, ekfac": RelatIF(EKFAC(), normalize="parameters"),
     "self-influence": SelfInfluence(),
     "tracin": TracIn(),
+    "trak": TRAK(),
+    "trak, checkpoints": TRAK(n_checkpoints=2),
     "unrolled": Unrolled(check=None),
 }
 

@@ -6,26 +6,32 @@ import pandas as pd
 import pytest
 import torch
 from sklearn.base import clone
-from sklearn.exceptions import NotFittedError
+from sklearn.datasets import load_digits
+from sklearn.exceptions import ConvergenceWarning, NotFittedError
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import KFold, StratifiedKFold
 from sklearn.utils.estimator_checks import parametrize_with_checks
 from skorch.dataset import ValidSplit
 
 from sam_attribution.influence import METHODS, SAMInfluence
+from sam_attribution.linalg import CG, Arnoldi, LiSSA
 from sam_attribution.methods import (
+    EKFAC,
     GIF,
     HIF,
+    TRAK,
+    DataInf,
     GradCos,
     GradDot,
     InfluenceFunction,
     IntegratedUnrolled,
+    RelatIF,
     SelfInfluence,
     TracIn,
     Unrolled,
 )
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import MLP, SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.cases import BY_BATCHES
 from tests.cases import METHODS as METHOD_CASES
@@ -271,6 +277,10 @@ def test_a_name_stands_for_the_slow_object_with_its_defaults(name):
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(SLOW)))
 def test_a_name_stands_for_the_object_with_its_defaults(name):
     method = {
+        "arnoldi": InfluenceFunction(solver=Arnoldi()),
+        "cg": InfluenceFunction(solver=CG(), curvature="ggn"),
+        "datainf": DataInf(),
+        "ekfac": EKFAC(),
         "gif": GIF(),
         "grad-cos": GradCos(),
         "grad-dot": GradDot(),
@@ -278,14 +288,40 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
         "hif-fast": HIF("fast"),
         "hif-paper": HIF("paper"),
         "if": InfluenceFunction(),
+        "lissa": InfluenceFunction(solver=LiSSA(), curvature="ggn"),
+        "lissa-h": InfluenceFunction(solver=LiSSA(), curvature="hessian"),
+        "relatif": RelatIF(),
         "self-influence": SelfInfluence(),
         "tracin": TracIn(),
+        "trak": TRAK(),
         "unrolled": Unrolled(),
     }[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
         found, expected = (influence(method=m).fit(X, y).scores_ for m in (name, method))
     np.testing.assert_array_equal(found, expected)
+
+
+@pytest.mark.parametrize("name", sorted(set(METHODS) - set(SLOW) - {"unrolled"}))
+@pytest.mark.parametrize(("n_hidden", "parameters"), [(8, "all"), (16, "all"), (16, "head")])
+def test_every_name_works_as_it_is(name, n_hidden, parameters):
+    """On digits in float32, with less and with more than 1000 parameters."""
+    rows, labels = digits()
+    clf = SAMClassifier(MLP, module__n_features=64, module__n_outputs=10, module__n_hidden=n_hidden,
+                        max_epochs=8, random_state=0)  # fmt: skip
+    held_out = ValidationData(rows[200:260], labels[200:260])
+    settings = {"validation": held_out, "parameters": parameters}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", ConvergenceWarning)
+        warnings.filterwarnings("ignore", "the SAM Jacobian is not safely invertible")
+        fitted = influence(estimator=clf, method=name, **settings).fit(rows[:200], labels[:200])
+    assert np.isfinite(fitted.scores_).all()
+    assert fitted.scores_.std() > 0
+
+
+def digits():
+    rows, labels = load_digits(return_X_y=True)
+    return (rows / 16).astype("float32"), labels
 
 
 def test_rows_of_skorchs_own_validation_split_are_not_judged():
@@ -313,10 +349,7 @@ def test_diagnostics_say_what_was_done():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        (
-            {"method": "magic"},
-            r"method must be a Method or one of \['fixed-point', 'further-training', 'gif'",
-        ),
+        ({"method": "magic"}, r"method must be a Method or one of \['arnoldi', 'cg', 'datainf', "),
         ({"validation": 1.5}, "The 'validation' parameter"),
         ({"validation": (X, y)}, r"validation must be .* got tuple\. .* ValidationData\(X, y\)\.$"),
         ({"evaluation": "accuracy"}, "The 'evaluation' parameter"),

@@ -76,9 +76,10 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted one
         of all these uses it as it is: ``fit`` then wants the rows that it was trained on, and
         `validation` other rows.
-    method : {"fixed-point", "further-training", "gif", "grad-cos", "grad-dot", "hif", \
-            "hif-fast", "hif-paper", "if", "integrated-unrolled", "loo", "self-influence", \
-            "tracin", "unrolled"} or Method, default="gif"
+    method : {"arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
+            "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
+            "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
+            "tracin", "trak", "unrolled"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2

@@ -2,13 +2,18 @@
 
 from sklearn.base import clone
 
+from sam_attribution.linalg import CG, Arnoldi, LiSSA
 from sam_attribution.methods import (
+    EKFAC,
     GIF,
     HIF,
+    TRAK,
+    DataInf,
     GradCos,
     GradDot,
     InfluenceFunction,
     IntegratedUnrolled,
+    RelatIF,
     SelfInfluence,
     TracIn,
     Unrolled,
@@ -16,6 +21,10 @@ from sam_attribution.methods import (
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
 METHODS = {
+    "arnoldi": lambda: InfluenceFunction(solver=Arnoldi()),
+    "cg": lambda: InfluenceFunction(solver=CG(), curvature="ggn"),
+    "datainf": DataInf,
+    "ekfac": EKFAC,
     "fixed-point": FixedPoint,
     "further-training": FurtherTraining,
     "gif": GIF,
@@ -26,9 +35,13 @@ METHODS = {
     "hif-paper": lambda: HIF("paper"),
     "if": InfluenceFunction,
     "integrated-unrolled": IntegratedUnrolled,
+    "lissa": lambda: InfluenceFunction(solver=LiSSA(), curvature="ggn"),
+    "lissa-h": lambda: InfluenceFunction(solver=LiSSA(), curvature="hessian"),
     "loo": LeaveOneOut,
+    "relatif": RelatIF,
     "self-influence": SelfInfluence,
     "tracin": TracIn,
+    "trak": TRAK,
     "unrolled": Unrolled,
 }
 

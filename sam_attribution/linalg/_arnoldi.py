@@ -3,6 +3,7 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
@@ -12,11 +13,14 @@ from sam_attribution.linalg._krylov import krylov_basis
 from sam_attribution.linalg._operator import Damped, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Solution, checked_solution
 
+_SAFE = 1e-4  # of the largest modulus: what needs no damping
+
 
 class Arnoldi(BaseEstimator):
-    """Invert a damped operator in a Krylov subspace; outside it the damping alone counts.
+    """Invert an operator in a Krylov subspace; outside it the damping alone counts.
 
-    Takes any square operator. For many right-hand sides that need not be solved exactly: all the
+    Without damping the smallest eigenvalue that shows counts there: weight decay, for one. Takes
+    any square operator. For many right-hand sides that need not be solved exactly: all the
     products are spent in advance.
 
     Parameters
@@ -61,7 +65,8 @@ class Arnoldi(BaseEstimator):
         Raises
         ------
         ValueError
-            If the subspace is not everything and the operator is not ``Damped``.
+            If the subspace is not everything, and the operator neither ``Damped`` nor one whose
+            eigenvalues have real parts above 1e-4 of the largest modulus.
         """
         check_parameters(self)
         check_operator(operator)
@@ -76,11 +81,13 @@ class _ArnoldiInverse:
         self._operator = operator
         self._basis, matrix = krylov_basis(operator, solver.n_steps)
         self._matrix = torch.as_tensor(matrix).to(self._basis)
-        self._outside = operator.damping if isinstance(operator, Damped) else 0.0
+        damping = operator.damping if isinstance(operator, Damped) else 0.0
+        self._outside = damping if damping > 0 else _smallest(matrix)
         if len(self._basis) < operator.size and self._outside <= 0:
             raise ValueError(
                 f"Arnoldi divides what is outside its {len(self._basis)} vectors by the damping, "
-                f"but {operator!r} has none. Give a damping above 0, or use GMRES()."
+                f"but {operator!r} has none, and eigenvalues near 0 or below. Give a damping above "
+                "0, or use GMRES()."
             )
 
     def matmat(self, columns: Tensor) -> Solution:
@@ -95,3 +102,10 @@ class _ArnoldiInverse:
         return checked_solution(
             self._solver, self._operator, x, columns, len(self._basis), self._solver.tol
         )
+
+
+def _smallest(matrix: np.ndarray) -> float:
+    """Smallest real part of the eigenvalues, 0 if that is hardly above 0."""
+    values = np.linalg.eigvals(matrix)
+    smallest = float(values.real.min())
+    return smallest if smallest > _SAFE * float(np.abs(values).max()) else 0.0

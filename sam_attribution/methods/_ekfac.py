@@ -110,14 +110,15 @@ class _PreparedEKFAC(Prepared):
 
     def probes(self, queries):
         directions = queries.directions(self._point.w, self._point.problem.buffers)
-        return adjoint_probes(self._point, "fast", self._solve(directions))
+        return adjoint_probes(self._point, "fast", self.solve(directions))
 
     def removal_step(self, groups):
         """Where the minimum of the quadratic goes without each group."""
         columns = removal_columns(self._point, "fast", groups)
-        return Tangent(self._solve(columns).T, {})
+        return Tangent(self.solve(columns).T, {})
 
-    def _solve(self, columns):
+    def solve(self, columns):
+        """``(G + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
         solved = self._curvature.solve(columns, self._added)
         if not torch.isfinite(solved).all():
             raise ValueError(

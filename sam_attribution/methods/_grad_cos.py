@@ -2,12 +2,20 @@
 
 from dataclasses import replace
 
+from sam_attribution._validation import check_parameters
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import CosineProbe
 
 
 class GradCos(Method):
     """Cosine of the query gradient and the row gradient at the final parameters.
+
+    Parameters
+    ----------
+    at : {"w", "w+eps"}, default="w"
+        Where row gradients are taken: at the trained parameters, or at the point where SAM takes
+        its gradient (of the full batch). Queries are always asked at the trained parameters.
 
     Notes
     -----
@@ -28,17 +36,24 @@ class GradCos(Method):
     SAMInfluence(method='grad-cos', parameters='head')
     """
 
+    _parameter_constraints = {"at": AT}
+
+    def __init__(self, *, at="w"):
+        self.at = at
+
     def prepare(self, problem):
-        """Nothing to prepare."""
-        return _PreparedGradCos(problem)
+        """Find the point (ValueError for another `at`)."""
+        check_parameters(self)
+        return _PreparedGradCos(problem, self.at)
 
 
 class _PreparedGradCos(Prepared):
-    def __init__(self, problem):
+    def __init__(self, problem, at):
         self._problem = problem
+        self._point = row_point(problem, at).perturbed
         self.diagnostics = {"scale": "a cosine: trust sign and order"}
 
     def probes(self, queries):
         w, buffers = self._problem.params, self._problem.buffers
         unit = replace(queries, normalize=True).directions(w, buffers)
-        return [CosineProbe(w, unit, buffers)]
+        return [CosineProbe(self._point, unit, buffers)]

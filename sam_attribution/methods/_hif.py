@@ -16,7 +16,7 @@ from sam_attribution.probes import Probe
 from sam_attribution.problem import rows_gradient
 
 # up to about here forming the dense matrix is quicker than the products that GMRES needs
-_DENSE_SIZE = 1000
+DENSE_SIZE = 1000
 
 
 class HIF(Method):
@@ -129,7 +129,7 @@ class _PreparedHIF(Prepared):
         self._variant = method.variant
         self._point = point = SAMPoint(problem, method.curvature)
         jacobian = attributed_jacobian(point, method.variant)
-        if jacobian.size <= _DENSE_SIZE:
+        if jacobian.size <= DENSE_SIZE:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
         choice = choose_damping(method.damping, jacobian, problem.path)
         self._jacobian = Damped(jacobian, choice.damping)
@@ -152,7 +152,11 @@ class _PreparedHIF(Prepared):
     def removal_step(self, groups):
         """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
         columns = removal_columns(self._point, self._variant, groups)
-        return Tangent(self._solve(columns, self._inverse).T, {})
+        return Tangent(self.solve(columns).T, {})
+
+    def solve(self, columns):
+        """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
+        return self._solve(columns, self._inverse)
 
     @cached_property
     def _inverse(self):
@@ -163,7 +167,7 @@ class _PreparedHIF(Prepared):
     def _solve(self, columns, inverse):
         selected = self._problem.selected
         solution = inverse.matmat(columns if selected is None else columns[selected])
-        self.diagnostics["residual"] = solution.residual
+        self.diagnostics["residual"] = max(solution.residual, self.diagnostics.get("residual", 0.0))
         if selected is None:
             return solution.x
         padded = torch.zeros_like(columns)
@@ -174,7 +178,7 @@ class _PreparedHIF(Prepared):
 def _solver(solver, size):
     if solver != "auto":
         return solver
-    return Direct() if size <= _DENSE_SIZE else GMRES()
+    return Direct() if size <= DENSE_SIZE else GMRES()
 
 
 def _warn_of_decoupled_decay(problem):

@@ -1,4 +1,4 @@
-"""Where methods of the final model take the rows' gradients."""
+"""Where methods take the rows' gradients."""
 
 from dataclasses import replace
 

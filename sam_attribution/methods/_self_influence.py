@@ -8,6 +8,7 @@ from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._rates import RATES
+from sam_attribution.methods._row_point import AT
 from sam_attribution.probes import SquaredNormProbe
 
 
@@ -22,12 +23,16 @@ class SelfInfluence(Method):
     ----------
     n_checkpoints : int, default=10
         Stretches of the training, each standing for its middle state.
+    at : {"w", "w+eps"}, default="w"
+        Where the row's gradient is taken: at each state, or at the point where SAM took its
+        gradient there (of the recorded batch). Both factors of the square are;
+        ``TracIn(at="w+eps")`` asks the row's loss at the state.
 
     Notes
     -----
     The unit is nats per removed row, of the row's own training loss (class weights included).
     Cost: per state a backward pass per row and class, or one forward pass over the rows with
-    ``parameters="head"``.
+    ``parameters="head"``; ``at="w+eps"`` adds the gradient of a batch.
 
     References
     ----------
@@ -41,25 +46,30 @@ class SelfInfluence(Method):
     SelfInfluence(n_checkpoints=5)
     """
 
-    def __init__(self, *, n_checkpoints=10):
+    def __init__(self, *, n_checkpoints=10, at="w"):
         self.n_checkpoints = n_checkpoints
+        self.at = at
 
-    _parameter_constraints = {"n_checkpoints": [Interval(Integral, 1, None, closed="left")]}
+    _parameter_constraints = {
+        "n_checkpoints": [Interval(Integral, 1, None, closed="left")],
+        "at": AT,
+    }
 
     def prepare(self, problem):
         """Check the settings against the recorded training (ValueError)."""
         check_parameters(self)
         check_recorded(problem)
-        return _PreparedSelfInfluence(problem, self.n_checkpoints)
+        return _PreparedSelfInfluence(self, problem)
 
 
 class _PreparedSelfInfluence(Prepared):
     answers_queries = False
     along_training = True
 
-    def __init__(self, problem, n_checkpoints):
+    def __init__(self, method, problem):
         self._problem = problem
-        self._n_checkpoints = n_checkpoints
+        self._n_checkpoints = method.n_checkpoints
+        self._at = method.at
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit} of the row's own loss, negated; curvature is "
             "forgotten: trust the order",
@@ -69,13 +79,18 @@ class _PreparedSelfInfluence(Prepared):
     def probes(self, queries):
         path = self._problem.path
         points = path.checkpoints(self._n_checkpoints, RATES["plain"](path))
-        return [_negated(point) for point in points]
+        return [_negated(point, self._row_point(point)) for point in points]
+
+    def _row_point(self, point):
+        if self._at == "w":
+            return point.params
+        return self._problem.ascend(point.params, point.buffers, point.rows, point.rho)
 
 
-def _negated(point):
+def _negated(point, row_point):
     scalar = isinstance(point.rate, float)
     return SquaredNormProbe(
-        point=point.params,
+        point=row_point,
         directions=torch.ones_like(point.params)[:, None] if scalar else point.rate[:, None],
         buffers=point.buffers,
         rate=-point.rate if scalar else -1.0,

@@ -1,14 +1,15 @@
-"""TracIn: gradient products along the training, the perturbation of SAM left out."""
+"""TracIn: gradient products along the training, by default without SAM's perturbation."""
 
 from numbers import Integral
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._path_sum import PathSum
+from sam_attribution.methods._row_point import AT
 
 
 class TracIn(Method):
-    """Sum over checkpoints of rate times <query gradient, row gradient>, both at ``w``.
+    """Sum over checkpoints of rate times <query gradient, row gradient>, by default both at ``w``.
 
     What the field uses for models trained without SAM; :class:`GIF` is the same sum with
     the row gradients where SAM takes them.
@@ -18,6 +19,10 @@ class TracIn(Method):
     n_checkpoints : int or None, default=10
         Stretches of the training, each standing for its middle state; None visits every
         step, where a row counts in its own batches only.
+    at : {"w", "w+eps"}, default="w"
+        Where row gradients are taken: at each state, or at the point where SAM took its gradient
+        there (of the recorded batch), which is ``GIF(query="checkpoint")``. Queries are always
+        asked at the state.
 
     Notes
     -----
@@ -36,10 +41,14 @@ class TracIn(Method):
     TracIn(n_checkpoints=5)
     """
 
-    def __init__(self, *, n_checkpoints=10):
+    def __init__(self, *, n_checkpoints=10, at="w"):
         self.n_checkpoints = n_checkpoints
+        self.at = at
 
-    _parameter_constraints = {"n_checkpoints": [Interval(Integral, 1, None, closed="left"), None]}
+    _parameter_constraints = {
+        "n_checkpoints": [Interval(Integral, 1, None, closed="left"), None],
+        "at": AT,
+    }
 
     def prepare(self, problem):
         """Check the settings against the recorded training (ValueError)."""
@@ -49,5 +58,5 @@ class TracIn(Method):
             query="checkpoint",
             n_checkpoints=self.n_checkpoints,
             rates="plain",
-            perturbed=False,
+            perturbed=self.at == "w+eps",
         )

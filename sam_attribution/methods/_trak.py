@@ -6,6 +6,8 @@ import torch
 
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._path_sum import check_recorded
+from sam_attribution.methods._rates import StepRates
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
 from sam_attribution.problem import margin, row_gradients
@@ -32,15 +34,21 @@ class TRAK(Method):
         classes one margin per row is not.
     at : {"w", "w+eps"}, default="w"
         Where row gradients are taken: at the trained parameters, or at the point where SAM takes
-        its gradient (of the full batch). Queries are always asked at the trained parameters.
+        its gradient (of the full batch; at a checkpoint of the recorded one). Queries are always
+        asked at ``w``.
+    n_checkpoints : int, optional
+        Mean over the middle states of so many stretches of the training, each with gradients,
+        matrix and projection of its own. None takes the final model alone.
     random_state : int, default=0
         Of the projection.
 
     Notes
     -----
-    No unit: trust sign and order. Cost: the gradient of each row alone, 256 MiB of them at a time,
-    and ``n_params * proj_dim`` numbers; then one forward-mode pass per query. An ensemble, as
-    published, is the mean of the scores of several trainings: pass a splitter as `validation`.
+    No unit: trust sign and order. Cost, for each state: the gradient of each row alone, 256 MiB of
+    them at a time, and ``n_params * proj_dim`` numbers; then one forward-mode pass per query. An
+    ensemble of trainings is the mean of their scores: pass a splitter as `validation`. Of either
+    ensemble this is the mean of products, where the publication multiplies the mean of
+    ``(1 - p_row)`` with the mean of the rest.
 
     References
     ----------
@@ -53,11 +61,21 @@ class TRAK(Method):
     >>> influence = SAMInfluence(method=TRAK(proj_dim=64), evaluation="margin")
     """
 
-    def __init__(self, *, proj_dim="auto", ridge="auto", weighted=False, at="w", random_state=0):
+    def __init__(
+        self,
+        *,
+        proj_dim="auto",
+        ridge="auto",
+        weighted=False,
+        at="w",
+        n_checkpoints=None,
+        random_state=0,
+    ):
         self.proj_dim = proj_dim
         self.ridge = ridge
         self.weighted = weighted
         self.at = at
+        self.n_checkpoints = n_checkpoints
         self.random_state = random_state
 
     _parameter_constraints = {
@@ -65,6 +83,7 @@ class TRAK(Method):
         "ridge": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "weighted": ["boolean"],
         "at": AT,
+        "n_checkpoints": [None, Interval(Integral, 1, None, closed="left")],
         "random_state": [Interval(Integral, 0, None, closed="left")],
     }
 
@@ -74,7 +93,8 @@ class TRAK(Method):
         Raises
         ------
         ValueError
-            For an unknown option, a regression, more columns than rows, or a singular matrix.
+            For an unknown option, a regression, more columns than rows, a singular matrix, or
+            checkpoints of a training that was not recorded.
         """
         check_parameters(self)
         if problem.n_classes is None:
@@ -85,30 +105,69 @@ class TRAK(Method):
 class _PreparedTRAK(Prepared):
     def __init__(self, method, problem):
         self._problem = problem
-        self._point = row_point(problem, method.at).perturbed
-        self._projection = _projection(problem, method.proj_dim, method.random_state)
-        gram = self._gram(method.weighted)
-        mean = float(gram.diagonal().mean())
-        ridge = _FRACTION * mean if method.ridge == "auto" else float(method.ridge)
-        self._values, self._vectors = _decomposed(gram, ridge)
+        draw = _projections(problem, method.proj_dim, method.random_state)
+        self._models = [
+            _Model(method, problem, *state, projection)
+            for state, projection in zip(_states(method, problem), draw, strict=False)
+        ]
         self.diagnostics = {
             "scale": "no unit: trust sign and order",
-            "damping": ridge,
+            "damping": max(model.ridge for model in self._models),
             "damping_reason": f"{_FRACTION} of the mean eigenvalue of Phi' Phi"
+            + ("" if method.n_checkpoints is None else "; that of the largest is shown")
             if method.ridge == "auto"
             else "given",
-            "proj_dim": gram.shape[0],
+            "proj_dim": self._models[0].proj_dim,
         }
 
     def probes(self, queries):
-        problem = self._problem
-        v = self._down(queries.directions(problem.params, problem.buffers))
-        rotated = self._vectors.T @ v.double() / self._values[:, None]
-        solved = self._vectors @ rotated
         # the row side is a loss gradient, -(1 - p) times that of the margin; it has no 1/n
+        rate = self._problem.total_weight / len(self._models)
         return [
-            Probe(self._point, self._up(solved.to(v)), problem.buffers, rate=problem.total_weight)
+            Probe(model.row_point, model.solve(queries), model.buffers, rate=rate)
+            for model in self._models
         ]
+
+
+def _states(method, problem):
+    """Parameters, where rows are taken, and buffers of the final model, or of each checkpoint."""
+    if method.n_checkpoints is None:
+        yield problem.params, row_point(problem, method.at).perturbed, problem.buffers
+        return
+    check_recorded(problem)
+    path = problem.path
+    # the rates of the stretches are not asked for
+    for point in path.checkpoints(method.n_checkpoints, StepRates(path, path.learning_rates)):
+        rho = point.rho if method.at == "w+eps" else 0.0
+        row = problem.ascend(point.params, point.buffers, point.rows, rho)
+        yield point.params, row, point.buffers
+
+
+class _Model:
+    """One state with the projected gradients of its rows' margins, summed to a matrix."""
+
+    def __init__(self, method, problem, params, row_point, buffers, projection):
+        self._problem = problem
+        self._params = params
+        self.row_point = row_point
+        self.buffers = buffers
+        self._projection = projection
+        gram = self._gram(method.weighted)
+        mean = float(gram.diagonal().mean())
+        self.ridge = _FRACTION * mean if method.ridge == "auto" else float(method.ridge)
+        self._values, self._vectors = _decomposed(gram, self.ridge)
+
+    @property
+    def proj_dim(self):
+        """Size of the matrix."""
+        return len(self._values)
+
+    def solve(self, queries):
+        """``P (Phi' Phi + ridge)^-1 P'`` times the query gradients at this state."""
+        v = self._down(queries.directions(self._params, self.buffers))
+        rotated = self._vectors.T @ v.double() / self._values[:, None]
+        up = self._up((self._vectors @ rotated).to(v))
+        return self._problem.restrict(up)  # rows have all their numbers, Phi some
 
     def _gram(self, weighted):
         """``Phi' R Phi`` over the rows, R their weights, and ``p (1 - p)`` if asked for."""
@@ -117,11 +176,11 @@ class _PreparedTRAK(Prepared):
         def own_margin(output, y):
             return -margin(problem.row_loss.to_logits(output), y)
 
-        for rows, gradients in row_gradients(problem, self._point, own_margin):
+        for rows, gradients in row_gradients(problem, self.row_point, own_margin, self.buffers):
             phi, shares = self._down(gradients.T).T.double(), problem.weights[rows].double()
             if weighted:
                 with torch.no_grad():
-                    logits = problem.logits(self._point, problem.buffers, problem.X[rows])
+                    logits = problem.logits(self.row_point, self.buffers, problem.X[rows])
                     p = own_margin(logits, problem.y[rows]).double().sigmoid()
                 shares = shares * p * (1 - p)
             total = total + phi.T @ (shares[:, None] * phi)
@@ -134,23 +193,24 @@ class _PreparedTRAK(Prepared):
         return columns if self._projection is None else self._projection @ columns
 
 
-def _projection(problem, proj_dim, seed):
-    """A seeded Gaussian matrix whose products keep lengths on average; None for the identity."""
+def _projections(problem, proj_dim, seed):
+    """Seeded Gaussian matrices whose products keep lengths on average; None for the identity."""
     n_rows = int((problem.weights > 0).sum())
     if proj_dim == "auto":
         proj_dim = max(1, min(512, n_rows // 2))
-    if proj_dim is None:
-        return None
-    if proj_dim > n_rows:
+    if proj_dim is not None and proj_dim > n_rows:
         raise ValueError(
             f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: Phi' Phi "
             "would not have full rank, and its inverse would be the ridge's."
         )
     generator = torch.Generator().manual_seed(seed)
-    shape = (problem.layout.size, proj_dim)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(problem.params) / (
-        proj_dim**0.5
-    )
+    while True:
+        yield None if proj_dim is None else _gaussian(problem.params, proj_dim, generator)
+
+
+def _gaussian(like, proj_dim, generator):
+    shape = (len(like), proj_dim)
+    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like) / proj_dim**0.5
 
 
 def _decomposed(gram, ridge):

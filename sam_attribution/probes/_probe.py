@@ -1,12 +1,13 @@
 """One point, what is read off every row's gradient there, and for which rows it counts."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import ClassVar
 
 import torch
 from torch import Tensor
 
-from sam_attribution.probes._row_norms import squared_row_norms
+from sam_attribution.probes._row_norms import measured_rows, squared_row_norms
 from sam_attribution.probes._tangents import logits_and_tangents
 
 
@@ -68,6 +69,30 @@ class CosineProbe(Probe):
     def given_label(self, problem, X, y):
         products = super().given_label(problem, X, y)
         return _divided(products, squared_row_norms(problem, self, X, y=y)[:, 0])
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RelativeProbe(Probe):
+    """Reads ``<direction, gradient> / sqrt(squared_size(gradient))``, 0 where that is; no 1/n.
+
+    Attributes
+    ----------
+    squared_size : callable
+        ``columns (n_params, m) -> (m,)``, for gradients of single rows.
+    """
+
+    squared_size: Callable[[Tensor], Tensor]
+
+    weighted: ClassVar[bool] = False
+
+    def label_table(self, problem, X):
+        products = super().label_table(problem, X)
+        return _divided(products, measured_rows(problem, self, X, self.squared_size))
+
+    def given_label(self, problem, X, y):
+        products = super().given_label(problem, X, y)
+        sizes = measured_rows(problem, self, X, self.squared_size, y)
+        return _divided(products, sizes[:, 0])
 
 
 class SquaredNormProbe(Probe):

@@ -41,13 +41,55 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
     metric = problem.restrict(metric[:, None])[:, 0]
     if problem.head is not None:
         return _of_head(problem, probe, X, metric, y)
+    parts = _in_parts(problem, probe, X, y)
+    return torch.cat([_quadratic(gradients, (J * metric) @ J.mT) for gradients, J in parts])
+
+
+def measured_rows(problem, probe, X, measure, y=None):
+    """Any number read off the row's gradient at a probe's point, for each label.
+
+    Parameters
+    ----------
+    problem, probe, X, y
+        As in :func:`squared_row_norms`.
+    measure : callable
+        ``columns (n_params, m) -> (m,)``; each column is a gradient, zero outside the attributed
+        parameters.
+
+    Returns
+    -------
+    Tensor of shape (n, n_classes), or (n, 1) with `y`
+
+    Notes
+    -----
+    Passes as there; the gradients of a chunk, one per label, are held as well.
+    """
+    measured = []
+    for gradients in _gradients(problem, probe, X, y):
+        columns = problem.restrict(gradients.flatten(0, 1).T)
+        measured.append(measure(columns).view(gradients.shape[:2]))
+    return torch.cat(measured)
+
+
+def _gradients(problem, probe, X, y):
+    """Rows' gradients for each label, (n, n_classes, n_params), some rows at a time."""
+    if problem.head is None:
+        yield from (gradients @ J for gradients, J in _in_parts(problem, probe, X, y))
+        return
+    named = problem.layout.unflatten(probe.point)
+    for rows in torch.arange(len(X)).split(_rows_at_once(problem)):
+        z, features = problem.head.features(named, probe.buffers, X[rows])
+        gradients = _logit_gradients(problem, z, None if y is None else y[rows])
+        yield problem.head.row_gradients(features, gradients)
+
+
+def _in_parts(problem, probe, X, y):
+    """Gradients in the logits for each label, and the logits' Jacobians, some rows at a time."""
     with differentiable_kernels(problem.module):
-        way, norms = _way(problem, probe, X), []
+        way = _way(problem, probe, X)
         for rows in torch.arange(len(X)).split(_rows_at_once(problem)):
             z, J = way(problem, probe, X[rows])
-            gradients = _logit_gradients(problem, z, None if y is None else y[rows])
-            norms.append(_quadratic(gradients, (J * metric) @ J.mT))
-        return torch.cat(norms)
+            yield _logit_gradients(problem, z, None if y is None else y[rows]), J
 
 
 def one_chunk_at_a_time(problem, probe, X):

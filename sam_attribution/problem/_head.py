@@ -75,6 +75,15 @@ class Head:
             parts[self.bias_name].copy_(logit_gradient.sum(0))
         return flat
 
+    def row_gradients(self, features, logit_gradients):
+        """Flat gradients (n, m, n_params) of single rows, from m gradients in the logits each."""
+        flat = features.new_zeros(*logit_gradients.shape[:2], self._layout.size)
+        outer = logit_gradients[..., None] * features[:, None, None]
+        flat[..., self._layout.slices[self.weight_name]] = outer.flatten(2)
+        if self.bias_name:
+            flat[..., self._layout.slices[self.bias_name]] = logit_gradients
+        return flat
+
     def _apply(self, features, flat):
         parts = self._layout.unflatten(flat)
         bias = parts[self.bias_name] if self.bias_name else None

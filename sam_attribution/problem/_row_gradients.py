@@ -8,7 +8,7 @@ from sam_attribution.problem._kernels import differentiable_kernels
 _BYTES = 2**28  # that the gradients held at once may take
 
 
-def row_gradients(problem, point, per_sample=None):
+def row_gradients(problem, point, per_sample=None, buffers=None):
     """Gradients of every training row at one point, in chunks of 256 MiB at most.
 
     Parameters
@@ -17,6 +17,8 @@ def row_gradients(problem, point, per_sample=None):
     point : Tensor of shape (n_params,)
     per_sample : callable, optional
         ``(output, y) -> (n,)``, what to differentiate; the training loss if None.
+    buffers : dict of str to Tensor, optional
+        What evaluation mode reads there; by default those of the trained model.
 
     Yields
     ------
@@ -29,10 +31,11 @@ def row_gradients(problem, point, per_sample=None):
     One forward and backward pass per row, batched by vmap where the module lets it.
     """
     per_sample = per_sample or problem.row_loss.per_sample
+    buffers = problem.buffers if buffers is None else buffers
     at_once = max(1, _BYTES // (point.element_size() * problem.layout.size))
 
     def value(params, x, y):
-        output = problem.logits(params, problem.buffers, x[None])
+        output = problem.logits(params, buffers, x[None])
         return per_sample(output, y[None])[0]
 
     batched, way = vmap(grad(value), (None, 0, 0)), None

@@ -342,7 +342,7 @@ def test_rows_that_were_held_out():
         fitted.remove(trained_on)
 
 
-@pytest.mark.parametrize("method", ["grad-dot", "grad-cos", "self-influence", "loo"])
+@pytest.mark.parametrize("method", ["grad-dot", "grad-cos", "relatif", "self-influence", "loo"])
 def test_methods_that_predict_no_weights_are_named(method):
     fitted = influence(method, estimator=SAMClassifier(**SMALL | {"max_epochs": 1})).fit(X, y)
     with pytest.raises(ValueError, match=rf"method='{method}' does not say what the weights would"):

@@ -223,3 +223,18 @@ def test_lissa_begins_again_where_single_rows_diverge():
 def test_lissa_refuses_what_diverges_for_any_scale():
     with pytest.raises(ValueError, match=r"LiSSA needs eigenvalues with positive real part"):
         LiSSA().prepare(STRUCTURES["symmetric indefinite"])
+
+
+@pytest.mark.parametrize("damping", [0.0, 0.3])
+def test_arnoldi_outside_its_subspace_takes_what_is_left_of_the_spectrum(damping):
+    """Decay in the operator itself: 0.3 at the least, with and without a damping beside it."""
+    generator = torch.Generator().manual_seed(0)
+    basis = torch.linalg.qr(torch.randn(60, 60, generator=generator, dtype=torch.float64))[0]
+    few = basis[:, :5] * torch.arange(1.0, 6.0, dtype=torch.float64) @ basis[:, :5].T
+    own = Dense(few + (0.3 - damping) * torch.eye(60, dtype=torch.float64), symmetric=True)
+    b = torch.randn(60, 2, generator=generator, dtype=torch.float64)
+    solution = Arnoldi(n_steps=6).prepare(Damped(own, damping)).matmat(b)
+    expected = torch.linalg.solve(own.matrix + damping * torch.eye(60, dtype=b.dtype), b)
+    torch.testing.assert_close(solution.x, expected)
+    with pytest.raises(ValueError, match=r"has none, and eigenvalues near 0 or below.*GMRES"):
+        Arnoldi(n_steps=6).prepare(Damped(Dense(few, symmetric=True), 0.0))

@@ -61,6 +61,16 @@ def test_tracin_is_the_sum_of_products_at_unperturbed_states(n_checkpoints, kind
     assert (with_sam - found).norm() > 1e-3 * found.norm()
 
 
+@pytest.mark.parametrize("n_checkpoints", [3, None])
+def test_tracin_where_sam_takes_gradients_is_gif_of_checkpoints(n_checkpoints):
+    _, problem, queries = setting()
+    settings = {"n_checkpoints": n_checkpoints}
+    gif = scores_of(GIF(query="checkpoint", **settings), problem, queries)
+    assert torch.equal(scores_of(TracIn(at="w+eps", **settings), problem, queries), gif)
+    plain = scores_of(TracIn(**settings), problem, queries)
+    assert not torch.allclose(plain, gif, rtol=1e-3)
+
+
 def test_tracin_equals_gif_at_rho_zero():
     _, problem, queries = setting(rho=0.0)
     found = scores_of(TracIn(), problem, queries)

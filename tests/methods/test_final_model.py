@@ -10,8 +10,14 @@ from torch import nn
 from sam_attribution.curvature import GaussNewton, KroneckerCurvature, SAMPoint
 from sam_attribution.methods import EKFAC, HIF, TRAK, DataInf, GradDot, InfluenceFunction
 from sam_attribution.probes import row_scores, training_scores
-from sam_attribution.problem import Problem, Queries, evaluation_function, row_gradients
-from tests.models import fitted_problem, given_gradients
+from sam_attribution.problem import (
+    Problem,
+    Queries,
+    evaluation_function,
+    problem_from_estimator,
+    row_gradients,
+)
+from tests.models import fitted, fitted_problem, given_gradients
 
 torch.manual_seed(0)
 
@@ -174,6 +180,91 @@ def test_trak_is_the_published_formula_in_its_projection():
     ridge = 0.1 * float((phi.T @ phi).diagonal().mean())
     explicit = scores(TRAK(proj_dim=10, ridge=ridge, random_state=5), problem, "margin")
     torch.testing.assert_close(same, explicit)
+
+
+@pytest.mark.parametrize("parameters", ["head", "*bias"])
+def test_trak_of_a_part_of_the_parameters_reads_that_part_of_every_row(parameters):
+    problem = fitted_problem("mlp", options={"parameters": parameters})
+    v, _, rows, _ = sides(problem, "w", "margin")
+    rows = problem.restrict(rows.T).T
+    P = torch.randn(
+        (problem.layout.size, 10), generator=torch.Generator().manual_seed(5), dtype=torch.float64
+    ) / 10**0.5  # fmt: skip
+    p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(40), problem.y]
+    phi = -rows / (1 - p)[:, None] @ P
+    gram = phi.T @ phi + 0.7 * torch.eye(10, dtype=phi.dtype)
+    expected = rows @ P @ torch.linalg.solve(gram, P.T @ v)
+    found = scores(TRAK(proj_dim=10, ridge=0.7, random_state=5), problem, "margin")
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("parameters", ["head", "*weight", "*bias"])
+def test_ekfac_and_datainf_of_a_part_of_the_parameters(parameters):
+    """The same as of everything, every other number left out."""
+    problem = fitted_problem("mlp", True, {"parameters": parameters})
+    v, shares, rows, _ = sides(problem)
+    index, weight = problem.selected, problem.weights / problem.weights.sum()
+    matrix = KroneckerCurvature(problem, problem.params).to_dense()[index][:, index]
+    damped = matrix + 0.1 * torch.eye(len(index), dtype=v.dtype)
+    expected = shares[:, index] @ torch.linalg.solve(damped, v[index])
+    torch.testing.assert_close(scores(EKFAC(damping=0.1), problem), expected)
+    expected = torch.zeros_like(expected)
+    for span in problem.layout.slices.values():
+        if torch.isin(span.start, index):
+            g = rows[:, span]
+            along = g @ v[span] / (0.3 + g.square().sum(1, keepdim=True))
+            expected += shares[:, span] @ (v[span] - g.T @ (weight[:, None] * along)) / 0.3
+    torch.testing.assert_close(scores(DataInf(damping=0.3), problem), expected)
+
+
+def test_the_curvature_of_a_part_of_a_layer_is_that_part_of_the_gauss_newton_matrix():
+    """Bias alone: exact, as no product has to be guessed."""
+    problem = fitted_problem("mlp", options={"parameters": "*bias"})
+    found = KroneckerCurvature(problem, problem.params).to_dense()
+    exact = GaussNewton(problem, problem.params).to_dense()
+    for span in problem.layout.slices.values():
+        if torch.isin(span.start, problem.selected):
+            torch.testing.assert_close(found[span, span], exact[span, span])
+
+
+@pytest.mark.parametrize("parameters", ["all", "head"])
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_an_ensemble_of_checkpoints_is_the_mean_of_their_scores(kind, at, parameters):
+    """Everything at its own state: batch norm's statistics, batch and radius of the ascent."""
+    clf, X, y, weight = fitted(kind, kind == "mlp", trajectory="all")
+    problem = problem_from_estimator(clf, X, y, weight, parameters=parameters)
+    queries = asked(problem, "margin")
+    generator, expected = torch.Generator().manual_seed(5), 0.0
+    a = problem.weights
+    for t in (2, 7, 12):  # the middles of three stretches of 15 steps
+        state, step = clf.trajectory_.states[t], clf.trajectory_.schedule[t]
+        w, rows = state.params, step.indices
+        point = w
+        if at == "w+eps":
+            g = a[rows] @ given_gradients(problem, w, state.buffers)[rows] / a[rows].sum()
+            point = w + step.rho * g / g.norm()
+        P = torch.randn((len(w), 10), generator=generator, dtype=torch.float64) / 10**0.5
+        gradients = problem.restrict(given_gradients(problem, point, state.buffers).T).T
+        p = problem.logits(point, state.buffers, problem.X).softmax(1)[range(40), problem.y]
+        phi = gradients / (1 - p)[:, None] @ P
+        gram = phi.T @ (a[:, None] * phi) + 0.7 * torch.eye(10, dtype=phi.dtype)
+        v = queries.directions(w, state.buffers)
+        expected += a[:, None] * (gradients @ P @ torch.linalg.solve(gram, P.T @ v)) / 3
+    method = TRAK(proj_dim=10, ridge=0.7, random_state=5, n_checkpoints=3, at=at)
+    torch.testing.assert_close(scores(method, problem, "margin"), expected)
+    final = scores(TRAK(proj_dim=10, ridge=0.7, random_state=5, at=at), problem, "margin")
+    assert not torch.allclose(final, expected, rtol=1e-2)
+
+
+def test_trak_of_checkpoints_needs_them():
+    problem = fitted_problem("mlp", trajectory=None)
+    with pytest.raises(ValueError, match="trajectory=10"):
+        TRAK(n_checkpoints=2).prepare(problem)
+    with pytest.raises(ValueError, match="needs a recorded training"):
+        TRAK(n_checkpoints=2).prepare(binary())
+    with pytest.raises(ValueError, match="The 'n_checkpoints' parameter of TRAK"):
+        TRAK(n_checkpoints=0).prepare(fitted_problem("mlp"))
 
 
 def test_trak_takes_no_more_columns_than_rows():

@@ -16,27 +16,51 @@ from tests.models import fitted, fitted_problem, tabular
 X, y, _ = tabular()
 
 
+@pytest.mark.parametrize("at", ["w", "w+eps"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_grad_cos_is_the_cosine_of_final_gradients(kind):
+def test_grad_cos_is_the_cosine_of_final_gradients(kind, at):
     _, problem, queries = setting(kind)
     directions = queries.directions(problem.params, {})
+    point = problem.params if at == "w" else ascended(problem, problem.params)
     expected = torch.nn.functional.cosine_similarity(
-        gradients_at(problem, problem.params)[:, :, None], directions, dim=1
+        gradients_at(problem, point)[:, :, None], directions, dim=1
     )
-    torch.testing.assert_close(scores_of(GradCos(), problem, queries), expected)
+    torch.testing.assert_close(scores_of(GradCos(at=at), problem, queries), expected)
     assert expected.abs().max() > 0.1
+
+
+def ascended(problem, w, rows=slice(None)):
+    """``w + rho g / ||g||``, g the mean gradient of some rows."""
+    g = gradients_at(problem, w)[rows].mean(0)
+    return w + problem.rho * g / g.norm()
+
+
+@pytest.mark.parametrize("method", [GradCos, SelfInfluence, TracIn])
+def test_the_point_matters_for_rho_above_0_alone(method):
+    for rho, same in ((0.0, True), (0.1, False)):
+        _, problem, queries = setting(rho=rho)
+        first, second = (scores_of(method(at=at), problem, queries) for at in ("w", "w+eps"))
+        assert torch.allclose(first, second, rtol=1e-3) == same
+    with pytest.raises(ValueError, match="The 'at' parameter of"):
+        method(at="eps").prepare(problem)
 
 
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("groups", [{}, {"optimizer__param_groups": [("*weight", {"lr": 0.05})]}])
-def test_self_influence_is_minus_the_sum_of_squared_norms(groups, kind):
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+def test_self_influence_is_minus_the_sum_of_squared_norms(groups, kind, at):
     classifier, problem, queries = setting(kind, **groups)
     rate = problem.path.spread(problem.path.learning_rates[0])
     expected = torch.zeros(40, dtype=torch.float64)
     for middle in (2, 7, 12):
-        gradients = gradients_at(problem, classifier.trajectory_.states[middle].params)
+        w, batch = (
+            classifier.trajectory_.states[middle].params,
+            classifier.trajectory_.schedule[middle],
+        )
+        point = w if at == "w" else ascended(problem, w, batch.indices)
+        gradients = gradients_at(problem, point)
         expected -= 5 * (rate * gradients.square()).sum(1) / 40
-    found = scores_of(SelfInfluence(n_checkpoints=3), problem, queries)
+    found = scores_of(SelfInfluence(n_checkpoints=3, at=at), problem, queries)
     torch.testing.assert_close(found[:, 0], expected, rtol=1e-10, atol=0)
 
 

@@ -5,7 +5,11 @@ import torch
 
 from sam_attribution.probes import CosineProbe, SquaredNormProbe, training_scores
 from sam_attribution.probes import _row_norms as row_norms
-from sam_attribution.probes._row_norms import one_row_at_a_time, squared_row_norms
+from sam_attribution.probes._row_norms import (
+    measured_rows,
+    one_row_at_a_time,
+    squared_row_norms,
+)
 from tests.models import fitted_problem, given_gradients, row_gradients
 from tests.probes.test_modes import MODULES, problem_of
 from tests.probes.test_scores import random_probe
@@ -27,6 +31,28 @@ def test_squared_norms_are_those_of_explicit_gradients(kind, parameters, with_me
         squared_row_norms(problem, probe, problem.X, metric), expected, **EXACT
     )
     found = squared_row_norms(problem, probe, problem.X, metric, problem.y)
+    given = expected[torch.arange(len(problem.y)), problem.y]
+    torch.testing.assert_close(found[:, 0], given, **EXACT)
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
+def test_any_measure_of_a_gradient_sees_the_attributed_part(kind, parameters, monkeypatch):
+    problem = fitted_problem(kind, options={"parameters": parameters})
+    probe, size = random_probe(problem), problem.layout.size
+    matrix = torch.randn(size, size, generator=torch.Generator().manual_seed(0)).double()
+    gradients = row_gradients(problem, probe.point, problem.buffers).flatten(0, 1)
+    expected = (problem.restrict(gradients.T) * (matrix @ problem.restrict(gradients.T))).sum(0)
+    expected = expected.view(len(problem.y), 3)
+
+    def measure(columns):
+        return (columns * (matrix @ columns)).sum(0)
+
+    for rows in (100, 7):
+        monkeypatch.setattr(row_norms, "_BYTES", rows * 3 * size * 8)
+        found = measured_rows(problem, probe, problem.X, measure)
+        torch.testing.assert_close(found, expected, **EXACT)
+    found = measured_rows(problem, probe, problem.X, measure, problem.y)
     given = expected[torch.arange(len(problem.y)), problem.y]
     torch.testing.assert_close(found[:, 0], given, **EXACT)
 

@@ -1,0 +1,116 @@
+"""RelatIF: influence beside what a row does to the model altogether."""
+
+import torch
+
+from sam_attribution._validation import StrOptions, check_parameters
+from sam_attribution.linalg import Arnoldi
+from sam_attribution.methods._hif import DENSE_SIZE, HIF
+from sam_attribution.methods._influence_function import InfluenceFunction
+from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.probes import RelativeProbe
+
+
+class RelatIF(Method):
+    """``<query gradient, H^-1 g> / sqrt(<g, H^-1 g>)``, g the row's gradient.
+
+    Influence for each unit that the row moves the model by, so that rows which move it everywhere
+    (outliers, wrong labels) do not come first for every query.
+
+    Parameters
+    ----------
+    influence : Method, optional
+        Whose matrix H is, and whose point rows are taken at: :class:`InfluenceFunction`,
+        ``HIF("fast")`` or :class:`EKFAC`. None is ``InfluenceFunction()`` up to 1000 attributed
+        parameters, above with ``solver=Arnoldi()``, whose solves take one product.
+    normalize : {"loss", "parameters"}, default="loss"
+        ``loss`` divides by the root of ``<g, H^-1 g>``, to second order how much the training loss
+        rises without the row; ``parameters`` by ``||H^-1 g||``, how far the weights go.
+
+    Notes
+    -----
+    No unit: trust sign and order. Cost beyond that of `influence`: the gradient of each row alone
+    for every label (``attribute``: for its own), 256 MiB at a time, and a solve with each. They
+    take no pass over the rows with ``EKFAC()``, and with ``linalg.Arnoldi(measured=False)``, which
+    does not say how well it did; ``linalg.GMRES`` takes some tens each.
+
+    References
+    ----------
+    Barshan, Brunet & Dziugaite, RelatIF: Identifying Explanatory Training Samples via Relative
+    Influence, arXiv:2003.11630.
+
+    Examples
+    --------
+    >>> from sam_attribution.methods import EKFAC, RelatIF
+    >>> RelatIF(EKFAC(), normalize="parameters")
+    RelatIF(influence=EKFAC(), normalize='parameters')
+    """
+
+    def __init__(self, influence=None, *, normalize="loss"):
+        self.influence = influence
+        self.normalize = normalize
+
+    _parameter_constraints = {
+        "influence": [None, Method],
+        "normalize": [StrOptions({"loss", "parameters"})],
+    }
+
+    def prepare(self, problem):
+        """Prepare `influence`.
+
+        Raises
+        ------
+        ValueError
+            For an unknown option, or an `influence` that is no inverse times a row's gradient.
+        """
+        check_parameters(self)
+        influence = _by_default(problem) if self.influence is None else self.influence
+        if isinstance(influence, HIF) and influence.variant != "fast":
+            raise ValueError(
+                "influence must move the weights by an inverse matrix times the row's gradient; in "
+                f'{influence!r} a row moves the perturbation as well. Use HIF("fast").'
+            )
+        prepared = influence.prepare(problem)
+        if not hasattr(prepared, "solve"):
+            raise ValueError(
+                "influence must be a method that inverts one matrix, InfluenceFunction(), "
+                f'HIF("fast") or EKFAC(), got {influence!r}.'
+            )
+        return _PreparedRelatIF(prepared, self.normalize)
+
+
+def _by_default(problem):
+    """One that can be asked for as many solves as there are rows and labels."""
+    size = problem.layout.size if problem.selected is None else len(problem.selected)
+    if size <= DENSE_SIZE:
+        return InfluenceFunction()
+    return InfluenceFunction(solver=Arnoldi())
+
+
+class _PreparedRelatIF(Prepared):
+    def __init__(self, influence, normalize):
+        self._influence = influence
+        self._squared_size = {"loss": self._rise, "parameters": self._way}[normalize]
+        self.diagnostics = influence.diagnostics
+        self.diagnostics["scale"] = "no unit: trust sign and order"
+
+    def probes(self, queries):
+        (probe,) = self._influence.probes(queries)
+        point, directions, buffers = probe.point, probe.directions, probe.buffers
+        return [RelativeProbe(point, directions, buffers, squared_size=self._squared_size)]
+
+    def _way(self, gradients):
+        """``||H^-1 g||**2`` of every column."""
+        return self._influence.solve(gradients).square().sum(0)
+
+    def _rise(self, gradients):
+        """``<g, H^-1 g>`` of every column."""
+        solved = self._influence.solve(gradients)
+        rise = (gradients * solved).sum(0)
+        sizes = torch.linalg.vector_norm(gradients, dim=0) * torch.linalg.vector_norm(solved, dim=0)
+        if (rise < -(torch.finfo(rise.dtype).eps ** 0.5) * sizes).any():
+            raise ValueError(
+                'normalize="loss" needs a positive definite matrix; with the inverse of this one a '
+                f"row's gradient has the quadratic form {float(rise.min()):.2e}. Raise the "
+                'damping, or take curvature="ggn" or normalize="parameters".'
+            )
+        return rise.clamp(min=0)
