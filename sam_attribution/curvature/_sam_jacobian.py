@@ -71,6 +71,7 @@ class SAMPoint:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
         self.problem = problem
         self.w = problem.params if w is None else w
+        self.curvature = curvature
         self._curvature = CURVATURES[curvature]
 
     @cached_property

@@ -37,6 +37,10 @@ class HIF(Method):
         1.5 times the most negative real part if that is more, with a warning.
     curvature : {"hessian", "ggn"}, default="hessian"
         The Hessian is exact; the Gauss-Newton matrix is positive semi-definite.
+    stationary : bool, default=True
+        Whether to take the trained parameters for the fixed point. False takes the rows'
+        gradients where one Newton step, damped like the rest, leads from there: the correction of
+        arXiv:2412.03906, corollary 1, to first order in that step.
 
     Notes
     -----
@@ -49,7 +53,7 @@ class HIF(Method):
 
     References
     ----------
-    arXiv:2507.04059, theorems 4.3 and 4.5.
+    arXiv:2507.04059, theorems 4.3 and 4.5; arXiv:2412.03906, proposition 1 and corollary 1.
 
     Examples
     --------
@@ -58,17 +62,27 @@ class HIF(Method):
     HIF(damping=0.1, variant='fast')
     """
 
-    def __init__(self, variant="full", *, solver="auto", damping="auto", curvature="hessian"):
+    def __init__(
+        self,
+        variant="full",
+        *,
+        solver="auto",
+        damping="auto",
+        curvature="hessian",
+        stationary=True,
+    ):
         self.variant = variant
         self.solver = solver
         self.damping = damping
         self.curvature = curvature
+        self.stationary = stationary
 
     _parameter_constraints = {
         "variant": [StrOptions(set(VARIANTS))],
         "solver": [StrOptions({"auto"}), HasMethods("prepare")],
         "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "curvature": [StrOptions(set(CURVATURES))],
+        "stationary": ["boolean"],
     }
 
     def prepare(self, problem):
@@ -143,20 +157,27 @@ class _PreparedHIF(Prepared):
             "damping_reason": choice.reason,
             "stationarity": point.relative_stationarity(),
         }
+        self._row_point = point if method.stationary else self._after_a_newton_step()
 
     def probes(self, queries):
         query_gradients = queries.directions(self._point.w, self._problem.buffers)
         columns = self._solve(query_gradients, self._inverse_of_transpose)
-        return adjoint_probes(self._point, self._variant, columns)
+        return adjoint_probes(self._row_point, self._variant, columns)
 
     def removal_step(self, groups):
         """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
-        columns = removal_columns(self._point, self._variant, groups)
+        columns = removal_columns(self._row_point, self._variant, groups)
         return Tangent(self.solve(columns).T, {})
 
     def solve(self, columns):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
         return self._solve(columns, self._inverse)
+
+    def _after_a_newton_step(self):
+        """Where the fixed point would be, were F as J says."""
+        point = self._point
+        step = self.solve(point.sam_gradient[:, None])[:, 0]
+        return SAMPoint(self._problem, point.curvature, w=point.w - step)
 
     @cached_property
     def _inverse(self):

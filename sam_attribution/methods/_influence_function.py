@@ -16,9 +16,10 @@ class InfluenceFunction(Method):
         SAM takes its gradient (of the full batch), which is ``HIF("fast")``. Queries are always
         asked at the trained parameters.
     solver : "auto" or solver, default="auto"
-        As in :class:`HIF`, and so are the next two.
+        As in :class:`HIF`, and so are the next three.
     damping : "auto" or float, default="auto"
     curvature : {"hessian", "ggn"}, default="hessian"
+    stationary : bool, default=True
 
     Notes
     -----
@@ -43,11 +44,20 @@ class InfluenceFunction(Method):
         **{name: rule for name, rule in HIF._parameter_constraints.items() if name != "variant"},
     }
 
-    def __init__(self, *, at="w", solver="auto", damping="auto", curvature="hessian"):
+    def __init__(
+        self,
+        *,
+        at="w",
+        solver="auto",
+        damping="auto",
+        curvature="hessian",
+        stationary=True,
+    ):
         self.at = at
         self.solver = solver
         self.damping = damping
         self.curvature = curvature
+        self.stationary = stationary
 
     def prepare(self, problem):
         """Form the Hessian, choose the damping, ready the solver (ValueError as for HIF)."""
