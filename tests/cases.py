@@ -54,6 +54,7 @@ METHODS = {
     "hif paper": HIF("paper", damping=0.5),
     "hif fast": HIF("fast", damping=0.5),
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
+    "hif fisher": HIF(damping=0.5, curvature="fisher"),
     "influence function": InfluenceFunction(damping=0.5),
     "grad-cos": GradCos(),
     "grad-dot": GradDot(),

@@ -1,7 +1,7 @@
 """Curvature of a problem as linear operators."""
 
-from sam_attribution.curvature._head_hessian import HeadHessian
-from sam_attribution.curvature._hessian import GaussNewton, Hessian
+from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
+from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.curvature._kronecker import KroneckerCurvature
 from sam_attribution.curvature._sam_jacobian import (
     CURVATURES,
@@ -14,7 +14,9 @@ from sam_attribution.curvature._sam_jacobian import (
 __all__ = [
     "CURVATURES",
     "VARIANTS",
+    "EmpiricalFisher",
     "GaussNewton",
+    "HeadFisher",
     "HeadHessian",
     "Hessian",
     "KroneckerCurvature",

@@ -4,12 +4,14 @@ from functools import cached_property
 
 import torch
 
-from sam_attribution.curvature._head_hessian import HeadHessian
-from sam_attribution.curvature._hessian import GaussNewton, Hessian
+from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
+from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.linalg import Diagonal, Identity, LinearOperator, Restricted
 
 VARIANTS = ("fast", "full", "paper")
-CURVATURES = {"hessian": Hessian, "ggn": GaussNewton}
+CURVATURES = {"hessian": Hessian, "ggn": GaussNewton, "fisher": EmpiricalFisher}
+# the logits are linear in the head's numbers, so Hessian and Gauss-Newton matrix are one there
+_OF_HEAD = {"hessian": HeadHessian, "ggn": HeadHessian, "fisher": HeadFisher}
 
 
 class GradientDerivative(LinearOperator):
@@ -61,7 +63,7 @@ class SAMPoint:
     Parameters
     ----------
     problem : Problem
-    curvature : {"hessian", "ggn"}, default="hessian"
+    curvature : {"hessian", "ggn", "fisher"}, default="hessian"
     w : Tensor of shape (n_params,), optional
         By default the trained parameters.
     """
@@ -71,7 +73,7 @@ class SAMPoint:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
         self.problem = problem
         self.w = problem.params if w is None else w
-        self._curvature = CURVATURES[curvature]
+        self.curvature = curvature
 
     @cached_property
     def gradient(self):
@@ -89,12 +91,12 @@ class SAMPoint:
     @property
     def H(self):
         """Curvature at ``w``."""
-        return self._curvature(self.problem, self.w)
+        return CURVATURES[self.curvature](self.problem, self.w)
 
     @property
     def H_perturbed(self):
         """Curvature at ``w + eps``."""
-        return self._curvature(self.problem, self.perturbed)
+        return CURVATURES[self.curvature](self.problem, self.perturbed)
 
     @property
     def D(self):
@@ -177,6 +179,6 @@ def attributed_jacobian(point, variant):
     problem = point.problem
     if problem.head is not None and (variant == "fast" or problem.rho == 0):
         decay = Diagonal(point.decay.diagonal[problem.selected])
-        return HeadHessian(problem, point.perturbed) + decay
+        return _OF_HEAD[point.curvature](problem, point.perturbed) + decay
     jacobian = sam_jacobian(point, variant)
     return jacobian if problem.selected is None else Restricted(jacobian, problem.selected)

@@ -34,8 +34,9 @@ class HIF(Method):
     damping : "auto" or float, default="auto"
         Added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
         right half plane; otherwise a fraction of its largest eigenvalue, with a warning.
-    curvature : {"hessian", "ggn"}, default="hessian"
-        The Hessian is exact; the Gauss-Newton matrix is positive semi-definite.
+    curvature : {"hessian", "ggn", "fisher"}, default="hessian"
+        What stands for the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
+        empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
 
     Notes
     -----

@@ -18,7 +18,7 @@ class InfluenceFunction(Method):
     solver : "auto" or solver, default="auto"
         As in :class:`HIF`, and so are the next two.
     damping : "auto" or float, default="auto"
-    curvature : {"hessian", "ggn"}, default="hessian"
+    curvature : {"hessian", "ggn", "fisher"}, default="hessian"
 
     Notes
     -----

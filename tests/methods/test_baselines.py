@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 
+from sam_attribution.curvature import SAMPoint
 from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.probes import training_scores
@@ -86,3 +87,16 @@ def test_the_influence_function_solves_with_the_plain_hessian(kind):
     torch.testing.assert_close(
         scores_of(by_gmres, problem, queries), expected, rtol=1e-7, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_influence_function_solves_with_the_empirical_fisher_matrix(kind, at):
+    _, problem, queries = setting(kind)
+    point = SAMPoint(problem).perturbed if at == "w+eps" else problem.params
+    rows = gradients_at(problem, point)
+    damped = rows.T @ rows / 40 + 0.4 * torch.eye(rows.shape[1], dtype=torch.float64)
+    v = queries.directions(problem.params, {})
+    method = InfluenceFunction(damping=0.4, curvature="fisher", at=at)
+    expected = rows @ torch.linalg.solve(damped, v) / 40
+    torch.testing.assert_close(scores_of(method, problem, queries), expected)
