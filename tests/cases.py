@@ -56,6 +56,7 @@ METHODS = {
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
     "hif fisher": HIF(damping=0.5, curvature="fisher"),
     "influence function": InfluenceFunction(damping=0.5),
+    "influence function, blocks": InfluenceFunction(damping=0.5, blocks="layer"),
     "grad-cos": GradCos(),
     "grad-dot": GradDot(),
     "self-influence": SelfInfluence(),

@@ -4,6 +4,7 @@ from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.curvature._kronecker import KroneckerCurvature
 from sam_attribution.curvature._sam_jacobian import (
+    BLOCKS,
     CURVATURES,
     VARIANTS,
     SAMPoint,
@@ -12,6 +13,7 @@ from sam_attribution.curvature._sam_jacobian import (
 )
 
 __all__ = [
+    "BLOCKS",
     "CURVATURES",
     "VARIANTS",
     "EmpiricalFisher",

@@ -6,9 +6,10 @@ import torch
 
 from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
-from sam_attribution.linalg import Diagonal, Identity, LinearOperator, Restricted
+from sam_attribution.linalg import BlockDiagonal, Diagonal, Identity, LinearOperator, Restricted
 
 VARIANTS = ("fast", "full", "paper")
+BLOCKS = ("layer", "none")
 CURVATURES = {"hessian": Hessian, "ggn": GaussNewton, "fisher": EmpiricalFisher}
 # the logits are linear in the head's numbers, so Hessian and Gauss-Newton matrix are one there
 _OF_HEAD = {"hessian": HeadHessian, "ggn": HeadHessian, "fisher": HeadFisher}
@@ -64,16 +65,21 @@ class SAMPoint:
     ----------
     problem : Problem
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
+    blocks : {"none", "layer"}, default="none"
+        ``layer`` sets what couples the parameters of one module with those of others to 0.
     w : Tensor of shape (n_params,), optional
         By default the trained parameters.
     """
 
-    def __init__(self, problem, curvature="hessian", *, w=None):
+    def __init__(self, problem, curvature="hessian", *, blocks="none", w=None):
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
+        if blocks not in BLOCKS:
+            raise ValueError(f"blocks must be one of {BLOCKS}, got {blocks!r}.")
         self.problem = problem
         self.w = problem.params if w is None else w
         self.curvature = curvature
+        self.blocks = blocks
 
     @cached_property
     def gradient(self):
@@ -91,12 +97,18 @@ class SAMPoint:
     @property
     def H(self):
         """Curvature at ``w``."""
-        return CURVATURES[self.curvature](self.problem, self.w)
+        return self._curvature_at(self.w)
 
     @property
     def H_perturbed(self):
         """Curvature at ``w + eps``."""
-        return CURVATURES[self.curvature](self.problem, self.perturbed)
+        return self._curvature_at(self.perturbed)
+
+    def _curvature_at(self, w):
+        whole = CURVATURES[self.curvature](self.problem, w)
+        if self.blocks == "none":
+            return whole
+        return BlockDiagonal(whole, list(self.problem.layout.layers().values()))
 
     @property
     def D(self):

@@ -81,13 +81,18 @@ class HIF(Method):
         TypeError
             If `solver` is a method.
         """
-        check_parameters(self)
-        if isinstance(self.solver, Method):
-            raise TypeError(
-                f"solver must solve linear systems, as GMRES() does, got {self.solver!r}."
-            )
-        _warn_of_decoupled_decay(problem)
-        return _PreparedHIF(self, problem)
+        return prepared_hif(self, problem)
+
+
+def prepared_hif(method, problem, blocks="none"):
+    """What :meth:`HIF.prepare` does, with the curvature as a whole or layer by layer."""
+    check_parameters(method)
+    if isinstance(method.solver, Method):
+        raise TypeError(
+            f"solver must solve linear systems, as GMRES() does, got {method.solver!r}."
+        )
+    _warn_of_decoupled_decay(problem)
+    return _PreparedHIF(method, problem, blocks)
 
 
 def adjoint_probes(point, variant, columns):
@@ -124,10 +129,10 @@ def removal_columns(point, variant, groups):
 class _PreparedHIF(Prepared):
     predicts_state = True
 
-    def __init__(self, method, problem):
+    def __init__(self, method, problem, blocks):
         self._problem = problem
         self._variant = method.variant
-        self._point = point = SAMPoint(problem, method.curvature)
+        self._point = point = SAMPoint(problem, method.curvature, blocks=blocks)
         jacobian = attributed_jacobian(point, method.variant)
         if jacobian.size <= _DENSE_SIZE:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
@@ -183,5 +188,5 @@ def _warn_of_decoupled_decay(problem):
         warnings.warn(
             "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
             "fixed point: trust sign and order of these scores, not their scale.",
-            stacklevel=3,
+            stacklevel=4,
         )
