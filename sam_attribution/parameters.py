@@ -46,6 +46,14 @@ class ParameterLayout:
         named = zip(self.names, parts, self.shapes, strict=True)
         return {name: part.view(shape) for name, part, shape in named}
 
+    def layers(self):
+        """Positions of each module's own parameters in the flat vector, by the module's name."""
+        spans = {}
+        for name, span in self.slices.items():
+            owner = name.rpartition(".")[0]
+            spans.setdefault(owner, []).append(torch.arange(span.start, span.stop))
+        return {owner: torch.cat(parts) for owner, parts in spans.items()}
+
     def parameters_of(self, module):
         """Return the module's trainable parameters in layout order."""
         named = dict(module.named_parameters())

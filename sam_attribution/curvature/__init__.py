@@ -1,9 +1,10 @@
 """Curvature of a problem as linear operators."""
 
-from sam_attribution.curvature._head_hessian import HeadHessian
-from sam_attribution.curvature._hessian import GaussNewton, Hessian
+from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
+from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.curvature._kronecker import KroneckerCurvature
 from sam_attribution.curvature._sam_jacobian import (
+    BLOCKS,
     CURVATURES,
     VARIANTS,
     SAMPoint,
@@ -12,9 +13,12 @@ from sam_attribution.curvature._sam_jacobian import (
 )
 
 __all__ = [
+    "BLOCKS",
     "CURVATURES",
     "VARIANTS",
+    "EmpiricalFisher",
     "GaussNewton",
+    "HeadFisher",
     "HeadHessian",
     "Hessian",
     "KroneckerCurvature",

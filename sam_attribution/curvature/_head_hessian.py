@@ -1,15 +1,16 @@
-"""The Hessian in the last linear layer alone: closed form, given the layer's input."""
+"""Curvatures in the last linear layer alone: closed form, given the layer's input."""
 
 import torch
 
+from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
 from sam_attribution.linalg import LinearOperator
 
 
-class HeadHessian(LinearOperator):
-    """Hessian of the mean training loss in the numbers of ``problem.head``, at one point.
+class _HeadCurvature(LinearOperator):
+    """A curvature of the mean training loss in the numbers of ``problem.head``, at one point.
 
-    The logits are linear in these, so it is the Gauss-Newton matrix as well. One forward pass to
-    make; a product then costs two products with the layer's input, which is held.
+    One forward pass to make; a product then costs two products with the layer's input, which is
+    held.
 
     Parameters
     ----------
@@ -33,10 +34,22 @@ class HeadHessian(LinearOperator):
         padded = v.new_zeros(problem.layout.size)
         padded[problem.selected] = v
         tangents = problem.head.tangents(self._features, padded[:, None])[:, :, 0]
-        back = torch.func.jvp(torch.func.grad(self._loss), (self._logits,), (tangents,))[1]
+        rows = torch.arange(len(tangents), device=v.device)
+        back = self._in_logits(problem, self._logits, rows)(tangents)
         product = problem.head.gradient(self._features, back)
         return product[problem.selected] / problem.total_weight
 
-    def _loss(self, logits):
-        problem = self.problem
-        return problem.weights @ problem.row_loss.per_sample(logits, problem.y)
+
+class HeadHessian(_HeadCurvature):
+    """Hessian of the mean training loss in the numbers of ``problem.head``, at one point.
+
+    The logits are linear in these, so it is the Gauss-Newton matrix as well.
+    """
+
+    _in_logits = staticmethod(loss_curvature)
+
+
+class HeadFisher(_HeadCurvature):
+    """Second moment of the rows' gradients in the numbers of ``problem.head``, at one point."""
+
+    _in_logits = staticmethod(gradient_products)

@@ -2,6 +2,7 @@
 
 import torch
 
+from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
 from sam_attribution.linalg import LinearOperator, Scaled
 from sam_attribution.problem import differentiable_kernels
 
@@ -64,11 +65,8 @@ class Hessian(_Curvature):
         return lambda v: product(v)[0]
 
 
-class GaussNewton(_Curvature):
-    """Generalised Gauss-Newton matrix of the mean training loss: positive semi-definite.
-
-    ``sum_i a_i J_i' (d2 l_i / d logits2) J_i``, with J_i the Jacobian of the logits.
-    """
+class _ThroughLogits(_Curvature):
+    """``sum_i a_i J_i' M_i J_i``, J_i the Jacobian of the logits, with some matrix M_i in them."""
 
     def _product(self, rows):
         problem = self.problem
@@ -76,15 +74,40 @@ class GaussNewton(_Curvature):
         def logits(params):
             return problem.logits(params, problem.buffers, problem.X[rows])
 
-        def loss(z):
-            return problem.weights[rows] @ problem.row_loss.per_sample(z, problem.y[rows])
-
         z, back = torch.func.vjp(logits, self.point)
-        # symmetric, so that reverse mode will do, which more losses have
-        curved = torch.func.vjp(torch.func.grad(loss), z)[1]
+        middle = self._in_logits(problem, z, rows)
 
         def apply(v):
             dz = torch.func.jvp(logits, (self.point,), (v,))[1]
-            return back(curved(dz)[0])[0]
+            return back(middle(dz))[0]
 
         return apply
+
+
+class GaussNewton(_ThroughLogits):
+    """Generalised Gauss-Newton matrix of the mean training loss: positive semi-definite.
+
+    ``sum_i a_i J_i' (d2 l_i / d logits2) J_i``, with J_i the Jacobian of the logits.
+    """
+
+    _in_logits = staticmethod(loss_curvature)
+
+
+class EmpiricalFisher(_ThroughLogits):
+    """Second moment of the rows' gradients: positive semi-definite, of rank n at most.
+
+    ``sum_i a_i g_i g_i' / total_weight`` with ``g_i = grad l_i``, the label being the one that the
+    row has. (With labels drawn from the model's own probabilities it would be the Gauss-Newton
+    matrix; where every row is fitted it is 0, and the Hessian is not.)
+
+    Notes
+    -----
+    A product costs about four forward passes over the training rows; no row's gradient ever exists.
+
+    References
+    ----------
+    Kunstner, Balles & Hennig, Limitations of the Empirical Fisher Approximation,
+    arXiv:1905.12558.
+    """
+
+    _in_logits = staticmethod(gradient_products)

@@ -2,6 +2,7 @@
 
 import torch
 
+from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_gradients import LayerGradients
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
 from sam_attribution.linalg import LinearOperator
@@ -14,10 +15,12 @@ class KroneckerCurvature(LinearOperator):
     """Block-diagonal approximation of the Gauss-Newton matrix that can be inverted at once.
 
     Each group of a Linear or Conv layer has a Kronecker product of the second moments of its
-    inputs (1 for the bias among them) and of its back-signals. ``corrected``: in the product's
+    inputs (1 for the bias among them) and of its back-signals; so has an Embedding, whose inputs
+    are one-hot, with token frequencies for their second moments. ``corrected``: in the product's
     eigenbasis the eigenvalues are replaced by the second moments of the rows' gradients there
-    (EK-FAC), the best diagonal in that basis. Every other layer (norms, embeddings) has the exact
-    block of its own if it holds 1024 numbers at most, else its diagonal.
+    (EK-FAC), the best diagonal in that basis. Every other layer (norms, transposed convolutions,
+    modules of your own) has the exact block of its own if it holds 1024 numbers at most, else its
+    diagonal.
 
     Parameters
     ----------
@@ -55,7 +58,7 @@ class KroneckerCurvature(LinearOperator):
         self._problem = problem
         self._n_draws = n_draws
         self._seed = seed
-        self.blocks = [_block(layer) for layer in self._layers.layers]
+        self.blocks = [_block(layer, problem, point) for layer in self._layers.layers]
         for block, gradients in self._gradients():
             block.add_moments(*gradients)
         for block in self.blocks:
@@ -119,8 +122,10 @@ class KroneckerCurvature(LinearOperator):
                     yield block, (calls[name], signals[name], shares[rows] ** 2)
 
 
-def _block(layer):
-    return _KroneckerBlock(layer) if layer.is_kronecker else _PlainBlock(layer)
+def _block(layer, problem, point):
+    if layer.is_embedding:
+        return EmbeddingBlock(layer)
+    return _KroneckerBlock(layer) if layer.is_kronecker else _PlainBlock(layer, problem, point)
 
 
 class _KroneckerBlock:
@@ -198,22 +203,19 @@ class _KroneckerBlock:
 class _PlainBlock:
     """The exact curvature of any other layer, or its diagonal if that is large."""
 
-    def __init__(self, layer):
+    def __init__(self, layer, problem, point):
         self.layer = layer
+        self._own = layer.own_tensors(problem.layout.unflatten(point))
         self._size = len(layer.index)
         self.is_dense = self._size <= _DENSE
         self._moments = 0.0
 
     def add_moments(self, calls, signals, _shares):
         """Add products of the rows' gradients, for one back-signal."""
-        params = {
-            name: dict(self.layer.module.named_parameters())[name].detach()
-            for name in self.layer.own_names
-        }
         at_once = max(1, _BYTES // (8 * self._size))
         for part in torch.arange(len(signals[0])).split(at_once):
             gradients = sum(
-                self.layer.row_gradients(params, call.given[part], signal[part])
+                self.layer.row_gradients(self._own, call.given[part], signal[part])
                 for call, signal in zip(calls, signals, strict=True)
             ).double()
             found = gradients.T @ gradients if self.is_dense else gradients.square().sum(0)

@@ -39,8 +39,13 @@ class Layer:
     @property
     def is_kronecker(self):
         """Whether a row's gradient is a sum of outer products of an input and a back-signal."""
-        kinds = nn.Linear | nn.Conv1d | nn.Conv2d | nn.Conv3d
-        return isinstance(self.module, kinds) and "weight" in self.own_names
+        kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
+        return _calls_as(self.module, kinds) and "weight" in self.own_names
+
+    @property
+    def is_embedding(self):
+        """Whether the inputs of these outer products are one-hot, given as their positions."""
+        return _calls_as(self.module, (nn.Embedding,)) and "weight" in self.own_names
 
     @property
     def has_bias(self):
@@ -66,6 +71,12 @@ class Layer:
         if self.has_bias:
             inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
         return inputs, signals
+
+    def own_tensors(self, named):
+        """All parameters of the module by their own names, of all that `named` has."""
+        prefix = f"{self.name}." if self.name else ""
+        own = [name for name, _ in self.module.named_parameters(recurse=False)]
+        return {name: named[prefix + name] for name in own if prefix + name in named}
 
     def row_gradients(self, params, given, signal):
         """Gradient of each row in the attributed parameters, (n, n_numbers), for any layer."""
@@ -102,7 +113,10 @@ class LayerGradients:
         problem = self.problem
         calls = {layer.name: [] for layer in self.layers}
         handles = [
-            layer.module.register_forward_hook(_watch(calls[layer.name])) for layer in self.layers
+            layer.module.register_forward_hook(
+                _watch(layer.name, calls[layer.name]), with_kwargs=True
+            )
+            for layer in self.layers
         ]
         try:
             with torch.enable_grad():
@@ -138,9 +152,21 @@ class LayerGradients:
         return {name: [next(found) for _ in seen] for name, seen in calls.items()}
 
 
-def _watch(calls):
-    def hook(_module, args, output):
-        calls.append(Call(args[0].detach(), output))
+def _calls_as(module, kinds):
+    """Whether a module goes forward as one of torch's own kinds does, no subclass's way."""
+    return any(isinstance(module, k) and type(module).forward is k.forward for k in kinds)
+
+
+def _watch(name, calls):
+    def hook(_module, args, kwargs, output):
+        given = [*args, *kwargs.values()]
+        if len(given) != 1 or not torch.is_tensor(given[0]) or not torch.is_tensor(output):
+            raise ValueError(
+                f"the layer {name!r} is not called with one tensor to give one tensor, so that its "
+                "curvature cannot be told from inputs and back-signals. Leave it out by "
+                'parameters=[...], or use curvature="ggn".'
+            )
+        calls.append(Call(given[0].detach(), output))
         return output.clone()  # what follows may change it in place
 
     return hook
@@ -164,11 +190,24 @@ def _layers(problem):
             "modules at once, so that no layer's curvature is theirs. Leave them out by "
             'parameters=[...], or use curvature="ggn".'
         )
+    if strange := [name for name in wanted if _is_no_function_of_its_weight(owners[name][1])]:
+        raise ValueError(
+            f"parameters {strange} belong to embeddings with scale_grad_by_freq, sparse or "
+            "max_norm, whose gradient is scaled or stored otherwise, or which change their weight "
+            "when they are called. Leave them out by parameters=[...], or make the embedding "
+            "without."
+        )
     by_module = {}
     for name in wanted:
         by_module.setdefault(owners[name], []).append(name)
     for (prefix, module), names in by_module.items():
         yield Layer(prefix, module, names, layout)
+
+
+def _is_no_function_of_its_weight(module):
+    odd = ("scale_grad_by_freq", "sparse", "max_norm")
+    embeds = isinstance(module, nn.Embedding | nn.EmbeddingBag)
+    return embeds and any(getattr(module, name) not in (None, False) for name in odd)
 
 
 def _attributed_names(problem):

@@ -4,12 +4,15 @@ from functools import cached_property
 
 import torch
 
-from sam_attribution.curvature._head_hessian import HeadHessian
-from sam_attribution.curvature._hessian import GaussNewton, Hessian
-from sam_attribution.linalg import Diagonal, Identity, LinearOperator, Restricted
+from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
+from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
+from sam_attribution.linalg import BlockDiagonal, Diagonal, Identity, LinearOperator, Restricted
 
 VARIANTS = ("fast", "full", "paper")
-CURVATURES = {"hessian": Hessian, "ggn": GaussNewton}
+BLOCKS = ("layer", "none")
+CURVATURES = {"hessian": Hessian, "ggn": GaussNewton, "fisher": EmpiricalFisher}
+# the logits are linear in the head's numbers, so Hessian and Gauss-Newton matrix are one there
+_OF_HEAD = {"hessian": HeadHessian, "ggn": HeadHessian, "fisher": HeadFisher}
 
 
 class GradientDerivative(LinearOperator):
@@ -61,18 +64,22 @@ class SAMPoint:
     Parameters
     ----------
     problem : Problem
-    curvature : {"hessian", "ggn"}, default="hessian"
+    curvature : {"hessian", "ggn", "fisher"}, default="hessian"
+    blocks : {"none", "layer"}, default="none"
+        ``layer`` sets what couples the parameters of one module with those of others to 0.
     w : Tensor of shape (n_params,), optional
         By default the trained parameters.
     """
 
-    def __init__(self, problem, curvature="hessian", *, w=None):
+    def __init__(self, problem, curvature="hessian", *, blocks="none", w=None):
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
+        if blocks not in BLOCKS:
+            raise ValueError(f"blocks must be one of {BLOCKS}, got {blocks!r}.")
         self.problem = problem
         self.w = problem.params if w is None else w
         self.curvature = curvature
-        self._curvature = CURVATURES[curvature]
+        self.blocks = blocks
 
     @cached_property
     def gradient(self):
@@ -90,12 +97,18 @@ class SAMPoint:
     @property
     def H(self):
         """Curvature at ``w``."""
-        return self._curvature(self.problem, self.w)
+        return self._curvature_at(self.w)
 
     @property
     def H_perturbed(self):
         """Curvature at ``w + eps``."""
-        return self._curvature(self.problem, self.perturbed)
+        return self._curvature_at(self.perturbed)
+
+    def _curvature_at(self, w):
+        whole = CURVATURES[self.curvature](self.problem, w)
+        if self.blocks == "none":
+            return whole
+        return BlockDiagonal(whole, list(self.problem.layout.layers().values()))
 
     @property
     def D(self):
@@ -178,6 +191,6 @@ def attributed_jacobian(point, variant):
     problem = point.problem
     if problem.head is not None and (variant == "fast" or problem.rho == 0):
         decay = Diagonal(point.decay.diagonal[problem.selected])
-        return HeadHessian(problem, point.perturbed) + decay
+        return _OF_HEAD[point.curvature](problem, point.perturbed) + decay
     jacobian = sam_jacobian(point, variant)
     return jacobian if problem.selected is None else Restricted(jacobian, problem.selected)

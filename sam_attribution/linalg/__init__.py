@@ -2,6 +2,7 @@
 
 from sam_attribution.linalg._arnoldi import Arnoldi
 from sam_attribution.linalg._bicgstab import BiCGSTAB
+from sam_attribution.linalg._block_diagonal import BlockDiagonal
 from sam_attribution.linalg._cg import CG
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
@@ -28,6 +29,7 @@ __all__ = [
     "MINRES",
     "Arnoldi",
     "BiCGSTAB",
+    "BlockDiagonal",
     "Damped",
     "Dense",
     "Diagonal",

@@ -35,8 +35,9 @@ class HIF(Method):
         Added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
         right half plane; otherwise one over the time that training ran (the sum of its rates), or
         1.5 times the most negative real part if that is more, with a warning.
-    curvature : {"hessian", "ggn"}, default="hessian"
-        The Hessian is exact; the Gauss-Newton matrix is positive semi-definite.
+    curvature : {"hessian", "ggn", "fisher"}, default="hessian"
+        What stands for the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
+        empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
     stationary : bool, default=True
         Whether to take the trained parameters for the fixed point. False takes the rows'
         gradients where one Newton step, damped like the rest, leads from there: the correction of
@@ -95,13 +96,18 @@ class HIF(Method):
         TypeError
             If `solver` is a method.
         """
-        check_parameters(self)
-        if isinstance(self.solver, Method):
-            raise TypeError(
-                f"solver must solve linear systems, as GMRES() does, got {self.solver!r}."
-            )
-        _warn_of_decoupled_decay(problem)
-        return _PreparedHIF(self, problem)
+        return prepared_hif(self, problem)
+
+
+def prepared_hif(method, problem, blocks="none"):
+    """What :meth:`HIF.prepare` does, with the curvature as a whole or layer by layer."""
+    check_parameters(method)
+    if isinstance(method.solver, Method):
+        raise TypeError(
+            f"solver must solve linear systems, as GMRES() does, got {method.solver!r}."
+        )
+    _warn_of_decoupled_decay(problem)
+    return _PreparedHIF(method, problem, blocks)
 
 
 def adjoint_probes(point, variant, columns):
@@ -138,10 +144,10 @@ def removal_columns(point, variant, groups):
 class _PreparedHIF(Prepared):
     predicts_state = True
 
-    def __init__(self, method, problem):
+    def __init__(self, method, problem, blocks):
         self._problem = problem
         self._variant = method.variant
-        self._point = point = SAMPoint(problem, method.curvature)
+        self._point = point = SAMPoint(problem, method.curvature, blocks=blocks)
         jacobian = attributed_jacobian(point, method.variant)
         if jacobian.size <= DENSE_SIZE:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
@@ -208,5 +214,5 @@ def _warn_of_decoupled_decay(problem):
         warnings.warn(
             "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
             "fixed point: trust sign and order of these scores, not their scale.",
-            stacklevel=3,
+            stacklevel=4,
         )

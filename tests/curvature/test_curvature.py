@@ -1,8 +1,17 @@
 import numpy as np
 import pytest
 import torch
+from torch import nn
 
-from sam_attribution.curvature import GaussNewton, Hessian, SAMPoint, sam_jacobian
+from sam_attribution.curvature import (
+    EmpiricalFisher,
+    GaussNewton,
+    HeadFisher,
+    Hessian,
+    SAMPoint,
+    attributed_jacobian,
+    sam_jacobian,
+)
 from sam_attribution.perturbation import as_perturbation
 from tests.cases import PERTURBATIONS
 from tests.convex import SoftmaxRegression
@@ -53,6 +62,65 @@ def test_gauss_newton_of_a_regression():
     torch.testing.assert_close(GaussNewton(problem, problem.params).to_dense(), expected)
 
 
+def second_moment(problem, w):
+    """Of the rows' gradients, each from a backward pass of its own."""
+    gradients = given_gradients(problem, w, problem.buffers)
+    return gradients.T @ (problem.weights[:, None] * gradients) / problem.total_weight
+
+
+@pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
+@pytest.mark.parametrize("batch_size", [1, 7, "auto"])
+def test_the_empirical_fisher_matrix_is_the_second_moment_of_the_gradients(kind, batch_size):
+    problem = fitted_problem(kind, kind != "cnn", options={"batch_size": batch_size})
+    expected = second_moment(problem, problem.params)
+    fisher = EmpiricalFisher(problem, problem.params)
+    torch.testing.assert_close(fisher.to_dense(), expected)
+    columns = torch.randn(problem.layout.size, 20, dtype=torch.float64)
+    torch.testing.assert_close(fisher.matmat(columns), expected @ columns)
+    torch.testing.assert_close(fisher.matvec(columns[:, 0]), expected @ columns[:, 0])
+    ggn = GaussNewton(problem, problem.params).to_dense()
+    assert (ggn - expected).norm() > 0.01 * ggn.norm()
+
+
+@pytest.mark.filterwarnings("ignore:There is a performance drop")  # torch: of the margin loss
+@pytest.mark.parametrize(
+    "criterion",
+    [
+        nn.CrossEntropyLoss(torch.tensor([1.0, 2.0, 0.5]), label_smoothing=0.1),
+        nn.MultiMarginLoss(),
+    ],
+)
+def test_the_empirical_fisher_matrix_of_other_losses(criterion):
+    problem = fitted_problem("mlp", True, criterion=criterion)
+
+    def losses(w):
+        output = problem.logits(w, problem.buffers, problem.X)
+        return problem.row_loss.per_sample(output, problem.y)
+
+    gradients = torch.func.jacrev(losses)(problem.params)
+    expected = gradients.T @ (problem.weights[:, None] * gradients) / problem.total_weight
+    fisher = EmpiricalFisher(problem, problem.params)
+    torch.testing.assert_close(fisher.to_dense(), expected)
+
+
+@pytest.mark.parametrize("rho", [0.0, 0.2])
+@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+def test_the_closed_form_of_the_heads_fisher_matrix(kind, rho):
+    problem = fitted_problem(
+        kind, kind == "mlp", rho=rho, options={"parameters": "head", "batch_size": 7},
+        optimizer__weight_decay=0.1,
+    )  # fmt: skip
+    point = SAMPoint(problem, "fisher")
+    head = problem.selected
+    expected = second_moment(problem, point.perturbed)[head][:, head]
+    block = attributed_jacobian(point, "fast")
+    assert any(isinstance(term, HeadFisher) for term in block.terms)
+    identity = torch.eye(len(head), dtype=torch.float64)
+    torch.testing.assert_close(block.to_dense(), expected + 0.1 * identity)
+    ggn = attributed_jacobian(SAMPoint(problem, "ggn"), "fast").to_dense()
+    assert (ggn - block.to_dense()).norm() > 0.01 * ggn.norm()
+
+
 @pytest.mark.parametrize("name", PERTURBATIONS)
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 def test_sam_jacobian_of_a_network_equals_autodiff(kind, name):
@@ -96,10 +164,10 @@ def test_variants_differ_and_unknown_ones_are_refused():
     with pytest.raises(ValueError, match="variant must be one of"):
         sam_jacobian(point, "exact")
     with pytest.raises(ValueError, match="curvature must be one of"):
-        SAMPoint(problem, "fisher")
+        SAMPoint(problem, "laplace")
 
 
-@pytest.mark.parametrize("curvature", [Hessian, GaussNewton])
+@pytest.mark.parametrize("curvature", [Hessian, GaussNewton, EmpiricalFisher])
 def test_sampled_curvature_is_the_whole_on_average(curvature):
     problem = fitted_problem("mlp", True)
     whole = curvature(problem, problem.params)

@@ -6,7 +6,7 @@ import pytest
 import torch
 from torch import nn
 
-from sam_attribution.curvature import GaussNewton, KroneckerCurvature
+from sam_attribution.curvature import KroneckerCurvature
 from sam_attribution.problem import CrossEntropyRows, Problem, TargetRows
 from tests.models import fitted_problem
 
@@ -24,6 +24,44 @@ class Tokens(nn.Module):
     def forward(self, tokens):
         ahead = self.embedding(tokens[:, :3]) + self.embedding(tokens[:, 3:])
         return self.head(torch.tanh(self.body(self.norm(ahead))).mean(1))
+
+
+class PaddedTokens(nn.Module):
+    """Token 2 is padding; the others stand in a row more than once."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(5, 4, padding_idx=2)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, tokens):
+        return self.head(torch.tanh(self.embedding(tokens).sum(1)))
+
+
+class Gate(nn.Module):
+    """Not linear in its parameter, so that its gradient depends on where that is."""
+
+    def __init__(self, n_features):
+        super().__init__()
+        self.rate = nn.Parameter(torch.randn(n_features))
+
+    def forward(self, X):
+        return X * torch.exp(self.rate)
+
+
+class Halved(nn.Linear):
+    """A subclass that goes another way: no Kronecker product of its input."""
+
+    def forward(self, X):
+        return nn.functional.linear(X.square(), self.weight / 2)
+
+
+def norms():
+    return nn.Sequential(
+        nn.Conv2d(4, 4, 3), nn.GroupNorm(2, 4), nn.BatchNorm2d(4),
+        nn.InstanceNorm2d(4, affine=True, track_running_stats=True), nn.PReLU(4), nn.Flatten(),
+        nn.BatchNorm1d(100), nn.LayerNorm(100), nn.RMSNorm(100), nn.Linear(100, 3),
+    )  # fmt: skip
 
 
 def convolutions(**options):
@@ -49,23 +87,56 @@ MODULES = {
     "conv, depthwise": lambda: nn.Sequential(
         nn.Conv1d(3, 6, 2, groups=3), nn.Tanh(), nn.Flatten(), nn.Linear(24, 3)
     ),
+    "conv, 3d": lambda: nn.Sequential(
+        nn.Conv3d(1, 2, 2, stride=(1, 2, 1)), nn.Tanh(), nn.Flatten(), nn.Linear(16, 3)
+    ),
+    "conv, transposed": lambda: nn.Sequential(
+        nn.ConvTranspose2d(4, 2, 2), nn.Tanh(), nn.Flatten(), nn.Linear(128, 3)
+    ),
+    "conv, norms": norms,
+    "own": lambda: nn.Sequential(Gate(5), nn.Linear(5, 4), nn.PReLU(), Halved(4, 3, bias=False)),
     "tokens": Tokens,
+    "tokens, padded": PaddedTokens,
 }
-SHAPES = {"positions": (4, 2), "tokens": (6,), "conv, depthwise": (3, 5)}
+SHAPES = {
+    "positions": (4, 2),
+    "tokens": (6,),
+    "tokens, padded": (6,),
+    "conv, depthwise": (3, 5),
+    "conv, 3d": (1, 3, 4, 3),
+}
 
 
 def problem_of(kind, n=12, **options):
     torch.manual_seed(0)
     module = MODULES[kind]().double().eval()
     shape = SHAPES.get(kind, (4, 7, 7) if kind.startswith("conv") else (5,))
-    X = torch.randint(5, (n, *shape)) if kind == "tokens" else torch.randn(n, *shape).double()
+    tokens = kind.startswith("tokens")
+    X = torch.randint(5, (n, *shape)) if tokens else torch.randn(n, *shape).double()
+    return problem_with(module, X, **options)
+
+
+def problem_with(module, X, **options):
+    n = len(X)
     weight = torch.rand(n).double() + 0.5
     options = {"sample_weight": weight, "batch_size": 5} | options
     return Problem(module=module, X=X, y=torch.arange(n) % 3, n_classes=3, **options)
 
 
-def dense_ggn(problem):
-    return GaussNewton(problem, problem.params).to_dense()
+def dense_ggn(problem, point=None):
+    """From the Jacobian of the logits and the Hessian of every row's loss in them."""
+    point = problem.params if point is None else point
+
+    def logits(w):
+        return problem.logits(w, problem.buffers, problem.X)
+
+    def loss(z, y):
+        return problem.row_loss.per_sample(z[None], y[None])[0]
+
+    jacobian = torch.func.jacrev(logits)(point)
+    middle = torch.func.vmap(torch.func.hessian(loss))(logits(point), problem.y)
+    share = problem.weights / problem.total_weight
+    return torch.einsum("n,ncp,ncd,ndq->pq", share, jacobian, middle, jacobian)
 
 
 def in_basis(block, matrix):
@@ -82,24 +153,92 @@ def test_eigenvalues_are_the_diagonal_of_the_gauss_newton_matrix_in_the_basis(ki
     for block in KroneckerCurvature(problem, problem.params).blocks:
         rotated = in_basis(block, exact)
         torch.testing.assert_close(block.eigenvalues.flatten(), rotated.diagonal())
-        if not block.layer.is_kronecker:
+        if getattr(block, "is_dense", False):
             torch.testing.assert_close(rotated, torch.diag(rotated.diagonal()))
 
 
-@pytest.mark.parametrize("kind", ["mlp", "one layer"])
-def test_one_row_without_positions_has_the_exact_blocks(kind):
-    problem = problem_of(kind, n=1)
-    exact, found = (
-        dense_ggn(problem),
-        torch.zeros(problem.layout.size, problem.layout.size).double(),
-    )
-    curvature = KroneckerCurvature(problem, problem.params)
-    for block in curvature.blocks:
-        index = block.layer.index
-        found[index[:, None], index] = exact[index[:, None], index]
-    torch.testing.assert_close(curvature.to_dense(), found)
+def with_head(layer, n_out):
+    return nn.Sequential(layer, nn.Flatten(), nn.Tanh(), nn.Linear(n_out, 3))
+
+
+# a layer that meets one position in a row of this shape, and the numbers that it puts out
+ONE_POSITION = {
+    "linear": (lambda: nn.Linear(5, 4), (5,), 4),
+    "linear, no bias": (lambda: nn.Linear(5, 4, bias=False), (5,), 4),
+    "linear over a sequence": (lambda: nn.Linear(5, 4), (1, 5), 4),
+    "conv 1d": (lambda: nn.Conv1d(2, 4, 5), (2, 5), 4),
+    "conv 1d, strided, dilated": (
+        lambda: nn.Conv1d(2, 4, 3, stride=7, dilation=2, padding=1), (2, 5), 4,
+    ),
+    "conv 2d, padded": (
+        lambda: nn.Conv2d(2, 4, 3, stride=4, dilation=2, padding=1), (2, 3, 3), 4,
+    ),
+    "conv 2d, reflected": (
+        lambda: nn.Conv2d(2, 4, 5, padding=1, padding_mode="reflect"), (2, 3, 3), 4,
+    ),
+    "conv 2d, grouped": (lambda: nn.Conv2d(4, 6, (3, 2), groups=2), (4, 3, 2), 6),
+    "conv 2d, depthwise": (lambda: nn.Conv2d(4, 4, 3, groups=4, bias=False), (4, 3, 3), 4),
+    "conv 3d": (lambda: nn.Conv3d(1, 4, 2), (1, 2, 2, 2), 4),
+    "embedding": (lambda: nn.Embedding(5, 4), (), 4),
+    "embedding, padded": (lambda: nn.Embedding(5, 4, padding_idx=2), (3,), 12),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize("corrected", [True, False])
+@pytest.mark.parametrize("kind", ONE_POSITION)
+def test_one_row_with_one_position_has_the_exact_block(kind, corrected):
+    torch.manual_seed(0)
+    make, shape, n_out = ONE_POSITION[kind]
+    module = with_head(make(), n_out).double().eval()
+    tokens = torch.tensor([[2, 4, 2]]) if shape else torch.tensor([3])
+    X = tokens if kind.startswith("embedding") else torch.randn(1, *shape).double()
+    problem = problem_with(module, X)
+    exact = dense_ggn(problem)
+    expected = torch.zeros_like(exact)
+    for index in block_positions(problem, getattr(module[0], "groups", 1)):
+        expected[index[:, None], index] = exact[index[:, None], index]
+    found = KroneckerCurvature(problem, problem.params, corrected=corrected).to_dense()
+    torch.testing.assert_close(found, expected)
+    assert expected[problem.layout.layers()["0"]].norm() > 0
+
+
+def block_positions(problem, n_groups):
+    """Positions of the head, and of each group of channels of the first layer."""
+    layers, slices = problem.layout.layers(), problem.layout.slices
+    yield layers["3"]
+    own = [name for name in slices if name.startswith("0.")]
+    by_group = [torch.arange(slices[n].start, slices[n].stop).chunk(n_groups) for n in own]
+    for parts in zip(*by_group, strict=True):
+        yield torch.cat(parts)
+
+
+@pytest.mark.parametrize("kind", ["conv, norms", "conv, transposed", "own"])
+def test_other_layers_have_the_exact_block_of_all_rows(kind):
+    problem = problem_of(kind)
+    point = problem.params + 0.3 * torch.randn_like(problem.params)
+    exact, dense = dense_ggn(problem, point), KroneckerCurvature(problem, point).to_dense()
+    names = {"conv, norms": "1 2 3 4 6 7 8", "conv, transposed": "0", "own": "0 2 3"}[kind].split()
+    layers = problem.layout.layers()
+    for name in names:
+        index = layers[name]
+        torch.testing.assert_close(dense[index][:, index], exact[index][:, index])
+
+
+def test_the_factors_of_an_embedding_are_frequencies_and_the_moments_of_its_signals():
+    problem = problem_of("tokens, padded")
+    share = problem.weights / problem.weights.sum()
+    real = problem.X != 2
+    counts = torch.stack([(share[:, None] * (t == problem.X))[real].sum() for t in range(5)])
+    counts[2] = 0
+    table, head, bias = (problem.params[span] for span in problem.layout.slices.values())
+    ahead = torch.tanh((table.reshape(5, 4)[problem.X] * real[..., None]).sum(1))
+    p = torch.softmax(ahead @ head.reshape(3, 4).T + bias, 1)
+    middle = torch.diag_embed(p) - p[:, :, None] * p[:, None]
+    J = head.reshape(3, 4) * (1 - ahead**2)[:, None]  # of the logits in what is looked up
+    signals = torch.einsum("n,ncp,ncd,ndq->pq", share * real.sum(1), J, middle, J)
     plain = KroneckerCurvature(problem, problem.params, corrected=False)
-    torch.testing.assert_close(plain.to_dense(), found)
+    found = plain.to_dense()[:20, :20]
+    torch.testing.assert_close(found, torch.kron(torch.diag(counts / counts.sum()), signals))
 
 
 def test_factors_are_second_moments():
@@ -118,7 +257,7 @@ def test_factors_are_second_moments():
     torch.testing.assert_close(curvature.to_dense(), expected[order][:, order])
 
 
-@pytest.mark.parametrize("kind", ["mlp", "conv", "tokens"])
+@pytest.mark.parametrize("kind", ["mlp", "conv", "tokens", "tokens, padded"])
 def test_the_corrected_diagonal_is_nearer_in_frobenius_norm(kind):
     problem = problem_of(kind)
     exact = dense_ggn(problem)
@@ -149,7 +288,9 @@ def test_the_inverse_inverts(kind):
         torch.testing.assert_close(back[index] + damping * solved[index], columns[index])
 
 
-@pytest.mark.parametrize("kind", ["mlp", "conv, grouped", "tokens"])
+@pytest.mark.parametrize(
+    "kind", ["mlp", "conv, grouped", "conv, norms", "own", "tokens", "tokens, padded"]
+)
 def test_passes_do_not_matter(kind):
     problem = problem_of(kind)
     whole = KroneckerCurvature(replace(problem, batch_size=12), problem.params).to_dense()
@@ -242,11 +383,61 @@ def test_what_cannot_be_watched_is_named(module, message):
         KroneckerCurvature(strange, strange.params)
 
 
+class Recurrent(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.lstm, self.head = nn.LSTM(5, 4, batch_first=True), nn.Linear(4, 3)
+
+    def forward(self, X):
+        return self.head(self.lstm(X[:, None])[0][:, 0])
+
+
+class Pairs(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.both = nn.Bilinear(5, 5, 3)
+
+    def forward(self, X):
+        return self.both(X, X)
+
+
+class Attending(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.attention, self.head = nn.MultiheadAttention(5, 1, batch_first=True), nn.Linear(5, 3)
+
+    def forward(self, X):
+        X = X[:, None]
+        return self.head(self.attention(X, X, X, need_weights=False)[0][:, 0])
+
+
+@pytest.mark.parametrize(
+    ("module", "message"),
+    [
+        (Recurrent, "the layer 'lstm' is not called with one tensor to give one tensor"),
+        (Pairs, "the layer 'both' is not called with one tensor to give one tensor"),
+        (Attending, r"\['attention.in_proj_weight', 'attention.in_proj_bias'\] belong to modules"),
+    ],
+)
+def test_layers_with_other_calls_are_named(module, message):
+    strange = replace(problem_of("mlp"), module=module().double().eval())
+    with pytest.raises(ValueError, match=message):
+        KroneckerCurvature(strange, strange.params)
+
+
+@pytest.mark.parametrize("odd", [{"scale_grad_by_freq": True}, {"sparse": True}, {"max_norm": 1.0}])
+def test_embeddings_whose_gradient_is_another_are_named(odd):
+    module = with_head(nn.Embedding(5, 4, **odd), 8).double().eval()
+    problem = problem_with(module, torch.randint(5, (6, 2)))
+    with pytest.raises(ValueError, match=r"\['0.weight'\] belong to embeddings with scale_grad"):
+        KroneckerCurvature(problem, problem.params)
+
+
 def test_large_layers_that_are_no_product_have_their_diagonal(monkeypatch):
     monkeypatch.setattr("sam_attribution.curvature._kronecker._DENSE", 10)
-    problem = problem_of("tokens")
+    problem = problem_of("conv, norms")
     curvature, exact = KroneckerCurvature(problem, problem.params), dense_ggn(problem)
-    (block,) = [b for b in curvature.blocks if b.layer.name == "embedding"]
+    (block,) = [b for b in curvature.blocks if b.layer.name == "7"]
     torch.testing.assert_close(block.eigenvalues, exact.diagonal()[block.layer.index])
     columns = torch.randn(problem.layout.size, 2, dtype=torch.float64)
     solved = curvature.solve(columns, 0.1)

@@ -4,11 +4,12 @@ import numpy as np
 import pytest
 import torch
 
-from sam_attribution.linalg import GMRES
+from sam_attribution.curvature import CURVATURES, SAMPoint
+from sam_attribution.linalg import CG, GMRES
 from sam_attribution.methods import GIF, GradDot, InfluenceFunction, TracIn
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, problem_from_estimator
-from tests.models import fitted, given_gradients, row_losses
+from tests.models import fitted, fitted_problem, given_gradients, row_losses
 
 KINDS = ["mlp", "regression"]
 
@@ -96,3 +97,52 @@ def test_the_influence_function_solves_with_the_plain_hessian(kind):
     torch.testing.assert_close(
         scores_of(by_gmres, problem, queries), expected, rtol=1e-7, atol=1e-12
     )
+
+
+@pytest.mark.parametrize("at", ["w", "w+eps"])
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_influence_function_solves_with_the_empirical_fisher_matrix(kind, at):
+    _, problem, queries = setting(kind)
+    point = SAMPoint(problem).perturbed if at == "w+eps" else problem.params
+    rows = gradients_at(problem, point)
+    damped = rows.T @ rows / 40 + 0.4 * torch.eye(rows.shape[1], dtype=torch.float64)
+    v = queries.directions(problem.params, {})
+    method = InfluenceFunction(damping=0.4, curvature="fisher", at=at)
+    expected = rows @ torch.linalg.solve(damped, v) / 40
+    torch.testing.assert_close(scores_of(method, problem, queries), expected)
+
+
+@pytest.mark.parametrize("parameters", ["all", "*.weight", "head"])
+@pytest.mark.parametrize("curvature", ["hessian", "ggn", "fisher"])
+def test_blocks_leave_out_what_couples_the_layers(curvature, parameters):
+    problem = fitted_problem(
+        "cnn", options={"parameters": parameters}, optimizer__weight_decay=0.05
+    )
+    queries = Queries(
+        problem, -problem.X[:10], problem.y[:10], problem.row_loss.per_sample, (torch.arange(10),)
+    )
+    size = problem.layout.size
+    selected = torch.arange(size) if problem.selected is None else problem.selected
+    layer = torch.tensor(
+        [number for number, each in enumerate([40, 8, 51]) for _ in range(each)]
+    )  # Conv, BatchNorm, Linear
+    whole = CURVATURES[curvature](problem, problem.params).to_dense()
+    damped = whole * (layer[:, None] == layer) + 0.45 * torch.eye(size, dtype=torch.float64)
+    v = queries.directions(problem.params, problem.buffers)[selected]
+    rows = gradients_at(problem, problem.params)[:, selected]
+    expected = rows @ torch.linalg.solve(damped[selected][:, selected], v) / 40
+    solvers = ("auto", CG(tol=1e-11, max_iter=5000)) if curvature != "hessian" else ("auto",)
+    for solver in solvers:
+        method = InfluenceFunction(damping=0.4, curvature=curvature, blocks="layer", solver=solver)
+        torch.testing.assert_close(scores_of(method, problem, queries), expected)
+    together = InfluenceFunction(damping=0.4, curvature=curvature)
+    off = (scores_of(together, problem, queries) - expected).norm()
+    assert off < 1e-9 if parameters == "head" else off > 0.01 * expected.norm()
+
+
+def test_blocks_are_refused_by_name():
+    _, problem, _ = setting()
+    with pytest.raises(ValueError, match="'blocks' parameter of InfluenceFunction must be"):
+        InfluenceFunction(blocks="row").prepare(problem)
+    with pytest.raises(ValueError, match="blocks must be one of"):
+        SAMPoint(problem, blocks="row")

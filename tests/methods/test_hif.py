@@ -22,10 +22,10 @@ def scores_of(problem, method):
     return training_scores(problem, probes, given_only=True)
 
 
-def dense_scores(problem, damping, selected=slice(None)):
+def dense_scores(problem, damping, selected=slice(None), curvature="hessian"):
     """<grad V, (J + damping)^-1 c_k> with everything materialised, full variant."""
     w, n = problem.params, len(problem.y)
-    point = SAMPoint(problem)
+    point = SAMPoint(problem, curvature)
     jacobian = sam_jacobian(point, "full").to_dense()[selected][:, selected]
     own = torch.arange(n), problem.y
     indirect = point.H_perturbed.to_dense() @ torch.func.jacrev(
@@ -49,6 +49,15 @@ def test_scores_equal_the_dense_formula(kind, perturbation, solver):
     )
     found = scores_of(problem, HIF(damping=0.5, solver=solver))
     torch.testing.assert_close(found, dense_scores(problem, 0.5), rtol=1e-7, atol=1e-12)
+
+
+@pytest.mark.parametrize("curvature", ["ggn", "fisher"])
+def test_another_curvature_stands_for_every_hessian(curvature):
+    problem = fitted_problem("mlp", True, optimizer__weight_decay=0.01)
+    found = scores_of(problem, HIF(damping=0.5, curvature=curvature))
+    expected = dense_scores(problem, 0.5, curvature=curvature)
+    torch.testing.assert_close(found, expected, rtol=1e-7, atol=1e-12)
+    assert (found - dense_scores(problem, 0.5)).norm() > 0.01 * found.norm()
 
 
 @pytest.mark.parametrize("parameters", ["head", "*bias", ["*.weight"]])

@@ -1,0 +1,39 @@
+"""What curvatures do between the logits: products with a matrix for each row."""
+
+import torch
+
+
+def loss_curvature(problem, logits, rows):
+    """Products with the Hessian of each row's weighted loss in its logits.
+
+    Parameters
+    ----------
+    problem : Problem
+    logits : Tensor of shape (n, n_classes)
+    rows : Tensor of positions, shape (n,)
+
+    Returns
+    -------
+    callable
+        From tangents of shape (n, n_classes) to back-signals of that shape.
+    """
+    # symmetric, so that reverse mode will do, which more losses have
+    curved = torch.func.vjp(torch.func.grad(_loss(problem, rows)), logits)[1]
+    return lambda tangents: curved(tangents)[0]
+
+
+def gradient_products(problem, logits, rows):
+    """Products with ``a_i r_i r_i'``, r_i the gradient of row i's loss in its logits.
+
+    The rest is as for :func:`loss_curvature`.
+    """
+    r = torch.func.grad(lambda z: problem.row_loss.per_sample(z, problem.y[rows]).sum())(logits)
+    weighted = problem.weights[rows, None] * r
+    return lambda tangents: weighted * (r * tangents).sum(1, keepdim=True)
+
+
+def _loss(problem, rows):
+    def loss(z):
+        return problem.weights[rows] @ problem.row_loss.per_sample(z, problem.y[rows])
+
+    return loss
