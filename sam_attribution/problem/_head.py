@@ -75,6 +75,16 @@ class Head:
             parts[self.bias_name].copy_(logit_gradient.sum(0))
         return flat
 
+    def row_gradients(self, features, logit_gradients):
+        """Flat gradients (n, n_params) of single rows, from theirs in the logits."""
+        parts = {self.weight_name: logit_gradients[:, :, None] * features[:, None]}
+        if self.bias_name:
+            parts[self.bias_name] = logit_gradients
+        flat = features.new_zeros(len(features), self._layout.size)
+        for name, part in parts.items():
+            flat[:, self._layout.slices[name]] = part.flatten(1)
+        return flat
+
     def _apply(self, features, flat):
         parts = self._layout.unflatten(flat)
         bias = parts[self.bias_name] if self.bias_name else None
