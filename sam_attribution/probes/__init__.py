@@ -1,7 +1,19 @@
 """Probes: pairs (point, direction), scored for all rows and labels by forward-mode passes."""
 
+from sam_attribution.probes._costs import pass_costs
 from sam_attribution.probes._probe import CosineProbe, Probe, SquaredNormProbe
+from sam_attribution.probes._row_products import RowProducts, reads_gradients
 from sam_attribution.probes._scores import row_scores, training_scores
 from sam_attribution.probes._step_probe import StepProbe
 
-__all__ = ["CosineProbe", "Probe", "SquaredNormProbe", "StepProbe", "row_scores", "training_scores"]
+__all__ = [
+    "CosineProbe",
+    "Probe",
+    "RowProducts",
+    "SquaredNormProbe",
+    "StepProbe",
+    "pass_costs",
+    "reads_gradients",
+    "row_scores",
+    "training_scores",
+]
