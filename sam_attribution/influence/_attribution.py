@@ -173,7 +173,7 @@ class Attribution:
         shared = self.prepared.rows_are_exchangeable and not (reading and reading.by_position)
         probes = self._watched(probes)
         if reading is not None:
-            probes = map(reading.of, probes)
+            probes = reading.of(probes)
         n_jobs = self.n_jobs if shared else 1
         return scores_of_trained(self._trained, probes, given_only=given_only, n_jobs=n_jobs)
 

@@ -112,7 +112,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Draws the split and goes to clones that have no ``random_state`` of their own.
     verbose : int, default=0
-        Above 0 shows a progress bar over the splits, above 1 also one over the probes of
+        Above 0 shows a progress bar over the splits, and one over the queries of ``attribute``,
+        above 1 also one over the probes of
         each split, for every pass over rows; for ``method="unrolled"``, where that takes as
         long as training, above 0 too.
 
@@ -343,7 +344,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
 
         Notes
         -----
-        Queries are asked as many at once as 256 MiB of their gradients allow; beyond that and
+        Queries are asked as many at once as 512 MiB of their gradients allow; beyond that and
         the table itself, memory does not grow with their number. ``verbose=1`` shows how far it
         is, and by which way.
         """

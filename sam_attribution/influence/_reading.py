@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 from sam_attribution.influence._projected import Projected
 from sam_attribution.methods import PreparedScores
-from sam_attribution.probes import RowProducts, pass_costs, reads_gradients
+from sam_attribution.probes import pass_costs, reads_gradients, row_products
 
-_BYTES = 2**28  # that the directions of all queries asked at once may take
+_BYTES = 2**29  # that the directions of all queries asked at once may take
 _MOST_AT_ONCE = 4096
 _DIFFERENTIATED_AT_ONCE = 64  # a whole state of training for each
 
@@ -23,7 +23,7 @@ class Reading:
     at_once : int
         Queries that are asked together.
     of : callable
-        Gives what is read in the place of a probe.
+        Gives what is read in the place of some probes: iterables both.
     by_position : bool
         Whether it knows rows by their positions, so that they cannot be shared between processes.
     """
@@ -48,23 +48,23 @@ def choose_reading(how, problem, prepared, n_queries):
         )
     if isinstance(prepared, PreparedScores) or prepared.differentiates_training:
         return _own_way(how)
-    at_once = min(n_queries, _queries_at_once(problem))
+    at_once = _even_part(n_queries, _queries_at_once(problem))
     if isinstance(how, Projected):
         store = how.prepare(problem)
-        return Reading("projected", at_once, lambda probe: store(_checked(probe)), True)
-    if how != "auto":
-        return Reading(how, at_once, _EXACT[how])
-    costs = pass_costs(problem, at_once)
-    chosen = min(costs, key=costs.get)
-    return Reading(chosen, at_once, _EXACT[chosen] if chosen == "tangents" else _if_possible)
+        return Reading("projected", at_once, lambda probes: map(store, map(_checked, probes)), True)
+    if how == "auto":
+        costs = pass_costs(problem, at_once)
+        chosen = min(costs, key=costs.get)
+        return Reading(chosen, at_once, row_products if chosen == "row-gradients" else _as_they_are)
+    return Reading(how, at_once, _EXACT[how])
 
 
 def _own_way(how):
     if how != "auto":
         raise ValueError(
-            f'how must be "auto" with this method, which has its own way to its scores, got {how!r}.'
+            f'how must be "auto" with this method, whose scores come by its own way, got {how!r}.'
         )
-    return Reading("the method's own way", _DIFFERENTIATED_AT_ONCE, _as_it_is)
+    return Reading("the method's own way", _DIFFERENTIATED_AT_ONCE, _as_they_are)
 
 
 def _queries_at_once(problem):
@@ -74,16 +74,17 @@ def _queries_at_once(problem):
     return max(1, min(_MOST_AT_ONCE, _BYTES // bytes_each))
 
 
-def _as_it_is(probe):
-    return probe
+def _even_part(n, most):
+    """Size of the fewest parts of `n` that have at most `most`, all but the last alike."""
+    return -(-n // -(-n // most))
 
 
-def _by_gradients(probe):
-    return RowProducts(_checked(probe))
+def _as_they_are(probes):
+    return probes
 
 
-def _if_possible(probe):
-    return RowProducts(probe) if reads_gradients(probe) else probe
+def _by_gradients(probes):
+    return row_products(map(_checked, probes))
 
 
 def _checked(probe):
@@ -95,5 +96,5 @@ def _checked(probe):
     )
 
 
-_EXACT = {"tangents": _as_it_is, "row-gradients": _by_gradients}
+_EXACT = {"tangents": _as_they_are, "row-gradients": _by_gradients}
 _NAMES = ("auto", *_EXACT)

@@ -38,7 +38,7 @@ class TRAK(Method):
 
     Notes
     -----
-    No unit: trust sign and order. Cost: the gradient of each row alone, 256 MiB of them at a time,
+    No unit: trust sign and order. Cost: the gradient of each row alone, some MiB of them at a time,
     and ``n_params * proj_dim`` numbers; then one forward-mode pass per query. An ensemble, as
     published, is the mean of the scores of several trainings: pass a splitter as `validation`.
 

@@ -2,7 +2,7 @@
 
 from sam_attribution.probes._costs import pass_costs
 from sam_attribution.probes._probe import CosineProbe, Probe, SquaredNormProbe
-from sam_attribution.probes._row_products import RowProducts, reads_gradients
+from sam_attribution.probes._row_products import RowProducts, reads_gradients, row_products
 from sam_attribution.probes._scores import row_scores, training_scores
 from sam_attribution.probes._step_probe import StepProbe
 
@@ -14,6 +14,7 @@ __all__ = [
     "StepProbe",
     "pass_costs",
     "reads_gradients",
+    "row_products",
     "row_scores",
     "training_scores",
 ]

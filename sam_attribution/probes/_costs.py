@@ -8,7 +8,7 @@ from sam_attribution.problem import activations_per_row
 
 # In multiply-adds of a large matrix product, calibrated by benchmarks/attribute_scale.py
 _PER_ACTIVATION = 40
-_PER_PARAMETER = 60
+_PER_PARAMETER = 100
 _TANGENT, _GRADIENT, _GEMM = 2.2, 4.0, 0.3
 
 
@@ -28,8 +28,9 @@ def pass_costs(problem, n_directions):
         layers put out) and P parameters,
 
         - ``"tangents"``: ``2.2 f k``, one forward-mode pass per direction;
-        - ``"row-gradients"``: ``4 f + 60 P + .3 P k``, two forward passes and a backward pass, a
-          gradient that is written down, and a matrix product.
+        - ``"row-gradients"``: ``4 f + 100 P + .3 P k``, two forward passes and a backward pass, a
+          gradient that is written down, and a matrix product (which points with the same
+          directions share, see :func:`row_products`: not counted here).
 
         With ``parameters="head"`` one forward pass serves all directions: ``f`` and
         ``p`` per direction, p the size of the head.

@@ -1,8 +1,11 @@
 """Another way to read a probe: off the gradients of its rows themselves."""
 
+from itertools import groupby
+
 import torch
 
-from sam_attribution.problem import gradients_of
+from sam_attribution.probes._probe import Probe
+from sam_attribution.problem import gradients_of, rows_at_once
 
 
 class RowProducts:
@@ -30,6 +33,48 @@ class RowProducts:
         """What is read off rows `X` with the labels `y`, (n, k)."""
         chunks = gradients_of(problem, self.probe.point, self.probe.buffers, X, y)
         return torch.cat([self.probe.of_gradients(gradients) for _, gradients in chunks])
+
+
+class SummedRowProducts(RowProducts):
+    """Probes of all rows with the same directions: their rows' gradients are added up first.
+
+    One matrix product for all points.
+    """
+
+    def __init__(self, probes):
+        super().__init__(probes[0])
+        self.probes = probes
+        self.rate = 1.0
+
+    def given_label(self, problem, X, y):
+        points = [gradients_of(problem, p.point, p.buffers, X, y) for p in self.probes]
+        chunks = -(-len(y) // rows_at_once(problem))
+        return torch.cat([self.probe.of_gradients(self._sum(points)) for _ in range(chunks)])
+
+    def _sum(self, points):
+        """The next rows' gradients, one point after another: two chunks are held at most."""
+        total = 0.0
+        for probe, point in zip(self.probes, points, strict=True):
+            _, gradients = next(point)
+            total = gradients.mul_(probe.rate).add_(total)
+        return total
+
+
+def row_products(probes):
+    """Yield what reads `probes` off row gradients; those that it cannot stay as they are."""
+    for _, alike in groupby(enumerate(probes), _same_product):
+        group = [probe for _, probe in alike]
+        if len(group) > 1:
+            yield SummedRowProducts(group)
+        else:
+            yield RowProducts(group[0]) if reads_gradients(group[0]) else group[0]
+
+
+def _same_product(numbered):
+    """One key for probes whose sum is one product, each its own for the others."""
+    number, probe = numbered
+    additive = type(probe) is Probe and probe.rows is None
+    return ("directions", id(probe.directions)) if additive else ("probe", number)
 
 
 def reads_gradients(probe):

@@ -9,12 +9,12 @@ from sam_attribution.problem._kernels import differentiable_kernels
 
 # That the gradients held at once may take. On a CPU more is slower: an MLP's 256 rows at once
 # take five times as long as 64, for fresh memory has to be had from the system each time
-_BYTES = {"cpu": 2**25, "cuda": 2**28}
+_BYTES = {"cpu": 3 * 2**23, "cuda": 2**28}
 _CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to way
 
 
 def row_gradients(problem, point, per_sample=None):
-    """Gradients of every training row at one point, in chunks of 256 MiB at most.
+    """Gradients of every training row at one point, in chunks of 24 MiB (CUDA: 256 MiB) at most.
 
     Parameters
     ----------
@@ -41,13 +41,9 @@ def row_gradients(problem, point, per_sample=None):
 
 def gradients_of(problem, point, buffers, X, y, per_sample=None):
     """As :func:`row_gradients`, for any rows, their positions among `X`, and buffers."""
-    for rows in torch.arange(len(y), device=y.device).split(_rows_at_once(problem)):
-        with differentiable_kernels(problem.module):
-            with torch.no_grad():
-                output = problem.logits(point, buffers, X[rows])
-            in_output = _in_output(problem, output, y[rows], per_sample)
-            found = _way(problem, buffers, X)(problem, point, buffers, X[rows], in_output)
-        yield rows, problem.restrict(found.T).T
+    for rows in torch.arange(len(y), device=y.device).split(rows_at_once(problem)):
+        # by a call: a name for them here would keep them in memory while the generator waits
+        yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
 
 
 def gradient_in_output(per_sample, output, y):
@@ -76,6 +72,15 @@ def one_row_at_a_time(problem, point, buffers, X, in_output):
     return torch.stack(gradients)
 
 
+def _of_chunk(problem, point, buffers, X, y, per_sample):
+    with differentiable_kernels(problem.module):
+        with torch.no_grad():
+            output = problem.logits(point, buffers, X)
+        in_output = _in_output(problem, output, y, per_sample)
+        found = _way(problem, buffers, X)(problem, point, buffers, X, in_output)
+    return problem.restrict(found.T).T
+
+
 def _in_output(problem, output, y, per_sample):
     if per_sample is not None:
         return gradient_in_output(per_sample, output, y)
@@ -96,7 +101,8 @@ def _way(problem, buffers, X):
     return _CHOSEN[problem]
 
 
-def _rows_at_once(problem):
+def rows_at_once(problem):
+    """Rows whose gradients are formed together."""
     budget = _BYTES.get(problem.params.device.type, _BYTES["cuda"])
     at_once = budget // (problem.params.element_size() * problem.layout.size)
     return max(1, min(problem.rows_per_pass, at_once))

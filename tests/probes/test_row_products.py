@@ -13,8 +13,10 @@ from sam_attribution.probes import (
     StepProbe,
     pass_costs,
     reads_gradients,
+    row_products,
     training_scores,
 )
+from sam_attribution.probes._row_products import SummedRowProducts
 from sam_attribution.problem import GenericRows, Problem, Queries, margin, row_gradients
 from tests.models import SmallCNN, fitted_problem
 from tests.probes.test_modes import Attention, Recurrent, problem_of
@@ -71,6 +73,19 @@ def test_row_gradients_give_what_tangents_give(name, kind):
         expected = training_scores(problem, [probe], given_only=True)
         torch.testing.assert_close(found, expected, **CLOSE)
         assert expected.abs().max() > 1e-3
+
+
+def test_points_with_the_same_directions_share_a_product():
+    problem = fitted_problem("cnn", sample_weight=True)
+    first, other = probe_of(problem, rate=0.3), probe_of(problem)
+    again = replace(first, point=problem.params, rate=-2.0)
+    of_batch = replace(first, rows=torch.tensor([3, 1]), rows_weight=1.5)
+    cosine = probe_of(problem, CosineProbe)
+    probes = [first, again, other, of_batch, cosine, cosine]
+    readers = list(row_products(probes))
+    assert [type(reader) for reader in readers] == [SummedRowProducts] + 4 * [RowProducts]
+    found = training_scores(problem, readers, given_only=True)
+    torch.testing.assert_close(found, training_scores(problem, probes, given_only=True), **CLOSE)
 
 
 @pytest.mark.parametrize("rows_at_once", [1, 3, 1000])
@@ -147,7 +162,7 @@ def test_the_estimate_is_of_shapes_alone():
     one, two = (costs(nn.Linear(36, 3, bias=False), k, (36,)) for k in (1, 2))
     forward = 36 * 3 + 40 * (36 + 3)
     assert one["tangents"] == pytest.approx(2.2 * forward)
-    assert two["row-gradients"] == pytest.approx(4 * forward + (60 + 0.6) * 36 * 3)
+    assert two["row-gradients"] == pytest.approx(4 * forward + (100 + 0.6) * 36 * 3)
 
 
 def test_the_head_in_closed_form_beats_row_gradients():
