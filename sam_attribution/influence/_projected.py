@@ -12,8 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._validation import Interval, check_parameters
-from sam_attribution.probes import RowProducts
-from sam_attribution.problem import gradients_of
+from sam_attribution.probes import RowProducts, gradients_for, within
 
 
 class Projected(BaseEstimator):
@@ -87,11 +86,13 @@ class _Store:
         self._temporary = tempfile.TemporaryDirectory() if settings.folder is None else None
         self._folder = Path(self._temporary.name if self._temporary else settings.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
-        about = problem.module, problem.X, problem.y, problem.row_loss, problem.selected
+        about = problem.module, problem.X, problem.y, problem.row_loss
         self._about = fingerprint(*about, settings.proj_dim, settings.random_state)
 
     def __call__(self, probe):
-        name = fingerprint(self._about, probe.point, probe.buffers, probe.rows)
+        selected = self._problem.selected
+        parameters = selected if within(probe.directions, selected) else None
+        name = fingerprint(self._about, probe.point, probe.buffers, probe.rows, parameters)
         path = self._folder / f"{name}.npy"
         if not path.exists():
             self._write(path, probe)
@@ -106,7 +107,7 @@ class _Store:
         shape = (len(y), self._project.proj_dim)
         dtype = probe.point.new_empty(0).cpu().numpy().dtype
         stored = np.lib.format.open_memmap(unfinished, mode="w+", dtype=dtype, shape=shape)
-        for at, gradients in gradients_of(problem, probe.point, probe.buffers, X, y):
+        for at, gradients in gradients_for(problem, probe, X, y):
             stored[at.cpu().numpy()] = self._project(gradients).cpu().numpy()
         stored.flush()
         del stored  # Windows renames closed files only

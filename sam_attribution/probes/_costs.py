@@ -9,7 +9,7 @@ from sam_attribution.problem import activations_per_row
 # In multiply-adds of a large matrix product, calibrated by benchmarks/attribute_scale.py
 _PER_ACTIVATION = 40
 _PER_PARAMETER = 100
-_TANGENT, _GRADIENT, _GEMM = 2.2, 4.0, 0.3
+_TANGENT, _GRADIENT, _GEMM = 2.2, 4.0, 0.6
 
 
 def pass_costs(problem, n_directions):
@@ -28,7 +28,7 @@ def pass_costs(problem, n_directions):
         layers put out) and P parameters,
 
         - ``"tangents"``: ``2.2 f k``, one forward-mode pass per direction;
-        - ``"row-gradients"``: ``4 f + 100 P + .3 P k``, two forward passes and a backward pass, a
+        - ``"row-gradients"``: ``4 f + 100 P + .6 P k``, two forward passes and a backward pass, a
           gradient that is written down, and a matrix product (which points with the same
           directions share, see :func:`row_products`: not counted here).
 

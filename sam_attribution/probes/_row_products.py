@@ -5,6 +5,7 @@ from itertools import groupby
 import torch
 
 from sam_attribution.probes._probe import Probe
+from sam_attribution.probes._tangents import within
 from sam_attribution.problem import gradients_of, rows_at_once
 
 
@@ -31,7 +32,7 @@ class RowProducts:
 
     def given_label(self, problem, X, y):
         """What is read off rows `X` with the labels `y`, (n, k)."""
-        chunks = gradients_of(problem, self.probe.point, self.probe.buffers, X, y)
+        chunks = gradients_for(problem, self.probe, X, y)
         return torch.cat([self.probe.of_gradients(gradients) for _, gradients in chunks])
 
 
@@ -47,7 +48,7 @@ class SummedRowProducts(RowProducts):
         self.rate = 1.0
 
     def given_label(self, problem, X, y):
-        points = [gradients_of(problem, p.point, p.buffers, X, y) for p in self.probes]
+        points = [gradients_for(problem, probe, X, y) for probe in self.probes]
         chunks = -(-len(y) // rows_at_once(problem))
         return torch.cat([self.probe.of_gradients(self._sum(points)) for _ in range(chunks)])
 
@@ -58,6 +59,23 @@ class SummedRowProducts(RowProducts):
             _, gradients = next(point)
             total = gradients.mul_(probe.rate).add_(total)
         return total
+
+
+def gradients_for(problem, probe, X, y):
+    """Row gradients at a probe's point, some at a time, in the parameters that it is about.
+
+    Those are the attributed ones, but all of them where a direction leaves these: HIF's, of the
+    perturbation, does.
+    """
+    found = gradients_of(problem, probe.point, probe.buffers, X, y)
+    if not within(probe.directions, problem.selected):
+        return found
+
+    def attributed(chunk):
+        rows, gradients = chunk
+        return rows, problem.restrict(gradients.T).T
+
+    return map(attributed, found)
 
 
 def row_products(probes):

@@ -93,7 +93,7 @@ class Queries:
         found = params.new_empty(len(rows), len(params))
         if problem.head is None:
             for at, part in gradients_of(problem, params, buffers, X, y, self.evaluation):
-                found[at] = part
+                found[at] = problem.restrict(part.T).T
             return found
         named = problem.layout.unflatten(params)
         for at in torch.arange(len(rows), device=rows.device).split(problem.rows_per_pass):

@@ -36,11 +36,11 @@ def row_gradients(problem, point, per_sample=None):
     for passed in problem.chunks(None):
         X, y = problem.X[passed], problem.y[passed]
         for rows, gradients in gradients_of(problem, point, problem.buffers, X, y, per_sample):
-            yield passed[rows], gradients
+            yield passed[rows], problem.restrict(gradients.T).T
 
 
 def gradients_of(problem, point, buffers, X, y, per_sample=None):
-    """As :func:`row_gradients`, for any rows, their positions among `X`, and buffers."""
+    """As :func:`row_gradients`, for any rows and buffers, and in all parameters."""
     for rows in torch.arange(len(y), device=y.device).split(rows_at_once(problem)):
         # by a call: a name for them here would keep them in memory while the generator waits
         yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
@@ -77,8 +77,7 @@ def _of_chunk(problem, point, buffers, X, y, per_sample):
         with torch.no_grad():
             output = problem.logits(point, buffers, X)
         in_output = _in_output(problem, output, y, per_sample)
-        found = _way(problem, buffers, X)(problem, point, buffers, X, in_output)
-    return problem.restrict(found.T).T
+        return _way(problem, buffers, X)(problem, point, buffers, X, in_output)
 
 
 def _in_output(problem, output, y, per_sample):

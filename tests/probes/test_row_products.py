@@ -162,7 +162,7 @@ def test_the_estimate_is_of_shapes_alone():
     one, two = (costs(nn.Linear(36, 3, bias=False), k, (36,)) for k in (1, 2))
     forward = 36 * 3 + 40 * (36 + 3)
     assert one["tangents"] == pytest.approx(2.2 * forward)
-    assert two["row-gradients"] == pytest.approx(4 * forward + (100 + 0.6) * 36 * 3)
+    assert two["row-gradients"] == pytest.approx(4 * forward + (100 + 1.2) * 36 * 3)
 
 
 def test_the_head_in_closed_form_beats_row_gradients():
