@@ -7,13 +7,13 @@ from tqdm.auto import tqdm
 
 from sam_attribution.editing import outputs
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
+from sam_attribution.influence._reading import choose_reading
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
 from sam_attribution.methods import PreparedScores
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
 # Each holds a direction of all parameters at every state
-_QUERIES_AT_ONCE = 64
 _OWN_LOSSES_AT_ONCE = 16
 
 
@@ -84,10 +84,15 @@ class Attribution:
         scores = scores_of_any(self.problem, self._watched(self.probes), X, y, n_jobs=self.n_jobs)
         return self.aggregation.reduce(scores)
 
-    def attribute(self, X, y):
-        """Scores of the training rows against single queries, shape (n_queries, n_samples)."""
-        parts = zip(X.split(_QUERIES_AT_ONCE), y.split(_QUERIES_AT_ONCE), strict=True)
-        return torch.cat([self._attribute_some(*part) for part in parts])
+    def attribute(self, X, y, how="auto"):
+        """Yield scores of the training rows against single queries, some at a time, (k, n)."""
+        reading = choose_reading(how, self._trained, self.prepared, len(y))
+        parts = zip(X.split(reading.at_once), y.split(reading.at_once), strict=True)
+        desc = f"queries ({reading.name})"
+        with tqdm(total=len(y), desc=desc, leave=False, disable=not self.verbose) as bar:
+            for part in parts:
+                yield self._attribute_some(*part, reading)
+                bar.update(len(part[1]))
 
     def self_influence(self):
         """Score of every training row on its own training loss, shape (n_samples,)."""
@@ -142,18 +147,19 @@ class Attribution:
     @property
     def _trained(self):
         """The problem whose rows probes are read with, in their precision."""
-        return self.prepared.problem or self.problem
+        return getattr(self.prepared, "problem", None) or self.problem
 
     def _judged(self, scores):
         """Which rows count when an aggregation learns."""
         judged = ~scores.isnan().any(1)
         return judged if self.problem.visited is None else judged & self.problem.visited
 
-    def _attribute_some(self, X, y):
+    def _attribute_some(self, X, y, reading):
         queries = self._single_queries(X, y)
         if self.probes is None:
             return self.prepared.scores(queries).T
-        return self._scores_of_trained(self.prepared.probes(queries), given_only=True).T
+        probes = self.prepared.probes_once(queries)
+        return self._scores_of_trained(probes, given_only=True, reading=reading).T
 
     def _self_influence_of(self, rows):
         X, y = self.problem.X[rows], self.problem.y[rows]
@@ -163,11 +169,13 @@ class Attribution:
         probes = self.prepared.probes(own)
         return training_scores(self._trained, probes, given_only=True, rows=rows).diagonal()
 
-    def _scores_of_trained(self, probes, *, given_only=False):
-        n_jobs = self.n_jobs if self.prepared.rows_are_exchangeable else 1
-        return scores_of_trained(
-            self._trained, self._watched(probes), given_only=given_only, n_jobs=n_jobs
-        )
+    def _scores_of_trained(self, probes, *, given_only=False, reading=None):
+        shared = self.prepared.rows_are_exchangeable and not (reading and reading.by_position)
+        probes = self._watched(probes)
+        if reading is not None:
+            probes = reading.of(probes)
+        n_jobs = self.n_jobs if shared else 1
+        return scores_of_trained(self._trained, probes, given_only=given_only, n_jobs=n_jobs)
 
     def _single_queries(self, X, y, evaluation=None):
         if not self.prepared.answers_queries:

@@ -113,7 +113,8 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     random_state : int, RandomState instance or None, default=None
         Draws the split and goes to clones that have no ``random_state`` of their own.
     verbose : int, default=0
-        Above 0 shows a progress bar over the splits, above 1 also one over the probes of
+        Above 0 shows a progress bar over the splits, and one over the queries of ``attribute``,
+        above 1 also one over the probes of
         each split, for every pass over rows; for ``method="unrolled"``, where that takes as
         long as training, above 0 too.
 
@@ -314,7 +315,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         """
         return self._row_scores(self._checked_rows(X))
 
-    def attribute(self, X_query, y_query, *, split=None):
+    def attribute(self, X_query, y_query, *, split=None, how="auto"):
         """Score every training row against single queries.
 
         Parameters
@@ -323,6 +324,12 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         y_query : array-like of shape (n_query,)
         split : int, optional
             Which split's model is asked; needed if there are several.
+        how : {"auto", "tangents", "row-gradients"} or Projected, default="auto"
+            ``tangents`` goes forward through the model once per query, ``row-gradients`` forms
+            the gradient of every training row and multiplies: the same scores, and ``auto``
+            takes what :func:`~sam_attribution.probes.pass_costs` says is less work.
+            :class:`~sam_attribution.influence.Projected` is an approximation, for rows that are
+            asked about again and again.
 
         Returns
         -------
@@ -334,15 +341,23 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         Raises
         ------
         ValueError
-            If there are several splits and `split` names none of them.
+            If there are several splits and `split` names none of them, or for another `how`.
+
+        Notes
+        -----
+        Queries are asked as many at once as 512 MiB of their gradients allow; beyond that and
+        the table itself, memory does not grow with their number. ``verbose=1`` shows how far it
+        is, and by which way.
         """
         X = self._checked_rows(X_query)
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
         run = self._runs[self._checked_split(split)]
-        judged = _to_numpy(run.attribution.attribute(*run.tensors(X, y_query)))
-        result = np.full((len(judged), len(self.scores_)), np.nan)
-        result[:, run.train[run.visited]] = judged[:, run.visited]
+        result = np.full((len(y_query), len(self.scores_)), np.nan)
+        done, trained = 0, run.train[run.visited]
+        for part in run.attribution.attribute(*run.tensors(X, y_query), how):
+            result[done : done + len(part), trained] = _to_numpy(part)[:, run.visited]
+            done += len(part)
         return result
 
     def explain(self, X_query, y_query, k=5, *, split=None):

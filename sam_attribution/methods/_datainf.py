@@ -31,7 +31,7 @@ class DataInf(Method):
     Notes
     -----
     The unit is nats per removed row, its size up to the damping. Cost: the gradient of each row
-    alone, twice (``damping`` given: once) and once more for every set of queries, 256 MiB of them
+    alone, twice (``damping`` given: once) and once more for every set of queries, some MiB of them
     at a time; then one forward-mode pass per query. Sample weights count in the means; weight
     decay does not.
 

@@ -85,6 +85,10 @@ class Prepared(ABC):
     def probes(self, queries):
         """Return an iterable of probes, readable more than once, for the queries."""
 
+    def probes_once(self, queries):
+        """Return an iterable of probes that may be read once, and need not all be held."""
+        return self.probes(queries)
+
 
 class PreparedScores(ABC):
     """A method made ready for one problem that knows the rows trained on alone: retraining.

@@ -48,6 +48,9 @@ class PathSum(Prepared):
             return list(self.visit(queries))
         return _EveryStep(self, queries)
 
+    def probes_once(self, queries):
+        return self.visit(queries)
+
     def visit(self, queries):
         """Yield the probes in the order of the training."""
         problem = self._problem

@@ -44,7 +44,7 @@ class TRAK(Method):
 
     Notes
     -----
-    No unit: trust sign and order. Cost, for each state: the gradient of each row alone, 256 MiB of
+    No unit: trust sign and order. Cost, for each state: the gradient of each row alone, some MiB of
     them at a time, and ``n_params * proj_dim`` numbers; then one forward-mode pass per query. An
     ensemble of trainings is the mean of their scores: pass a splitter as `validation`. Of either
     ensemble this is the mean of products, where the publication multiplies the mean of

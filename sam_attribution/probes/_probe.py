@@ -56,6 +56,10 @@ class Probe:
         output, tangents = logits_and_tangents(problem, self, X)
         return problem.row_loss.along(output, tangents, y)
 
+    def of_gradients(self, gradients):
+        """What is read off rows with these gradients (n, n_params), by definition; (n, k)."""
+        return gradients @ self.directions
+
 
 class CosineProbe(Probe):
     """Reads ``<direction, gradient> / ||gradient||``, 0 where the gradient is; no 1/n."""
@@ -69,6 +73,9 @@ class CosineProbe(Probe):
     def given_label(self, problem, X, y):
         products = super().given_label(problem, X, y)
         return _divided(products, squared_row_norms(problem, self, X, y=y)[:, 0])
+
+    def of_gradients(self, gradients):
+        return _divided(super().of_gradients(gradients), gradients.square().sum(1))
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)

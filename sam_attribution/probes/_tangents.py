@@ -18,7 +18,7 @@ def logits_and_tangents(problem, probe, X):
     About 2.5 forward passes and the memory of one, per direction, where the module has
     forward mode. With `problem.head` one forward pass serves all directions.
     """
-    if problem.head is not None and _within(probe.directions, problem.selected):
+    if problem.head is not None and within(probe.directions, problem.selected):
         named = problem.layout.unflatten(probe.point)
         logits, features = problem.head.features(named, probe.buffers, X)
         return logits, problem.head.tangents(features, probe.directions)
@@ -26,6 +26,6 @@ def logits_and_tangents(problem, probe, X):
         return tangent_mode(problem, probe)(problem, probe, X)
 
 
-def _within(directions, selected):
-    """Whether the directions vanish outside the `selected` entries."""
+def within(directions, selected):
+    """Whether the directions vanish outside the `selected` entries; so they do if it is None."""
     return bool(directions.count_nonzero() == directions[selected].count_nonzero())

@@ -14,7 +14,7 @@ from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
-from sam_attribution.problem._row_gradients import row_gradients
+from sam_attribution.problem._row_gradients import gradients_of, row_gradients, rows_at_once
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
 from sam_attribution.problem._rows_gradient import rows_gradient
 from sam_attribution.problem._running_statistics import couples_rows
@@ -39,9 +39,11 @@ __all__ = [
     "differentiable_kernels",
     "evaluation_function",
     "functional_optimizer",
+    "gradients_of",
     "margin",
     "problem_from_another_seed",
     "problem_from_estimator",
     "row_gradients",
+    "rows_at_once",
     "rows_gradient",
 ]

@@ -76,10 +76,11 @@ class Head:
         return flat
 
     def row_gradients(self, features, logit_gradients):
-        """Flat gradients (n, m, n_params) of single rows, from m gradients in the logits each."""
-        flat = features.new_zeros(*logit_gradients.shape[:2], self._layout.size)
-        outer = logit_gradients[..., None] * features[:, None, None]
-        flat[..., self._layout.slices[self.weight_name]] = outer.flatten(2)
+        """Flat gradients (n, ..., n_params) of single rows, from theirs in the logits."""
+        flat = features.new_zeros(*logit_gradients.shape[:-1], self._layout.size)
+        of_row = features.view(len(features), *[1] * (logit_gradients.ndim - 1), -1)
+        outer = logit_gradients[..., None] * of_row
+        flat[..., self._layout.slices[self.weight_name]] = outer.flatten(-2)
         if self.bias_name:
             flat[..., self._layout.slices[self.bias_name]] = logit_gradients
         return flat

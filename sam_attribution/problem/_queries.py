@@ -7,6 +7,7 @@ from torch import Tensor
 
 from sam_attribution.dynamics import Cotangent
 from sam_attribution.problem._problem import Problem, RowEvaluation
+from sam_attribution.problem._row_gradients import gradient_in_output, gradients_of
 from sam_attribution.problem._running_statistics import RunningStatistics
 
 
@@ -57,13 +58,15 @@ class Queries:
 
     def directions(self, params, buffers):
         """Query gradients, shape (n_params, n_queries), zero outside the attributed part."""
-        if self.problem.head is None:
-            columns = [self._gradient(params, buffers, group) for group in self.groups]
+        if all(len(group) == 1 for group in self.groups):
+            gradients = self._row_gradients(params, buffers, torch.cat(self.groups))
+        elif self.problem.head is None:
+            each = [self._gradient(params, buffers, group) for group in self.groups]
+            gradients = self.problem.restrict(torch.stack(each, dim=1)).T
         else:
-            columns = self._head_gradients(params, buffers)
-        directions = self.problem.restrict(torch.stack(columns, dim=1))
-        norms = torch.linalg.vector_norm(directions, dim=0) if self.normalize else None
-        return _divided(directions.T, norms).T
+            gradients = torch.stack(self._head_gradients(params, buffers))
+        norms = torch.linalg.vector_norm(gradients, dim=1) if self.normalize else None
+        return _divided(gradients, norms).T
 
     def cotangent(self, params, buffers, tracked=()):
         """Query gradients in parameters and in the `tracked` buffers.
@@ -83,6 +86,21 @@ class Queries:
 
     def _evaluate(self, params, buffers, rows):
         return self.evaluation(self.problem.logits(params, buffers, self.X[rows]), self.y[rows])
+
+    def _row_gradients(self, params, buffers, rows):
+        """Gradients of single rows, (n, n_params), some rows at a time."""
+        X, y, problem = self.X[rows], self.y[rows], self.problem
+        found = params.new_empty(len(rows), len(params))
+        if problem.head is None:
+            for at, part in gradients_of(problem, params, buffers, X, y, self.evaluation):
+                found[at] = problem.restrict(part.T).T
+            return found
+        named = problem.layout.unflatten(params)
+        for at in torch.arange(len(rows), device=rows.device).split(problem.rows_per_pass):
+            logits, features = problem.head.features(named, buffers, X[at])
+            in_logits = gradient_in_output(self.evaluation, logits, y[at])
+            found[at] = problem.head.row_gradients(features, in_logits)
+        return found
 
     def _gradient(self, params, buffers, group):
         return self._gradients(params, buffers, group)[0]
@@ -108,7 +126,7 @@ class Queries:
         rows = torch.arange(len(self.y), device=self.y.device)
         for part in rows.split(self.problem.rows_per_pass):
             logits, features = self.problem.head.features(named, buffers, self.X[part])
-            logit_gradient = _gradient_in_logits(self.evaluation, logits, self.y[part])
+            logit_gradient = gradient_in_output(self.evaluation, logits, self.y[part])
             for total, share in zip(totals, member[:, part], strict=True):
                 weighted = share[:, None].to(logit_gradient) * logit_gradient
                 total += self.problem.head.gradient(features, weighted)
@@ -127,9 +145,3 @@ def _membership(group, n_rows):
     share = torch.zeros(n_rows, dtype=torch.float64, device=group.device)
     share[group] = 1 / len(group)
     return share
-
-
-def _gradient_in_logits(evaluation, logits, y):
-    leaf = logits.detach().requires_grad_()
-    with torch.enable_grad():
-        return torch.autograd.grad(evaluation(leaf, y).sum(), leaf)[0]

@@ -1,15 +1,20 @@
 """Gradients of single rows, some rows at a time."""
 
+from weakref import WeakKeyDictionary
+
 import torch
 from torch.func import grad, vmap
 
 from sam_attribution.problem._kernels import differentiable_kernels
 
-_BYTES = 2**28  # that the gradients held at once may take
+# That the gradients held at once may take. On a CPU more is slower: an MLP's 256 rows at once
+# take five times as long as 64, for fresh memory has to be had from the system each time
+_BYTES = {"cpu": 3 * 2**23, "cuda": 2**28}
+_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to way
 
 
 def row_gradients(problem, point, per_sample=None, buffers=None):
-    """Gradients of every training row at one point, in chunks of 256 MiB at most.
+    """Gradients of every training row at one point, in chunks of 24 MiB (CUDA: 256 MiB) at most.
 
     Parameters
     ----------
@@ -28,36 +33,78 @@ def row_gradients(problem, point, per_sample=None, buffers=None):
 
     Notes
     -----
-    One forward and backward pass per row, batched by vmap where the module lets it.
+    Two forward passes and a backward pass per row, batched by vmap where the module lets it.
     """
-    per_sample = per_sample or problem.row_loss.per_sample
     buffers = problem.buffers if buffers is None else buffers
-    at_once = max(1, _BYTES // (point.element_size() * problem.layout.size))
-
-    def value(params, x, y):
-        output = problem.logits(params, buffers, x[None])
-        return per_sample(output, y[None])[0]
-
-    batched, way = vmap(grad(value), (None, 0, 0)), None
-    with differentiable_kernels(problem.module):
-        for passed in problem.chunks(None):
-            for rows in passed.split(at_once):
-                way = way or _way_that_works(batched, value, problem, point)
-                found = way(point, problem.X[rows], problem.y[rows])
-                yield rows, problem.restrict(found.T).T
+    for passed in problem.chunks(None):
+        X, y = problem.X[passed], problem.y[passed]
+        for rows, gradients in gradients_of(problem, point, buffers, X, y, per_sample):
+            yield passed[rows], problem.restrict(gradients.T).T
 
 
-def _way_that_works(batched, value, problem, point):
-    try:
-        batched(point, problem.X[:1], problem.y[:1])
-    except (RuntimeError, NotImplementedError):  # a module that vmap does not know
-        return lambda params, X, y: _one_by_one(value, params, X, y)
-    return batched
+def gradients_of(problem, point, buffers, X, y, per_sample=None):
+    """As :func:`row_gradients`, for any rows and buffers, and in all parameters."""
+    for rows in torch.arange(len(y), device=y.device).split(rows_at_once(problem)):
+        # by a call: a name for them here would keep them in memory while the generator waits
+        yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
 
 
-def _one_by_one(value, params, X, y):
-    leaf, gradients = params.detach().requires_grad_(), []
-    for x, label in zip(X, y, strict=True):
+def gradient_in_output(per_sample, output, y):
+    """Derivative of each row's value in what the module puts out for it, (n, n_outputs)."""
+    leaf = output.detach().requires_grad_()
+    with torch.enable_grad():
+        return torch.autograd.grad(per_sample(leaf, y).sum(), leaf)[0]
+
+
+def one_chunk_at_a_time(problem, point, buffers, X, in_output):
+    """What the rows of `in_output` are, pulled back to the parameters: by vmap."""
+
+    def along(params, row, gradient):
+        return problem.logits(params, buffers, row[None])[0] @ gradient
+
+    return vmap(grad(along), (None, 0, 0))(point.detach(), X, in_output)
+
+
+def one_row_at_a_time(problem, point, buffers, X, in_output):
+    """The same for modules that vmap does not know."""
+    leaf, gradients = point.detach().requires_grad_(), []
+    for row, gradient in zip(X.split(1), in_output, strict=True):
         with torch.enable_grad():
-            gradients.append(torch.autograd.grad(value(leaf, x, label), leaf)[0])
+            value = problem.logits(leaf, buffers, row)[0] @ gradient
+        gradients.append(torch.autograd.grad(value, leaf)[0])
     return torch.stack(gradients)
+
+
+def _of_chunk(problem, point, buffers, X, y, per_sample):
+    with differentiable_kernels(problem.module):
+        with torch.no_grad():
+            output = problem.logits(point, buffers, X)
+        in_output = _in_output(problem, output, y, per_sample)
+        return _way(problem, buffers, X)(problem, point, buffers, X, in_output)
+
+
+def _in_output(problem, output, y, per_sample):
+    if per_sample is not None:
+        return gradient_in_output(per_sample, output, y)
+    # the loss by its own rule, which keeps what is left of a sure prediction
+    each = torch.eye(output.shape[1], dtype=output.dtype, device=output.device)
+    return problem.row_loss.along(output, each.expand(len(output), -1, -1), y)
+
+
+def _way(problem, buffers, X):
+    if problem not in _CHOSEN:
+        with torch.no_grad():
+            in_output = torch.ones_like(problem.logits(problem.params, buffers, X[:1]))
+        try:
+            one_chunk_at_a_time(problem, problem.params, buffers, X[:1], in_output)
+            _CHOSEN[problem] = one_chunk_at_a_time
+        except (RuntimeError, NotImplementedError):
+            _CHOSEN[problem] = one_row_at_a_time
+    return _CHOSEN[problem]
+
+
+def rows_at_once(problem):
+    """Rows whose gradients are formed together."""
+    budget = _BYTES.get(problem.params.device.type, _BYTES["cuda"])
+    at_once = budget // (problem.params.element_size() * problem.layout.size)
+    return max(1, min(problem.rows_per_pass, at_once))

@@ -1,0 +1,152 @@
+"""Row gradients in few numbers, kept in files: an approximation, for whoever asks for it."""
+
+import os
+import tempfile
+from dataclasses import replace
+from numbers import Integral
+from pathlib import Path
+
+import numpy as np
+import torch
+from sklearn.base import BaseEstimator
+
+from sam_attribution._fingerprint import fingerprint
+from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.probes import RowProducts, gradients_for, within
+
+
+class Projected(BaseEstimator):
+    """A way for ``SAMInfluence.attribute`` to read training rows: gradients projected once.
+
+    Every gradient g is replaced by ``S g`` with a random ``proj_dim`` times n_params matrix that
+    has one entry, 1 or -1, in each column. ``<S a, S b>`` is ``<a, b>`` on average over S, with
+    a standard deviation of at most ``sqrt((|a|^2 |b|^2 + <a, b>^2) / proj_dim)``: a score that is
+    small because the gradients are orthogonal, and not because they are short, is lost in that.
+
+    Parameters
+    ----------
+    proj_dim : int, default=2048
+    folder : str or Path, default=None
+        Where projected rows are kept, one file for each point that the method visits, so that
+        later queries cost no gradient of a training row. Files are named by their content: those
+        of another model, other rows or another projection are not taken. ``None`` keeps them in
+        a temporary folder during one call.
+    random_state : int, default=0
+        Of S.
+
+    Notes
+    -----
+    Disk: ``n_rows * proj_dim`` numbers per visited point. Memory: that of the gradients of some
+    rows. Against ``how="row-gradients"``, which is exact, it saves ``n_params - proj_dim`` of
+    n_params multiplications per row and query, and with a `folder` the rows' gradients from the
+    second call on.
+
+    References
+    ----------
+    Charikar, Chen & Farach-Colton, Finding Frequent Items in Data Streams, 2002 (the count
+    sketch); Park et al., arXiv:2303.14186, project gradients by Gaussian matrices, with the same
+    error at `proj_dim` times the cost.
+
+    Examples
+    --------
+    >>> from sam_attribution.influence import Projected
+    >>> Projected(512)
+    Projected(proj_dim=512)
+    """
+
+    def __init__(self, proj_dim=2048, *, folder=None, random_state=0):
+        self.proj_dim = proj_dim
+        self.folder = folder
+        self.random_state = random_state
+
+    _parameter_constraints = {
+        "proj_dim": [Interval(Integral, 1, None, closed="left")],
+        "folder": [str, os.PathLike, None],
+        "random_state": [Interval(Integral, 0, None, closed="left")],
+    }
+
+    def prepare(self, problem):
+        """Return what turns a probe into one that is read off projected rows.
+
+        Raises
+        ------
+        ValueError
+            For a parameter outside its range.
+        """
+        check_parameters(self)
+        return _Store(problem, self)
+
+
+class _Store:
+    """Projected rows in a folder, a file for each probe's point."""
+
+    def __init__(self, problem, settings):
+        self._problem = problem
+        self._project = _Projection(problem, settings.proj_dim, settings.random_state)
+        self._temporary = tempfile.TemporaryDirectory() if settings.folder is None else None
+        self._folder = Path(self._temporary.name if self._temporary else settings.folder)
+        self._folder.mkdir(parents=True, exist_ok=True)
+        about = problem.module, problem.X, problem.y, problem.row_loss
+        self._about = fingerprint(*about, settings.proj_dim, settings.random_state)
+
+    def __call__(self, probe):
+        selected = self._problem.selected
+        parameters = selected if within(probe.directions, selected) else None
+        name = fingerprint(self._about, probe.point, probe.buffers, probe.rows, parameters)
+        path = self._folder / f"{name}.npy"
+        if not path.exists():
+            self._write(path, probe)
+        directions = self._project(probe.directions.T).T
+        return _ProjectedProbe(replace(probe, directions=directions), np.load(path, mmap_mode="r"))
+
+    def _write(self, path, probe):
+        """Row gradients pass by, some at a time; the name appears when all are there."""
+        problem, rows = self._problem, probe.rows
+        X, y = (part if rows is None else part[rows] for part in (problem.X, problem.y))
+        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
+        shape = (len(y), self._project.proj_dim)
+        dtype = probe.point.new_empty(0).cpu().numpy().dtype
+        stored = np.lib.format.open_memmap(unfinished, mode="w+", dtype=dtype, shape=shape)
+        for at, gradients in gradients_for(problem, probe, X, y):
+            stored[at.cpu().numpy()] = self._project(gradients).cpu().numpy()
+        stored.flush()
+        del stored  # Windows renames closed files only
+        os.replace(unfinished, path)
+
+
+class _Projection:
+    """``vectors @ S'``: each number goes, with a random sign, to one of `proj_dim` sums."""
+
+    def __init__(self, problem, proj_dim, seed):
+        generator = torch.Generator().manual_seed(seed)
+        size, like = (problem.layout.size,), problem.params
+        self.proj_dim = proj_dim
+        self._place = torch.randint(proj_dim, size, generator=generator).to(like.device)
+        self._sign = (2.0 * torch.randint(2, size, generator=generator) - 1).to(like)
+
+    def __call__(self, vectors):
+        projected = vectors.new_zeros(len(vectors), self.proj_dim)
+        for each, vector in zip(projected, vectors, strict=True):  # a signed copy of one at a time
+            each.index_add_(0, self._place, vector * self._sign)
+        return projected
+
+
+class _ProjectedProbe(RowProducts):
+    """A probe with projected directions, for rows whose projected gradients are known."""
+
+    def __init__(self, probe, stored):
+        super().__init__(probe)
+        self._stored = stored
+
+    def of_members(self, part):
+        stored = torch.from_numpy(self._stored[part.cpu().numpy()])
+        return _ProjectedRows(self.probe, stored.to(self.probe.point))
+
+
+class _ProjectedRows:
+    def __init__(self, probe, gradients):
+        self._probe = probe
+        self._gradients = gradients
+
+    def given_label(self, problem, X, y):
+        return self._probe.of_gradients(self._gradients)

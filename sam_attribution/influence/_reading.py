@@ -1,0 +1,100 @@
+"""How training rows are read for many queries: which way, and for how many at once."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from sam_attribution.influence._projected import Projected
+from sam_attribution.methods import PreparedScores
+from sam_attribution.probes import pass_costs, reads_gradients, row_products
+
+_BYTES = 2**29  # that the directions of all queries asked at once may take
+_MOST_AT_ONCE = 4096
+_DIFFERENTIATED_AT_ONCE = 64  # a whole state of training for each
+
+
+@dataclass(frozen=True)
+class Reading:
+    """One way to read probes.
+
+    Attributes
+    ----------
+    name : str
+        For the progress bar.
+    at_once : int
+        Queries that are asked together.
+    of : callable
+        Gives what is read in the place of some probes: iterables both.
+    by_position : bool
+        Whether it knows rows by their positions, so that they cannot be shared between processes.
+    """
+
+    name: str
+    at_once: int
+    of: Callable
+    by_position: bool = False
+
+
+def choose_reading(how, problem, prepared, n_queries):
+    """The way that `how` asks for, or the cheaper of the two exact ones.
+
+    Raises
+    ------
+    ValueError
+        For another `how`, or one that the method does not have.
+    """
+    if not (isinstance(how, Projected) or (isinstance(how, str) and how in _NAMES)):
+        raise ValueError(
+            f'how must be "auto", "tangents", "row-gradients" or a Projected, got {how!r}.'
+        )
+    if isinstance(prepared, PreparedScores) or prepared.differentiates_training:
+        return _own_way(how)
+    at_once = _even_part(n_queries, _queries_at_once(problem))
+    if isinstance(how, Projected):
+        store = how.prepare(problem)
+        return Reading("projected", at_once, lambda probes: map(store, map(_checked, probes)), True)
+    if how == "auto":
+        costs = pass_costs(problem, at_once)
+        chosen = min(costs, key=costs.get)
+        return Reading(chosen, at_once, row_products if chosen == "row-gradients" else _as_they_are)
+    return Reading(how, at_once, _EXACT[how])
+
+
+def _own_way(how):
+    if how != "auto":
+        raise ValueError(
+            f'how must be "auto" with this method, whose scores come by its own way, got {how!r}.'
+        )
+    return Reading("the method's own way", _DIFFERENTIATED_AT_ONCE, _as_they_are)
+
+
+def _queries_at_once(problem):
+    """Queries whose directions, and tangents of one pass, are within bounds."""
+    tangents = problem.rows_per_pass * (problem.n_classes or 1)
+    bytes_each = problem.params.element_size() * max(problem.layout.size, tangents)
+    return max(1, min(_MOST_AT_ONCE, _BYTES // bytes_each))
+
+
+def _even_part(n, most):
+    """Size of the fewest parts of `n` that have at most `most`, all but the last alike."""
+    return -(-n // -(-n // most))
+
+
+def _as_they_are(probes):
+    return probes
+
+
+def _by_gradients(probes):
+    return row_products(map(_checked, probes))
+
+
+def _checked(probe):
+    if reads_gradients(probe):
+        return probe
+    raise ValueError(
+        f"{type(probe).__name__} says by given_label what it reads, but not by of_gradients: it "
+        'is not read off row gradients. Use how="auto" or how="tangents".'
+    )
+
+
+_EXACT = {"tangents": _as_they_are, "row-gradients": _by_gradients}
+_NAMES = ("auto", *_EXACT)
