@@ -57,6 +57,7 @@ METHODS = {
     "gif effective": GIF(rates="effective", n_checkpoints=3),
     "gif every step": GIF(n_checkpoints=None),
     "hif": HIF(damping=0.5),
+    "hif, batches": HIF(damping=0.5, ascent="batch"),
     "hif paper": HIF("paper", damping=0.5),
     "hif fast": HIF("fast", damping=0.5),
     "hif ggn": HIF(damping=0.5, curvature="ggn"),
@@ -78,4 +79,4 @@ METHODS = {
 }
 
 # A row that was in no batch counts in every batch with weight 1/n, which warns
-BY_BATCHES = ("gif every step", "unrolled")
+BY_BATCHES = ("gif every step", "hif, batches", "unrolled")

@@ -1,5 +1,6 @@
 """Curvature of a problem as linear operators."""
 
+from sam_attribution.curvature._ascent import SAMPoints
 from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.curvature._kronecker import KroneckerCurvature
@@ -23,6 +24,7 @@ __all__ = [
     "Hessian",
     "KroneckerCurvature",
     "SAMPoint",
+    "SAMPoints",
     "attributed_jacobian",
     "sam_jacobian",
 ]

@@ -6,7 +6,14 @@ import torch
 
 from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
-from sam_attribution.linalg import BlockDiagonal, Diagonal, Identity, LinearOperator, Restricted
+from sam_attribution.linalg import (
+    BlockDiagonal,
+    Diagonal,
+    Identity,
+    LinearOperator,
+    Restricted,
+    Scaled,
+)
 
 VARIANTS = ("fast", "full", "paper")
 BLOCKS = ("layer", "none")
@@ -59,7 +66,7 @@ class _Adjoint(LinearOperator):
 
 
 class SAMPoint:
-    """A point ``w``, the full-batch gradient there, and the perturbed point ``w + eps``.
+    """A point ``w``, the mean gradient of some rows there, and the perturbed point ``w + eps``.
 
     Parameters
     ----------
@@ -69,9 +76,11 @@ class SAMPoint:
         ``layer`` sets what couples the parameters of one module with those of others to 0.
     w : Tensor of shape (n_params,), optional
         By default the trained parameters.
+    rows : Tensor of positions, optional
+        The batch that all means are over; all rows if None.
     """
 
-    def __init__(self, problem, curvature="hessian", *, blocks="none", w=None):
+    def __init__(self, problem, curvature="hessian", *, blocks="none", w=None, rows=None):
         if curvature not in CURVATURES:
             raise ValueError(f"curvature must be one of {sorted(CURVATURES)}, got {curvature!r}.")
         if blocks not in BLOCKS:
@@ -80,11 +89,12 @@ class SAMPoint:
         self.w = problem.params if w is None else w
         self.curvature = curvature
         self.blocks = blocks
+        self.rows = rows
 
     @cached_property
     def gradient(self):
         """``g = grad L(w)``, without weight decay."""
-        return self.problem.mean_gradient(self.w, self.problem.buffers)
+        return self.problem.mean_gradient(self.w, self.problem.buffers, self.rows)
 
     @cached_property
     def perturbed(self):
@@ -105,10 +115,13 @@ class SAMPoint:
         return self._curvature_at(self.perturbed)
 
     def _curvature_at(self, w):
-        whole = CURVATURES[self.curvature](self.problem, w)
+        problem, rows = self.problem, self.rows
+        whole = CURVATURES[self.curvature](problem, w, rows)
+        if rows is not None:  # these have a share of the mean over all
+            whole = Scaled(whole, problem.total_weight / (problem.weight_of(rows) or 1.0))
         if self.blocks == "none":
             return whole
-        return BlockDiagonal(whole, list(self.problem.layout.layers().values()))
+        return BlockDiagonal(whole, list(problem.layout.layers().values()))
 
     @property
     def D(self):
@@ -130,18 +143,19 @@ class SAMPoint:
     @cached_property
     def sam_gradient(self):
         """``F(w)``, with weight decay: zero at a fixed point of SAM."""
-        gradient = self.problem.mean_gradient(self.perturbed, self.problem.buffers)
+        gradient = self.problem.mean_gradient(self.perturbed, self.problem.buffers, self.rows)
         return gradient + self.problem.weight_decay * self.w
 
     def stationarity(self):
         """Norm of ``F(w)``."""
         return float(self.sam_gradient.norm())
 
-    def relative_stationarity(self, n_rows=64):
+    def relative_stationarity(self, sam_gradient=None, n_rows=64):
         """Norm of ``F(w)`` as a share of what single rows' gradients are long at ``w + eps``.
 
-        The latter is the root mean square over up to `n_rows` rows, evenly spaced, so that the
-        share has no unit: squared errors of targets in other units have the same.
+        ``F(w)`` is that of this point if `sam_gradient` is not given. What rows are long is the
+        root mean square over up to `n_rows` of them, evenly spaced, so that the share has no unit:
+        squared errors of targets in other units have the same.
         """
         problem = self.problem
         n_rows = min(n_rows, len(problem.y))
@@ -150,7 +164,8 @@ class SAMPoint:
             problem.mean_gradient(self.perturbed, problem.buffers, row) for row in rows.split(1)
         ]
         typical = torch.stack([g.norm() for g in gradients]).double().square().mean().sqrt()
-        return self.stationarity() / max(float(typical), torch.finfo(torch.float64).tiny)
+        norm = self.stationarity() if sam_gradient is None else float(sam_gradient.norm())
+        return norm / max(float(typical), torch.finfo(torch.float64).tiny)
 
 
 def sam_jacobian(point, variant):
@@ -189,7 +204,8 @@ def attributed_jacobian(point, variant):
     products cost no pass over the rows.
     """
     problem = point.problem
-    if problem.head is not None and (variant == "fast" or problem.rho == 0):
+    of_all_rows = point.rows is None
+    if problem.head is not None and of_all_rows and (variant == "fast" or problem.rho == 0):
         decay = Diagonal(point.decay.diagonal[problem.selected])
         return _OF_HEAD[point.curvature](problem, point.perturbed) + decay
     jacobian = sam_jacobian(point, variant)

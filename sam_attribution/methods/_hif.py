@@ -7,7 +7,7 @@ from numbers import Real
 import torch
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions, check_parameters
-from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoint, attributed_jacobian
+from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoints
 from sam_attribution.dynamics import Tangent
 from sam_attribution.linalg import GMRES, Damped, Dense, Direct
 from sam_attribution.methods._damping import choose_damping
@@ -38,6 +38,12 @@ class HIF(Method):
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
         What stands for the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
+    ascent : {"full", "batch"}, default="full"
+        Whose gradient perturbs the weights in F: that of all rows, or, as in training, that of each
+        batch, for which the batches of the last epoch stand. That is nearer the truth by a little,
+        and a row then counts in its own batch: ``scores_`` knows which one that is,
+        ``score_samples`` and ``transform`` take the row for a member of all, at the cost of as
+        many passes as there are batches.
     stationary : bool, default=True
         Whether to take the trained parameters for the fixed point. False takes the rows'
         gradients where one Newton step, damped like the rest, leads from there: the correction of
@@ -70,12 +76,14 @@ class HIF(Method):
         solver="auto",
         damping="auto",
         curvature="hessian",
+        ascent="full",
         stationary=True,
     ):
         self.variant = variant
         self.solver = solver
         self.damping = damping
         self.curvature = curvature
+        self.ascent = ascent
         self.stationary = stationary
 
     _parameter_constraints = {
@@ -83,6 +91,7 @@ class HIF(Method):
         "solver": [StrOptions({"auto"}), HasMethods("prepare")],
         "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "curvature": [StrOptions(set(CURVATURES))],
+        "ascent": [StrOptions({"full", "batch"})],
         "stationary": ["boolean"],
     }
 
@@ -110,27 +119,31 @@ def prepared_hif(method, problem, blocks="none"):
     return _PreparedHIF(method, problem, blocks)
 
 
-def adjoint_probes(point, variant, columns):
-    """Probes that read ``<u, c_k>`` off every row k, for each column u.
+def adjoint_probes(point, variant, columns, share=1.0):
+    """Probes that read ``<u, c_k>`` off every row k of a SAM point, for each column u.
 
     ``c_k = dF / ds_k`` is ``(1/n) grad l_k(w + eps)`` and, for ``full``, also
-    ``(1/n) H~ D grad l_k(w)``: the row moves the perturbation itself.
+    ``(1/n) H~ D grad l_k(w)``: the row moves the perturbation itself. `share` is that of the
+    point in a mean over several.
     """
-    buffers = point.problem.buffers
-    probes = [Probe(point.perturbed, columns, buffers)]
-    if variant == "full" and point.problem.rho != 0:
+    problem, rows = point.problem, point.rows
+    held = {"buffers": problem.buffers, "rate": share, "rows": rows}
+    if rows is not None:
+        held["rows_weight"] = problem.weight_of(rows)
+    probes = [Probe(point.perturbed, columns, **held)]
+    if variant == "full" and problem.rho != 0:
         through_eps = (point.D.T @ point.H_perturbed).matmat(columns)
-        probes.append(Probe(point.w, through_eps, buffers))
+        probes.append(Probe(point.w, through_eps, **held))
     return probes
 
 
 def removal_columns(point, variant, groups):
-    """``sum of c_k`` over the rows of every group, shape (n_params, n_groups)."""
-    problem = point.problem
-    buffers = problem.buffers
-    columns = torch.stack(
-        [rows_gradient(problem, point.perturbed, buffers, rows) for rows in groups], dim=1
-    )
+    """``sum of c_k`` over the rows of every group in a SAM point, shape (n_params, n_groups)."""
+    problem, batch, buffers = point.problem, point.rows, point.problem.buffers
+    if batch is not None:
+        groups = [batch[torch.isin(batch, group)] for group in groups]
+    columns = [rows_gradient(problem, point.perturbed, buffers, rows) for rows in groups]
+    columns = torch.stack(columns, dim=1)
     if variant == "full" and problem.rho != 0:
         at_w = [
             problem.weight_of(rows) * problem.mean_gradient(point.w, buffers, rows)
@@ -138,7 +151,25 @@ def removal_columns(point, variant, groups):
         ]
         moved = point.D.matmat(torch.stack(at_w, dim=1))
         columns = columns + problem.restrict(point.H_perturbed.matmat(moved))
-    return columns / problem.total_weight
+    return columns / (problem.weight_of(batch) or 1.0)
+
+
+class _Probes:
+    """Those of every SAM point, made again at each reading: many would fill memory."""
+
+    def __init__(self, points, variant, columns):
+        self._points = points
+        self._variant = variant
+        self._columns = columns
+
+    def __len__(self):
+        two = self._variant == "full" and self._points.problem.rho != 0
+        return len(self._points) * (2 if two else 1)
+
+    def __iter__(self):
+        share = 1 / len(self._points)
+        for point in self._points:
+            yield from adjoint_probes(point, self._variant, self._columns, share)
 
 
 class _PreparedHIF(Prepared):
@@ -147,8 +178,10 @@ class _PreparedHIF(Prepared):
     def __init__(self, method, problem, blocks):
         self._problem = problem
         self._variant = method.variant
-        self._point = point = SAMPoint(problem, method.curvature, blocks=blocks)
-        jacobian = attributed_jacobian(point, method.variant)
+        batches = _batches(problem) if method.ascent == "batch" else None
+        self.rows_are_exchangeable = batches is None
+        points = SAMPoints(problem, batches, curvature=method.curvature, blocks=blocks)
+        jacobian = points.jacobian(method.variant)
         if jacobian.size <= DENSE_SIZE:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
         choice = choose_damping(method.damping, jacobian, problem.path)
@@ -158,32 +191,32 @@ class _PreparedHIF(Prepared):
         self._inverse_of_transpose = self._solver.prepare(self._jacobian.T)
         self.diagnostics = {
             "scale": choice.scale(problem.row_loss.unit),
-            "ascent": "full",
+            "ascent": method.ascent,
             "damping": choice.damping,
             "damping_reason": choice.reason,
-            "stationarity": point.relative_stationarity(),
+            "stationarity": next(iter(points)).relative_stationarity(points.sam_gradient()),
         }
-        self._row_point = point if method.stationary else self._after_a_newton_step()
+        self._points = points if method.stationary else self._after_a_newton_step(points)
 
     def probes(self, queries):
-        query_gradients = queries.directions(self._point.w, self._problem.buffers)
+        query_gradients = queries.directions(self._problem.params, self._problem.buffers)
         columns = self._solve(query_gradients, self._inverse_of_transpose)
-        return adjoint_probes(self._row_point, self._variant, columns)
+        probes = _Probes(self._points, self._variant, columns)
+        return list(probes) if self.rows_are_exchangeable else probes
 
     def removal_step(self, groups):
         """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
-        columns = removal_columns(self._row_point, self._variant, groups)
-        return Tangent(self.solve(columns).T, {})
+        columns = [removal_columns(point, self._variant, groups) for point in self._points]
+        return Tangent(self.solve(sum(columns) / len(columns)).T, {})
 
     def solve(self, columns):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
         return self._solve(columns, self._inverse)
 
-    def _after_a_newton_step(self):
+    def _after_a_newton_step(self, points):
         """Where the fixed point would be, were F as J says."""
-        point = self._point
-        step = self.solve(point.sam_gradient[:, None])[:, 0]
-        return SAMPoint(self._problem, point.curvature, w=point.w - step)
+        step = self.solve(points.sam_gradient()[:, None])[:, 0]
+        return points.at(points.w - step)
 
     @cached_property
     def _inverse(self):
@@ -200,6 +233,18 @@ class _PreparedHIF(Prepared):
         padded = torch.zeros_like(columns)
         padded[selected] = solution.x
         return padded
+
+
+def _batches(problem):
+    """The batches of the last epoch; raises unless every row trained on is in one."""
+    batches = [] if problem.path is None else problem.path.last_epoch
+    visited = problem.weights.nonzero()[:, 0]
+    if not batches or not torch.isin(visited, torch.cat(batches)).all():
+        raise ValueError(
+            'ascent="batch" needs a recorded last epoch that every row was drawn in. Use '
+            'ascent="full".'
+        )
+    return batches
 
 
 def _solver(solver, size):

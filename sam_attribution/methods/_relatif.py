@@ -64,10 +64,11 @@ class RelatIF(Method):
         """
         check_parameters(self)
         influence = _by_default(problem) if self.influence is None else self.influence
-        if isinstance(influence, HIF) and influence.variant != "fast":
+        if isinstance(influence, HIF) and (influence.variant, influence.ascent) != ("fast", "full"):
             raise ValueError(
                 "influence must move the weights by an inverse matrix times the row's gradient; in "
-                f'{influence!r} a row moves the perturbation as well. Use HIF("fast").'
+                f"{influence!r} a row moves the perturbation as well, or counts in its own batch. "
+                'Use HIF("fast").'
             )
         prepared = influence.prepare(problem)
         if not hasattr(prepared, "solve"):

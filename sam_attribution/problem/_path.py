@@ -127,6 +127,13 @@ class TrainingPath:
         """Whether the optimizer has weight decay."""
         return any(group.get("weight_decay") for group in self.group_settings)
 
+    @property
+    def last_epoch(self):
+        """The batches of the steps taken in the last epoch, tensors of positions."""
+        first = self._ends_of_epochs[-2] if len(self._ends_of_epochs) > 1 else 0
+        steps = [step for step in self.schedule[first:] if not step.skipped]
+        return [torch.as_tensor(step.indices, device=self._device) for step in steps]
+
     def ends_at(self, params):
         """Whether `params` are those at the end of the recorded training."""
         states = self._trajectory.states
