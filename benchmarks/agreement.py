@@ -3,6 +3,7 @@
     pip install -e ".[benchmarks]"
     python -m benchmarks.agreement digits     (all 300 rows left out in turn)
     python -m benchmarks.agreement mnist      (3000 rows, 60 left out; CNN: 24)
+    python -m benchmarks.agreement mnist hif-fast     (these methods again, truth from the file)
 
 On digits one label in ten is wrong; on mnist none, or one in ten where it says so. A seed draws
 the rows, the start, the batches and the rows left out. Truth is paired: same start, same batches,
@@ -110,38 +111,60 @@ def rows(part, share, seed):
     return X[:n_train], noisy, wrong, ValidationData(X[n_train:][:1000], y[n_train:][:1000])
 
 
-def one_network(part, name):
-    """Figures of all methods on one network, and the truth that they are held against."""
+def network(part, name):
+    """What ``compare`` is given on one network."""
     build, settings, n_left_out = CASES[part][name]
     share = 0.1 if part == "digits" or "wrong" in name else 0.0
     settings = {"random_state": SEED, "optimizer__momentum": 0.9} | settings
     seed = settings["random_state"]
     X, y, wrong, validation = rows(part, share, seed)
     torch.manual_seed(seed)
-    clf = SAMClassifier(build(), **settings)
     left_out = np.sort(np.random.default_rng(seed + 1).choice(len(y), n_left_out, replace=False))
-    table, scores = compare(
-        MORE_METHODS if part == "digits" else METHODS, clf, X, y, validation=validation,
-        truth=LeaveOneOut(rows=left_out), wrong=wrong if share else None, return_scores=True,
-    )  # fmt: skip
+    given = {"validation": validation, "wrong": wrong if share else None, "return_scores": True}
+    return (SAMClassifier(build(), **settings), X, y), given, left_out
+
+
+def one_network(part, name):
+    """Figures of all methods on one network, and the truth that they are held against."""
+    data, given, left_out = network(part, name)
+    methods = MORE_METHODS if part == "digits" else METHODS
+    table, scores = compare(methods, *data, **given, truth=LeaveOneOut(rows=left_out))
     print(f"{part}, {name}\n{table.round(3).to_string()}\n", flush=True)
     return {
-        "n_left_out": n_left_out,
+        "n_left_out": len(left_out),
         "table": table.reset_index().to_dict("records"),
         "left_out": left_out.tolist(),
-        "scores": {name: [float(f"{v:.5g}") for v in scores[name][left_out]] for name in scores},
+        "scores": {name: rounded(scores[name][left_out]) for name in scores},
     }
 
 
-def main(part):
-    """Run all networks of a part."""
+def methods_again(part, name, methods, found):
+    """Put new figures of some methods in the place of those found before."""
+    data, given, left_out = network(part, name)
+    truth = np.full(len(data[-1]), np.nan)
+    truth[left_out] = found["scores"]["truth"]
+    table, scores = compare(methods, *data, **given, truth=truth)
+    print(f"{part}, {name}\n{table.round(3).to_string()}\n", flush=True)
+    new = {row["method"]: row for row in table.reset_index().to_dict("records")}
+    found["table"] = [new.get(row["method"], row) for row in found["table"]]
+    found["scores"] |= {method: rounded(scores[method][left_out]) for method in methods}
+
+
+def rounded(values):
+    return [float(f"{value:.5g}") for value in values]
+
+
+def main(part, *methods):
+    """Run all networks of a part, or some methods again."""
     torch.set_num_threads(1)
     warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
     content = read(f"agreement_{part}", {"machine": machine(SEED), "networks": {}})
     for name in CASES[part]:
         if name not in content["networks"]:
             content["networks"][name] = one_network(part, name)
-            write(f"agreement_{part}", content)
+        elif methods:
+            methods_again(part, name, list(methods), content["networks"][name])
+        write(f"agreement_{part}", content)
 
 
 if __name__ == "__main__":
