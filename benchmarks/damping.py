@@ -21,15 +21,16 @@ from sam_attribution import SAMClassifier, SAMInfluence
 from sam_attribution.methods import HIF
 from sam_attribution.metrics import detection
 
-GRID = (0.003, 0.01, 0.03, 0.05, 0.1, 0.3, 1.0)
+GRID = (0.01, 0.03, 0.05, 0.1, 0.2, 0.5)
 NETWORKS = {
     "digits": ("MLP gelu, rho 0.05, seed 0", "MLP tanh, rho 0.05, seed 0",
                "MLP relu, rho 0.05, seed 1", "CNN gelu, batch norm"),
     "mnist": ("MLP gelu, seed 0", "MLP tanh, seed 1"),
 }  # fmt: skip
+FAST, FULL, BATCHES = {"variant": "fast"}, {}, {"ascent": "batch"}
 VARIANTS = {
-    "digits": {"hif": {}, "hif, batches": {"ascent": "batch"}, "hif-fast": {"variant": "fast"}},
-    "mnist": {"hif-fast": {"variant": "fast"}},
+    "digits": {"hif": (FULL, GRID), "hif-fast": (FAST, GRID), "hif, batches": (BATCHES, ())},
+    "mnist": {"hif-fast": (FAST, GRID)},
 }
 
 
@@ -53,7 +54,7 @@ def figures(run, method, truth):
         "pearson": float(np.corrcoef(scores[truth["rows"]], truth["scores"])[0, 1]),
     }
     if wrong.any():
-        found["auc"] = detection(scores, wrong)["auc"]
+        found["auc"] = float(detection(scores, wrong)["auc"])
     return found
 
 
@@ -62,8 +63,9 @@ def one_network(part, name):
     agreement = read(f"agreement_{part}", None)["networks"][name]
     truth = {"rows": agreement["left_out"], "scores": agreement["scores"]["truth"]}
     run, table = trained(part, name), {}
-    for label, settings in VARIANTS[part].items():
-        table[label] = [figures(run, HIF(**settings, damping=d), truth) for d in ("auto", *GRID)]
+    for label, (settings, grid) in VARIANTS[part].items():
+        methods = [HIF(**settings, damping=damping) for damping in ("auto", *grid)]
+        table[label] = [figures(run, method, truth) for method in methods]
         print(part, name, label, *(f"{row}" for row in table[label]), sep="\n  ", flush=True)
     return table
 
