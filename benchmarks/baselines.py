@@ -82,18 +82,23 @@ class Network:
     too_slow: dict = field(default_factory=dict)  # and why
 
 
+_RELATIF = "above 60 trainings by count: a product with the Hessian for every row and class"
 NETWORKS = {
     "digits MLP gelu": Network(partial(mlp, 64, 32, nn.GELU), DIGITS, n_subsets=N_SUBSETS),
     "digits MLP tanh": Network(partial(mlp, 64, 32, nn.Tanh), DIGITS, n_subsets=N_SUBSETS),
     "digits CNN gelu": Network(partial(digits_cnn, nn.GELU, False), DIGITS | {"lr": 0.3}),
     "mnist MLP gelu": Network(
-        partial(mlp, 784, 128, nn.GELU), MNIST, "mnist", n_rows=3000, left_out=False,
+        partial(mlp, 784, 128, nn.GELU), MNIST, "mnist", n_rows=1500, left_out=False,
         repeated_below=0.5,
-        too_slow={"self-influence": "some 80 trainings: 10 states at the norms of grad-cos"},
+        too_slow={
+            "self-influence": "some 80 trainings: 10 states at the 8 of grad-cos",
+            "relatif": _RELATIF,
+        },
     ),
     "mnist CNN gelu": Network(
         partial(mnist_cnn, nn.GELU, nn.AvgPool2d), MNIST_CNN, "mnist", n_rows=150,
         n_validation=50, left_out=False, repeated_below=0.5,
+        too_slow={"relatif": _RELATIF},
     ),
 }  # fmt: skip
 
