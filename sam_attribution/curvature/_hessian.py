@@ -97,8 +97,9 @@ class EmpiricalFisher(_ThroughLogits):
     """Second moment of the rows' gradients: positive semi-definite, of rank n at most.
 
     ``sum_i a_i g_i g_i' / total_weight`` with ``g_i = grad l_i``, the label being the one that the
-    row has. (With labels drawn from the model's own probabilities it would be the Gauss-Newton
-    matrix; where every row is fitted it is 0, and the Hessian is not.)
+    row has; a class weight, which g_i contains, counts once, as if it were a sample weight. (With
+    labels drawn from the model's own probabilities it would be the Gauss-Newton matrix; where every
+    row is fitted it is 0, and the Hessian is not.)
 
     Notes
     -----

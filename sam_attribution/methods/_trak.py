@@ -177,7 +177,7 @@ class _Model:
             return -margin(problem.row_loss.to_logits(output), y)
 
         for rows, gradients in row_gradients(problem, self.row_point, own_margin, self.buffers):
-            phi, shares = self._down(gradients.T).T.double(), problem.weights[rows].double()
+            phi, shares = self._down(gradients.T).T.double(), problem.denominators[rows].double()
             if weighted:
                 with torch.no_grad():
                     logits = problem.logits(self.row_point, self.buffers, problem.X[rows])

@@ -98,7 +98,9 @@ def test_the_empirical_fisher_matrix_of_other_losses(criterion):
         return problem.row_loss.per_sample(output, problem.y)
 
     gradients = torch.func.jacrev(losses)(problem.params)
-    expected = gradients.T @ (problem.weights[:, None] * gradients) / problem.total_weight
+    of_class = getattr(criterion, "weight", None)
+    once = problem.weights if of_class is None else problem.weights / of_class[problem.y]
+    expected = gradients.T @ (once[:, None] * gradients) / problem.total_weight
     fisher = EmpiricalFisher(problem, problem.params)
     torch.testing.assert_close(fisher.to_dense(), expected)
 

@@ -11,6 +11,7 @@ from sam_attribution.curvature import GaussNewton, KroneckerCurvature, SAMPoint
 from sam_attribution.methods import EKFAC, HIF, TRAK, DataInf, GradDot, InfluenceFunction
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import (
+    CrossEntropyRows,
     Problem,
     Queries,
     evaluation_function,
@@ -121,6 +122,33 @@ def test_passes_and_the_order_of_rows_do_not_matter(method):
         torch.testing.assert_close(
             training_scores(turned, probes, given_only=True), expected[order]
         )
+
+
+@pytest.mark.parametrize(
+    "method",
+    [
+        DataInf(),
+        DataInf(damping=0.1),
+        EKFAC(),
+        EKFAC(corrected=False),
+        InfluenceFunction(damping=0.1, curvature="fisher"),
+        TRAK(proj_dim=8),
+        TRAK(proj_dim=8, weighted=True),
+    ],
+)
+@pytest.mark.parametrize("parameters", ["all", "head"])
+def test_class_weights_count_as_sample_weights_do(method, parameters):
+    """Both make the same training loss; and equal weights of all classes make none."""
+    problem = fitted_problem("mlp", options={"parameters": parameters})
+    of_class = torch.tensor([0.5, 0.0, 3.0], dtype=torch.float64)
+    by_class = replace(problem, row_loss=CrossEntropyRows(class_weight=of_class), path=None)
+    by_row = replace(problem, sample_weight=of_class[problem.y], path=None)
+    assert (scores(method, by_class) - scores(method, problem)).norm() > 1e-3
+    torch.testing.assert_close(scores(method, by_class), scores(method, by_row))
+    alike = CrossEntropyRows(class_weight=torch.full_like(of_class, 7.0))
+    torch.testing.assert_close(
+        scores(method, replace(problem, row_loss=alike)), scores(method, problem)
+    )
 
 
 def test_a_parameter_that_no_row_moves_is_named():
