@@ -93,6 +93,14 @@ def test_a_zero_column_and_one_solved_early_stay_as_they_are():
     torch.testing.assert_close(solution.x, torch.linalg.solve(operator.to_dense(), b))
 
 
+@pytest.mark.parametrize("solver", [*SOLVERS.values(), LiSSA()], ids=lambda s: type(s).__name__)
+def test_right_hand_sides_that_are_not_finite_are_refused(solver):
+    columns = torch.zeros(20, 3, dtype=torch.float64)
+    columns[1, 1:] = torch.tensor([torch.nan, torch.inf])
+    with pytest.raises(ValueError, match=r"columns must be finite.*in 2 of 3 right-hand sides"):
+        solver.prepare(STRUCTURES["positive definite"]).matmat(columns)
+
+
 @pytest.mark.parametrize("solver", ["gmres", "minres", "bicgstab"])
 def test_products_are_counted_and_limited(solver):
     class Counted(Dense):
