@@ -233,7 +233,7 @@ def test_lissa_refuses_what_diverges_for_any_scale():
         LiSSA().prepare(STRUCTURES["symmetric indefinite"])
 
 
-@pytest.mark.parametrize("damping", [0.0, 0.3])
+@pytest.mark.parametrize("damping", [0.0, 0.001, 0.3])
 def test_arnoldi_outside_its_subspace_takes_what_is_left_of_the_spectrum(damping):
     """Decay in the operator itself: 0.3 at the least, with and without a damping beside it."""
     generator = torch.Generator().manual_seed(0)
