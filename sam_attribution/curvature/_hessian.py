@@ -40,9 +40,10 @@ class _Curvature(LinearOperator):
         return total / self.problem.total_weight
 
     def sampled(self, n_rows, generator):
-        n_all = len(self.problem.y)
+        n_all = len(self.problem.y if self._rows is None else self._rows)
         rows = torch.randperm(n_all, generator=generator)[:n_rows].to(self.point.device)
-        return Scaled(type(self)(self.problem, self.point, rows), n_all / len(rows))
+        part = rows if self._rows is None else self._rows[rows]
+        return Scaled(type(self)(self.problem, self.point, part), n_all / len(rows))
 
     def _product(self, rows):
         """Unnormalised product of one vector with the curvature of some rows."""

@@ -179,3 +179,5 @@ def test_sampled_curvature_is_the_whole_on_average(curvature):
     error = some.std(0) / 400**0.5
     assert ((some.mean(0) - whole.matvec(v)).abs() <= 5 * error + 1e-12).all()
     torch.testing.assert_close(whole.sampled(40, generator).matvec(v), whole.matvec(v))
+    batch = curvature(problem, problem.params, torch.tensor([3, 17, 3, 30]))
+    torch.testing.assert_close(batch.sampled(9, generator).matvec(v), batch.matvec(v))
