@@ -226,6 +226,22 @@ def test_trak_of_a_part_of_the_parameters_reads_that_part_of_every_row(parameter
     torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.parametrize("ridge", [0.0, "auto"])
+def test_trak_of_a_part_without_projection_knows_no_other_numbers(ridge):
+    problem = fitted_problem("mlp", options={"parameters": "*bias"})
+    index = problem.layout.slices[problem.layout.names[-1]]
+    problem = replace(problem, selected=torch.arange(index.start, index.stop)[:2])
+    v, _, rows, _ = sides(problem, "w", "margin")
+    rows, v = rows[:, problem.selected], v[problem.selected]
+    p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(40), problem.y]
+    phi = -rows / (1 - p)[:, None]
+    gram = phi.T @ phi
+    added = 0.1 * float(gram.trace()) / 2 if ridge == "auto" else 0.0
+    expected = rows @ torch.linalg.solve(gram + added * torch.eye(2, dtype=v.dtype), v)
+    found = scores(TRAK(proj_dim=None, ridge=ridge), problem, "margin")
+    torch.testing.assert_close(found, expected)
+
+
 @pytest.mark.parametrize("parameters", ["head", "*weight", "*bias"])
 def test_ekfac_and_datainf_of_a_part_of_the_parameters(parameters):
     """The same as of everything, every other number left out."""
