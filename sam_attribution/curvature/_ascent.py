@@ -36,8 +36,11 @@ class SAMPoints:
         if self.batches is None:
             yield self._whole
             return
-        for rows in self.batches:
-            yield SAMPoint(self.problem, w=self.w, rows=rows, **self._settings)
+        yield from map(self.of_batch, range(len(self.batches)))
+
+    def of_batch(self, number):
+        """The point of one batch."""
+        return SAMPoint(self.problem, w=self.w, rows=self.batches[number], **self._settings)
 
     def at(self, w):
         """The points of the same rows from other parameters."""
@@ -70,9 +73,17 @@ class MeanJacobian(LinearOperator):
     def matmat(self, columns):
         total = torch.zeros_like(columns)
         for point in self._points:
-            jacobian = attributed_jacobian(point, self._variant)
-            total += (jacobian.T if self._transposed else jacobian).matmat(columns)
+            total += self._of(point).matmat(columns)
         return total / len(self._points)
+
+    def sampled(self, n_rows, generator):
+        """Random rows of a random batch: the others cost no pass."""
+        number = int(torch.randint(len(self._points), (), generator=generator))
+        return self._of(self._points.of_batch(number)).sampled(n_rows, generator)
+
+    def _of(self, point):
+        jacobian = attributed_jacobian(point, self._variant)
+        return jacobian.T if self._transposed else jacobian
 
     def _transpose(self):
         return MeanJacobian(self._points, self._variant, transposed=not self._transposed)

@@ -40,9 +40,10 @@ class _Curvature(LinearOperator):
         return total / self.problem.total_weight
 
     def sampled(self, n_rows, generator):
-        n_all = len(self.problem.y)
+        n_all = len(self.problem.y if self._rows is None else self._rows)
         rows = torch.randperm(n_all, generator=generator)[:n_rows].to(self.point.device)
-        return Scaled(type(self)(self.problem, self.point, rows), n_all / len(rows))
+        part = rows if self._rows is None else self._rows[rows]
+        return Scaled(type(self)(self.problem, self.point, part), n_all / len(rows))
 
     def _product(self, rows):
         """Unnormalised product of one vector with the curvature of some rows."""
@@ -97,8 +98,9 @@ class EmpiricalFisher(_ThroughLogits):
     """Second moment of the rows' gradients: positive semi-definite, of rank n at most.
 
     ``sum_i a_i g_i g_i' / total_weight`` with ``g_i = grad l_i``, the label being the one that the
-    row has. (With labels drawn from the model's own probabilities it would be the Gauss-Newton
-    matrix; where every row is fitted it is 0, and the Hessian is not.)
+    row has; a class weight, which g_i contains, counts once, as if it were a sample weight. (With
+    labels drawn from the model's own probabilities it would be the Gauss-Newton matrix; where every
+    row is fitted it is 0, and the Hessian is not.)
 
     Notes
     -----

@@ -105,7 +105,9 @@ class KroneckerCurvature(LinearOperator):
         """Blocks with inputs and back-signals of a part of the rows, again and again."""
         problem = self._problem
         generator = torch.Generator().manual_seed(self._seed)
+        # of a back-signal, which has the class weight already, and of an input
         shares = (problem.weights / problem.total_weight).sqrt()
+        of_inputs = problem.denominators / problem.total_weight
         for rows in problem.chunks(None):
             logits, calls = self._layers.passes(self.like, rows)
             values = logits.detach()
@@ -119,7 +121,7 @@ class KroneckerCurvature(LinearOperator):
                 signals = self._layers.signals(logits, calls, column)
                 for block in self.blocks:
                     name = block.layer.name
-                    yield block, (calls[name], signals[name], shares[rows] ** 2)
+                    yield block, (calls[name], signals[name], of_inputs[rows])
 
 
 def _block(layer, problem, point):

@@ -23,12 +23,15 @@ def loss_curvature(problem, logits, rows):
 
 
 def gradient_products(problem, logits, rows):
-    """Products with ``a_i r_i r_i'``, r_i the gradient of row i's loss in its logits.
+    """Products with ``a_i r_i r_i' / v_i``, r_i the gradient of row i's loss in its logits.
 
-    The rest is as for :func:`loss_curvature`.
+    v_i is the weight of the row's class, which r_i has as well: in a second moment it counts once,
+    as a sample weight does. The rest is as for :func:`loss_curvature`.
     """
     r = torch.func.grad(lambda z: problem.row_loss.per_sample(z, problem.y[rows]).sum())(logits)
-    weighted = problem.weights[rows, None] * r
+    sizes = problem.class_sizes[rows]
+    once = torch.where(sizes == 0, 0.0, problem.weights[rows] / torch.where(sizes == 0, 1.0, sizes))
+    weighted = once[:, None] * r
     return lambda tangents: weighted * (r * tangents).sum(1, keepdim=True)
 
 

@@ -65,12 +65,13 @@ def drawn_roots(problem, logits, rows, n_draws, generator):
 
 
 def _label_sizes(problem, rows):
-    """Weight of each row's class, which its loss is multiplied by, shape (n, 1)."""
-    of_class = problem.row_loss.class_weight
-    y = problem.y[rows]
-    return (torch.ones_like(y, dtype=problem.params.dtype) if of_class is None else of_class[y])[
-        :, None
-    ]
+    """Sum of the weights that labels have in a row's loss, shape (n, 1)."""
+    sizes, row_loss = problem.class_sizes[rows, None], problem.row_loss
+    if row_loss.class_weight is None:
+        return sizes
+    # the smoothed part is weighted by the class it is given to
+    smoothing = row_loss.label_smoothing
+    return (1 - smoothing) * sizes + smoothing * row_loss.class_weight.mean()
 
 
 def _one_hot(logits, labels):

@@ -17,11 +17,11 @@ _SAFE = 1e-4  # of the largest modulus: what needs no damping
 
 
 class Arnoldi(BaseEstimator):
-    """Invert an operator in a Krylov subspace; outside it the damping alone counts.
+    """Invert an operator in a Krylov subspace; outside it one number stands for the operator.
 
-    Without damping the smallest eigenvalue that shows counts there: weight decay, for one. Takes
-    any square operator. For many right-hand sides that need not be solved exactly: all the
-    products are spent in advance.
+    That is the damping, or the smallest eigenvalue that shows if that is more: weight decay
+    counts there as well. Takes any square operator. For many right-hand sides that need not be
+    solved exactly: all the products are spent in advance.
 
     Parameters
     ----------
@@ -82,7 +82,7 @@ class _ArnoldiInverse:
         self._basis, matrix = krylov_basis(operator, solver.n_steps)
         self._matrix = torch.as_tensor(matrix).to(self._basis)
         damping = operator.damping if isinstance(operator, Damped) else 0.0
-        self._outside = damping if damping > 0 else _smallest(matrix)
+        self._outside = max(damping, _smallest(matrix))
         if len(self._basis) < operator.size and self._outside <= 0:
             raise ValueError(
                 f"Arnoldi divides what is outside its {len(self._basis)} vectors by the damping, "

@@ -99,26 +99,31 @@ class _LiSSAInverse:
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column, with the same rows whenever it is asked."""
         check_columns(self._operator, columns)
+        while (x := self._mean_of_series(columns)) is None:
+            self.scale *= _MORE
+        n_iter = self._solver.n_terms * self._solver.n_repeats
+        return checked_solution(self._solver, self._operator, x, columns, n_iter, self._solver.tol)
+
+    def _mean_of_series(self, columns: Tensor) -> Tensor | None:
+        """None if one of them diverges."""
         generator = torch.Generator().manual_seed(self._solver.random_state)
         total, repeats = torch.zeros_like(columns), self._solver.n_repeats
         for _ in range(repeats):
-            total += self._series(columns, generator) / repeats
-        n_iter = self._solver.n_terms * repeats
-        return checked_solution(
-            self._solver, self._operator, total, columns, n_iter, self._solver.tol
-        )
+            series = self._series(columns, generator)
+            if series is None:
+                return None
+            total += series / repeats
+        return total
 
-    def _series(self, columns: Tensor, generator: torch.Generator) -> Tensor:
+    def _series(self, columns: Tensor, generator: torch.Generator) -> Tensor | None:
         n_terms = self._solver.n_terms
-        while True:
-            x, mean, kept = torch.zeros_like(columns), torch.zeros_like(columns), 0
-            for number in range(n_terms):
-                some = self._operator.sampled(self._solver.batch_size, generator)
-                x = x + (columns - some.matmat(x)) / self.scale
-                if not x.norm() <= _FAR * n_terms / self.scale * columns.norm():
-                    break
-                if number >= n_terms // 2:
-                    mean, kept = mean + x, kept + 1
-            else:
-                return mean / kept
-            self.scale *= _MORE
+        far = _FAR * n_terms / self.scale * columns.norm()
+        x, mean, kept = torch.zeros_like(columns), torch.zeros_like(columns), 0
+        for number in range(n_terms):
+            some = self._operator.sampled(self._solver.batch_size, generator)
+            x = x + (columns - some.matmat(x)) / self.scale
+            if not x.norm() <= far:
+                return None
+            if number >= n_terms // 2:
+                mean, kept = mean + x, kept + 1
+        return mean / kept

@@ -250,11 +250,18 @@ def check_symmetric(operator: LinearOperator, solver: object) -> None:
 
 
 def check_columns(operator: LinearOperator, columns: Tensor) -> None:
-    """Raise a ValueError for right-hand sides that are not columns of the operator's size."""
+    """Raise a ValueError for right-hand sides that are not finite columns of the right size."""
     if columns.ndim != 2 or columns.shape[0] != operator.size or not columns.shape[1]:
         raise ValueError(
             f"columns must be right-hand sides of shape ({operator.size}, k), got shape "
             f"{tuple(columns.shape)}."
+        )
+    n_finite = int(torch.isfinite(columns).all(0).sum())
+    if n_finite < columns.shape[1]:
+        raise ValueError(
+            f"columns must be finite, got NaN or infinity in {columns.shape[1] - n_finite} of "
+            f"{columns.shape[1]} right-hand sides. Look for it where these come from: the "
+            "gradients of the queries, or of rows."
         )
 
 

@@ -32,8 +32,8 @@ class DataInf(Method):
     -----
     The unit is nats per removed row, its size up to the damping. Cost: the gradient of each row
     alone, twice (``damping`` given: once) and once more for every set of queries, some MiB of them
-    at a time; then one forward-mode pass per query. Sample weights count in the means; weight
-    decay does not.
+    at a time; then one forward-mode pass per query. Sample and class weights count in the means;
+    weight decay does not.
 
     References
     ----------
@@ -72,7 +72,7 @@ class _PreparedDataInf(Prepared):
         self._problem = problem
         self._point = row_point(problem, method.at).perturbed
         self._spans = _attributed_spans(problem)
-        self._shares = problem.weights / problem.total_weight
+        self._shares = problem.denominators / problem.total_weight
         self._dampings = self._choose(method.damping)
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit}, of a size that the damping sets: trust sign and "
@@ -88,7 +88,7 @@ class _PreparedDataInf(Prepared):
         if damping != "auto":
             return [float(damping)] * len(self._spans)
         total = self._point.new_zeros(len(self._spans))
-        for rows, gradients in row_gradients(self._problem, self._point):
+        for rows, gradients in self._gradients():
             squares = [gradients[:, span].square().mean(1) for span in self._spans.values()]
             total += torch.stack(squares) @ self._shares[rows]
         if still := [name for name, each in zip(self._spans, total, strict=True) if each == 0]:
@@ -98,11 +98,18 @@ class _PreparedDataInf(Prepared):
             )
         return [_FRACTION * float(each) for each in total]
 
+    def _gradients(self):
+        """Of the rows without class weights, which count in the means as sample weights do."""
+        sizes = self._problem.class_sizes
+        for rows, gradients in row_gradients(self._problem, self._point):
+            size = sizes[rows, None]
+            yield rows, gradients / torch.where(size == 0, 1.0, size)
+
     def probes(self, queries):
         problem = self._problem
         v = queries.directions(problem.params, problem.buffers)
         corrections = torch.zeros_like(v)
-        for rows, gradients in row_gradients(problem, self._point):
+        for rows, gradients in self._gradients():
             for span, damping in zip(self._spans.values(), self._dampings, strict=True):
                 g = gradients[:, span]
                 along = g @ v[span] / (damping + g.square().sum(1, keepdim=True))

@@ -33,8 +33,9 @@ class HIF(Method):
         parameters and ``linalg.GMRES`` above.
     damping : "auto" or float, default="auto"
         Added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
-        right half plane; otherwise one over the time that training ran (the sum of its rates), or
-        1.5 times the most negative real part if that is more, with a warning.
+        right half plane; otherwise one over the time that training ran (the sum of its rates; .01
+        of the largest modulus if that is not known), or 1.5 times the most negative real part if
+        that is more, with a warning.
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
         What stands for the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
@@ -52,11 +53,10 @@ class HIF(Method):
     Notes
     -----
     The unit is nats per removed row. Undamped ``full`` at a fixed point has slope 1 against
-    retraining up to 1 / (1 - leverage). The perturbation is taken from the gradient of the
-    whole training set. Cost: one product with J is 8 forward-equivalent passes over the
-    training rows (fast: 4; fast with ``parameters="head"``: none); then two forward-mode passes
-    per query (fast, paper: one). For many questions, or many edits by ``SAMInfluence.remove``,
-    ``solver=linalg.Arnoldi()`` spends its products once.
+    retraining up to 1 / (1 - leverage). Cost: one product with J is 8 forward-equivalent passes
+    over the training rows (fast: 4; fast with ``parameters="head"``: none); then two forward-mode
+    passes per query (fast, paper: one). For many questions, or many edits by
+    ``SAMInfluence.remove``, ``solver=linalg.Arnoldi()`` spends its products once.
 
     References
     ----------

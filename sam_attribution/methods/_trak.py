@@ -25,7 +25,8 @@ class TRAK(Method):
     ----------
     proj_dim : int, "auto" or None, default="auto"
         Columns of the projection, at most as many as rows. ``auto`` is half as many as rows, or
-        512 if that is less. None projects nothing: a matrix of ``n_params**2`` numbers.
+        512 if that is less. None projects nothing: a matrix of as many numbers
+        as attributed parameters squared.
     ridge : "auto" or float, default="auto"
         Added to the diagonal of ``Phi' Phi``; ``auto`` is a tenth of its mean eigenvalue.
     weighted : bool, default=False
@@ -166,8 +167,7 @@ class _Model:
         """``P (Phi' Phi + ridge)^-1 P'`` times the query gradients at this state."""
         v = self._down(queries.directions(self._params, self.buffers))
         rotated = self._vectors.T @ v.double() / self._values[:, None]
-        up = self._up((self._vectors @ rotated).to(v))
-        return self._problem.restrict(up)  # rows have all their numbers, Phi some
+        return self._up((self._vectors @ rotated).to(v))
 
     def _gram(self, weighted):
         """``Phi' R Phi`` over the rows, R their weights, and ``p (1 - p)`` if asked for."""
@@ -177,7 +177,7 @@ class _Model:
             return -margin(problem.row_loss.to_logits(output), y)
 
         for rows, gradients in row_gradients(problem, self.row_point, own_margin, self.buffers):
-            phi, shares = self._down(gradients.T).T.double(), problem.weights[rows].double()
+            phi, shares = self._down(gradients.T).T.double(), problem.denominators[rows].double()
             if weighted:
                 with torch.no_grad():
                     logits = problem.logits(self.row_point, self.buffers, problem.X[rows])
@@ -187,10 +187,21 @@ class _Model:
         return total
 
     def _down(self, columns):
-        return columns if self._projection is None else self._projection.T @ columns
+        if self._projection is not None:
+            return self._projection.T @ columns
+        selected = self._problem.selected
+        return columns if selected is None else columns[selected]
 
     def _up(self, columns):
-        return columns if self._projection is None else self._projection @ columns
+        """All parameters, of which rows have gradients in; zero outside the attributed ones."""
+        if self._projection is not None:
+            return self._problem.restrict(self._projection @ columns)
+        selected = self._problem.selected
+        if selected is None:
+            return columns
+        padded = columns.new_zeros(self._problem.layout.size, columns.shape[1])
+        padded[selected] = columns
+        return padded
 
 
 def _projections(problem, proj_dim, seed):

@@ -79,6 +79,7 @@ class Problem:
             "params",
             "buffers",
             "weights",
+            "class_sizes",
             "denominators",
             "total_weight",
             "auto_rows_per_pass",
@@ -108,10 +109,15 @@ class Problem:
         return weights if self.visited is None else weights * self.visited
 
     @cached_property
+    def class_sizes(self):
+        """Weight of the class that each row has, ``v_i``, 1 without any; shape (n_samples,)."""
+        of_class = self.row_loss.class_weight
+        return torch.ones_like(self.weights) if of_class is None else of_class[self.y]
+
+    @cached_property
     def denominators(self):
         """What each row adds to the denominator of a mean: ``a_i v_i``, shape (n_samples,)."""
-        of_class = self.row_loss.class_weight
-        return self.weights if of_class is None else self.weights * of_class[self.y]
+        return self.weights * self.class_sizes
 
     @cached_property
     def total_weight(self):

@@ -98,7 +98,9 @@ def test_the_empirical_fisher_matrix_of_other_losses(criterion):
         return problem.row_loss.per_sample(output, problem.y)
 
     gradients = torch.func.jacrev(losses)(problem.params)
-    expected = gradients.T @ (problem.weights[:, None] * gradients) / problem.total_weight
+    of_class = getattr(criterion, "weight", None)
+    once = problem.weights if of_class is None else problem.weights / of_class[problem.y]
+    expected = gradients.T @ (once[:, None] * gradients) / problem.total_weight
     fisher = EmpiricalFisher(problem, problem.params)
     torch.testing.assert_close(fisher.to_dense(), expected)
 
@@ -177,3 +179,5 @@ def test_sampled_curvature_is_the_whole_on_average(curvature):
     error = some.std(0) / 400**0.5
     assert ((some.mean(0) - whole.matvec(v)).abs() <= 5 * error + 1e-12).all()
     torch.testing.assert_close(whole.sampled(40, generator).matvec(v), whole.matvec(v))
+    batch = curvature(problem, problem.params, torch.tensor([3, 17, 3, 30]))
+    torch.testing.assert_close(batch.sampled(9, generator).matvec(v), batch.matvec(v))

@@ -327,6 +327,15 @@ def test_a_regression_and_its_criterion():
         torch.testing.assert_close(block.eigenvalues.flatten(), in_basis(block, exact).diagonal())
 
 
+def test_label_smoothing_beside_class_weights():
+    """Torch weights what is smoothed away by the classes that get it, not by the row's own."""
+    row_loss = CrossEntropyRows(0.3, torch.tensor([1.0, 4.0, 0.5])).in_double_precision()
+    problem = problem_of("mlp", row_loss=row_loss)
+    exact = dense_ggn(problem)
+    for block in KroneckerCurvature(problem, problem.params).blocks:
+        torch.testing.assert_close(block.eigenvalues.flatten(), in_basis(block, exact).diagonal())
+
+
 class Container(nn.Module):
     def __init__(self):
         super().__init__()

@@ -93,6 +93,14 @@ def test_a_zero_column_and_one_solved_early_stay_as_they_are():
     torch.testing.assert_close(solution.x, torch.linalg.solve(operator.to_dense(), b))
 
 
+@pytest.mark.parametrize("solver", [*SOLVERS.values(), LiSSA()], ids=lambda s: type(s).__name__)
+def test_right_hand_sides_that_are_not_finite_are_refused(solver):
+    columns = torch.zeros(20, 3, dtype=torch.float64)
+    columns[1, 1:] = torch.tensor([torch.nan, torch.inf])
+    with pytest.raises(ValueError, match=r"columns must be finite.*in 2 of 3 right-hand sides"):
+        solver.prepare(STRUCTURES["positive definite"]).matmat(columns)
+
+
 @pytest.mark.parametrize("solver", ["gmres", "minres", "bicgstab"])
 def test_products_are_counted_and_limited(solver):
     class Counted(Dense):
@@ -215,9 +223,11 @@ def test_lissa_begins_again_where_single_rows_diverge():
     operator = Damped(Rows(X), 1.0)
     inverse = LiSSA(batch_size=1, n_terms=2000, tol=1.0).prepare(operator)
     first = inverse.scale
-    x = inverse.matmat(torch.ones(1, 1, dtype=torch.float64)).x
+    b = torch.ones(1, 1, dtype=torch.float64)
+    x = inverse.matmat(b).x
     assert inverse.scale > first
     assert bool(torch.isfinite(x).all())
+    assert torch.equal(inverse.matmat(b).x, x)
 
 
 def test_lissa_refuses_what_diverges_for_any_scale():
@@ -225,7 +235,7 @@ def test_lissa_refuses_what_diverges_for_any_scale():
         LiSSA().prepare(STRUCTURES["symmetric indefinite"])
 
 
-@pytest.mark.parametrize("damping", [0.0, 0.3])
+@pytest.mark.parametrize("damping", [0.0, 0.001, 0.3])
 def test_arnoldi_outside_its_subspace_takes_what_is_left_of_the_spectrum(damping):
     """Decay in the operator itself: 0.3 at the least, with and without a damping beside it."""
     generator = torch.Generator().manual_seed(0)

@@ -101,6 +101,18 @@ def test_with_perturbation_the_two_differ_and_other_rows_sit_in_every_batch():
     assert 1e-3 * scores["full"].norm() < difference < 0.5 * scores["full"].norm()
 
 
+@pytest.mark.parametrize("variant", ["fast", "full"])
+def test_random_rows_of_the_mean_jacobian_are_it_on_average(variant):
+    problem = fitted_problem("mlp", True, **SETTINGS)
+    jacobian = SAMPoints(problem, problem.path.last_epoch).jacobian(variant).T
+    v = torch.ones_like(problem.params)
+    generator = torch.Generator().manual_seed(0)
+    some = torch.stack([jacobian.sampled(5, generator).matvec(v) for _ in range(300)])
+    error = some.std(0) / 300**0.5
+    assert error.norm() > 1e-3 * jacobian.matvec(v).norm()
+    assert ((some.mean(0) - jacobian.matvec(v)).abs() <= 5 * error + 1e-12).all()
+
+
 def test_rows_that_the_last_epoch_left_out_are_refused():
     problem = fitted_problem("mlp")
     object.__setattr__(problem, "path", None)

@@ -11,6 +11,7 @@ from sam_attribution.curvature import GaussNewton, KroneckerCurvature, SAMPoint
 from sam_attribution.methods import EKFAC, HIF, TRAK, DataInf, GradDot, InfluenceFunction
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import (
+    CrossEntropyRows,
     Problem,
     Queries,
     evaluation_function,
@@ -123,6 +124,33 @@ def test_passes_and_the_order_of_rows_do_not_matter(method):
         )
 
 
+@pytest.mark.parametrize(
+    "method",
+    [
+        DataInf(),
+        DataInf(damping=0.1),
+        EKFAC(),
+        EKFAC(corrected=False),
+        InfluenceFunction(damping=0.1, curvature="fisher"),
+        TRAK(proj_dim=8),
+        TRAK(proj_dim=8, weighted=True),
+    ],
+)
+@pytest.mark.parametrize("parameters", ["all", "head"])
+def test_class_weights_count_as_sample_weights_do(method, parameters):
+    """Both make the same training loss; and equal weights of all classes make none."""
+    problem = fitted_problem("mlp", options={"parameters": parameters})
+    of_class = torch.tensor([0.5, 0.0, 3.0], dtype=torch.float64)
+    by_class = replace(problem, row_loss=CrossEntropyRows(class_weight=of_class), path=None)
+    by_row = replace(problem, sample_weight=of_class[problem.y], path=None)
+    assert (scores(method, by_class) - scores(method, problem)).norm() > 1e-3
+    torch.testing.assert_close(scores(method, by_class), scores(method, by_row))
+    alike = CrossEntropyRows(class_weight=torch.full_like(of_class, 7.0))
+    torch.testing.assert_close(
+        scores(method, replace(problem, row_loss=alike)), scores(method, problem)
+    )
+
+
 def test_a_parameter_that_no_row_moves_is_named():
     problem = fitted_problem("mlp")
     dead = replace(problem, X=torch.zeros_like(problem.X))
@@ -195,6 +223,22 @@ def test_trak_of_a_part_of_the_parameters_reads_that_part_of_every_row(parameter
     gram = phi.T @ phi + 0.7 * torch.eye(10, dtype=phi.dtype)
     expected = rows @ P @ torch.linalg.solve(gram, P.T @ v)
     found = scores(TRAK(proj_dim=10, ridge=0.7, random_state=5), problem, "margin")
+    torch.testing.assert_close(found, expected)
+
+
+@pytest.mark.parametrize("ridge", [0.0, "auto"])
+def test_trak_of_a_part_without_projection_knows_no_other_numbers(ridge):
+    problem = fitted_problem("mlp", options={"parameters": "*bias"})
+    index = problem.layout.slices[problem.layout.names[-1]]
+    problem = replace(problem, selected=torch.arange(index.start, index.stop)[:2])
+    v, _, rows, _ = sides(problem, "w", "margin")
+    rows, v = rows[:, problem.selected], v[problem.selected]
+    p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(40), problem.y]
+    phi = -rows / (1 - p)[:, None]
+    gram = phi.T @ phi
+    added = 0.1 * float(gram.trace()) / 2 if ridge == "auto" else 0.0
+    expected = rows @ torch.linalg.solve(gram + added * torch.eye(2, dtype=v.dtype), v)
+    found = scores(TRAK(proj_dim=None, ridge=ridge), problem, "margin")
     torch.testing.assert_close(found, expected)
 
 
