@@ -12,6 +12,7 @@ from sklearn.base import BaseEstimator
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg import CountSketch
 from sam_attribution.probes import RowProducts, gradients_for, within
 
 
@@ -82,7 +83,8 @@ class _Store:
 
     def __init__(self, problem, settings):
         self._problem = problem
-        self._project = _Projection(problem, settings.proj_dim, settings.random_state)
+        generator = torch.Generator().manual_seed(settings.random_state)
+        self._sketch = CountSketch(problem.params, settings.proj_dim, generator)
         self._temporary = tempfile.TemporaryDirectory() if settings.folder is None else None
         self._folder = Path(self._temporary.name if self._temporary else settings.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
@@ -96,7 +98,7 @@ class _Store:
         path = self._folder / f"{name}.npy"
         if not path.exists():
             self._write(path, probe)
-        directions = self._project(probe.directions.T).T
+        directions = self._sketch.project(probe.directions.T).T
         return _ProjectedProbe(replace(probe, directions=directions), np.load(path, mmap_mode="r"))
 
     def _write(self, path, probe):
@@ -104,31 +106,14 @@ class _Store:
         problem, rows = self._problem, probe.rows
         X, y = (part if rows is None else part[rows] for part in (problem.X, problem.y))
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-        shape = (len(y), self._project.proj_dim)
+        shape = (len(y), self._sketch.proj_dim)
         dtype = probe.point.new_empty(0).cpu().numpy().dtype
         stored = np.lib.format.open_memmap(unfinished, mode="w+", dtype=dtype, shape=shape)
         for at, gradients in gradients_for(problem, probe, X, y):
-            stored[at.cpu().numpy()] = self._project(gradients).cpu().numpy()
+            stored[at.cpu().numpy()] = self._sketch.project(gradients).cpu().numpy()
         stored.flush()
         del stored  # Windows renames closed files only
         os.replace(unfinished, path)
-
-
-class _Projection:
-    """``vectors @ S'``: each number goes, with a random sign, to one of `proj_dim` sums."""
-
-    def __init__(self, problem, proj_dim, seed):
-        generator = torch.Generator().manual_seed(seed)
-        size, like = (problem.layout.size,), problem.params
-        self.proj_dim = proj_dim
-        self._place = torch.randint(proj_dim, size, generator=generator).to(like.device)
-        self._sign = (2.0 * torch.randint(2, size, generator=generator) - 1).to(like)
-
-    def __call__(self, vectors):
-        projected = vectors.new_zeros(len(vectors), self.proj_dim)
-        for each, vector in zip(projected, vectors, strict=True):  # a signed copy of one at a time
-            each.index_add_(0, self._place, vector * self._sign)
-        return projected
 
 
 class _ProjectedProbe(RowProducts):

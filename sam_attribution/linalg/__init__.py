@@ -4,6 +4,7 @@ from sam_attribution.linalg._arnoldi import Arnoldi
 from sam_attribution.linalg._bicgstab import BiCGSTAB
 from sam_attribution.linalg._block_diagonal import BlockDiagonal
 from sam_attribution.linalg._cg import CG
+from sam_attribution.linalg._count_sketch import CountSketch
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
 from sam_attribution.linalg._lissa import LiSSA
@@ -30,6 +31,7 @@ __all__ = [
     "Arnoldi",
     "BiCGSTAB",
     "BlockDiagonal",
+    "CountSketch",
     "Damped",
     "Dense",
     "Diagonal",

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import torch
 
 from sam_attribution._validation import Interval, StrOptions, check_parameters
+from sam_attribution.linalg import CountSketch
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._rates import StepRates
@@ -24,9 +25,10 @@ class TRAK(Method):
     Parameters
     ----------
     proj_dim : int, "auto" or None, default="auto"
-        Columns of the projection, at most as many as rows. ``auto`` is half as many as rows, or
-        512 if that is less. None projects nothing: a matrix of as many numbers
-        as attributed parameters squared.
+        Numbers that a gradient is projected to (by ``linalg.CountSketch``, where the publication
+        takes a dense random matrix), at most as many as rows. ``auto`` is half as many as rows, or
+        512 if that is less. None projects nothing: a matrix of as many numbers as
+        attributed parameters squared.
     ridge : "auto" or float, default="auto"
         Added to the diagonal of ``Phi' Phi``; ``auto`` is a tenth of its mean eigenvalue.
     weighted : bool, default=False
@@ -46,9 +48,8 @@ class TRAK(Method):
     Notes
     -----
     No unit: trust sign and order. Cost, for each state: the gradient of each row alone, some MiB of
-    them at a time, and ``n_params * proj_dim`` numbers; then one forward-mode pass per query. An
-    ensemble of trainings is the mean of their scores: pass a splitter as `validation`. Of either
-    ensemble this is the mean of products, where the publication multiplies the mean of
+    them at a time; then one forward-mode pass per query. An ensemble of trainings is the mean of
+    their scores: pass a splitter as `validation`. Of either ensemble this is the mean of products, where the publication multiplies the mean of
     ``(1 - p_row)`` with the mean of the rest.
 
     References
@@ -106,10 +107,10 @@ class TRAK(Method):
 class _PreparedTRAK(Prepared):
     def __init__(self, method, problem):
         self._problem = problem
-        draw = _projections(problem, method.proj_dim, method.random_state)
+        draw = _sketches(problem, method.proj_dim, method.random_state)
         self._models = [
-            _Model(method, problem, *state, projection)
-            for state, projection in zip(_states(method, problem), draw, strict=False)
+            _Model(method, problem, *state, sketch)
+            for state, sketch in zip(_states(method, problem), draw, strict=False)
         ]
         self.diagnostics = {
             "scale": "no unit: trust sign and order",
@@ -147,12 +148,12 @@ def _states(method, problem):
 class _Model:
     """One state with the projected gradients of its rows' margins, summed to a matrix."""
 
-    def __init__(self, method, problem, params, row_point, buffers, projection):
+    def __init__(self, method, problem, params, row_point, buffers, sketch):
         self._problem = problem
         self._params = params
         self.row_point = row_point
         self.buffers = buffers
-        self._projection = projection
+        self._sketch = sketch
         gram = self._gram(method.weighted)
         mean = float(gram.diagonal().mean())
         self.ridge = _FRACTION * mean if method.ridge == "auto" else float(method.ridge)
@@ -187,15 +188,15 @@ class _Model:
         return total
 
     def _down(self, columns):
-        if self._projection is not None:
-            return self._projection.T @ columns
+        if self._sketch is not None:
+            return self._sketch.project(columns.T).T
         selected = self._problem.selected
         return columns if selected is None else columns[selected]
 
     def _up(self, columns):
         """All parameters, of which rows have gradients in; zero outside the attributed ones."""
-        if self._projection is not None:
-            return self._problem.restrict(self._projection @ columns)
+        if self._sketch is not None:
+            return self._problem.restrict(self._sketch.expand(columns.T).T)
         selected = self._problem.selected
         if selected is None:
             return columns
@@ -204,8 +205,8 @@ class _Model:
         return padded
 
 
-def _projections(problem, proj_dim, seed):
-    """Seeded Gaussian matrices whose products keep lengths on average; None for the identity."""
+def _sketches(problem, proj_dim, seed):
+    """Seeded projections, one after the other; None for the identity."""
     n_rows = int((problem.weights > 0).sum())
     if proj_dim == "auto":
         proj_dim = max(1, min(512, n_rows // 2))
@@ -216,12 +217,7 @@ def _projections(problem, proj_dim, seed):
         )
     generator = torch.Generator().manual_seed(seed)
     while True:
-        yield None if proj_dim is None else _gaussian(problem.params, proj_dim, generator)
-
-
-def _gaussian(like, proj_dim, generator):
-    shape = (len(like), proj_dim)
-    return torch.randn(shape, generator=generator, dtype=torch.float64).to(like) / proj_dim**0.5
+        yield None if proj_dim is None else CountSketch(problem.params, proj_dim, generator)
 
 
 def _decomposed(gram, ridge):

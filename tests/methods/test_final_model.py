@@ -19,6 +19,7 @@ from sam_attribution.problem import (
     row_gradients,
 )
 from tests.models import fitted, fitted_problem, given_gradients
+from tests.sketch import dense_sketch
 
 torch.manual_seed(0)
 
@@ -193,9 +194,7 @@ def test_trak_with_more_classes_or_without_weights_is_another_score():
 
 def test_trak_is_the_published_formula_in_its_projection():
     problem = binary(3)
-    P = torch.randn(
-        (problem.layout.size, 10), generator=torch.Generator().manual_seed(5), dtype=torch.float64
-    ) / 10**0.5  # fmt: skip
+    P = dense_sketch(problem.layout.size, 10, torch.Generator().manual_seed(5))
     v, _, rows, _ = sides(problem, "w", "margin")
     p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(30), problem.y]
     margins = -rows / (1 - p)[:, None]  # grad l = -(1 - p) grad f
@@ -215,9 +214,7 @@ def test_trak_of_a_part_of_the_parameters_reads_that_part_of_every_row(parameter
     problem = fitted_problem("mlp", options={"parameters": parameters})
     v, _, rows, _ = sides(problem, "w", "margin")
     rows = problem.restrict(rows.T).T
-    P = torch.randn(
-        (problem.layout.size, 10), generator=torch.Generator().manual_seed(5), dtype=torch.float64
-    ) / 10**0.5  # fmt: skip
+    P = dense_sketch(problem.layout.size, 10, torch.Generator().manual_seed(5))
     p = problem.logits(problem.params, {}, problem.X).softmax(1)[range(40), problem.y]
     phi = -rows / (1 - p)[:, None] @ P
     gram = phi.T @ phi + 0.7 * torch.eye(10, dtype=phi.dtype)
@@ -288,7 +285,7 @@ def test_an_ensemble_of_checkpoints_is_the_mean_of_their_scores(kind, at, parame
         if at == "w+eps":
             g = a[rows] @ given_gradients(problem, w, state.buffers)[rows] / a[rows].sum()
             point = w + step.rho * g / g.norm()
-        P = torch.randn((len(w), 10), generator=generator, dtype=torch.float64) / 10**0.5
+        P = dense_sketch(len(w), 10, generator)
         gradients = problem.restrict(given_gradients(problem, point, state.buffers).T).T
         p = problem.logits(point, state.buffers, problem.X).softmax(1)[range(40), problem.y]
         phi = gradients / (1 - p)[:, None] @ P
