@@ -49,8 +49,8 @@ class TRAK(Method):
     -----
     No unit: trust sign and order. Cost, for each state: the gradient of each row alone, some MiB of
     them at a time; then one forward-mode pass per query. An ensemble of trainings is the mean of
-    their scores: pass a splitter as `validation`. Of either ensemble this is the mean of products, where the publication multiplies the mean of
-    ``(1 - p_row)`` with the mean of the rest.
+    their scores: pass a splitter as `validation`. Of either ensemble this is the mean of products,
+    where the publication multiplies the mean of ``(1 - p_row)`` with the mean of the rest.
 
     References
     ----------
