@@ -96,6 +96,7 @@ class _CGInverse:
             open_ = torch.linalg.vector_norm(error, dim=0) > goal
             if not bool(open_.any()):
                 break
+            self._check_preconditioner(fall[open_])
             product = self._operator.matmat(direction)
             bend = _dots(direction, product)
             self._check_definite(bend[open_], direction[:, open_])
@@ -113,6 +114,14 @@ class _CGInverse:
 
     def _guess(self, error: Tensor) -> Tensor:
         return error if self._inner is None else self._inner.matmat(error).x
+
+    def _check_preconditioner(self, fall: Tensor) -> None:
+        if not bool((fall > 0).all()):
+            raise ValueError(
+                f"preconditioner must stand for a positive definite inverse, "
+                f"{self._solver.preconditioner!r} gave a residual r a product <r, M r> of "
+                f"{float(fall.min()):.2e}. Give it a damped operator, or leave it out."
+            )
 
     def _check_definite(self, bend: Tensor, direction: Tensor) -> None:
         curvature = float((bend / _dots(direction, direction)).min())

@@ -57,8 +57,13 @@ def checked_solution(
     if not converged:
         warnings.warn(
             f"{solver!r} stopped at a relative residual of {residual:.1e} (tol {tol:.1e}) on "
-            f"{operator!r} after {n_iter} iterations: raise max_iter or the damping.",
+            f"{operator!r} after {n_iter} iterations: raise {_way_on(solver)}.",
             ConvergenceWarning,
             stacklevel=4,
         )
     return Solution(x, converged, n_iter, residual)
+
+
+def _way_on(solver: object) -> str:
+    settings = [name for name in ("max_iter", "n_terms", "n_steps") if hasattr(solver, name)]
+    return " or ".join([*settings, "the damping"])

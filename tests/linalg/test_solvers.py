@@ -73,6 +73,28 @@ def test_cg_refuses_negative_curvature_where_it_meets_it():
         inverse.matmat(torch.randn(20, 3, dtype=torch.float64))
 
 
+class Opposite(Direct):
+    """Minus the inverse: no preconditioner."""
+
+    def prepare(self, operator):
+        return super().prepare(-1.0 * operator)
+
+
+def test_a_preconditioner_that_points_uphill_is_refused():
+    operator = Dense(torch.diag(torch.tensor([1.0, 2.0, 3.0])), symmetric=True)
+    solver = CG(preconditioner=Opposite())
+    with pytest.raises(ValueError, match="preconditioner must stand for a positive definite"):
+        solver.prepare(operator).matmat(torch.ones(3, 1))
+
+
+def test_a_solver_that_stops_early_names_its_own_setting():
+    operator = Dense(torch.diag(torch.tensor([1.0, 100.0])), symmetric=True)
+    with pytest.warns(ConvergenceWarning, match="raise max_iter or the damping"):
+        CG(max_iter=1).prepare(operator).matmat(torch.ones(2, 1))
+    with pytest.warns(ConvergenceWarning, match="raise n_steps or the damping"):
+        Arnoldi(n_steps=1, tol=1e-6).prepare(Damped(operator, 1.0)).matmat(torch.ones(2, 1))
+
+
 def test_a_preconditioner_saves_products():
     values = torch.logspace(-4, 2, 200, dtype=torch.float64)
     basis = torch.linalg.qr(torch.randn(200, 200, dtype=torch.float64))[0]

@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 import torch
+from skorch.callbacks import GradientNormClipping
 
 from sam_attribution.curvature import SAMPoint, sam_jacobian
 from sam_attribution.methods import HIF
@@ -62,12 +63,16 @@ def test_the_horizon_is_how_far_a_steady_unit_gradient_leads(settings):
     assert horizon == pytest.approx(-weight.item(), rel=1e-12)
 
 
-def test_the_horizon_of_adam_is_the_mean_over_what_moved():
-    classifier, X, y, _ = fitted("mlp", optimizer=torch.optim.Adam, lr=0.01)
+@pytest.mark.parametrize("callbacks", [[], [("clip", GradientNormClipping(0.2))]])
+def test_the_horizon_of_adam_is_the_mean_over_what_moved(callbacks):
+    settings = {"optimizer": torch.optim.Adam, "lr": 0.01, "callbacks": callbacks}
+    classifier, X, y, _ = fitted("mlp", **settings)
     n_steps, inverse = classifier.trajectory_.n_steps, []
+    clipped = [step.gradient_factor for step in classifier.trajectory_.schedule]
+    assert (min(clipped) < 0.9) == bool(callbacks)
     for entries in classifier.optimizer_.state.values():
         root = (entries["exp_avg_sq"] / (1 - 0.999**n_steps)).sqrt() + 1e-8
-        inverse.append((root * (1 - 0.9**n_steps) / (0.01 * n_steps)).flatten().detach())
+        inverse.append((root * (1 - 0.9**n_steps) / (0.01 * sum(clipped))).flatten().detach())
     expected = float(np.concatenate(inverse).mean())
     found = inverse_horizon(problem_from_estimator(classifier, X, y).path)
     assert found == pytest.approx(expected, rel=1e-9)
