@@ -56,7 +56,7 @@ def test_a_network_gains_the_change_of_row_gradients_along_the_step():
 
     method = HIF("fast", damping=damping)
     prepared = method.prepare(problem)
-    sam_gradient = prepared._point.sam_gradient
+    sam_gradient = prepared._points.sam_gradient()
     step = -prepared.solve(sam_gradient[:, None])[:, 0]
     change = torch.func.jvp(row_gradients, (problem.params,), (step,))[1]
     u = prepared.solve(queries_of(problem).directions(problem.params, buffers))

@@ -133,7 +133,10 @@ def test_a_row_without_gradient_has_score_zero():
 @pytest.mark.parametrize(
     ("influence", "message"),
     [
-        (HIF(), r'a row moves the perturbation as well. Use HIF\("fast"\)'),
+        (
+            HIF(),
+            r'a row moves the perturbation as well, or counts in its own batch. Use HIF\("fast"\)',
+        ),
         (HIF("paper"), r"in HIF\(variant=.paper.\) a row moves"),
         (GradDot(), r"that inverts one matrix, InfluenceFunction\(\), .* got GradDot\(\)"),
         (GIF(), r"got GIF\(\)"),
