@@ -26,7 +26,7 @@ from benchmarks.report import machine, read, write
 from sam_attribution import SAMClassifier, ValidationData
 from sam_attribution.comparison import compare
 from sam_attribution.datasets import symmetric_noise
-from sam_attribution.methods import Unrolled
+from sam_attribution.methods import HIF, Unrolled
 from sam_attribution.retraining import LeaveOneOut
 
 SEED = 0
@@ -34,7 +34,10 @@ METHODS = {
     "unrolled": Unrolled(check=None),
     **{name: name for name in ("hif-fast", "gif", "tracin", "grad-dot")},
 }
-MORE_METHODS = METHODS | {name: name for name in ("hif", "if", "grad-cos")}  # where quick
+MORE_METHODS = METHODS | {  # where quick
+    **{name: name for name in ("hif", "if", "grad-cos")},
+    "hif, batches": HIF(ascent="batch"),
+}
 
 
 def mlp(n_features, n_hidden, activation):
@@ -143,10 +146,12 @@ def methods_again(part, name, methods, found):
     data, given, left_out = network(part, name)
     truth = np.full(len(data[-1]), np.nan)
     truth[left_out] = found["scores"]["truth"]
-    table, scores = compare(methods, *data, **given, truth=truth)
+    chosen = {name: MORE_METHODS.get(name, name) for name in methods}
+    table, scores = compare(chosen, *data, **given, truth=truth)
     print(f"{part}, {name}\n{table.round(3).to_string()}\n", flush=True)
     new = {row["method"]: row for row in table.reset_index().to_dict("records")}
-    found["table"] = [new.get(row["method"], row) for row in found["table"]]
+    old = {row["method"]: row for row in found["table"]}
+    found["table"] = list((old | new).values())
     found["scores"] |= {method: rounded(scores[method][left_out]) for method in methods}
 
 

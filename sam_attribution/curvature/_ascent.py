@@ -3,13 +3,16 @@
 import torch
 
 from sam_attribution.curvature._sam_jacobian import SAMPoint, attributed_jacobian
-from sam_attribution.linalg import LinearOperator
+from sam_attribution.linalg import ColumnOperator
+
+_BYTES = 2**28  # that the points of batches may take
 
 
 class SAMPoints:
     """One :class:`SAMPoint` for all rows, or one for each of some batches.
 
-    A batch's point is made again at each reading, so that no more than one is in memory.
+    Points of batches are held if their vectors take 256 MiB at most; else one is in memory at a
+    time, and made again at each reading, which costs the batch's gradient again.
 
     Parameters
     ----------
@@ -27,20 +30,18 @@ class SAMPoints:
         self.batches = batches
         self.w = problem.params if w is None else w
         self._settings = settings
-        self._whole = SAMPoint(problem, w=self.w, **settings) if batches is None else None
+        self._parts = [None] if batches is None else batches
+        # a gradient and a perturbed point each
+        bytes_held = 2 * len(self._parts) * self.w.numel() * self.w.element_size()
+        fits = bytes_held <= _BYTES or batches is None
+        self._held = [self._made(rows) for rows in self._parts] if fits else None
 
     def __len__(self):
-        return 1 if self.batches is None else len(self.batches)
+        return len(self._parts)
 
-    def __iter__(self):
-        if self.batches is None:
-            yield self._whole
-            return
-        yield from map(self.of_batch, range(len(self.batches)))
-
-    def of_batch(self, number):
-        """The point of one batch."""
-        return SAMPoint(self.problem, w=self.w, rows=self.batches[number], **self._settings)
+    def __getitem__(self, number):
+        """The point of one batch; an IndexError, and so the end of an iteration, beyond them."""
+        return self._made(self._parts[number]) if self._held is None else self._held[number]
 
     def at(self, w):
         """The points of the same rows from other parameters."""
@@ -49,26 +50,26 @@ class SAMPoints:
     def jacobian(self, variant):
         """Mean of the points' :func:`attributed_jacobian`."""
         if self.batches is None:
-            return attributed_jacobian(self._whole, variant)
+            return attributed_jacobian(self[0], variant)
         return MeanJacobian(self, variant)
 
     def sam_gradient(self):
         """``F(w)``: mean of the gradients at the points, with weight decay."""
         return sum(point.sam_gradient for point in self) / len(self)
 
+    def _made(self, rows):
+        return SAMPoint(self.problem, w=self.w, rows=rows, **self._settings)
 
-class MeanJacobian(LinearOperator):
+
+class MeanJacobian(ColumnOperator):
     """Mean over batches of the Jacobian of the SAM gradient of each."""
 
     def __init__(self, points, variant, *, transposed=False):
-        first = attributed_jacobian(next(iter(points)), variant)
+        first = attributed_jacobian(points[0], variant)
         super().__init__(first.like, symmetric=first.symmetric)
         self._points = points
         self._variant = variant
         self._transposed = transposed
-
-    def matvec(self, v):
-        return self.matmat(v[:, None])[:, 0]
 
     def matmat(self, columns):
         total = torch.zeros_like(columns)
@@ -79,7 +80,7 @@ class MeanJacobian(LinearOperator):
     def sampled(self, n_rows, generator):
         """Random rows of a random batch: the others cost no pass."""
         number = int(torch.randint(len(self._points), (), generator=generator))
-        return self._of(self._points.of_batch(number)).sampled(n_rows, generator)
+        return self._of(self._points[number]).sampled(n_rows, generator)
 
     def _of(self, point):
         jacobian = attributed_jacobian(point, self._variant)

@@ -3,14 +3,14 @@
 import torch
 
 from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
-from sam_attribution.linalg import LinearOperator, Scaled
+from sam_attribution.linalg import ColumnOperator, Scaled
 from sam_attribution.problem import differentiable_kernels
 
 # Each column holds the activations of a pass of its own; fewer at once do not fill the processor
 _PASSES_AT_ONCE = 8
 
 
-class _Curvature(LinearOperator):
+class _Curvature(ColumnOperator):
     """A symmetric curvature of the weighted mean loss at one point, batched over rows.
 
     Parameters
@@ -26,9 +26,6 @@ class _Curvature(LinearOperator):
         self.problem = problem
         self.point = point
         self._rows = rows
-
-    def matvec(self, v):
-        return self.matmat(v[:, None])[:, 0]
 
     def matmat(self, columns):
         total = torch.zeros_like(columns)

@@ -5,13 +5,13 @@ import torch
 from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_gradients import LayerGradients
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
-from sam_attribution.linalg import LinearOperator
+from sam_attribution.linalg import ColumnOperator
 
 _DENSE = 1024  # numbers of a layer that is neither Linear nor Conv, up to which all pairs count
 _BYTES = 2**26  # that the gradients of a part of a pass may take
 
 
-class KroneckerCurvature(LinearOperator):
+class KroneckerCurvature(ColumnOperator):
     """Block-diagonal approximation of the Gauss-Newton matrix that can be inverted at once.
 
     Each group of a Linear or Conv layer has a Kronecker product of the second moments of its
@@ -68,9 +68,6 @@ class KroneckerCurvature(LinearOperator):
                 block.forget_eigenvalues()
             for block, gradients in self._gradients():
                 block.add_eigenvalues(*gradients)
-
-    def matvec(self, v):
-        return self.matmat(v[:, None])[:, 0]
 
     def matmat(self, columns):
         return self._scaled(columns, lambda values: values)

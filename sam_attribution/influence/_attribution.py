@@ -147,7 +147,7 @@ class Attribution:
     @property
     def _trained(self):
         """The problem whose rows probes are read with, in their precision."""
-        return getattr(self.prepared, "problem", None) or self.problem
+        return self.prepared.problem or self.problem
 
     def _judged(self, scores):
         """Which rows count when an aggregation learns."""

@@ -51,7 +51,9 @@ def choose_reading(how, problem, prepared, n_queries):
     at_once = _even_part(n_queries, _queries_at_once(problem))
     if isinstance(how, Projected):
         store = how.prepare(problem)
-        return Reading("projected", at_once, lambda probes: map(store, map(_checked, probes)), True)
+        return Reading(
+            "projected", at_once, lambda probes: map(store, map(_projectable, probes)), True
+        )
     if how == "auto":
         costs = pass_costs(problem, at_once)
         chosen = min(costs, key=costs.get)
@@ -93,6 +95,15 @@ def _checked(probe):
     raise ValueError(
         f"{type(probe).__name__} says by given_label what it reads, but not by of_gradients: it "
         'is not read off row gradients. Use how="auto" or how="tangents".'
+    )
+
+
+def _projectable(probe):
+    if probe.projectable:
+        return _checked(probe)
+    raise ValueError(
+        f"{type(probe).__name__} measures whole gradients, so that a Projected cannot stand for "
+        'them. Use how="auto".'
     )
 
 

@@ -5,12 +5,14 @@ from sam_attribution.linalg._bicgstab import BiCGSTAB
 from sam_attribution.linalg._block_diagonal import BlockDiagonal
 from sam_attribution.linalg._cg import CG
 from sam_attribution.linalg._count_sketch import CountSketch
+from sam_attribution.linalg._default import default_solver, is_small
 from sam_attribution.linalg._direct import Direct
 from sam_attribution.linalg._gmres import GMRES
 from sam_attribution.linalg._lissa import LiSSA
 from sam_attribution.linalg._minres import MINRES
 from sam_attribution.linalg._neumann import Neumann
 from sam_attribution.linalg._operator import (
+    ColumnOperator,
     Damped,
     Dense,
     Diagonal,
@@ -31,6 +33,7 @@ __all__ = [
     "Arnoldi",
     "BiCGSTAB",
     "BlockDiagonal",
+    "ColumnOperator",
     "CountSketch",
     "Damped",
     "Dense",
@@ -46,5 +49,7 @@ __all__ = [
     "Solution",
     "Spectrum",
     "Sum",
+    "default_solver",
     "extreme_eigenvalues",
+    "is_small",
 ]

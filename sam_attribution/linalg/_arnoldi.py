@@ -12,8 +12,7 @@ from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._krylov import krylov_basis
 from sam_attribution.linalg._operator import Damped, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Solution, checked_solution
-
-_SAFE = 1e-4  # of the largest modulus: what needs no damping
+from sam_attribution.linalg._spectrum import spectrum_of
 
 
 class Arnoldi(BaseEstimator):
@@ -106,6 +105,5 @@ class _ArnoldiInverse:
 
 def _smallest(matrix: np.ndarray) -> float:
     """Smallest real part of the eigenvalues, 0 if that is hardly above 0."""
-    values = np.linalg.eigvals(matrix)
-    smallest = float(values.real.min())
-    return smallest if smallest > _SAFE * float(np.abs(values).max()) else 0.0
+    spectrum = spectrum_of(np.linalg.eigvals(matrix))
+    return 0.0 if spectrum.needs_damping else spectrum.leftmost

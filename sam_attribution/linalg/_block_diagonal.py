@@ -5,10 +5,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sam_attribution.linalg._operator import LinearOperator
+from sam_attribution.linalg._operator import ColumnOperator, LinearOperator
 
 
-class BlockDiagonal(LinearOperator):
+class BlockDiagonal(ColumnOperator):
     """A square operator with the entries between blocks set to 0.
 
     Parameters
@@ -43,9 +43,6 @@ class BlockDiagonal(LinearOperator):
         self.operator = operator
         self.blocks = [block.to(operator.like.device) for block in blocks]
         self._block_of = _block_of(self.blocks, operator)
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.matmat(v[:, None])[:, 0]
 
     def matmat(self, columns: Tensor) -> Tensor:
         result = torch.zeros_like(columns)

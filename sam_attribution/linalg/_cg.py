@@ -1,5 +1,6 @@
 """Solve symmetric positive definite systems: conjugate gradients (CG)."""
 
+import math
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
@@ -16,8 +17,8 @@ from sam_attribution.linalg._operator import (
 )
 from sam_attribution.linalg._solution import Inverse, Solution, Solver, checked_solution
 
-_AFRESH = 50  # steps after which the residual is measured and not carried on
-_SLACK = 2.0  # the carried residual is computed afresh at the end
+_PROGRESS = 0.5  # a new start has to bring the residual down to this part of what it was
+_SLACK = 2.0  # of the tolerance: beyond it the solution has not converged
 
 
 class CG(BaseEstimator):
@@ -88,8 +89,22 @@ class _CGInverse:
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column."""
         check_columns(self._operator, columns)
-        x, error, n_iter = torch.zeros_like(columns), columns, 0
         goal = self._solver.tol * torch.linalg.vector_norm(columns, dim=0)
+        x, error, n_iter, last = torch.zeros_like(columns), columns, 0, math.inf
+        while n_iter < self._solver.max_iter:
+            x, n_iter = self._descend(x, error, goal, n_iter)
+            error = columns - self._operator.matmat(x)  # what is carried along drifts away from it
+            norms = torch.linalg.vector_norm(error, dim=0)
+            worst = float((norms / torch.where(goal == 0, 1.0, goal)).max())
+            if worst <= 1 or worst > _PROGRESS * last:
+                break
+            last = worst
+        return checked_solution(
+            self._solver, self._operator, x, columns, n_iter, self._solver.tol * _SLACK
+        )
+
+    def _descend(self, x: Tensor, error: Tensor, goal: Tensor, n_iter: int) -> tuple[Tensor, int]:
+        """Steps from `x` until the residual that is carried along is small enough."""
         guess = self._guess(error)
         direction, fall = guess, _dots(error, guess)
         while n_iter < self._solver.max_iter:
@@ -102,15 +117,11 @@ class _CGInverse:
             self._check_definite(bend[open_], direction[:, open_])
             # columns that are there stay there
             step = torch.where(open_, fall / torch.where(open_, bend, 1.0), 0.0)
-            x, n_iter = x + step * direction, n_iter + 1
-            afresh = n_iter % _AFRESH == 0
-            error = columns - self._operator.matmat(x) if afresh else error - step * product
+            x, error, n_iter = x + step * direction, error - step * product, n_iter + 1
             guess = self._guess(error)
             fall, before = _dots(error, guess), fall
             direction = guess + torch.where(open_, fall / before, 0.0) * direction
-        return checked_solution(
-            self._solver, self._operator, x, columns, n_iter, self._solver.tol * _SLACK
-        )
+        return x, n_iter
 
     def _guess(self, error: Tensor) -> Tensor:
         return error if self._inner is None else self._inner.matmat(error).x

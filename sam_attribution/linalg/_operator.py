@@ -75,6 +75,17 @@ class LinearOperator(ABC):
         return f"{type(self).__name__}({kind}, size={self.size})"
 
 
+class ColumnOperator(LinearOperator):
+    """One whose product with columns together is the one to write, as it costs less."""
+
+    def matvec(self, v: Tensor) -> Tensor:
+        return self.matmat(v[:, None])[:, 0]
+
+    @abstractmethod
+    def matmat(self, columns: Tensor) -> Tensor:
+        """Product with columns, shape (size, k)."""
+
+
 class Dense(LinearOperator):
     """A matrix held as a tensor: the reference for all others."""
 
@@ -208,16 +219,13 @@ class Damped(LinearOperator):
         return Damped(self.operator.sampled(n_rows, generator), self.damping)
 
 
-class Restricted(LinearOperator):
+class Restricted(ColumnOperator):
     """The principal block of an operator on the entries listed in `index`."""
 
     def __init__(self, operator: LinearOperator, index: Tensor) -> None:
         super().__init__(operator.like[index], symmetric=operator.symmetric)
         self.operator = operator
         self.index = index
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.matmat(v[:, None])[:, 0]
 
     def matmat(self, columns: Tensor) -> Tensor:
         padded = columns.new_zeros(self.operator.size, columns.shape[1])

@@ -8,6 +8,8 @@ import torch
 from sam_attribution.linalg._krylov import krylov_basis
 from sam_attribution.linalg._operator import Dense, LinearOperator
 
+_SAFE = 1e-4
+
 
 @dataclass(frozen=True)
 class Spectrum:
@@ -27,6 +29,17 @@ class Spectrum:
     leftmost: float
     rightmost: float
 
+    @property
+    def needs_damping(self) -> bool:
+        """Unless every eigenvalue has a real part above 1e-4 of the largest modulus."""
+        return not self.leftmost > _SAFE * self.radius
+
+
+def spectrum_of(values: np.ndarray) -> Spectrum:
+    """Bounds of known eigenvalues."""
+    reals = values.real
+    return Spectrum(float(np.abs(values).max()), float(reals.min()), float(reals.max()))
+
 
 def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum:
     """Radius and outermost real parts, from an Arnoldi basis of `n_steps` vectors.
@@ -39,8 +52,7 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
         values = torch.linalg.eigvals(operator.matrix.double()).cpu().numpy()
     else:
         values = ritz_values(operator, n_steps)
-    reals = values.real
-    return Spectrum(float(np.abs(values).max()), float(reals.min()), float(reals.max()))
+    return spectrum_of(values)
 
 
 def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:

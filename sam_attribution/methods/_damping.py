@@ -6,7 +6,6 @@ from dataclasses import dataclass
 from sam_attribution.linalg import extreme_eigenvalues
 from sam_attribution.methods._horizon import inverse_horizon
 
-_SAFE = 1e-4
 _MARGIN = 1.5
 _FRACTION = 0.01
 
@@ -54,7 +53,7 @@ def choose_damping(damping, jacobian, path):
         return DampingChoice(float(damping), "given")
     spectrum = extreme_eigenvalues(jacobian)
     where = f"leftmost {spectrum.leftmost:.2e}, largest modulus {spectrum.radius:.2e}"
-    if spectrum.leftmost > _SAFE * spectrum.radius:
+    if not spectrum.needs_damping:
         return DampingChoice(0.0, f"none needed: eigenvalues in the right half plane ({where})")
     least, what = _least(path, spectrum.radius)
     chosen = max(least, -_MARGIN * spectrum.leftmost)

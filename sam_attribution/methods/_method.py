@@ -101,6 +101,7 @@ class PreparedScores(ABC):
         What the method found out or chose, by name.
     """
 
+    problem = None
     rows_are_exchangeable = False
     answers_queries = True
     along_training = False

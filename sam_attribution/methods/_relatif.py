@@ -3,8 +3,8 @@
 import torch
 
 from sam_attribution._validation import StrOptions, check_parameters
-from sam_attribution.linalg import Arnoldi
-from sam_attribution.methods._hif import DENSE_SIZE, HIF
+from sam_attribution.linalg import Arnoldi, is_small
+from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import RelativeProbe
@@ -82,9 +82,7 @@ class RelatIF(Method):
 def _by_default(problem):
     """One that can be asked for as many solves as there are rows and labels."""
     size = problem.layout.size if problem.selected is None else len(problem.selected)
-    if size <= DENSE_SIZE:
-        return InfluenceFunction()
-    return InfluenceFunction(solver=Arnoldi())
+    return InfluenceFunction(solver="auto" if is_small(size) else Arnoldi())
 
 
 class _PreparedRelatIF(Prepared):

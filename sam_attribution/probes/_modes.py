@@ -1,16 +1,14 @@
 """Ways to differentiate logits along directions, from the fastest to the most general."""
 
 from dataclasses import replace
-from weakref import WeakKeyDictionary
 
 import torch
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from sam_attribution.probes._layer_rules import LayerRules
-from sam_attribution.problem import differentiable_kernels
-
-_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to mode
+from sam_attribution.probes._row_norms import one_row_at_a_time as jacobians
+from sam_attribution.problem import FirstThatWorks
 
 
 def tangent_mode(problem, probe):
@@ -23,26 +21,12 @@ def tangent_mode(problem, probe):
     ValueError
         If none works, with what each said.
     """
-    if problem not in _CHOSEN:
-        _CHOSEN[problem] = _first_that_works(problem, probe)
-    return _CHOSEN[problem]
 
+    def attempt(mode):
+        one = replace(probe, directions=torch.ones_like(probe.point)[:, None])
+        mode(problem, one, problem.X[:1])
 
-def _first_that_works(problem, probe):
-    probe = replace(probe, directions=torch.ones_like(probe.point)[:, None])
-    said = []
-    for mode in MODES:
-        try:
-            with differentiable_kernels(problem.module):
-                mode(problem, probe, problem.X[:1])
-        except (RuntimeError, NotImplementedError) as error:
-            said.append(f"{mode.__name__}: {str(error).splitlines()[0]}")
-        else:
-            return mode
-    raise ValueError(
-        f"{type(problem.module).__name__} cannot be differentiated along a direction. "
-        + "; ".join(said)
-    )
+    return _WAYS.of(problem, attempt)
 
 
 def forward_mode(problem, probe, X):
@@ -67,15 +51,12 @@ def double_backward(problem, probe, X):
 
 def one_row_at_a_time(problem, probe, X):
     """Gradient of every logit of every row: what any trainable module can do, slowly."""
-    leaf = probe.point.detach().requires_grad_()
     logits, tangents = [], []
     for row in X.split(1):
-        with torch.enable_grad():
-            z = problem.logits(leaf, probe.buffers, row)[0]
-        rows = [torch.autograd.grad(value, leaf, retain_graph=True)[0] for value in z]
-        logits.append(z.detach())
-        tangents.append(torch.stack(rows) @ probe.directions)
-    return torch.stack(logits), torch.stack(tangents)
+        z, jacobian = jacobians(problem, probe, row)
+        logits.append(z)
+        tangents.append(jacobian @ probe.directions)
+    return torch.cat(logits), torch.cat(tangents)
 
 
 def _dual_pass(problem, probe, direction, X):
@@ -91,3 +72,4 @@ def _dual_pass(problem, probe, direction, X):
 
 
 MODES = (forward_mode, double_backward, one_row_at_a_time)
+_WAYS = FirstThatWorks("differentiated along a direction", *MODES)

@@ -41,6 +41,7 @@ class Probe:
     steps: tuple[int, int] | None = None
 
     weighted: ClassVar[bool] = True  # by the row's share of the training loss
+    projectable: ClassVar[bool] = True  # whether gradients count by products and lengths alone
 
     def of_members(self, part):
         """What reads the training rows ``rows[part]``, positions within a batch."""
@@ -91,6 +92,7 @@ class RelativeProbe(Probe):
     squared_size: Callable[[Tensor], Tensor]
 
     weighted: ClassVar[bool] = False
+    projectable: ClassVar[bool] = False
 
     def label_table(self, problem, X):
         products = super().label_table(problem, X)
@@ -100,6 +102,9 @@ class RelativeProbe(Probe):
         products = super().given_label(problem, X, y)
         sizes = measured_rows(problem, self, X, self.squared_size, y)
         return _divided(products, sizes[:, 0])
+
+    def of_gradients(self, gradients):
+        return _divided(super().of_gradients(gradients), self.squared_size(gradients.T))
 
 
 class SquaredNormProbe(Probe):

@@ -1,14 +1,11 @@
 """Norms of single rows' gradients, for every label, without holding the gradients of all rows."""
 
-from weakref import WeakKeyDictionary
-
 import torch
 from torch.func import jacrev, vmap
 
-from sam_attribution.problem import differentiable_kernels
+from sam_attribution.problem import FirstThatWorks, differentiable_kernels, loss_in_output
 
 _BYTES = 2**28  # that the logit Jacobians of one chunk of rows may take
-_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to way
 
 
 def squared_row_norms(problem, probe, X, metric=None, y=None):
@@ -86,7 +83,7 @@ def _gradients(problem, probe, X, y):
 def _in_parts(problem, probe, X, y):
     """Gradients in the logits for each label, and the logits' Jacobians, some rows at a time."""
     with differentiable_kernels(problem.module):
-        way = _way(problem, probe, X)
+        way = _WAYS.of(problem, lambda way: way(problem, probe, X[:1]))
         for rows in torch.arange(len(X)).split(_rows_at_once(problem)):
             z, J = way(problem, probe, X[rows])
             yield _logit_gradients(problem, z, None if y is None else y[rows]), J
@@ -116,14 +113,7 @@ def one_row_at_a_time(problem, probe, X):
     return torch.cat(logits), torch.stack(jacobians)
 
 
-def _way(problem, probe, X):
-    if problem not in _CHOSEN:
-        try:
-            one_chunk_at_a_time(problem, probe, X[:1])
-            _CHOSEN[problem] = one_chunk_at_a_time
-        except (RuntimeError, NotImplementedError):
-            _CHOSEN[problem] = one_row_at_a_time
-    return _CHOSEN[problem]
+_WAYS = FirstThatWorks("differentiated logit by logit", one_chunk_at_a_time, one_row_at_a_time)
 
 
 def _rows_at_once(problem):
@@ -146,9 +136,6 @@ def _of_head(problem, probe, X, metric, y):
 
 
 def _logit_gradients(problem, logits, y):
-    """``dl/dz`` for each label, (n, label, n_classes): tangents along each logit."""
-    each = torch.eye(logits.shape[1], dtype=logits.dtype, device=logits.device)
-    each = each.expand(len(logits), -1, -1)
-    if y is None:
-        return problem.row_loss.label_table(logits, each)
-    return problem.row_loss.along(logits, each, y)[:, None]
+    """``dl/dz`` for each label, (n, label, n_classes)."""
+    gradients = loss_in_output(problem.row_loss, logits, y)
+    return gradients if y is None else gradients[:, None]

@@ -2,6 +2,7 @@
 
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
+from sam_attribution.problem._first_that_works import FirstThatWorks
 from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
     problem_from_estimator,
@@ -10,6 +11,7 @@ from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._in_output import gradient_in_output, loss_in_output
 from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
@@ -23,6 +25,7 @@ from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [
     "CrossEntropyRows",
+    "FirstThatWorks",
     "FunctionalRun",
     "FunctionalTraining",
     "GenericRows",
@@ -39,7 +42,9 @@ __all__ = [
     "differentiable_kernels",
     "evaluation_function",
     "functional_optimizer",
+    "gradient_in_output",
     "gradients_of",
+    "loss_in_output",
     "margin",
     "problem_from_another_seed",
     "problem_from_estimator",

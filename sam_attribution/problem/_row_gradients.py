@@ -1,16 +1,15 @@
 """Gradients of single rows, some rows at a time."""
 
-from weakref import WeakKeyDictionary
-
 import torch
 from torch.func import grad, vmap
 
+from sam_attribution.problem._first_that_works import FirstThatWorks
+from sam_attribution.problem._in_output import gradient_in_output, loss_in_output
 from sam_attribution.problem._kernels import differentiable_kernels
 
 # That the gradients held at once may take. On a CPU more is slower: an MLP's 256 rows at once
 # take five times as long as 64, for fresh memory has to be had from the system each time
 _BYTES = {"cpu": 3 * 2**23, "cuda": 2**28}
-_CHOSEN: WeakKeyDictionary = WeakKeyDictionary()  # of problem to way
 
 
 def row_gradients(problem, point, per_sample=None, buffers=None):
@@ -49,13 +48,6 @@ def gradients_of(problem, point, buffers, X, y, per_sample=None):
         yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
 
 
-def gradient_in_output(per_sample, output, y):
-    """Derivative of each row's value in what the module puts out for it, (n, n_outputs)."""
-    leaf = output.detach().requires_grad_()
-    with torch.enable_grad():
-        return torch.autograd.grad(per_sample(leaf, y).sum(), leaf)[0]
-
-
 def one_chunk_at_a_time(problem, point, buffers, X, in_output):
     """What the rows of `in_output` are, pulled back to the parameters: by vmap."""
 
@@ -75,32 +67,19 @@ def one_row_at_a_time(problem, point, buffers, X, in_output):
     return torch.stack(gradients)
 
 
+_WAYS = FirstThatWorks("differentiated row by row", one_chunk_at_a_time, one_row_at_a_time)
+
+
 def _of_chunk(problem, point, buffers, X, y, per_sample):
     with differentiable_kernels(problem.module):
         with torch.no_grad():
             output = problem.logits(point, buffers, X)
-        in_output = _in_output(problem, output, y, per_sample)
-        return _way(problem, buffers, X)(problem, point, buffers, X, in_output)
-
-
-def _in_output(problem, output, y, per_sample):
-    if per_sample is not None:
-        return gradient_in_output(per_sample, output, y)
-    # the loss by its own rule, which keeps what is left of a sure prediction
-    each = torch.eye(output.shape[1], dtype=output.dtype, device=output.device)
-    return problem.row_loss.along(output, each.expand(len(output), -1, -1), y)
-
-
-def _way(problem, buffers, X):
-    if problem not in _CHOSEN:
-        with torch.no_grad():
-            in_output = torch.ones_like(problem.logits(problem.params, buffers, X[:1]))
-        try:
-            one_chunk_at_a_time(problem, problem.params, buffers, X[:1], in_output)
-            _CHOSEN[problem] = one_chunk_at_a_time
-        except (RuntimeError, NotImplementedError):
-            _CHOSEN[problem] = one_row_at_a_time
-    return _CHOSEN[problem]
+        if per_sample is None:
+            in_output = loss_in_output(problem.row_loss, output, y)
+        else:
+            in_output = gradient_in_output(per_sample, output, y)
+        way = _WAYS.of(problem, lambda way: way(problem, point, buffers, X[:1], in_output[:1]))
+        return way(problem, point, buffers, X, in_output)
 
 
 def rows_at_once(problem):

@@ -2,6 +2,8 @@
 
 import torch
 
+from sam_attribution.problem._in_output import loss_in_output
+
 
 def rows_gradient(problem, params, buffers, rows):
     """``sum_i a_i grad l_i`` over `rows`, zero outside the attributed parameters, (n_params,).
@@ -15,12 +17,6 @@ def rows_gradient(problem, params, buffers, rows):
     total = torch.zeros_like(params)
     for part in problem.chunks(rows):
         logits, features = problem.head.features(named, buffers, problem.X[part])
-        total += problem.head.gradient(features, _in_logits(problem, logits, part))
+        in_logits = loss_in_output(problem.row_loss, logits, problem.y[part])
+        total += problem.head.gradient(features, problem.weights[part, None] * in_logits)
     return total
-
-
-def _in_logits(problem, logits, rows):
-    leaf = logits.requires_grad_()
-    with torch.enable_grad():
-        losses = problem.row_loss.per_sample(leaf, problem.y[rows])
-        return torch.autograd.grad(problem.weights[rows] @ losses, leaf)[0]

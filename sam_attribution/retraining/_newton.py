@@ -6,10 +6,9 @@ from dataclasses import dataclass, replace
 import torch
 
 from sam_attribution.curvature import SAMPoint, sam_jacobian
-from sam_attribution.linalg import GMRES, Direct
+from sam_attribution.linalg import default_solver
 
 # up to about here the dense matrix is quicker than the products that GMRES needs
-_DENSE_SIZE = 1000
 _HALVINGS = 20
 _GAIN = 0.1  # what a step with a used inverse has to make of the residual
 
@@ -101,8 +100,7 @@ def largest_radius(problem, start, **options):
 
 def _inverse_at(point):
     jacobian = sam_jacobian(point, "full")
-    solver = Direct() if jacobian.size <= _DENSE_SIZE else GMRES()
-    return solver.prepare(jacobian)
+    return default_solver(jacobian.size).prepare(jacobian)
 
 
 def _lower(point, inverse, n_halvings):

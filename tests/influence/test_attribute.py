@@ -6,31 +6,19 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch import nn
 
 from sam_attribution.influence import Projected, SAMInfluence
 from sam_attribution.influence._reading import choose_reading
-from sam_attribution.methods import GIF, HIF, Unrolled
+from sam_attribution.methods import GIF, HIF, InfluenceFunction, RelatIF, Unrolled
 from sam_attribution.problem import gradients_of, row_gradients
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
-from tests.models import SmallCNN, images, tabular, targets
+from tests.models import Branching, SmallCNN, images, tabular, targets
 
 X, y, weight = tabular(45)
 X_query, y_query = -X[:9], y[:9]
 SMALL = {"max_epochs": 3, "batch_size": 8, "dtype": "float64", "random_state": 0}
 CLOSE = {"rtol": 1e-10, "atol": 1e-14}
-
-
-class Branching(nn.Module):
-    """A branch on the row, which vmap does not know."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(6, 3)
-
-    def forward(self, X):
-        return torch.stack([self.layer(x) * (1 + (x.sum() > 0).item()) for x in X])
 
 
 def influence(estimator=None, rows=(X, y), **settings):
@@ -83,6 +71,8 @@ CASES = {
     # HIF's second direction is about all parameters
     "hif, some": of(parameters="*bias", method=HIF(damping=0.5)),
     "hif, head": of(parameters="head", method=HIF(damping=0.5)),
+    "relatif": of(method=RelatIF(InfluenceFunction(damping=0.5))),
+    "relatif, some": of(parameters="*bias", method=RelatIF(InfluenceFunction(damping=0.5))),
     "grad-cos, some": of(parameters="*bias", method="grad-cos"),
     "vmap fails": of(estimator=SAMClassifier(Branching, **SMALL)),
     "regressor": regressor,
@@ -196,6 +186,12 @@ def test_projected_rows_are_taken_from_the_folder(tmp_path, monkeypatch):
         with pytest.raises(AssertionError, match="rows are known"):
             model.attribute(X_query, y_query, how=asked)
     assert files.keys() <= set(tmp_path.iterdir())
+
+
+def test_projected_gradients_cannot_be_measured_by_a_matrix():
+    fitted = influence(method=RelatIF(InfluenceFunction(damping=0.5)))
+    with pytest.raises(ValueError, match="RelativeProbe measures whole gradients"):
+        fitted.attribute(X_query, y_query, how=Projected(64))
 
 
 def test_projected_without_a_folder_leaves_nothing_behind(tmp_path, monkeypatch):

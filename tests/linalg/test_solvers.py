@@ -73,6 +73,31 @@ def test_cg_refuses_negative_curvature_where_it_meets_it():
         inverse.matmat(torch.randn(20, 3, dtype=torch.float64))
 
 
+def spread_out(condition, size=200):
+    """A positive definite operator in float32, eigenvalues from 1 down, and a right-hand side."""
+    generator = torch.Generator().manual_seed(0)
+    drawn = torch.randn(size, size, generator=generator, dtype=torch.float64)
+    basis = torch.linalg.qr(drawn)[0]
+    values = condition ** torch.linspace(0, -1, size, dtype=torch.float64)
+    matrix = (basis * values) @ basis.T
+    return Dense(matrix.float(), symmetric=True), torch.randn(size, 1, generator=generator)
+
+
+def test_cg_begins_again_where_the_residual_it_carries_has_drifted():
+    operator, b = spread_out(1e3)
+    found = CG(tol=1e-5, max_iter=3000).prepare(operator).matmat(b)
+    assert found.converged
+    assert found.residual < 2e-5
+
+
+def test_cg_stops_at_what_single_precision_can_reach():
+    operator, b = spread_out(1e4)
+    with pytest.warns(ConvergenceWarning, match="relative residual"):
+        found = CG(tol=1e-5, max_iter=3000).prepare(operator).matmat(b)
+    assert found.residual < 1e-3  # the machine's precision times the condition
+    assert found.n_iter < 3000
+
+
 class Opposite(Direct):
     """Minus the inverse: no preconditioner."""
 

@@ -113,6 +113,18 @@ def test_random_rows_of_the_mean_jacobian_are_it_on_average(variant):
     assert ((some.mean(0) - jacobian.matvec(v)).abs() <= 5 * error + 1e-12).all()
 
 
+def test_points_made_again_at_each_reading_are_the_same(monkeypatch):
+    problem = fitted_problem("mlp", **SETTINGS)
+    held = SAMPoints(problem, problem.path.last_epoch)
+    monkeypatch.setattr("sam_attribution.curvature._ascent._BYTES", 0)
+    made = SAMPoints(problem, problem.path.last_epoch)
+    assert held[0] is held[0]
+    assert made[0] is not made[0]
+    assert len(list(made)) == len(made) == len(problem.path.last_epoch)
+    v = torch.ones_like(problem.params)
+    torch.testing.assert_close(made.jacobian("full").matvec(v), held.jacobian("full").matvec(v))
+
+
 def test_rows_that_the_last_epoch_left_out_are_refused():
     problem = fitted_problem("mlp")
     object.__setattr__(problem, "path", None)

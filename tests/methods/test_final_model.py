@@ -18,7 +18,7 @@ from sam_attribution.problem import (
     problem_from_estimator,
     row_gradients,
 )
-from tests.models import fitted, fitted_problem, given_gradients
+from tests.models import Branching, fitted, fitted_problem, given_gradients
 from tests.sketch import dense_sketch
 
 torch.manual_seed(0)
@@ -342,19 +342,8 @@ def test_scores_of_any_row_are_those_of_training(method):
     )
 
 
-class Loop(nn.Module):
-    """A branch on the data, which vmap does not know."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(6, 3)
-
-    def forward(self, X):
-        return torch.stack([self.layer(row) * (1.0 if row.sum() > 0 else 2.0) for row in X])
-
-
 def test_gradients_of_rows_where_vmap_fails():
     problem = fitted_problem("mlp")
-    strange = replace(problem, module=Loop().double().eval())
+    strange = replace(problem, module=Branching().double().eval())
     found = torch.cat([each for _, each in row_gradients(strange, strange.params)])
     torch.testing.assert_close(found, given_gradients(strange, strange.params, {}))

@@ -89,7 +89,7 @@ def test_both_ways_agree_for_any_chunk(monkeypatch):
     for rows in (1, 7):
         monkeypatch.setattr(row_norms, "_BYTES", rows * bytes_per_row)
         torch.testing.assert_close(squared_row_norms(problem, probe, problem.X), expected, **EXACT)
-    monkeypatch.setitem(row_norms._CHOSEN, problem, one_row_at_a_time)
+    monkeypatch.setitem(row_norms._WAYS.chosen, problem, one_row_at_a_time)
     torch.testing.assert_close(squared_row_norms(problem, probe, problem.X), expected, **EXACT)
 
 

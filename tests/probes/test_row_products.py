@@ -18,21 +18,10 @@ from sam_attribution.probes import (
 )
 from sam_attribution.probes._row_products import SummedRowProducts
 from sam_attribution.problem import GenericRows, Problem, Queries, margin, row_gradients
-from tests.models import SmallCNN, fitted_problem
+from tests.models import Branching, SmallCNN, fitted_problem
 from tests.probes.test_modes import Attention, Recurrent, problem_of
 
 CLOSE = {"rtol": 1e-10, "atol": 1e-10}
-
-
-class Branching(nn.Module):
-    """A branch on the row, which vmap does not know."""
-
-    def __init__(self):
-        super().__init__()
-        self.layer = nn.Linear(40, 3)
-
-    def forward(self, X):
-        return torch.stack([self.layer(x.flatten()) * (1 + (x.sum() > 0).item()) for x in X])
 
 
 PROBLEMS = {
@@ -50,7 +39,7 @@ PROBLEMS = {
     ),
     "attention": lambda: problem_of(Attention),
     "lstm": lambda: problem_of(Recurrent),
-    "vmap fails": lambda: problem_of(Branching),
+    "vmap fails": lambda: problem_of(lambda: Branching(40)),
 }
 
 

@@ -92,7 +92,7 @@ def test_a_root_far_away_is_found_with_an_inverse_that_does_not_fit():
 
 
 def test_a_large_system_is_solved_without_a_matrix(monkeypatch):
-    monkeypatch.setattr("sam_attribution.retraining._newton._DENSE_SIZE", 1)
+    monkeypatch.setattr("sam_attribution.linalg._default.DENSE_SIZE", 1)
     problem, root = trained(draw())
     found = fixed_point(problem, problem.params, tol=1e-11)
     torch.testing.assert_close(found.params, root, rtol=1e-8, atol=1e-9)
