@@ -30,14 +30,25 @@ def fingerprint(*values):
     TypeError, pickle.PicklingError, AttributeError
         If something in `values` can be neither described nor pickled.
     """
-    return joblib.hash(_described(values, ()))
+    return joblib.hash(_described(values, _Above()))
+
+
+class _Above:
+    """What a description stands in: the objects around it, and the classes described before."""
+
+    def __init__(self, ids=(), classes=None):
+        self.ids = ids
+        self.classes = {} if classes is None else classes
+
+    def __add__(self, value):
+        return _Above((*self.ids, id(value)), self.classes)
 
 
 def _described(value, above):
     """Plain data for `value`; a reference to something `above` it becomes a position."""
-    if id(value) in above:
-        return ("above", above.index(id(value)))
-    return _describe(value, (*above, id(value)))
+    if id(value) in above.ids:
+        return ("above", above.ids.index(id(value)))
+    return _describe(value, above + value)
 
 
 @singledispatch
@@ -131,6 +142,9 @@ def _class(cls, above):
     library = cls.__module__.partition(".")[0]
     if library in _LIBRARIES:
         return cls.__module__, cls.__qualname__, getattr(sys.modules[library], "__version__", "")
+    if cls in above.classes:  # its methods name it: without this one class came a hundred times
+        return ("before", above.classes[cls])
+    above.classes[cls] = len(above.classes)
     # an estimator is set up by its parameters: other data in its class may be a mere counter
     told = _code if hasattr(cls, "get_params") else _member
     members = {name: told(item, above) for name, item in vars(cls).items() if _counts(name, item)}

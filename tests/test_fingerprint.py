@@ -12,7 +12,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
-from sam_attribution._fingerprint import fingerprint
+from sam_attribution._fingerprint import _Above, _described, fingerprint
 from sam_attribution.training import SAMClassifier
 
 
@@ -107,3 +107,33 @@ def test_is_the_same_in_every_process():
         text=True,
     ).stdout.strip()
     assert elsewhere == fingerprint(SAMClassifier(), lambda x: x in {"a", "b", "c"})
+
+
+def chain(length):
+    """A class with so many bases above it, whose methods all call the next one's."""
+    cls = type("Base", (), {"value": lambda self: 0})
+    for _ in range(length):
+
+        class Next(cls):
+            def value(self):
+                return 1 + super().value()
+
+            def again(self):
+                return 1 + super().value()
+
+        cls = Next
+    return cls
+
+
+def n_parts(description):
+    """Number of plain values in a description."""
+    if isinstance(description, dict):
+        return sum(map(n_parts, description.values()))
+    return sum(map(n_parts, description)) if isinstance(description, list | tuple) else 1
+
+
+def test_a_class_is_described_once_however_often_its_methods_name_it():
+    sizes = [n_parts(_described(chain(length), _Above())) for length in (4, 8, 16)]
+    # a list of its bases for each, so a square; were each told anew, twice as much for every level
+    assert sizes[2] < 4 * sizes[1] < 16 * sizes[0]
+    assert fingerprint(chain(8)) == fingerprint(chain(8)) != fingerprint(chain(9))
