@@ -84,6 +84,7 @@ class Network:
 
 
 _RELATIF = "above 60 trainings by count: a product with the Hessian for every row and class"
+_BY_PASSES = {"gif", "gif, every step", "tracin", "grad-dot"}  # whose price passes bound
 NETWORKS = {
     "digits MLP gelu": Network(partial(mlp, 64, 32, nn.GELU), DIGITS, n_subsets=N_SUBSETS),
     "digits MLP tanh": Network(partial(mlp, 64, 32, nn.Tanh), DIGITS, n_subsets=N_SUBSETS),
@@ -100,6 +101,11 @@ NETWORKS = {
         partial(mnist_cnn, nn.GELU, nn.AvgPool2d), MNIST_CNN, "mnist", n_rows=150,
         n_validation=50, left_out=False, repeated_below=0.5,
         too_slow={"relatif": _RELATIF},
+    ),
+    "mnist CNN gelu, 3000 rows": Network(
+        partial(mnist_cnn, nn.GELU, nn.AvgPool2d), MNIST_CNN, "mnist", n_rows=3000,
+        left_out=False, repeated_below=0.5,
+        too_slow=dict.fromkeys(set(METHODS) - _BY_PASSES, "150 rows tell its price"),
     ),
 }  # fmt: skip
 

@@ -1,6 +1,6 @@
 """Memory that HIF takes on a model of a million parameters with 5000 rows.
 
-    python -m benchmarks.hif_memory     (5 to 12 minutes)
+    python -m benchmarks.hif_memory     (3 to 12 minutes)
 
 Peak of the process beyond what it was after training and a cheap method (Grad-Dot), which loads
 whatever is loaded. Writes ``benchmarks/results/hif_memory.json``. One thread.

@@ -39,9 +39,11 @@ class HIF(Method):
     ascent : {"full", "batch"}, default="full"
         Whose gradient perturbs the weights in F: that of all rows, or, as in training, that of each
         batch, for which the batches of the last epoch stand. That is nearer the truth (Pearson with
-        leave-one-out higher by .003 to .06, ``benchmarks/damping.py``), and a row then counts in
-        its own batch: ``scores_`` knows which one that is, ``score_samples`` and ``transform`` take
-        the row for a member of all, at the cost of as many passes as there are batches.
+        leave-one-out higher by .003 to .06, ``benchmarks/damping.py``) and costs more: 5 to 9 times
+        as much on networks where a pass over ten batches takes longer than one over all rows
+        (``benchmarks/baselines.py``). A row then counts in its own batch: ``scores_`` knows which
+        one that is, ``score_samples`` and ``transform`` take the row for a member of all, with as
+        many passes as there are batches.
     stationary : bool, default=True
         Whether to take the trained parameters for the fixed point. False takes the rows'
         gradients where one Newton step, damped like the rest, leads from there: the correction of
