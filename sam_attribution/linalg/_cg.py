@@ -112,7 +112,8 @@ class _CGInverse:
             if not bool(open_.any()):
                 break
             self._check_preconditioner(fall[open_])
-            product = self._operator.matmat(direction)
+            product = torch.zeros_like(direction)
+            product[:, open_] = self._operator.matmat(direction[:, open_])
             bend = _dots(direction, product)
             self._check_definite(bend[open_], direction[:, open_])
             # columns that are there stay there

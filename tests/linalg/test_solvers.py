@@ -83,6 +83,24 @@ def spread_out(condition, size=200):
     return Dense(matrix.float(), symmetric=True), torch.randn(size, 1, generator=generator)
 
 
+class Counting(Dense):
+    """Notes how many columns each product had."""
+
+    def matmat(self, columns):
+        self.widths.append(columns.shape[1])
+        return super().matmat(columns)
+
+
+def test_cg_multiplies_no_column_that_is_solved():
+    values = torch.linspace(1, 9, 20, dtype=torch.float64)
+    operator = Counting(torch.diag(values), symmetric=True)
+    operator.widths = []
+    easy, hard = torch.eye(20, dtype=torch.float64)[:, 0], torch.ones(20, dtype=torch.float64)
+    found = CG(tol=1e-10).prepare(operator).matmat(torch.stack([easy, hard], dim=1))
+    torch.testing.assert_close(found.x, torch.stack([easy, hard / values], dim=1))
+    assert operator.widths[:2] == [2, 1]  # an eigenvector takes one step
+
+
 def test_cg_begins_again_where_the_residual_it_carries_has_drifted():
     operator, b = spread_out(1e3)
     found = CG(tol=1e-5, max_iter=3000).prepare(operator).matmat(b)
