@@ -26,11 +26,11 @@ from sam_attribution.influence._availability import (
     scores_any_row,
 )
 from sam_attribution.influence._checks import (
-    check_estimator_kind,
-    check_frozen,
     check_no_bare_rows,
-    check_validation_rows,
+    check_request,
+    checked_training_rows,
     input_rules,
+    unfitted,
     warn_if_never_resumed,
 )
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
@@ -46,7 +46,6 @@ from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.influence._targets import targets_of
 from sam_attribution.methods import Method
-from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
 _ONE_ROW_FORM = (
@@ -241,20 +240,18 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         """
         check_no_bare_rows(self.validation)
         check_parameters(self)
-        check_estimator_kind(self._unfitted())
-        check_frozen(self._unfitted(), self.validation, self.device)
-        check_device(self.device)
+        check_request(unfitted(self.estimator), self.validation, self.device)
         method = resolved_method(self.method)
-        targets = targets_of(self._unfitted())
+        targets = targets_of(unfitted(self.estimator))
         targets.check_question(self.evaluation, self.aggregate)
-        warn_if_never_resumed(method, self._unfitted(), self.validation, self.random_state)
+        warn_if_never_resumed(method, unfitted(self.estimator), self.validation, self.random_state)
         self._forget()
-        X, y = self._checked_training_rows(X, y, targets)
+        X, y = checked_training_rows(self, X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
         seed = self._seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, targets, seed)
-        estimators = list(clones(self._unfitted(), len(splits), seed, self.device))
+        estimators = list(clones(unfitted(self.estimator), len(splits), seed, self.device))
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         arguments = (
             self._arguments(estimator, split, X, y, sample_weight, method)
@@ -533,7 +530,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags = get_tags(self._unfitted()).input_tags
+        tags.input_tags = get_tags(unfitted(self.estimator)).input_tags
         return tags
 
     def __sklearn_is_fitted__(self):
@@ -544,20 +541,10 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         for name in _LEARNED:
             vars(self).pop(name, None)
 
-    def _unfitted(self):
-        return SAMClassifier() if self.estimator is None else self.estimator
-
-    def _checked_training_rows(self, X, y, targets):
-        X, y = from_tensor(X, "X"), targets.given(y)
-        checked, y = validate_data(self, X, y, **input_rules(self._unfitted(), X))
-        y = targets.learn(y, self.validation)
-        check_validation_rows(self._unfitted(), self.validation, checked)
-        return X if hasattr(X, "iloc") else checked, y
-
     def _checked_rows(self, X):
         check_is_fitted(self)
         X = from_tensor(X, "X")
-        checked = validate_data(self, X, reset=False, **input_rules(self._unfitted(), X))
+        checked = validate_data(self, X, reset=False, **input_rules(unfitted(self.estimator), X))
         return X if hasattr(X, "iloc") else checked
 
     def _row_scores(self, X, y=None):
