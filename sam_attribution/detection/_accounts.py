@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from sam_attribution.detection._probabilities import (
     almost_identity,
@@ -22,22 +23,22 @@ class Account:
 
     Attributes
     ----------
-    membership : ndarray of shape (n, n_classes)
+    membership : Tensor of shape (n, n_classes)
         How much each row counts as one of each class.
-    transition : ndarray of shape (n_classes, n_classes)
+    transition : Tensor of shape (n_classes, n_classes)
         Probability of each given label, per true class.
-    log_p : ndarray of shape (n, n_classes)
+    log_p : Tensor of shape (n, n_classes)
         Log-probability of the true class of the rows trained on, their own labels apart.
-    held_out_scores : ndarray of shape (n_states, m, n_classes)
-    log_prior : ndarray of shape (n_classes,)
+    held_out_scores : Tensor of shape (n_states, m, n_classes)
+    log_prior : Tensor of shape (n_classes,)
     sharpness : float
     """
 
-    membership: np.ndarray
-    transition: np.ndarray
-    log_p: np.ndarray
-    held_out_scores: np.ndarray
-    log_prior: np.ndarray
+    membership: Tensor
+    transition: Tensor
+    log_p: Tensor
+    held_out_scores: Tensor
+    log_prior: Tensor
     sharpness: float
 
     @property
@@ -58,17 +59,17 @@ def at_their_word(classes, y, weights):
     Parameters
     ----------
     classes : ClassModel
-    y : ndarray of int, shape (n,)
+    y : Tensor of int64, shape (n,)
         Codes; as many as there are classes.
-    weights : ndarray of shape (n,)
+    weights : Tensor of shape (n,)
 
     Returns
     -------
     Account
         Its transition prefers no label.
     """
-    n_classes = y.max() + 1
-    return _account(classes, np.eye(n_classes)[y], almost_identity(n_classes), y, weights)
+    n_classes = int(y.max()) + 1
+    return _account(classes, torch.eye(n_classes)[y], almost_identity(n_classes), y, weights)
 
 
 def corrected(classes, y, weights, start):
@@ -85,7 +86,7 @@ def corrected(classes, y, weights, start):
     Account
     """
     transition = transition_matrix(_confident_joint(start.log_p, y))
-    membership = np.exp(log_posterior(start.log_p, y, transition))
+    membership = log_posterior(start.log_p, y, transition).exp()
     membership, transition = rounds(classes, y, weights, membership, transition, _N_ROUNDS)
     return _account(classes, membership, transition, y, weights)
 
@@ -97,7 +98,7 @@ def rounds(classes, y, weights, membership, transition, n_rounds, n_states=None)
         log_prior = _log_prior(membership, weights)
         sharpness = best_sharpness(scores, log_prior, y, transition, weights)
         log_p = log_probabilities(scores, log_prior, sharpness)
-        membership = np.exp(log_posterior(log_p, y, transition))
+        membership = log_posterior(log_p, y, transition).exp()
         transition = transition_matrix(label_counts(membership, y, weights))
     return membership, transition
 
@@ -105,11 +106,11 @@ def rounds(classes, y, weights, membership, transition, n_rounds, n_states=None)
 def label_counts(membership, y, weights):
     """Weight of the rows of each class (first axis) that were given each label."""
     weighted = membership * weights[:, None]
-    return np.stack([weighted[y == label].sum(0) for label in range(membership.shape[1])], axis=1)
+    return torch.zeros(membership.shape[1:] * 2).index_add_(0, y, weighted).T
 
 
 def _account(classes, membership, transition, y, weights):
-    trained, held_out = (np.stack(s) for s in zip(*classes.each_state(membership), strict=True))
+    trained, held_out = (torch.stack(s) for s in zip(*classes.each_state(membership), strict=True))
     log_prior = _log_prior(membership, weights)
     sharpness = best_sharpness(trained, log_prior, y, transition, weights)
     log_p = log_probabilities(trained, log_prior, sharpness)
@@ -118,10 +119,9 @@ def _account(classes, membership, transition, y, weights):
 
 def _confident_joint(log_p, y):
     """How often each most probable class was given each label; one row more on the diagonal."""
-    counts = np.eye(log_p.shape[1])
-    np.add.at(counts, (log_p.argmax(1), y), 1)
-    return counts
+    counted = label_counts(torch.eye(log_p.shape[1])[log_p.argmax(1)], y, torch.ones(len(y)))
+    return counted + torch.eye(log_p.shape[1])
 
 
 def _log_prior(membership, weights):
-    return np.log(np.maximum(np.average(membership, axis=0, weights=weights), 1e-9))
+    return (weights @ membership / weights.sum()).clamp_min(1e-9).log()

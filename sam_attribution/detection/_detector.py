@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
@@ -269,7 +270,7 @@ class MislabelDetector(BaseEstimator):
         self.parts_ = pd.DataFrame(parts, getattr(X, "index", None), ["network", "classes"])
         auto = self.contamination == "auto"
         self.contamination_ = verdict.wrong_share if auto else float(self.contamination)
-        self.scores_ = log_odds(table, codes)
+        self.scores_ = log_odds(torch.as_tensor(table), torch.as_tensor(codes)).numpy()
         if self.influence is not None:
             self.scores_ = self.parts_["influence"] = self.influence_.scores_
         self.suspicious_ = _lowest(self.scores_, self.contamination_)

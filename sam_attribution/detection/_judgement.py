@@ -2,13 +2,16 @@
 
 from time import perf_counter
 
-import numpy as np
-from scipy.special import logsumexp
+import torch
 
 from sam_attribution.detection._accounts import at_their_word, corrected
 from sam_attribution.detection._class_model import ClassModel, stratified_folds
 from sam_attribution.detection._looks import looks
-from sam_attribution.detection._probabilities import almost_identity, log_posterior
+from sam_attribution.detection._probabilities import (
+    almost_identity,
+    log_posterior,
+    mean_probability,
+)
 from sam_attribution.detection._wrong_share import wrong_share_at_word, wrong_share_corrected
 
 # What the labels are taken to be, of the rows trained on and of those held out
@@ -27,7 +30,7 @@ class Judgement:
 
     Attributes
     ----------
-    support : ndarray of shape (3,)
+    support : Tensor of shape (3,)
         Log-likelihood of the held-out labels under each of ``OPTIONS``, summed over rows.
     seconds : float
         What it all took.
@@ -35,8 +38,8 @@ class Judgement:
 
     def __init__(self, problem, X, y):
         started = perf_counter()
-        self._y, self._y_held_out = problem.y.cpu().numpy(), y.cpu().numpy()
-        self._weights = problem.weights.detach().double().cpu().numpy()
+        self._y, self._y_held_out = problem.y.cpu(), y.cpu()
+        self._weights = problem.weights.detach().float().cpu()
         trained, held_out = looks(problem, problem.X), looks(problem, X)
         self._network = _mean_probability(trained), _mean_probability(held_out)
         self._n_early = max(1, sum(look.is_early for look in trained))
@@ -66,7 +69,7 @@ class Judgement:
         else:
             share, transition = wrong_share_at_word(*arguments, self._y_held_out, self._n_early)
         # taken at their word, no class is more likely than another to be mislabelled as this
-        prior = account.transition if is_corrected else np.ones_like(transition)
+        prior = account.transition if is_corrected else torch.ones_like(transition)
         both = zip(
             self._network,
             (account.log_p, account.held_out_log_p),
@@ -79,7 +82,7 @@ class Judgement:
         given, fixed = self._accounts
         clean = almost_identity(len(given.log_prior))
         pairs = (given, clean), (fixed, clean), (fixed, fixed.transition)
-        return np.array([a.held_out_likelihood(self._y_held_out, t).sum() for a, t in pairs])
+        return torch.stack([a.held_out_likelihood(self._y_held_out, t).sum() for a, t in pairs])
 
 
 class Conclusion:
@@ -88,7 +91,7 @@ class Conclusion:
     Attributes
     ----------
     wrong_share : float
-    transition : ndarray of shape (n_classes, n_classes)
+    transition : Tensor of shape (n_classes, n_classes)
         Probability of each given label, per true class.
     trained, held_out : evidence for the rows of either kind
         ``table`` (n, n_classes) is the log-probability of each label to be the true one,
@@ -104,12 +107,11 @@ class Conclusion:
 
 class _Evidence:
     def __init__(self, network, classes, y, transition):
-        rows = np.arange(len(y))
         self.table = log_posterior(network + classes, y, transition)
-        by_classes = log_posterior(classes, y, transition)
-        self.parts = np.stack([network[rows, y], by_classes[rows, y]], axis=1)
+        witnesses = network, log_posterior(classes, y, transition)
+        self.parts = torch.cat([each.gather(1, y[:, None]) for each in witnesses], dim=1)
 
 
 def _mean_probability(looks):
     """Log of the network's probabilities, averaged over the states."""
-    return logsumexp([look.log_probabilities for look in looks], axis=0) - np.log(len(looks))
+    return mean_probability(torch.stack([look.log_probabilities for look in looks]))

@@ -23,10 +23,10 @@ class Verdict:
     def __init__(self, judged):
         self._splits = [each.split for each in judged]
         self._judgements = [each.judgement for each in judged]
-        self._option = int(np.sum([j.support for j in self._judgements], axis=0).argmax())
+        self._option = int(sum(j.support for j in self._judgements).argmax())
         self._conclusions = [j.conclude(self._option) for j in self._judgements]
         self.wrong_share = float(np.mean([c.wrong_share for c in self._conclusions]))
-        self.transition = np.mean([c.transition for c in self._conclusions], axis=0)
+        self.transition = np.mean([c.transition.numpy() for c in self._conclusions], axis=0)
 
     def of_rows(self, n_samples):
         """Table (n_samples, n_classes) and parts (n_samples, 2) of all rows.
@@ -68,7 +68,7 @@ def _mean(found, n_samples):
     total, count = 0.0, np.zeros(n_samples)
     for rows, evidence in found:
         values = np.zeros((n_samples, evidence.table.shape[1] + 2))
-        values[rows] = np.hstack([evidence.table, evidence.parts])
+        values[rows] = np.hstack([evidence.table.numpy(), evidence.parts.numpy()])
         total, count[rows] = total + values, count[rows] + 1
     with np.errstate(invalid="ignore"):
         return total / count[:, None]
