@@ -1,8 +1,10 @@
 """Wrong labels found against rows inspected."""
 
 from itertools import islice
+from numbers import Real
 
 import numpy as np
+from sklearn.utils import check_scalar
 
 from sam_attribution.metrics import detection, detection_curve
 from sam_attribution.plotting._axes import axes_for
@@ -127,6 +129,8 @@ class DetectionCurveDisplay:
         -------
         DetectionCurveDisplay
         """
+        if self.recall_at is not None:
+            check_scalar(self.recall_at, "recall_at", Real, min_val=0, max_val=1)
         found = {name: self._found(scores) for name, scores in self.scores.items()}
         self.figures_ = {name: figures for name, (_, figures) in found.items()}
         (self.ax_,) = axes_for(ax, 1)
@@ -137,7 +141,7 @@ class DetectionCurveDisplay:
             self._draw(name, *each, style)
             for (name, each), style in zip(found.items(), styles, strict=False)
         ]
-        self._draw_references()
+        self._draw_references(np.mean(mask_of_rows(self.is_wrong, "is_wrong")))
         self.ax_.set(
             xlabel="rows inspected (%), most suspicious first",
             ylabel="wrong labels found (%)",
@@ -177,14 +181,15 @@ class DetectionCurveDisplay:
         share = f"{100 * self.recall_at:g}%"
         return f"{figures[f'recall at {share}']:.0%} found in the first {share}"
 
-    def _draw_references(self):
+    def _draw_references(self, share_wrong):
         if self.recall_at is not None:
             self.ax_.axvline(100 * self.recall_at, color="0.8", linewidth=1, zorder=0)
-        share = 100 * np.mean(np.asarray(self.is_wrong, dtype=float))
         looks = REFERENCE | {"linestyle": ":"}
         oracle = {"label": "oracle: wrong labels only", **looks}
         random = {"label": "rows in random order", **looks, "linestyle": "--"}
-        self.oracle_line_ = self._reference([0, share, 100], [0, 100, 100], _ORACLE, oracle)
+        self.oracle_line_ = self._reference(
+            [0, 100 * share_wrong, 100], [0, 100, 100], _ORACLE, oracle
+        )
         self.random_line_ = self._reference([0, 100], [0, 100], _RANDOM, random)
 
     def _reference(self, x, y, gid, looks):

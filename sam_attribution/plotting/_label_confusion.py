@@ -146,7 +146,7 @@ class LabelConfusionDisplay:
         return self
 
     def _count(self):
-        given = np.asarray(one_per_row(self.given, "given", len(self.given)))
+        given = one_per_row(self.given, "given")
         suggested = one_per_row(self.suggested, "suggested", len(given))
         classes = np.union1d(given, suggested) if self.classes is None else self.classes
         if self.suspicious is not None:

@@ -27,10 +27,10 @@ def label_text(label):
     return f"{label:.3g}" if isinstance(label, float | np.floating) else str(label)
 
 
-def one_per_row(values, name, n_rows):
+def one_per_row(values, name, n_rows=None):
     """Array of shape (n_rows,)."""
     values = column_or_1d(from_tensor(values, name))
-    if len(values) != n_rows:
+    if n_rows is not None and len(values) != n_rows:
         raise ValueError(
             f"{name} must hold one entry for each of {n_rows} rows, got {len(values)}."
         )
@@ -48,7 +48,7 @@ def scores_of_rows(scores):
     return scores
 
 
-def mask_of_rows(values, name, n_rows):
+def mask_of_rows(values, name, n_rows=None):
     """Boolean array of shape (n_rows,); ValueError for row numbers."""
     values = one_per_row(values, name, n_rows)
     if not np.isin(values, (0, 1)).all():

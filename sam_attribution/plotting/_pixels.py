@@ -11,7 +11,7 @@ def as_image(row, image_shape=None, *, argument="X_train"):
     if image_shape is not None:
         image = _reshaped(image, tuple(image_shape), argument)
     if image.ndim == 3:
-        if image.shape[-1] not in _CHANNELS:
+        if image.shape[-1] not in _CHANNELS or image.shape[0] == 1:
             image = np.moveaxis(image, 0, -1)  # torch has channels first
         image = image[..., 0] if image.shape[-1] == 1 else image
     if image.ndim != 2 and (image.ndim != 3 or image.shape[-1] not in _CHANNELS):

@@ -1,5 +1,7 @@
 """What RemovalCurveDisplay measures: an estimator trained again on the rows that stay."""
 
+from numbers import Integral
+
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -16,7 +18,8 @@ class Retraining:
         self.estimator = estimator
         self.X, self.y = from_tensor(X, "X"), np.asarray(from_tensor(y, "y"))
         self.X_test, self.y_test = from_tensor(X_test, "X_test"), from_tensor(y_test, "y_test")
-        self.seed = draw_seed(random_state)
+        known = isinstance(random_state, Integral)
+        self.seed = int(random_state) if known else draw_seed(random_state)
         if num_samples(self.X) != len(self.y):
             raise ValueError(f"y must have {num_samples(self.X)} entries, got {len(self.y)}.")
 

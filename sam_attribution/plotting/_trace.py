@@ -5,7 +5,7 @@ import re
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._validation import from_tensor, take_rows
+from sam_attribution._validation import from_tensor, num_samples, take_rows
 from sam_attribution.plotting._fitted import learnt
 from sam_attribution.plotting._trace_images import draw_images
 from sam_attribution.plotting._trace_lines import lines_of
@@ -219,10 +219,11 @@ def _rows_of(lines, X_query, X_train):
     for line in lines.itertuples():
         of_query = line.role == "query"
         X, position = (X_query, line.query) if of_query else (X_train, line.train_index)
-        if position >= len(X):
+        if position >= num_samples(X):
             name, column = ("X_query", "query") if of_query else ("X_train", "train_index")
             raise ValueError(
-                f"{name} has {len(X)} rows, but {column} in explanation points to {position}."
+                f"{name} has {num_samples(X)} rows, but {column} in explanation points to "
+                f"{position}."
             )
         rows.append(_content(take_rows(X, [int(position)])))
     return rows
@@ -230,8 +231,10 @@ def _rows_of(lines, X_query, X_train):
 
 def _content(row):
     """A single row without its container."""
-    row = np.asarray(row.to_numpy() if hasattr(row, "to_numpy") else row)[0]
-    return row[0] if np.ndim(row) == 1 and len(row) == 1 and isinstance(row[0], str) else row
+    for out in ("to_numpy", "toarray"):  # DataFrame, sparse matrix
+        row = getattr(row, out)() if hasattr(row, out) else row
+    row = np.asarray(row)[0]
+    return row[0] if np.shape(row) == (1,) and isinstance(row[0], str) else row
 
 
 def _unit_of(influence, split):

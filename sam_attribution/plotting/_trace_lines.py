@@ -83,8 +83,8 @@ def name_of(label, class_names):
         return str(class_names[label])
     except (IndexError, TypeError) as error:
         raise ValueError(
-            f"class_names has no name for the label {label!r}: a sequence names 0, 1, ... Pass a "
-            "dict of label to name."
+            f"class_names has no name for the label {label_text(label)}: a sequence names 0, 1, "
+            "... Pass a dict of label to name."
         ) from error
 
 
