@@ -8,6 +8,7 @@ epochs in which they did. About ten seconds.
 """
 
 import numpy as np
+import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
 from sklearn.model_selection import train_test_split
@@ -15,6 +16,8 @@ from sklearn.model_selection import train_test_split
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.methods import GIF
 from sam_attribution.plotting import TraceDisplay
+
+torch.set_num_threads(1)  # the network is small: more threads would wait for each other
 
 # %%
 # A careless labeller

@@ -48,9 +48,10 @@ class Tracing:
             to ``fit``; `label`: what it was given there; `suggested_label`: see
             :meth:`suggest_labels`, no column where that is not available
             (``aggregate="worst-class"`` suggests far better than the mean, and changes nothing
-            else here); `score`: see :meth:`attribute`; `epochs`: those, counted from 1, in which most of the score came
-            about, such as ``"2-4, 9"`` (the fewest stretches of training that make up half of
-            what pulled in its direction; empty for methods of the final model).
+            else here); `score`: see :meth:`attribute`; `epochs`: those, counted from 1, in which
+            most of the score came about, such as ``"2-4, 9"`` (the fewest stretches of training
+            that make up half of what pulled in its direction; empty for methods of the final
+            model).
 
         Raises
         ------

@@ -90,6 +90,15 @@ def unfolded(text):
     return [epoch for span in spans for epoch in range(span[0], span[-1] + 1)]
 
 
+def test_the_aggregate_is_for_the_suggestions_alone():
+    mean, worst = (
+        influence(aggregate=aggregate).explain_errors(X_query, y_query)
+        for aggregate in ("mean", "worst-class")
+    )
+    assert (mean.pop("suggested_label") != worst.pop("suggested_label")).any()
+    pd.testing.assert_frame_equal(mean, worst)
+
+
 def test_no_mistakes_give_a_table_without_lines():
     fitted = influence()
     right = fitted.estimator_.predict(X_query) == y_query
