@@ -45,7 +45,7 @@ wrong = y_train != y_right
 # aggregate is for the suggested labels: single predictions need none.
 
 classifier = SAMClassifier(
-    module__n_hidden=64, lr=0.05, optimizer__momentum=0.9, max_epochs=15, random_state=0
+    module__n_hidden=64, batch_size=64, optimizer__momentum=0.9, max_epochs=15, random_state=0
 )
 influence = SAMInfluence(
     classifier,
@@ -60,7 +60,7 @@ influence = SAMInfluence(
 #
 # ``explain_errors`` finds the misclassified rows, the worst first. The picture has a line for each
 # of the commonest kinds of mistake. Vermilion: the training rows that spoke for it. Blue: those
-# that spoke for the right label. Bold: rows whose label does not fit, with the one that would.
+# that spoke for the right label. Bold: another label is suggested.
 
 table = influence.explain_errors(X_seen, y_seen, k=10)
 mistakes = table.drop_duplicates("query")
