@@ -97,7 +97,7 @@ class Run:
         X, y : array-like
             Queries.
         queries, rows : ndarray of int, shape (n_pairs,)
-            Positions in `X`, and in the data given to ``SAMInfluence.fit``.
+            Ascending positions in `X`, and those in the data given to ``SAMInfluence.fit``.
 
         Returns
         -------
@@ -106,13 +106,10 @@ class Run:
         """
         if not self.attribution.prepared.along_training or len(rows) == 0:
             return [""] * len(rows)
-        distinct, column = np.unique(rows, return_inverse=True)
-        steps, parts = self.attribution.origins(
-            *self.tensors(X, y), torch.as_tensor(np.searchsorted(self.train, distinct))
-        )
+        pairs = torch.tensor(queries), torch.tensor(np.searchsorted(self.train, rows))
+        steps, parts = self.attribution.origins(*self.tensors(X, y), *pairs)
         spans = [self.attribution.problem.path.epochs_of(span) for span in steps]
-        parts = parts.cpu().numpy()[:, column, queries]  # (n_probes, n_pairs)
-        return [most_active_epochs(spans, pair) for pair in parts.T]
+        return [most_active_epochs(spans, pair) for pair in parts.cpu().numpy().T]
 
     def _quality(self, X, y):
         """How well validation rows are predicted; a warning if all get the same prediction."""

@@ -90,6 +90,19 @@ def unfolded(text):
     return [epoch for span in spans for epoch in range(span[0], span[-1] + 1)]
 
 
+def test_queries_are_asked_some_at_a_time(monkeypatch):
+    fitted = influence()
+    expected = fitted.explain_errors(X_query, y_query, k=2)
+    sizes = []
+    problem, asked = fitted._runs[0].attribution, fitted._runs[0].attribution._single_queries
+    monkeypatch.setattr(
+        problem, "_single_queries", lambda X, y: sizes.append(len(y)) or asked(X, y)
+    )
+    monkeypatch.setattr("sam_attribution.influence._reading._MOST_AT_ONCE", 2)
+    pd.testing.assert_frame_equal(fitted.explain_errors(X_query, y_query, k=2), expected)
+    assert set(sizes) <= {1, 2}
+
+
 def test_the_aggregate_is_for_the_suggestions_alone():
     mean, worst = (
         influence(aggregate=aggregate).explain_errors(X_query, y_query)
