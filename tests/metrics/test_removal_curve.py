@@ -140,11 +140,3 @@ def test_several_at_once_give_the_same_table():
     with parallel_config(backend="threading", n_jobs=2):
         shared = removal_curve(SCORES, Recorder(), **settings_)
     pd.testing.assert_frame_equal(shared, alone)
-
-
-@pytest.mark.slow
-def test_processes_give_the_same_table():
-    settings_ = {"fractions": FRACTIONS, "n_random": 2, "random_state": 0}
-    alone = removal_curve(SCORES, Recorder(), **settings_)
-    shared = removal_curve(SCORES, Recorder(), n_jobs=2, **settings_)
-    pd.testing.assert_frame_equal(shared, alone)

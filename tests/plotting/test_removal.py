@@ -1,5 +1,6 @@
 """Removal curves from an estimator, and from numbers, against training by hand."""
 
+import pickle
 from types import SimpleNamespace
 
 import numpy as np
@@ -12,6 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting import RemovalCurveDisplay
+from sam_attribution.plotting._removed import Retraining
 
 X, y = load_iris(return_X_y=True)
 X, y, X_TEST, y_TEST = X[::2, :2], y[::2], X[1::2, :2], y[1::2]
@@ -89,6 +91,13 @@ def test_trainings_differ_by_their_rows_alone():
     seeded = DecisionTreeClassifier(max_features=1, random_state=0).fit(X, y)
     assert first["value"][0] == seeded.score(X_TEST, y_TEST)
     assert tree.random_state is None
+
+
+def test_what_is_sent_to_other_processes_gives_the_same_there():
+    """Without starting any: that takes seconds."""
+    retrained = Retraining(DecisionTreeClassifier(max_features=1), X, y, X_TEST, y_TEST, 0)
+    kept = SCORES > -1
+    assert pickle.loads(pickle.dumps(retrained))(kept) == retrained(kept)
 
 
 def test_progress_is_shown_on_demand(capsys):
