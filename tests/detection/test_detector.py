@@ -45,7 +45,7 @@ def pairs():
 
 
 def test_systematic_confusion_is_found_counted_and_undone(pairs):
-    y, wrong, detector = pairs
+    _, wrong, detector = pairs
     assert auc(wrong, detector) > 0.99
     # what the network says alone, as small-loss ranking does
     assert roc_auc_score(wrong, -detector.parts_["network"]) < 0.95
