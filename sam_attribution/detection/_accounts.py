@@ -53,22 +53,24 @@ class Account:
         return log_likelihood(log_p, y, transition)
 
 
-def at_their_word(classes, y, weights):
+def at_their_word(classes, y, weights, n_classes=None):
     """Every row counts as one of the class that it was given.
 
     Parameters
     ----------
     classes : ClassModel
     y : Tensor of int64, shape (n,)
-        Codes; as many as there are classes.
+        Codes.
     weights : Tensor of shape (n,)
+    n_classes : int, optional
+        By default the highest code is that of the last class.
 
     Returns
     -------
     Account
         Its transition prefers no label.
     """
-    n_classes = int(y.max()) + 1
+    n_classes = int(y.max()) + 1 if n_classes is None else n_classes
     return _account(classes, torch.eye(n_classes)[y], almost_identity(n_classes), y, weights)
 
 

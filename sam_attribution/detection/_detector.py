@@ -40,8 +40,8 @@ class MislabelDetector(BaseEstimator):
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
     looks at a few states of the training. Two witnesses are heard on every label: what the
     network itself said while it was learning, and where the row lies among the classes in the
-    network's last features, its own label apart. Their log-odds are the score: **low =
-    suspicious**.
+    network's last features, its own label apart; trusted validation rows are a third. The log-odds
+    of all are the score: **low = suspicious**.
 
     Parameters
     ----------
@@ -82,19 +82,23 @@ class MislabelDetector(BaseEstimator):
         Log-probability of each label to be the true one.
     parts_ : DataFrame
         What each witness says of the given label, in log-probability: ``network``, the mean
-        probability over the states looked at, and ``classes``, the row's place among the classes;
-        with `influence` also ``influence``. Low = suspicious. The index is that of `X`, if it
-        has one.
+        probability over the states looked at; ``classes``, the row's place among the classes of
+        the rows trained on; ``trusted``, that among the classes of trusted validation rows, where
+        there are such; with `influence` also ``influence``. Low = suspicious. The index is that
+        of `X`, if it has one.
     contamination_ : float
         `contamination`, or the estimated share of wrong labels.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame
-        One row per split. ``labels``: whether class means are best taken over the rows as
-        labelled ("at their word") or as they are likely to be ("corrected"); ``validation``:
-        whether the held-out labels look "clean" or "as noisy" as the others, or "cannot tell";
-        ``support_*``: mean log-likelihood of a held-out label under each, the reason; and
-        ``wrong_share``, ``n_train``, ``n_held_out``, ``seconds_judging``.
+        One row per split. ``labels``: whether classes are taken over the rows as labelled ("at
+        their word") or as they are likely to be ("corrected"); ``validation``: whether the
+        held-out labels are "trusted" or "as noisy" as the others; and the reasons, in standard
+        errors: ``agreement``, how much better the labels of a ``ValidationData`` fit than those
+        trained on, before training (2.33 make them trusted; NaN for rows of the same data);
+        ``gain``, how much more probable the corrected account makes the held-out labels
+        (above 0 it is taken). And ``wrong_share``, ``n_train``, ``n_held_out`` and
+        ``seconds_judging``.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
@@ -116,19 +120,22 @@ class MislabelDetector(BaseEstimator):
     of a module that does not end in one), cross-fitted in 5 folds at the states nearest to 5, 15,
     25, 45 and 75 % of training [1]_. They are estimated from the labels at their word, and
     again by expectation maximisation over a transition from true to given labels. **The held-out
-    labels decide**: the account under which they are more probable is taken, with the held-out
-    labels themselves clean or as noisy as the rest. So confusions that are systematic are told
-    from classes that are hard to tell apart. `contamination` is what the transition comes to at
-    the early states, before the network has learnt wrong labels by heart.
+    labels decide**: labels are taken at their word unless the corrected account makes the held-out
+    ones more probable. So confusions that are systematic are told from classes that are hard to
+    tell apart. The labels of a ``ValidationData`` are trusted if they fit the classes significantly
+    better (1 %) than those trained on, in the features of the network before training, which no
+    label has touched; the classes of the trusted rows are then a third witness. `contamination`
+    is what the transition comes to at the early states, before the network has learnt wrong
+    labels by heart.
 
     Without a trusted set a confusion that *all* the labels agree on (every second owl is called
     a hawk) looks like the truth where most of a class has it. Labels that are wrong because the
     row itself is ambiguous are ranked, but hardly counted: ``contamination="auto"`` is then too
     small.
 
-    Beyond the training it costs five forward passes over all rows and a few products of
-    n_samples x n_features x n_classes; memory for five copies of the last features and of the
-    table n_samples x n_classes.
+    Beyond the training it costs five (with ``ValidationData`` six) forward passes over all rows
+    and some products of n_samples x n_features x n_classes; memory for five copies of the last
+    features and of the table n_samples x n_classes.
 
     References
     ----------
@@ -267,7 +274,7 @@ class MislabelDetector(BaseEstimator):
         self.diagnostics_ = verdict.diagnostics()
         self.estimators_ = [each.estimator for each in judged]
         self.estimator_ = self.estimators_[0]
-        self.parts_ = pd.DataFrame(parts, getattr(X, "index", None), ["network", "classes"])
+        self.parts_ = pd.DataFrame(parts, getattr(X, "index", None), verdict.witnesses)
         auto = self.contamination == "auto"
         self.contamination_ = verdict.wrong_share if auto else float(self.contamination)
         self.scores_ = log_odds(torch.as_tensor(table), torch.as_tensor(codes)).numpy()

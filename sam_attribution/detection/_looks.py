@@ -80,6 +80,12 @@ def looks(problem, X):
     ]
 
 
+def first_look(problem, X):
+    """Features of rows at the first recorded state, as a rule that before training."""
+    state = problem.path.recorded_states[0]
+    return _in_batches(problem, state, X, _features_of(problem, X[:1]))[0]
+
+
 def _features_of(problem, some):
     """How to get logits and features: from the head, or the logits for both without one."""
     try:
