@@ -1,0 +1,49 @@
+// The help, and the choice of any label.
+
+const choose = byId("choose");
+const chooseList = byId("choose-list");
+let chosenFor = null;
+let onChosen = null;
+
+function openChoice(item, then) {
+  chosenFor = item;
+  onChosen = then;
+  byId("choose-title").textContent = `Label for ${nameOf(item)}`;
+  byId("choose-search").value = "";
+  fillChoice("");
+  choose.returnValue = "";
+  choose.showModal();
+}
+
+function fillChoice(words) {
+  const fitting = [];
+  TEXTS.forEach((text, code) => {
+    if (code !== GIVEN[chosenFor] && text.toLowerCase().includes(words)) fitting.push(code);
+  });
+  chooseList.replaceChildren(...fitting.map((code) => new Option(TEXTS[code], code)));
+  chooseList.selectedIndex = 0;
+}
+
+function watchDialogs() {
+  byId("choose-search").addEventListener("input", (event) => {
+    fillChoice(event.target.value.toLowerCase().trim());
+  });
+  byId("choose-search").addEventListener("keydown", (event) => {
+    const step = { ArrowDown: 1, ArrowUp: -1 }[event.key];
+    if (!step) return;
+    event.preventDefault();
+    const last = chooseList.options.length - 1;
+    chooseList.selectedIndex = Math.max(0, Math.min(chooseList.selectedIndex + step, last));
+  });
+  const accept = () => chooseList.selectedIndex >= 0 && choose.close("ok");
+  chooseList.addEventListener("dblclick", accept);
+  chooseList.addEventListener("keydown", (event) => {
+    if (event.key === "Enter") accept();
+  });
+  byId("choose-cancel").addEventListener("click", () => choose.close());
+  choose.addEventListener("close", () => {
+    if (choose.returnValue === "ok" && chooseList.selectedIndex >= 0) onChosen(Number(chooseList.value));
+    else goTo(current);
+  });
+  byId("help-open").addEventListener("click", () => byId("help").showModal());
+}
