@@ -10,6 +10,7 @@ import pandas as pd
 
 from sam_attribution._validation import from_tensor, num_samples, take_rows
 from sam_attribution.detection._written_labels import WrittenLabels
+from sam_attribution.report import label_token
 
 _COLUMNS = ("row", "given", "decision", "label")
 _DECISIONS = ("keep", "relabel", "remove")
@@ -147,17 +148,33 @@ def _check_once(decisions):
 def _relabelled(y, new):
     """Return a copy of `y` with other labels at some positions, of the same container."""
     if isinstance(y, list | tuple):
-        return type(y)(new.get(position, label) for position, label in enumerate(y))
-    if hasattr(y, "detach"):
-        y = y.clone()
-    elif isinstance(y, pd.Series):
-        y = y.copy()
-        for position, label in new.items():
-            y.iloc[position] = label
-        return y
-    else:  # wide enough for the new labels: an array of "<U3" would cut "horse"
-        y = np.asarray(y)
-        y = y.astype(np.result_type(y, *map(np.asarray, new.values())), copy=True)
+        return [new.get(position, label) for position, label in enumerate(y)]
+    changed = _copy(y, new.values())
+    at = changed.iloc if isinstance(changed, pd.Series) else changed
     for position, label in new.items():
+        _put(at, position, label, y.dtype)
+    return changed
+
+
+def _copy(y, labels):
+    if hasattr(y, "detach"):
+        return y.clone()
+    if isinstance(y, pd.Series):
+        return y.copy()
+    # wide enough for the new labels: an array of "<U3" would cut "horse"
+    y = np.asarray(y)
+    alike = [label for label in map(np.asarray, labels) if label.dtype.kind == y.dtype.kind]
+    return y.astype(np.result_type(y, *alike), copy=True)
+
+
+def _put(y, position, label, dtype):
+    try:
         y[position] = label
-    return y
+        now = y[position].item() if hasattr(y[position], "detach") else y[position]
+        fits = label_token(now) == label_token(label)
+    except (TypeError, ValueError, OverflowError):
+        fits = False
+    if not fits:
+        raise ValueError(
+            f"label {label!r} does not fit into y of dtype {dtype}. Convert y to one that holds it."
+        )

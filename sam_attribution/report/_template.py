@@ -8,7 +8,10 @@ import string
 from importlib.resources import files
 
 _ASSETS = files("sam_attribution.report") / "assets"
-_SCRIPTS = "data decisions csv view sheets row list dialogs controls main".split()
+_SCRIPTS = (
+    *("data", "decisions", "csv", "view", "sheets"),
+    *("row", "list", "dialogs", "controls", "main"),
+)
 
 
 def page(title, data, sheets):

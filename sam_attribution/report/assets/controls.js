@@ -148,7 +148,19 @@ async function loadFile(event) {
 
 function watchControls() {
   const form = byId("filters").querySelector("form");
-  form.addEventListener("input", readFilters);
+  let byPointer = false;
+  form.addEventListener("pointerdown", () => {
+    byPointer = true;
+  });
+  form.addEventListener("keydown", () => {
+    byPointer = false;
+  });
+  byId("search").addEventListener("input", readFilters);
+  form.addEventListener("change", (event) => {
+    if (!event.target.matches("select")) return;
+    readFilters();
+    if (byPointer) goTo(current); // the keys are for rows again
+  });
   form.addEventListener("submit", (event) => event.preventDefault());
   byId("show-all").addEventListener("click", showAll);
   byId("undo").addEventListener("click", takeBack);
