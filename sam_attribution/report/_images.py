@@ -39,7 +39,7 @@ def pixels_of(images):
         raise TypeError(f"images must hold numbers, got dtype {images.dtype}.")
     if images.dtype == np.uint8:
         return images, "Pixels as they are."
-    values = images.astype(np.float64)
+    values = images.astype(np.float32)
     finite = np.isfinite(values)
     low, high = (values[finite].min(), values[finite].max()) if finite.any() else (0.0, 1.0)
     if low >= 0 and high <= 1:
@@ -47,7 +47,7 @@ def pixels_of(images):
     note = f"Pixels: {low:.4g} is drawn black, {high:.4g} white."
     if not finite.all():
         values, note = np.where(finite, values, low), f"{note} Not finite ones are black."
-    scaled = (values - low) / max(high - low, np.finfo(float).tiny)
+    scaled = (values - low) / max(high - low, np.finfo(np.float32).tiny)
     return np.rint(255 * scaled).astype(np.uint8), note
 
 

@@ -1,7 +1,6 @@
 """The page as a person uses it, in headless Chromium."""
 
 import json
-import time
 
 import numpy as np
 import pytest
@@ -11,112 +10,32 @@ from sam_attribution.report import review_page
 
 pytest.importorskip("selenium", reason="the page is driven with selenium")
 
-from selenium.webdriver import ActionChains, Keys
+from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from benchmarks.chromium import chromium, emulate, installed, save_downloads_in
-
-pytestmark = pytest.mark.skipif(
-    None in installed(), reason="needs chromium and chromedriver (Debian: chromium-driver)"
+from tests.report.browsing import (
+    GIVEN,
+    LABELS,
+    ORDER,
+    PARTS,
+    SCORES,
+    SUGGESTED,
+    SUSPICIOUS,
+    TEXTS,
+    WHAT_IF,
+    N,
+    choose,
+    click,
+    decided,
+    exported,
+    load,
+    press,
+    rows,
+    shown,
+    text_of,
+    wait_for,
 )
-
-LABELS = ["<script>window.ran = 1</script>", '"a", b', "two\nlines", "=1+1", "naïve ☃", "", " "]
-N = 14
-rng = np.random.default_rng(0)
-GIVEN = np.array(LABELS * 2, dtype=object)
-SUGGESTED = GIVEN[rng.permutation(N)]
-SUGGESTED[:2] = GIVEN[1], GIVEN[1]
-SCORES = rng.normal(size=N)
-SCORES[[3, 8]] = np.nan
-ORDER = np.argsort(SCORES, kind="stable")
-SUSPICIOUS = np.nan_to_num(SCORES, nan=9) < 0
-PARTS = {"mean loss": rng.normal(size=N), "trusted": SCORES}
-TEXTS = [f"text {k} of <b>{'odd' if k % 2 else 'even'}</b>" for k in range(N)]
-
-
-@pytest.fixture(scope="module")
-def driver():
-    with chromium() as running:
-        yield running
-
-
-@pytest.fixture(scope="module")
-def path(tmp_path_factory):
-    return review_page(
-        tmp_path_factory.mktemp("page") / "review.html",
-        TEXTS,
-        given=GIVEN,
-        suggested=SUGGESTED,
-        scores=SCORES,
-        suspicious=SUSPICIOUS,
-        parts=PARTS,
-        what_if=rng.dirichlet(np.ones(len(LABELS)), size=N),
-        classes=LABELS,
-        title="<i>Review</i>",
-    )
-
-
-@pytest.fixture
-def opened(driver, path):
-    """The page without decisions of an earlier test, all of its rows shown."""
-    load(driver, path)
-    choose(driver, "state", "all rows")
-    press(driver, Keys.ESCAPE)  # from the field back to the rows
-    return driver
-
-
-def load(driver, path, *, height=3000, forget=True):
-    emulate(driver, 1360, height)
-    driver.get(path.as_uri())
-    if forget:
-        driver.execute_script("localStorage.clear()")
-        driver.get(path.as_uri())
-
-
-def choose(driver, control, text):
-    Select(driver.find_element(By.ID, control)).select_by_visible_text(text)
-
-
-def press(driver, *keys):
-    ActionChains(driver).send_keys(*keys).perform()
-
-
-def shown(driver, what="r.querySelector('.number').textContent"):
-    """Of the rows from the top."""
-    return driver.execute_script(
-        "return [...document.querySelectorAll('.row')]"
-        ".sort((a, b) => a.ariaPosInSet - b.ariaPosInSet).map(r => " + what + ")"
-    )
-
-
-def rows(positions):
-    return [f"row {position}" for position in positions]
-
-
-def decided(driver):
-    return shown(driver, "r.dataset.decision")
-
-
-def text_of(driver, identifier):
-    return driver.find_element(By.ID, identifier).text
-
-
-def click(driver, position, what):
-    row = driver.find_element(By.CSS_SELECTOR, f".row[aria-posinset='{position + 1}']")
-    row.find_element(By.CSS_SELECTOR, f"[data-do={what}]").click()
-
-
-def exported(driver, folder):
-    """What the page offers to download, once it is there."""
-    save_downloads_in(driver, folder)
-    driver.find_element(By.ID, "export").click()
-    file = folder / "label-decisions.csv"
-    for _ in range(200):
-        if file.exists() and file.stat().st_size:
-            return file
-        time.sleep(0.02)
-    raise AssertionError("nothing was downloaded")
 
 
 def test_rows_come_in_order_and_those_not_judged_last(opened):
@@ -295,14 +214,6 @@ def test_the_csv_comes_back_as_labels(opened, path, tmp_path):
     assert decided(opened) == [""] * N
 
 
-def wait_for(driver, identifier, text):
-    for _ in range(200):
-        if text_of(driver, identifier) == text:
-            return
-        time.sleep(0.02)
-    raise AssertionError(text_of(driver, identifier))
-
-
 @pytest.mark.parametrize(
     ("text", "message"),
     [
@@ -340,109 +251,64 @@ def test_numbers_and_booleans_come_back(driver, tmp_path, labels):
     ]
 
 
-@pytest.mark.parametrize("n_channels", [1, 3, 4])
-def test_pictures_are_drawn_pixel_for_pixel(driver, tmp_path, n_channels):
-    images = np.random.default_rng(0).integers(256, size=(9, 90, 80, n_channels), dtype=np.uint8)
-    images[..., 3:] = 255
-    labels = np.zeros(9, int)
-    order = np.random.default_rng(1).permutation(9)
+def test_bars_say_how_suspicious_and_how_well_each_label_fits(opened):
+    ranks = np.argsort(np.argsort(PARTS["mean loss"]))
+    first = "[...r.querySelectorAll('.parts .bar')].map(b => b.textContent)[0]"
+    assert shown(opened, first) == [f"mean loss#{rank + 1}" for rank in ranks[ORDER]]
+    scale = "r.querySelector('.fill').style.transform.slice(7, -1)"
+    shares = [float(share) for share in shown(opened, scale)]
+    np.testing.assert_allclose(shares, 1 - ranks[ORDER] / (N - 1), atol=1e-6)
+    assert shown(opened, "r.querySelectorAll('.parts .value')[1].textContent")[-1] == "\u2013"
+    fits = shown(opened, "[...r.querySelectorAll('.fits .name')].map(n => n.textContent)")
+    for row, names in zip(ORDER, fits, strict=True):
+        best = [LABELS[code] for code in np.argsort(-WHAT_IF[row])[:3]]
+        best = best if GIVEN[row] in best else [*best, GIVEN[row]]
+        texts = [label if label.strip() else repr(label) for label in best]
+        given = [" (given)" if label == GIVEN[row] else "" for label in best]
+        assert names == [text + mark for text, mark in zip(texts, given, strict=True)]
+    highest = shown(opened, "r.querySelector('.fits .value').textContent")
+    assert highest == [f"{100 * WHAT_IF[row].max():.0f} %" for row in ORDER]
+
+
+def test_the_labels_that_fit_best_are_offered_first(opened):
+    press(opened, Keys.HOME, "c")
+    texts = [option.text for option in Select(opened.find_element(By.ID, "choose-list")).options]
+    best = [LABELS[code] for code in np.argsort(-WHAT_IF[ORDER[0]])[:3]]
+    best = [label.split("\n")[0] for label in best if label != GIVEN[ORDER[0]]]
+    assert [text[: len(label)] for text, label in zip(texts, best, strict=False)] == best
+    assert len(texts) == len(LABELS) - 1
+    press(opened, Keys.ESCAPE)
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (["cat", "dog"], "0,cat,relabel,dog"),
+        ([True, False], "0,TRUE,relabel,FALSE"),
+        ([1.0, 2.0], "0,1,relabel,2"),
+        (["1", "2"], '0,1,relabel,"""2"""'),
+    ],
+)
+def test_what_a_spreadsheet_makes_of_labels_is_loaded(driver, tmp_path, labels, line):
     page = review_page(
-        tmp_path / "page.html", images, given=labels, suggested=labels, scores=np.argsort(order)
+        tmp_path / "page.html", labels, given=labels, suggested=labels[::-1], scores=[1, 2]
     )
     load(driver, page)
-    driver.execute_async_script("setTimeout(arguments[0], 200)")
-    drawn = shown(
-        driver,
-        "[...r.querySelector('canvas').getContext('2d').getImageData(0, 0, 80, 90).data]",
-    )
-    expected = np.full((9, 90, 80, 4), 255)
-    expected[..., :3] = images[..., :3]
-    assert (np.array(drawn).reshape(expected.shape) == expected[order]).all()
+    (tmp_path / "some.csv").write_text(f"row,given,decision,label\n{line}\n")
+    driver.find_element(By.ID, "file").send_keys(str(tmp_path / "some.csv"))
+    wait_for(driver, "status", "Loaded 1 decisions.")
+    assert shown(driver, "r.querySelector('[aria-pressed=true]')?.dataset.do") == [
+        "suggested",
+        None,
+    ]
 
 
-def test_ten_thousand_rows_keep_few_elements(driver, tmp_path):
-    labels = np.zeros(10_000, int)
-    scores = np.arange(10_000.0)
-    scores[77] = np.nan
-    page = review_page(
-        tmp_path / "page.html", labels[:, None], given=labels, suggested=labels, scores=scores
-    )
-    load(driver, page, height=900)
-    assert 5 < len(shown(driver)) < 30
-    press(driver, Keys.END)
-    assert shown(driver)[-1] == "row 77"
-    assert len(shown(driver)) < 30
-
-
-def test_nothing_is_requested_and_nothing_fails(driver, path):
-    driver.get_log("performance")
-    driver.get_log("browser")
-    load(driver, path)
-    press(driver, "krc", Keys.ESCAPE)
-    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
-    urls = {
-        event["params"]["request"]["url"]
-        for event in events
-        if event["method"] == "Network.requestWillBeSent"
-    }
-    assert urls == {path.as_uri()}
-    assert driver.get_log("browser") == []
-
-
-CONTRASTS = r"""
-const luminance = (colour) => {
-  const [r, g, b] = colour.match(/[\d.]+/g).map(Number).map((v) => v / 255)
-    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
-  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
-};
-const behind = (element) => {
-  const colour = getComputedStyle(element).backgroundColor;
-  return colour === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : colour;
-};
-const found = [];
-for (const element of document.querySelectorAll("body *")) {
-  const hasText = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
-  if (!hasText || element.matches(":disabled, :disabled *, option, script, noscript")) continue;
-  if (!element.checkVisibility()) continue;
-  const pair = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort();
-  found.push([(Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05), element.outerHTML]);
-}
-return found;
-"""
-
-
-@pytest.mark.parametrize("scheme", ["light", "dark"])
-def test_text_stands_out_in_light_and_dark(opened, scheme):
-    press(opened, Keys.HOME, "krx")
-    emulate(opened, 1360, 900, scheme)
-    time.sleep(0.3)  # the colours go over
-    low = [(round(c, 2), html) for c, html in opened.execute_script(CONTRASTS) if c < 4.5]
-    assert low == []
-    background = "getComputedStyle(document.body).backgroundColor"
-    darkness = opened.execute_script(f"return {background}.match(/\\d+/g).map(Number)")
-    assert (max(darkness) < 60) == (scheme == "dark")
-
-
-@pytest.mark.parametrize("width", [320, 400, 700, 900, 1100, 1360])
-def test_nothing_is_cut_off_on_a_narrow_screen(opened, width):
-    emulate(opened, width, 800)
-    assert opened.execute_script("return document.scrollingElement.scrollWidth") <= width
-    inside = (
-        "[...r.querySelectorAll('button')].every(b => { const a = b.getBoundingClientRect(), "
-        "c = r.getBoundingClientRect(); return a.bottom <= c.bottom && a.right <= c.right && "
-        "a.height >= 24; })"
-    )
-    assert all(shown(opened, inside))
-
-
-def test_names_and_roles_for_those_who_listen(opened):
-    assert shown(opened, "[r.ariaSetSize, r.tabIndex]") == [[str(N), 0], *[[str(N), -1]] * (N - 1)]
-    label = shown(opened, "r.ariaLabel")[0]
-    assert label.startswith(f"row {ORDER[0]}, suspicious #1, given ")
-    assert label.endswith(", undecided")
-    unnamed = opened.execute_script(
-        "return [...document.querySelectorAll('input, select, progress')]"
-        ".filter(e => !e.labels.length).map(e => e.id)"
-    )
-    assert unnamed == []
-    assert opened.find_element(By.ID, "status").get_attribute("aria-live") == "polite"
+def test_two_tabs_agree(opened, path):
+    first = opened.current_window_handle
+    opened.switch_to.new_window("tab")
+    load(opened, path, forget=False)
+    press(opened, "x")
+    opened.close()
+    opened.switch_to.window(first)
+    wait_for(opened, "counter", f"1 of {SUSPICIOUS.sum()} suspicious rows decided")
+    assert decided(opened)[0] == "remove"

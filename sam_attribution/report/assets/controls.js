@@ -91,7 +91,7 @@ const KEYS = {
   Home: () => goTo(0),
   End: () => goTo(items.length - 1),
   "/": () => byId("search").focus(),
-  "?": () => byId("help").showModal(),
+  "?": openHelp,
 };
 
 function onKey(event) {

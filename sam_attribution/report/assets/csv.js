@@ -60,12 +60,18 @@ function loadCsv(text) {
   return `${taken} Left out ${numberText(refused.length)} that do not fit this page: row ${some}.`;
 }
 
+// The label that a text means: exact, or as a person or a spreadsheet wrote it.
+function codeOf(text) {
+  const spellings = [text, text.toLowerCase(), `${text}.0`, JSON.stringify(text)];
+  return CODES.get(spellings.find((spelling) => CODES.has(spelling)));
+}
+
 function changeOf(cell) {
   const item = /^\d+$/.test(cell("row")) ? ITEMS.get(Number(cell("row"))) : undefined;
-  if (item === undefined || CODES.get(cell("given")) !== GIVEN[item]) return null;
+  if (item === undefined || codeOf(cell("given")) !== GIVEN[item]) return null;
   const decision = cell("decision");
   if (decision === "keep") return [item, { decision, label: GIVEN[item] }];
   if (decision === "remove") return [item, { decision, label: null }];
-  const label = CODES.get(cell("label"));
+  const label = codeOf(cell("label"));
   return decision === "relabel" && label !== undefined ? [item, { decision, label }] : null;
 }

@@ -28,9 +28,6 @@ const TEXTS = DATA.labels.texts;
 const TOKENS = DATA.labels.tokens;
 const CODES = new Map(TOKENS.map((token, code) => [token, code]));
 const ITEMS = new Map(Array.from(ROWS, (row, item) => [row, item]));
-for (const part of PARTS) {
-  part.last = part.ranks.reduce((a, b) => Math.max(a, b), 1);
-}
 
 const isJudged = (item) => !Number.isNaN(SCORES[item]);
 

@@ -16,12 +16,18 @@ function openChoice(item, then) {
 }
 
 function fillChoice(words) {
-  const fitting = [];
-  TEXTS.forEach((text, code) => {
-    if (code !== GIVEN[chosenFor] && text.toLowerCase().includes(words)) fitting.push(code);
-  });
+  const best = bestFits(chosenFor).map(([code]) => code);
+  const codes = [...new Set([...best, ...TEXTS.keys()])];
+  const fitting = codes.filter(
+    (code) => code !== GIVEN[chosenFor] && TEXTS[code].toLowerCase().includes(words),
+  );
   chooseList.replaceChildren(...fitting.map((code) => new Option(TEXTS[code], code)));
   chooseList.selectedIndex = 0;
+}
+
+function openHelp() {
+  byId("help").showModal();
+  byId("help-title").focus(); // from the top
 }
 
 function watchDialogs() {
@@ -45,5 +51,5 @@ function watchDialogs() {
     if (choose.returnValue === "ok" && chooseList.selectedIndex >= 0) onChosen(Number(chooseList.value));
     else goTo(current);
   });
-  byId("help-open").addEventListener("click", () => byId("help").showModal());
+  byId("help-open").addEventListener("click", openHelp);
 }

@@ -36,6 +36,14 @@ function fillSuggestion(row, item) {
   button.disabled = agrees;
 }
 
+// Codes of the labels that fit an item best, best first, with their places in FITS.
+function bestFits(item) {
+  if (!FITS) return [];
+  const width = FITS.codes.length / N;
+  const places = Array.from({ length: width }, (_, k) => item * width + k);
+  return places.filter((place) => FITS.codes[place] >= 0).map((place) => [FITS.codes[place], place]);
+}
+
 function bar(share, text, value, className) {
   const line = element("div", `bar ${className || ""}`);
   const track = element("span", "track");
@@ -48,10 +56,11 @@ function bar(share, text, value, className) {
 }
 
 function fillParts(box, item) {
-  box.firstElementChild.textContent = PARTS.length ? "why suspicious" : "";
-  for (const { name, ranks, last } of PARTS) {
+  box.firstElementChild.append("why suspicious", element("span", "wide", ` (rank of ${numberText(DATA.n_samples)})`));
+  const last = Math.max(2, DATA.n_samples);
+  for (const { name, ranks } of PARTS) {
     const rank = ranks[item];
-    const share = rank ? (last > 1 ? 1 - (rank - 1) / (last - 1) : 1) : 0;
+    const share = rank ? 1 - (rank - 1) / (last - 1) : 0;
     box.append(bar(share, name, rank ? `#${numberText(rank)}` : "–"));
   }
 }
@@ -59,16 +68,14 @@ function fillParts(box, item) {
 function fillFits(box, item) {
   if (!FITS) return;
   box.firstElementChild.textContent = FITS.areProbabilities ? "probability" : "fits as";
-  const width = FITS.codes.length / N;
-  const highest = FITS.values[item * width];
-  for (let k = item * width; k < (item + 1) * width; k++) {
-    const code = FITS.codes[k];
-    if (code < 0) continue;
-    const value = FITS.values[k];
-    const range = highest - FITS.lowest[item] || 1;
+  const best = bestFits(item);
+  for (const [code, place] of best) {
+    const value = FITS.values[place];
+    const range = FITS.values[best[0][1]] - FITS.lowest[item] || 1;
     const share = FITS.areProbabilities ? value : (value - FITS.lowest[item]) / range;
     const text = FITS.areProbabilities ? `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %` : value.toPrecision(3);
-    box.append(bar(share, TEXTS[code], text, code === GIVEN[item] ? "is-given" : ""));
+    const isGiven = code === GIVEN[item];
+    box.append(bar(share, TEXTS[code] + (isGiven ? " (given)" : ""), text, isGiven ? "is-given" : ""));
   }
 }
 
