@@ -124,7 +124,8 @@ def _checked(numbered, y, labels):
     if not labels.means(entry["given"], y[row]):
         raise ValueError(
             f"{where}: the given label must be that of y, got {entry['given'] or 'nothing'} where "
-            f"y has {label_token(y[row])}. Pass the y that the page was made of, not a corrected one."
+            f"y has {label_token(y[row])}. Pass the y that the page was made of, "
+            "not a corrected one."
         )
     if entry["decision"] not in _DECISIONS:
         raise ValueError(

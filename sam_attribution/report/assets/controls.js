@@ -72,7 +72,7 @@ function takeBack() {
   if (!changed.length) return announce("Nothing to undo.");
   const position = items.indexOf(changed[0]);
   goTo(position < 0 ? current : position);
-  return announce(changed.length > 1 ? `Took back ${changed.length} decisions.` : `${nameOf(changed[0])}: ${decisionText(changed[0])}.`);
+  return announce(changed.length > 1 ? `Took back ${counted(changed.length, "decision")}.` : `${nameOf(changed[0])}: ${decisionText(changed[0])}.`);
 }
 
 function redrawAll() {
@@ -129,7 +129,7 @@ function readFilters() {
   filter.search = byId("search").value;
   scroller.scrollTop = 0;
   refresh(0);
-  announce(`${numberText(items.length)} rows shown.`);
+  announce(`${counted(items.length, "row")} shown.`);
 }
 
 function showAll() {
@@ -164,7 +164,7 @@ function watchControls() {
   form.addEventListener("submit", (event) => event.preventDefault());
   byId("show-all").addEventListener("click", showAll);
   byId("undo").addEventListener("click", takeBack);
-  byId("export").addEventListener("click", () => announce(`Downloaded ${numberText(download())} decisions.`));
+  byId("export").addEventListener("click", () => announce(`Downloaded ${counted(download(), "decision")}.`));
   byId("file").addEventListener("change", loadFile);
   feed.addEventListener("click", (event) => {
     const row = event.target.closest(".row");

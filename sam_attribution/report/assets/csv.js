@@ -54,7 +54,7 @@ function loadCsv(text) {
     else refused.push(cell("row"));
   }
   if (changes.length) decide(changes);
-  const taken = `Loaded ${numberText(changes.length)} decisions.`;
+  const taken = `Loaded ${counted(changes.length, "decision")}.`;
   if (!refused.length) return taken;
   const some = refused.slice(0, 5).join(", ") + (refused.length > 5 ? ", …" : "");
   return `${taken} Left out ${numberText(refused.length)} that do not fit this page: row ${some}.`;

@@ -37,6 +37,8 @@ const byId = (id) => document.getElementById(id);
 
 const numberText = (n) => n.toLocaleString("en");
 
+const counted = (n, noun) => `${numberText(n)} ${noun}${n === 1 ? "" : "s"}`;
+
 function warn(text) {
   byId("warning").textContent = text;
   byId("warning").hidden = false;
