@@ -95,7 +95,7 @@ def _check_y(y, n_samples):
 def _entries(csv):
     """Pairs of line number and dict of the CSV."""
     if isinstance(csv, str | PathLike):
-        with open(csv, encoding="utf-8-sig", newline="") as file:
+        with open(csv, encoding="utf-8", newline="") as file:
             yield from _entries(file)
         return
     lines = list(io.StringIO(csv.read().removeprefix("\ufeff"), newline=""))

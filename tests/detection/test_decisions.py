@@ -87,6 +87,11 @@ def test_a_token_is_the_label_as_json(label):
     assert json.loads(label_token(label)) == label
 
 
+def test_a_token_reads_well():
+    assert label_token("naïve ☃ \u2028") == '"naïve ☃ \\u2028"'
+    assert label_token(np.float32(0.5)) == "0.5"
+
+
 @pytest.mark.parametrize("label", [None, b"cat", ("a", 1), pd.Timestamp("2026-01-01")])
 def test_a_label_of_another_type_is_refused(label):
     with pytest.raises(TypeError, match="labels must be strings, numbers or booleans"):
@@ -219,7 +224,7 @@ def test_a_text_that_can_mean_two_labels_means_none():
 @pytest.mark.parametrize(
     ("lines", "message"),
     [
-        (["5,0,keep,0"], r"line 2 \(row 5\): row must be a position from 0 to 2, got '5'"),
+        (["3,0,keep,0"], r"line 2 \(row 3\): row must be a position from 0 to 2, got '3'"),
         (["-1,0,keep,0"], r"line 2 \(row -1\): row must be a position"),
         (["one,0,keep,0"], r"row must be a position from 0 to 2, got 'one'"),
         (["²,0,keep,0"], r"row must be a position"),
