@@ -97,7 +97,7 @@ def test_another_label_is_found_and_chosen(opened):
     assert text_of(opened, "status") == f"row {ORDER[0]}: changed to naïve ☃."
     press(opened, "c", Keys.ESCAPE, "k")
     assert decided(opened)[:3] == ["relabel", "keep", ""]
-    press(opened, "c", "no such label", Keys.ENTER, "x")
+    press(opened, "c", "no such label", Keys.ENTER, Keys.ESCAPE, "x")
     assert decided(opened)[:4] == ["relabel", "keep", "remove", ""]
 
 
@@ -212,3 +212,11 @@ def test_two_tabs_agree(opened, path):
     opened.switch_to.window(first)
     wait_for(opened, "counter", f"1 of {SUSPICIOUS.sum()} suspicious rows decided")
     assert decided(opened)[0] == "remove"
+
+
+def test_a_key_held_down_decides_once(opened):
+    opened.execute_script(
+        "for (const repeat of [false, true, true]) document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'x', repeat, bubbles: true}))"
+    )
+    assert decided(opened).count("remove") == 1

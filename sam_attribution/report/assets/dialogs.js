@@ -11,7 +11,6 @@ function openChoice(item, then) {
   byId("choose-title").textContent = `Label for ${nameOf(item)}`;
   byId("choose-search").value = "";
   fillChoice("");
-  choose.returnValue = "";
   choose.showModal();
 }
 
@@ -23,6 +22,13 @@ function fillChoice(words) {
   );
   chooseList.replaceChildren(...fitting.map((code) => new Option(TEXTS[code], code)));
   chooseList.selectedIndex = 0;
+}
+
+// Takes the marked label; nothing where none fits the search.
+function accept() {
+  if (chooseList.selectedIndex < 0) return;
+  choose.close();
+  onChosen(Number(chooseList.value));
 }
 
 function openHelp() {
@@ -41,15 +47,14 @@ function watchDialogs() {
     const last = chooseList.options.length - 1;
     chooseList.selectedIndex = Math.max(0, Math.min(chooseList.selectedIndex + step, last));
   });
-  const accept = () => chooseList.selectedIndex >= 0 && choose.close("ok");
   chooseList.addEventListener("dblclick", accept);
   chooseList.addEventListener("keydown", (event) => {
     if (event.key === "Enter") accept();
   });
   byId("choose-cancel").addEventListener("click", () => choose.close());
-  choose.addEventListener("close", () => {
-    if (choose.returnValue === "ok" && chooseList.selectedIndex >= 0) onChosen(Number(chooseList.value));
-    else goTo(current);
+  choose.querySelector("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    accept();
   });
   byId("help-open").addEventListener("click", openHelp);
 }
