@@ -83,11 +83,12 @@ def _column(values, name, n_samples):
 
 
 def _floats(values, name, n_samples, n_axes=1):
+    """Float array; a column, of which the order counts, may hold infinity."""
     values = check_array(
         from_tensor(values, name),
         ensure_2d=False,
         dtype="float64",
-        ensure_all_finite="allow-nan",
+        ensure_all_finite=False if n_axes == 1 else "allow-nan",
         input_name=name,
     )
     if values.ndim != n_axes:

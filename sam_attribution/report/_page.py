@@ -181,7 +181,8 @@ def _fits(judgement, given, n_classes, rows):
 
 
 def _packed(values, dtype):
-    return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()
+    with np.errstate(over="ignore"):  # a score beyond float32 is shown as infinite
+        return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()
 
 
 def _taken(texts, rows):

@@ -41,6 +41,12 @@ def test_the_lowest_score_comes_first_and_what_was_not_judged_last(path):
     assert unpacked(data["suggested"], "<i4").tolist() == [0, 1, 1]
 
 
+def test_infinite_scores_and_parts_are_ranked(path):
+    data = page(path, scores=[np.inf, 1e300, -np.inf], parts={"loss": [-np.inf, 0, np.inf]})
+    assert unpacked(data["rows"], "<i4").tolist() == [2, 1, 0]
+    assert unpacked(data["parts"][0]["ranks"], "<i4").tolist() == [3, 2, 1]
+
+
 def test_equal_scores_keep_the_order_of_the_rows(path):
     scores = np.arange(400) % 2
     data = page(path, scores, given=scores, suggested=scores, scores=scores)
@@ -225,7 +231,7 @@ def test_the_fingerprint_goes_by_rows_and_labels_not_by_paths_or_titles(path, tm
         ({"given": [0, 1]}, "given must hold one value for each of the 3 rows of X, got 2"),
         ({"suggested": [[0, 1, 1]]}, "suggested must have one dimension"),
         ({"scores": [1, 2, 3, 4]}, "scores must hold one value for each of the 3 rows"),
-        ({"scores": [1, np.inf, 2]}, "scores contains infinity"),
+        ({"what_if": [[1, np.inf]] * 3}, "what_if contains infinity"),
         ({"scores": [[1, 2], [1, 2], [1, 2]]}, "scores must have 1 dimension"),
         ({"suspicious": [0, 1, 1]}, "suspicious must hold True or False for each row"),
         ({"parts": {"loss": [1, 2]}}, r"parts\['loss'\] must hold one value"),

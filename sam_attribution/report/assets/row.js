@@ -8,6 +8,7 @@ function makeRow(item) {
   row.classList.toggle("is-suspicious", isSuspicious(item));
   row.querySelector(".number").textContent = nameOf(item);
   row.querySelector(".badge").textContent = badgeOf(item);
+  row.querySelector(".badge").title = isJudged(item) ? `score ${SCORES[item].toPrecision(3)}` : "";
   row.querySelector(".given b").textContent = TEXTS[GIVEN[item]];
   fillSuggestion(row, item);
   row.querySelector(".description").textContent = DATA.descriptions ? DATA.descriptions[item] : "";
