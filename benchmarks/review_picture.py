@@ -56,7 +56,7 @@ def main():
     images, said = judged()
     with tempfile.TemporaryDirectory() as folder, chromium() as driver:
         path = review_page(Path(folder) / "review.html", images, **said, title="Digits")
-        emulate(driver, 1200, 760)
+        emulate(driver, 1200, 720)
         driver.get(path.as_uri())
         ActionChains(driver).send_keys("rr").perform()
         time.sleep(0.5)

@@ -53,6 +53,11 @@ def test_ten_thousand_rows_keep_few_elements(driver, tmp_path):
     )
     load(driver, page, height=900)
     assert 5 < len(shown(driver)) < 30
+    for _ in range(12):
+        press(driver, "j")
+        visible = shown(driver, "[r.getBoundingClientRect().top, r === document.activeElement]")
+        (top,) = [top for top, has_focus in visible if has_focus]
+        assert 0 < top < 900 - 152
     press(driver, Keys.END)
     assert shown(driver)[-1] == "row 77"
     assert len(shown(driver)) < 30

@@ -56,9 +56,10 @@ function goTo(position, { focus = true } = {}) {
   if (!items.length) return;
   current = Math.max(0, Math.min(position, items.length - 1));
   const top = current * rowHeight;
-  const room = scroller.clientHeight - rowHeight;
-  if (top < scroller.scrollTop) scroller.scrollTop = top;
-  else if (top > scroller.scrollTop + room) scroller.scrollTop = top - Math.max(0, room);
+  const room = Math.max(0, scroller.clientHeight - rowHeight);
+  const ahead = Math.min(rowHeight, room) / 2; // what is seen of the neighbour
+  if (top - ahead < scroller.scrollTop) scroller.scrollTop = top - ahead;
+  else if (top + ahead > scroller.scrollTop + room) scroller.scrollTop = top + ahead - room;
   draw();
   if (focus) drawn.get(items[current]).focus({ preventScroll: true });
 }
