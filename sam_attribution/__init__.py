@@ -1,5 +1,6 @@
 """Which training rows help or hurt a model trained with Sharpness-Aware Minimization."""
 
+from sam_attribution.detection import MislabelDetector
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier, SAMRegressor
@@ -7,6 +8,7 @@ from sam_attribution.validation_data import ValidationData
 
 __all__ = [
     "FilteredClassifier",
+    "MislabelDetector",
     "MislabelFilter",
     "SAMClassifier",
     "SAMInfluence",

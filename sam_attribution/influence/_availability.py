@@ -3,6 +3,7 @@
 from sklearn.base import TransformerMixin, is_regressor
 from sklearn.utils.metaestimators import available_if
 
+from sam_attribution.influence._checks import unfitted
 from sam_attribution.influence._estimator import net_of
 from sam_attribution.influence._methods import has_probes
 
@@ -22,7 +23,7 @@ def scores_any_row(influence):
 def knows_labels(influence):
     """True, or an AttributeError if rows have no other labels that could be asked about."""
     scores_any_row(influence)
-    if is_regressor(net_of(influence._unfitted())):
+    if is_regressor(net_of(unfitted(influence.estimator))):
         raise AttributeError(
             "a regressor has targets instead of classes, so there is no table of the labels that "
             "a row might carry. Use scores_, or score_samples(X, y) for rows with targets."

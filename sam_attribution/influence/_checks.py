@@ -6,11 +6,35 @@ from numbers import Real
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
+from sklearn.utils.validation import validate_data
 
 from sam_attribution._seeding import is_seeded
+from sam_attribution._validation import from_tensor
 from sam_attribution.influence._estimator import has_steps, is_frozen, net_of
-from sam_attribution.training import check_device
+from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
+
+
+def unfitted(estimator):
+    """The estimator that ``estimator=`` stands for."""
+    return SAMClassifier() if estimator is None else estimator
+
+
+def check_request(estimator, validation, device=None):
+    """Raise a ValueError unless `estimator` can be attributed and judged by `validation`."""
+    check_estimator_kind(estimator)
+    check_frozen(estimator, validation, device)
+    check_device(device)
+
+
+def checked_training_rows(judge, X, y, targets):
+    """Rows and targets given to ``fit`` of `judge`, a SAMInfluence or a MislabelDetector."""
+    X, y = from_tensor(X, "X"), targets.given(y)
+    estimator = unfitted(judge.estimator)
+    checked, y = validate_data(judge, X, y, **input_rules(estimator, X))
+    y = targets.learn(y, judge.validation)
+    check_validation_rows(estimator, judge.validation, checked)
+    return X if hasattr(X, "iloc") else checked, y
 
 
 def check_no_bare_rows(validation):

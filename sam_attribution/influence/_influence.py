@@ -26,16 +26,15 @@ from sam_attribution.influence._availability import (
     scores_any_row,
 )
 from sam_attribution.influence._checks import (
-    check_estimator_kind,
-    check_frozen,
     check_no_bare_rows,
-    check_validation_rows,
+    check_request,
+    checked_training_rows,
     input_rules,
+    unfitted,
     warn_if_never_resumed,
 )
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._estimator import clones
-from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
 from sam_attribution.influence._removal import (
     check_predicts_state,
@@ -45,8 +44,8 @@ from sam_attribution.influence._removal import (
 from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.influence._targets import targets_of
+from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method
-from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
 _ONE_ROW_FORM = (
@@ -60,7 +59,7 @@ _LEARNED = (
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
-class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
+class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
     """Score training rows by what the validation loss would do without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
@@ -241,20 +240,18 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         """
         check_no_bare_rows(self.validation)
         check_parameters(self)
-        check_estimator_kind(self._unfitted())
-        check_frozen(self._unfitted(), self.validation, self.device)
-        check_device(self.device)
+        check_request(unfitted(self.estimator), self.validation, self.device)
         method = resolved_method(self.method)
-        targets = targets_of(self._unfitted())
+        targets = targets_of(unfitted(self.estimator))
         targets.check_question(self.evaluation, self.aggregate)
-        warn_if_never_resumed(method, self._unfitted(), self.validation, self.random_state)
+        warn_if_never_resumed(method, unfitted(self.estimator), self.validation, self.random_state)
         self._forget()
-        X, y = self._checked_training_rows(X, y, targets)
+        X, y = checked_training_rows(self, X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
         seed = self._seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, targets, seed)
-        estimators = list(clones(self._unfitted(), len(splits), seed, self.device))
+        estimators = list(clones(unfitted(self.estimator), len(splits), seed, self.device))
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         arguments = (
             self._arguments(estimator, split, X, y, sample_weight, method)
@@ -359,43 +356,6 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
             result[done : done + len(part), trained] = _to_numpy(part)[:, run.visited]
             done += len(part)
         return result
-
-    def explain(self, X_query, y_query, k=5, *, split=None):
-        """The training rows that harm and help single queries most, as a table to read.
-
-        Parameters
-        ----------
-        X_query : array-like of shape (n_query, ...)
-        y_query : array-like of shape (n_query,)
-        k : int, default=5
-            Rows to show at either end.
-        split : int, optional
-            As for :meth:`attribute`.
-
-        Returns
-        -------
-        DataFrame
-            Per query up to ``2 * k`` rows in the order of their scores, the lowest first.
-            `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
-            -1, -2, ... from the most helpful down; `train_index`: position in the rows given
-            to ``fit``; `label`: what it was given there; `suggested_label`: see
-            :meth:`suggest_labels`, no column where that is not available; `score`: see
-            :meth:`attribute`; `epochs`: those, counted from 1, in which most of the score came
-            about, such as ``"2-4, 9"`` (the fewest stretches of training that make up half of
-            what pulled in its direction; empty for methods of the final model).
-
-        Raises
-        ------
-        ValueError
-            If `k` is not a positive integer, or as :meth:`attribute`.
-        """
-        scores = self.attribute(X_query, y_query, split=split)
-        suggested = self.suggest_labels() if hasattr(self, "suggest_labels") else None
-        table = explanation(scores, self._y, suggested, k)
-        rows, column = np.unique(table["train_index"], return_inverse=True)
-        run = self._runs[self._checked_split(split)]
-        epochs = run.epochs_behind(self._checked_rows(X_query), y_query, rows)
-        return table.assign(epochs=epochs[table["query"], column])
 
     def remove(self, indices, *, split=None, verify=0):
         """The model as if some training rows had never been there, without training it again.
@@ -533,7 +493,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags = get_tags(self._unfitted()).input_tags
+        tags.input_tags = get_tags(unfitted(self.estimator)).input_tags
         return tags
 
     def __sklearn_is_fitted__(self):
@@ -544,20 +504,10 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
         for name in _LEARNED:
             vars(self).pop(name, None)
 
-    def _unfitted(self):
-        return SAMClassifier() if self.estimator is None else self.estimator
-
-    def _checked_training_rows(self, X, y, targets):
-        X, y = from_tensor(X, "X"), targets.given(y)
-        checked, y = validate_data(self, X, y, **input_rules(self._unfitted(), X))
-        y = targets.learn(y, self.validation)
-        check_validation_rows(self._unfitted(), self.validation, checked)
-        return X if hasattr(X, "iloc") else checked, y
-
     def _checked_rows(self, X):
         check_is_fitted(self)
         X = from_tensor(X, "X")
-        checked = validate_data(self, X, reset=False, **input_rules(self._unfitted(), X))
+        checked = validate_data(self, X, reset=False, **input_rules(unfitted(self.estimator), X))
         return X if hasattr(X, "iloc") else checked
 
     def _row_scores(self, X, y=None):

@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_consistent_length
 
 from sam_attribution._validation import check_sample_weight
+from sam_attribution.influence._checks import unfitted
 from sam_attribution.influence._estimator import is_frozen, net_of
 
 
@@ -48,7 +49,7 @@ def _check(influence, X, y, sample_weight):
         raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
     if not np.array_equal(np.asarray(y), influence._y):
         raise ValueError("y is not that of fit: pass the same rows in the same order.")
-    if is_frozen(influence._unfitted()):
+    if is_frozen(unfitted(influence.estimator)):
         raise ValueError(
             "n_seeds trains again with other seeds, which a FrozenEstimator never does. Pass the "
             "classifier itself to SAMInfluence."
@@ -65,7 +66,7 @@ def _reseeded(influence, number):
     """The same splits and settings, another training."""
     twin = clone(influence)
     seed = int(np.random.SeedSequence([influence._seed, number]).generate_state(1)[0])
-    estimator = twin._unfitted()
+    estimator = unfitted(twin.estimator)
     # a folder holds one training, that of the influence itself
     net_of(estimator).set_params(random_state=seed, trajectory_dir=None)
     return twin.set_params(estimator=estimator, random_state=influence._seed)

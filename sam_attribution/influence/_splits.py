@@ -19,11 +19,14 @@ class Split:
         Ascending.
     X, y : array-like
         Validation rows and labels.
+    held_out : ndarray of int
+        Where those are in the data given to ``fit``; empty for ``ValidationData``.
     """
 
     train: np.ndarray
     X: object
     y: object
+    held_out: np.ndarray
 
 
 def make_splits(validation, X, y, targets, seed):
@@ -44,12 +47,12 @@ def make_splits(validation, X, y, targets, seed):
         If a class is too rare to be split, or a split trains on fewer classes than there are.
     """
     if isinstance(validation, ValidationData):
-        return [Split(np.arange(len(y)), validation.X, validation.y)]
+        return [Split(np.arange(len(y)), validation.X, validation.y, np.arange(0))]
     if isinstance(validation, Real):
         validation = targets.splitter(validation, y, seed)
     splits = []
     for number, (train, held_out) in enumerate(validation.split(X, y)):
         train = np.sort(train)
         targets.check_split(number, y[train])
-        splits.append(Split(train, take_rows(X, held_out), y[held_out]))
+        splits.append(Split(train, take_rows(X, held_out), y[held_out], held_out))
     return splits

@@ -1,0 +1,137 @@
+"""What rows of each class look like to the network: Gaussians of one covariance, cross-fitted."""
+
+from itertools import islice, pairwise
+
+import numpy as np
+import torch
+from sklearn.utils.extmath import randomized_svd
+
+_SHRINKAGE = 0.1
+_N_FOLDS = 5
+_MOST_FEATURES = 256
+_ROWS_FOR_DIRECTIONS = 5000
+
+
+class ClassModel:
+    """Linear discriminant analysis of features at several states of training.
+
+    The label of a row never counts in its own score: a fold is scored by the classes of the
+    other folds.
+
+    Parameters
+    ----------
+    features : list of Tensor of shape (n, n_features)
+        Of the rows trained on, one per state.
+    held_out : list of Tensor of shape (m, n_features)
+        Of the others.
+    folds : list of Tensor
+        Positions of the rows of each fold, see :func:`stratified_folds`.
+    weights : Tensor of shape (n,)
+
+    Notes
+    -----
+    With class means m_c and the covariance S within classes, shrunk by a tenth towards a multiple
+    of the identity, the score of class c is ``h' S^-1 m_c - m_c' S^-1 m_c / 2``. S is the total
+    covariance less that of the means, so for other memberships only a system of the size
+    n_classes is solved again. Features beyond 256 are projected on their leading principal
+    directions.
+
+    References
+    ----------
+    Lee et al., Robust Inference via Generative Classifiers for Handling Noisy Labels,
+    arXiv:1901.11300.
+    """
+
+    def __init__(self, features, held_out, folds, weights):
+        order = torch.cat(folds)
+        bounds = torch.tensor([0, *map(len, folds)]).cumsum(0).tolist()
+        self._slices = [slice(*ends) for ends in pairwise(bounds)]  # rows of a fold side by side
+        self._order, self._back, self._weights = order, order.argsort(), weights
+        self._states = [
+            _State(*_compact(*pair, order), self._slices, weights[order])
+            for pair in zip(features, held_out, strict=True)
+        ]
+
+    def each_state(self, membership):
+        """Yield the scores (n, n_classes) and (m, n_classes) at one state after the other.
+
+        Parameters
+        ----------
+        membership : Tensor of shape (n, n_classes)
+            How much each row counts as one of each class; rows sum to 1.
+        """
+        weighted = (membership * self._weights[:, None])[self._order]
+        for state in self._states:
+            trained, held_out = state.scores(weighted)
+            yield trained[self._back], held_out
+
+    def mean_scores(self, membership, n_states=None):
+        """Mean of both scores over the first `n_states` states; over all by default."""
+        pairs = zip(*islice(self.each_state(membership), n_states), strict=True)
+        trained, held_out = (torch.stack(scores).mean(0) for scores in pairs)
+        return trained, held_out
+
+
+def stratified_folds(y):
+    """Positions of the rows of 5 folds, the classes spread evenly: the same for equal `y`."""
+    shuffled = np.random.default_rng(0).permutation(len(y))
+    by_class = torch.as_tensor(shuffled[np.argsort(y.numpy()[shuffled], kind="stable")])
+    return [by_class[fold::_N_FOLDS].sort().values for fold in range(_N_FOLDS)]
+
+
+class _State:
+    """Features at one state, and what of the fit does not depend on the memberships."""
+
+    def __init__(self, features, held_out, folds, weights):
+        self._held_out = held_out
+        self._folds = [features[rows] for rows in folds]
+        self._slices = folds
+        weights = [weights[rows] for rows in folds]
+        scatter = [(f.T * w) @ f for f, w in zip(self._folds, weights, strict=True)]
+        totals = [w.sum() for w in weights]
+        self._inverse_of_all = _inverse(sum(scatter), sum(totals))
+        self._inverses = [
+            _inverse(sum(scatter) - own, sum(totals) - total)
+            for own, total in zip(scatter, totals, strict=True)
+        ]
+
+    def scores(self, membership):
+        parts = [membership[rows] for rows in self._slices]
+        sizes = [part.sum(0) for part in parts]
+        sums = [part.T @ fold for part, fold in zip(parts, self._folds, strict=True)]
+        size, whole = sum(sizes), sum(sums)
+        folds = zip(self._folds, self._inverses, sizes, sums, strict=True)
+        trained = [_discriminants(f, inv, size - n, whole - own) for f, inv, n, own in folds]
+        return torch.cat(trained), _discriminants(self._held_out, self._inverse_of_all, size, whole)
+
+
+def _compact(features, held_out, order):
+    """Centred features of unit spread, at most 256 of them; those trained on in that order."""
+    centre = features.mean(0)
+    features, held_out = features[order] - centre, held_out - centre
+    if features.shape[1] > _MOST_FEATURES:
+        some = features[:: -(-len(features) // _ROWS_FOR_DIRECTIONS)].numpy()
+        leading = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2]
+        directions = torch.as_tensor(leading.T.copy())
+        features, held_out = features @ directions, held_out @ directions
+    scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
+    return features / scale, held_out / scale
+
+
+def _inverse(scatter, total):
+    """Inverse of the shrunk total covariance."""
+    covariance = scatter.double() / total.clamp_min(1e-12)
+    ridge = _SHRINKAGE * covariance.trace() / len(covariance) + 1e-9
+    shrunk = (1 - _SHRINKAGE) * covariance + ridge * torch.eye(len(covariance))
+    return torch.linalg.inv(shrunk).to(scatter.dtype)
+
+
+def _discriminants(features, inverse, sizes, sums):
+    """Scores (rows, n_classes) of classes with such sizes and sums of features."""
+    means = (sums / sizes.clamp_min(1e-6)[:, None]).T
+    directions = inverse @ means
+    shares = (1 - _SHRINKAGE) * sizes / sizes.sum()
+    # Woodbury: from the total covariance to that within classes
+    within = torch.eye(len(sizes)) - shares[:, None] * (means.T @ directions)
+    directions = torch.linalg.solve(within.T, directions.T).T
+    return features @ directions - (directions * means).sum(0) / 2

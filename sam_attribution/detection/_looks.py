@@ -1,0 +1,99 @@
+"""What the network makes of rows at a few states of its training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam_attribution.problem import Head
+
+# Denser early on, before the network has learnt wrong labels by heart
+_SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
+_EARLY = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Look:
+    """Rows at one state.
+
+    On the CPU, in float32.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, n_features)
+        Input of the last linear layer; the logits of a module that does not end in one.
+    log_probabilities : Tensor of shape (n, n_classes)
+        The network's own, of every class.
+    is_early : bool
+        Whether the state lies in the first 30 % of training.
+    """
+
+    features: Tensor
+    log_probabilities: Tensor
+    is_early: bool
+
+
+def states_to_look_at(path):
+    """Up to five recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
+
+    Parameters
+    ----------
+    path : problem.TrainingPath
+
+    Raises
+    ------
+    ValueError
+        If no state was recorded.
+    """
+    states = [state for state in path.recorded_states if state.step > 0]
+    if not states:
+        raise ValueError(
+            "estimator kept no state of its training, and MislabelDetector looks at some of "
+            "them. Use SAMClassifier(trajectory=10)."
+        )
+    steps = np.array([state.step for state in states])
+    nearest = {int(abs(steps - share * path.n_steps).argmin()) for share in _SHARES_OF_TRAINING}
+    return [states[number] for number in sorted(nearest)]
+
+
+def looks(problem, X):
+    """Look at rows at every state: one forward pass over `X` for each.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives the module, the states and the rows per pass.
+    X : Tensor of shape (n, ...)
+
+    Returns
+    -------
+    list of Look
+    """
+    features_of = _features_of(problem, X[:1])
+    return [
+        Look(
+            *_in_batches(problem, state, X, features_of),
+            is_early=state.step <= _EARLY * problem.path.n_steps,
+        )
+        for state in states_to_look_at(problem.path)
+    ]
+
+
+def _features_of(problem, some):
+    """How to get logits and features: from the head, or the logits for both without one."""
+    try:
+        head = Head(problem.module, problem.layout)
+        head.features(problem.layout.unflatten(problem.params), problem.buffers, some)
+    except ValueError:
+        return lambda params, buffers, X: (problem.logits(params, buffers, X),) * 2
+    unflatten = problem.layout.unflatten
+    return lambda params, buffers, X: head.features(unflatten(params), buffers, X)
+
+
+@torch.no_grad()
+def _in_batches(problem, state, X, features_of):
+    params, buffers = state.params.to(X.device), state.buffers
+    found = [features_of(params, buffers, some) for some in X.split(problem.rows_per_pass)]
+    logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return features.float().cpu(), logits.float().log_softmax(1).cpu()

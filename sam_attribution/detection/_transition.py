@@ -1,0 +1,55 @@
+"""How often each class is given which label."""
+
+import numpy as np
+import torch
+from scipy.optimize import minimize_scalar
+from scipy.special import gammaln
+
+_MOST_WRONG = 0.95
+
+
+def transition_matrix(counts, shape=None):
+    """Probability of each given label, per true class.
+
+    Parameters
+    ----------
+    counts : Tensor of shape (n_classes, n_classes)
+        Rows of true class z (first axis) with given label g, fractions allowed.
+    shape : float, optional
+        How much alike the rates of wrong labels are: each is drawn from a Gamma distribution of
+        this shape. Infinite makes them equal. By default the most probable shape for these
+        counts, so that a few real confusions stand out, and many small ones become one rate.
+
+    Returns
+    -------
+    Tensor of shape (n_classes, n_classes)
+        Rows sum to 1; at most 95 % of a class are wrong.
+    """
+    like, counts = counts, counts.double().numpy()
+    off = ~np.eye(len(counts), dtype=bool)
+    exposure = np.broadcast_to(counts.sum(1)[:, None], counts.shape)
+    rate = counts[off].sum() / max(exposure[off].sum(), 1e-12)
+    if rate <= 0:
+        return torch.eye(len(counts), dtype=like.dtype)
+    shape = _most_probable_shape(counts[off], exposure[off] * rate) if shape is None else shape
+    rates = np.full(counts.shape, rate)
+    if np.isfinite(shape):
+        rates = (counts + shape) / (exposure + shape / rate)  # posterior mean
+    rates = np.where(off, rates, 0)
+    rates *= np.minimum(1, _MOST_WRONG / np.maximum(rates.sum(1), 1e-12))[:, None]
+    return torch.as_tensor(rates + np.diag(1 - rates.sum(1)), dtype=like.dtype)
+
+
+def _most_probable_shape(counts, expected):
+    """Shape of the Gamma mixture of Poisson counts (negative binomial) that fits best."""
+
+    def unlikelihood(log_shape):
+        shape = np.exp(log_shape)
+        known = (
+            gammaln(counts + shape) - gammaln(shape) + shape * np.log(shape / (shape + expected))
+        )
+        return -(known + counts * np.log(expected / (shape + expected))).sum()
+
+    with np.errstate(divide="ignore", invalid="ignore"):
+        expected = np.maximum(expected, 1e-12)
+        return np.exp(minimize_scalar(unlikelihood, bounds=(-4, 7), method="bounded").x)
