@@ -20,6 +20,7 @@ from sam_attribution.report._ranking import (
     best_labels,
     by_suspicion,
     ranks,
+    without_logarithm,
 )
 from sam_attribution.report._template import page
 
@@ -70,7 +71,7 @@ def review_page(
         What is behind the score; lower is more suspicious. Drawn as ranks.
     what_if : array-like of shape (n_samples, n_classes) or None, default=None
         How well the row fits each of the classes, higher is better. Rows that sum to one are shown
-        as probabilities.
+        as probabilities, and so are their logarithms.
     classes : array-like of shape (n_classes,) or None, default=None
         Labels to choose from, and those of the columns of `what_if`. None: those in `given` and
         `suggested`, sorted.
@@ -163,7 +164,8 @@ def _said(judgement, labels, n_classes, rows):
 
 
 def _fits(judgement, given, n_classes, rows):
-    what_if = judgement.what_if[rows]
+    every = without_logarithm(judgement.what_if)
+    what_if = every[rows]
     if what_if.shape[1] != n_classes:
         raise ValueError(
             f"what_if must have one column for each of the {n_classes} classes, got "
@@ -176,7 +178,7 @@ def _fits(judgement, given, n_classes, rows):
         "codes": _packed(codes, "<i4"),
         "values": _packed(np.nan_to_num(values), "<f4"),
         "lowest": _packed(np.where(has_values, lowest, 0), "<f4"),
-        "are_probabilities": are_probabilities(judgement.what_if),
+        "are_probabilities": are_probabilities(every),
     }
 
 

@@ -36,6 +36,13 @@ def best_labels(what_if, given):
     return codes, values
 
 
+def without_logarithm(what_if):
+    """Log-probabilities as probabilities; other values as they are."""
+    with np.errstate(over="ignore"):
+        powers = np.exp(what_if)
+    return powers if are_probabilities(powers) else what_if
+
+
 def are_probabilities(what_if):
     """Whether each row is non-negative and sums to one (rows of NaN aside)."""
     judged = what_if[~np.isnan(what_if).any(axis=1)]

@@ -91,6 +91,14 @@ def test_rows_that_sum_to_one_are_probabilities(path, row, are):
     assert unpacked(fits["codes"], "<i4").reshape(3, 4)[2].tolist() == [-1] * 4
 
 
+def test_logarithms_of_probabilities_are_shown_without(path):
+    what_if = np.log([[0.25, 0.75], [1e-300, 1.0], [0.5, 0.5]])
+    fits = page(path, what_if=what_if)["fits"]
+    assert fits["are_probabilities"]
+    values = unpacked(fits["values"], "<f4").reshape(3, 4)[1]  # of row 0
+    np.testing.assert_allclose(values[:2], [0.75, 0.25], rtol=1e-6)
+
+
 def test_labels_have_their_names_and_the_csv_their_spelling(path):
     labels = page(path, classes=[0, 1, 2], class_names=["cat", NASTY, ""])["labels"]
     assert labels == {"tokens": ["0", "1", "2"], "texts": ["cat", NASTY, ""]}
