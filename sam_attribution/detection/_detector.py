@@ -31,6 +31,7 @@ from sam_attribution.influence import (
     targets_of,
     unfitted,
 )
+from sam_attribution.report import report_of
 from sam_attribution.validation_data import ValidationData
 
 
@@ -235,6 +236,60 @@ class MislabelDetector(BaseEstimator):
         ndarray of shape (n_samples,), dtype int
         """
         return np.where(self.fit(X, y, sample_weight).suspicious_, -1, 1)
+
+    def report(
+        self,
+        path,
+        X,
+        *,
+        class_names=None,
+        descriptions=None,
+        image_shape=None,
+        n_rows=None,
+        title="Label review",
+    ):
+        """Write a page on which a person decides: one HTML file, most suspicious rows first.
+
+        Decisions are exported from the page as CSV, which
+        :func:`~sam_attribution.detection.apply_decisions` reads back.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the HTML file.
+        X : array-like of n_samples rows
+            The rows of ``fit``, or what shows them better: images or texts, in the same order.
+        class_names : list of str or dict, optional
+            What to call the classes: in the order of ``classes_``, or by label.
+        descriptions : list of str, optional
+            A line of text for each row.
+        image_shape : tuple of int, optional
+            Shape of an image whose pixels are a flat row of `X`.
+        n_rows : int, optional
+            Show the most suspicious ones only. All by default.
+        title : str, default="Label review"
+
+        Returns
+        -------
+        pathlib.Path
+            Of the file.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As :func:`~sam_attribution.report.review_page`, for instance if `X` has another number
+            of rows than ``fit`` had.
+        """
+        settings = {
+            "class_names": class_names,
+            "descriptions": descriptions,
+            "image_shape": image_shape,
+            "n_rows": n_rows,
+            "title": title,
+        }
+        return report_of(self, path, X, **settings)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -79,6 +79,14 @@ def test_attributes_agree_with_each_other(pairs):
     assert (detector.given_labels_ == y).all()
 
 
+def test_the_review_page_takes_what_was_found(pairs, tmp_path):
+    _, _, detector = pairs
+    page = detector.report(tmp_path / "page.html", X, image_shape=(8, 8), title="Digits")
+    assert "<title>Digits" in page.read_text()
+    with pytest.raises(ValueError, match="1300"):
+        detector.report(tmp_path / "page.html", X[:5])
+
+
 @pytest.mark.parametrize("validation", [0.2, StratifiedKFold(3)], ids=["fraction", "folds"])
 def test_every_row_is_judged_without_a_trusted_set(validation):
     y, wrong = pair_noise(Y, 0.3, random_state=1)
@@ -238,7 +246,7 @@ def test_nothing_of_an_earlier_fit_is_left():
     with pytest.raises(ValueError, match="at least two classes"):
         detector.fit(X, np.zeros(1300))
     with pytest.raises(NotFittedError):
-        detector.report("page.html", X=X)
+        detector.report("page.html", X)
     assert not [name for name in vars(detector) if name.endswith("_")]
 
 
