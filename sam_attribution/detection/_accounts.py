@@ -15,6 +15,7 @@ from sam_attribution.detection._probabilities import (
 from sam_attribution.detection._transition import transition_matrix
 
 _N_ROUNDS = 8
+_SETTLED = 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,14 +95,19 @@ def corrected(classes, y, weights, start):
 
 
 def rounds(classes, y, weights, membership, transition, n_rounds, n_states=None):
-    """Rounds of expectation maximisation on the mean scores of the first `n_states` states."""
+    """Expectation maximisation on the mean scores of the first `n_states` states.
+
+    At most `n_rounds`, fewer if no rate of the transition moves by .002.
+    """
     for _ in range(n_rounds):
         scores = classes.mean_scores(membership, n_states)[0][None]
         log_prior = _log_prior(membership, weights)
         sharpness = best_sharpness(scores, log_prior, y, transition, weights)
         log_p = log_probabilities(scores, log_prior, sharpness)
         membership = log_posterior(log_p, y, transition).exp()
-        transition = transition_matrix(label_counts(membership, y, weights))
+        before, transition = transition, transition_matrix(label_counts(membership, y, weights))
+        if (transition - before).abs().max() < _SETTLED:
+            break
     return membership, transition
 
 

@@ -17,6 +17,8 @@ from sam_attribution.detection._probabilities import (
 )
 from sam_attribution.detection._wrong_share import wrong_share_at_word, wrong_share_corrected
 
+_ROWS_FOR_AGREEMENT = 3000
+
 
 class Judgement:
     """Both accounts of the labels that one network was trained on.
@@ -46,7 +48,7 @@ class Judgement:
         self._features = [[look.features for look in each] for each in (trained, held_out)]
         self._network = [_mean_probability(each) for each in (trained, held_out)]
         self._n_early = max(1, sum(look.is_early for look in trained))
-        self._classes = self._class_model(*self._features)
+        self._classes = ClassModel(*self._features, stratified_folds(self._y), self._weights)
         given = at_their_word(self._classes, self._y, self._weights)
         self._accounts = given, corrected(self._classes, self._y, self._weights, given)
         self.likelihoods = self._likelihoods()
@@ -59,10 +61,13 @@ class Judgement:
         Before training, where no label has left a trace in the features, labels as noisy as the
         others fit their classes just as well.
         """
-        features = [first_look(self._problem, X) for X in (self._problem.X, self._X_held_out)]
-        classes = self._class_model(*([each] for each in features))
-        given = at_their_word(classes, self._y, self._weights)
-        pairs = (given.log_p, self._y), (given.held_out_log_p, self._y_held_out)
+        some = slice(None, None, -(-len(self._y) // _ROWS_FOR_AGREEMENT))
+        rows = self._problem.X[some], self._X_held_out
+        y, weights = self._y[some], self._weights[some]
+        features = ([first_look(self._problem, X)] for X in rows)
+        classes = ClassModel(*features, stratified_folds(y), weights)
+        given = at_their_word(classes, y, weights, self._problem.n_classes)
+        pairs = (given.log_p, y), (given.held_out_log_p, self._y_held_out)
         hits = [(log_p.argmax(1) == y).double() for log_p, y in pairs]
         rate = torch.cat(hits).mean()
         error = (rate * (1 - rate) * sum(1 / len(each) for each in hits)).sqrt().clamp_min(1e-12)
@@ -98,9 +103,6 @@ class Judgement:
         )
         self.seconds += perf_counter() - started
         return Conclusion(share, transition, trained, held_out)
-
-    def _class_model(self, features, held_out):
-        return ClassModel(features, held_out, stratified_folds(self._y), self._weights)
 
     def _by_held_out(self):
         """Log-probabilities of the rows trained on, by the classes of the held-out rows."""

@@ -6,7 +6,7 @@ import torch
 from scipy.optimize import minimize_scalar
 
 _LOG_SHARPNESS = (-4.0, 2.0)
-_ROWS_FOR_SHARPNESS = 2000
+_ROWS_FOR_SHARPNESS = 1000
 _TINY = 1e-12
 
 
@@ -43,7 +43,7 @@ def log_likelihood(log_p, y, transition):
 
 
 def best_sharpness(scores, log_prior, y, transition, weights=None):
-    """The sharpness under which the given labels are most probable, from about 2000 rows."""
+    """The sharpness under which the given labels are most probable, from about 1000 rows."""
     rows = slice(None, None, -(-len(y) // _ROWS_FOR_SHARPNESS))
     scores, y = scores[:, rows], y[rows]
     weights = torch.ones(len(y)) if weights is None else weights[rows]
@@ -52,7 +52,7 @@ def best_sharpness(scores, log_prior, y, transition, weights=None):
         log_p = log_probabilities(scores, log_prior, exp(log_sharpness))
         return -float(weights @ log_likelihood(log_p, y, transition))
 
-    options = {"xatol": 0.05}
+    options = {"xatol": 0.1}
     found = minimize_scalar(unlikelihood, bounds=_LOG_SHARPNESS, method="bounded", options=options)
     return exp(found.x)
 

@@ -13,7 +13,7 @@ from sam_attribution.detection._probabilities import (
 )
 from sam_attribution.detection._transition import transition_matrix
 
-_N_ROUNDS_CORRECTED, _N_ROUNDS_GIVEN = 3, 30
+_N_ROUNDS_CORRECTED, _N_ROUNDS_GIVEN = 3, 20
 _SHARES = (0.001, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 

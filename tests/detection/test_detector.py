@@ -99,6 +99,32 @@ def test_every_row_is_judged_without_a_trusted_set(validation):
     )
 
 
+@pytest.mark.parametrize(
+    ("seed", "noise", "trusted"), [(0, 0, True), (1, 0, True), (0, 0.3, False), (1, 0.3, False)]
+)
+def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
+    y, wrong = pair_noise(Y, 0.3, random_state=seed)
+    own = ValidationData(X_HELD, pair_noise(Y_HELD, noise, random_state=10 + seed)[0])
+    detector = MislabelDetector(classifier(random_state=seed), validation=own).fit(X, y)
+    assert detector.diagnostics_["validation"].item() == ("trusted" if trusted else "as noisy")
+    assert (detector.diagnostics_["agreement"].item() > 2.33) == trusted
+    assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"][: 2 + trusted]
+    assert auc(wrong, detector) > 0.98
+
+
+def test_a_trusted_row_speaks_for_its_class():
+    """Half of one class is called the next: all that the labels know of it is wrong, or nearly."""
+    y = Y.copy()
+    threes = np.flatnonzero(Y == 3)
+    y[threes[::2]] = 9
+    wrong = y != Y
+    settings = {"estimator": classifier(), "random_state": 0}
+    trusted = MislabelDetector(validation=CLEAN, **settings).fit(X, y)
+    alone = MislabelDetector(validation=0.2, **settings).fit(X, y)
+    assert auc(wrong, trusted) > 0.99
+    assert auc(wrong, trusted) > auc(wrong, alone)
+
+
 def test_symmetric_noise_is_counted():
     y, wrong = symmetric_noise(Y, 0.1, random_state=0)
     detector = MislabelDetector(classifier(), random_state=0)
