@@ -113,16 +113,16 @@ def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
 
 
 def test_a_trusted_row_speaks_for_its_class():
-    """Half of one class is called the next: all that the labels know of it is wrong, or nearly."""
+    """Most of a class is called another: by the labels alone that is what it is called."""
     y = Y.copy()
     threes = np.flatnonzero(Y == 3)
-    y[threes[::2]] = 9
+    y[threes[np.arange(len(threes)) % 5 > 0]] = 9
     wrong = y != Y
     settings = {"estimator": classifier(), "random_state": 0}
     trusted = MislabelDetector(validation=CLEAN, **settings).fit(X, y)
     alone = MislabelDetector(validation=0.2, **settings).fit(X, y)
-    assert auc(wrong, trusted) > 0.99
-    assert auc(wrong, trusted) > auc(wrong, alone)
+    assert auc(wrong, trusted) > 0.93
+    assert auc(wrong, trusted) > auc(wrong, alone) + 0.15
 
 
 def test_symmetric_noise_is_counted():
