@@ -8,6 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._validation import Interval, check_arguments, from_tensor, take_rows
+from sam_attribution.influence._checks import unfitted
 from sam_attribution.influence._estimator import net_of
 from sam_attribution.influence._explanation import explanation
 
@@ -16,7 +17,7 @@ _RULES = {"n_errors": [None, Interval(Integral, 1, None, closed="left")]}
 
 def _tells_classes(influence):
     """True, or an AttributeError if no prediction is right or wrong."""
-    if is_regressor(net_of(influence._unfitted())):
+    if is_regressor(net_of(unfitted(influence.estimator))):
         raise AttributeError(
             "a regressor has no misclassified rows. Pass the rows that it predicts worst to "
             "explain(X_query, y_query)."
