@@ -49,7 +49,7 @@ class Judgement:
         self._network = [_mean_probability(each) for each in (trained, held_out)]
         self._n_early = max(1, sum(look.is_early for look in trained))
         self._classes = ClassModel(*self._features, stratified_folds(self._y), self._weights)
-        given = at_their_word(self._classes, self._y, self._weights)
+        given = at_their_word(self._classes, self._y, self._weights, problem.n_classes)
         self._accounts = given, corrected(self._classes, self._y, self._weights, given)
         self.likelihoods = self._likelihoods()
         self.seconds = perf_counter() - started
