@@ -1,5 +1,7 @@
 """MislabelDetector on digits with labels that were changed on purpose, and what it refuses."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -111,6 +113,33 @@ def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
     assert (detector.diagnostics_["agreement"].item() > 2.33) == trusted
     assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"][: 2 + trusted]
     assert auc(wrong, detector) > 0.98
+
+
+def test_labels_that_fit_better_before_training_are_trusted():
+    """As the classes look alike by either labels, the likelihoods of the accounts do not tell."""
+    y, wrong = symmetric_noise(Y, 0.4, random_state=0)
+    detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, y)
+    assert detector.diagnostics_["validation"].item() == "trusted"
+    assert detector.diagnostics_["agreement"].item() > 5
+    assert auc(wrong, detector) > 0.98
+
+
+def test_rows_that_come_in_turns():
+    """Every second row is of one class: samples of the rows must hold the other, too."""
+    rng = np.random.default_rng(0)
+    truth, own = np.arange(6000) % 2, rng.integers(0, 2, 300)
+    rows, own_rows = (rng.normal(size=(len(t), 4)) + 1.5 * t[:, None] for t in (truth, own))
+    y, _ = symmetric_noise(truth, 0.3, random_state=0)
+    detector = MislabelDetector(
+        classifier(max_epochs=1), validation=ValidationData(own_rows, own)
+    ).fit(rows, y)
+    shuffled = rng.permutation(6000)
+    other = MislabelDetector(
+        classifier(max_epochs=1), validation=ValidationData(own_rows, own)
+    ).fit(rows[shuffled], y[shuffled])
+    agreements = [each.diagnostics_["agreement"].item() for each in (detector, other)]
+    assert min(agreements) > 5
+    assert agreements[0] == pytest.approx(agreements[1], rel=0.2)
 
 
 def test_a_trusted_row_speaks_for_its_class():
@@ -251,6 +280,15 @@ def test_a_row_of_weight_zero_does_not_shape_its_class():
     assert np.median(light.scores_[threes]) < 0
 
 
+def test_confusions_of_rows_without_weight_do_not_count():
+    y, wrong = pair_noise(Y, 0.3, random_state=0)
+    weight = np.ones(1300)
+    weight[wrong & (Y == 4)] = 1e-6
+    detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, y, sample_weight=weight)
+    assert detector.transition_[4, 5] < 0.05
+    assert detector.transition_[5, 6] > 0.2
+
+
 def test_ranking_by_an_influence():
     y, _ = pair_noise(Y, 0.3, random_state=0)
     influence = SAMInfluence(evaluation="margin", aggregate="worst-class")
@@ -293,6 +331,25 @@ def test_rows_per_pass_do_not_matter():
         torch.testing.assert_close(
             one.log_probabilities, other.log_probabilities, rtol=1e-5, atol=1e-5
         )
+
+
+def test_a_look_is_at_the_state_and_not_at_the_end():
+    from sam_attribution.detection._looks import looks, states_to_look_at
+    from sam_attribution.problem import problem_from_estimator
+
+    module = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+    fitted = classifier(module=module, max_epochs=3).fit(X, Y)
+    problem = problem_from_estimator(fitted, X, Y)
+    states = states_to_look_at(problem.path)
+    assert len(states) > 3
+    for look, state in zip(looks(problem, problem.X), states, strict=True):
+        twin = copy.deepcopy(fitted.module_).eval()
+        nn.utils.vector_to_parameters(state.params, twin.parameters())
+        twin.load_state_dict(state.buffers, strict=False)
+        with torch.no_grad():
+            expected = twin(problem.X)
+        torch.testing.assert_close(look.log_probabilities, expected.log_softmax(1))
+        torch.testing.assert_close(look.features, twin[:3](problem.X).detach())
 
 
 def test_buffers_go_where_the_rows_are():
