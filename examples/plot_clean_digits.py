@@ -25,6 +25,7 @@ from sam_attribution.datasets import pair_noise
 from sam_attribution.filtering import rows_to_keep
 from sam_attribution.plotting import RemovalCurveDisplay
 
+# sphinx_gallery_thumbnail_number = 2
 OUTPUT = Path("demo_output")
 OUTPUT.mkdir(exist_ok=True)
 torch.set_num_threads(1)  # the network is small: more threads would wait for each other
