@@ -28,6 +28,7 @@ from sam_attribution.influence import (
     checked_training_rows,
     clones,
     make_splits,
+    net_of,
     targets_of,
     unfitted,
 )
@@ -52,8 +53,8 @@ class MislabelDetector(BaseEstimator):
     influence : SAMInfluence, default=None
         Rank by these scores instead, for example ``SAMInfluence(method="gif",
         evaluation="margin", aggregate="worst-class")``. Its `estimator`, `validation` and
-        `random_state` are those of the detector. Everything but ``scores_`` and
-        ``suspicious_`` stays.
+        `random_state` are those of the detector. Everything but ``scores_`` and ``suspicious_``
+        stays; rows held out as a fraction have no such score (NaN).
     validation : float, ValidationData or CV splitter, default=0.2
         Rows that the network does not learn: they tell how the labels are to be taken. A fraction
         is held out (stratified by class) and judged as well. :class:`~sam_attribution.
@@ -212,6 +213,11 @@ class MislabelDetector(BaseEstimator):
         ValueError
             For bad parameters or data, naming the argument; for a regressor; if the estimator
             keeps no state of its training.
+
+        Warns
+        -----
+        UserWarning
+            If the features tell the held-out labels hardly better than class sizes do.
         """
         check_no_bare_rows(self.validation)
         check_parameters(self)
@@ -345,8 +351,8 @@ def _class_targets(estimator):
     targets = targets_of(estimator)
     if not isinstance(targets, Labels):
         raise ValueError(
-            f"estimator must be a classifier, got {estimator!r}: a regressor has no labels that "
-            "could be wrong. Rank its rows with SAMInfluence."
+            f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: a regressor "
+            "has no labels that could be wrong. Rank its rows with SAMInfluence."
         )
     return targets
 

@@ -1,5 +1,7 @@
 """How the labels are to be taken, and what all the splits say then."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import torch
@@ -39,6 +41,7 @@ class Verdict:
             abs(self._agreement) > _SIGNIFICANT
             or _in_standard_errors(clean - torch.stack([word, noisy])).min() > _SIGNIFICANT
         )
+        self._warn_if_nothing_was_learnt(word)
         candidates = [clean] if self._trust else [clean, noisy] if own else [noisy]
         best = max(candidates, key=torch.sum)
         self._gain = float(_in_standard_errors(best - word))
@@ -65,6 +68,16 @@ class Verdict:
             result[missing] = _mean(held_out, n_samples)[missing]
         n_classes = len(self.transition)
         return result[:, :n_classes], result[:, n_classes:]
+
+    def _warn_if_nothing_was_learnt(self, likelihoods):
+        sizes = torch.cat([j.log_likelihood_of_sizes for j in self._judgements])
+        if _in_standard_errors(likelihoods - sizes) < _SIGNIFICANT:
+            warnings.warn(
+                "The network's features tell the held-out labels hardly better than the sizes of "
+                "the classes do, so scores say little. Scale the features, train longer, change "
+                "lr, or hold out more rows: validation=StratifiedKFold(5).",
+                stacklevel=4,
+            )
 
     def diagnostics(self):
         """A line per split."""

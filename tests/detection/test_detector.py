@@ -276,6 +276,14 @@ def test_bad_settings(settings, message):
         MislabelDetector(**settings).fit(X[:100], Y[:100])
 
 
+def test_a_network_that_learns_nothing_is_said_to():
+    rng = np.random.default_rng(0)
+    with pytest.warns(UserWarning, match="hardly better than the sizes"):
+        MislabelDetector(classifier(max_epochs=3)).fit(
+            rng.normal(size=(300, 5)), np.arange(300) % 3
+        )
+
+
 def test_nothing_of_an_earlier_fit_is_left():
     detector = MislabelDetector(classifier(max_epochs=1)).fit(X, Y)
     with pytest.raises(ValueError, match="at least two classes"):
