@@ -27,7 +27,12 @@ def run_example(name, folder):
     run = subprocess.run(
         [sys.executable, ROOT / "examples" / name],
         cwd=folder,
-        env={"PYTHONPATH": str(ROOT), "MPLBACKEND": "agg", "PATH": ""},
+        env={
+            "PYTHONPATH": str(ROOT),
+            "MPLBACKEND": "agg",
+            "PATH": "",
+            "OMP_NUM_THREADS": "1",  # the workers of pytest-xdist fill the cores
+        },
         capture_output=True,
         text=True,
         timeout=600,
