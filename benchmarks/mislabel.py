@@ -4,6 +4,7 @@
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel          (all; or: cases 1 2 mnist)
     python -m benchmarks.mislabel search               (mnist: the share to drop, by CV)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel detector (the detector alone, again)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel whole 0  (CIFAR-10N: all parameters)
     python -m benchmarks.wrong_labels.table            (tables, from the JSON)
     python -m benchmarks.mislabel_plot                 (the picture, likewise)
 
@@ -37,6 +38,7 @@ from sam_attribution.metrics import detection
 SEEDS = (0, 1, 2)
 VALIDATIONS = ("clean", "as noisy")
 FRACTIONS = [0, 0.1, 0.2, 0.3, 0.4]
+WHOLE = ("GIF", "GIF, worst class", "TRAK", "EK-FAC")  # HIF-fast: some 20 trainings
 FILTERED = ("cleanlab, self_confidence", "mean loss", "random")
 
 
@@ -134,6 +136,19 @@ def one_search(data, noise, seed):
     return found
 
 
+def all_parameters(data, noise, seed):
+    """Influences of a whole network of which the other cases take the last layer."""
+    case, classifier, seconds = trained(data, noise, seed)
+    return {
+        validation: figures(
+            with_validation(classifier, case, validation, {"parameters": "all"}, seed, WHOLE),
+            case.wrong,
+            seconds,
+        )
+        for validation in VALIDATIONS
+    }
+
+
 def keys(names, seeds):
     """Each case with its key in the JSON, one seed after the other."""
     for seed in seeds:
@@ -165,6 +180,8 @@ def main(what="cases", *some):
     DATA["digits"].classifier(0).fit(*DATA["digits"].load()[:2])  # what torch does once only
     if what == "search":
         run("searches", one_search, ["mnist"], seeds)
+    elif what == "whole":
+        run("all parameters", all_parameters, ["CIFAR-10N"], seeds)
     elif what == "detector":
         run("cases", detector_again, there, seeds, again=True)
     else:

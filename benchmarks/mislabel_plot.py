@@ -26,6 +26,7 @@ TITLES = {
     "clean": "labels of the validation rows all right",
     "as noisy": "validation rows as wrong as the others",
 }
+NOISES = {"people, random": "one person's labels", "people, worst": "the worst of three people's"}
 
 
 def main():
@@ -39,7 +40,8 @@ def main():
     for ax, validation in zip(axes, VALIDATIONS, strict=True):
         _panel(ax, auc.xs(validation, level="validation"), heights, price)
         ax.set(title=TITLES[validation], xlabel="AUC (1: every wrong label before every right one)")
-    axes[0].set_yticks(list(heights.values()), [f"{data}: {noise}" for data, noise in heights])
+    names = [f"{data}: {NOISES.get(noise, noise)}" for data, noise in heights]
+    axes[0].set_yticks(list(heights.values()), names)
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
     figure.suptitle("Finding wrong labels: further right is better (mean over three seeds)")

@@ -45,11 +45,11 @@ def without_validation(classifier, case, influence, seed):
     return found
 
 
-def with_validation(classifier, case, validation, influence, seed):
+def with_validation(classifier, case, validation, influence, seed, names=tuple(INFLUENCES)):
     """Rankings by influence on the validation rows, whose labels are "clean" or "as noisy"."""
     return {
-        name: influences(classifier, case, validation, settings | influence, seed)
-        for name, settings in INFLUENCES.items()
+        name: influences(classifier, case, validation, INFLUENCES[name] | influence, seed)
+        for name in names
     }
 
 

@@ -11,6 +11,7 @@ from benchmarks.wrong_labels.rankings import DETECTOR, INFLUENCES, SHARED
 VALIDATIONS = ("clean", "as noisy")
 CLOSE = 0.005
 METHODS = (DETECTOR, *SHARED, *INFLUENCES)
+SHOWN_SHARED = ("cleanlab, self_confidence", "mean loss")
 WHERE = ["data", "noise", "validation"]
 REFITS = {
     "all rows": "all rows", "oracle": "wrong rows out",
@@ -51,7 +52,7 @@ def standing(auc):
 
 
 def summary(table):
-    """Over all lines: AUC, how often a method is within .005 of the best, and its price."""
+    """A line per method: AUC over all lines, how often within .005 of the best, and the price."""
     auc = means(table, "auc")
     close = auc.ge(auc.max(axis=1) - CLOSE, axis=0)
     columns = {}
@@ -71,6 +72,18 @@ def prices(table):
     return wide[[name for name in METHODS if name in wide]]
 
 
+def side_by_side(auc):
+    """AUC of the detector, of two that ask no validation, of the best other; and the standing."""
+    stand = standing(auc).unstack()
+    columns = {f"detector, {v}": auc[DETECTOR].xs(v, level="validation") for v in VALIDATIONS}
+    columns |= {name: auc[name].xs("clean", level="validation") for name in SHOWN_SHARED}
+    best = auc.drop(columns=DETECTOR).max(axis=1).unstack()
+    for v in VALIDATIONS:
+        columns[f"best other, {v}"] = stand["best other", v] + " " + best[v].map(short)
+    columns["detector is"] = stand["is", VALIDATIONS[0]] + ", " + stand["is", VALIDATIONS[1]]
+    return pd.DataFrame(columns)
+
+
 def shares(cases):
     """Share of wrong labels, what the detector estimates, and what it made of the labels."""
     return pd.DataFrame(
@@ -83,6 +96,17 @@ def shares(cases):
         for key, case in cases.items()
         for validation in VALIDATIONS
     )
+
+
+def mean_shares(cases):
+    """True and estimated share, mean over seeds, and what held-out labels were taken for."""
+    groups = shares(cases).groupby(["data", "noise", "validation"], sort=False)
+    numbers = groups[["true", "estimated"]].mean()
+    seen = groups["held out"].agg(lambda each: " or ".join(each.unique()))
+    columns = {"true": numbers["true"].xs("clean", level="validation")}
+    for name, series in {"estimated": numbers["estimated"], "taken for": seen}.items():
+        columns |= {f"{name}, {v}": series.xs(v, level="validation") for v in VALIDATIONS}
+    return pd.DataFrame(columns)
 
 
 def accuracies(cases):
@@ -104,22 +128,41 @@ def searched(searches):
 _CHOSEN = ("removal_fraction", "accuracy", "seconds")
 
 
+def short(number):
+    """Three digits, without the zero before the point."""
+    return f"{number:.3f}".lstrip("0") if isinstance(number, float) else str(number)
+
+
+def simple_table(frame):
+    """The frame as a simple table of reStructuredText."""
+    frame = frame.reset_index()
+    lines = [[str(name) for name in frame.columns]]
+    lines += [[short(cell) for cell in row] for row in frame.itertuples(index=False)]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    rule = "  ".join("=" * width for width in widths)
+    rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
+    return "\n".join([rule, rows[0], rule, *rows[1:], rule])
+
+
 def main():
     content = read("mislabel")
-    table = figures(content["cases"])
+    cases = content["cases"]
+    table = figures(cases)
     auc = means(table, "auc")
     parts = {
         "Summary": summary(table),
-        "AUC": auc.join(standing(auc)),
-        "Share of wrong labels": shares(content["cases"]),
-        "Accuracy after dropping as many rows as are wrong": accuracies(content["cases"]),
+        "AUC": side_by_side(auc),
+        "Share of wrong labels": mean_shares(cases),
+        "Accuracy after dropping as many rows as are wrong": accuracies(cases),
         "Share chosen by cross-validation": searched(content.get("searches", {})),
+        "AUC, all rankings": auc.join(standing(auc)["behind"]),
         "Average precision": means(table, "average_precision"),
         "Recall in the lowest 40 %": means(table, "recall at 40%"),
         "Price in trainings": prices(table),
+        "Share of wrong labels, case by case": shares(cases),
     }
     for name, part in parts.items():
-        print(f"{name}\n{part.to_string(float_format='{:.3f}'.format)}\n")
+        print(f"{name}\n{simple_table(part)}\n")
 
 
 if __name__ == "__main__":
