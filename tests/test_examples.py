@@ -52,6 +52,18 @@ def test_agreement(tmp_path):
 
 
 @pytest.mark.slow
+def test_trace_errors(tmp_path):
+    """Behind the mistakes there are wrong labels, and putting these right helps."""
+    printed = run_example("plot_trace_errors.py", tmp_path)
+    behind, among_all = map(int, re.findall(r"(\d+)%", printed))
+    assert behind > 4 * among_all
+    before = number_after("accuracy before", printed)
+    at_random = number_after("after looking at 60 rows at random", printed)
+    harmful = number_after("after looking at the 60 that did most harm", printed)
+    assert harmful > max(before, at_random) + 0.03
+
+
+@pytest.mark.slow
 def test_clean_digits(tmp_path):
     printed = run_example("plot_clean_digits.py", tmp_path)
     area = re.search(r"worst-class margin influence \(default\) +(\S+)", printed)

@@ -5,6 +5,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
+PAGE = ROOT / "sam_attribution" / "report" / "assets"
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
 
 
@@ -20,5 +21,5 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
 
     (wheel,) = (tmp_path / "dist").glob("*.whl")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    sources = (ROOT / "sam_attribution").rglob("*.py")
+    sources = [*(ROOT / "sam_attribution").rglob("*.py"), *PAGE.iterdir()]
     assert names == {path.relative_to(ROOT).as_posix() for path in sources}

@@ -2,7 +2,8 @@
 
 from dataclasses import dataclass
 
-import numpy as np
+import torch
+from torch import Tensor
 
 from sam_attribution.detection._probabilities import (
     almost_identity,
@@ -14,6 +15,7 @@ from sam_attribution.detection._probabilities import (
 from sam_attribution.detection._transition import transition_matrix
 
 _N_ROUNDS = 8
+_SETTLED = 0.002
 
 
 @dataclass(frozen=True, eq=False)
@@ -22,22 +24,22 @@ class Account:
 
     Attributes
     ----------
-    membership : ndarray of shape (n, n_classes)
+    membership : Tensor of shape (n, n_classes)
         How much each row counts as one of each class.
-    transition : ndarray of shape (n_classes, n_classes)
+    transition : Tensor of shape (n_classes, n_classes)
         Probability of each given label, per true class.
-    log_p : ndarray of shape (n, n_classes)
+    log_p : Tensor of shape (n, n_classes)
         Log-probability of the true class of the rows trained on, their own labels apart.
-    held_out_scores : ndarray of shape (n_states, m, n_classes)
-    log_prior : ndarray of shape (n_classes,)
+    held_out_scores : Tensor of shape (n_states, m, n_classes)
+    log_prior : Tensor of shape (n_classes,)
     sharpness : float
     """
 
-    membership: np.ndarray
-    transition: np.ndarray
-    log_p: np.ndarray
-    held_out_scores: np.ndarray
-    log_prior: np.ndarray
+    membership: Tensor
+    transition: Tensor
+    log_p: Tensor
+    held_out_scores: Tensor
+    log_prior: Tensor
     sharpness: float
 
     @property
@@ -52,23 +54,25 @@ class Account:
         return log_likelihood(log_p, y, transition)
 
 
-def at_their_word(classes, y, weights):
+def at_their_word(classes, y, weights, n_classes=None):
     """Every row counts as one of the class that it was given.
 
     Parameters
     ----------
     classes : ClassModel
-    y : ndarray of int, shape (n,)
-        Codes; as many as there are classes.
-    weights : ndarray of shape (n,)
+    y : Tensor of int64, shape (n,)
+        Codes.
+    weights : Tensor of shape (n,)
+    n_classes : int, optional
+        By default the highest code is that of the last class.
 
     Returns
     -------
     Account
         Its transition prefers no label.
     """
-    n_classes = y.max() + 1
-    return _account(classes, np.eye(n_classes)[y], almost_identity(n_classes), y, weights)
+    n_classes = int(y.max()) + 1 if n_classes is None else n_classes
+    return _account(classes, torch.eye(n_classes)[y], almost_identity(n_classes), y, weights)
 
 
 def corrected(classes, y, weights, start):
@@ -85,31 +89,36 @@ def corrected(classes, y, weights, start):
     Account
     """
     transition = transition_matrix(_confident_joint(start.log_p, y))
-    membership = np.exp(log_posterior(start.log_p, y, transition))
+    membership = log_posterior(start.log_p, y, transition).exp()
     membership, transition = rounds(classes, y, weights, membership, transition, _N_ROUNDS)
     return _account(classes, membership, transition, y, weights)
 
 
 def rounds(classes, y, weights, membership, transition, n_rounds, n_states=None):
-    """Rounds of expectation maximisation on the mean scores of the first `n_states` states."""
+    """Expectation maximisation on the mean scores of the first `n_states` states.
+
+    At most `n_rounds`, fewer if no rate of the transition moves by .002.
+    """
     for _ in range(n_rounds):
         scores = classes.mean_scores(membership, n_states)[0][None]
         log_prior = _log_prior(membership, weights)
         sharpness = best_sharpness(scores, log_prior, y, transition, weights)
         log_p = log_probabilities(scores, log_prior, sharpness)
-        membership = np.exp(log_posterior(log_p, y, transition))
-        transition = transition_matrix(label_counts(membership, y, weights))
+        membership = log_posterior(log_p, y, transition).exp()
+        before, transition = transition, transition_matrix(label_counts(membership, y, weights))
+        if (transition - before).abs().max() < _SETTLED:
+            break
     return membership, transition
 
 
 def label_counts(membership, y, weights):
     """Weight of the rows of each class (first axis) that were given each label."""
     weighted = membership * weights[:, None]
-    return np.stack([weighted[y == label].sum(0) for label in range(membership.shape[1])], axis=1)
+    return torch.zeros(membership.shape[1:] * 2).index_add_(0, y, weighted).T
 
 
 def _account(classes, membership, transition, y, weights):
-    trained, held_out = (np.stack(s) for s in zip(*classes.each_state(membership), strict=True))
+    trained, held_out = (torch.stack(s) for s in zip(*classes.each_state(membership), strict=True))
     log_prior = _log_prior(membership, weights)
     sharpness = best_sharpness(trained, log_prior, y, transition, weights)
     log_p = log_probabilities(trained, log_prior, sharpness)
@@ -118,10 +127,9 @@ def _account(classes, membership, transition, y, weights):
 
 def _confident_joint(log_p, y):
     """How often each most probable class was given each label; one row more on the diagonal."""
-    counts = np.eye(log_p.shape[1])
-    np.add.at(counts, (log_p.argmax(1), y), 1)
-    return counts
+    counted = label_counts(torch.eye(log_p.shape[1])[log_p.argmax(1)], y, torch.ones(len(y)))
+    return counted + torch.eye(log_p.shape[1])
 
 
 def _log_prior(membership, weights):
-    return np.log(np.maximum(np.average(membership, axis=0, weights=weights), 1e-9))
+    return (weights @ membership / weights.sum()).clamp_min(1e-9).log()

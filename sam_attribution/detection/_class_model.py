@@ -1,8 +1,9 @@
 """What rows of each class look like to the network: Gaussians of one covariance, cross-fitted."""
 
-from itertools import islice
+from itertools import islice, pairwise
 
 import numpy as np
+import torch
 from sklearn.utils.extmath import randomized_svd
 
 _SHRINKAGE = 0.1
@@ -19,13 +20,13 @@ class ClassModel:
 
     Parameters
     ----------
-    features : list of ndarray of shape (n, n_features)
-        Of the rows trained on, one array per state.
-    held_out : list of ndarray of shape (m, n_features)
+    features : list of Tensor of shape (n, n_features)
+        Of the rows trained on, one per state.
+    held_out : list of Tensor of shape (m, n_features)
         Of the others.
-    folds : ndarray of int, shape (n,)
-        Fold of each row, see :func:`stratified_folds`.
-    weights : ndarray of shape (n,)
+    folds : list of Tensor
+        Positions of the rows of each fold, see :func:`stratified_folds`.
+    weights : Tensor of shape (n,)
 
     Notes
     -----
@@ -33,7 +34,7 @@ class ClassModel:
     of the identity, the score of class c is ``h' S^-1 m_c - m_c' S^-1 m_c / 2``. S is the total
     covariance less that of the means, so for other memberships only a system of the size
     n_classes is solved again. Features beyond 256 are projected on their leading principal
-    directions. Float32 throughout.
+    directions.
 
     References
     ----------
@@ -42,89 +43,95 @@ class ClassModel:
     """
 
     def __init__(self, features, held_out, folds, weights):
-        self._folds = [np.flatnonzero(folds == fold) for fold in range(_N_FOLDS)]
-        self._weights = weights.astype(np.float32)
-        pairs = zip(features, held_out, strict=True)
-        self._states = [_State(*_compact(*pair), self._folds, self._weights) for pair in pairs]
+        order = torch.cat(folds)
+        bounds = torch.tensor([0, *map(len, folds)]).cumsum(0).tolist()
+        self._slices = [slice(*ends) for ends in pairwise(bounds)]  # rows of a fold side by side
+        self._order, self._back, self._weights = order, order.argsort(), weights
+        self._states = [
+            _State(*_compact(*pair, order), self._slices, weights[order])
+            for pair in zip(features, held_out, strict=True)
+        ]
 
     def each_state(self, membership):
         """Yield the scores (n, n_classes) and (m, n_classes) at one state after the other.
 
         Parameters
         ----------
-        membership : ndarray of shape (n, n_classes)
+        membership : Tensor of shape (n, n_classes)
             How much each row counts as one of each class; rows sum to 1.
         """
-        weighted = membership.astype(np.float32) * self._weights[:, None]
+        weighted = (membership * self._weights[:, None])[self._order]
         for state in self._states:
-            yield state.scores(weighted)
+            trained, held_out = state.scores(weighted)
+            yield trained[self._back], held_out
 
     def mean_scores(self, membership, n_states=None):
         """Mean of both scores over the first `n_states` states; over all by default."""
-        trained, held_out = zip(*islice(self.each_state(membership), n_states), strict=True)
-        return np.mean(trained, axis=0), np.mean(held_out, axis=0)
+        pairs = zip(*islice(self.each_state(membership), n_states), strict=True)
+        trained, held_out = (torch.stack(scores).mean(0) for scores in pairs)
+        return trained, held_out
 
 
 def stratified_folds(y):
-    """A fold for each row, the classes spread evenly over the folds: the same for equal `y`."""
+    """Positions of the rows of 5 folds, the classes spread evenly: the same for equal `y`."""
     shuffled = np.random.default_rng(0).permutation(len(y))
-    by_class = shuffled[np.argsort(y[shuffled], kind="stable")]
-    folds = np.empty(len(y), dtype=int)
-    folds[by_class] = np.arange(len(y)) % _N_FOLDS
-    return folds
+    by_class = torch.as_tensor(shuffled[np.argsort(y.numpy()[shuffled], kind="stable")])
+    return [by_class[fold::_N_FOLDS].sort().values for fold in range(_N_FOLDS)]
 
 
 class _State:
     """Features at one state, and what of the fit does not depend on the memberships."""
 
     def __init__(self, features, held_out, folds, weights):
-        self._features, self._held_out, self._folds = features, held_out, folds
-        scatter = [(features[rows].T * weights[rows]) @ features[rows] for rows in folds]
-        totals = [weights[rows].sum() for rows in folds]
-        others = [sum(scatter) - one for one in scatter], [sum(totals) - one for one in totals]
-        self._inverses = [_inverse(*pair) for pair in zip(*others, strict=True)]
+        self._held_out = held_out
+        self._folds = [features[rows] for rows in folds]
+        self._slices = folds
+        weights = [weights[rows] for rows in folds]
+        scatter = [(f.T * w) @ f for f, w in zip(self._folds, weights, strict=True)]
+        totals = [w.sum() for w in weights]
         self._inverse_of_all = _inverse(sum(scatter), sum(totals))
+        self._inverses = [
+            _inverse(sum(scatter) - own, sum(totals) - total)
+            for own, total in zip(scatter, totals, strict=True)
+        ]
 
     def scores(self, membership):
-        sums = [_sums(self._features[rows], membership[rows]) for rows in self._folds]
-        of_all = [sum(parts) for parts in zip(*sums, strict=True)]
-        result = np.empty_like(membership)
-        for rows, inverse, own in zip(self._folds, self._inverses, sums, strict=True):
-            others = [whole - part for whole, part in zip(of_all, own, strict=True)]
-            result[rows] = _discriminants(self._features[rows], inverse, *others)
-        return result, _discriminants(self._held_out, self._inverse_of_all, *of_all)
+        parts = [membership[rows] for rows in self._slices]
+        sizes = [part.sum(0) for part in parts]
+        sums = [part.T @ fold for part, fold in zip(parts, self._folds, strict=True)]
+        size, whole = sum(sizes), sum(sums)
+        folds = zip(self._folds, self._inverses, sizes, sums, strict=True)
+        trained = [_discriminants(f, inv, size - n, whole - own) for f, inv, n, own in folds]
+        return torch.cat(trained), _discriminants(self._held_out, self._inverse_of_all, size, whole)
 
 
-def _compact(features, held_out):
-    """Centred features, at most 256 of them, in float32."""
+def _compact(features, held_out, order):
+    """Centred features of unit spread, at most 256 of them; those trained on in that order."""
     centre = features.mean(0)
-    features, held_out = features - centre, held_out - centre
+    features, held_out = features[order] - centre, held_out - centre
     if features.shape[1] > _MOST_FEATURES:
-        some = features[:: -(-len(features) // _ROWS_FOR_DIRECTIONS)]
-        directions = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2].T
+        some = features[:: -(-len(features) // _ROWS_FOR_DIRECTIONS)].numpy()
+        leading = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2]
+        directions = torch.as_tensor(leading.T.copy())
         features, held_out = features @ directions, held_out @ directions
-    scale = features.std() or 1.0
-    return (features / scale).astype(np.float32), (held_out / scale).astype(np.float32)
+    scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
+    return features / scale, held_out / scale
 
 
 def _inverse(scatter, total):
     """Inverse of the shrunk total covariance."""
-    covariance = scatter.astype(float) / max(total, 1e-12)
-    ridge = _SHRINKAGE * np.trace(covariance) / len(covariance) or 1.0
-    shrunk = (1 - _SHRINKAGE) * covariance + ridge * np.eye(len(covariance))
-    return np.linalg.inv(shrunk).astype(np.float32)
-
-
-def _sums(features, membership):
-    return membership.sum(0), membership.T @ features
+    covariance = scatter.double() / total.clamp_min(1e-12)
+    ridge = _SHRINKAGE * covariance.trace() / len(covariance) + 1e-9
+    shrunk = (1 - _SHRINKAGE) * covariance + ridge * torch.eye(len(covariance))
+    return torch.linalg.inv(shrunk).to(scatter.dtype)
 
 
 def _discriminants(features, inverse, sizes, sums):
     """Scores (rows, n_classes) of classes with such sizes and sums of features."""
-    means = (sums / np.maximum(sizes, 1e-6)[:, None]).T
+    means = (sums / sizes.clamp_min(1e-6)[:, None]).T
     directions = inverse @ means
     shares = (1 - _SHRINKAGE) * sizes / sizes.sum()
     # Woodbury: from the total covariance to that within classes
-    within = np.eye(len(sizes), dtype=np.float32) - shares[:, None] * (means.T @ directions)
-    directions = directions @ np.linalg.inv(within)
+    within = torch.eye(len(sizes)) - shares[:, None] * (means.T @ directions)
+    directions = torch.linalg.solve(within.T, directions.T).T
     return features @ directions - (directions * means).sum(0) / 2

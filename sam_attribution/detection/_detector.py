@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
@@ -30,6 +31,7 @@ from sam_attribution.influence import (
     targets_of,
     unfitted,
 )
+from sam_attribution.report import report_of
 from sam_attribution.validation_data import ValidationData
 
 
@@ -39,8 +41,8 @@ class MislabelDetector(BaseEstimator):
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
     looks at a few states of the training. Two witnesses are heard on every label: what the
     network itself said while it was learning, and where the row lies among the classes in the
-    network's last features, its own label apart. Their log-odds are the score: **low =
-    suspicious**.
+    network's last features, its own label apart; trusted validation rows are a third. The log-odds
+    of all are the score: **low = suspicious**.
 
     Parameters
     ----------
@@ -81,19 +83,23 @@ class MislabelDetector(BaseEstimator):
         Log-probability of each label to be the true one.
     parts_ : DataFrame
         What each witness says of the given label, in log-probability: ``network``, the mean
-        probability over the states looked at, and ``classes``, the row's place among the classes;
-        with `influence` also ``influence``. Low = suspicious. The index is that of `X`, if it
-        has one.
+        probability over the states looked at; ``classes``, the row's place among the classes of
+        the rows trained on; ``trusted``, that among the classes of trusted validation rows, where
+        there are such; with `influence` also ``influence``. Low = suspicious. The index is that
+        of `X`, if it has one.
     contamination_ : float
         `contamination`, or the estimated share of wrong labels.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame
-        One row per split. ``labels``: whether class means are best taken over the rows as
-        labelled ("at their word") or as they are likely to be ("corrected"); ``validation``:
-        whether the held-out labels look "clean" or "as noisy" as the others, or "cannot tell";
-        ``support_*``: mean log-likelihood of a held-out label under each, the reason; and
-        ``wrong_share``, ``n_train``, ``n_held_out``, ``seconds_judging``.
+        One row per split. ``labels``: whether classes are taken over the rows as labelled ("at
+        their word") or as they are likely to be ("corrected"); ``validation``: whether the
+        held-out labels are "trusted" or "as noisy" as the others; and the reasons, in standard
+        errors: ``agreement``, how much better the labels of a ``ValidationData`` fit than those
+        trained on, before training (2.33 make them trusted; NaN for rows of the same data);
+        ``gain``, how much more probable the corrected account makes the held-out labels
+        (above 0 it is taken). And ``wrong_share``, ``n_train``, ``n_held_out`` and
+        ``seconds_judging``.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
@@ -115,19 +121,22 @@ class MislabelDetector(BaseEstimator):
     of a module that does not end in one), cross-fitted in 5 folds at the states nearest to 5, 15,
     25, 45 and 75 % of training [1]_. They are estimated from the labels at their word, and
     again by expectation maximisation over a transition from true to given labels. **The held-out
-    labels decide**: the account under which they are more probable is taken, with the held-out
-    labels themselves clean or as noisy as the rest. So confusions that are systematic are told
-    from classes that are hard to tell apart. `contamination` is what the transition comes to at
-    the early states, before the network has learnt wrong labels by heart.
+    labels decide**: labels are taken at their word unless the corrected account makes the held-out
+    ones more probable. So confusions that are systematic are told from classes that are hard to
+    tell apart. The labels of a ``ValidationData`` are trusted if they fit the classes significantly
+    better (1 %) than those trained on, in the features of the network before training, which no
+    label has touched; the classes of the trusted rows are then a third witness. `contamination`
+    is what the transition comes to at the early states, before the network has learnt wrong
+    labels by heart.
 
     Without a trusted set a confusion that *all* the labels agree on (every second owl is called
     a hawk) looks like the truth where most of a class has it. Labels that are wrong because the
     row itself is ambiguous are ranked, but hardly counted: ``contamination="auto"`` is then too
     small.
 
-    Beyond the training it costs five forward passes over all rows and a few products of
-    n_samples x n_features x n_classes; memory for five copies of the last features and of the
-    table n_samples x n_classes.
+    Beyond the training it costs five (with ``ValidationData`` six) forward passes over all rows
+    and some products of n_samples x n_features x n_classes; memory for five copies of the last
+    features and of the table n_samples x n_classes.
 
     References
     ----------
@@ -228,6 +237,60 @@ class MislabelDetector(BaseEstimator):
         """
         return np.where(self.fit(X, y, sample_weight).suspicious_, -1, 1)
 
+    def report(
+        self,
+        path,
+        X,
+        *,
+        class_names=None,
+        descriptions=None,
+        image_shape=None,
+        n_rows=None,
+        title="Label review",
+    ):
+        """Write a page on which a person decides: one HTML file, most suspicious rows first.
+
+        Decisions are exported from the page as CSV, which
+        :func:`~sam_attribution.detection.apply_decisions` reads back.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Of the HTML file.
+        X : array-like of n_samples rows
+            The rows of ``fit``, or what shows them better: images or texts, in the same order.
+        class_names : list of str or dict, optional
+            What to call the classes: in the order of ``classes_``, or by label.
+        descriptions : list of str, optional
+            A line of text for each row.
+        image_shape : tuple of int, optional
+            Shape of an image whose pixels are a flat row of `X`.
+        n_rows : int, optional
+            Show the most suspicious ones only. All by default.
+        title : str, default="Label review"
+
+        Returns
+        -------
+        pathlib.Path
+            Of the file.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``.
+        ValueError
+            As :func:`~sam_attribution.report.review_page`, for instance if `X` has another number
+            of rows than ``fit`` had.
+        """
+        settings = {
+            "class_names": class_names,
+            "descriptions": descriptions,
+            "image_shape": image_shape,
+            "n_rows": n_rows,
+            "title": title,
+        }
+        return report_of(self, path, X, **settings)
+
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
@@ -266,10 +329,10 @@ class MislabelDetector(BaseEstimator):
         self.diagnostics_ = verdict.diagnostics()
         self.estimators_ = [each.estimator for each in judged]
         self.estimator_ = self.estimators_[0]
-        self.parts_ = pd.DataFrame(parts, getattr(X, "index", None), ["network", "classes"])
+        self.parts_ = pd.DataFrame(parts, getattr(X, "index", None), verdict.witnesses)
         auto = self.contamination == "auto"
         self.contamination_ = verdict.wrong_share if auto else float(self.contamination)
-        self.scores_ = log_odds(table, codes)
+        self.scores_ = log_odds(torch.as_tensor(table), torch.as_tensor(codes)).numpy()
         if self.influence is not None:
             self.scores_ = self.parts_["influence"] = self.influence_.scores_
         self.suspicious_ = _lowest(self.scores_, self.contamination_)

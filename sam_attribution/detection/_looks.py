@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from torch import Tensor
 
 from sam_attribution.problem import Head
 
@@ -16,18 +17,20 @@ _EARLY = 0.3
 class Look:
     """Rows at one state.
 
+    On the CPU, in float32.
+
     Attributes
     ----------
-    features : ndarray of shape (n, n_features)
+    features : Tensor of shape (n, n_features)
         Input of the last linear layer; the logits of a module that does not end in one.
-    log_probabilities : ndarray of shape (n, n_classes)
+    log_probabilities : Tensor of shape (n, n_classes)
         The network's own, of every class.
     is_early : bool
         Whether the state lies in the first 30 % of training.
     """
 
-    features: np.ndarray
-    log_probabilities: np.ndarray
+    features: Tensor
+    log_probabilities: Tensor
     is_early: bool
 
 
@@ -77,6 +80,12 @@ def looks(problem, X):
     ]
 
 
+def first_look(problem, X):
+    """Features of rows at the first recorded state, as a rule that before training."""
+    state = problem.path.recorded_states[0]
+    return _in_batches(problem, state, X, _features_of(problem, X[:1]))[0]
+
+
 def _features_of(problem, some):
     """How to get logits and features: from the head, or the logits for both without one."""
     try:
@@ -93,6 +102,4 @@ def _in_batches(problem, state, X, features_of):
     params, buffers = state.params.to(X.device), state.buffers
     found = [features_of(params, buffers, some) for some in X.split(problem.rows_per_pass)]
     logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
-    # double: a training in bfloat16 has numbers that NumPy does not know
-    log_p = logits.double().log_softmax(1)
-    return features.double().cpu().numpy(), log_p.cpu().numpy()
+    return features.float().cpu(), logits.float().log_softmax(1).cpu()

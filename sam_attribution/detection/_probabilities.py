@@ -1,11 +1,12 @@
 """From scores of classes to probabilities, and what the given labels say about them."""
 
-import numpy as np
-from scipy.optimize import minimize_scalar
-from scipy.special import log_softmax, logsumexp
+from math import exp, log
 
-_LOG_TEMPERATURES = (-4.0, 2.0)
-_ROWS_FOR_TEMPERATURE = 4000
+import torch
+from scipy.optimize import minimize_scalar
+
+_LOG_SHARPNESS = (-4.0, 2.0)
+_ROWS_FOR_SHARPNESS = 1000
 _TINY = 1e-12
 
 
@@ -14,56 +15,54 @@ def log_probabilities(scores, log_prior, sharpness):
 
     Parameters
     ----------
-    scores : ndarray of shape (n_states, n, n_classes)
-    log_prior : ndarray of shape (n_classes,)
+    scores : Tensor of shape (n_states, n, n_classes)
+    log_prior : Tensor of shape (n_classes,)
     sharpness : float
 
     Returns
     -------
-    ndarray of shape (n, n_classes)
+    Tensor of shape (n, n_classes)
     """
-    if len(scores) == 1:
-        return log_softmax(sharpness * scores[0] + log_prior, axis=1)
-    return logsumexp(log_softmax(sharpness * scores + log_prior, axis=2), axis=0) - np.log(
-        len(scores)
-    )
+    log_p = torch.log_softmax(sharpness * scores + log_prior, dim=2)
+    return log_p[0] if len(scores) == 1 else mean_probability(log_p)
+
+
+def mean_probability(log_p):
+    """Log of the mean of probabilities over the first axis."""
+    return log_p.logsumexp(0) - log(len(log_p))
 
 
 def log_posterior(log_p, y, transition):
     """Log-probability of each class to be the true one, given the label; (n, n_classes)."""
-    return log_softmax(log_p + np.log(np.maximum(transition[:, y].T, _TINY)), axis=1)
+    return torch.log_softmax(log_p + transition[:, y].T.clamp_min(_TINY).log(), dim=1)
 
 
 def log_likelihood(log_p, y, transition):
     """Log-probability of the given labels, shape (n,)."""
-    return np.log(np.maximum((np.exp(log_p) * transition[:, y].T).sum(1), _TINY))
+    return (log_p.exp() * transition[:, y].T).sum(1).clamp_min(_TINY).log()
 
 
 def best_sharpness(scores, log_prior, y, transition, weights=None):
-    """The sharpness under which the given labels are most probable, from up to 4000 rows."""
-    rows = slice(None, None, -(-len(y) // _ROWS_FOR_TEMPERATURE))
+    """The sharpness under which the given labels are most probable, from about 1000 rows."""
+    rows = slice(None, None, -(-len(y) // _ROWS_FOR_SHARPNESS))
     scores, y = scores[:, rows], y[rows]
-    weights = None if weights is None else weights[rows]
+    weights = torch.ones(len(y)) if weights is None else weights[rows]
 
     def unlikelihood(log_sharpness):
-        log_p = log_probabilities(scores, log_prior, np.exp(log_sharpness))
-        return -np.average(log_likelihood(log_p, y, transition), weights=weights)
+        log_p = log_probabilities(scores, log_prior, exp(log_sharpness))
+        return -float(weights @ log_likelihood(log_p, y, transition))
 
-    options = {"xatol": 0.03}
-    found = minimize_scalar(
-        unlikelihood, bounds=_LOG_TEMPERATURES, method="bounded", options=options
-    )
-    return np.exp(found.x)
+    options = {"xatol": 0.1}
+    found = minimize_scalar(unlikelihood, bounds=_LOG_SHARPNESS, method="bounded", options=options)
+    return exp(found.x)
 
 
 def log_odds(log_p, y):
     """Log-odds of the given label against all the others, from log-probabilities; (n,)."""
-    rows = np.arange(len(y))
-    others = log_p.copy()
-    others[rows, y] = -np.inf
-    return log_p[rows, y] - logsumexp(others, axis=1)
+    given = log_p.gather(1, y[:, None])
+    return (given - log_p.scatter(1, y[:, None], -torch.inf).logsumexp(1, keepdim=True))[:, 0]
 
 
 def almost_identity(n_classes, share=0.001):
     """Labels that are as good as all right: a transition that no single row can break."""
-    return (1 - share) * np.eye(n_classes) + share / n_classes
+    return (1 - share) * torch.eye(n_classes) + share / n_classes

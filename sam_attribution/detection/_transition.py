@@ -1,6 +1,7 @@
 """How often each class is given which label."""
 
 import numpy as np
+import torch
 from scipy.optimize import minimize_scalar
 from scipy.special import gammaln
 
@@ -12,7 +13,7 @@ def transition_matrix(counts, shape=None):
 
     Parameters
     ----------
-    counts : ndarray of shape (n_classes, n_classes)
+    counts : Tensor of shape (n_classes, n_classes)
         Rows of true class z (first axis) with given label g, fractions allowed.
     shape : float, optional
         How much alike the rates of wrong labels are: each is drawn from a Gamma distribution of
@@ -21,21 +22,22 @@ def transition_matrix(counts, shape=None):
 
     Returns
     -------
-    ndarray of shape (n_classes, n_classes)
+    Tensor of shape (n_classes, n_classes)
         Rows sum to 1; at most 95 % of a class are wrong.
     """
+    like, counts = counts, counts.double().numpy()
     off = ~np.eye(len(counts), dtype=bool)
     exposure = np.broadcast_to(counts.sum(1)[:, None], counts.shape)
     rate = counts[off].sum() / max(exposure[off].sum(), 1e-12)
     if rate <= 0:
-        return np.eye(len(counts))
+        return torch.eye(len(counts), dtype=like.dtype)
     shape = _most_probable_shape(counts[off], exposure[off] * rate) if shape is None else shape
     rates = np.full(counts.shape, rate)
     if np.isfinite(shape):
         rates = (counts + shape) / (exposure + shape / rate)  # posterior mean
     rates = np.where(off, rates, 0)
     rates *= np.minimum(1, _MOST_WRONG / np.maximum(rates.sum(1), 1e-12))[:, None]
-    return rates + np.diag(1 - rates.sum(1))
+    return torch.as_tensor(rates + np.diag(1 - rates.sum(1)), dtype=like.dtype)
 
 
 def _most_probable_shape(counts, expected):

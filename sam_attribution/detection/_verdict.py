@@ -1,13 +1,19 @@
-"""What all the splits say together."""
+"""How the labels are to be taken, and what all the splits say then."""
 
 import numpy as np
 import pandas as pd
+import torch
 
-from sam_attribution.detection._judgement import OPTIONS
+_SIGNIFICANT = 2.33  # standard errors: one in a hundred by chance
 
 
 class Verdict:
-    """The option that the held-out labels of all splits support most, and what follows.
+    """The account that the held-out labels ask for, and what follows from it.
+
+    Labels are taken at their word unless the corrected account makes the held-out ones more
+    probable. Rows held out of the same data are as noisy as the rest; those of a ``ValidationData``
+    are trusted if their labels fit the classes significantly better than the labels trained
+    on, or if they ask significantly for the corrected account with clean labels.
 
     Parameters
     ----------
@@ -18,40 +24,56 @@ class Verdict:
     wrong_share : float
     transition : ndarray of shape (n_classes, n_classes)
         Means over the splits.
+    witnesses : list of str
+        Names of the parts.
     """
 
     def __init__(self, judged):
         self._splits = [each.split for each in judged]
         self._judgements = [each.judgement for each in judged]
-        self._option = int(np.sum([j.support for j in self._judgements], axis=0).argmax())
-        self._conclusions = [j.conclude(self._option) for j in self._judgements]
+        word, clean, noisy = torch.cat([j.likelihoods for j in self._judgements], dim=1)
+        own = len(self._splits[0].held_out) == 0
+        self._agreement = self._judgements[0].agreement if own else np.nan
+        self._trust = own and (
+            self._agreement > _SIGNIFICANT
+            or _in_standard_errors(clean - torch.stack([word, noisy])).min() > _SIGNIFICANT
+        )
+        self._gain = float(_in_standard_errors((clean if self._trust else noisy) - word))
+        self._correct = self._gain > 0
+        self._conclusions = [
+            j.conclude(correct=self._correct, trust=self._trust) for j in self._judgements
+        ]
+        self.witnesses = ["network", "classes", "trusted"][: 2 + self._trust]
         self.wrong_share = float(np.mean([c.wrong_share for c in self._conclusions]))
-        self.transition = np.mean([c.transition for c in self._conclusions], axis=0)
+        self.transition = np.mean([c.transition.numpy() for c in self._conclusions], axis=0)
 
     def of_rows(self, n_samples):
-        """Table (n_samples, n_classes) and parts (n_samples, 2) of all rows.
+        """Table (n_samples, n_classes) and parts (n_samples, n_parts) of all rows.
 
         The mean over the splits trained on the row; where there is none, over those that held it
         out; NaN where there is none of these either.
         """
         pairs = list(zip(self._splits, self._conclusions, strict=True))
         trained = [(split.train, conclusion.trained) for split, conclusion in pairs]
-        held_out = [(split.held_out, conclusion.held_out) for split, conclusion in pairs]
         result = _mean(trained, n_samples)
         missing = np.isnan(result[:, 0])
-        if len(self._splits[0].held_out):
+        if missing.any():
+            held_out = [(split.held_out, conclusion.held_out) for split, conclusion in pairs]
             result[missing] = _mean(held_out, n_samples)[missing]
-        return result[:, :-2], result[:, -2:]
+        n_classes = len(self.transition)
+        return result[:, :n_classes], result[:, n_classes:]
 
     def diagnostics(self):
         """A line per split."""
-        labels, validation = OPTIONS[self._option]
-        names = ["support_at_word", "support_clean", "support_as_noisy"]
+        of_all = {
+            "labels": "corrected" if self._correct else "at their word",
+            "validation": "trusted" if self._trust else "as noisy",
+            "agreement": self._agreement,
+            "gain": self._gain,
+        }
         return pd.DataFrame(
-            {
-                "labels": labels,
-                "validation": validation,
-                **dict(zip(names, judgement.support / len(split.y), strict=True)),
+            of_all
+            | {
                 "wrong_share": conclusion.wrong_share,
                 "n_train": len(split.train),
                 "n_held_out": len(split.y),
@@ -63,12 +85,19 @@ class Verdict:
         )
 
 
+def _in_standard_errors(differences):
+    """Mean over the last axis, divided by its standard error."""
+    spread = differences.std(-1) / differences.shape[-1] ** 0.5
+    return differences.mean(-1) / spread.clamp_min(1e-12)
+
+
 def _mean(found, n_samples):
     """Mean of the evidence on each row, its table and parts side by side."""
     total, count = 0.0, np.zeros(n_samples)
     for rows, evidence in found:
-        values = np.zeros((n_samples, evidence.table.shape[1] + 2))
-        values[rows] = np.hstack([evidence.table, evidence.parts])
+        both = np.hstack([evidence.table.numpy(), evidence.parts.numpy()])
+        values = np.zeros((n_samples, both.shape[1]))
+        values[rows] = both
         total, count[rows] = total + values, count[rows] + 1
     with np.errstate(invalid="ignore"):
         return total / count[:, None]

@@ -1,6 +1,8 @@
 """How many of the labels are wrong."""
 
-import numpy as np
+from math import inf
+
+import torch
 
 from sam_attribution.detection._accounts import label_counts, rounds
 from sam_attribution.detection._probabilities import (
@@ -11,8 +13,8 @@ from sam_attribution.detection._probabilities import (
 )
 from sam_attribution.detection._transition import transition_matrix
 
-_N_ROUNDS_CORRECTED, _N_ROUNDS_GIVEN = 3, 30
-_SHARES = np.linspace(0, 0.9, 19)
+_N_ROUNDS_CORRECTED, _N_ROUNDS_GIVEN = 3, 20
+_SHARES = (0.001, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 def wrong_share_corrected(classes, y, weights, account, n_early):
@@ -37,28 +39,27 @@ def wrong_share_at_word(classes, y, weights, account, y_held_out, n_early):
     log_p = log_probabilities(trained[None], account.log_prior, sharpness)
     transition = _uniform(len(account.log_prior), 0.1)
     for _ in range(_N_ROUNDS_GIVEN):
-        membership = np.exp(log_posterior(log_p, y, transition))
+        membership = log_posterior(log_p, y, transition).exp()
         transition = transition_matrix(label_counts(membership, y, weights))
     return _share(membership, y, weights), transition
 
 
 def _sharpness_by_held_out(scores, log_prior, y):
     """The sharpness of the most likely pair of a sharpness and a share of wrong labels."""
-    best = -np.inf, 1.0
+    best = -inf, 1.0
     for share in _SHARES:
-        transition = _uniform(len(log_prior), max(share, 0.001))
+        transition = _uniform(len(log_prior), share)
         sharpness = best_sharpness(scores, log_prior, y, transition)
         log_p = log_probabilities(scores, log_prior, sharpness)
-        best = max(best, (log_likelihood(log_p, y, transition).sum(), sharpness))
+        best = max(best, (float(log_likelihood(log_p, y, transition).sum()), sharpness))
     return best[1]
 
 
 def _uniform(n_classes, share):
     """A share of every class has any of the other labels."""
-    wrong = np.full((n_classes, n_classes), share / (n_classes - 1))
-    np.fill_diagonal(wrong, 1 - share)
-    return wrong
+    wrong = torch.full((n_classes, n_classes), share / (n_classes - 1))
+    return wrong.fill_diagonal_(1 - share)
 
 
 def _share(membership, y, weights):
-    return 1 - np.average(membership[np.arange(len(y)), y], weights=weights)
+    return 1 - float(weights @ membership.gather(1, y[:, None])[:, 0] / weights.sum())

@@ -113,27 +113,40 @@ class Attribution:
         of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
         return float(self.scores[rows].sum()) if of_mean else float("nan")
 
-    def origins(self, X, y, rows):
+    def origins(self, X, y, queries, rows):
         """Which probe gave how much of the scores of some rows against single queries.
 
         Parameters
         ----------
         X, y : Tensor
             Query rows and label codes.
-        rows : Tensor of positions
+        queries, rows : Tensor of positions, shape (n_pairs,)
+            Ascending positions in `X`, and those of the rows that are asked about; on the CPU.
 
         Returns
         -------
         steps : list of (int, int) or None
             The span of steps that each probe stands for.
-        parts : Tensor of shape (n_probes, n_rows, n_queries)
+        parts : Tensor of shape (n_probes, n_pairs)
         """
+        at_once = choose_reading("auto", self._trained, self.prepared, len(y)).at_once
+        parts = []
+        for part in torch.arange(len(y)).split(at_once):
+            mine = (queries >= part[0]) & (queries <= part[-1])
+            asked = queries[mine] - part[0], rows[mine]
+            steps, found = self._origins_of_some(X[part], y[part], *asked)
+            parts.append(found)
+        return steps, torch.cat(parts, dim=1)
+
+    def _origins_of_some(self, X, y, queries, rows):
+        distinct, of_pair = rows.unique(return_inverse=True)
         probes = self.prepared.probes(self._single_queries(X, y))
-        found = [
-            (probe.steps, training_scores(self._trained, [probe], given_only=True, rows=rows))
-            for probe in self._watched(probes)
-        ]
-        return [steps for steps, _ in found], torch.stack([part for _, part in found])
+        steps, parts = [], []
+        for probe in self._watched(probes):
+            scores = training_scores(self._trained, [probe], given_only=True, rows=distinct)
+            steps.append(probe.steps)
+            parts.append(scores[of_pair, queries])
+        return steps, torch.stack(parts)
 
     def _found(self, queries):
         """Scores for the label that each row has, and for every label (None without any)."""

@@ -39,19 +39,19 @@ def explanation(scores, labels, suggested, k):
     """
     if not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
-    tables = []
-    for query, row in enumerate(scores):
-        index, rank = _extremes(row, k)
-        columns = {
-            "query": query,
-            "rank": rank,
-            "train_index": index,
-            "label": labels[index],
-            **({} if suggested is None else {"suggested_label": suggested[index]}),
-            "score": row[index],
-        }
-        tables.append(pd.DataFrame(columns))
-    return pd.concat(tables, ignore_index=True)
+    ends = [_extremes(row, k) for row in scores]
+    query = np.repeat(np.arange(len(ends)), [len(index) for index, _ in ends])
+    index = np.concatenate([np.empty(0, int), *(index for index, _ in ends)])
+    rank = np.concatenate([np.empty(0, int), *(rank for _, rank in ends)])
+    columns = {
+        "query": query,
+        "rank": rank,
+        "train_index": index,
+        "label": labels[index],
+        **({} if suggested is None else {"suggested_label": suggested[index]}),
+        "score": scores[query, index],
+    }
+    return pd.DataFrame(columns)
 
 
 def most_active_epochs(spans, parts):

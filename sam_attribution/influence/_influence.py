@@ -35,7 +35,6 @@ from sam_attribution.influence._checks import (
 )
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._estimator import clones
-from sam_attribution.influence._explanation import explanation
 from sam_attribution.influence._methods import resolved_method
 from sam_attribution.influence._removal import (
     check_predicts_state,
@@ -45,6 +44,7 @@ from sam_attribution.influence._removal import (
 from sam_attribution.influence._run_splits import mean_over_runs, run_splits
 from sam_attribution.influence._splits import make_splits
 from sam_attribution.influence._targets import targets_of
+from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method
 from sam_attribution.validation_data import ValidationData
 
@@ -59,7 +59,7 @@ _LEARNED = (
 _RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
-class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
+class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
     """Score training rows by what the validation loss would do without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
@@ -356,43 +356,6 @@ class SAMInfluence(LabelTransformer, Diagnosing, BaseEstimator):
             result[done : done + len(part), trained] = _to_numpy(part)[:, run.visited]
             done += len(part)
         return result
-
-    def explain(self, X_query, y_query, k=5, *, split=None):
-        """The training rows that harm and help single queries most, as a table to read.
-
-        Parameters
-        ----------
-        X_query : array-like of shape (n_query, ...)
-        y_query : array-like of shape (n_query,)
-        k : int, default=5
-            Rows to show at either end.
-        split : int, optional
-            As for :meth:`attribute`.
-
-        Returns
-        -------
-        DataFrame
-            Per query up to ``2 * k`` rows in the order of their scores, the lowest first.
-            `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
-            -1, -2, ... from the most helpful down; `train_index`: position in the rows given
-            to ``fit``; `label`: what it was given there; `suggested_label`: see
-            :meth:`suggest_labels`, no column where that is not available; `score`: see
-            :meth:`attribute`; `epochs`: those, counted from 1, in which most of the score came
-            about, such as ``"2-4, 9"`` (the fewest stretches of training that make up half of
-            what pulled in its direction; empty for methods of the final model).
-
-        Raises
-        ------
-        ValueError
-            If `k` is not a positive integer, or as :meth:`attribute`.
-        """
-        scores = self.attribute(X_query, y_query, split=split)
-        suggested = self.suggest_labels() if hasattr(self, "suggest_labels") else None
-        table = explanation(scores, self._y, suggested, k)
-        rows, column = np.unique(table["train_index"], return_inverse=True)
-        run = self._runs[self._checked_split(split)]
-        epochs = run.epochs_behind(self._checked_rows(X_query), y_query, rows)
-        return table.assign(epochs=epochs[table["query"], column])
 
     def remove(self, indices, *, split=None, verify=0):
         """The model as if some training rows had never been there, without training it again.

@@ -89,32 +89,27 @@ class Run:
         rows = train(FrozenEstimator(self.estimator), *part, sample_weight)
         self.net.trajectory_.check_data(*self.net.as_trained(rows, part[1], sample_weight))
 
-    def epochs_behind(self, X, y, rows):
-        """The epochs in which the scores of training rows against single queries came about.
+    def epochs_behind(self, X, y, queries, rows):
+        """The epochs in which scores of training rows against single queries came about.
 
         Parameters
         ----------
         X, y : array-like
             Queries.
-        rows : ndarray of int
-            Positions in the data given to ``SAMInfluence.fit``.
+        queries, rows : ndarray of int, shape (n_pairs,)
+            Ascending positions in `X`, and those in the data given to ``SAMInfluence.fit``.
 
         Returns
         -------
-        ndarray of object, shape (n_queries, n_rows)
-            Text such as ``"2-4, 9"``; empty for methods of the final model.
+        list of str, length n_pairs
+            Such as ``"2-4, 9"``; empty for methods of the final model.
         """
-        texts = np.full((len(y), len(rows)), "", dtype=object)
-        if not self.attribution.prepared.along_training:
-            return texts
-        steps, parts = self.attribution.origins(
-            *self.tensors(X, y), torch.as_tensor(np.searchsorted(self.train, rows))
-        )
+        if not self.attribution.prepared.along_training or len(rows) == 0:
+            return [""] * len(rows)
+        pairs = torch.tensor(queries), torch.tensor(np.searchsorted(self.train, rows))
+        steps, parts = self.attribution.origins(*self.tensors(X, y), *pairs)
         spans = [self.attribution.problem.path.epochs_of(span) for span in steps]
-        parts = parts.cpu().numpy()
-        for row, query in np.ndindex(*parts.shape[1:]):
-            texts[query, row] = most_active_epochs(spans, parts[:, row, query])
-        return texts
+        return [most_active_epochs(spans, pair) for pair in parts.cpu().numpy().T]
 
     def _quality(self, X, y):
         """How well validation rows are predicted; a warning if all get the same prediction."""

@@ -7,6 +7,7 @@ import pandas as pd
 from sklearn.utils import check_scalar
 from tqdm.auto import tqdm
 
+from sam_attribution._jobs import in_parallel
 from sam_attribution._removal import rows_to_keep
 from sam_attribution._seeding import draw_seed
 from sam_attribution.metrics._arrays import one_number_per_row
@@ -19,6 +20,7 @@ def removal_curve(
     fractions=(0, 0.05, 0.1, 0.2, 0.3),
     n_random=5,
     random_state=None,
+    n_jobs=None,
     verbose=0,
 ):
     """Train again without the rows of lowest score, and without as many rows at random.
@@ -38,6 +40,9 @@ def removal_curve(
         Random orders of removal.
     random_state : int, RandomState instance or None, default=None
         Draws them. None asks the operating system.
+    n_jobs : int, default=None
+        Trainings at once, in processes of their own: joblib's rules. `evaluate` goes there with
+        all that it refers to, and what it changes stays there.
     verbose : int, default=0
         Above 0 a progress bar is shown.
 
@@ -77,10 +82,15 @@ def removal_curve(
     base = draw_seed(random_state)
     orders = [("lowest score", pd.NA, scores)]
     orders += [("random", seed, _at_random(scores, [base, seed])) for seed in range(n_random)]
-    value = _once_per_mask(evaluate)
-    tasks = [(fraction, *order) for order in orders for fraction in fractions]
-    bar = tqdm(tasks, desc="removal curve", unit="training", disable=not verbose)
-    return pd.DataFrame([_line(*task, value) for task in bar]).astype({"seed": "Int64"})
+    lines = [
+        {"fraction": fraction, "kind": kind, "seed": seed, "kept": rows_to_keep(order, fraction)}
+        for kind, seed, order in orders
+        for fraction in fractions
+    ]
+    values = _values(evaluate, [line["kept"] for line in lines], n_jobs, verbose)
+    table = pd.DataFrame(lines, columns=["fraction", "n_removed", "kind", "seed", "kept"])
+    table["n_removed"] = [int((~kept).sum()) for kept in table.pop("kept")]
+    return table.assign(value=values).astype({"seed": "Int64"})
 
 
 def _checked(fractions):
@@ -95,30 +105,20 @@ def _at_random(scores, seed):
     return np.where(np.isnan(scores), np.nan, np.random.default_rng(seed).random(len(scores)))
 
 
-def _line(fraction, kind, seed, scores, value):
-    kept = rows_to_keep(scores, fraction)
-    return {
-        "fraction": fraction,
-        "n_removed": int((~kept).sum()),
-        "kind": kind,
-        "seed": seed,
-        "value": value(kept),
-    }
+def _values(evaluate, masks, n_jobs, verbose):
+    """What `evaluate` returns for each mask, called once for those that are equal."""
+    distinct = {kept.tobytes(): kept.copy() for kept in masks}
+    arguments = ({"evaluate": evaluate, "kept": kept} for kept in distinct.values())
+    found = in_parallel(_number, arguments, n_jobs=n_jobs)
+    bar = tqdm(
+        found, desc="removal curve", unit="training", total=len(distinct), disable=not verbose
+    )
+    known = dict(zip(distinct, bar, strict=True))
+    return [known[kept.tobytes()] for kept in masks]
 
 
-def _once_per_mask(evaluate):
-    known = {}
-
-    def value(kept):
-        key = kept.tobytes()
-        if key not in known:
-            known[key] = _number(evaluate(kept))
-        return known[key]
-
-    return value
-
-
-def _number(value):
+def _number(evaluate, kept):
+    value = evaluate(kept)
     try:
         return float(value)
     except (TypeError, ValueError) as error:

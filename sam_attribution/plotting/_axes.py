@@ -5,10 +5,13 @@ import numpy as np
 _COLUMNS = 3
 
 
-def axes_for(ax, n_panels):
-    """Array of `n_panels` Axes: those given, or a new figure's side by side, on one y-axis."""
+def axes_for(ax, n_panels, *, size=None):
+    """Array of `n_panels` Axes: those given, or a new figure's side by side, on one y-axis.
+
+    `size` is width and height of a new figure in inches.
+    """
     if ax is None:
-        return _new_axes(n_panels)
+        return _new_axes(n_panels, size)
     axes = np.ravel(np.array(ax, dtype=object))
     if len(axes) != n_panels or not all(hasattr(panel, "plot") for panel in axes):
         raise ValueError(f"ax must be {n_panels} matplotlib Axes, one for each panel, got {ax!r}.")
@@ -21,13 +24,13 @@ def legend_beside(ax):
     ax.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if makes_room else {}))
 
 
-def _new_axes(n_panels):
+def _new_axes(n_panels, size):
     n_columns = min(n_panels, _COLUMNS)
     n_rows = -(-n_panels // n_columns)
     _, axes = _pyplot().subplots(
         n_rows,
         n_columns,
-        figsize=(max(4.0 * n_columns, 6.0), 4.2 * n_rows),
+        figsize=size or (max(4.0 * n_columns, 6.0), 4.2 * n_rows),
         layout="constrained",
         squeeze=False,
         sharey=True,

@@ -1,10 +1,12 @@
 """Accuracy after removing rows."""
 
 import pandas as pd
+from sklearn.base import is_regressor
 
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting._axes import axes_for, legend_beside
 from sam_attribution.plotting._names import by_name, columns
+from sam_attribution.plotting._removed import Retraining, curve_of, scores_to_try
 from sam_attribution.plotting._styles import curve_styles
 
 
@@ -52,6 +54,136 @@ class RemovalCurveDisplay:
         self.value_name = value_name
 
     @classmethod
+    def from_predictions(
+        cls,
+        fractions,
+        accuracy,
+        *,
+        random_accuracy=None,
+        name=None,
+        value_name="accuracy",
+        ax=None,
+    ):
+        """Draw accuracies that were measured elsewhere.
+
+        Parameters
+        ----------
+        fractions : array-like of shape (n_fractions,)
+            Shares of the rows that were removed, each in [0, 1).
+        accuracy : array-like of shape (n_fractions,), or dict of str to such, or DataFrame
+            After training without the lowest scores of one method, or of several by their names.
+        random_accuracy : array-like of shape (n_draws, n_fractions), default=None
+            After training without as many random rows.
+        name : str or None, default=None
+            Of a single method.
+        value_name : str, default="accuracy"
+            What was measured after training again.
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit together, or a fraction lies outside [0, 1).
+        """
+        accuracy = by_name(columns(accuracy), name, argument="accuracy", default="lowest scores")
+        curves = {
+            method: curve_of(fractions, values, None if position else random_accuracy)
+            for position, (method, values) in enumerate(accuracy.items())
+        }
+        return cls(curves, value_name=value_name).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        X_test,
+        y_test,
+        scores=None,
+        scorer=None,
+        name=None,
+        fractions=(0, 0.05, 0.1, 0.2, 0.3),
+        n_random=5,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+        value_name=None,
+        ax=None,
+    ):
+        """Train an estimator again without the lowest scores and without random rows.
+
+        Parameters
+        ----------
+        estimator : classifier or regressor
+            Cloned for every training.
+        X : array-like of shape (n_samples, ...)
+        y : array-like of shape (n_samples,)
+            Training rows, such as may be wrong.
+        X_test, y_test : array-like
+            Rows whose labels are right: what the trained estimators are scored on.
+        scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
+            As for :meth:`from_scores`; either these or `scorer` must be given.
+        scorer : estimator
+            Has ``scores_`` after ``fit(X, y)``: a SAMInfluence or a MislabelDetector. It is
+            used as it is if it has been fitted (on these rows), and a clone is fitted if not.
+        name : str or None, default=None
+            Of a single method; None takes that of the scorer's class.
+        fractions, n_random, n_jobs, verbose
+            As for :func:`~sam_attribution.metrics.removal_curve`.
+        random_state : int, RandomState instance or None, default=None
+            Draws the random rows, and goes to every ``random_state`` of the clones that is None,
+            the same for all, so that trainings differ by their rows alone.
+        value_name : str or None, default=None
+            None is "accuracy", of a regressor "R²".
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If not exactly one of `scores` and `scorer` is given, or they do not fit the rows.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sam_attribution.plotting import RemovalCurveDisplay
+        >>> X, y = load_iris(return_X_y=True)
+        >>> display = RemovalCurveDisplay.from_estimator(
+        ...     LogisticRegression(max_iter=500), X[::2], y[::2], X_test=X[1::2], y_test=y[1::2],
+        ...     scores=X[::2, 0], fractions=[0, 0.1], n_random=2, random_state=0,
+        ... )
+        >>> display.lines_[0].get_xdata()
+        array([ 0., 10.])
+        """
+        retrained = Retraining(estimator, X, y, X_test, y_test, random_state)
+        tried, name = scores_to_try(scores, scorer, name, retrained)
+        default_name = "R²" if is_regressor(estimator) else "accuracy"
+        return cls.from_scores(
+            tried,
+            retrained,
+            name=name,
+            fractions=fractions,
+            n_random=n_random,
+            random_state=retrained.seed,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            value_name=default_name if value_name is None else value_name,
+            ax=ax,
+        )
+
+    @classmethod
     def from_scores(
         cls,
         scores,
@@ -61,17 +193,18 @@ class RemovalCurveDisplay:
         fractions=(0, 0.05, 0.1, 0.2, 0.3),
         n_random=5,
         random_state=None,
+        n_jobs=None,
         verbose=0,
         value_name="accuracy",
         ax=None,
     ):
-        """Train again without the lowest scores and without random rows, and draw it.
+        """Call a function without the lowest scores and without random rows, and draw it.
 
         Parameters
         ----------
         scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
             Of one method, or of several by their names; of a DataFrame each column is one.
-        evaluate, fractions, n_random, random_state, verbose
+        evaluate, fractions, n_random, random_state, n_jobs, verbose
             As for :func:`~sam_attribution.metrics.removal_curve`. Random removal is run once,
             among the rows that the first method judged.
         name : str or None, default=None
@@ -93,6 +226,7 @@ class RemovalCurveDisplay:
                 fractions=fractions,
                 n_random=0 if position else n_random,
                 random_state=random_state,
+                n_jobs=n_jobs,
                 verbose=verbose,
             )
             for position, (method, values) in enumerate(scores.items())

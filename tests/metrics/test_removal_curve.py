@@ -1,9 +1,11 @@
 """Removal curves against sets worked out by hand."""
 
 import numpy as np
+import pandas as pd
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from joblib import parallel_config
 
 from sam_attribution.metrics import removal_curve
 
@@ -130,3 +132,11 @@ def test_bad_input_is_named(settings_, message):
     arguments = {"scores": [1.0, 2], "evaluate": np.mean} | settings_
     with pytest.raises((TypeError, ValueError), match=message):
         removal_curve(**arguments)
+
+
+def test_several_at_once_give_the_same_table():
+    settings_ = {"fractions": FRACTIONS, "n_random": 2, "random_state": 0}
+    alone = removal_curve(SCORES, Recorder(), **settings_)
+    with parallel_config(backend="threading", n_jobs=2):
+        shared = removal_curve(SCORES, Recorder(), **settings_)
+    pd.testing.assert_frame_equal(shared, alone)

@@ -9,7 +9,16 @@ import pandas as pd
 import pytest
 
 from sam_attribution.metrics import agreement, removal_curve, similarity_curve
-from sam_attribution.plotting import AgreementDisplay, FurtherTrainingDisplay, RemovalCurveDisplay
+from sam_attribution.plotting import (
+    AgreementDisplay,
+    DetectionCurveDisplay,
+    FurtherTrainingDisplay,
+    LabelConfusionDisplay,
+    RemovalCurveDisplay,
+    ScoreDistributionDisplay,
+    TraceDisplay,
+    WhatIfDisplay,
+)
 
 rng = np.random.default_rng(0)
 TRUTH = rng.normal(size=20)
@@ -18,6 +27,22 @@ AMOUNTS = np.array([1.0, 5.0, 20.0])
 FURTHER = rng.normal(size=(3, 4, 20))
 FRACTIONS = [0, 0.1, 0.25]
 WORTH = rng.random(20)
+WRONG = np.argsort(np.argsort(SCORES)) < 5
+LABELS = np.arange(20) % 3
+IMAGES = rng.random((20, 3, 4))
+EXPLANATION = pd.DataFrame(
+    {
+        "query": [0, 0, 0, 7, 7],
+        "true_label": 2,
+        "predicted_label": 1,
+        "rank": [1, 2, -1, 1, -1],
+        "train_index": [3, 5, 2, 4, 9],
+        "label": [1, 1, 2, 0, 2],
+        "suggested_label": [2, 1, 2, 0, 2],
+        "score": [-0.5, -0.25, 0.125, -2.0, 3.0],
+        "epochs": ["1-2", "3", "1, 3-4, 6-7, 9-10", "", "2"],
+    }
+)
 
 
 def worth(kept):
@@ -32,17 +57,29 @@ DRAW = {
     "removal": lambda **settings: RemovalCurveDisplay.from_scores(
         SCORES, worth, fractions=FRACTIONS, random_state=0, **settings
     ),
+    "detection": lambda **settings: DetectionCurveDisplay.from_predictions(
+        WRONG, SCORES, **settings
+    ),
 }
-every_display = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
-
-
-@pytest.fixture(autouse=True)
-def no_window():
-    backend = mpl.get_backend()
-    plt.switch_backend("agg")
-    yield
-    plt.close("all")
-    plt.switch_backend(backend)
+MAPS = {
+    "scores": lambda **settings: ScoreDistributionDisplay.from_predictions(
+        SCORES, LABELS, suspicious=WRONG, **settings
+    ),
+    "confusion": lambda **settings: LabelConfusionDisplay.from_predictions(
+        LABELS, LABELS[::-1], class_names=["a long name", "b", "c"], **settings
+    ),
+    "what if": lambda **settings: WhatIfDisplay.from_predictions(
+        rng.normal(size=(20, 3)), LABELS, scores=SCORES, **settings
+    ),
+    "trace of images": lambda **settings: TraceDisplay.from_predictions(
+        EXPLANATION, IMAGES, IMAGES, **settings
+    ),
+    "trace of features": lambda **settings: TraceDisplay.from_predictions(
+        EXPLANATION, IMAGES[:, 0], IMAGES[:, 0], **settings
+    ),
+}
+curve_display = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
+every_display = pytest.mark.parametrize("draw", (DRAW | MAPS).values(), ids=DRAW | MAPS)
 
 
 @every_display
@@ -68,14 +105,14 @@ def test_without_axes_there_is_one_new_figure(draw):
     assert len(plt.get_fignums()) == 2
 
 
-@every_display
+@curve_display
 def test_axes_and_curves_are_labelled_inside_the_figure(draw):
     display = draw(name="gif")
     ax = display.ax_
     assert ax.get_xlabel()
     assert ax.get_ylabel()
     labels = [text.get_text() for text in ax.get_legend().get_texts()]
-    assert "gif" in labels or "gif" in ax.get_title()
+    assert any(label.startswith("gif") for label in labels) or "gif" in ax.get_title()
     display.figure_.canvas.draw()
     edge = display.figure_.bbox
     titles = [ax.title] if ax.get_title() else []
@@ -83,6 +120,17 @@ def test_axes_and_curves_are_labelled_inside_the_figure(draw):
         box = part.get_window_extent()
         assert (edge.min <= box.min).all()
         assert (box.max <= edge.max).all()
+
+
+@pytest.mark.parametrize("draw", MAPS.values(), ids=MAPS)
+def test_all_that_is_written_lies_inside_the_figure(draw):
+    display = draw()
+    display.figure_.canvas.draw()
+    edge = display.figure_.bbox
+    for ax in display.figure_.axes:
+        box = ax.get_tightbbox()
+        assert (edge.min <= box.min + 1).all()
+        assert (box.max <= edge.max + 1).all()
 
 
 @every_display

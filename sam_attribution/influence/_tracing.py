@@ -1,0 +1,143 @@
+"""From predictions back to training rows: SAMInfluence.explain and explain_errors."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
+
+from sam_attribution._validation import Interval, check_arguments, from_tensor, take_rows
+from sam_attribution.influence._checks import unfitted
+from sam_attribution.influence._estimator import net_of
+from sam_attribution.influence._explanation import explanation
+
+_RULES = {"n_errors": [None, Interval(Integral, 1, None, closed="left")]}
+
+
+def _tells_classes(influence):
+    """True, or an AttributeError if no prediction is right or wrong."""
+    if is_regressor(net_of(unfitted(influence.estimator))):
+        raise AttributeError(
+            "a regressor has no misclassified rows. Pass the rows that it predicts worst to "
+            "explain(X_query, y_query)."
+        )
+    return True
+
+
+class Tracing:
+    """The part of SAMInfluence that names the training rows behind single predictions."""
+
+    def explain(self, X_query, y_query, k=5, *, split=None):
+        """The training rows that harm and help single queries most, as a table to read.
+
+        Parameters
+        ----------
+        X_query : array-like of shape (n_query, ...)
+        y_query : array-like of shape (n_query,)
+        k : int, default=5
+            Rows to show at either end.
+        split : int, optional
+            As for :meth:`attribute`.
+
+        Returns
+        -------
+        DataFrame
+            Per query up to ``2 * k`` rows in the order of their scores, the lowest first.
+            `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
+            -1, -2, ... from the most helpful down; `train_index`: position in the rows given
+            to ``fit``; `label`: what it was given there; `suggested_label`: see
+            :meth:`suggest_labels`, no column where that is not available
+            (``aggregate="worst-class"`` suggests far better than the mean, and changes nothing
+            else here); `score`: see :meth:`attribute`; `epochs`: those, counted from 1, in which
+            most of the score came about, such as ``"2-4, 9"`` (the fewest stretches of training
+            that make up half of what pulled in its direction; empty for methods of the final
+            model).
+
+        Raises
+        ------
+        ValueError
+            If `k` is not a positive integer, or as :meth:`attribute`.
+
+        See Also
+        --------
+        explain_errors : Finds the misclassified rows itself.
+        sam_attribution.plotting.TraceDisplay : The table as a picture.
+        """
+        scores = self.attribute(X_query, y_query, split=split)
+        table = explanation(scores, self._y, self._suggestions(), k)
+        run = self._runs[self._checked_split(split)]
+        pairs = table["query"].to_numpy(), table["train_index"].to_numpy()
+        return table.assign(epochs=run.epochs_behind(self._checked_rows(X_query), y_query, *pairs))
+
+    @available_if(_tells_classes)
+    def explain_errors(self, X, y, *, k=5, n_errors=None, split=None):
+        """The training rows behind the mistakes that the model makes on some rows.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+            Rows that it was not trained on, such as a test set.
+        y : array-like of shape (n,)
+            Their true labels.
+        k : int, default=5
+            Training rows to show at either end, for each mistake.
+        n_errors : int or None, default=None
+            Only so many mistakes, the worst ones; None means all.
+        split : int, optional
+            Whose model is asked, as for :meth:`attribute`.
+
+        Returns
+        -------
+        DataFrame
+            As :meth:`explain` returns, with the mistakes as queries: the worst first, that is the
+            one whose true label got the lowest probability. `query` is the position in `X`, and
+            beside it stand `true_label` and `predicted_label`. A harmful row raises the
+            loss of the true label, so it is what speaks for the mistake. No lines if no row is
+            misclassified.
+
+        Raises
+        ------
+        ValueError
+            If `n_errors` or `k` is not a positive integer, or as :meth:`attribute`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sam_attribution import SAMClassifier, SAMInfluence
+        >>> X, y = load_iris(return_X_y=True)
+        >>> classifier = SAMClassifier(max_epochs=5, random_state=0)
+        >>> influence = SAMInfluence(classifier, random_state=0).fit(X[::2], y[::2])
+        >>> table = influence.explain_errors(X[1::2], y[1::2], k=1, n_errors=2)
+        >>> table["rank"].tolist()
+        [1, -1, 1, -1]
+        >>> bool((table["true_label"] != table["predicted_label"]).all())
+        True
+        """
+        check_is_fitted(self)
+        check_arguments(_RULES, "explain_errors", n_errors=n_errors)
+        X, y = self._checked_rows(X), np.asarray(from_tensor(y, "y"))
+        self._targets.check(y, "y")
+        check_consistent_length(X, y)
+        run = self._runs[self._checked_split(split)]
+        predicted = self._targets.predicted([run], X)
+        errors = _worst_errors(run.predict_proba(X), predicted, y, self.classes_)[:n_errors]
+        if len(errors):
+            table = self.explain(take_rows(X, errors), y[errors], k, split=split)
+        else:
+            nothing = np.empty((0, len(self._y)))
+            table = explanation(nothing, self._y, self._suggestions(), k).assign(epochs="")
+        table["query"] = query = errors[table["query"]]
+        table.insert(1, "true_label", y[query])
+        table.insert(2, "predicted_label", predicted[query])
+        return table
+
+    def _suggestions(self):
+        return self.suggest_labels() if hasattr(self, "suggest_labels") else None
+
+
+def _worst_errors(probabilities, predicted, y, classes):
+    """Positions of the misclassified rows, the least probable true label first."""
+    errors = np.flatnonzero(predicted != y)
+    of_truth = probabilities[errors, np.searchsorted(classes, y[errors])]
+    return errors[np.argsort(of_truth, kind="stable")]

@@ -1,0 +1,207 @@
+"""Wrong labels found against rows inspected."""
+
+from itertools import islice
+from numbers import Real
+
+import numpy as np
+from sklearn.utils import check_scalar
+
+from sam_attribution.metrics import detection, detection_curve
+from sam_attribution.plotting._axes import axes_for
+from sam_attribution.plotting._fitted import learnt
+from sam_attribution.plotting._labels import mask_of_rows, scores_of_rows
+from sam_attribution.plotting._names import by_name, columns
+from sam_attribution.plotting._styles import REFERENCE, curve_styles
+
+_CURVE, _RANDOM, _ORACLE = "detection curve", "detection curve: random", "detection curve: oracle"
+
+
+class DetectionCurveDisplay:
+    """Share of the wrong labels found against the share of rows inspected, lowest score first.
+
+    The higher the curve, the less work. The dotted lines are the best and the expected: an oracle
+    that shows wrong labels only, and rows in random order. Further displays on the same Axes take
+    the next colours.
+
+    Parameters
+    ----------
+    is_wrong : array-like of bool, shape (n_samples,)
+        Which labels are known to be wrong.
+    scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
+        Of one scorer, or of several by their names; of a DataFrame each column is one. Low =
+        suspicious. Rows that were not judged (NaN) are inspected last, in random order.
+    name : str or None, default=None
+        Of a single scorer.
+    recall_at : float or None, default=None
+        The legend says what share is found in the first so many of the rows (between 0 and 1),
+        and a line marks them; None: the area (ROC AUC) instead.
+
+    Attributes
+    ----------
+    figure_ : Figure
+    ax_ : Axes
+    lines_ : list of Line2D
+        In the order of `scores`, in per cent.
+    random_line_, oracle_line_ : Line2D
+        Those on the Axes already, if they are the same.
+    figures_ : dict of str to Series
+        Area and recall as :func:`~sam_attribution.metrics.detection` returns them, of all rows.
+
+    See Also
+    --------
+    sam_attribution.metrics.detection_curve : The numbers, of the judged rows alone.
+
+    Examples
+    --------
+    >>> from sam_attribution.plotting import DetectionCurveDisplay
+    >>> is_wrong = [True, False, False, True]
+    >>> display = DetectionCurveDisplay.from_predictions(is_wrong, [-2, 1, 0.5, 0.7], name="gif")
+    >>> display.lines_[0].get_ydata()
+    array([  0.,  50.,  50., 100., 100.])
+    >>> display.lines_[0].get_label()
+    'gif, AUC 0.750'
+    """
+
+    def __init__(self, is_wrong, scores, *, name=None, recall_at=None):
+        self.is_wrong = is_wrong
+        self.scores = by_name(columns(scores), name, argument="scores", default="scores")
+        self.recall_at = recall_at
+
+    @classmethod
+    def from_predictions(cls, is_wrong, scores, *, name=None, recall_at=None, ax=None):
+        """Draw scores against known wrong labels.
+
+        Parameters
+        ----------
+        is_wrong, scores, name, recall_at
+            As for the class.
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        DetectionCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If lengths differ, no label or every label is wrong, or `recall_at` is not a share.
+        """
+        return cls(is_wrong, scores, name=name, recall_at=recall_at).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, detector, is_wrong, *, name=None, recall_at=None, ax=None):
+        """Draw the scores of a fitted detector, or of whatever has ``scores_``.
+
+        Parameters
+        ----------
+        detector : estimator
+            Fitted on the rows of `is_wrong`: a SAMInfluence, FilteredClassifier, ...
+        is_wrong, recall_at
+            As for the class.
+        name : str or None, default=None
+            None takes that of its class.
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        DetectionCurveDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If there is no ``scores_``.
+        """
+        (scores,) = learnt(detector, ["scores_"])
+        name = type(detector).__name__ if name is None else name
+        return cls.from_predictions(is_wrong, scores, name=name, recall_at=recall_at, ax=ax)
+
+    def plot(self, ax=None):
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        DetectionCurveDisplay
+        """
+        if self.recall_at is not None:
+            check_scalar(self.recall_at, "recall_at", Real, min_val=0, max_val=1)
+        found = {name: self._found(scores) for name, scores in self.scores.items()}
+        self.figures_ = {name: figures for name, (_, figures) in found.items()}
+        (self.ax_,) = axes_for(ax, 1)
+        self.figure_ = self.ax_.figure
+        drawn = sum(line.get_gid() == _CURVE for line in self.ax_.lines)
+        styles = islice(curve_styles(), drawn, None)
+        self.lines_ = [
+            self._draw(name, *each, style)
+            for (name, each), style in zip(found.items(), styles, strict=False)
+        ]
+        self._draw_references(np.mean(mask_of_rows(self.is_wrong, "is_wrong")))
+        self.ax_.set(
+            xlabel="rows inspected (%), most suspicious first",
+            ylabel="wrong labels found (%)",
+            xlim=(0, 100),
+            ylim=(0, 103),
+        )
+        lines = sorted(self.ax_.lines, key=lambda line: line.get_gid() != _CURVE)
+        shown = [line for line in lines if line.get_gid() in (_CURVE, _ORACLE, _RANDOM)]
+        self.ax_.legend(handles=shown, loc="lower right", fontsize="small")
+        return self
+
+    def _found(self, scores):
+        """The curve, and its figures."""
+        scores = _unjudged_last(scores_of_rows(scores))
+        wrong = mask_of_rows(self.is_wrong, "is_wrong", len(scores))
+        if wrong.all() or not wrong.any():
+            raise ValueError(f"is_wrong must hold True and False, got only {wrong[0]}.")
+        inspected = () if self.recall_at is None else (self.recall_at,)
+        figures = detection(scores, wrong, inspected=np.array([*inspected, 1.0]))
+        return detection_curve(scores, wrong), figures
+
+    def _draw(self, name, curve, figures, style):
+        inspected, found = curve
+        (line,) = self.ax_.plot(
+            100 * inspected,
+            100 * found,
+            label=f"{name}, {self._summary(figures)}",
+            markevery=0.12,
+            gid=_CURVE,
+            **style,
+        )
+        return line
+
+    def _summary(self, figures):
+        if self.recall_at is None:
+            return f"AUC {figures['auc']:.3f}"
+        share = f"{100 * self.recall_at:g}%"
+        return f"{figures[f'recall at {share}']:.0%} found in the first {share}"
+
+    def _draw_references(self, share_wrong):
+        if self.recall_at is not None:
+            self.ax_.axvline(100 * self.recall_at, color="0.8", linewidth=1, zorder=0)
+        looks = REFERENCE | {"linestyle": ":"}
+        oracle = {"label": "oracle: wrong labels only", **looks}
+        random = {"label": "rows in random order", **looks, "linestyle": "--"}
+        self.oracle_line_ = self._reference(
+            [0, 100 * share_wrong, 100], [0, 100, 100], _ORACLE, oracle
+        )
+        self.random_line_ = self._reference([0, 100], [0, 100], _RANDOM, random)
+
+    def _reference(self, x, y, gid, looks):
+        """A line, or the same from a display that was there before."""
+        for line in self.ax_.lines:
+            if line.get_gid() == gid and np.array_equal(line.get_data(), [x, y]):
+                return line
+        return self.ax_.plot(x, y, gid=gid, zorder=1, **looks)[0]
+
+
+def _unjudged_last(scores):
+    judged = ~np.isnan(scores)
+    if not judged.any():
+        raise ValueError("scores must hold a number, got NaN for every row.")
+    return np.where(judged, scores, np.nextafter(scores[judged].max(), np.inf))

@@ -1,0 +1,77 @@
+"""What RemovalCurveDisplay measures: an estimator trained again on the rows that stay."""
+
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._validation import from_tensor, num_samples, take_rows
+from sam_attribution.plotting._names import columns
+
+
+class Retraining:
+    """The score of a clone on test rows, as a function of the mask of rows that it trains on."""
+
+    def __init__(self, estimator, X, y, X_test, y_test, random_state):
+        self.estimator = estimator
+        self.X, self.y = from_tensor(X, "X"), np.asarray(from_tensor(y, "y"))
+        self.X_test, self.y_test = from_tensor(X_test, "X_test"), from_tensor(y_test, "y_test")
+        known = isinstance(random_state, Integral)
+        self.seed = int(random_state) if known else draw_seed(random_state)
+        if num_samples(self.X) != len(self.y):
+            raise ValueError(f"y must have {num_samples(self.X)} entries, got {len(self.y)}.")
+
+    def __call__(self, kept):
+        twin = seed_nested(clone(self.estimator), self.seed)
+        twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
+        return twin.score(self.X_test, self.y_test)
+
+    def scores_by(self, scorer):
+        """Scores of a fitted scorer, or of a fitted clone of it."""
+        if getattr(scorer, "scores_", None) is None:
+            scorer = seed_nested(clone(scorer), self.seed).fit(self.X, self.y)
+        return scorer.scores_
+
+
+def scores_to_try(scores, scorer, name, retrained):
+    """Scores and the name of a single method; they must fit the rows."""
+    if (scores is None) == (scorer is None):
+        both = "neither" if scores is None else "both"
+        raise TypeError(f"Either scores or scorer must be given, got {both}.")
+    if scorer is not None:
+        name = type(scorer).__name__ if name is None else name
+        scores = retrained.scores_by(scorer)
+    tried = columns(scores)
+    for each in tried.values() if isinstance(tried, dict) else [tried]:
+        if len(each) != len(retrained.y):
+            raise ValueError(
+                f"scores must hold a number for each of {len(retrained.y)} rows, got {len(each)}."
+            )
+    return tried, name
+
+
+def curve_of(fractions, values, random_values=None):
+    """Table such as ``metrics.removal_curve`` returns, of numbers that are known already."""
+    fractions = np.asarray(fractions, dtype=float)
+    if fractions.ndim != 1 or not np.all((fractions >= 0) & (fractions < 1)):
+        raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
+    lowest = _lines(fractions, values, "accuracy", "lowest score", pd.NA)
+    draws = [] if random_values is None else np.atleast_2d(np.asarray(random_values, dtype=float))
+    random = [
+        _lines(fractions, draw, "random_accuracy", "random", seed)
+        for seed, draw in enumerate(draws)
+    ]
+    return pd.concat([lowest, *random], ignore_index=True)
+
+
+def _lines(fractions, values, argument, kind, seed):
+    values = np.asarray(values, dtype=float)
+    if values.shape != fractions.shape:
+        raise ValueError(
+            f"{argument} must hold a number for each of {len(fractions)} fractions, got shape "
+            f"{values.shape}."
+        )
+    table = pd.DataFrame({"fraction": fractions, "kind": kind, "seed": seed, "value": values})
+    return table.astype({"seed": "Int64"})

@@ -1,0 +1,88 @@
+"""TraceDisplay of images: a line of them for every query, on one Axes."""
+
+from textwrap import wrap
+
+from sam_attribution.plotting._axes import axes_for
+from sam_attribution.plotting._pixels import as_image
+from sam_attribution.plotting._styles import BLUE, VERMILLION
+from sam_attribution.plotting._trace_lines import ARROW, CAPTION
+
+_COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}
+_HEADS = {
+    "query": "query",
+    "harmed": "training rows that harmed it most",
+    "helped": "training rows that helped it most",
+}
+_STEP, _GAP = 1.3, 0.45  # from one image to the next, and between query, harmful and helpful
+_TEXT_LINE, _BETWEEN = 0.155, 0.35  # a line of text under an image, and the room below
+
+
+def draw_images(ax, lines, rows, image_shape):
+    """Draw them; return the Axes and the images."""
+    images = [
+        as_image(row, image_shape, argument="X_query" if role == "query" else "X_train")
+        for row, role in zip(rows, lines["role"], strict=True)
+    ]
+    places, width = _places(lines)
+    caption = wrap(CAPTION, int(16 * width))
+    n_text_lines = max(text.count("\n") + 1 for text in lines["text"])
+    height = 1.05 + _TEXT_LINE * n_text_lines + _BETWEEN
+    top, foot = 1.4, 1.15 - height * lines["query"].nunique()  # an image is one inch high
+    bottom = foot - _TEXT_LINE * len(caption)
+    (ax,) = axes_for(ax, 1, size=(width + 0.3, top - bottom + 0.1))
+    drawn = [
+        _draw(ax, image, x, -number * height, line)
+        for image, (number, x), line in zip(images, places, lines.itertuples(), strict=True)
+    ]
+    ax.text(0, foot, "\n".join(caption), fontsize=8, color="0.35", va="top")
+    _head(ax, lines, places)
+    ax.set(xlim=(-0.15, width), ylim=(bottom, top), aspect="equal")
+    ax.set_axis_off()
+    return ax, drawn
+
+
+def _places(lines):
+    """(number of the query, left edge) of every image, and the width of all."""
+    most = {role: _most(lines, role) for role in _COLOURS}
+    starts, x = {}, 0.0
+    for role, number in most.items():
+        starts[role] = x
+        x += number * _STEP + (_GAP if number else 0)
+    places, seen, line = [], {}, -1
+    for role in lines["role"]:
+        if role == "query":
+            line, seen = line + 1, {}
+        position = seen.get(role, 0)
+        seen[role] = position + 1
+        places.append((line, starts[role] + position * _STEP))
+    return places, x - _GAP
+
+
+def _most(lines, role):
+    """How many lines of a role the query with most of them has."""
+    counts = lines.loc[lines["role"] == role, "query"].value_counts()
+    return 0 if counts.empty else int(counts.max())
+
+
+def _draw(ax, image, x, y, line):
+    from matplotlib.patches import Rectangle
+
+    grey = {"cmap": "gray_r"} if image.ndim == 2 else {}
+    drawn = ax.imshow(image, extent=(x, x + 1, y, y + 1), interpolation="nearest", **grey)
+    frame = Rectangle((x, y), 1, 1, fill=False, edgecolor=_COLOURS[line.role], linewidth=2)
+    ax.add_patch(frame)
+    for number, text in enumerate(line.text.split("\n")):
+        bold = line.stands_out and (ARROW in text or text.startswith("predicted"))
+        style = {"ha": "center", "va": "top", "fontsize": 8}
+        below = y - 0.06 - number * _TEXT_LINE
+        ax.text(x + 0.5, below, text, fontweight="bold" if bold else "normal", **style)
+    return drawn
+
+
+def _head(ax, lines, places):
+    for role, text in _HEADS.items():
+        lefts = [x for (_, x), of in zip(places, lines["role"], strict=True) if of == role]
+        if lefts:
+            middle = (min(lefts) + max(lefts) + 1) / 2
+            style = {"ha": "center", "va": "bottom", "fontweight": "bold", "fontsize": 9}
+            ax.text(middle, 1.1, text, color=_COLOURS[role], **style)

@@ -1,0 +1,102 @@
+"""What TraceDisplay says of every query and every training row."""
+
+from collections.abc import Mapping
+
+import pandas as pd
+
+from sam_attribution.plotting._labels import label_text
+
+ARROW = "→"
+CAPTION = (
+    f"label {ARROW} suggested label; score = predicted rise of the query's loss if the row is "
+    "removed (negative: it harms); epochs in which most of that came about"
+)
+_WIDEST_EPOCHS = 10
+
+
+def lines_of(explanation, class_names, unit):
+    """Table of what is drawn, in its order: every query, then what harmed, then what helped it.
+
+    Columns `role`, `query`, `train_index` (-1 for a query), `label`, `stands_out` (it is not
+    the predicted or the suggested one), `score`, `epochs`, and `text`: what stands under an image.
+    """
+    lines = []
+    for query, table in explanation.groupby("query", sort=False):
+        lines.append(_query_line(query, table.iloc[0], class_names))
+        harmed, helped = table[table["rank"] > 0], table[table["rank"] < 0]
+        lines += [_row_line("harmed", r, class_names, unit) for _, r in _in_order(harmed)]
+        lines += [_row_line("helped", r, class_names, unit) for _, r in _in_order(helped)]
+    return pd.DataFrame(lines)
+
+
+def _in_order(table):
+    """The most extreme first."""
+    return table.sort_values("rank", key=abs, kind="stable").iterrows()
+
+
+def _query_line(query, row, class_names):
+    label, wrong = "", False
+    if "true_label" in row:
+        true, predicted = (name_of(row[c], class_names) for c in ("true_label", "predicted_label"))
+        label, wrong = f"true {true}, predicted {predicted}", true != predicted
+    return {
+        "role": "query",
+        "query": query,
+        "train_index": -1,
+        "label": label,
+        "stands_out": wrong,
+        "score": "",
+        "epochs": "",
+        "text": "\n".join([f"query {query}", *label.split(", ")]).strip(),
+    }
+
+
+def _row_line(role, row, class_names, unit):
+    label = name_of(row["label"], class_names)
+    suggested = name_of(row.get("suggested_label", row["label"]), class_names)
+    differs = suggested != label
+    if differs:
+        label = f"{label} {ARROW} {suggested}"
+    score, epochs = _signed(row["score"]), str(row["epochs"])
+    text = [f"row {row['train_index']}", f"label {label}", f"{score} {unit or ''}".strip()]
+    if epochs:
+        text.append(f"epoch{'s' * (not epochs.isdigit())} {_shortened(epochs)}")
+    return {
+        "role": role,
+        "query": row["query"],
+        "train_index": row["train_index"],
+        "label": label,
+        "stands_out": differs,
+        "score": score,
+        "epochs": epochs,
+        "text": "\n".join(text),
+    }
+
+
+def name_of(label, class_names):
+    """What to call a label."""
+    if class_names is None:
+        return label_text(label)
+    if isinstance(class_names, Mapping):
+        return str(class_names.get(label, label_text(label)))
+    try:
+        return str(class_names[label])
+    except (IndexError, TypeError) as error:
+        raise ValueError(
+            f"class_names has no name for the label {label_text(label)}: a sequence names 0, 1, "
+            "... Pass a dict of label to name."
+        ) from error
+
+
+def _shortened(epochs):
+    """As many of them as fit under an image."""
+    kept, *rest = epochs.split(", ")
+    for part in rest:
+        if len(kept) + len(part) > _WIDEST_EPOCHS:
+            return f"{kept} …"
+        kept = f"{kept}, {part}"
+    return kept
+
+
+def _signed(score):
+    return f"{score:+.2g}".replace("-", "\N{MINUS SIGN}")

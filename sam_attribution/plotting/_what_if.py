@@ -1,0 +1,234 @@
+"""How well each label would fit the most suspicious rows."""
+
+from numbers import Integral
+
+import numpy as np
+from sklearn.utils import check_scalar
+
+from sam_attribution._validation import from_tensor
+from sam_attribution.plotting._axes import axes_for
+from sam_attribution.plotting._fitted import learnt
+from sam_attribution.plotting._labels import class_texts, codes_of, scores_of_rows
+from sam_attribution.plotting._styles import VERMILLION
+
+
+class WhatIfDisplay:
+    """Heat map: a line for each of the most suspicious rows, a column for each label.
+
+    Bright where the row would fit the label. A circle marks the label that the row was given, a
+    star the one that is suggested.
+
+    Parameters
+    ----------
+    what_if : array-like of shape (n_samples, n_classes)
+        Higher = the row fits that label better.
+    given : array-like of shape (n_samples,)
+        Labels in the data.
+    suggested : array-like of shape (n_samples,), default=None
+        None takes the label with the highest number.
+    scores : array-like of shape (n_samples,), default=None
+        Low = suspicious: the lowest come first, those without a number (NaN) not at all. None
+        shows the first rows.
+    classes : array-like of shape (n_classes,), default=None
+        Labels of the columns; None: those in `given`, sorted.
+    class_names : sequence or dict, default=None
+        Names in the order of `classes`, or by label. None shows the labels.
+    k : int, default=20
+        Lines.
+    normalize : bool, default=True
+        Colour each line from its worst label (0) to its best (1). Otherwise the numbers are
+        coloured as they are.
+
+    Attributes
+    ----------
+    figure_ : Figure
+    ax_ : Axes
+    rows_ : ndarray of int, shape (n_lines,)
+        Positions of the rows shown, from the top.
+    image_ : AxesImage
+    given_marks_, suggested_marks_ : PathCollection
+
+    Examples
+    --------
+    >>> from sam_attribution.plotting import WhatIfDisplay
+    >>> what_if = [[0.0, 2.0], [3.0, 1.0], [0.0, 4.0]]
+    >>> display = WhatIfDisplay.from_predictions(
+    ...     what_if, ["cat", "cat", "dog"], scores=[-2.0, 2.0, 4.0], k=2
+    ... )
+    >>> display.rows_
+    array([0, 1])
+    """
+
+    def __init__(
+        self,
+        what_if,
+        given,
+        *,
+        suggested=None,
+        scores=None,
+        classes=None,
+        class_names=None,
+        k=20,
+        normalize=True,
+    ):
+        self.what_if = what_if
+        self.given = given
+        self.suggested = suggested
+        self.scores = scores
+        self.classes = classes
+        self.class_names = class_names
+        self.k = k
+        self.normalize = normalize
+
+    @classmethod
+    def from_predictions(cls, what_if, given, *, ax=None, **settings):
+        """Draw the table of a row and a label.
+
+        Parameters
+        ----------
+        what_if, given
+            As for the class.
+        ax : Axes or None, default=None
+            None makes a figure.
+        **settings
+            `suggested`, `scores`, `classes`, `class_names`, `k` and `normalize`, as for the class.
+
+        Returns
+        -------
+        WhatIfDisplay
+
+        Raises
+        ------
+        ValueError
+            If shapes do not fit together, or a label is none of the classes.
+        """
+        return cls(what_if, given, **settings).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(cls, detector, *, k=20, class_names=None, normalize=True, ax=None):
+        """Draw the most suspicious rows of a fitted detector.
+
+        Parameters
+        ----------
+        detector : estimator
+            With ``what_if_``, ``given_labels_``, ``suggested_labels_``, ``scores_`` and
+            ``classes_``, such as a fitted MislabelDetector.
+        k, class_names, normalize
+            As for the class.
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        WhatIfDisplay
+
+        Raises
+        ------
+        NotFittedError
+            If one of these is missing.
+        """
+        names = ["what_if_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
+        what_if, given, suggested, scores, classes = learnt(detector, names)
+        display = cls(
+            what_if,
+            given,
+            suggested=suggested,
+            scores=scores,
+            classes=classes,
+            class_names=class_names,
+            k=k,
+            normalize=normalize,
+        )
+        return display.plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw it.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            None makes a figure.
+
+        Returns
+        -------
+        WhatIfDisplay
+        """
+        check_scalar(self.k, "k", Integral, min_val=1)
+        table = np.asarray(from_tensor(self.what_if, "what_if"), dtype=float)
+        classes, given, suggested = self._codes(table)
+        names = class_texts(classes, self.class_names)
+        self.rows_ = self._most_suspicious(table)
+        (self.ax_,) = axes_for(
+            ax, 1, size=(3.6 + 0.45 * max(len(names), 4), 1.7 + 0.26 * max(len(self.rows_), 6))
+        )
+        self.figure_ = self.ax_.figure
+        shown = table[self.rows_]
+        shown = _from_worst_to_best(shown) if self.normalize else shown
+        self.image_ = self.ax_.imshow(shown, cmap="cividis", aspect="auto")
+        unit = "0 = worst label of the row, 1 = best" if self.normalize else "higher = better"
+        bar = self.figure_.colorbar(self.image_, ax=self.ax_, fraction=0.05)
+        bar.set_label(f"fit of the label ({unit})", fontsize="small")
+        self._mark(given[self.rows_], suggested[self.rows_])
+        self._label(names)
+        return self
+
+    def _codes(self, table):
+        """Labels of the columns, and the positions of given and suggested labels among them."""
+        if table.ndim != 2:
+            raise ValueError(f"what_if must have shape (n_samples, n_classes), got {table.shape}.")
+        classes = np.unique(from_tensor(self.given, "given"))
+        classes = classes if self.classes is None else np.asarray(self.classes)
+        if len(classes) != table.shape[1]:
+            raise ValueError(
+                f"what_if must have a column for each of {len(classes)} classes, got "
+                f"{table.shape[1]}. Name them all: classes=."
+            )
+        given = codes_of(classes, self.given, "given", len(table))
+        if self.suggested is None:
+            return classes, given, np.where(np.isnan(table), -np.inf, table).argmax(1)
+        return classes, given, codes_of(classes, self.suggested, "suggested", len(table))
+
+    def _most_suspicious(self, table):
+        judged = ~np.isnan(table).any(1)
+        order = np.arange(len(table))
+        if self.scores is not None:
+            scores = scores_of_rows(self.scores)
+            if len(scores) != len(table):
+                raise ValueError(f"scores must have {len(table)} entries, got {len(scores)}.")
+            order, judged = np.argsort(scores, kind="stable"), judged & ~np.isnan(scores)
+        rows = order[judged[order]][: self.k]
+        if len(rows) == 0:
+            raise ValueError("what_if and scores must hold numbers, got NaN in every row.")
+        return rows
+
+    def _mark(self, given, suggested):
+        lines = np.arange(len(self.rows_))
+        edges = {"edgecolors": "white", "linewidths": 0.8}
+        self.suggested_marks_ = self.ax_.scatter(
+            suggested, lines, marker="*", s=90, color="black", label="suggested label", **edges
+        )
+        self.given_marks_ = self.ax_.scatter(
+            given, lines, marker="o", s=34, color=VERMILLION, label="given label", **edges
+        )
+
+    def _label(self, names):
+        turned = max(map(len, names)) > 4
+        self.ax_.set_xticks(
+            range(len(names)),
+            names,
+            rotation=45 if turned else 0,
+            ha="right" if turned else "center",
+            rotation_mode="anchor" if turned else "default",
+        )
+        self.ax_.set_yticks(range(len(self.rows_)), self.rows_)
+        order = "" if self.scores is None else ", most suspicious on top"
+        self.ax_.set(xlabel="if the row carried this label", ylabel=f"training row{order}")
+        self.ax_.legend(
+            loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small"
+        )
+
+
+def _from_worst_to_best(table):
+    low = table.min(1, keepdims=True)
+    width = np.ptp(table, axis=1, keepdims=True)
+    return (table - low) / np.where(width == 0, 1, width)

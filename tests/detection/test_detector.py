@@ -1,0 +1,281 @@
+"""MislabelDetector on digits with labels that were changed on purpose, and what it refuses."""
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
+from sklearn.frozen import FrozenEstimator
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import StratifiedKFold
+from sklearn.pipeline import make_pipeline
+from sklearn.preprocessing import StandardScaler
+from sklearn.utils.estimator_checks import parametrize_with_checks
+from torch import nn
+
+from sam_attribution import (
+    MislabelDetector,
+    SAMClassifier,
+    SAMInfluence,
+    SAMRegressor,
+    ValidationData,
+)
+from sam_attribution.datasets import pair_noise, symmetric_noise
+
+X, Y = load_digits(return_X_y=True)
+X = (X / 16).astype("float32")
+X_HELD, Y_HELD = X[1300:], Y[1300:]
+X, Y = X[:1300], Y[:1300]
+CLEAN = ValidationData(X_HELD, Y_HELD)
+
+
+def classifier(**settings):
+    return SAMClassifier(**{"max_epochs": 15, "batch_size": 64, "random_state": 0} | settings)
+
+
+def auc(wrong, detector):
+    return roc_auc_score(wrong, -detector.scores_)
+
+
+@pytest.fixture(scope="module")
+def pairs():
+    y, wrong = pair_noise(Y, 0.3, random_state=0)
+    return y, wrong, MislabelDetector(classifier(), validation=CLEAN, random_state=0).fit(X, y)
+
+
+def test_systematic_confusion_is_found_counted_and_undone(pairs):
+    _, wrong, detector = pairs
+    assert auc(wrong, detector) > 0.99
+    # what the network says alone, as small-loss ranking does
+    assert roc_auc_score(wrong, -detector.parts_["network"]) < 0.95
+    assert detector.diagnostics_[["labels", "validation"]].iloc[0].tolist() == [
+        "corrected",
+        "trusted",
+    ]
+    assert detector.contamination_ == pytest.approx(0.3, rel=0.15)
+    assert (detector.suggested_labels_[wrong] == Y[wrong]).mean() > 0.95
+    assert (detector.suggested_labels_ == Y).mean() > 0.95
+    true_to_next = detector.transition_[np.arange(10), (np.arange(10) + 1) % 10]
+    assert np.abs(true_to_next - 0.3).max() < 0.12
+
+
+def test_attributes_agree_with_each_other(pairs):
+    y, _, detector = pairs
+    p, rows = np.exp(detector.what_if_), np.arange(len(y))
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+    own = detector.what_if_[rows, y]
+    sure = np.abs(detector.scores_) < 8  # beyond, the difference is rounding
+    others = np.log(1 - np.exp(own), out=np.zeros(len(y)), where=sure)
+    np.testing.assert_allclose(detector.scores_[sure], (own - others)[sure], rtol=1e-3, atol=1e-3)
+    assert (detector.suggested_labels_ == detector.classes_[p.argmax(1)]).all()
+    n_low = round(detector.contamination_ * len(y))
+    assert detector.suspicious_.sum() == n_low
+    assert (
+        detector.scores_[detector.suspicious_].max()
+        <= detector.scores_[~detector.suspicious_].min()
+    )
+    np.testing.assert_allclose(detector.transition_.sum(1), 1, rtol=1e-5)
+    assert (detector.given_labels_ == y).all()
+
+
+def test_the_review_page_takes_what_was_found(pairs, tmp_path):
+    _, _, detector = pairs
+    page = detector.report(tmp_path / "page.html", X, image_shape=(8, 8), title="Digits")
+    assert "<title>Digits" in page.read_text()
+    with pytest.raises(ValueError, match="1300"):
+        detector.report(tmp_path / "page.html", X[:5])
+
+
+@pytest.mark.parametrize("validation", [0.2, StratifiedKFold(3)], ids=["fraction", "folds"])
+def test_every_row_is_judged_without_a_trusted_set(validation):
+    y, wrong = pair_noise(Y, 0.3, random_state=1)
+    detector = MislabelDetector(classifier(), validation=validation, random_state=0).fit(X, y)
+    assert np.isfinite(detector.scores_).all()
+    assert auc(wrong, detector) > 0.98
+    assert set(detector.diagnostics_["validation"]) == {"as noisy"}
+    assert (
+        len(detector.estimators_) == len(detector.diagnostics_) == (1 if validation == 0.2 else 3)
+    )
+
+
+@pytest.mark.parametrize(
+    ("seed", "noise", "trusted"), [(0, 0, True), (1, 0, True), (0, 0.3, False), (1, 0.3, False)]
+)
+def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
+    y, wrong = pair_noise(Y, 0.3, random_state=seed)
+    own = ValidationData(X_HELD, pair_noise(Y_HELD, noise, random_state=10 + seed)[0])
+    detector = MislabelDetector(classifier(random_state=seed), validation=own).fit(X, y)
+    assert detector.diagnostics_["validation"].item() == ("trusted" if trusted else "as noisy")
+    assert (detector.diagnostics_["agreement"].item() > 2.33) == trusted
+    assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"][: 2 + trusted]
+    assert auc(wrong, detector) > 0.98
+
+
+def test_a_trusted_row_speaks_for_its_class():
+    """Most of a class is called another: by the labels alone that is what it is called."""
+    y = Y.copy()
+    threes = np.flatnonzero(Y == 3)
+    y[threes[np.arange(len(threes)) % 5 > 0]] = 9
+    wrong = y != Y
+    settings = {"estimator": classifier(), "random_state": 0}
+    trusted = MislabelDetector(validation=CLEAN, **settings).fit(X, y)
+    alone = MislabelDetector(validation=0.2, **settings).fit(X, y)
+    assert auc(wrong, trusted) > 0.93
+    assert auc(wrong, trusted) > auc(wrong, alone) + 0.15
+
+
+def test_symmetric_noise_is_counted():
+    y, wrong = symmetric_noise(Y, 0.1, random_state=0)
+    detector = MislabelDetector(classifier(), random_state=0)
+    verdict = detector.fit_predict(X, y)
+    assert auc(wrong, detector) > 0.99
+    assert detector.contamination_ == pytest.approx(0.1, rel=0.25)
+    assert set(np.unique(verdict)) == {-1, 1}
+    assert (
+        (verdict == -1).sum() == detector.suspicious_.sum() == round(detector.contamination_ * 1300)
+    )
+
+
+def test_clean_labels_are_left_alone():
+    detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, Y)
+    assert detector.contamination_ < 0.03
+
+
+def test_frames_strings_and_unequal_classes():
+    names = np.array(["zero", "one", "two", "<three>"], dtype=object)
+    rows = np.flatnonzero((Y < 3) | ((Y == 3) & (np.arange(1300) % 4 == 0)))
+    truth = names[Y[rows]]
+    y, wrong = symmetric_noise(truth, 0.1, random_state=0)
+    frame = pd.DataFrame(X[rows], index=[f"row {i}" for i in rows]).add_prefix("pixel ")
+    model = make_pipeline(StandardScaler(), classifier())
+    detector = MislabelDetector(model, random_state=0).fit(frame, pd.Series(y, index=frame.index))
+    assert auc(wrong, detector) > 0.97
+    assert detector.classes_.tolist() == sorted(names)
+    assert detector.parts_.index.equals(frame.index)
+    assert detector.parts_.columns.tolist() == ["network", "classes"]
+    assert detector.feature_names_in_.tolist() == frame.columns.tolist()
+    assert (detector.suggested_labels_[wrong] == truth[wrong]).mean() > 0.8
+
+
+def test_a_frozen_classifier_is_used_as_it_is(pairs):
+    y, _, detector = pairs
+    frozen = FrozenEstimator(classifier().fit(X, y))
+    again = MislabelDetector(frozen, validation=CLEAN).fit(X, y)
+    np.testing.assert_array_equal(again.scores_, detector.scores_)
+    weights = frozen.module_.state_dict()
+    assert all(torch.equal(weights[k], v) for k, v in again.estimator_.module_.state_dict().items())
+
+
+class NoHead(nn.Module):
+    """Ends in a mean over positions, not in a linear layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = nn.Sequential(
+            nn.Conv2d(1, 16, 3), nn.ReLU(), nn.Conv2d(16, 10, 3), nn.AdaptiveAvgPool2d(1)
+        )
+
+    def forward(self, X):
+        return self.layers(X)[..., 0, 0]
+
+
+def test_images_and_a_network_without_a_last_linear_layer():
+    y, wrong = symmetric_noise(Y, 0.2, random_state=0)
+    model = classifier(module=NoHead, lr=0.3, max_epochs=12)
+    detector = MislabelDetector(model, random_state=0).fit(X.reshape(-1, 1, 8, 8), y)
+    assert auc(wrong, detector) > 0.93
+
+
+def test_many_classes():
+    rng = np.random.default_rng(0)
+    truth = np.repeat(np.arange(200), 12)
+    rows = rng.normal(size=(200, 30))[truth] * 2 + rng.normal(size=(2400, 30))
+    y, wrong = symmetric_noise(truth, 0.1, random_state=0)
+    detector = MislabelDetector(classifier(max_epochs=8), random_state=0).fit(rows, y)
+    assert auc(wrong, detector) > 0.97
+    assert detector.what_if_.shape == (2400, 200)
+
+
+def test_a_row_of_weight_zero_does_not_shape_its_class():
+    y, _ = symmetric_noise(Y, 0.1, random_state=0)
+    weight = np.ones(1300)
+    weight[Y == 3] = 1e-6
+    plain = MislabelDetector(classifier(), validation=CLEAN).fit(X, y)
+    light = MislabelDetector(classifier(), validation=CLEAN).fit(X, y, sample_weight=weight)
+    threes = (y == 3) & (Y == 3)
+    assert np.median(plain.scores_[threes]) > 2
+    assert np.median(light.scores_[threes]) < 0
+
+
+def test_ranking_by_an_influence():
+    y, _ = pair_noise(Y, 0.3, random_state=0)
+    influence = SAMInfluence(evaluation="margin", aggregate="worst-class")
+    detector = MislabelDetector(classifier(), influence=influence, random_state=0).fit(X, y)
+    alone = MislabelDetector(classifier(), random_state=0).fit(X, y)
+    np.testing.assert_array_equal(detector.scores_, detector.influence_.scores_)
+    np.testing.assert_array_equal(detector.parts_["influence"], detector.scores_)
+    np.testing.assert_array_equal(detector.what_if_, alone.what_if_)
+    np.testing.assert_array_equal(
+        detector.influence_.estimator_.predict(X), alone.estimator_.predict(X)
+    )
+    assert not detector.suspicious_[np.isnan(detector.scores_)].any()
+    assert influence.estimator is None
+
+
+def test_given_contamination_and_what_is_not_changed():
+    y, _ = symmetric_noise(Y, 0.1, random_state=0)
+    model, kept = classifier(max_epochs=2), (X.copy(), y.copy())
+    state = torch.get_rng_state(), np.random.get_state()[1].copy()
+    detector = MislabelDetector(model, contamination=0.05, random_state=0).fit(X, y)
+    assert detector.contamination_ == 0.05
+    assert detector.suspicious_.sum() == 65
+    assert (kept[0] == X).all()
+    assert (kept[1] == y).all()
+    assert not hasattr(model, "trajectory_")
+    assert torch.equal(torch.get_rng_state(), state[0])
+    assert (np.random.get_state()[1] == state[1]).all()
+
+
+def test_rows_per_pass_do_not_matter():
+    from sam_attribution.detection._looks import looks
+    from sam_attribution.problem import problem_from_estimator
+
+    fitted = classifier(max_epochs=3).fit(X, Y)
+    whole, some = (problem_from_estimator(fitted, X, Y, batch_size=b) for b in (1300, 7))
+    for one, other in zip(looks(whole, whole.X), looks(some, some.X), strict=True):
+        torch.testing.assert_close(one.features, other.features, rtol=1e-5, atol=1e-5)
+        torch.testing.assert_close(
+            one.log_probabilities, other.log_probabilities, rtol=1e-5, atol=1e-5
+        )
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"estimator": SAMRegressor()}, "estimator must be a classifier"),
+        ({"estimator": classifier(trajectory=None, max_epochs=1)}, "kept no state of its training"),
+        ({"contamination": 1.0}, "contamination"),
+        ({"contamination": "many"}, "contamination"),
+        ({"validation": (X, Y)}, "validation must be a fraction"),
+        ({"influence": SAMInfluence(classifier())}, "influence takes the estimator of"),
+        ({"estimator": FrozenEstimator(classifier())}, "frozen estimator needs validation"),
+    ],
+)
+def test_bad_settings(settings, message):
+    with pytest.raises(ValueError, match=message):
+        MislabelDetector(**settings).fit(X[:100], Y[:100])
+
+
+def test_nothing_of_an_earlier_fit_is_left():
+    detector = MislabelDetector(classifier(max_epochs=1)).fit(X, Y)
+    with pytest.raises(ValueError, match="at least two classes"):
+        detector.fit(X, np.zeros(1300))
+    with pytest.raises(NotFittedError):
+        detector.report("page.html", X)
+    assert not hasattr(detector, "estimator_")
+
+
+@parametrize_with_checks([MislabelDetector(SAMClassifier(max_epochs=4))])
+def test_scikit_learn_checks(estimator, check):
+    check(estimator)
