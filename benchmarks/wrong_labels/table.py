@@ -128,6 +128,17 @@ def searched(searches):
 _CHOSEN = ("removal_fraction", "accuracy", "seconds")
 
 
+def whole(found):
+    """AUC and price of influences of all parameters, clean validation labels, a line per case."""
+    return pd.DataFrame(
+        place(key) | {f"{name}, {what}": f[what] for name, f in case.items() for what in _WHOLE}
+        for key, case in found.items()
+    )
+
+
+_WHOLE = ("auc", "trainings")
+
+
 def short(number):
     """Three digits, without the zero before the point."""
     return f"{number:.3f}".lstrip("0") if isinstance(number, float) else str(number)
@@ -155,6 +166,7 @@ def main():
         "Share of wrong labels": mean_shares(cases),
         "Accuracy after dropping as many rows as are wrong": accuracies(cases),
         "Share chosen by cross-validation": searched(content.get("searches", {})),
+        "Influence of all parameters": whole(content.get("all parameters", {})),
         "AUC, all rankings": auc.join(standing(auc)["behind"]),
         "Average precision": means(table, "average_precision"),
         "Recall in the lowest 40 %": means(table, "recall at 40%"),
