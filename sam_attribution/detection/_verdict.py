@@ -4,16 +4,17 @@ import numpy as np
 import pandas as pd
 import torch
 
-_SIGNIFICANT = 2.33  # standard errors: one in a hundred by chance
+_SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
 
 class Verdict:
     """The account that the held-out labels ask for, and what follows from it.
 
     Labels are taken at their word unless the corrected account makes the held-out ones more
-    probable. Rows held out of the same data are as noisy as the rest; those of a ``ValidationData``
-    are trusted if their labels fit the classes significantly better than the labels trained
-    on, or if they ask significantly for the corrected account with clean labels.
+    probable. Rows held out of the same data are as noisy as the rest. Labels of a
+    ``ValidationData`` are trusted if they are significantly unlike those trained on: they fit the
+    classes better, or worse, which one-sided confusions do to labels that are right; or if
+    they ask significantly for the corrected account with clean labels.
 
     Parameters
     ----------
@@ -35,7 +36,7 @@ class Verdict:
         own = len(self._splits[0].held_out) == 0
         self._agreement = self._judgements[0].agreement if own else np.nan
         self._trust = own and (
-            self._agreement > _SIGNIFICANT
+            abs(self._agreement) > _SIGNIFICANT
             or _in_standard_errors(clean - torch.stack([word, noisy])).min() > _SIGNIFICANT
         )
         self._gain = float(_in_standard_errors((clean if self._trust else noisy) - word))
