@@ -39,7 +39,9 @@ class Verdict:
             abs(self._agreement) > _SIGNIFICANT
             or _in_standard_errors(clean - torch.stack([word, noisy])).min() > _SIGNIFICANT
         )
-        self._gain = float(_in_standard_errors((clean if self._trust else noisy) - word))
+        candidates = [clean] if self._trust else [clean, noisy] if own else [noisy]
+        best = max(candidates, key=torch.sum)
+        self._gain = float(_in_standard_errors(best - word))
         self._correct = self._gain > 0
         self._conclusions = [
             j.conclude(correct=self._correct, trust=self._trust) for j in self._judgements
