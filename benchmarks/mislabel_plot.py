@@ -11,7 +11,7 @@ import numpy as np
 
 from benchmarks.report import read
 from benchmarks.wrong_labels.rankings import DETECTOR
-from benchmarks.wrong_labels.table import VALIDATIONS, figures, means, prices
+from benchmarks.wrong_labels.table import VALIDATIONS, figures, kind, means, prices
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "mislabel.png"
 # color and marker; the others are grey
@@ -26,7 +26,6 @@ TITLES = {
     "clean": "labels of the validation rows all right",
     "as noisy": "validation rows as wrong as the others",
 }
-NOISES = {"people, random": "one person's labels", "people, worst": "the worst of three people's"}
 
 
 def main():
@@ -40,11 +39,10 @@ def main():
     for ax, validation in zip(axes, VALIDATIONS, strict=True):
         _panel(ax, auc.xs(validation, level="validation"), heights, price)
         ax.set(title=TITLES[validation], xlabel="AUC (1: every wrong label before every right one)")
-    names = [f"{data}: {NOISES.get(noise, noise)}" for data, noise in heights]
-    axes[0].set_yticks(list(heights.values()), names)
+    axes[0].set_yticks(list(heights.values()), [kind(*case) for case in heights])
     axes[0].invert_yaxis()
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3)
-    figure.suptitle("Finding wrong labels: further right is better (mean over three seeds)")
+    figure.suptitle("Finding wrong labels: further right is better (mean over seeds)")
     figure.savefig(PICTURE, dpi=120)
 
 

@@ -11,13 +11,20 @@ from benchmarks.wrong_labels.rankings import DETECTOR, INFLUENCES, SHARED
 VALIDATIONS = ("clean", "as noisy")
 CLOSE = 0.005
 METHODS = (DETECTOR, *SHARED, *INFLUENCES)
-SHOWN_SHARED = ("cleanlab, self_confidence", "mean loss")
+SHOWN_SHARED = {"cleanlab": "cleanlab, self_confidence", "mean loss": "mean loss"}
 WHERE = ["data", "noise", "validation"]
 REFITS = {
     "all rows": "all rows", "oracle": "wrong rows out",
-    f"{DETECTOR}, clean": "detector, clean", f"{DETECTOR}, as noisy": "detector, as noisy",
     "cleanlab, self_confidence": "cleanlab", "mean loss": "mean loss", "random": "random",
 }  # fmt: skip
+
+
+NOISES = {"people, random": "one person's labels", "people, worst": "worst of three people's"}
+
+
+def kind(data, noise):
+    """How a kind of wrong labels is called in table and picture."""
+    return f"{data}: {NOISES.get(noise, noise)}"
 
 
 def place(key):
@@ -52,16 +59,32 @@ def standing(auc):
 
 
 def summary(table):
-    """A line per method: AUC over all lines, how often within .005 of the best, and the price."""
+    """A line per method: AUC over all kinds, how often within .005 of the best, and the price."""
     auc = means(table, "auc")
     close = auc.ge(auc.max(axis=1) - CLOSE, axis=0)
-    columns = {}
-    for validation in VALIDATIONS:
-        chosen = auc.xs(validation, level="validation")
-        columns[f"mean, {validation}"] = chosen.mean()
-        columns[f"lowest, {validation}"] = chosen.min()
-        columns[f"best, {validation}"] = close.xs(validation, level="validation").sum()
-    return pd.DataFrame(columns).join(prices(table).T)
+    by = {"level": "validation", "sort": False}
+    price = prices(table)
+    on_cnn = price.index.str.startswith("CIFAR")
+    return pd.DataFrame(
+        {
+            "mean AUC": both(auc.groupby(**by).mean().T),
+            "lowest AUC": both(auc.groupby(**by).min().T),
+            f"close, of {len(auc) // 2}": both(close.groupby(**by).sum().T),
+            "price, MLPs": price[~on_cnn].median().map(two_digits),
+            "price, CNN": price[on_cnn].median().map(two_digits),
+        }
+    )
+
+
+def by_validation(series):
+    """Columns for clean and for noisy validation labels; rows in the given order."""
+    return pd.DataFrame({v: series.xs(v, level="validation") for v in VALIDATIONS})
+
+
+def both(table):
+    """Figures with clean and with noisy validation labels in one column; one where they agree."""
+    clean, noisy = (table[validation].map(short) for validation in VALIDATIONS)
+    return clean.where(clean == noisy, clean + ", " + noisy)
 
 
 def prices(table):
@@ -74,13 +97,14 @@ def prices(table):
 
 def side_by_side(auc):
     """AUC of the detector, of two that ask no validation, of the best other; and the standing."""
-    stand = standing(auc).unstack()
-    columns = {f"detector, {v}": auc[DETECTOR].xs(v, level="validation") for v in VALIDATIONS}
-    columns |= {name: auc[name].xs("clean", level="validation") for name in SHOWN_SHARED}
-    best = auc.drop(columns=DETECTOR).max(axis=1).unstack()
+    stand = {name: by_validation(series) for name, series in standing(auc).items()}
+    best = by_validation(auc.drop(columns=DETECTOR).max(axis=1))
+    columns = {"detector": both(by_validation(auc[DETECTOR]))}
+    for title, name in SHOWN_SHARED.items():
+        columns[title] = auc[name].xs("clean", level="validation")
     for v in VALIDATIONS:
-        columns[f"best other, {v}"] = stand["best other", v] + " " + best[v].map(short)
-    columns["detector is"] = stand["is", VALIDATIONS[0]] + ", " + stand["is", VALIDATIONS[1]]
+        columns[f"best other, {v}"] = stand["best other"][v] + " " + best[v].map(short)
+    columns["detector is"] = both(stand["is"])
     return pd.DataFrame(columns)
 
 
@@ -99,33 +123,41 @@ def shares(cases):
 
 
 def mean_shares(cases):
-    """True and estimated share, mean over seeds, and what held-out labels were taken for."""
+    """True and estimated share, mean over seeds, and what validation labels were taken for."""
     groups = shares(cases).groupby(["data", "noise", "validation"], sort=False)
     numbers = groups[["true", "estimated"]].mean()
     seen = groups["held out"].agg(lambda each: " or ".join(each.unique()))
-    columns = {"true": numbers["true"].xs("clean", level="validation")}
-    for name, series in {"estimated": numbers["estimated"], "taken for": seen}.items():
-        columns |= {f"{name}, {v}": series.xs(v, level="validation") for v in VALIDATIONS}
-    return pd.DataFrame(columns)
+    return pd.DataFrame(
+        {
+            "true": numbers["true"].xs("clean", level="validation"),
+            "estimated": both(by_validation(numbers["estimated"])),
+            **{f"{v} ones are": column for v, column in by_validation(seen).items()},
+        }
+    )
 
 
 def accuracies(cases):
     """Mean accuracy over seeds, a line per data set and noise."""
     rows = pd.DataFrame(place(key) | case["accuracy"] for key, case in cases.items())
     table = rows.groupby(["data", "noise"], sort=False).mean()
-    return table.rename(columns=REFITS)[list(REFITS.values())]
+    detector = both(pd.DataFrame({v: table[f"{DETECTOR}, {v}"] for v in VALIDATIONS}))
+    found = table[list(REFITS)].rename(columns=REFITS)
+    found.insert(2, "detector", detector)
+    return found
 
 
 def searched(searches):
-    """Share chosen by cross-validation and test accuracy, a line per search."""
-    return pd.DataFrame(
+    """Shares chosen by cross-validation and test accuracies, seed by seed, a line per noise."""
+    table = pd.DataFrame(
         place(key)
-        | {f"{name}, {what}": found[what] for name, found in search.items() for what in _CHOSEN}
+        | {f"{name}: share": f"{f['removal_fraction']:g}" for name, f in search.items()}
+        | {f"{name}: accuracy": short(f["accuracy"]) for name, f in search.items()}
         for key, search in searches.items()
     )
-
-
-_CHOSEN = ("removal_fraction", "accuracy", "seconds")
+    if table.empty:
+        return table
+    table = table.drop(columns="seed")
+    return table.groupby(["data", "noise"], sort=False).agg(", ".join)
 
 
 def whole(found):
@@ -144,9 +176,18 @@ def short(number):
     return f"{number:.3f}".lstrip("0") if isinstance(number, float) else str(number)
 
 
+def two_digits(number):
+    return f"{number:.2g}".removeprefix("0") or "0"
+
+
 def simple_table(frame):
     """The frame as a simple table of reStructuredText."""
     frame = frame.reset_index()
+    if "noise" in frame:
+        frame.insert(
+            0, "wrong labels", [kind(*each) for each in zip(frame.data, frame.noise, strict=True)]
+        )
+        frame = frame.drop(columns=["data", "noise"])
     lines = [[str(name) for name in frame.columns]]
     lines += [[short(cell) for cell in row] for row in frame.itertuples(index=False)]
     widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
