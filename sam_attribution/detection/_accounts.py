@@ -54,7 +54,7 @@ class Account:
         return log_likelihood(log_p, y, transition)
 
 
-def at_their_word(classes, y, weights, n_classes=None):
+def at_their_word(classes, y, weights, n_classes):
     """Every row counts as one of the class that it was given.
 
     Parameters
@@ -63,15 +63,14 @@ def at_their_word(classes, y, weights, n_classes=None):
     y : Tensor of int64, shape (n,)
         Codes.
     weights : Tensor of shape (n,)
-    n_classes : int, optional
-        By default the highest code is that of the last class.
+    n_classes : int
+        Of those that the network tells apart; some may have no row.
 
     Returns
     -------
     Account
         Its transition prefers no label.
     """
-    n_classes = int(y.max()) + 1 if n_classes is None else n_classes
     return _account(classes, torch.eye(n_classes)[y], almost_identity(n_classes), y, weights)
 
 

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
 
+from sam_attribution.detection._some_rows import some_rows
+
 _SHRINKAGE = 0.1
 _N_FOLDS = 5
 _MOST_FEATURES = 256
@@ -110,7 +112,7 @@ def _compact(features, held_out, order):
     centre = features.mean(0)
     features, held_out = features[order] - centre, held_out - centre
     if features.shape[1] > _MOST_FEATURES:
-        some = features[:: -(-len(features) // _ROWS_FOR_DIRECTIONS)].numpy()
+        some = features[some_rows(len(features), _ROWS_FOR_DIRECTIONS)].numpy()
         leading = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2]
         directions = torch.as_tensor(leading.T.copy())
         features, held_out = features @ directions, held_out @ directions

@@ -59,8 +59,8 @@ class MislabelDetector(BaseEstimator):
         Rows that the network does not learn: they tell how the labels are to be taken. A fraction
         is held out (stratified by class) and judged as well. :class:`~sam_attribution.
         ValidationData` is a set of your own, if possible of trusted labels. A splitter such
-        as ``StratifiedKFold(5)`` trains one clone per split, and a row's score is the mean over
-        those trained on it.
+        as ``StratifiedKFold(5)`` trains one clone per split; what those trained on a row say of
+        it is averaged (log-probabilities), or what the others say where none was.
     contamination : float or "auto", default="auto"
         Share of the rows to call suspicious, in [0, 1). ``auto`` estimates how many labels are
         wrong.
@@ -77,11 +77,11 @@ class MislabelDetector(BaseEstimator):
         Log-odds of the given label against all the others (nats, not calibrated); with
         `influence` its scores. Low = suspicious.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        The ``contamination_`` of the rows with the lowest scores.
+        That share (``contamination_``) of the judged rows, those with the lowest scores.
     suggested_labels_ : ndarray of shape (n_samples,)
         The most probable label of every row; often the one it has.
     what_if_ : ndarray of shape (n_samples, n_classes)
-        Log-probability of each label to be the true one.
+        Log-probability of each label to be the true one; NaN for a row that no split held.
     parts_ : DataFrame
         What each witness says of the given label, in log-probability: ``network``, the mean
         probability over the states looked at; ``classes``, the row's place among the classes of
@@ -104,6 +104,7 @@ class MislabelDetector(BaseEstimator):
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
+        Those that the network tells apart.
     estimator_, estimators_ : the trained clone of the first split, and those of all
     influence_ : SAMInfluence
         The fitted `influence`, if there is one.
@@ -230,7 +231,7 @@ class MislabelDetector(BaseEstimator):
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
         judged = self._judged(X, y, sample_weight, targets)
-        self._collect(X, y, targets.classes, judged)
+        self._collect(X, y, judged)
         return self
 
     def fit_predict(self, X, y, sample_weight=None):
@@ -326,11 +327,11 @@ class MislabelDetector(BaseEstimator):
         self.influence_.fit(X, y, sample_weight)
         return judge_runs(self.influence_._runs, splits)
 
-    def _collect(self, X, y, classes, judged):
-        verdict = Verdict(judged)
+    def _collect(self, X, y, judged):
+        verdict, classes = Verdict(judged), net_of(judged[0].estimator).classes_
         table, parts = verdict.of_rows(len(y))
         codes = np.searchsorted(classes, y)
-        self.classes_, self.given_labels_ = classes, y
+        self.classes_, self.given_labels_ = classes, y.copy()
         self.what_if_ = table
         best = np.nan_to_num(table, nan=-np.inf).argmax(1)
         self.suggested_labels_ = np.where(np.isnan(table[:, 0]), y, classes[best])
@@ -343,7 +344,7 @@ class MislabelDetector(BaseEstimator):
         self.contamination_ = verdict.wrong_share if auto else float(self.contamination)
         self.scores_ = log_odds(torch.as_tensor(table), torch.as_tensor(codes)).numpy()
         if self.influence is not None:
-            self.scores_ = self.parts_["influence"] = self.influence_.scores_
+            self.scores_ = self.parts_["influence"] = self.influence_.scores_.copy()
         self.suspicious_ = _lowest(self.scores_, self.contamination_)
 
 

@@ -15,6 +15,7 @@ from sam_attribution.detection._probabilities import (
     log_posterior,
     mean_probability,
 )
+from sam_attribution.detection._some_rows import some_rows
 from sam_attribution.detection._wrong_share import wrong_share_at_word, wrong_share_corrected
 
 _ROWS_FOR_AGREEMENT = 3000
@@ -49,7 +50,7 @@ class Judgement:
         self._network = [_mean_probability(each) for each in (trained, held_out)]
         self._n_early = max(1, sum(look.is_early for look in trained))
         self._classes = ClassModel(*self._features, stratified_folds(self._y), self._weights)
-        given = at_their_word(self._classes, self._y, self._weights)
+        given = at_their_word(self._classes, self._y, self._weights, problem.n_classes)
         self._accounts = given, corrected(self._classes, self._y, self._weights, given)
         self.likelihoods = self._likelihoods()
         self.seconds = perf_counter() - started
@@ -61,8 +62,8 @@ class Judgement:
         Before training, where no label has left a trace in the features, labels as noisy as the
         others fit their classes just as well.
         """
-        some = slice(None, None, -(-len(self._y) // _ROWS_FOR_AGREEMENT))
-        rows = self._problem.X[some], self._X_held_out
+        some = some_rows(len(self._y), _ROWS_FOR_AGREEMENT)
+        rows = self._problem.X[some.to(self._problem.X.device)], self._X_held_out
         y, weights = self._y[some], self._weights[some]
         features = ([first_look(self._problem, X)] for X in rows)
         classes = ClassModel(*features, stratified_folds(y), weights)

@@ -106,7 +106,8 @@ def _features_of(problem, some):
 
 @torch.no_grad()
 def _in_batches(problem, state, X, features_of):
-    params, buffers = state.params.to(X.device), state.buffers
+    params = state.params.to(X.device)  # a stored state is on the CPU
+    buffers = {name: buffer.to(X.device) for name, buffer in state.buffers.items()}
     found = [features_of(params, buffers, some) for some in X.split(problem.rows_per_pass)]
     logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
     return features.float().cpu(), logits.float().log_softmax(1).cpu()

@@ -5,6 +5,8 @@ from math import exp, log
 import torch
 from scipy.optimize import minimize_scalar
 
+from sam_attribution.detection._some_rows import some_rows
+
 _LOG_SHARPNESS = (-4.0, 2.0)
 _ROWS_FOR_SHARPNESS = 1000
 _TINY = 1e-12
@@ -43,8 +45,8 @@ def log_likelihood(log_p, y, transition):
 
 
 def best_sharpness(scores, log_prior, y, transition, weights=None):
-    """The sharpness under which the given labels are most probable, from about 1000 rows."""
-    rows = slice(None, None, -(-len(y) // _ROWS_FOR_SHARPNESS))
+    """The sharpness under which the given labels are most probable, from up to 1000 rows."""
+    rows = some_rows(len(y), _ROWS_FOR_SHARPNESS)
     scores, y = scores[:, rows], y[rows]
     weights = torch.ones(len(y)) if weights is None else weights[rows]
 

@@ -5,6 +5,7 @@ import warnings
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import log_softmax
 
 _SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
@@ -56,8 +57,8 @@ class Verdict:
     def of_rows(self, n_samples):
         """Table (n_samples, n_classes) and parts (n_samples, n_parts) of all rows.
 
-        The mean over the splits trained on the row; where there is none, over those that held it
-        out; NaN where there is none of these either.
+        The mean (of logarithms) over the splits trained on the row; where there is none, over
+        those that held it out; NaN where there is none of these either.
         """
         pairs = list(zip(self._splits, self._conclusions, strict=True))
         trained = [(split.train, conclusion.trained) for split, conclusion in pairs]
@@ -66,8 +67,8 @@ class Verdict:
         if missing.any():
             held_out = [(split.held_out, conclusion.held_out) for split, conclusion in pairs]
             result[missing] = _mean(held_out, n_samples)[missing]
-        n_classes = len(self.transition)
-        return result[:, :n_classes], result[:, n_classes:]
+        table, parts = np.split(result, [len(self.transition)], axis=1)
+        return log_softmax(table, axis=1), parts  # a mean of logarithms does not sum to 1
 
     def _warn_if_nothing_was_learnt(self, likelihoods):
         sizes = torch.cat([j.log_likelihood_of_sizes for j in self._judgements])
@@ -102,7 +103,9 @@ class Verdict:
 
 
 def _in_standard_errors(differences):
-    """Mean over the last axis, divided by its standard error."""
+    """Mean over the last axis, divided by its standard error; NaN for a single difference."""
+    if differences.shape[-1] == 1:
+        return torch.full_like(differences[..., 0], torch.nan)
     spread = differences.std(-1) / differences.shape[-1] ** 0.5
     return differences.mean(-1) / spread.clamp_min(1e-12)
 

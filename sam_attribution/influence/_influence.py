@@ -544,7 +544,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
         """Bring what the runs found into the attributes that users read."""
         self._y, self._targets = y, targets
         if targets.classes is not None:
-            self.classes_ = targets.classes
+            self.classes_ = targets.classes = self._runs[0].net.classes_  # some without a row
         self.estimators_ = [run.estimator for run in self._runs]
         self.estimator_ = self.estimators_[0]
         self.diagnostics_ = self._table_of_diagnostics()

@@ -173,8 +173,9 @@ class LabelConfusionDisplay:
             rotation=45 if turned else 0,
             ha="right" if turned else "center",
             rotation_mode="anchor" if turned else "default",
+            parse_math=False,
         )
-        self.ax_.set_yticks(range(len(names)), names)
+        self.ax_.set_yticks(range(len(names)), names, parse_math=False)
         self.ax_.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
         self.ax_.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
         self.ax_.grid(which="minor", color="0.9", linewidth=0.6)

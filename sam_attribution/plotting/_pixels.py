@@ -38,4 +38,4 @@ def _in_range(image):
     low, high = image.min(), image.max()
     if low >= 0 and high <= 255 and high > 1:
         return image / 255
-    return (image - low) / (high - low)
+    return (image - low) / ((high - low) or 1)

@@ -190,7 +190,7 @@ class ScoreDistributionDisplay:
 
     def _label(self, names, n_unjudged, any_suspicious):
         self.ax_.set(xlabel="score (low = suspicious)", ylabel="given label")
-        self.ax_.set_yticks(range(len(names)), names)
+        self.ax_.set_yticks(range(len(names)), names, parse_math=False)
         self.ax_.set_ylim(len(names) - 0.4, -0.6)  # the first class on top
         self.ax_.text(
             1.015, 1.01, "suspicious", transform=self.ax_.transAxes, fontsize="small", va="bottom"

@@ -73,7 +73,7 @@ def _draw(ax, image, x, y, line):
     ax.add_patch(frame)
     for number, text in enumerate(line.text.split("\n")):
         bold = line.stands_out and (ARROW in text or text.startswith("predicted"))
-        style = {"ha": "center", "va": "top", "fontsize": 8}
+        style = {"ha": "center", "va": "top", "fontsize": 8, "parse_math": False}
         below = y - 0.06 - number * _TEXT_LINE
         ax.text(x + 0.5, below, text, fontweight="bold" if bold else "normal", **style)
     return drawn

@@ -61,12 +61,7 @@ def _contents(rows, names):
 
 
 def _wrapped(text):
-    return fill(
-        " ".join(text.replace("$", r"\$").split()),
-        _WIDEST_TEXT,
-        max_lines=_MOST_LINES,
-        placeholder=" …",
-    )
+    return fill(" ".join(text.split()), _WIDEST_TEXT, max_lines=_MOST_LINES, placeholder=" …")
 
 
 def _number(value):
@@ -95,6 +90,7 @@ def _dress(table, roles, stand_out, heights):
         cell.visible_edges = "B" if role == "head" else "T" if role == "query" else ""
         cell.set_edgecolor("0.4")
         cell.PAD = 0.02
+        cell.set_text_props(parse_math=False)
         if role in ("head", "query") or (stand_out[row] and column == 2):
             cell.set_text_props(fontweight="bold")
         elif role in _COLOURS and column in (0, 3):

@@ -219,6 +219,7 @@ class WhatIfDisplay:
             rotation=45 if turned else 0,
             ha="right" if turned else "center",
             rotation_mode="anchor" if turned else "default",
+            parse_math=False,
         )
         self.ax_.set_yticks(range(len(self.rows_)), self.rows_)
         order = "" if self.scores is None else ", most suspicious on top"

@@ -41,7 +41,7 @@ def test_correction_finds_the_transition_and_the_classes(truth):
     features, true, given = drawn(truth)
     held_out, _, _ = drawn(truth, seed=1)
     classes, weights = model_of(features, held_out, given)
-    start = at_their_word(classes, given, weights)
+    start = at_their_word(classes, given, weights, 4)
     account = corrected(classes, given, weights, start)
     assert np.abs(account.transition.numpy() - truth).max() < 0.05
     assert (account.membership.argmax(1) == true).double().mean() > 0.98
@@ -55,7 +55,7 @@ def test_held_out_labels_tell_which_account_and_what_they_are_themselves(noisy):
     held_out, clean, as_noisy = drawn(PAIR, seed=1)
     y = as_noisy if noisy else clean
     classes, weights = model_of(features, held_out, given)
-    start = at_their_word(classes, given, weights)
+    start = at_their_word(classes, given, weights, 4)
     account = corrected(classes, given, weights, start)
     identity = almost_identity(4)
     of_clean = account.held_out_likelihood(y, identity).sum()
@@ -68,7 +68,7 @@ def test_share_of_labels_taken_at_their_word():
     features, true, given = drawn(SYMMETRIC, spread=2.0)
     held_out, clean, _ = drawn(SYMMETRIC, spread=2.0, seed=1)
     classes, weights = model_of(features, held_out, given)
-    start = at_their_word(classes, given, weights)
+    start = at_their_word(classes, given, weights, 4)
     share, transition = wrong_share_at_word(classes, given, weights, start, clean, 1)
     assert share == pytest.approx(float((true != given).double().mean()), rel=0.2)
     np.testing.assert_allclose(transition.numpy(), SYMMETRIC, atol=0.07)

@@ -1,5 +1,7 @@
 """MislabelDetector on digits with labels that were changed on purpose, and what it refuses."""
 
+import copy
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,7 +10,7 @@ from sklearn.datasets import load_digits
 from sklearn.exceptions import NotFittedError
 from sklearn.frozen import FrozenEstimator
 from sklearn.metrics import roc_auc_score
-from sklearn.model_selection import StratifiedKFold
+from sklearn.model_selection import ShuffleSplit, StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
@@ -95,6 +97,7 @@ def test_every_row_is_judged_without_a_trusted_set(validation):
     detector = MislabelDetector(classifier(), validation=validation, random_state=0).fit(X, y)
     assert np.isfinite(detector.scores_).all()
     assert auc(wrong, detector) > 0.98
+    np.testing.assert_allclose(np.exp(detector.what_if_).sum(1), 1, rtol=1e-6)
     assert set(detector.diagnostics_["validation"]) == {"as noisy"}
     assert (
         len(detector.estimators_) == len(detector.diagnostics_) == (1 if validation == 0.2 else 3)
@@ -112,6 +115,33 @@ def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
     assert (detector.diagnostics_["agreement"].item() > 2.58) == trusted
     assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"][: 2 + trusted]
     assert auc(wrong, detector) > 0.98
+
+
+def test_labels_that_fit_better_before_training_are_trusted():
+    """As the classes look alike by either labels, the likelihoods of the accounts do not tell."""
+    y, wrong = symmetric_noise(Y, 0.4, random_state=0)
+    detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, y)
+    assert detector.diagnostics_["validation"].item() == "trusted"
+    assert detector.diagnostics_["agreement"].item() > 5
+    assert auc(wrong, detector) > 0.98
+
+
+def test_rows_that_come_in_turns():
+    """Every second row is of one class: samples of the rows must hold the other, too."""
+    rng = np.random.default_rng(0)
+    truth, own = np.arange(6000) % 2, rng.integers(0, 2, 300)
+    rows, own_rows = (rng.normal(size=(len(t), 4)) + 1.5 * t[:, None] for t in (truth, own))
+    y, _ = symmetric_noise(truth, 0.3, random_state=0)
+    detector = MislabelDetector(
+        classifier(max_epochs=1), validation=ValidationData(own_rows, own)
+    ).fit(rows, y)
+    shuffled = rng.permutation(6000)
+    other = MislabelDetector(
+        classifier(max_epochs=1), validation=ValidationData(own_rows, own)
+    ).fit(rows[shuffled], y[shuffled])
+    agreements = [each.diagnostics_["agreement"].item() for each in (detector, other)]
+    assert min(agreements) > 5
+    assert agreements[0] == pytest.approx(agreements[1], rel=0.2)
 
 
 def test_a_trusted_row_speaks_for_its_class():
@@ -199,6 +229,48 @@ def test_many_classes():
     assert detector.what_if_.shape == (2400, 200)
 
 
+@pytest.mark.parametrize("frozen", [False, True])
+def test_a_class_that_no_row_carries_keeps_its_column(frozen):
+    some = Y > 0
+    y, wrong = symmetric_noise(Y[some], 0.1, random_state=0)
+    if frozen:
+        model = classifier().partial_fit(X[some], y, classes=np.arange(10))
+        settings = {"estimator": FrozenEstimator(model)}
+        settings["validation"] = ValidationData(X_HELD[Y_HELD > 0], Y_HELD[Y_HELD > 0])
+    else:
+        settings = {"estimator": classifier(classes=np.arange(10))}
+    detector = MislabelDetector(random_state=0, **settings).fit(X[some], y)
+    assert detector.classes_.tolist() == list(range(10))
+    assert auc(wrong, detector) > 0.95
+    assert (detector.suggested_labels_ == Y[some]).mean() > 0.9
+    assert (detector.what_if_[:, 0] < np.log(0.01)).all()
+
+
+def test_rows_that_no_split_held_are_not_judged():
+    splitter = ShuffleSplit(2, train_size=0.4, test_size=0.1, random_state=0)
+    held = np.zeros(1300, dtype=bool)
+    for train, held_out in splitter.split(X, Y):
+        held[train] = held[held_out] = True
+    detector = MislabelDetector(
+        classifier(max_epochs=3), validation=splitter, contamination=0.1, random_state=0
+    ).fit(X, Y)
+    assert (np.isfinite(detector.scores_) == held).all()
+    assert (np.isfinite(detector.what_if_).all(1) == held).all()
+    assert detector.suspicious_.sum() == round(0.1 * held.sum())
+    assert not detector.suspicious_[~held].any()
+    assert (detector.suggested_labels_[~held] == Y[~held]).all()
+
+
+def test_a_single_validation_row_decides_nothing(recwarn):
+    one = ValidationData(X_HELD[:1], Y_HELD[:1])
+    detector = MislabelDetector(classifier(max_epochs=2), validation=one).fit(X, Y)
+    assert detector.diagnostics_[["labels", "validation"]].iloc[0].tolist() == [
+        "at their word",
+        "as noisy",
+    ]
+    assert not [each for each in recwarn if "std()" in str(each.message)]
+
+
 def test_a_row_of_weight_zero_does_not_shape_its_class():
     y, _ = symmetric_noise(Y, 0.1, random_state=0)
     weight = np.ones(1300)
@@ -208,6 +280,15 @@ def test_a_row_of_weight_zero_does_not_shape_its_class():
     threes = (y == 3) & (Y == 3)
     assert np.median(plain.scores_[threes]) > 2
     assert np.median(light.scores_[threes]) < 0
+
+
+def test_confusions_of_rows_without_weight_do_not_count():
+    y, wrong = pair_noise(Y, 0.3, random_state=0)
+    weight = np.ones(1300)
+    weight[wrong & (Y == 4)] = 1e-6
+    detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, y, sample_weight=weight)
+    assert detector.transition_[4, 5] < 0.05
+    assert detector.transition_[5, 6] > 0.2
 
 
 def test_ranking_by_an_influence():
@@ -234,6 +315,8 @@ def test_given_contamination_and_what_is_not_changed():
     assert detector.suspicious_.sum() == 65
     assert (kept[0] == X).all()
     assert (kept[1] == y).all()
+    y[:] = 0  # as where labels are corrected in place, before the report
+    assert (detector.given_labels_ == kept[1]).all()
     assert not hasattr(model, "trajectory_")
     assert torch.equal(torch.get_rng_state(), state[0])
     assert (np.random.get_state()[1] == state[1]).all()
@@ -257,6 +340,44 @@ def test_rows_per_pass_do_not_matter():
         torch.testing.assert_close(
             one.log_probabilities, other.log_probabilities, rtol=1e-5, atol=1e-5
         )
+
+
+def test_a_look_is_at_the_state_and_not_at_the_end():
+    from sam_attribution.detection._looks import looks, states_to_look_at
+    from sam_attribution.problem import problem_from_estimator
+
+    module = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
+    fitted = classifier(module=module, max_epochs=3).fit(X, Y)
+    problem = problem_from_estimator(fitted, X, Y)
+    states = states_to_look_at(problem.path)
+    assert len(states) > 3
+    for look, state in zip(looks(problem, problem.X), states, strict=True):
+        twin = copy.deepcopy(fitted.module_).eval()
+        nn.utils.vector_to_parameters(state.params, twin.parameters())
+        twin.load_state_dict(state.buffers, strict=False)
+        with torch.no_grad():
+            expected = twin(problem.X)
+        torch.testing.assert_close(look.log_probabilities, expected.log_softmax(1))
+        torch.testing.assert_close(look.features, twin[:3](problem.X).detach())
+
+
+def test_buffers_go_where_the_rows_are():
+    from sam_attribution.detection._looks import _in_batches
+    from sam_attribution.problem import problem_from_estimator
+
+    found = []
+
+    def features_of(params, buffers, X):
+        found.extend(each.device.type for each in (params, *buffers.values()))
+        return (torch.zeros(len(X), 10),) * 2
+
+    module = nn.Sequential(nn.Linear(64, 10), nn.BatchNorm1d(10))
+    fitted = classifier(module=module, max_epochs=1).fit(X, Y)
+    problem = problem_from_estimator(fitted, X, Y)
+    state = problem.path.recorded_states[0]
+    _in_batches(problem, state, problem.X[:5].to("meta"), features_of)
+    assert len(found) == 4
+    assert set(found) == {"meta"}
 
 
 @pytest.mark.parametrize(

@@ -168,3 +168,19 @@ def test_a_bad_number_is_named(n_errors):
 def test_labels_that_are_not_known_are_named():
     with pytest.raises(ValueError, match=r"y holds labels that were not in fit: \[7\]"):
         influence().explain_errors(X_query, np.full(30, 7))
+
+
+def test_a_class_that_no_row_carries_keeps_its_place():
+    some, asked = y > 0, y_query > 0
+    own = ValidationData(X_query[asked][:9], names[y_query[asked]][:9])
+    estimator = SAMClassifier(classes=names, **SMALL)
+    fitted = SAMInfluence(estimator, random_state=0, validation=own).fit(X[some], names[y[some]])
+    assert fitted.classes_.tolist() == names.tolist()
+    labels = names[y_query[asked]]
+    table = fitted.explain_errors(X_query[asked], labels, k=1)
+    errors = errors_by_hand(fitted.estimator_, X_query[asked], labels)
+    assert table["query"].drop_duplicates().tolist() == errors
+    predicted = fitted.estimator_.predict(X_query[asked])
+    np.testing.assert_array_equal(table["predicted_label"], predicted[table["query"]])
+    best = names[fitted.transform_train_.argmax(1)]
+    np.testing.assert_array_equal(fitted.suggest_labels(), best)

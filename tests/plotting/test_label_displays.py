@@ -202,3 +202,14 @@ def test_what_if_leaves_out_rows_without_numbers():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_labels_are_never_read_as_formulas():
+    labels, scores = np.array(["$^$", "$a_$"]), np.array([0.0, 1.0])
+    displays = [
+        ScoreDistributionDisplay.from_predictions(scores, labels, threshold=0.5),
+        LabelConfusionDisplay.from_predictions(labels, labels[::-1]),
+        WhatIfDisplay.from_predictions(np.eye(2), labels, scores=scores),
+    ]
+    for display in displays:
+        display.figure_.canvas.draw()  # matplotlib reads formulas here

@@ -165,10 +165,24 @@ def test_texts_are_wrapped_and_never_read_as_formulas(container):
     assert shown[0][5] == "text"
     assert [line[5] for line in shown[1:]][:1] == ["text 7"]
     lines = shown[2][5].split("\n")
-    assert lines[0].startswith(r"a \$price\$ to pay word")
+    assert lines[0].startswith("a $price$ to pay word")
     assert len(lines) == 4
     assert lines[-1].endswith("…")
     assert max(map(len, lines)) <= 56
+
+
+@pytest.mark.parametrize("shape", [(4,), (4, 4)], ids=["table", "images"])
+def test_labels_are_never_read_as_formulas(shape):
+    named = TABLE.assign(label="$a_$", suggested_label="$^$")
+    display = TraceDisplay.from_predictions(named, np.zeros((10, *shape)), np.zeros((10, *shape)))
+    display.figure_.canvas.draw()  # matplotlib reads formulas here
+
+
+def test_colours_that_are_all_alike_are_drawn(recwarn):
+    flat = np.full((10, 3, 4, 4), -2.0)
+    display = TraceDisplay.from_predictions(TABLE, flat, flat)
+    assert np.isfinite(display.images_[0].get_array()).all()
+    assert not recwarn
 
 
 X, y, _ = tabular(45)
