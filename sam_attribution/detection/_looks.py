@@ -10,8 +10,8 @@ from sam_attribution.problem import Head
 
 # Denser early on, before the network has learnt wrong labels by heart
 _SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
-# An epoch of SAM costs about three forward passes over the rows: what a tenth of few pays for
-_SHARES_OF_SHORT_TRAINING = (0.15, 0.45, 0.75)
+# An epoch of SAM costs a network about three forward passes over the rows: few pay for less
+_SHARES_OF_SHORT_TRAINING = (0.05, 0.15, 0.45, 0.75)
 _SHORT = 16
 _EARLY = 0.3
 
@@ -40,7 +40,7 @@ class Look:
 def states_to_look_at(path):
     """Recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
 
-    To 15, 45 and 75 % only, if training had fewer than 16 epochs.
+    Not to 25 %, if training had fewer than 16 epochs.
 
     Parameters
     ----------

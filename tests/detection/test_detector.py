@@ -323,7 +323,7 @@ def test_given_contamination_and_what_is_not_changed():
 
 
 @pytest.mark.parametrize(
-    ("epochs", "shares"), [(20, (0.05, 0.15, 0.25, 0.45, 0.75)), (10, (0.15, 0.45, 0.75))]
+    ("epochs", "shares"), [(20, (0.05, 0.15, 0.25, 0.45, 0.75)), (10, (0.05, 0.15, 0.45, 0.75))]
 )
 def test_a_tenth_of_the_training_pays_for_the_looks(epochs, shares):
     fitted = classifier(max_epochs=epochs).fit(X, Y)
