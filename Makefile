@@ -18,7 +18,7 @@ test: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
-	$(BIN)/pytest -n auto
+	$(BIN)/pytest -n auto --dist loadgroup
 
 # The gallery leaves its pictures in docs/auto_examples and runs again when an example changes
 docs: export OMP_NUM_THREADS = 1

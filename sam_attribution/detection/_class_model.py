@@ -35,8 +35,8 @@ class ClassModel:
     With class means m_c and the covariance S within classes, shrunk by a tenth towards a multiple
     of the identity, the score of class c is ``h' S^-1 m_c - m_c' S^-1 m_c / 2``. S is the total
     covariance less that of the means, so for other memberships only a system of the size
-    n_classes is solved again. Features beyond 256 are projected on their leading principal
-    directions.
+    n_classes is solved again, or of n_features if these are fewer. Features beyond 256 are
+    projected on their leading principal directions.
 
     References
     ----------
@@ -91,9 +91,9 @@ class _State:
         weights = [weights[rows] for rows in folds]
         scatter = [(f.T * w) @ f for f, w in zip(self._folds, weights, strict=True)]
         totals = [w.sum() for w in weights]
-        self._inverse_of_all = _inverse(sum(scatter), sum(totals))
-        self._inverses = [
-            _inverse(sum(scatter) - own, sum(totals) - total)
+        self._of_all = _with_inverse(sum(scatter), sum(totals))
+        self._of_others = [
+            _with_inverse(sum(scatter) - own, sum(totals) - total)
             for own, total in zip(scatter, totals, strict=True)
         ]
 
@@ -102,9 +102,9 @@ class _State:
         sizes = [part.sum(0) for part in parts]
         sums = [part.T @ fold for part, fold in zip(parts, self._folds, strict=True)]
         size, whole = sum(sizes), sum(sums)
-        folds = zip(self._folds, self._inverses, sizes, sums, strict=True)
-        trained = [_discriminants(f, inv, size - n, whole - own) for f, inv, n, own in folds]
-        return torch.cat(trained), _discriminants(self._held_out, self._inverse_of_all, size, whole)
+        folds = zip(self._folds, self._of_others, sizes, sums, strict=True)
+        trained = [_discriminants(f, *others, size - n, whole - s) for f, others, n, s in folds]
+        return torch.cat(trained), _discriminants(self._held_out, *self._of_all, size, whole)
 
 
 def _compact(features, held_out, order):
@@ -120,20 +120,23 @@ def _compact(features, held_out, order):
     return features / scale, held_out / scale
 
 
-def _inverse(scatter, total):
-    """Inverse of the shrunk total covariance."""
+def _with_inverse(scatter, total):
+    """The shrunk total covariance and its inverse."""
     covariance = scatter.double() / total.clamp_min(1e-12)
     ridge = _SHRINKAGE * covariance.trace() / len(covariance) + 1e-9
     shrunk = (1 - _SHRINKAGE) * covariance + ridge * torch.eye(len(covariance))
-    return torch.linalg.inv(shrunk).to(scatter.dtype)
+    return shrunk.to(scatter.dtype), torch.linalg.inv(shrunk).to(scatter.dtype)
 
 
-def _discriminants(features, inverse, sizes, sums):
+def _discriminants(features, covariance, inverse, sizes, sums):
     """Scores (rows, n_classes) of classes with such sizes and sums of features."""
     means = (sums / sizes.clamp_min(1e-6)[:, None]).T
-    directions = inverse @ means
     shares = (1 - _SHRINKAGE) * sizes / sizes.sum()
-    # Woodbury: from the total covariance to that within classes
-    within = torch.eye(len(sizes)) - shares[:, None] * (means.T @ directions)
-    directions = torch.linalg.solve(within.T, directions.T).T
+    # from the total covariance to that within classes, by the smaller of two systems
+    if len(sizes) < len(covariance):
+        directions = inverse @ means
+        woodbury = torch.eye(len(sizes)) - shares[:, None] * (means.T @ directions)
+        directions = torch.linalg.solve(woodbury.T, directions.T).T
+    else:
+        directions = torch.linalg.solve(covariance - (means * shares) @ means.T, means)
     return features @ directions - (directions * means).sum(0) / 2

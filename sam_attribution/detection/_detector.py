@@ -53,8 +53,8 @@ class MislabelDetector(BaseEstimator):
     influence : SAMInfluence, default=None
         Rank by these scores instead, for example ``SAMInfluence(method="gif",
         evaluation="margin", aggregate="worst-class")``. Its `estimator`, `validation` and
-        `random_state` are those of the detector. Everything but ``scores_`` and
-        ``suspicious_`` stays.
+        `random_state` are those of the detector. Everything but ``scores_`` and ``suspicious_``
+        stays; rows held out as a fraction have no such score (NaN).
     validation : float, ValidationData or CV splitter, default=0.2
         Rows that the network does not learn: they tell how the labels are to be taken. A fraction
         is held out (stratified by class) and judged as well. :class:`~sam_attribution.
@@ -97,8 +97,8 @@ class MislabelDetector(BaseEstimator):
         their word") or as they are likely to be ("corrected"); ``validation``: whether the
         held-out labels are "trusted" or "as noisy" as the others; and the reasons, in standard
         errors: ``agreement``, how much better the labels of a ``ValidationData`` fit than those
-        trained on, before training (2.33 make them trusted; NaN for rows of the same data);
-        ``gain``, how much more probable the corrected account makes the held-out labels
+        trained on, before training (2.58 either way make them trusted; NaN for rows of the same
+        data); ``gain``, how much more probable the corrected account makes the held-out labels
         (above 0 it is taken). And ``wrong_share``, ``n_train``, ``n_held_out`` and
         ``seconds_judging``.
     given_labels_ : ndarray of shape (n_samples,)
@@ -121,24 +121,27 @@ class MislabelDetector(BaseEstimator):
     -----
     Classes are Gaussians of one covariance in the input of the last linear layer (in the logits
     of a module that does not end in one), cross-fitted in 5 folds at the states nearest to 5, 15,
-    25, 45 and 75 % of training [1]_. They are estimated from the labels at their word, and
-    again by expectation maximisation over a transition from true to given labels. **The held-out
-    labels decide**: labels are taken at their word unless the corrected account makes the held-out
-    ones more probable. So confusions that are systematic are told from classes that are hard to
-    tell apart. The labels of a ``ValidationData`` are trusted if they fit the classes significantly
-    better (1 %) than those trained on, in the features of the network before training, which no
-    label has touched; the classes of the trusted rows are then a third witness. `contamination`
-    is what the transition comes to at the early states, before the network has learnt wrong
-    labels by heart.
+    25, 45 and 75 % of training, the third left out below 16 epochs [1]_. They are
+    estimated from the labels at their word, and again by expectation maximisation over a transition
+    from true to given labels. **The held-out labels decide**: labels are taken at their word
+    unless the corrected account makes the held-out ones more probable. So confusions that are
+    systematic are told from classes that are hard to tell apart.
+
+    The labels of a ``ValidationData`` are trusted if they are significantly (1 %) unlike those
+    trained on: if they fit the classes better, or worse (as right labels do where confusions are
+    one-sided), in the features of the network before training, which no label has touched. The
+    classes of the trusted rows are then a third witness. `contamination` is what the transition
+    comes to at the early states, before the network has learnt wrong labels by heart.
 
     Without a trusted set a confusion that *all* the labels agree on (every second owl is called
     a hawk) looks like the truth where most of a class has it. Labels that are wrong because the
     row itself is ambiguous are ranked, but hardly counted: ``contamination="auto"`` is then too
     small.
 
-    Beyond the training it costs five (with ``ValidationData`` six) forward passes over all rows
-    and some products of n_samples x n_features x n_classes; memory for five copies of the last
-    features and of the table n_samples x n_classes.
+    Beyond the training it costs a forward pass over all rows for each of these states (with
+    ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
+    x n_classes; memory for five copies of the last features and of the table n_samples x
+    n_classes.
 
     References
     ----------
@@ -211,6 +214,11 @@ class MislabelDetector(BaseEstimator):
         ValueError
             For bad parameters or data, naming the argument; for a regressor; if the estimator
             keeps no state of its training.
+
+        Warns
+        -----
+        UserWarning
+            If the features tell the held-out labels hardly better than class sizes do.
         """
         check_no_bare_rows(self.validation)
         check_parameters(self)
@@ -344,8 +352,8 @@ def _class_targets(estimator):
     targets = targets_of(estimator)
     if not isinstance(targets, Labels):
         raise ValueError(
-            f"estimator must be a classifier, got {estimator!r}: a regressor has no labels that "
-            "could be wrong. Rank its rows with SAMInfluence."
+            f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: a "
+            "regressor has no labels that could be wrong. Rank its rows with SAMInfluence."
         )
     return targets
 

@@ -74,6 +74,11 @@ class Judgement:
         error = (rate * (1 - rate) * sum(1 / len(each) for each in hits)).sqrt().clamp_min(1e-12)
         return float((hits[1].mean() - hits[0].mean()) / error)
 
+    @property
+    def log_likelihood_of_sizes(self):
+        """Log-likelihood (m,) of each held-out label by the sizes of the classes alone."""
+        return self._accounts[0].log_prior[self._y_held_out]
+
     def conclude(self, *, correct, trust):
         """What follows.
 

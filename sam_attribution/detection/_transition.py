@@ -52,4 +52,6 @@ def _most_probable_shape(counts, expected):
 
     with np.errstate(divide="ignore", invalid="ignore"):
         expected = np.maximum(expected, 1e-12)
-        return np.exp(minimize_scalar(unlikelihood, bounds=(-4, 7), method="bounded").x)
+        settings = {"bounds": (-4, 7), "method": "bounded", "options": {"xatol": 0.1}}
+        found = minimize_scalar(unlikelihood, **settings)
+        return np.exp(found.x)

@@ -1,20 +1,23 @@
 """How the labels are to be taken, and what all the splits say then."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import torch
 from scipy.special import log_softmax
 
-_SIGNIFICANT = 2.33  # standard errors: one in a hundred by chance
+_SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
 
 class Verdict:
     """The account that the held-out labels ask for, and what follows from it.
 
     Labels are taken at their word unless the corrected account makes the held-out ones more
-    probable. Rows held out of the same data are as noisy as the rest; those of a ``ValidationData``
-    are trusted if their labels fit the classes significantly better than the labels trained
-    on, or if they ask significantly for the corrected account with clean labels.
+    probable. Rows held out of the same data are as noisy as the rest. Labels of a
+    ``ValidationData`` are trusted if they are significantly unlike those trained on: they fit the
+    classes better, or worse, which one-sided confusions do to labels that are right; or if
+    they ask significantly for the corrected account with clean labels.
 
     Parameters
     ----------
@@ -36,10 +39,13 @@ class Verdict:
         own = len(self._splits[0].held_out) == 0
         self._agreement = self._judgements[0].agreement if own else np.nan
         self._trust = own and (
-            self._agreement > _SIGNIFICANT
+            abs(self._agreement) > _SIGNIFICANT
             or _in_standard_errors(clean - torch.stack([word, noisy])).min() > _SIGNIFICANT
         )
-        self._gain = float(_in_standard_errors((clean if self._trust else noisy) - word))
+        self._warn_if_nothing_was_learnt(word)
+        candidates = [clean] if self._trust else [clean, noisy] if own else [noisy]
+        best = max(candidates, key=torch.sum)
+        self._gain = float(_in_standard_errors(best - word))
         self._correct = self._gain > 0
         self._conclusions = [
             j.conclude(correct=self._correct, trust=self._trust) for j in self._judgements
@@ -63,6 +69,16 @@ class Verdict:
             result[missing] = _mean(held_out, n_samples)[missing]
         table, parts = np.split(result, [len(self.transition)], axis=1)
         return log_softmax(table, axis=1), parts  # a mean of logarithms does not sum to 1
+
+    def _warn_if_nothing_was_learnt(self, likelihoods):
+        sizes = torch.cat([j.log_likelihood_of_sizes for j in self._judgements])
+        if _in_standard_errors(likelihoods - sizes) < _SIGNIFICANT:
+            warnings.warn(
+                "The network's features tell the held-out labels hardly better than the sizes of "
+                "the classes do, so scores say little. Scale the features, train longer, change "
+                "lr, or hold out more rows: validation=StratifiedKFold(5).",
+                stacklevel=4,
+            )
 
     def diagnostics(self):
         """A line per split."""

@@ -15,7 +15,7 @@ TABLES = torch.tensor([[[0.7, 0.3], [0.2, 0.8]], [[0.5, 0.5], [0.1, 0.9]]]).log(
 class HandMade:
     """A judgement of two rows trained on and one held out, with means of likelihoods as given."""
 
-    seconds = 0.0
+    seconds, log_likelihood_of_sizes = 0.0, torch.full((100,), -9.0)
 
     def __init__(self, word, clean, noisy, agreement=0.0, table=TABLES[0]):
         wave = torch.tensor([1.0, -1.0]).repeat(50)  # of standard error 0.1
@@ -43,6 +43,7 @@ def verdict(*judgements, own):
     ("means", "agreement", "own", "trusted"),
     [
         ((0, 0, 0), 3, True, True),
+        ((0, 0, 0), -3, True, True),
         ((0, 0, 0), 2, True, False),
         ((0, 1, 0), 0, True, True),
         ((0, 1, 0.9), 0, True, False),
@@ -59,18 +60,20 @@ def test_who_is_trusted(means, agreement, own, trusted):
 
 
 @pytest.mark.parametrize(
-    ("means", "agreement", "corrected"),
+    ("means", "agreement", "own", "corrected"),
     [
-        ((0, 0.1, -1), 3, True),
-        ((0, -1, 1), 3, False),
-        ((0, 0.1, -1), 0, False),
-        ((0, -1, 1), 0, True),
+        ((0, 0.1, -1), 3, True, True),
+        ((0, -1, 1), 3, True, False),
+        ((0, 0.1, -1), 0, True, True),
+        ((0, -1, 1), 0, True, True),
+        ((0, -1, -1), 0, True, False),
+        ((0, 0.1, -1), 0, False, False),
+        ((0, -1, 1), 0, False, True),
     ],
-    ids=["trusted, clean", "trusted, noisy", "as noisy, clean", "as noisy, noisy"],
 )
-def test_labels_are_corrected_if_that_suits_the_held_out_ones(means, agreement, corrected):
+def test_labels_are_corrected_if_that_suits_the_held_out_ones(means, agreement, own, corrected):
     judgement = HandMade(*means, agreement=agreement)
-    result = verdict(judgement, own=True)
+    result = verdict(judgement, own=own)
     assert judgement.asked[0] == corrected
     assert (result.diagnostics()["labels"].item() == "corrected") == corrected
 

@@ -112,6 +112,7 @@ def test_two_calls_give_the_same_bits():
     np.testing.assert_array_equal(fitted.attribute(*many), fitted.attribute(*many))
 
 
+@pytest.mark.xdist_group("processes")
 @pytest.mark.slow
 def test_processes_that_share_rows_give_the_same_bits():
     expected, shared = influence(batch_size=4), influence(batch_size=4, n_jobs=2)

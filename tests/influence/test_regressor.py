@@ -173,6 +173,7 @@ def test_pipelines_and_frozen_ones():
         influence(frozen, validation=held_out).fit(rows, y + 1e-6)
 
 
+@pytest.mark.xdist_group("processes")
 def test_jobs_pickles_and_columns_of_targets():
     expected = influence(batch_size=7).fit(X, y)
     shared = influence(batch_size=7, n_jobs=2).fit(X, y)
