@@ -102,7 +102,7 @@ class Judgement:
             share, transition = wrong_share_at_word(*arguments, self._y_held_out, self._n_early)
         # taken at their word, no class is more likely than another to be mislabelled as this
         prior = account.transition if correct else torch.ones_like(transition)
-        trusted = self._by_held_out() if trust else None
+        trusted = self._by_held_out(account.log_p) if trust else None
         trained = _evidence(self._network[0], account.log_p, trusted, self._y, prior)
         held_out = _evidence(
             self._network[1], account.held_out_log_p, None, self._y_held_out, prior
@@ -110,12 +110,21 @@ class Judgement:
         self.seconds += perf_counter() - started
         return Conclusion(share, transition, trained, held_out)
 
-    def _by_held_out(self):
-        """Log-probabilities of the rows trained on, by the classes of the held-out rows."""
+    def _by_held_out(self, otherwise):
+        """Log-probabilities of the rows trained on, by the classes of the held-out rows.
+
+        Classes that no held-out row has keep those of `otherwise`.
+        """
         y = self._y_held_out
         ones = torch.ones(len(y))
         classes = ClassModel(*reversed(self._features), stratified_folds(y), ones)
-        return at_their_word(classes, y, ones, self._problem.n_classes).held_out_log_p
+        log_p = at_their_word(classes, y, ones, self._problem.n_classes).held_out_log_p
+        absent = torch.bincount(y, minlength=self._problem.n_classes) == 0
+        if not absent.any():
+            return log_p
+        share = otherwise.masked_fill(absent, -torch.inf).logsumexp(1, keepdim=True)
+        present = log_p.masked_fill(absent, -torch.inf).log_softmax(1)
+        return torch.where(absent, otherwise, present + share)
 
     def _likelihoods(self):
         given, fixed = self._accounts

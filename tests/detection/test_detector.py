@@ -157,6 +157,18 @@ def test_a_trusted_row_speaks_for_its_class():
     assert auc(wrong, trusted) > auc(wrong, alone) + 0.15
 
 
+def test_trusted_rows_say_nothing_of_a_class_that_they_lack():
+    y, wrong = symmetric_noise(Y, 0.4, random_state=0)
+    some = Y_HELD > 4
+    own = ValidationData(X_HELD[some], Y_HELD[some])
+    detector = MislabelDetector(classifier(), validation=own).fit(X, y)
+    assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"]
+    assert auc(wrong, detector) > 0.99
+    lacking = (Y <= 4) & ~wrong
+    assert detector.suspicious_[lacking].mean() < 0.05
+    assert (detector.suggested_labels_[lacking] == Y[lacking]).mean() > 0.9
+
+
 def test_symmetric_noise_is_counted():
     y, wrong = symmetric_noise(Y, 0.1, random_state=0)
     detector = MislabelDetector(classifier(), random_state=0)
