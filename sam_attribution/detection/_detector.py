@@ -65,7 +65,7 @@ class MislabelDetector(BaseEstimator):
         Share of the rows to call suspicious, in [0, 1). ``auto`` estimates how many labels are
         wrong.
     n_jobs : int, default=None
-        Splits to work on at once, by joblib's rules.
+        Splits to work on at once, by joblib's rules; `influence` has an `n_jobs` of its own.
     random_state : int, RandomState instance or None, default=None
         Draws the split and goes to clones that have no ``random_state`` of their own.
     verbose : int, default=0
@@ -97,10 +97,10 @@ class MislabelDetector(BaseEstimator):
         their word") or as they are likely to be ("corrected"); ``validation``: whether the
         held-out labels are "trusted" or "as noisy" as the others; and the reasons, in standard
         errors: ``agreement``, how much better the labels of a ``ValidationData`` fit than those
-        trained on, before training (2.58 either way make them trusted; NaN for rows of the same
-        data); ``gain``, how much more probable the corrected account makes the held-out labels
-        (above 0 it is taken). And ``wrong_share``, ``n_train``, ``n_held_out`` and
-        ``seconds_judging``.
+        trained on, before training (2.58 make them trusted, -2.58 if clean suits them better
+        besides; NaN for rows of the same data); ``gain``, how much more probable the corrected
+        account makes the held-out labels (above 0 it is taken). And ``wrong_share``,
+        ``n_train``, ``n_held_out`` and ``seconds_judging``.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
@@ -127,11 +127,12 @@ class MislabelDetector(BaseEstimator):
     unless the corrected account makes the held-out ones more probable. So confusions that are
     systematic are told from classes that are hard to tell apart.
 
-    The labels of a ``ValidationData`` are trusted if they are significantly (1 %) unlike those
-    trained on: if they fit the classes better, or worse (as right labels do where confusions are
-    one-sided), in the features of the network before training, which no label has touched. The
-    classes of the trusted rows are then a third witness. `contamination` is what the transition
-    comes to at the early states, before the network has learnt wrong labels by heart.
+    The labels of a ``ValidationData`` are trusted if they fit the classes significantly (1 %)
+    better than those trained on, in the features of the network before training, which no label
+    has touched; or worse, as right labels do where confusions are one-sided, and clean suits them
+    better than noisy. The classes of the trusted rows are then a third witness. `contamination`
+    is what the transition comes to at the early states, before the network has learnt wrong
+    labels by heart.
 
     Without a trusted set a confusion that *all* the labels agree on (every second owl is called
     a hawk) looks like the truth where most of a class has it. Labels that are wrong because the

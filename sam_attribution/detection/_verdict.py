@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
+_LEAST_ERROR = 1e-3  # nats: what is always the same tiny difference is no evidence
 _SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
 
@@ -15,9 +16,10 @@ class Verdict:
 
     Labels are taken at their word unless the corrected account makes the held-out ones more
     probable. Rows held out of the same data are as noisy as the rest. Labels of a
-    ``ValidationData`` are trusted if they are significantly unlike those trained on: they fit the
-    classes better, or worse, which one-sided confusions do to labels that are right; or if
-    they ask significantly for the corrected account with clean labels.
+    ``ValidationData`` are trusted if they fit the classes significantly better than those trained
+    on; or worse, as right labels do where confusions are one-sided, but rows of another kind
+    as well, so that clean must suit the corrected account better than noisy; or if they ask
+    significantly for the corrected account with clean labels.
 
     Parameters
     ----------
@@ -38,8 +40,9 @@ class Verdict:
         word, clean, noisy = torch.cat([j.likelihoods for j in self._judgements], dim=1)
         own = len(self._splits[0].held_out) == 0
         self._agreement = self._judgements[0].agreement if own else np.nan
-        self._trust = own and (
-            abs(self._agreement) > _SIGNIFICANT
+        self._trust = own and bool(
+            self._agreement > _SIGNIFICANT
+            or (self._agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
             or _in_standard_errors(clean - torch.stack([word, noisy])).min() > _SIGNIFICANT
         )
         self._warn_if_nothing_was_learnt(word)
@@ -107,7 +110,7 @@ def _in_standard_errors(differences):
     if differences.shape[-1] == 1:
         return torch.full_like(differences[..., 0], torch.nan)
     spread = differences.std(-1) / differences.shape[-1] ** 0.5
-    return differences.mean(-1) / spread.clamp_min(1e-12)
+    return differences.mean(-1) / spread.clamp_min(_LEAST_ERROR)
 
 
 def _mean(found, n_samples):

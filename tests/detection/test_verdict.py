@@ -43,7 +43,8 @@ def verdict(*judgements, own):
     ("means", "agreement", "own", "trusted"),
     [
         ((0, 0, 0), 3, True, True),
-        ((0, 0, 0), -3, True, True),
+        ((0, 0, -0.1), -3, True, True),
+        ((0, -0.1, 0), -3, True, False),
         ((0, 0, 0), 2, True, False),
         ((0, 1, 0), 0, True, True),
         ((0, 1, 0.9), 0, True, False),
