@@ -121,11 +121,11 @@ class MislabelDetector(BaseEstimator):
     -----
     Classes are Gaussians of one covariance in the input of the last linear layer (in the logits
     of a module that does not end in one), cross-fitted in 5 folds at the states nearest to 5, 15,
-    25, 45 and 75 % of training, the third left out below 16 epochs [1]_. They are
-    estimated from the labels at their word, and again by expectation maximisation over a transition
-    from true to given labels. **The held-out labels decide**: labels are taken at their word
-    unless the corrected account makes the held-out ones more probable. So confusions that are
-    systematic are told from classes that are hard to tell apart.
+    25, 45 and 75 % of training [1]_. They are estimated from the labels at their word, and again
+    by expectation maximisation over a transition from true to given labels. **The held-out labels
+    decide**: labels are taken at their word unless the corrected account makes the held-out ones
+    more probable. So confusions that are systematic are told from classes that are hard to tell
+    apart.
 
     The labels of a ``ValidationData`` are trusted if they fit the classes significantly (1 %)
     better than those trained on, in the features of the network before training, which no label

@@ -10,9 +10,6 @@ from sam_attribution.problem import Head
 
 # Denser early on, before the network has learnt wrong labels by heart
 _SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
-# An epoch of SAM costs a network about three forward passes over the rows: few pay for less
-_SHARES_OF_SHORT_TRAINING = (0.05, 0.15, 0.45, 0.75)
-_SHORT = 16
 _EARLY = 0.3
 
 
@@ -38,9 +35,7 @@ class Look:
 
 
 def states_to_look_at(path):
-    """Recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
-
-    Not to 25 %, if training had fewer than 16 epochs.
+    """Up to five recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
 
     Parameters
     ----------
@@ -58,9 +53,7 @@ def states_to_look_at(path):
             "them. Use SAMClassifier(trajectory=10)."
         )
     steps = np.array([state.step for state in states])
-    is_short = path.epochs_of((0, path.n_steps))[1] < _SHORT
-    shares = _SHARES_OF_SHORT_TRAINING if is_short else _SHARES_OF_TRAINING
-    nearest = {int(abs(steps - share * path.n_steps).argmin()) for share in shares}
+    nearest = {int(abs(steps - share * path.n_steps).argmin()) for share in _SHARES_OF_TRAINING}
     return [states[number] for number in sorted(nearest)]
 
 

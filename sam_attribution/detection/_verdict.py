@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
+_HARDLY_BETTER = 1.3  # standard errors: right features pass through much noise, none by chance
 _LEAST_ERROR = 1e-3  # nats: what is always the same tiny difference is no evidence
 _SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
@@ -75,11 +76,11 @@ class Verdict:
 
     def _warn_if_nothing_was_learnt(self, likelihoods):
         sizes = torch.cat([j.log_likelihood_of_sizes for j in self._judgements])
-        if _in_standard_errors(likelihoods - sizes) < _SIGNIFICANT:
+        if _in_standard_errors(likelihoods - sizes) < _HARDLY_BETTER:
             warnings.warn(
                 "The network's features tell the held-out labels hardly better than the sizes of "
                 "the classes do, so scores say little. Scale the features, train longer, change "
-                "lr, or hold out more rows: validation=StratifiedKFold(5).",
+                "lr, or hold out more rows: validation=StratifiedKFold(5, shuffle=True).",
                 stacklevel=4,
             )
 
