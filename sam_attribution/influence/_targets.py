@@ -59,6 +59,13 @@ class Labels:
                 f"{n_train}, but each part needs a row of every one of the {n_classes} classes. "
                 "Take another fraction, or pass ValidationData."
             )
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() < 2:
+            raise ValueError(
+                f"validation={fraction} holds out a part of every class, but class "
+                f"{self.classes[counts.argmin()]!r} has one row. Merge or drop rare classes, or "
+                "pass ValidationData."
+            )
         return StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
 
     def check_split(self, number, y_train):

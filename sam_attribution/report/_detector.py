@@ -77,6 +77,12 @@ def report_of(
             f"detector must be fitted, got {type(detector).__name__} without "
             f"{', '.join(missing)}. Call fit(X, y) first."
         )
+    n_rows_of_fit, n_given = len(detector.given_labels_), _n_rows(X)
+    if n_given != n_rows_of_fit:
+        raise ValueError(
+            f"X must show the {n_rows_of_fit} rows of fit, in their order, got {n_given} rows. "
+            "Show some of them only with n_rows."
+        )
     return review_page(
         path,
         X,
@@ -87,3 +93,7 @@ def report_of(
         n_rows=n_rows,
         title=title,
     )
+
+
+def _n_rows(X):
+    return X.shape[0] if hasattr(X, "shape") else len(X)

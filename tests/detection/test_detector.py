@@ -87,7 +87,9 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
     _, _, detector = pairs
     page = detector.report(tmp_path / "page.html", X, image_shape=(8, 8), title="Digits")
     assert "<title>Digits" in page.read_text()
-    with pytest.raises(ValueError, match="1300"):
+    with pytest.raises(
+        ValueError, match="X must show the 1300 rows of fit, in their order, got 5 rows"
+    ):
         detector.report(tmp_path / "page.html", X[:5])
 
 
