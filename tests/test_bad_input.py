@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sam_attribution.filtering import FilteredClassifier, MislabelDetector, MislabelFilter
+from sam_attribution.detection import MislabelDetector
+from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.linalg import GMRES, Dense, Direct
 from sam_attribution.methods import GIF, HIF
@@ -200,7 +201,7 @@ def test_a_class_with_one_row_cannot_be_held_out():
     rare = np.where(np.arange(40) == 7, "rare", "common")
     rare[:5] = "other"
     for estimator in (influence(), MislabelDetector(classifier())):
-        with pytest.raises(ValueError, match="class .*'rare'.* has one row"):
+        with pytest.raises(ValueError, match=r"class .*'rare'.* has one row"):
             estimator.fit(X, rare)
 
 
