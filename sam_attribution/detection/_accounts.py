@@ -99,7 +99,7 @@ def rounds(classes, y, weights, membership, transition, n_rounds, n_states=None)
     At most `n_rounds`, fewer if no rate of the transition moves by .002.
     """
     for _ in range(n_rounds):
-        scores = classes.mean_scores(membership, n_states)[0][None]
+        scores = classes.mean_scores(membership, n_states)[None]
         log_prior = _log_prior(membership, weights)
         sharpness = best_sharpness(scores, log_prior, y, transition, weights)
         log_p = log_probabilities(scores, log_prior, sharpness)

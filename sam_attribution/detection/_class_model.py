@@ -1,6 +1,6 @@
 """What rows of each class look like to the network: Gaussians of one covariance, cross-fitted."""
 
-from itertools import islice, pairwise
+from itertools import pairwise
 
 import numpy as np
 import torch
@@ -62,16 +62,24 @@ class ClassModel:
         membership : Tensor of shape (n, n_classes)
             How much each row counts as one of each class; rows sum to 1.
         """
-        weighted = (membership * self._weights[:, None])[self._order]
+        weighted = self._weighted(membership)
         for state in self._states:
-            trained, held_out = state.scores(weighted)
-            yield trained[self._back], held_out
+            yield state.scores(weighted)[self._back], state.held_out_scores(weighted)
 
     def mean_scores(self, membership, n_states=None):
-        """Mean of both scores over the first `n_states` states; over all by default."""
-        pairs = zip(*islice(self.each_state(membership), n_states), strict=True)
-        trained, held_out = (torch.stack(scores).mean(0) for scores in pairs)
-        return trained, held_out
+        """Mean scores (n, n_classes) over the first `n_states` states; over all by default."""
+        weighted = self._weighted(membership)
+        scores = [state.scores(weighted) for state in self._states[:n_states]]
+        return torch.stack(scores).mean(0)[self._back]
+
+    def mean_held_out_scores(self, membership, n_states=None):
+        """The same of the held-out rows, (m, n_classes)."""
+        weighted = self._weighted(membership)
+        scores = [state.held_out_scores(weighted) for state in self._states[:n_states]]
+        return torch.stack(scores).mean(0)
+
+    def _weighted(self, membership):
+        return (membership * self._weights[:, None])[self._order]
 
 
 def stratified_folds(y):
@@ -103,8 +111,14 @@ class _State:
         sums = [part.T @ fold for part, fold in zip(parts, self._folds, strict=True)]
         size, whole = sum(sizes), sum(sums)
         folds = zip(self._folds, self._of_others, sizes, sums, strict=True)
-        trained = [_discriminants(f, *others, size - n, whole - s) for f, others, n, s in folds]
-        return torch.cat(trained), _discriminants(self._held_out, *self._of_all, size, whole)
+        return torch.cat(
+            [_discriminants(f, *others, size - n, whole - s) for f, others, n, s in folds]
+        )
+
+    def held_out_scores(self, membership):
+        pairs = zip(self._slices, self._folds, strict=True)
+        whole = sum(membership[rows].T @ fold for rows, fold in pairs)
+        return _discriminants(self._held_out, *self._of_all, membership.sum(0), whole)
 
 
 def _compact(features, held_out, order):

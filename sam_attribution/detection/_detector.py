@@ -8,6 +8,7 @@ import torch
 from sklearn.base import BaseEstimator, clone
 from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
+from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import (
@@ -32,7 +33,7 @@ from sam_attribution.influence import (
     targets_of,
     unfitted,
 )
-from sam_attribution.report import report_of
+from sam_attribution.report import review_page
 from sam_attribution.validation_data import ValidationData
 
 
@@ -293,14 +294,29 @@ class MislabelDetector(BaseEstimator):
             As :func:`~sam_attribution.report.review_page`, for instance if `X` has another number
             of rows than ``fit`` had.
         """
-        settings = {
-            "class_names": class_names,
-            "descriptions": descriptions,
-            "image_shape": image_shape,
-            "n_rows": n_rows,
-            "title": title,
-        }
-        return report_of(self, path, X, **settings)
+        check_is_fitted(self)
+        n_rows_of_fit, n_given = len(self.scores_), X.shape[0] if hasattr(X, "shape") else len(X)
+        if n_given != n_rows_of_fit:
+            raise ValueError(
+                f"X must show the {n_rows_of_fit} rows of fit, in their order, got {n_given} rows. "
+                "Show some of them only with n_rows."
+            )
+        return review_page(
+            path,
+            X,
+            given=self.given_labels_,
+            suggested=self.suggested_labels_,
+            scores=self.scores_,
+            suspicious=self.suspicious_,
+            parts=self.parts_,
+            what_if=self.what_if_,
+            classes=self.classes_,
+            class_names=class_names,
+            descriptions=descriptions,
+            image_shape=image_shape,
+            n_rows=n_rows,
+            title=title,
+        )
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()

@@ -34,7 +34,8 @@ def wrong_share_at_word(classes, y, weights, account, y_held_out, n_early):
     The held-out rows, of which the network learnt nothing, tell how sharply classes can be told
     apart at the early states; the transition that suits the rows trained on follows.
     """
-    trained, held_out = classes.mean_scores(account.membership, n_early)
+    trained = classes.mean_scores(account.membership, n_early)
+    held_out = classes.mean_held_out_scores(account.membership, n_early)
     sharpness = _sharpness_by_held_out(held_out[None], account.log_prior, y_held_out)
     log_p = log_probabilities(trained[None], account.log_prior, sharpness)
     transition = _uniform(len(account.log_prior), 0.1)

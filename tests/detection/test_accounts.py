@@ -102,7 +102,7 @@ def test_probabilities_against_the_sums_written_out():
 def test_best_sharpness_is_the_maximum_of_the_likelihood():
     features, true, _ = drawn(np.eye(4), spread=3.0)
     classes, weights = model_of(features, features[:1], true)
-    scores = torch.stack([classes.mean_scores(torch.eye(4)[true])[0]])
+    scores = torch.stack([classes.mean_scores(torch.eye(4)[true])])
     prior = torch.full((4,), 0.25).log()
     best = best_sharpness(scores, prior, true, torch.eye(4), weights)
     grid = np.geomspace(0.05, 5, 200)

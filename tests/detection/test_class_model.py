@@ -81,7 +81,7 @@ def test_many_features_keep_what_tells_classes_apart():
     weights = torch.ones(600, dtype=torch.float64)
     membership = torch.eye(3, dtype=torch.float64)[y]
     model = ClassModel([wide], [wide[:1]], stratified_folds(y), weights)
-    trained, _ = model.mean_scores(membership)
+    trained = model.mean_scores(membership)
     assert (trained.argmax(1) == y).double().mean() > 0.9
 
 
@@ -89,5 +89,5 @@ def test_features_that_are_all_alike_tell_nothing():
     y = torch.arange(20) % 2
     same = torch.ones(20, 3)
     model = ClassModel([same], [same], stratified_folds(y), torch.ones(20))
-    trained, _ = model.mean_scores(torch.eye(2)[y])
+    trained = model.mean_scores(torch.eye(2)[y])
     assert trained.abs().max() == 0

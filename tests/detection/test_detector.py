@@ -24,8 +24,11 @@ from sam_attribution import (
     ValidationData,
 )
 from sam_attribution.datasets import pair_noise, symmetric_noise
-from sam_attribution.detection._looks import looks, states_to_look_at
+from sam_attribution.detection._judgement import Judgement
+from sam_attribution.detection._looks import first_look, looks, states_to_look_at
+from sam_attribution.detection._wrong_share import wrong_share_corrected
 from sam_attribution.problem import problem_from_estimator
+from sam_attribution.report import review_page
 
 X, Y = load_digits(return_X_y=True)
 X = (X / 16).astype("float32")
@@ -84,12 +87,23 @@ def test_attributes_agree_with_each_other(pairs):
 
 
 def test_the_review_page_takes_what_was_found(pairs, tmp_path):
-    _, _, detector = pairs
-    page = detector.report(tmp_path / "page.html", X, image_shape=(8, 8), title="Digits")
-    assert "<title>Digits" in page.read_text()
-    with pytest.raises(
-        ValueError, match="X must show the 1300 rows of fit, in their order, got 5 rows"
-    ):
+    y, _, detector = pairs
+    shown = {
+        "class_names": list("abcdefghij"),
+        "descriptions": [f"digit {row}" for row in range(1300)],
+        "image_shape": (8, 8),
+        "n_rows": 50,
+        "title": "Digits",
+    }
+    page = detector.report(tmp_path / "page.html", X, **shown)
+    found = ("scores", "suspicious", "parts", "what_if", "classes")
+    learned = {name: getattr(detector, f"{name}_") for name in found}
+    suggested = detector.suggested_labels_
+    expected = review_page(
+        tmp_path / "expected.html", X, given=y, suggested=suggested, **learned, **shown
+    )
+    assert page.read_bytes() == expected.read_bytes()
+    with pytest.raises(ValueError, match=r"X must show the 1300 rows of fit.*got 5 rows"):
         detector.report(tmp_path / "page.html", X[:5])
 
 
@@ -343,6 +357,24 @@ def test_looks_are_denser_early_in_training():
     np.testing.assert_allclose(found, (0.05, 0.15, 0.25, 0.45, 0.75), atol=0.01)
 
 
+def test_validation_labels_are_compared_before_training():
+    trained = problem_from_estimator(classifier(max_epochs=5).fit(X, Y), X, Y)
+    still = classifier(max_epochs=1, lr=1e-30).fit(X, Y)
+    untrained = problem_from_estimator(still, X, Y)
+    (*_, last) = looks(untrained, untrained.X)
+    torch.testing.assert_close(first_look(trained, trained.X), last.features)
+
+
+def test_wrong_labels_are_counted_at_the_early_states():
+    y, _ = symmetric_noise(Y, 0.4, random_state=0)
+    fitted = classifier(max_epochs=40, lr=0.3, module__n_hidden=128).fit(X, y)
+    judgement = Judgement(problem_from_estimator(fitted, X, y), *fitted.to_tensors(X_HELD, Y_HELD))
+    arguments = (judgement._classes, judgement._y, judgement._weights, judgement._accounts[True])
+    early, whole = (wrong_share_corrected(*arguments, n_states)[0] for n_states in (3, 5))
+    assert judgement.conclude(correct=True, trust=False).wrong_share == early
+    assert abs(early - 0.4) < abs(whole - 0.4)
+
+
 def test_rows_per_pass_do_not_matter():
     fitted = classifier(max_epochs=3).fit(X, Y)
     whole, some = (problem_from_estimator(fitted, X, Y, batch_size=b) for b in (1300, 7))
@@ -354,9 +386,6 @@ def test_rows_per_pass_do_not_matter():
 
 
 def test_a_look_is_at_the_state_and_not_at_the_end():
-    from sam_attribution.detection._looks import looks, states_to_look_at
-    from sam_attribution.problem import problem_from_estimator
-
     module = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
     fitted = classifier(module=module, max_epochs=3).fit(X, Y)
     problem = problem_from_estimator(fitted, X, Y)
@@ -374,7 +403,6 @@ def test_a_look_is_at_the_state_and_not_at_the_end():
 
 def test_buffers_go_where_the_rows_are():
     from sam_attribution.detection._looks import _in_batches
-    from sam_attribution.problem import problem_from_estimator
 
     found = []
 

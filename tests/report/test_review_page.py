@@ -1,15 +1,13 @@
 import base64
 import hashlib
 import re
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
-from sklearn.exceptions import NotFittedError
 
-from sam_attribution.report import report_of, review_page
+from sam_attribution.report import review_page
 from tests.report.page_reader import data_of, images_of, scripts_of, tags_of, unpacked
 
 NASTY = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>"
@@ -280,26 +278,3 @@ def test_the_arrays_stay_as_they_were(path):
     before = images.copy()
     page(path, images)
     np.testing.assert_array_equal(images, before)
-
-
-def test_report_of_reads_a_fitted_detector(path, tmp_path):
-    learned = {
-        "given_labels_": np.array(BASE["given"]),
-        "suggested_labels_": np.array(BASE["suggested"]),
-        "scores_": np.array(BASE["scores"]),
-        "suspicious_": np.array([False, False, True]),
-        "parts_": pd.DataFrame({"mean loss": [1.0, 2.0, 3.0]}),
-        "what_if_": np.array([[0.2, 0.8], [0.5, 0.5], [0.9, 0.1]]),
-        "classes_": np.array([0, 1]),
-    }
-    names = {"class_names": ["cat", "dog"], "descriptions": ["x", "y", "z"], "n_rows": 2}
-    written = report_of(SimpleNamespace(**learned), path, TABLE, **names, title="Pets")
-    given = {name: learned[f"{name}_"] for name in ("scores", "suspicious", "parts", "what_if")}
-    expected = review_page(
-        tmp_path / "expected.html", TABLE, **(BASE | given), **names, classes=[0, 1], title="Pets"
-    )
-    assert written == path
-    assert path.read_bytes() == expected.read_bytes()
-    learned.pop("what_if_")
-    with pytest.raises(NotFittedError, match=r"got SimpleNamespace without what_if_\. Call fit"):
-        report_of(SimpleNamespace(**learned), path, TABLE)
