@@ -39,6 +39,7 @@ __all__ = [
     "check_targets",
     "classes_of",
     "codes_among",
+    "forget_fit",
     "from_tensor",
     "num_samples",
     "refuse_sparse_tensor",
@@ -72,6 +73,16 @@ def check_arguments(rules, caller, **arguments):
 
 
 _TOO_LARGE = 2**63
+
+
+def forget_fit(estimator):
+    """Delete what an earlier ``fit`` left, so that nothing of it answers if the next one fails.
+
+    Fitted attributes are those whose names end with an underscore, private ones among them.
+    """
+    names = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("__")]
+    for name in names:
+        delattr(estimator, name)
 
 
 @contextmanager
