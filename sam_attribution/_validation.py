@@ -75,14 +75,19 @@ def check_arguments(rules, caller, **arguments):
 _TOO_LARGE = 2**63
 
 
-def forget_fit(estimator):
-    """Delete what an earlier ``fit`` left, so that nothing of it answers if the next one fails.
+# not parameters, but of the user as well: scikit-learn's clone takes them over
+_CLONED = {"_metadata_request", "_sklearn_output_config", "_skl_callbacks"}
 
-    Fitted attributes are those whose names end with an underscore, private ones among them.
+
+def forget_fit(estimator, keep=()):
+    """Delete every attribute, public or private, that an earlier ``fit`` set.
+
+    Without them a fit that fails leaves no answers of the fit before it. Constructor parameters
+    stay, as do the settings of ``set_fit_request`` and ``set_output``, and the names in `keep`.
     """
-    names = [name for name in vars(estimator) if name.endswith("_") and not name.startswith("__")]
-    for name in names:
-        delattr(estimator, name)
+    settings = {*estimator.get_params(deep=False), *_CLONED, *keep}
+    for name in vars(estimator).keys() - settings:
+        del vars(estimator)[name]
 
 
 @contextmanager

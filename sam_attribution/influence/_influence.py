@@ -222,12 +222,12 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             self, X, y, sample_weight, targets, device=self.device
         )
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
-        self._seed_ = seed
+        self._seed = seed
         settings = {name: getattr(self, name) for name in _SETTINGS}
         work = partial(train_and_attribute, method=method, **settings)
         how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "SAMInfluence"}
         self.attributions_ = over_splits(work, estimators, splits, *data, **how)
-        self._index_ = getattr(X, "index", None)
+        self._index = getattr(X, "index", None)
         self._collect(data[1], targets)
         warn_of_doubt(self.diagnostics_)
         return self
@@ -279,7 +279,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         """
         check_is_fitted(self)
         X = checked_rows(self, X_query)
-        self._targets_.check(y_query, "y_query")
+        self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
         attribution = self._attribution_of(split)
         trained = attribution.trained
@@ -340,7 +340,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     def _collect(self, y, targets):
         """Bring what was found for the splits into the attributes that users read."""
         found = self.attributions_
-        self._y_, self._targets_ = y, targets
+        self._y, self._targets = y, targets
         if targets.classes is not None:
             self.classes_ = targets.classes = found[0].trained.net.classes_  # some without a row
         self.estimators_ = [each.trained.estimator for each in found]
@@ -348,10 +348,10 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.diagnostics_ = self._table_of_diagnostics()
         self.scores_ = self._mean_over_splits([each.scores for each in found])
         if found[0].table is not None:
-            self._transform_train_ = self._mean_over_splits([each.table for each in found])
+            self._transform_train = self._mean_over_splits([each.table for each in found])
 
     def _mean_over_splits(self, found):
         """Mean over the splits of tensors with a value per row of each split's problem."""
         splits = [each.trained for each in self.attributions_]
         values = [to_numpy(tensor)[s.visited] for tensor, s in zip(found, splits, strict=True)]
-        return mean_over_splits([s.trained_rows for s in splits], values, len(self._y_))
+        return mean_over_splits([s.trained_rows for s in splits], values, len(self._y))

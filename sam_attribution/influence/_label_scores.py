@@ -49,7 +49,7 @@ class LabelScores(TransformerMixin):
     @property
     def transform_train_(self):
         knows_labels(self)
-        return self._transform_train_
+        return self._transform_train
 
     @available_if(scores_any_row)
     def score_samples(self, X, y=None):
@@ -70,7 +70,7 @@ class LabelScores(TransformerMixin):
         check_is_fitted(self)
         X = checked_rows(self, X)
         models = [attribution.trained for attribution in self.attributions_]
-        y = self._targets_.predicted(models, X) if y is None else y
+        y = self._targets.predicted(models, X) if y is None else y
         return self._row_scores(X, y)
 
     def transform(self, X):
@@ -105,7 +105,7 @@ class LabelScores(TransformerMixin):
         if X is not None:
             return self.classes_[self._row_scores(checked_rows(self, X)).argmax(1)]
         judged = ~np.isnan(self.scores_)
-        suggested = self._y_.copy()
+        suggested = self._y.copy()
         suggested[judged] = self.classes_[self.transform_train_[judged].argmax(1)]
         return suggested
 

@@ -46,7 +46,7 @@ def rank_stability(influence, X, y, sample_weight, n_seeds):
 def _check(influence, X, y, sample_weight):
     if X is None or y is None:
         raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
-    if not np.array_equal(np.asarray(y), influence._y_):
+    if not np.array_equal(np.asarray(y), influence._y):
         raise ValueError("y is not that of fit: pass the same rows in the same order.")
     if is_frozen(estimator_or_default(influence.estimator)):
         raise ValueError(
@@ -58,17 +58,17 @@ def _check(influence, X, y, sample_weight):
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X)
     for attribution in influence.attributions_:
-        attribution.trained.check_data(X, influence._y_, sample_weight)
+        attribution.trained.check_data(X, influence._y, sample_weight)
 
 
 def _reseeded(influence, number):
     """The same splits and settings, another training."""
     twin = clone(influence)
-    seed = int(np.random.SeedSequence([influence._seed_, number]).generate_state(1)[0])
+    seed = int(np.random.SeedSequence([influence._seed, number]).generate_state(1)[0])
     estimator = estimator_or_default(twin.estimator)
     # a folder holds one training, that of the influence itself
     net_of(estimator).set_params(random_state=seed, trajectory_dir=None)
-    return twin.set_params(estimator=estimator, random_state=influence._seed_)
+    return twin.set_params(estimator=estimator, random_state=influence._seed)
 
 
 def _spearman(one, other):

@@ -92,9 +92,9 @@ class Removing:
         check_is_fitted(self)
         attribution = self._attribution_of(split)
         check_predicts_state(attribution.prepared, self.method)
-        rows = checked_removal(indices, attribution.trained, self._y_)
+        rows = checked_removal(indices, attribution.trained, self._y)
         verify = _checked_count(verify)
-        return edited_estimator(attribution, rows, verify=verify, seed=self._seed_)
+        return edited_estimator(attribution, rows, verify=verify, seed=self._seed)
 
 
 def edited_estimator(attribution, rows, *, verify, seed):

@@ -115,15 +115,15 @@ class Tracing:
         check_is_fitted(self)
         check_arguments(_RULES, "explain_errors", n_errors=n_errors)
         X, y = checked_rows(self, X), np.asarray(from_tensor(y, "y"))
-        self._targets_.check(y, "y")
+        self._targets.check(y, "y")
         check_consistent_length(X, y)
         model = self._attribution_of(split).trained
-        predicted = self._targets_.predicted([model], X)
+        predicted = self._targets.predicted([model], X)
         errors = _worst_errors(model.predict_proba(X), predicted, y, self.classes_)[:n_errors]
         if len(errors):
             table = self.explain(take_rows(X, errors), y[errors], k, split=split)
         else:
-            table = self._explanation(np.empty((0, len(self._y_))), k).assign(epochs="")
+            table = self._explanation(np.empty((0, len(self._y))), k).assign(epochs="")
         table["query"] = query = errors[table["query"]]
         table.insert(1, "true_label", y[query])
         table.insert(2, "predicted_label", predicted[query])
@@ -132,7 +132,7 @@ class Tracing:
     def _explanation(self, scores, k):
         ranks = self.aggregate == "worst-class" and hasattr(self, "suggest_labels")
         helpful = self.suggest_labels() if ranks else None
-        return explanation(scores, self._y_, k, index=self._index_, helpful=helpful)
+        return explanation(scores, self._y, k, index=self._index, helpful=helpful)
 
 
 def _worst_errors(probabilities, predicted, y, classes):
