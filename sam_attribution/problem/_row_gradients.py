@@ -57,7 +57,8 @@ def rows_at_once(problem):
 def summed_gradient(problem, params, buffers, rows):
     """Weighted sum of rows' gradients, ``sum_i a_i grad l_i`` over `rows`, shape (n_params,).
 
-    Zero outside the attributed parameters. With ``problem.head`` one forward pass, otherwise a backward pass too.
+    Zero outside the attributed parameters. Costs one forward pass with ``problem.head``, otherwise
+    a backward pass too.
     """
     if problem.head is None:
         gradient = problem.weight_of(rows) * problem.mean_gradient(params, buffers, rows)
@@ -71,8 +72,8 @@ def summed_gradient(problem, params, buffers, rows):
     return total
 
 
-def one_chunk_at_a_time(problem, point, buffers, X, in_output):
-    """What the rows of `in_output` are, pulled back to the parameters: by vmap."""
+def gradients_by_vmap(problem, point, buffers, X, in_output):
+    """Gradients (n, n_params) of rows with the derivatives `in_output` in their output, by vmap."""
 
     def along(params, row, gradient):
         return problem.logits(params, buffers, row[None])[0] @ gradient
@@ -80,7 +81,7 @@ def one_chunk_at_a_time(problem, point, buffers, X, in_output):
     return vmap(grad(along), (None, 0, 0))(point.detach(), X, in_output)
 
 
-def one_row_at_a_time(problem, point, buffers, X, in_output):
+def gradients_row_by_row(problem, point, buffers, X, in_output):
     """The same for modules that vmap does not know."""
     leaf, gradients = point.detach().requires_grad_(), []
     for row, gradient in zip(X.split(1), in_output, strict=True):
@@ -90,7 +91,7 @@ def one_row_at_a_time(problem, point, buffers, X, in_output):
     return torch.stack(gradients)
 
 
-_WAYS = FirstThatWorks("differentiated row by row", one_chunk_at_a_time, one_row_at_a_time)
+_WAYS = FirstThatWorks("differentiated row by row", gradients_by_vmap, gradients_row_by_row)
 
 
 def _of_chunk(problem, point, buffers, X, y, per_sample):
