@@ -76,18 +76,14 @@ _TOO_LARGE = 2**63
 
 
 # not parameters, but of the user as well: scikit-learn's clone takes them over
-_CLONED = {"_metadata_request", "_sklearn_output_config", "_skl_callbacks"}
+def forget_fit(estimator):
+    """Delete what an earlier ``fit`` learned: attributes whose names end with an underscore.
 
-
-def forget_fit(estimator, keep=()):
-    """Delete every attribute, public or private, that an earlier ``fit`` set.
-
-    Without them a fit that fails leaves no answers of the fit before it. Constructor parameters
-    stay, as do the settings of ``set_fit_request`` and ``set_output``, and the names in `keep`.
+    Without them a fit that fails leaves no answers of the fit before it. Other private attributes
+    stay: scikit-learn keeps metadata requests, output settings and callbacks there.
     """
-    settings = {*estimator.get_params(deep=False), *_CLONED, *keep}
-    for name in vars(estimator).keys() - settings:
-        del vars(estimator)[name]
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
 
 
 @contextmanager

@@ -84,11 +84,19 @@ def train_split(
     TrainedSplit
     """
     measure = Measure(net_of(estimator).device)
+    n_given = len(y)
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)
     rows = train(estimator, X, y, sample_weight)
     seconds = measure.lap()
     problem = problem_from_estimator(
-        net_of(estimator), rows, y, sample_weight, parameters=parameters, batch_size=batch_size
+        net_of(estimator),
+        rows,
+        y,
+        sample_weight,
+        parameters=parameters,
+        batch_size=batch_size,
+        positions=split.train,
+        n_given=n_given,
     )
     return TrainedSplit(estimator, split, problem, seconds)
 

@@ -49,7 +49,7 @@ class LabelScores(TransformerMixin):
     @property
     def transform_train_(self):
         knows_labels(self)
-        return self._transform_train
+        return self._transform_train_
 
     @available_if(scores_any_row)
     def score_samples(self, X, y=None):
