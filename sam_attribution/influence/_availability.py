@@ -5,14 +5,12 @@ from sklearn.utils.metaestimators import available_if
 
 from sam_attribution.influence._checks import unfitted
 from sam_attribution.influence._estimator import net_of
-from sam_attribution.influence._methods import has_probes
+from sam_attribution.influence._methods import METHODS
 
 
 def scores_any_row(influence):
     """True, or an AttributeError if only the rows of ``fit`` can be scored."""
-    runs = getattr(influence, "_runs", None)
-    probes = runs[0].attribution.probes is not None if runs else has_probes(influence.method)
-    if not probes:
+    if not getattr(_method_of(influence), "has_probes", True):  # fit refuses what is no method
         raise AttributeError(
             f"method={influence.method!r} scores the rows of fit with the labels that they have, "
             'and no others: read scores_ or call attribute. For more take another, such as "gif".'
@@ -29,6 +27,14 @@ def knows_labels(influence):
             "a row might carry. Use scores_, or score_samples(X, y) for rows with targets."
         )
     return True
+
+
+def _method_of(influence):
+    """The method of the last fit, or the one that will be fitted."""
+    if runs := getattr(influence, "_runs", None):
+        return runs[0].attribution.method
+    method = influence.method
+    return METHODS[method]() if isinstance(method, str) and method in METHODS else method
 
 
 class LabelTransformer(TransformerMixin):

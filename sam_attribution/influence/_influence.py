@@ -37,7 +37,7 @@ from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._estimator import clones
 from sam_attribution.influence._methods import resolved_method
 from sam_attribution.influence._removal import (
-    check_predicts_state,
+    check_can_remove,
     checked_removal,
     edited_estimator,
 )
@@ -249,6 +249,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
         X, y = checked_training_rows(self, X, y, targets)
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
+        method.check_request(len(y))
         seed = self._seed = draw_seed(self.random_state)
         splits = make_splits(self.validation, X, y, targets, seed)
         estimators = list(clones(unfitted(self.estimator), len(splits), seed, self.device))
@@ -431,7 +432,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
         check_is_fitted(self)
         number = self._checked_split(split)
         run = self._runs[number]
-        check_predicts_state(run.attribution.prepared, self.method)
+        check_can_remove(run.attribution.prepared, self.method)
         classify = run.attribution.problem.n_classes is not None
         rows = checked_removal(indices, run, self._y, classify)
         return edited_estimator(run, rows, verify=_checked_count(verify), seed=self._seed)
@@ -535,8 +536,9 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
             "X": take_rows(X, split.train),
             "y": y[split.train],
             "sample_weight": None if sample_weight is None else sample_weight[split.train],
+            "n_given": len(y),
             "validation": (split.X, split.y),
-            "method": method.for_split(split.train, len(y)),
+            "method": method,
             "settings": {name: getattr(self, name) for name in _RUN_SETTINGS},
         }
 

@@ -30,7 +30,7 @@ def edited_estimator(run, rows, *, verify, seed):
     visited = torch.as_tensor(np.flatnonzero(run.visited), device=problem.y.device)
     groups = [torch.as_tensor(rows, device=problem.y.device)]
     groups += random_groups(visited, len(rows), verify, seed)
-    step = attribution.prepared.removal_step(groups)
+    step = attribution.prepared.removal_step(groups, verbose=attribution.verbose)
     params, buffers = state_after(problem, step, 0)
     edited = edited_copy(run.net, params, {n: buffers[n] for n in step.buffers}, _REASON)
     predicted = attribution.predicted_rise(groups[0])
@@ -82,9 +82,9 @@ def checked_removal(indices, run, y, classify):
     return np.searchsorted(run.train, rows)
 
 
-def check_predicts_state(prepared, method):
+def check_can_remove(prepared, method):
     """Raise a ValueError for a method that says nothing about the weights."""
-    if not prepared.predicts_state:
+    if prepared.removal_step is None:
         raise ValueError(
             f"method={method!r} does not say what the weights would be without a row. Take one "
             'that does: "gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled".'

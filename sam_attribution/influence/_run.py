@@ -26,6 +26,8 @@ class Run:
         Positions of its training rows in the data given to ``SAMInfluence.fit``.
     X, y, sample_weight : array-like
         Those rows.
+    n_given : int
+        Number of rows given to ``SAMInfluence.fit``.
     validation : tuple of array-like
         Validation rows and labels.
     method : Method
@@ -37,8 +39,9 @@ class Run:
     """
 
     def __init__(
-        self, estimator, rows, X, y, sample_weight, *, validation, method, settings, n_jobs=None
-    ):
+        self, estimator, rows, X, y, sample_weight, *, n_given, validation, method, settings,
+        n_jobs=None,
+    ):  # fmt: skip
         self.train = rows
         self.estimator = estimator
         self.net = net_of(estimator)
@@ -52,6 +55,8 @@ class Run:
             sample_weight,
             parameters=settings["parameters"],
             batch_size=settings["batch_size"],
+            positions=rows,
+            n_given=n_given,
         )
         self.visited = problem.visited.cpu().numpy()
         self.attribution = Attribution(
@@ -69,7 +74,7 @@ class Run:
             "seconds_training": seconds_training,
             "seconds_scoring": watch.lap(),
         }
-        if check := self.attribution.prepared.check:
+        if check := method.check:
             self.diagnostics |= smoothness(self.attribution, check)
             self.diagnostics["seconds_checking"] = watch.lap()
         self.diagnostics["peak_memory_mib"] = watch.peak_memory_mib()

@@ -172,8 +172,6 @@ class _Probes:
 
 
 class _PreparedHIF(Prepared):
-    predicts_state = True
-
     def __init__(self, method, problem, blocks):
         self._problem = problem
         self._variant = method.variant
@@ -204,7 +202,7 @@ class _PreparedHIF(Prepared):
         probes = _Probes(self._points, self._variant, columns)
         return list(probes) if self.rows_are_exchangeable else probes
 
-    def removal_step(self, groups):
+    def removal_step(self, groups, *, verbose=0):
         """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
         columns = [removal_columns(point, self._variant, groups) for point in self._points]
         return Tangent(self.solve(sum(columns) / len(columns)).T, {})
