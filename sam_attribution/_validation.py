@@ -39,6 +39,7 @@ __all__ = [
     "check_targets",
     "classes_of",
     "codes_among",
+    "forget_fit",
     "from_tensor",
     "num_samples",
     "refuse_sparse_tensor",
@@ -72,6 +73,21 @@ def check_arguments(rules, caller, **arguments):
 
 
 _TOO_LARGE = 2**63
+
+
+# not parameters, but of the user as well: scikit-learn's clone takes them over
+_CLONED = {"_metadata_request", "_sklearn_output_config", "_skl_callbacks"}
+
+
+def forget_fit(estimator, keep=()):
+    """Delete every attribute, public or private, that an earlier ``fit`` set.
+
+    Without them a fit that fails leaves no answers of the fit before it. Constructor parameters
+    stay, as do the settings of ``set_fit_request`` and ``set_output``, and the names in `keep`.
+    """
+    settings = {*estimator.get_params(deep=False), *_CLONED, *keep}
+    for name in vars(estimator).keys() - settings:
+        del vars(estimator)[name]
 
 
 @contextmanager

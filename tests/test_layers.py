@@ -27,6 +27,7 @@ LAYERS = [
     "curvature",
     "methods",
     "retraining",
+    "fitting",
     "editing",
     "diagnosis",
     "influence",

@@ -10,8 +10,8 @@ from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution.comparison._memory import MemoryPeak
-from sam_attribution.influence import METHODS, SAMInfluence, Stopwatch, is_frozen, net_of
+from sam_attribution.fitting import Measure, is_frozen, net_of
+from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
@@ -116,9 +116,8 @@ def compare(
             model, method=method, validation=validation, evaluation=evaluation,
             batch_size=batch_size, random_state=seed,
         )  # fmt: skip
-        with MemoryPeak(net_of(model).device) as peak:
-            influence.fit(X, y, sample_weight)
-        return influence.scores_, influence.diagnostics_["seconds_scoring"][0], peak.mib
+        found = influence.fit(X, y, sample_weight).diagnostics_.loc[0]
+        return influence.scores_, found["seconds_scoring"], found["peak_memory_mib"]
 
     found = _scored_by_all(methods, scored, verbose)
     if not (truth is None or isinstance(truth, np.ndarray)):
@@ -196,7 +195,7 @@ def _trained(estimator, X, y, sample_weight, seed):
         return estimator, np.nan
     model = seed_nested(clone(estimator), seed)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    watch = Stopwatch(net_of(model).device)
+    watch = Measure(net_of(model).device)
     model.fit(X, y, **weights)
     return FrozenEstimator(model), watch.lap()
 

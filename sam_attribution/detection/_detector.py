@@ -10,29 +10,20 @@ from sklearn.model_selection import check_cv
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._seeding import draw_seed
-from sam_attribution._validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    check_parameters,
-    check_sample_weight,
-)
+from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.detection._probabilities import log_odds
-from sam_attribution.detection._training import judge_runs, judge_splits
+from sam_attribution.detection._training import judge, train_and_judge
 from sam_attribution.detection._verdict import Verdict
-from sam_attribution.influence import (
-    Labels,
-    SAMInfluence,
-    check_no_bare_rows,
-    check_request,
-    checked_training_rows,
-    clones,
-    make_splits,
+from sam_attribution.fitting import (
+    ClassTargets,
+    check_settings,
+    estimator_or_default,
+    fit_data,
     net_of,
+    over_splits,
     targets_of,
-    unfitted,
 )
+from sam_attribution.influence import SAMInfluence
 from sam_attribution.report import review_page
 from sam_attribution.validation_data import ValidationData
 
@@ -222,18 +213,11 @@ class MislabelDetector(BaseEstimator):
         UserWarning
             If the features tell the held-out labels hardly better than class sizes do.
         """
-        check_no_bare_rows(self.validation)
-        check_parameters(self)
-        check_request(unfitted(self.estimator), self.validation)
-        targets = _class_targets(unfitted(self.estimator))
+        check_settings(self)
+        targets = _class_targets(estimator_or_default(self.estimator))
         _check_influence(self.influence)
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-        X, y = checked_training_rows(self, X, y, targets)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X)
-        judged = self._judged(X, y, sample_weight, targets)
-        self._collect(X, y, judged)
+        data = fit_data(self, X, y, sample_weight, targets)
+        self._collect(data.X, data.y, self._judged(data))
         return self
 
     def fit_predict(self, X, y, sample_weight=None):
@@ -321,28 +305,26 @@ class MislabelDetector(BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags = get_tags(unfitted(self.estimator)).input_tags
+        tags.input_tags = get_tags(estimator_or_default(self.estimator)).input_tags
         return tags
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "scores_")  # influence_ is there earlier
 
-    def _judged(self, X, y, sample_weight, targets):
+    def _judged(self, data):
         """Train on every split, or let the influence do so, and judge."""
-        seed = draw_seed(self.random_state)
-        splits = make_splits(self.validation, X, y, targets, seed)
+        *rows, splits, estimators, seed = data
         if self.influence is None:
-            twins = clones(unfitted(self.estimator), len(splits), seed, None)
-            settings = {"n_jobs": self.n_jobs, "verbose": self.verbose}
-            return judge_splits(twins, splits, X, y, sample_weight, **settings)
+            how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
+            return over_splits(train_and_judge, estimators, splits, *rows, **how)
         validation = self.validation
         if not isinstance(validation, ValidationData):
             validation = check_cv([(split.train, split.held_out) for split in splits])
         self.influence_ = clone(self.influence).set_params(
             estimator=self.estimator, validation=validation, random_state=seed
         )
-        self.influence_.fit(X, y, sample_weight)
-        return judge_runs(self.influence_._runs, splits)
+        self.influence_.fit(*rows)
+        return [judge(attribution.trained) for attribution in self.influence_.attributions_]
 
     def _collect(self, X, y, judged):
         verdict, classes = Verdict(judged), net_of(judged[0].estimator).classes_
@@ -367,7 +349,7 @@ class MislabelDetector(BaseEstimator):
 
 def _class_targets(estimator):
     targets = targets_of(estimator)
-    if not isinstance(targets, Labels):
+    if not isinstance(targets, ClassTargets):
         raise ValueError(
             f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: a "
             "regressor has no labels that could be wrong. Rank its rows with SAMInfluence."

@@ -13,7 +13,7 @@ from sam_attribution.linalg import Damped, Dense, default_solver, is_small
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import Probe
-from sam_attribution.problem import rows_gradient
+from sam_attribution.problem import summed_gradient
 
 
 class HIF(Method):
@@ -141,7 +141,7 @@ def removal_columns(point, variant, groups):
     problem, batch, buffers = point.problem, point.rows, point.problem.buffers
     if batch is not None:
         groups = [batch[torch.isin(batch, group)] for group in groups]
-    columns = [rows_gradient(problem, point.perturbed, buffers, rows) for rows in groups]
+    columns = [summed_gradient(problem, point.perturbed, buffers, rows) for rows in groups]
     columns = torch.stack(columns, dim=1)
     if variant == "full" and problem.rho != 0:
         at_w = [

@@ -6,7 +6,7 @@ from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe
-from sam_attribution.problem import rows_gradient
+from sam_attribution.problem import summed_gradient
 
 
 class PathSum(Prepared):
@@ -74,7 +74,7 @@ class PathSum(Prepared):
             rows, weight = point.rows[torch.isin(point.rows, group)], problem.weight_of(point.rows)
         if len(rows) == 0:
             return 0.0
-        return rows_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
+        return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
 
     def _points(self):
         """Visited states, each with the point where row gradients are taken.

@@ -17,7 +17,7 @@ _WIDEST_EPOCHS = 10
 def lines_of(explanation, class_names, unit):
     """Table of what is drawn, in its order: every query, then what harmed, then what helped it.
 
-    Columns `role`, `query`, `train_index` (-1 for a query), `label`, `stands_out` (it is not
+    Columns `role`, `query`, `train_row` (-1 for a query), `label`, `stands_out` (it is not
     the predicted or the suggested one), `score`, `epochs`, and `text`: what stands under an image.
     """
     lines = []
@@ -42,7 +42,7 @@ def _query_line(query, row, class_names):
     return {
         "role": "query",
         "query": query,
-        "train_index": -1,
+        "train_row": -1,
         "label": label,
         "stands_out": wrong,
         "score": "",
@@ -53,18 +53,18 @@ def _query_line(query, row, class_names):
 
 def _row_line(role, row, class_names, unit):
     label = name_of(row["label"], class_names)
-    suggested = name_of(row.get("suggested_label", row["label"]), class_names)
+    suggested = name_of(row.get("most_helpful_label", row["label"]), class_names)
     differs = suggested != label
     if differs:
         label = f"{label} {ARROW} {suggested}"
     score, epochs = _signed(row["score"]), str(row["epochs"])
-    text = [f"row {row['train_index']}", f"label {label}", f"{score} {unit or ''}".strip()]
+    text = [f"row {row['train_row']}", f"label {label}", f"{score} {unit or ''}".strip()]
     if epochs:
         text.append(f"epoch{'s' * (not epochs.isdigit())} {_shortened(epochs)}")
     return {
         "role": role,
         "query": row["query"],
-        "train_index": row["train_index"],
+        "train_row": row["train_row"],
         "label": label,
         "stands_out": differs,
         "score": score,

@@ -72,7 +72,7 @@ def _number(value):
 
 
 def _position(line):
-    return str(line.query if line.role == "query" else line.train_index)
+    return str(line.query if line.role == "query" else line.train_row)
 
 
 def _width(text):

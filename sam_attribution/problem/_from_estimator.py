@@ -13,8 +13,7 @@ from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
-from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
-from sam_attribution.problem._target_loss import TargetRows
+from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
 from sam_attribution.training import bare_copy, unreduced
 
 

@@ -1,40 +1,47 @@
-"""What SAMInfluence asks of its estimator before it starts."""
-
-import warnings
-from numbers import Real
+"""Checks of estimator, validation and rows before anything is trained."""
 
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from sam_attribution._seeding import is_seeded
-from sam_attribution._validation import from_tensor
-from sam_attribution.influence._estimator import has_steps, is_frozen, net_of
+from sam_attribution._validation import check_parameters, from_tensor
+from sam_attribution.fitting._estimator import has_steps, is_frozen, net_of
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
 
-def unfitted(estimator):
-    """The estimator that ``estimator=`` stands for."""
+def estimator_or_default(estimator):
+    """The estimator given, or ``SAMClassifier()`` for None."""
     return SAMClassifier() if estimator is None else estimator
 
 
-def check_request(estimator, validation, device=None):
-    """Raise a ValueError unless `estimator` can be attributed and judged by `validation`."""
+def check_settings(judge, device=None):
+    """Raise a ValueError for parameters of a SAMInfluence or MislabelDetector that cannot work."""
+    check_no_bare_rows(judge.validation)
+    check_parameters(judge)
+    estimator = estimator_or_default(judge.estimator)
     check_estimator_kind(estimator)
-    check_frozen(estimator, validation, device)
+    check_frozen(estimator, judge.validation, device)
     check_device(device)
 
 
 def checked_training_rows(judge, X, y, targets):
     """Rows and targets given to ``fit`` of `judge`, a SAMInfluence or a MislabelDetector."""
     X, y = from_tensor(X, "X"), targets.given(y)
-    estimator = unfitted(judge.estimator)
+    estimator = estimator_or_default(judge.estimator)
     checked, y = validate_data(judge, X, y, **input_rules(estimator, X))
     y = targets.learn(y, judge.validation)
     check_validation_rows(estimator, judge.validation, checked)
     return X if hasattr(X, "iloc") else checked, y
+
+
+def checked_rows(judge, X):
+    """Rows that a fitted `judge` is asked about."""
+    X = from_tensor(X, "X")
+    rules = input_rules(estimator_or_default(judge.estimator), X)
+    checked = validate_data(judge, X, reset=False, **rules)
+    return X if hasattr(X, "iloc") else checked
 
 
 def check_no_bare_rows(validation):
@@ -79,20 +86,6 @@ def check_frozen(estimator, validation, device):
         )
 
 
-def warn_if_never_resumed(method, estimator, validation, random_state):
-    """Warn of a `resume_dir` in which no other fit can find anything, for want of a seed."""
-    if getattr(method, "resume_dir", None) is None or random_state is not None:
-        return
-    drawn = isinstance(validation, Real)  # the split
-    if drawn or not (is_frozen(estimator) or is_seeded(estimator)):
-        remedy = "on SAMInfluence" if drawn else "on the estimator or SAMInfluence"
-        warnings.warn(
-            "resume_dir finds nothing again without a random_state, since every fit is another "
-            f"training: set random_state=0 {remedy}.",
-            stacklevel=3,
-        )
-
-
 def check_validation_rows(estimator, validation, X):
     """Raise a ValueError if rows of ``ValidationData`` are not such as those of `X`."""
     if not isinstance(validation, ValidationData):
@@ -107,7 +100,7 @@ def check_validation_rows(estimator, validation, X):
 
 
 def input_rules(estimator, X):
-    """How ``validate_data`` looks at `X` before it goes into `estimator`."""
+    """Keyword arguments of ``validate_data`` for rows that go into `estimator`."""
     rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": None}
     if has_steps(estimator):  # which may take what the net could not
         rules |= {"ensure_all_finite": False, "ensure_2d": not _is_flat(X)}
@@ -115,6 +108,6 @@ def input_rules(estimator, X):
 
 
 def _is_flat(X):
-    """Whether a row of `X` is one thing, such as a text, and not a row of numbers."""
+    """True if a row of `X` is one thing, such as a text, and not a row of numbers."""
     first = X[:1] if isinstance(X, list | tuple) else []
     return getattr(X, "ndim", 2) == 1 or any(isinstance(row, str) for row in first)

@@ -1,4 +1,4 @@
-"""Labels or real numbers: what differs between the two on the way into SAMInfluence."""
+"""Targets of an estimator, classes or real numbers: their checks and their splitters."""
 
 from math import ceil
 
@@ -7,16 +7,16 @@ from sklearn.base import is_regressor
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
 from sam_attribution._validation import check_labels, check_targets, codes_among, from_tensor
-from sam_attribution.influence._estimator import net_of
+from sam_attribution.fitting._estimator import net_of
 from sam_attribution.validation_data import ValidationData
 
 
 def targets_of(estimator):
-    """What `estimator` is trained on, :class:`Labels` or :class:`Numbers`."""
-    return Numbers() if is_regressor(net_of(estimator)) else Labels()
+    """Rules for the targets of `estimator`, :class:`ClassTargets` or :class:`RealTargets`."""
+    return RealTargets() if is_regressor(net_of(estimator)) else ClassTargets()
 
 
-class Labels:
+class ClassTargets:
     """Targets of a classifier. `classes` are there after :meth:`learn`."""
 
     classes = None
@@ -45,9 +45,9 @@ class Labels:
         """ValueError for labels that were not in ``fit``."""
         codes_among(self.classes, y, name)
 
-    def predicted(self, runs, X):
-        """The most probable label of every row, by the mean probabilities of the `runs`."""
-        return self.classes[np.mean([run.predict_proba(X) for run in runs], 0).argmax(1)]
+    def predicted(self, models, X):
+        """Most probable label of every row, by the mean probabilities of several models."""
+        return self.classes[np.mean([model.predict_proba(X) for model in models], 0).argmax(1)]
 
     def splitter(self, fraction, y, seed):
         """One stratified split; ValueError if a class is too rare for it."""
@@ -78,7 +78,7 @@ class Labels:
             )
 
 
-class Numbers:
+class RealTargets:
     """Targets of a regressor."""
 
     classes = None
@@ -109,7 +109,7 @@ class Numbers:
         """ValueError or TypeError unless `y` holds one real number per row."""
         check_targets(y, name)
 
-    def predicted(self, runs, X):
+    def predicted(self, models, X):
         """None: a row whose target is what the model predicts has no gradient."""
         raise ValueError(
             "y is needed to score rows for a regressor: with its own prediction for a target a "

@@ -1,17 +1,15 @@
-"""A fitted estimator and some rows, as what every one of them asks of its model."""
+"""Queries, one per row, to the model of a fitted estimator."""
 
+import numpy as np
 import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sam_attribution.influence._checks import check_estimator_kind
-from sam_attribution.influence._estimator import (
-    is_frozen,
-    net_of,
-    rows_at_net,
-    train,
-)
-from sam_attribution.problem import Queries, evaluation_function, problem_from_estimator
+from sam_attribution.fitting._checks import check_estimator_kind
+from sam_attribution.fitting._estimator import is_frozen
+from sam_attribution.fitting._splits import Split
+from sam_attribution.fitting._trained_split import train_split
+from sam_attribution.problem import Queries, evaluation_function
 
 
 def single_queries(
@@ -43,13 +41,13 @@ def single_queries(
     check_is_fitted(estimator)
     check_consistent_length(X_query, y_query)
     frozen = estimator if is_frozen(estimator) else FrozenEstimator(estimator)
-    rows, net = train(frozen, X, y, sample_weight), net_of(estimator)
-    problem = problem_from_estimator(net, rows, y, sample_weight)
-    X_query, y_query = net.to_tensors(rows_at_net(estimator, X_query), y_query)
+    every_row = Split(np.arange(len(y)), X_query, y_query, np.arange(0))
+    trained = train_split(frozen, every_row, X, y, sample_weight)
+    X_query, y_query = trained.tensors(X_query, y_query)
     return Queries(
-        problem,
+        trained.problem,
         X_query,
         y_query,
-        evaluation_function(evaluation, problem.row_loss),
+        evaluation_function(evaluation, trained.problem.row_loss),
         tuple(torch.arange(len(y_query), device=y_query.device).split(1)),
     )
