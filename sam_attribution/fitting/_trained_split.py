@@ -83,8 +83,7 @@ def train_split(
     -------
     TrainedSplit
     """
-    measure = Measure(net_of(estimator).device)
-    n_given = len(y)
+    measure, n_given = Measure(net_of(estimator).device), len(y)
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)
     rows = train(estimator, X, y, sample_weight)
     seconds = measure.lap()

@@ -13,7 +13,6 @@ from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._reading import choose_reading
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
 from sam_attribution.influence._soundness import arrival, quality, smoothness
-from sam_attribution.methods import PreparedScores
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
@@ -100,15 +99,13 @@ class Attribution:
         groups = self.aggregation.groups(y)
         self.queries = queries = self._queries(X, y, groups, self.aggregation.normalize)
         self.validation = self._queries(X, y, MeanAggregation().groups(y), normalize=False)
+        self.method = method
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
-        has_probes = not isinstance(self.prepared, PreparedScores)
-        self.probes = self.prepared.probes(queries) if has_probes else None
-        if has_probes:
-            self.prepared.verbose = verbose
+        self.probes = self.prepared.probes(queries) if method.has_probes else None
         self.query_scores, table = self._found(queries)
         self.standard_errors = None
-        if not has_probes and aggregate == "mean":
+        if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
@@ -131,7 +128,7 @@ class Attribution:
 
     def attribute(self, X, y, how="auto"):
         """Yield scores of the training rows against single queries, some at a time, (k, n)."""
-        reading = choose_reading(how, self._trained, self.prepared, len(y))
+        reading = self._reading(how, len(y))
         parts = zip(X.split(reading.at_once), y.split(reading.at_once), strict=True)
         desc = f"queries ({reading.name})"
         with tqdm(total=len(y), desc=desc, leave=False, disable=not self.verbose) as bar:
@@ -174,7 +171,7 @@ class Attribution:
             The span of steps that each probe stands for.
         parts : Tensor of shape (n_probes, n_pairs)
         """
-        at_once = choose_reading("auto", self._trained, self.prepared, len(y)).at_once
+        at_once = self._reading("auto", len(y)).at_once
         parts = []
         for part in torch.arange(len(y)).split(at_once):
             mine = (queries >= part[0]) & (queries <= part[-1])
@@ -182,6 +179,10 @@ class Attribution:
             steps, found = self._origins_of_some(X[part], y[part], *asked)
             parts.append(found)
         return steps, torch.cat(parts, dim=1)
+
+    def _reading(self, how, n_queries):
+        own_way = not self.method.has_probes or self.prepared.differentiates_training
+        return choose_reading(how, self._trained, n_queries, own_way=own_way)
 
     def epochs_behind(self, X, y, queries, rows):
         """The epochs in which scores of training rows against single queries came about.
@@ -215,7 +216,7 @@ class Attribution:
             "seconds_scoring": watch.lap(),
             "peak_memory_mib": watch.peak_memory_mib(),
         }
-        if check := self.prepared.check:
+        if check := self.method.check:
             found |= smoothness(self, check) | {"seconds_checking": watch.lap()}
         return found
 
@@ -231,7 +232,7 @@ class Attribution:
 
     def _found(self, queries):
         """Scores for the label that each row has, and for every label (None without any)."""
-        if self.probes is None:
+        if not self.method.has_probes:
             return self.prepared.scores(queries), None
         if self.problem.n_classes is None:
             return self._scores_of_trained(self.probes, given_only=True), None
@@ -250,7 +251,7 @@ class Attribution:
 
     def _attribute_some(self, X, y, reading):
         queries = self._single_queries(X, y)
-        if self.probes is None:
+        if not self.method.has_probes:
             return self.prepared.scores(queries).T
         probes = self.prepared.probes_once(queries)
         return self._scores_of_trained(probes, given_only=True, reading=reading).T
@@ -258,7 +259,7 @@ class Attribution:
     def _self_influence_of(self, rows):
         X, y = self.problem.X[rows], self.problem.y[rows]
         own = self._single_queries(X, y, self.problem.row_loss.per_sample)
-        if self.probes is None:
+        if not self.method.has_probes:
             return self.prepared.scores(own)[rows].diagonal()
         probes = self.prepared.probes(own)
         return training_scores(self._trained, probes, given_only=True, rows=rows).diagonal()

@@ -221,6 +221,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         *data, splits, estimators, seed = fit_data(
             self, X, y, sample_weight, targets, device=self.device
         )
+        method.check_request(len(data[1]))
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         self._seed = seed
         settings = {name: getattr(self, name) for name in _SETTINGS}

@@ -8,7 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
-from sam_attribution.influence._methods import has_probes
+from sam_attribution.influence._methods import METHODS
 
 _ONE_ROW_FORM = (
     "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
@@ -18,7 +18,7 @@ _ONE_ROW_FORM = (
 
 def scores_any_row(influence):
     """True, or an AttributeError if only the rows of ``fit`` can be scored."""
-    if not has_probes(influence.method):
+    if not getattr(_method_of(influence), "has_probes", True):  # fit refuses what is no method
         raise AttributeError(
             f"method={influence.method!r} scores the rows of fit with the labels that they have, "
             'and no others: read scores_ or call attribute. For more take another, such as "gif".'
@@ -35,6 +35,14 @@ def knows_labels(influence):
             "a row might carry. Use scores_, or score_samples(X, y) for rows with targets."
         )
     return True
+
+
+def _method_of(influence):
+    """The method of the last fit, or else the one that `method` stands for."""
+    if attributions := getattr(influence, "attributions_", None):
+        return attributions[0].method
+    method = influence.method
+    return METHODS[method]() if isinstance(method, str) and method in METHODS else method
 
 
 class LabelScores(TransformerMixin):

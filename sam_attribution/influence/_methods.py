@@ -51,13 +51,6 @@ METHODS = {
 }
 
 
-def has_probes(method):
-    """Whether a method, or the one that a name stands for, scores any row for any label."""
-    if isinstance(method, str):
-        method = METHODS[method]() if method in METHODS else None
-    return getattr(method, "has_probes", True)
-
-
 def resolved_method(method):
     """Return the method that a name stands for, or a clone of the object."""
     if not isinstance(method, str):

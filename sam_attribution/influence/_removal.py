@@ -91,7 +91,7 @@ class Removing:
         """
         check_is_fitted(self)
         attribution = self._attribution_of(split)
-        check_predicts_state(attribution.prepared, self.method)
+        check_can_remove(attribution.prepared, self.method)
         rows = checked_removal(indices, attribution.trained, self._y)
         verify = _checked_count(verify)
         return edited_estimator(attribution, rows, verify=verify, seed=self._seed)
@@ -115,7 +115,7 @@ def edited_estimator(attribution, rows, *, verify, seed):
     visited = torch.as_tensor(np.flatnonzero(trained.visited), device=problem.y.device)
     groups = [torch.as_tensor(rows, device=problem.y.device)]
     groups += random_groups(visited, len(rows), verify, seed)
-    step = attribution.prepared.removal_step(groups)
+    step = attribution.prepared.removal_step(groups, verbose=attribution.verbose)
     params, buffers = state_after(problem, step, 0)
     edited = edited_copy(trained.net, params, {n: buffers[n] for n in step.buffers}, _REASON)
     predicted = attribution.predicted_rise(groups[0])
@@ -171,9 +171,9 @@ def checked_removal(indices, trained, y):
     return np.searchsorted(trained.split.train, rows)
 
 
-def check_predicts_state(prepared, method):
+def check_can_remove(prepared, method):
     """Raise a ValueError for a method that says nothing about the weights."""
-    if not prepared.predicts_state:
+    if prepared.removal_step is None:
         raise ValueError(
             f"method={method!r} does not say what the weights would be without a row. Take one "
             'that does: "gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled".'

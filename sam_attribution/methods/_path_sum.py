@@ -26,7 +26,6 @@ class PathSum(Prepared):
     """
 
     along_training = True
-    predicts_state = True
 
     def __init__(self, problem, *, query, n_checkpoints, rates, perturbed):
         check_recorded(problem)
@@ -58,7 +57,7 @@ class PathSum(Prepared):
         for point, row_point in self._points():
             yield self._probe(point, row_point, queries, final)
 
-    def removal_step(self, groups):
+    def removal_step(self, groups, *, verbose=0):
         """``sum over states of rate * row gradient`` of every group: their steps, taken back."""
         total = torch.zeros(len(groups), *self._problem.params.shape).to(self._problem.params)
         for point, row_point in self._points():

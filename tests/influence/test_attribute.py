@@ -125,7 +125,7 @@ def test_processes_that_share_rows_give_the_same_bits():
 
 def test_the_choice_goes_by_the_number_of_queries():
     found = influence().attributions_[0]
-    few, many = (choose_reading("auto", found.problem, found.prepared, n) for n in (1, 3000))
+    few, many = (choose_reading("auto", found.problem, n) for n in (1, 3000))
     assert (few.name, many.name) == ("tangents", "row-gradients")
     assert many.at_once * found.problem.layout.size * 8 <= 2**29
 
@@ -134,7 +134,7 @@ def test_only_some_queries_are_asked_at_once(monkeypatch):
     fitted = influence()
     monkeypatch.setattr("sam_attribution.influence._reading._BYTES", 8 * 3 * 2000)
     attribution = fitted.attributions_[0]
-    at_once = choose_reading("auto", attribution.problem, attribution.prepared, 9).at_once
+    at_once = choose_reading("auto", attribution.problem, 9).at_once
     assert 1 <= at_once < 9
     parts = attribution.attribute(*fitted.attributions_[0].trained.tensors(X_query, y_query))
     assert {len(part) for part in parts} <= {at_once, 9 % at_once}

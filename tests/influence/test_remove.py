@@ -362,6 +362,6 @@ def test_outputs_that_are_not_finite_are_refused():
     problem = fitted.attributions_[0].problem
     infinite = torch.full((1, len(problem.params)), torch.inf, dtype=torch.float64)
     step = prepared.removal_step([torch.tensor([0])])._replace(params=infinite)
-    prepared.removal_step = lambda groups: step
+    prepared.removal_step = lambda groups, verbose: step
     with pytest.raises(ValueError, match="outputs are not finite: the predicted step is too long"):
         fitted.remove([0])
