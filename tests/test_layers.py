@@ -8,6 +8,7 @@ import pytest
 import sam_attribution
 
 LAYERS = [
+    "_version",
     "_validation",
     "_seeding",
     "_fingerprint",
