@@ -5,10 +5,10 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_scalar
 
-from sam_attribution._validation import from_tensor
+from sam_attribution._validation import check_column, check_numbers, from_tensor
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import class_texts, codes_of, scores_of_rows
+from sam_attribution.plotting._labels import class_texts, codes_of
 from sam_attribution.plotting._styles import VERMILLION
 
 
@@ -154,7 +154,7 @@ class WhatIfDisplay:
         WhatIfDisplay
         """
         check_scalar(self.k, "k", Integral, min_val=1)
-        table = np.asarray(from_tensor(self.what_if, "what_if"), dtype=float)
+        table = check_numbers(self.what_if, "what_if", n_axes=(2,), finite=False)
         classes, given, suggested = self._codes(table)
         names = class_texts(classes, self.class_names)
         self.rows_ = self._most_suspicious(table)
@@ -174,8 +174,6 @@ class WhatIfDisplay:
 
     def _codes(self, table):
         """Labels of the columns, and the positions of given and suggested labels among them."""
-        if table.ndim != 2:
-            raise ValueError(f"what_if must have shape (n_samples, n_classes), got {table.shape}.")
         classes = np.unique(from_tensor(self.given, "given"))
         classes = classes if self.classes is None else np.asarray(self.classes)
         if len(classes) != table.shape[1]:
@@ -192,9 +190,7 @@ class WhatIfDisplay:
         judged = ~np.isnan(table).any(1)
         order = np.arange(len(table))
         if self.scores is not None:
-            scores = scores_of_rows(self.scores)
-            if len(scores) != len(table):
-                raise ValueError(f"scores must have {len(table)} entries, got {len(scores)}.")
+            scores = check_column(self.scores, "scores", len(table), dtype="float64")
             order, judged = np.argsort(scores, kind="stable"), judged & ~np.isnan(scores)
         rows = order[judged[order]][: self.k]
         if len(rows) == 0:
