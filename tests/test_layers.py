@@ -9,6 +9,8 @@ import sam_attribution
 
 LAYERS = [
     "_validation",
+    "_class_names",
+    "_image_shape",
     "_seeding",
     "_fingerprint",
     "_removal",

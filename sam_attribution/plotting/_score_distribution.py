@@ -2,10 +2,10 @@
 
 import numpy as np
 
+from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import class_texts
 from sam_attribution.plotting._styles import REFERENCE, VERMILLION
 
 _WIDTH, _BINS = 0.42, 40
@@ -133,7 +133,7 @@ class ScoreDistributionDisplay:
             raise ValueError("scores must hold a number, got NaN for every row.")
         suspicious, threshold = self._parted(scores, judged)
         classes = np.unique(labels)
-        names = class_texts(classes, self.class_names)
+        names = class_texts(classes, self.class_names, classes)
         (self.ax_,) = axes_for(ax, 1, size=(7.0, 1.6 + 0.5 * max(len(classes), 3)))
         self.figure_ = self.ax_.figure
         self.points_, self.suspicious_points_ = [], []

@@ -5,10 +5,10 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_scalar
 
-from sam_attribution._validation import check_column, check_numbers, from_tensor
+from sam_attribution._class_names import class_texts
+from sam_attribution._validation import check_column, check_numbers, codes_among, from_tensor
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import class_texts, codes_of
 from sam_attribution.plotting._styles import VERMILLION
 
 
@@ -156,7 +156,7 @@ class WhatIfDisplay:
         check_scalar(self.k, "k", Integral, min_val=1)
         table = check_numbers(self.what_if, "what_if", n_axes=(2,), finite=False)
         classes, given, suggested = self._codes(table)
-        names = class_texts(classes, self.class_names)
+        names = class_texts(classes, self.class_names, classes)
         self.rows_ = self._most_suspicious(table)
         (self.ax_,) = axes_for(
             ax, 1, size=(3.6 + 0.45 * max(len(names), 4), 1.7 + 0.26 * max(len(self.rows_), 6))
@@ -181,10 +181,10 @@ class WhatIfDisplay:
                 f"what_if must have a column for each of {len(classes)} classes, got "
                 f"{table.shape[1]}. Name them all: classes=."
             )
-        given = codes_of(classes, self.given, "given", len(table))
+        given = _positions(classes, self.given, "given", len(table))
         if self.suggested is None:
             return classes, given, np.where(np.isnan(table), -np.inf, table).argmax(1)
-        return classes, given, codes_of(classes, self.suggested, "suggested", len(table))
+        return classes, given, _positions(classes, self.suggested, "suggested", len(table))
 
     def _most_suspicious(self, table):
         judged = ~np.isnan(table).any(1)
@@ -223,6 +223,12 @@ class WhatIfDisplay:
         self.ax_.legend(
             loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small"
         )
+
+
+def _positions(classes, labels, name, n_rows):
+    """Positions of `labels` in `classes`, which may stand in any order."""
+    order = np.argsort(classes)
+    return order[codes_among(classes[order], check_column(labels, name, n_rows), name)]
 
 
 def _from_worst_to_best(table):

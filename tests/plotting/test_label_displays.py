@@ -45,7 +45,7 @@ def test_class_names_by_position_and_by_label(display):
         ax = display.from_estimator(DETECTOR, class_names=names).ax_
         axis = ax.xaxis if display is WhatIfDisplay else ax.yaxis
         assert [text.get_text() for text in axis.get_ticklabels()] == ["A", "B", "C"]
-    with pytest.raises(ValueError, match="a name for each of the 3 classes, got 2"):
+    with pytest.raises(ValueError, match="one name for each of the 3 classes, got 2"):
         display.from_estimator(DETECTOR, class_names=["A", "B"])
 
 
