@@ -48,6 +48,7 @@ __all__ = [
     "refuse_sparse_tensor",
     "refusing_overflow",
     "take_rows",
+    "target_column",
 ]
 
 
@@ -167,7 +168,7 @@ def check_length(values, name, n_samples):
 
 def check_labels(y, name="y"):
     """Labels as an array of shape (n_samples,); raise unless they are discrete and sort."""
-    y = _target_column(y, name, warn=True)
+    y = target_column(y, name, warn=True)
     assert_all_finite(y, input_name=name)
     classes_of(y, name)
     check_classification_targets(y)
@@ -183,7 +184,7 @@ def check_targets(y, name="y", *, dtype="float64", warn=False):
             f"{name} must hold one number per row, got an array of shape {shape}: several "
             "outputs are not supported. Fit a regressor for each column."
         )
-    y = _target_column(y, name, warn=warn)
+    y = target_column(y, name, warn=warn)
     if y.dtype.kind not in "biufO":
         raise TypeError(f"{name} must hold real numbers, {_got(y)}.")
     try:
@@ -208,7 +209,7 @@ def classes_of(y, name="y"):
 
 def codes_among(classes, y, name="y"):
     """Positions of labels in the sorted `classes`; raise for one that is not there."""
-    y = _target_column(y, name)
+    y = target_column(y, name)
     if len(classes) == 0:
         raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
     try:
@@ -223,7 +224,7 @@ def codes_among(classes, y, name="y"):
     return codes.astype(np.int64)
 
 
-def _target_column(y, name, *, warn=False):
+def target_column(y, name, *, warn=False):
     """Array of shape (n_samples,), as scikit-learn's estimators make it of `y`."""
     y = from_tensor(y, name)
     _check_is_column(y, name)
