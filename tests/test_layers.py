@@ -10,6 +10,8 @@ import sam_attribution
 LAYERS = [
     "_version",
     "_validation",
+    "_class_names",
+    "_image_shape",
     "_seeding",
     "_fingerprint",
     "_removal",

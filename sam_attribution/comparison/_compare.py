@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._validation import check_column, check_mask
 from sam_attribution.fitting import Measure, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
@@ -106,7 +107,8 @@ def compare(
     """
     methods = _by_name(methods)
     _check_validation(validation)
-    truth, wrong = _checked_truth(truth, len(y)), _column(wrong, "wrong", len(y))
+    truth = _checked_truth(truth, len(y))
+    wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
     seed = draw_seed(random_state)
     _call_once(net_of(estimator).device)
     model, seconds = _trained(estimator, X, y, sample_weight, seed)
@@ -167,19 +169,12 @@ def _check_validation(validation):
 
 
 def _checked_truth(truth, n_samples):
+    if truth is None:
+        return None
     if not (isinstance(truth, str) or hasattr(truth, "prepare")):
-        return _column(truth, "truth", n_samples)
+        return check_column(truth, "truth", n_samples, dtype="float64")
     _check_method(truth, "truth")
     return truth
-
-
-def _column(values, argument, n_samples):
-    if values is not None and np.shape(values) != (n_samples,):
-        raise ValueError(
-            f"{argument} must have a value for each of the {n_samples} rows, got shape "
-            f"{np.shape(values)}."
-        )
-    return values if values is None else np.asarray(values)
 
 
 def _call_once(device):
