@@ -9,6 +9,8 @@ import sam_attribution
 
 LAYERS = [
     "_version",
+    "exceptions",
+    "_warnings",
     "_validation",
     "_class_names",
     "_image_shape",
