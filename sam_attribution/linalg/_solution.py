@@ -1,4 +1,4 @@
-"""What a solver returns, and how it says that it did not get there."""
+"""The interface of a solver, its solution, and the warning that it did not converge."""
 
 import warnings
 from abc import ABC, abstractmethod
@@ -15,13 +15,13 @@ from sam_attribution.linalg._operator import LinearOperator
 
 @dataclass(frozen=True)
 class Solution:
-    """Columns that solve ``A x = b``, and how well.
+    """Columns that solve ``A x = b``, with their residual.
 
     Attributes
     ----------
     x : Tensor of shape (size, k)
     converged : bool
-        Whether every column met the tolerance.
+        True if every column met the tolerance.
     n_iter : int
         Products with the operator spent on the worst column (0 for a direct solve).
     residual : float
@@ -49,7 +49,7 @@ class Inverse(ABC):
     solver : solver
         Settings to solve with.
     operator : LinearOperator
-        What is inverted.
+        Operator that is inverted.
     """
 
     def __init__(self, solver: Solver, operator: LinearOperator) -> None:
