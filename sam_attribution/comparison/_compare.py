@@ -178,14 +178,14 @@ def _checked_truth(truth, n_samples):
 
 
 def _call_once(device):
-    """Pay for what torch and skorch do on their first call only."""
+    """Make torch and skorch do now what they do on their first call only."""
     X, y = np.eye(4), [0, 1, 0, 1]
     classifier = SAMClassifier(max_epochs=1, device=device, random_state=0)
     SAMInfluence(classifier, validation=ValidationData(X, y), random_state=0).fit(X, y)
 
 
 def _trained(estimator, X, y, sample_weight, seed):
-    """The estimator trained, and frozen; seconds of the training, NaN if it was frozen before."""
+    """Frozen trained estimator, and seconds of its training (NaN if it came frozen)."""
     if is_frozen(estimator):
         return estimator, np.nan
     model = seed_nested(clone(estimator), seed)
@@ -196,7 +196,7 @@ def _trained(estimator, X, y, sample_weight, seed):
 
 
 def _scored_by_all(methods, scored, verbose):
-    """What `scored` returns for each method; those that fail are left out, with a warning."""
+    """Results of `scored` by method; a method that fails is left out, with a warning."""
     found, errors = {}, []
     for name, method in tqdm(methods.items(), desc="methods", disable=not verbose):
         try:

@@ -1,4 +1,4 @@
-"""What scores and classes must be for rows to go."""
+"""Checks of scores and classes before rows are removed."""
 
 import warnings
 

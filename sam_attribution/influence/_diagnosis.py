@@ -1,4 +1,4 @@
-"""Whether to trust the scores, in words: SAMInfluence.diagnose."""
+"""The part of SAMInfluence that says in words whether to trust the scores."""
 
 import warnings
 from numbers import Integral
