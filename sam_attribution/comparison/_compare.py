@@ -1,7 +1,5 @@
 """Several methods on the same trained model, as a table."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -11,6 +9,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_mask
+from sam_attribution._warnings import warn
 from sam_attribution.fitting import Measure, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
@@ -205,7 +204,7 @@ def _scored_by_all(methods, scored, verbose):
             errors.append(error)
             if len(errors) == len(methods):
                 raise
-            warnings.warn(f"{name} failed: {error!r}", FitFailedWarning, stacklevel=3)
+            warn(f"{name} failed: {error!r}", FitFailedWarning)
     return found
 
 

@@ -151,7 +151,7 @@ class Attribution:
         return outputs(self.problem, self.problem.params, self.problem.buffers, self.validation.X)
 
     def predicted_rise(self, rows):
-        """Rise of the validation value that the scores predict for a removal; NaN without a unit."""
+        """Rise of the validation value that the scores predict, NaN if they have no unit."""
         of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
         return float(self.scores[rows].sum()) if of_mean else float("nan")
 

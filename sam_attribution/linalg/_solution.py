@@ -1,6 +1,5 @@
 """The interface of a solver, its solution, and the warning that it did not converge."""
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from sam_attribution._warnings import warn
 from sam_attribution.linalg._operator import LinearOperator
 
 
@@ -75,11 +75,10 @@ def checked_solution(
     residual = float((errors / torch.where(norms == 0, 1.0, norms)).max())
     converged = residual <= tol
     if not converged:
-        warnings.warn(
+        warn(
             f"{solver!r} stopped at a relative residual of {residual:.1e} (tol {tol:.1e}) on "
             f"{operator!r} after {n_iter} iterations: raise {_way_on(solver)}.",
             ConvergenceWarning,
-            stacklevel=4,
         )
     return Solution(x, converged, n_iter, residual)
 
