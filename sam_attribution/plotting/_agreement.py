@@ -4,9 +4,8 @@ import numpy as np
 from scipy import stats
 
 from sam_attribution.metrics import agreement, over_queries
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._names import by_name, columns
-from sam_attribution.plotting._styles import BLUE, REFERENCE, VERMILLION
+from sam_attribution.plotting._axes import BLUE, REFERENCE, VERMILLION, axes_for
+from sam_attribution.plotting._display_arguments import by_name, columns
 
 
 class AgreementDisplay:

@@ -8,10 +8,8 @@ from sklearn.utils import check_scalar
 
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.metrics import detection, detection_curve
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._names import by_name, columns
-from sam_attribution.plotting._styles import REFERENCE, curve_styles
+from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles
+from sam_attribution.plotting._display_arguments import by_name, columns, fitted_attributes
 
 _CURVE, _RANDOM, _ORACLE = "detection curve", "detection curve: random", "detection curve: oracle"
 
@@ -113,7 +111,7 @@ class DetectionCurveDisplay:
         NotFittedError
             If there is no ``scores_``.
         """
-        (scores,) = learnt(detector, ["scores_"])
+        (scores,) = fitted_attributes(detector, ["scores_"])
         name = type(detector).__name__ if name is None else name
         return cls.from_predictions(is_wrong, scores, name=name, recall_at=recall_at, ax=ax)
 

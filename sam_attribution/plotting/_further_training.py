@@ -1,9 +1,8 @@
 """Agreement with further training over its amount."""
 
 from sam_attribution.metrics import similarity_curve
-from sam_attribution.plotting._axes import axes_for, legend_beside
-from sam_attribution.plotting._names import by_name
-from sam_attribution.plotting._styles import REFERENCE, curve_styles
+from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display_arguments import by_name
 
 
 class FurtherTrainingDisplay:

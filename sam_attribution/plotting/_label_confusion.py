@@ -6,8 +6,8 @@ from sklearn.metrics import confusion_matrix
 
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
+from sam_attribution.plotting._axes import axes_for, name_columns
+from sam_attribution.plotting._display_arguments import fitted_attributes
 
 _MOST_CLASSES_WITH_NUMBERS = 30
 
@@ -111,7 +111,7 @@ class LabelConfusionDisplay:
         if rows not in ("suspicious", "all"):
             raise ValueError(f'rows must be "suspicious" or "all", got {rows!r}.')
         names = ["given_labels_", "suggested_labels_", "suspicious_", "classes_"]
-        given, suggested, suspicious, classes = learnt(detector, names)
+        given, suggested, suspicious, classes = fitted_attributes(detector, names)
         return cls.from_predictions(
             given,
             suggested,
@@ -168,15 +168,7 @@ class LabelConfusionDisplay:
             fontsize="medium",
         )
         self.ax_.set(xlabel="suggested label", ylabel="given label")
-        turned = max(map(len, names)) > 4
-        self.ax_.set_xticks(
-            range(len(names)),
-            names,
-            rotation=45 if turned else 0,
-            ha="right" if turned else "center",
-            rotation_mode="anchor" if turned else "default",
-            parse_math=False,
-        )
+        name_columns(self.ax_, names)
         self.ax_.set_yticks(range(len(names)), names, parse_math=False)
         self.ax_.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
         self.ax_.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)

@@ -4,9 +4,8 @@ import numpy as np
 
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._styles import REFERENCE, VERMILLION
+from sam_attribution.plotting._axes import REFERENCE, VERMILLION, axes_for
+from sam_attribution.plotting._display_arguments import fitted_attributes
 
 _WIDTH, _BINS = 0.42, 40
 _GOLDEN = 0.6180339887498949
@@ -109,7 +108,9 @@ class ScoreDistributionDisplay:
         NotFittedError
             If one of these is missing.
         """
-        scores, labels, suspicious = learnt(detector, ["scores_", "given_labels_", "suspicious_"])
+        scores, labels, suspicious = fitted_attributes(
+            detector, ["scores_", "given_labels_", "suspicious_"]
+        )
         return cls.from_predictions(
             scores, labels, suspicious=suspicious, class_names=class_names, ax=ax
         )

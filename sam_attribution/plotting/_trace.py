@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import from_tensor, num_samples, take_rows
-from sam_attribution.plotting._fitted import learnt
+from sam_attribution.plotting._display_arguments import fitted_attributes
 from sam_attribution.plotting._trace_images import draw_images
 from sam_attribution.plotting._trace_lines import lines_of
 from sam_attribution.plotting._trace_table import draw_table
@@ -151,7 +151,7 @@ class TraceDisplay:
         ValueError
             As :meth:`from_predictions` and ``explain``.
         """
-        learnt(influence, ["explain"], argument="influence")
+        fitted_attributes(influence, ["explain"], argument="influence")
         check_is_fitted(influence)
         _check_few(len(y_query), "X_query has")
         y_query = np.asarray(from_tensor(y_query, "y_query"))

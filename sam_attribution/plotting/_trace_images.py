@@ -5,8 +5,7 @@ from textwrap import wrap
 import numpy as np
 
 from sam_attribution._image_shape import images_of
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._styles import BLUE, VERMILLION
+from sam_attribution.plotting._axes import BLUE, VERMILLION, axes_for
 from sam_attribution.plotting._trace_lines import ARROW, CAPTION
 
 _COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}

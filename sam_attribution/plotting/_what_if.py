@@ -7,9 +7,8 @@ from sklearn.utils import check_scalar
 
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_numbers, codes_among, from_tensor
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._styles import VERMILLION
+from sam_attribution.plotting._axes import VERMILLION, axes_for, name_columns
+from sam_attribution.plotting._display_arguments import fitted_attributes
 
 
 class WhatIfDisplay:
@@ -128,7 +127,7 @@ class WhatIfDisplay:
             If one of these is missing.
         """
         names = ["what_if_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
-        what_if, given, suggested, scores, classes = learnt(detector, names)
+        what_if, given, suggested, scores, classes = fitted_attributes(detector, names)
         display = cls(
             what_if,
             given,
@@ -208,15 +207,7 @@ class WhatIfDisplay:
         )
 
     def _label(self, names):
-        turned = max(map(len, names)) > 4
-        self.ax_.set_xticks(
-            range(len(names)),
-            names,
-            rotation=45 if turned else 0,
-            ha="right" if turned else "center",
-            rotation_mode="anchor" if turned else "default",
-            parse_math=False,
-        )
+        name_columns(self.ax_, names)
         self.ax_.set_yticks(range(len(self.rows_)), self.rows_)
         order = "" if self.scores is None else ", most suspicious on top"
         self.ax_.set(xlabel="if the row carried this label", ylabel=f"training row{order}")

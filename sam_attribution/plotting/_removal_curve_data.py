@@ -14,10 +14,10 @@ from sam_attribution._validation import (
     num_samples,
     take_rows,
 )
-from sam_attribution.plotting._names import columns
+from sam_attribution.plotting._display_arguments import columns
 
 
-class Retraining:
+class ScoreAfterRemoval:
     """The score of a clone on test rows, as a function of the mask of rows that it trains on."""
 
     def __init__(self, estimator, X, y, X_test, y_test, random_state):
@@ -40,17 +40,17 @@ class Retraining:
         return scorer.scores_
 
 
-def scores_to_try(scores, scorer, name, retrained):
+def scores_to_try(scores, scorer, name, evaluate):
     """Scores and the name of a single method; they must fit the rows."""
     if (scores is None) == (scorer is None):
         both = "neither" if scores is None else "both"
         raise TypeError(f"Either scores or scorer must be given, got {both}.")
     if scorer is not None:
         name = type(scorer).__name__ if name is None else name
-        scores = retrained.scores_by(scorer)
+        scores = evaluate.scores_by(scorer)
     tried = columns(scores)
     for each in tried.values() if isinstance(tried, dict) else [tried]:
-        check_length(each, "scores", len(retrained.y))
+        check_length(each, "scores", len(evaluate.y))
     return tried, name
 
 

@@ -4,10 +4,9 @@ import pandas as pd
 from sklearn.base import is_regressor
 
 from sam_attribution.metrics import removal_curve
-from sam_attribution.plotting._axes import axes_for, legend_beside
-from sam_attribution.plotting._names import by_name, columns
-from sam_attribution.plotting._removed import Retraining, curve_of, scores_to_try
-from sam_attribution.plotting._styles import curve_styles
+from sam_attribution.plotting._axes import axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display_arguments import by_name, columns
+from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval, curve_of, scores_to_try
 
 
 class RemovalCurveDisplay:
@@ -167,16 +166,16 @@ class RemovalCurveDisplay:
         >>> display.lines_[0].get_xdata()
         array([ 0., 10.])
         """
-        retrained = Retraining(estimator, X, y, X_test, y_test, random_state)
-        tried, name = scores_to_try(scores, scorer, name, retrained)
+        evaluate = ScoreAfterRemoval(estimator, X, y, X_test, y_test, random_state)
+        tried, name = scores_to_try(scores, scorer, name, evaluate)
         default_name = "R²" if is_regressor(estimator) else "accuracy"
         return cls.from_scores(
             tried,
-            retrained,
+            evaluate,
             name=name,
             fractions=fractions,
             n_random=n_random,
-            random_state=retrained.seed,
+            random_state=evaluate.seed,
             n_jobs=n_jobs,
             verbose=verbose,
             value_name=default_name if value_name is None else value_name,

@@ -1,9 +1,10 @@
-"""One method or several, each with its name."""
+"""Arguments that several displays share: methods by name, and fitted estimators."""
 
 from collections.abc import Mapping
 
 import numpy as np
 import pandas as pd
+from sklearn.exceptions import NotFittedError
 
 
 def columns(scores, truth=None):
@@ -36,3 +37,25 @@ def by_name(values, name, *, argument, default):
     if not values:
         raise ValueError(f"{argument} must hold one method or more, got an empty dict.")
     return dict(values)
+
+
+def fitted_attributes(estimator, names, *, argument="detector"):
+    """Values of some attributes of a fitted estimator, in the order of their `names`."""
+    missing = [name for name in names if isinstance(estimator, type) or not _has(estimator, name)]
+    if missing:
+        raise NotFittedError(
+            f"{argument} must be fitted and then have {', '.join(names)}, got "
+            f"{_described(estimator)} without {', '.join(missing)}. Call its fit first; what is "
+            "not a detector goes through from_predictions."
+        )
+    return [getattr(estimator, name) for name in names]
+
+
+def _has(estimator, name):
+    return getattr(estimator, name, None) is not None
+
+
+def _described(estimator):
+    if isinstance(estimator, type):
+        return f"the class {estimator.__name__}"
+    return type(estimator).__name__
