@@ -1,7 +1,6 @@
-"""Pictures of how good scores are and what they say. They need matplotlib.
+"""Displays of scores and of their quality, in the way of scikit-learn. They need matplotlib.
 
-Displays in the way of scikit-learn: ``from_predictions`` takes arrays, ``from_estimator`` what has
-been fitted.
+``from_predictions`` takes arrays, ``from_estimator`` a fitted estimator.
 """
 
 from sam_attribution.plotting._agreement import AgreementDisplay

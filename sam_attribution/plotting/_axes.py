@@ -14,9 +14,9 @@ REFERENCE = {"color": "0.35", "linewidth": 1.2}
 
 
 def axes_for(ax, n_panels, *, size=None):
-    """Array of `n_panels` Axes: those given, or a new figure's side by side, on one y-axis.
+    """Array of `n_panels` Axes: the given ones, or those of a new figure with one y-axis.
 
-    `size` is width and height of a new figure in inches.
+    `size` is the width and height of a new figure in inches.
     """
     if ax is None:
         return _new_axes(n_panels, size)
@@ -27,7 +27,7 @@ def axes_for(ax, n_panels, *, size=None):
 
 
 def legend_beside(ax):
-    """Legend to the right of an Axes, where the layout of its figure makes room for it."""
+    """Add a legend, to the right of the Axes if the layout of the figure makes room for it."""
     makes_room = ax.figure.get_layout_engine() is not None
     ax.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if makes_room else {}))
 
@@ -46,7 +46,7 @@ def name_columns(ax, names):
 
 
 def curve_styles():
-    """Settings of one curve after the other, no two of the first 252 alike."""
+    """Settings of successive curves; the first 252 all differ."""
     for color, linestyle, marker in zip(
         cycle(_COLOURS), cycle(_LINES), cycle(_MARKERS), strict=False
     ):

@@ -1,4 +1,4 @@
-"""Arguments that several displays share: methods by name, and fitted estimators."""
+"""Arguments that several displays share: scores by method, and fitted estimators."""
 
 from collections.abc import Mapping
 
@@ -8,9 +8,9 @@ from sklearn.exceptions import NotFittedError
 
 
 def columns(scores, truth=None):
-    """A DataFrame as a dict of its columns, each a method's; anything else as it is.
+    """Dict of the columns of a DataFrame, one for each method; other scores are returned unchanged.
 
-    A column "truth" that holds `truth` is no method's, and left out.
+    A column "truth" that equals `truth` belongs to no method and is left out.
     """
     if not isinstance(scores, pd.DataFrame):
         return scores
@@ -26,7 +26,7 @@ def _same(column, truth):
 
 
 def by_name(values, name, *, argument, default):
-    """Dict of what a display shows of each method; a single method may come bare, with a name."""
+    """Dict of the values of each method, from such a dict or from one method and its name."""
     if not isinstance(values, Mapping):
         return {default if name is None else name: values}
     if name is not None:
@@ -40,13 +40,13 @@ def by_name(values, name, *, argument, default):
 
 
 def fitted_attributes(estimator, names, *, argument="detector"):
-    """Values of some attributes of a fitted estimator, in the order of their `names`."""
+    """Values of the attributes `names` of a fitted estimator, in that order."""
     missing = [name for name in names if isinstance(estimator, type) or not _has(estimator, name)]
     if missing:
         raise NotFittedError(
             f"{argument} must be fitted and then have {', '.join(names)}, got "
-            f"{_described(estimator)} without {', '.join(missing)}. Call its fit first; what is "
-            "not a detector goes through from_predictions."
+            f"{_described(estimator)} without {', '.join(missing)}. Call its fit first, or pass "
+            "arrays to from_predictions."
         )
     return [getattr(estimator, name) for name in names]
 

@@ -1,4 +1,4 @@
-"""What RemovalCurveDisplay measures: an estimator trained again on the rows that stay."""
+"""Data of RemovalCurveDisplay: scores of an estimator trained on the rows that stay."""
 
 from numbers import Integral
 
@@ -18,7 +18,7 @@ from sam_attribution.plotting._display_arguments import columns
 
 
 class ScoreAfterRemoval:
-    """The score of a clone on test rows, as a function of the mask of rows that it trains on."""
+    """Function from the mask of training rows to the score of a clone on the test rows."""
 
     def __init__(self, estimator, X, y, X_test, y_test, random_state):
         self.estimator = estimator
@@ -34,14 +34,14 @@ class ScoreAfterRemoval:
         return twin.score(self.X_test, self.y_test)
 
     def scores_by(self, scorer):
-        """Scores of a fitted scorer, or of a fitted clone of it."""
+        """Scores of a fitted scorer, or of a fitted clone of a scorer that is not fitted."""
         if getattr(scorer, "scores_", None) is None:
             scorer = seed_nested(clone(scorer), self.seed).fit(self.X, self.y)
         return scorer.scores_
 
 
 def scores_to_try(scores, scorer, name, evaluate):
-    """Scores and the name of a single method; they must fit the rows."""
+    """Scores that fit the rows, and the name of a single method."""
     if (scores is None) == (scorer is None):
         both = "neither" if scores is None else "both"
         raise TypeError(f"Either scores or scorer must be given, got {both}.")
@@ -55,7 +55,7 @@ def scores_to_try(scores, scorer, name, evaluate):
 
 
 def curve_of(fractions, values, random_values=None):
-    """Table such as ``metrics.removal_curve`` returns, of numbers that are known already."""
+    """Table of known values, in the format of ``metrics.removal_curve``."""
     fractions = check_column(fractions, "fractions", dtype="float64")
     if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
