@@ -21,7 +21,7 @@ def check_components(net):
         _check_callback(item)
 
 
-def check_arguments(factory, arguments):
+def check_module_arguments(factory, arguments):
     """Raise a TypeError if a module cannot be made with `arguments`."""
     try:
         inspect.signature(factory).bind(**arguments)

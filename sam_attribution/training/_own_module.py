@@ -7,7 +7,7 @@ import torch
 from torch import nn
 
 from sam_attribution._seeding import draw_seed
-from sam_attribution.training._components import check_arguments, checked_module
+from sam_attribution.training._components import check_module_arguments, checked_module
 from sam_attribution.training._losses import check_criterion, check_weight_argument
 from sam_attribution.training._mlp import MLP
 from sam_attribution.training._random import isolated_random_state
@@ -48,7 +48,7 @@ class OwnModule:
             else:
                 factory = self._module_factory()
                 kwargs = self._sizes_named_by(factory) | kwargs
-                check_arguments(factory, kwargs)
+                check_module_arguments(factory, kwargs)
                 module = factory(**kwargs)
         self.module_ = checked_module(module).to(getattr(torch, self.dtype))
         return self

@@ -12,7 +12,7 @@ from sam_attribution.plotting import (
     ScoreDistributionDisplay,
     WhatIfDisplay,
 )
-from sam_attribution.plotting._styles import VERMILLION
+from sam_attribution.plotting._axes import VERMILLION
 
 rng = np.random.default_rng(0)
 CLASSES = np.array(["ant", "bee", "cat"])

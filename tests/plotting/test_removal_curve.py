@@ -13,7 +13,7 @@ from sklearn.tree import DecisionTreeClassifier
 
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting import RemovalCurveDisplay
-from sam_attribution.plotting._removed import Retraining
+from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval
 
 X, y = load_iris(return_X_y=True)
 X, y, X_TEST, y_TEST = X[::2, :2], y[::2], X[1::2, :2], y[1::2]
@@ -95,9 +95,9 @@ def test_trainings_differ_by_their_rows_alone():
 
 def test_what_is_sent_to_other_processes_gives_the_same_there():
     """Without starting any: that takes seconds."""
-    retrained = Retraining(DecisionTreeClassifier(max_features=1), X, y, X_TEST, y_TEST, 0)
+    score = ScoreAfterRemoval(DecisionTreeClassifier(max_features=1), X, y, X_TEST, y_TEST, 0)
     kept = SCORES > -1
-    assert pickle.loads(pickle.dumps(retrained))(kept) == retrained(kept)
+    assert pickle.loads(pickle.dumps(score))(kept) == score(kept)
 
 
 def test_progress_is_shown_on_demand(capsys):

@@ -1,4 +1,4 @@
-"""What RemovalCurveDisplay measures: an estimator trained again on the rows that stay."""
+"""Data of RemovalCurveDisplay: scores of an estimator trained on the rows that stay."""
 
 from numbers import Integral
 
@@ -14,11 +14,11 @@ from sam_attribution._validation import (
     num_samples,
     take_rows,
 )
-from sam_attribution.plotting._names import columns
+from sam_attribution.plotting._display_arguments import columns
 
 
-class Retraining:
-    """The score of a clone on test rows, as a function of the mask of rows that it trains on."""
+class ScoreAfterRemoval:
+    """Function from the mask of training rows to the score of a clone on the test rows."""
 
     def __init__(self, estimator, X, y, X_test, y_test, random_state):
         self.estimator = estimator
@@ -34,28 +34,28 @@ class Retraining:
         return twin.score(self.X_test, self.y_test)
 
     def scores_by(self, scorer):
-        """Scores of a fitted scorer, or of a fitted clone of it."""
+        """Scores of a fitted scorer, or of a fitted clone of a scorer that is not fitted."""
         if getattr(scorer, "scores_", None) is None:
             scorer = seed_nested(clone(scorer), self.seed).fit(self.X, self.y)
         return scorer.scores_
 
 
-def scores_to_try(scores, scorer, name, retrained):
-    """Scores and the name of a single method; they must fit the rows."""
+def scores_to_try(scores, scorer, name, evaluate):
+    """Scores that fit the rows, and the name of a single method."""
     if (scores is None) == (scorer is None):
         both = "neither" if scores is None else "both"
         raise TypeError(f"Either scores or scorer must be given, got {both}.")
     if scorer is not None:
         name = type(scorer).__name__ if name is None else name
-        scores = retrained.scores_by(scorer)
+        scores = evaluate.scores_by(scorer)
     tried = columns(scores)
     for each in tried.values() if isinstance(tried, dict) else [tried]:
-        check_length(each, "scores", len(retrained.y))
+        check_length(each, "scores", len(evaluate.y))
     return tried, name
 
 
 def curve_of(fractions, values, random_values=None):
-    """Table such as ``metrics.removal_curve`` returns, of numbers that are known already."""
+    """Table of known values, in the format of ``metrics.removal_curve``."""
     fractions = check_column(fractions, "fractions", dtype="float64")
     if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")

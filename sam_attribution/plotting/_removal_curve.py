@@ -1,39 +1,37 @@
-"""Accuracy after removing rows."""
+"""RemovalCurveDisplay: accuracy by the share of rows removed."""
 
 import pandas as pd
 from sklearn.base import is_regressor
 
 from sam_attribution.metrics import removal_curve
-from sam_attribution.plotting._axes import axes_for, legend_beside
-from sam_attribution.plotting._names import by_name, columns
-from sam_attribution.plotting._removed import Retraining, curve_of, scores_to_try
-from sam_attribution.plotting._styles import curve_styles
+from sam_attribution.plotting._axes import axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display_arguments import by_name, columns
+from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval, curve_of, scores_to_try
 
 
 class RemovalCurveDisplay:
-    """Accuracy against the share of rows removed, lowest scores first or at random.
+    """Accuracy by the share of rows removed, lowest scores first or at random.
 
     Parameters
     ----------
     curves : dict of str to DataFrame
-        Name of a method and what :func:`~sam_attribution.metrics.removal_curve` says of it. The
-        random removals of all of them make one band. The table of a single method may come
-        without the dict.
+        Table of :func:`~sam_attribution.metrics.removal_curve` by the name of the method. The
+        random removals of all tables make one band. The table of a single method needs no dict.
     name : str or None, default=None
-        Of a single method.
+        Name of a single method.
     value_name : str, default="accuracy"
-        What was measured after training again.
+        Name of the value measured after training again.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
     lines_ : list of Line2D
-        In the order of `curves`.
+        Curves in the order of `curves`.
     random_line_ : Line2D or None
         Mean over the random removals; None if there are none.
     random_band_ : FillBetweenPolyCollection or None
-        From the lowest to the highest of them.
+        Range of the random removals, from the lowest to the highest value.
 
     Examples
     --------
@@ -64,22 +62,22 @@ class RemovalCurveDisplay:
         value_name="accuracy",
         ax=None,
     ):
-        """Draw accuracies that were measured elsewhere.
+        """Draw accuracies that are known already.
 
         Parameters
         ----------
         fractions : array-like of shape (n_fractions,)
-            Shares of the rows that were removed, each in [0, 1).
+            Shares of the rows removed, each in [0, 1).
         accuracy : array-like of shape (n_fractions,), or dict of str to such, or DataFrame
-            After training without the lowest scores of one method, or of several by their names.
+            Accuracy after training without the lowest scores of one method, or of several by name.
         random_accuracy : array-like of shape (n_draws, n_fractions), default=None
-            After training without as many random rows.
+            Accuracy after training without as many random rows.
         name : str or None, default=None
-            Of a single method.
+            Name of a single method.
         value_name : str, default="accuracy"
-            What was measured after training again.
+            Name of the value measured after training again.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -122,28 +120,30 @@ class RemovalCurveDisplay:
         Parameters
         ----------
         estimator : classifier or regressor
-            Cloned for every training.
+            Estimator that is cloned for every training.
         X : array-like of shape (n_samples, ...)
+            Training rows.
         y : array-like of shape (n_samples,)
-            Training rows, such as may be wrong.
+            Labels of the training rows, some of them possibly wrong.
         X_test, y_test : array-like
-            Rows whose labels are right: what the trained estimators are scored on.
+            Rows with right labels, on which the trained estimators are scored.
         scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
-            As for :meth:`from_scores`; either these or `scorer` must be given.
+            As for :meth:`from_scores`. Either `scores` or `scorer` must be given.
         scorer : estimator
-            Has ``scores_`` after ``fit(X, y)``: a SAMInfluence or a MislabelDetector. It is
-            used as it is if it has been fitted (on these rows), and a clone is fitted if not.
+            Estimator that has ``scores_`` after ``fit(X, y)``, such as a SAMInfluence or a
+            MislabelDetector. A fitted one must have been fitted on these rows; otherwise a clone
+            is fitted.
         name : str or None, default=None
-            Of a single method; None takes that of the scorer's class.
+            Name of a single method; None takes the name of the scorer's class.
         fractions, n_random, n_jobs, verbose
             As for :func:`~sam_attribution.metrics.removal_curve`.
         random_state : int, RandomState instance or None, default=None
-            Draws the random rows, and goes to every ``random_state`` of the clones that is None,
-            the same for all, so that trainings differ by their rows alone.
+            Seed for the random rows and for every ``random_state`` of the clones that is None.
+            All clones get the same seed, so that trainings differ in their rows only.
         value_name : str or None, default=None
-            None is "accuracy", of a regressor "R²".
+            Name of the value. None means "accuracy", and "R²" for a regressor.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -167,16 +167,16 @@ class RemovalCurveDisplay:
         >>> display.lines_[0].get_xdata()
         array([ 0., 10.])
         """
-        retrained = Retraining(estimator, X, y, X_test, y_test, random_state)
-        tried, name = scores_to_try(scores, scorer, name, retrained)
+        evaluate = ScoreAfterRemoval(estimator, X, y, X_test, y_test, random_state)
+        tried, name = scores_to_try(scores, scorer, name, evaluate)
         default_name = "R²" if is_regressor(estimator) else "accuracy"
         return cls.from_scores(
             tried,
-            retrained,
+            evaluate,
             name=name,
             fractions=fractions,
             n_random=n_random,
-            random_state=retrained.seed,
+            random_state=evaluate.seed,
             n_jobs=n_jobs,
             verbose=verbose,
             value_name=default_name if value_name is None else value_name,
@@ -198,21 +198,21 @@ class RemovalCurveDisplay:
         value_name="accuracy",
         ax=None,
     ):
-        """Call a function without the lowest scores and without random rows, and draw it.
+        """Evaluate a function without the lowest scores and without random rows.
 
         Parameters
         ----------
         scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
-            Of one method, or of several by their names; of a DataFrame each column is one.
+            Scores of one method, or of several by name; each column of a DataFrame is a method.
         evaluate, fractions, n_random, random_state, n_jobs, verbose
             As for :func:`~sam_attribution.metrics.removal_curve`. Random removal is run once,
             among the rows that the first method judged.
         name : str or None, default=None
-            Of a single method.
+            Name of a single method.
         value_name : str, default="accuracy"
-            What `evaluate` returns.
+            Name of the value that `evaluate` returns.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -234,12 +234,12 @@ class RemovalCurveDisplay:
         return cls(curves, value_name=value_name).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
