@@ -18,7 +18,7 @@ LAYERS = [
     "parameters",
     "linalg",
     "metrics",
-    "report",
+    "review",
     "datasets",
     "dynamics",
     "training",

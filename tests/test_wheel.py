@@ -5,7 +5,7 @@ import zipfile
 from pathlib import Path
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "sam_attribution" / "report" / "assets"
+PAGE = ROOT / "sam_attribution" / "review" / "assets"
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
 
 

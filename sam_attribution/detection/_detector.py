@@ -33,7 +33,7 @@ from sam_attribution.influence import (
     targets_of,
     unfitted,
 )
-from sam_attribution.report import review_page
+from sam_attribution.review import review_page
 from sam_attribution.validation_data import ValidationData
 
 
@@ -115,7 +115,7 @@ class MislabelDetector(BaseEstimator):
 
     See Also
     --------
-    sam_attribution.detection.apply_decisions : Act on what a person decided.
+    sam_attribution.review.apply_decisions : Act on what a person decided.
     FilteredClassifier : Drop the lowest-scored rows and train again.
 
     Notes
@@ -263,7 +263,7 @@ class MislabelDetector(BaseEstimator):
         """Write a page on which a person decides: one HTML file, most suspicious rows first.
 
         Decisions are exported from the page as CSV, which
-        :func:`~sam_attribution.detection.apply_decisions` reads back.
+        :func:`~sam_attribution.review.apply_decisions` reads back.
 
         Parameters
         ----------
@@ -291,7 +291,7 @@ class MislabelDetector(BaseEstimator):
         NotFittedError
             Before ``fit``.
         ValueError
-            As :func:`~sam_attribution.report.review_page`, for instance if `X` has another number
+            As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
             of rows than ``fit`` had.
         """
         check_is_fitted(self)
@@ -308,8 +308,8 @@ class MislabelDetector(BaseEstimator):
             suggested=self.suggested_labels_,
             scores=self.scores_,
             suspicious=self.suspicious_,
-            parts=self.parts_,
-            what_if=self.what_if_,
+            score_components=self.parts_,
+            label_scores=self.what_if_,
             classes=self.classes_,
             class_names=class_names,
             descriptions=descriptions,

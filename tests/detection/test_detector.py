@@ -28,7 +28,7 @@ from sam_attribution.detection._judgement import Judgement
 from sam_attribution.detection._looks import first_look, looks, states_to_look_at
 from sam_attribution.detection._wrong_share import wrong_share_corrected
 from sam_attribution.problem import problem_from_estimator
-from sam_attribution.report import review_page
+from sam_attribution.review import review_page
 
 X, Y = load_digits(return_X_y=True)
 X = (X / 16).astype("float32")
@@ -96,8 +96,8 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         "title": "Digits",
     }
     page = detector.report(tmp_path / "page.html", X, **shown)
-    found = ("scores", "suspicious", "parts", "what_if", "classes")
-    learned = {name: getattr(detector, f"{name}_") for name in found}
+    learned = {name: getattr(detector, f"{name}_") for name in ("scores", "suspicious", "classes")}
+    learned |= {"score_components": detector.parts_, "label_scores": detector.what_if_}
     suggested = detector.suggested_labels_
     expected = review_page(
         tmp_path / "expected.html", X, given=y, suggested=suggested, **learned, **shown

@@ -1,6 +1,5 @@
-"""Labels on the page and in its CSV: an exact spelling, and a text to read."""
+"""The labels of a page, each with a text to read."""
 
-import json
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,49 +7,12 @@ from dataclasses import dataclass
 import numpy as np
 
 from sam_attribution._validation import num_samples
-
-
-def label_token(label):
-    r"""How a label is written in the CSV of decisions: as JSON, on one line.
-
-    JSON keeps ``1``, ``1.0``, ``"1"`` and ``true`` apart. A string stands in quotes, so that no
-    spreadsheet takes it for a formula, an empty cell or a date.
-
-    Parameters
-    ----------
-    label : str, int, float, bool or NumPy scalar of these
-
-    Returns
-    -------
-    str
-        Printable characters only; ``json.loads`` gives the label back.
-
-    Raises
-    ------
-    TypeError
-        For a label of another type.
-
-    Examples
-    --------
-    >>> from sam_attribution.report import label_token
-    >>> print(label_token("=1+1"), label_token(7), label_token("two\nlines"))
-    "=1+1" 7 "two\nlines"
-    """
-    value = label.item() if isinstance(label, np.generic) else label
-    if not isinstance(value, str | bool | int | float):
-        raise TypeError(
-            "labels must be strings, numbers or booleans to be written to a CSV, got "
-            f"{label!r} of type {type(label).__name__}. Name the classes by strings."
-        )
-    token = json.dumps(value, ensure_ascii=False)
-    if token.isprintable():
-        return token
-    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in token)
+from sam_attribution.review._written_labels import label_token
 
 
 @dataclass(frozen=True)
-class Labels:
-    """The labels of a page: the classes first, then others that a row carries."""
+class PageLabels:
+    """The labels of a page: the classes first, then the other labels that rows have."""
 
     tokens: list[str]
     texts: list[str]
@@ -61,8 +23,8 @@ class Labels:
         return np.array([position[label_token(value)] for value in values], dtype=np.int32)
 
 
-def labels_of(given, suggested, classes, class_names):
-    """The :class:`Labels` of a page, and how many of them are classes."""
+def page_labels(given, suggested, classes, class_names):
+    """Return the :class:`PageLabels`, and how many of them are classes."""
     if classes is None:
         classes = _distinct(given, suggested)
     found = {label_token(label): label for label in classes}
@@ -78,7 +40,7 @@ def labels_of(given, suggested, classes, class_names):
         f"{text} ({token})" if text in twice else text
         for token, text in zip(tokens, texts, strict=True)
     ]
-    return Labels(tokens, texts), len(classes)
+    return PageLabels(tokens, texts), len(classes)
 
 
 def _distinct(given, suggested):
@@ -90,7 +52,7 @@ def _distinct(given, suggested):
 
 
 def _names(class_names, classes):
-    """Token and text of the classes that have a name."""
+    """Return the texts of the classes that have a name, by token."""
     if class_names is None:
         return {}
     if isinstance(class_names, Mapping):
