@@ -1,4 +1,4 @@
-"""Train on every split and judge its labels, or judge what an influence was computed on."""
+"""Train on every split and collect the evidence about its labels."""
 
 from dataclasses import dataclass
 
@@ -6,36 +6,32 @@ from tqdm.auto import tqdm
 
 from sam_attribution._jobs import in_parallel
 from sam_attribution._validation import take_rows
-from sam_attribution.detection._judgement import Judgement
+from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.influence import net_of, rows_at_net, train
 from sam_attribution.problem import problem_from_estimator
 
 
 @dataclass(frozen=True, eq=False)
-class Judged:
-    """An estimator that was trained on a split, and the judgement of its labels."""
+class TrainedSplit:
+    """An estimator that was trained on a split, and its problem."""
 
     estimator: object
     split: object
-    judgement: Judgement
+    problem: object
+
+    def tensors(self, X, y):
+        """Rows and label codes as the network takes them."""
+        return net_of(self.estimator).to_tensors(rows_at_net(self.estimator, X), y)
 
 
 def train_and_judge(estimator, split, X, y, sample_weight):
-    """Train `estimator` on a split's rows, unless it is frozen, and judge.
-
-    Parameters
-    ----------
-    estimator : SAMClassifier, Pipeline or FrozenEstimator
-    split : influence.Split
-    X, y, sample_weight : array-like
-        All rows.
-    """
+    """Train `estimator` on a split's rows, unless it is frozen, and return a SplitEvidence."""
     y, rows = y[split.train], take_rows(X, split.train)
     weights = None if sample_weight is None else sample_weight[split.train]
     problem = problem_from_estimator(
         net_of(estimator), train(estimator, rows, y, weights), y, weights
     )
-    return Judged(estimator, split, Judgement(problem, *_tensors(estimator, split)))
+    return SplitEvidence(TrainedSplit(estimator, split, problem))
 
 
 def judge_splits(estimators, splits, X, y, sample_weight, *, n_jobs, verbose):
@@ -49,15 +45,3 @@ def judge_splits(estimators, splits, X, y, sample_weight, *, n_jobs, verbose):
         judged, desc="MislabelDetector", unit="split", total=len(splits), disable=not verbose
     )
     return list(bar)
-
-
-def judge_runs(runs, splits):
-    """Judge the labels of what a fitted SAMInfluence trained on the same splits."""
-    return [
-        Judged(run.estimator, s, Judgement(run.attribution.problem, *run.tensors(s.X, s.y)))
-        for run, s in zip(runs, splits, strict=True)
-    ]
-
-
-def _tensors(estimator, split):
-    return net_of(estimator).to_tensors(rows_at_net(estimator, split.X), split.y)

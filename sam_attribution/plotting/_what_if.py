@@ -111,7 +111,7 @@ class WhatIfDisplay:
         Parameters
         ----------
         detector : estimator
-            With ``what_if_``, ``given_labels_``, ``suggested_labels_``, ``scores_`` and
+            With ``label_log_proba_``, ``given_labels_``, ``suggested_labels_``, ``scores_`` and
             ``classes_``, such as a fitted MislabelDetector.
         k, class_names, normalize
             As for the class.
@@ -127,7 +127,7 @@ class WhatIfDisplay:
         NotFittedError
             If one of these is missing.
         """
-        names = ["what_if_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
+        names = ["label_log_proba_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
         what_if, given, suggested, scores, classes = learnt(detector, names)
         display = cls(
             what_if,
