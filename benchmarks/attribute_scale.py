@@ -46,7 +46,7 @@ def one_case(build, epochs, n_timed):
     validation = ValidationData(*(part[:200] for part in asked))
     influence = SAMInfluence(clf, method=GIF(), validation=validation, random_state=SEED)
     influence.fit(*train)
-    found = {"n_params": influence._runs[0].attribution.problem.layout.size}
+    found = {"n_params": influence.attributions_[0].problem.layout.size}
     found |= {"seconds_training": training, "trainings": {}}
     for name, (seconds, scores) in ways(influence, asked, n_timed).items():
         found["trainings"][name] = seconds / training
@@ -60,9 +60,9 @@ def one_case(build, epochs, n_timed):
 def ways(influence, asked, n_timed):
     """Seconds for all queries, and scores, by name."""
     few, scale = tuple(part[:n_timed] for part in asked), N_QUERIES / n_timed
-    run = influence._runs[0]
-    queries = run.attribution._single_queries(*run.tensors(*few))
-    loop, _ = cpu_seconds(lambda: previous_loop(run.attribution, queries))
+    attribution = influence.attributions_[0]
+    queries = attribution._single_queries(*attribution.trained.tensors(*few))
+    loop, _ = cpu_seconds(lambda: previous_loop(attribution, queries))
     tangents, of_few = cpu_seconds(lambda: influence.attribute(*few, how="tangents"))
     found = {"loop": (loop * scale, None)}
     found["row-gradients"] = cpu_seconds(lambda: influence.attribute(*asked, how="row-gradients"))
@@ -96,11 +96,12 @@ def agreement(name, scores, exact):
 
 def one_point(influence, asked):
     """Both ways for one probe and some numbers of queries, beside the rule's guess."""
-    run = influence._runs[0]
-    table, problem = [], run.attribution.problem
+    attribution = influence.attributions_[0]
+    table, problem = [], attribution.problem
     for k in (1, 4, 16, 64):
-        queries = run.attribution._single_queries(*run.tensors(*(part[:k] for part in asked)))
-        probe = next(iter(run.attribution.prepared.probes(queries)))
+        few = attribution.trained.tensors(*(part[:k] for part in asked))
+        queries = attribution._single_queries(*few)
+        probe = next(iter(attribution.prepared.probes(queries)))
         part = torch.arange(300)
         seconds = {
             name: median_seconds(

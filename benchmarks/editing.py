@@ -134,7 +134,7 @@ def edits(classifier, data, groups, truth, name):
     )  # fmt: skip
     fit = seconds(lambda: influence.fit(X, y))
     influence.remove(groups[0][:1])  # what is made at the first edit is preparation too
-    selected = influence._runs[0].attribution.problem.selected
+    selected = influence.attributions_[0].problem.selected
     rows = []
     for number, (percent, group) in enumerate(zip(PERCENT, groups, strict=True)):
         taken = []

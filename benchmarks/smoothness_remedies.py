@@ -42,9 +42,9 @@ def sweep(problem, queries, training, factor=1.0):
     for number, before in zip(reversed(range(training.n_steps)), states, strict=True):
         step = training.step(number)
         product = step.vjp(before, cotangent)
-        for reading in product.readings:
+        for sensitivity in product.sensitivities:
             along = problem.row_loss.along(
-                reading.output, reading.tangents.movedim(0, -1), problem.y[step.batch.rows]
+                sensitivity.output, sensitivity.tangents.movedim(0, -1), problem.y[step.batch.rows]
             )
             scores.index_add_(0, step.batch.rows, -along[:, 0] / step.batch.weight)
         yield scores

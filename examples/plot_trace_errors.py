@@ -73,7 +73,7 @@ display = TraceDisplay.from_predictions(shown, X_seen, X_train, image_shape=(8, 
 # How often is it a wrong label? Far more often than by chance.
 
 harmful = table[table["rank"] > 0]
-share = wrong[harmful["train_index"]].mean()
+share = wrong[harmful["train_row"]].mean()
 print(f"{len(mistakes)} mistakes on {len(y_seen)} digits")
 print(f"wrong labels among the rows behind them: {share:.0%}; among all rows: {wrong.mean():.0%}")
 
@@ -84,7 +84,7 @@ print(f"wrong labels among the rows behind them: {share:.0%}; among all rows: {w
 # Somebody looks at the 60 rows that did most harm in all, and puts right what is wrong. Single
 # trainings differ by some points, so every accuracy is the mean of three.
 
-harm = harmful.groupby("train_index")["score"].sum().sort_values()
+harm = harmful.groupby("train_row")["score"].sum().sort_values()
 looked_at = harm.index[:60].to_numpy()
 at_random = rng.choice(len(y_train), 60, replace=False)
 

@@ -42,3 +42,8 @@ def draw_seed(random_state):
     if random_state is None:
         return int(np.random.SeedSequence().generate_state(1)[0])
     return _seed(check_random_state(random_state))
+
+
+def integer_seed(random_state):
+    """One integer seed: an integer itself, one drawn from a generator, or a fresh one for None."""
+    return draw_seed(None) if random_state is None else _seed(random_state)

@@ -65,7 +65,9 @@ METHODS = {
     "influence function": InfluenceFunction(damping=0.5),
     "influence function, arnoldi": InfluenceFunction(damping=0.5, solver=Arnoldi()),
     "influence function, cg": InfluenceFunction(damping=0.5, solver=CG(tol=1e-11), curvature="ggn"),
-    "influence function, lissa": InfluenceFunction(damping=0.5, solver=LiSSA(n_terms=200)),
+    "influence function, lissa": InfluenceFunction(
+        damping=0.5, solver=LiSSA(n_terms=200, random_state=0)
+    ),
     "influence function, blocks": InfluenceFunction(damping=0.5, blocks="layer"),
     "grad-cos": GradCos(),
     "grad-dot": GradDot(),

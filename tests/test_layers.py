@@ -8,7 +8,12 @@ import pytest
 import sam_attribution
 
 LAYERS = [
+    "_version",
+    "exceptions",
+    "_warnings",
     "_validation",
+    "_class_names",
+    "_image_shape",
     "_seeding",
     "_fingerprint",
     "_ranking",
@@ -27,10 +32,11 @@ LAYERS = [
     "curvature",
     "methods",
     "retraining",
+    "fitting",
     "editing",
     "diagnosis",
-    "influence",
     "detection",
+    "influence",
     "filtering",
     "imblearn",
     "comparison",

@@ -10,8 +10,9 @@ from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution.comparison._memory import MemoryPeak
-from sam_attribution.influence import METHODS, SAMInfluence, Stopwatch, is_frozen, net_of
+from sam_attribution._validation import check_column, check_mask
+from sam_attribution.fitting import Measure, is_frozen, net_of
+from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
@@ -106,7 +107,8 @@ def compare(
     """
     methods = _by_name(methods)
     _check_validation(validation)
-    truth, wrong = _checked_truth(truth, len(y)), _column(wrong, "wrong", len(y))
+    truth = _checked_truth(truth, len(y))
+    wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
     seed = draw_seed(random_state)
     _call_once(net_of(estimator).device)
     model, seconds = _trained(estimator, X, y, sample_weight, seed)
@@ -116,9 +118,8 @@ def compare(
             model, method=method, validation=validation, evaluation=evaluation,
             batch_size=batch_size, random_state=seed,
         )  # fmt: skip
-        with MemoryPeak(net_of(model).device) as peak:
-            influence.fit(X, y, sample_weight)
-        return influence.scores_, influence.diagnostics_["seconds_scoring"][0], peak.mib
+        found = influence.fit(X, y, sample_weight).diagnostics_.loc[0]
+        return influence.scores_, found["seconds_scoring"], found["peak_memory_mib"]
 
     found = _scored_by_all(methods, scored, verbose)
     if not (truth is None or isinstance(truth, np.ndarray)):
@@ -168,19 +169,12 @@ def _check_validation(validation):
 
 
 def _checked_truth(truth, n_samples):
+    if truth is None:
+        return None
     if not (isinstance(truth, str) or hasattr(truth, "prepare")):
-        return _column(truth, "truth", n_samples)
+        return check_column(truth, "truth", n_samples, dtype="float64")
     _check_method(truth, "truth")
     return truth
-
-
-def _column(values, argument, n_samples):
-    if values is not None and np.shape(values) != (n_samples,):
-        raise ValueError(
-            f"{argument} must have a value for each of the {n_samples} rows, got shape "
-            f"{np.shape(values)}."
-        )
-    return values if values is None else np.asarray(values)
 
 
 def _call_once(device):
@@ -196,7 +190,7 @@ def _trained(estimator, X, y, sample_weight, seed):
         return estimator, np.nan
     model = seed_nested(clone(estimator), seed)
     weights = {} if sample_weight is None else {"sample_weight": sample_weight}
-    watch = Stopwatch(net_of(model).device)
+    watch = Measure(net_of(model).device)
     model.fit(X, y, **weights)
     return FrozenEstimator(model), watch.lap()
 

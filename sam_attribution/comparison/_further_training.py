@@ -1,6 +1,6 @@
 """Further training as a function: the whole curve, seed by seed."""
 
-from sam_attribution.influence import single_queries
+from sam_attribution.fitting import single_queries
 from sam_attribution.retraining import FurtherTraining
 
 

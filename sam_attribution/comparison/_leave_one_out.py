@@ -105,7 +105,7 @@ def leave_one_out(
         evaluation=evaluation,
         random_state=random_state,
     ).fit(X, y, sample_weight=sample_weight)
-    attribution = influence._runs[0].attribution
+    attribution = influence.attributions_[0]
     effects = attribution.prepared.group_effects(attribution.queries)[..., 0]
     return LeftOutEffects(
         scores=influence.scores_,

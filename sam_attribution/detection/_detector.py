@@ -10,27 +10,19 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._ranking import lowest
-from sam_attribution._seeding import draw_seed
-from sam_attribution._validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    check_parameters,
-    check_sample_weight,
-)
+from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
-from sam_attribution.detection._training import judge_splits
-from sam_attribution.influence import (
-    Labels,
-    check_no_bare_rows,
-    check_request,
-    checked_training_rows,
-    clones,
-    make_splits,
+from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.fitting import (
+    ClassTargets,
+    check_settings,
+    estimator_or_default,
+    fit_data,
     net_of,
+    over_splits,
     targets_of,
-    unfitted,
+    train_split,
 )
 from sam_attribution.review import review_page
 from sam_attribution.validation_data import ValidationData
@@ -218,16 +210,12 @@ class MislabelDetector(BaseEstimator):
         UserWarning
             If the features predict the held-out labels hardly better than class frequencies do.
         """
-        check_no_bare_rows(self.validation)
-        check_parameters(self)
-        check_request(unfitted(self.estimator), self.validation)
-        targets = _class_targets(unfitted(self.estimator))
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
-        X, y = checked_training_rows(self, X, y, targets)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X)
-        self._collect(X, y, self._judged(X, y, sample_weight, targets))
+        check_settings(self)
+        targets = _class_targets(estimator_or_default(self.estimator))
+        X, y, sample_weight, splits, estimators, _ = fit_data(self, X, y, sample_weight, targets)
+        how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
+        evidence = over_splits(_train_and_judge, estimators, splits, X, y, sample_weight, **how)
+        self._collect(X, y, evidence)
         return self
 
     def fit_predict(self, X, y, sample_weight=None):
@@ -315,19 +303,11 @@ class MislabelDetector(BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags = get_tags(unfitted(self.estimator)).input_tags
+        tags.input_tags = get_tags(estimator_or_default(self.estimator)).input_tags
         return tags
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "scores_")  # n_features_in_ is there even if fit fails
-
-    def _judged(self, X, y, sample_weight, targets):
-        """Train on every split and return the evidence of each."""
-        seed = draw_seed(self.random_state)
-        splits = make_splits(self.validation, X, y, targets, seed)
-        twins = clones(unfitted(self.estimator), len(splits), seed, None)
-        settings = {"n_jobs": self.n_jobs, "verbose": self.verbose}
-        return judge_splits(twins, splits, X, y, sample_weight, **settings)
 
     def _collect(self, X, y, evidence):
         choice = ModelChoice(evidence)
@@ -349,9 +329,14 @@ class MislabelDetector(BaseEstimator):
         self.suspicious_ = lowest(self.scores_, self.contamination_)
 
 
+def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
+    """Train `estimator` on a split's rows, unless it is frozen, and return a SplitEvidence."""
+    return SplitEvidence(train_split(estimator, split, X, y, sample_weight))
+
+
 def _class_targets(estimator):
     targets = targets_of(estimator)
-    if not isinstance(targets, Labels):
+    if not isinstance(targets, ClassTargets):
         raise ValueError(
             f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: a "
             "regressor has no labels that could be wrong. Rank its rows with SAMInfluence."

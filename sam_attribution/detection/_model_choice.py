@@ -1,11 +1,11 @@
 """The choice of a noise model by the held-out labels, and the result over all splits."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 import torch
 from scipy.special import log_softmax
+
+from sam_attribution._warnings import warn
 
 _HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
 _LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
@@ -76,11 +76,10 @@ class ModelChoice:
     def _warn_if_nothing_was_learned(self, likelihoods):
         frequencies = torch.cat([each.log_likelihood_by_frequency for each in self._evidence])
         if _in_standard_errors(likelihoods - frequencies) < _HARDLY_BETTER:
-            warnings.warn(
+            warn(
                 "The network's features predict the held-out labels hardly better than the class "
                 "frequencies do, so scores are weak evidence. Scale the features, train longer, "
-                "change lr, or hold out more rows: validation=StratifiedKFold(5, shuffle=True).",
-                stacklevel=4,
+                "change lr, or hold out more rows: validation=StratifiedKFold(5, shuffle=True)."
             )
 
     def diagnostics(self):

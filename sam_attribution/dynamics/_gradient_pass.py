@@ -21,8 +21,8 @@ class BatchPasses(Protocol):
         ...
 
 
-class Reading(NamedTuple):
-    """How k numbers hang on the weights of the batch's rows, as one of the two passes has it.
+class RowSensitivity(NamedTuple):
+    """Derivatives of k numbers in the weights of a batch's rows, through one of the two passes.
 
     ``d number / d row weight`` is the share of the row in the batch times ``<directions, gradient
     of the row's loss at point>``, which the loss needs `output` and `tangents` for.
@@ -90,8 +90,10 @@ class GradientPass:
                 create_graph=True,
             )
 
-    def pull(self, to_gradient: Tensor, to_after: Buffers) -> tuple[Tensor, Buffers, Reading]:
-        """Cotangents of parameters and buffers, and the reading, for k cotangents."""
+    def pull(
+        self, to_gradient: Tensor, to_after: Buffers
+    ) -> tuple[Tensor, Buffers, RowSensitivity]:
+        """Cotangents of parameters and buffers, and sensitivities to rows, for k cotangents."""
         names = [name for name in to_after if self.after[name].requires_grad]
         outputs = [self.gradient, *(self.after[name] for name in names)]
         leaves = [self._leaf, self._back, *(self._buffers[name] for name in names)]
@@ -99,8 +101,8 @@ class GradientPass:
         # the gradient is linear in what comes back to the output, so the derivative in that is
         # the derivative of the output along the cotangent
         pulled, tangents, *to_buffers = pulled_back(outputs, leaves, cotangents)
-        reading = Reading(self.point, to_gradient, self.output.detach(), tangents)
-        return pulled, dict(zip(names, to_buffers, strict=True)), reading
+        sensitivity = RowSensitivity(self.point, to_gradient, self.output.detach(), tangents)
+        return pulled, dict(zip(names, to_buffers, strict=True)), sensitivity
 
     def push(
         self, along: Tensor, on_buffers: Buffers, row_weights: Tensor

@@ -1,7 +1,9 @@
-"""What a step asks of an optimiser."""
+"""Optimizers and gradient clipping of torch as pure functions of flat vectors."""
 
+from dataclasses import dataclass
 from typing import Protocol
 
+import torch
 from torch import Tensor
 
 Memory = tuple[Tensor, ...]
@@ -15,3 +17,118 @@ class Optimizer(Protocol):
     ) -> tuple[Tensor, Memory]:
         """Parameters and memory after a step; an empty memory stands for the first one."""
         ...
+
+
+@dataclass(frozen=True)
+class SGD:
+    """Settings of ``torch.optim.SGD`` without the rate, which changes from step to step.
+
+    Parameters
+    ----------
+    momentum, dampening : float, default=0
+    nesterov : bool, default=False
+    weight_decay : float or Tensor of shape (n_params,), default=0
+        One number per parameter where groups differ.
+    """
+
+    momentum: float = 0.0
+    dampening: float = 0.0
+    nesterov: bool = False
+    weight_decay: float | Tensor = 0.0
+
+    def update(
+        self, params: Tensor, memory: Memory, gradient: Tensor, rate: float | Tensor
+    ) -> tuple[Tensor, Memory]:
+        """Parameters and memory after a step with `gradient`, all of shape (n_params,).
+
+        `memory` holds torch's momentum buffer; it is empty before the first step with momentum,
+        and steps without leave it as it is.
+        """
+        # decay enters the descent at w, never the ascent
+        descent = gradient + self.weight_decay * params
+        if self.momentum == 0:
+            return params - rate * descent, memory
+        velocity = self._velocity(memory, descent)
+        direction = descent + self.momentum * velocity if self.nesterov else velocity
+        return params - rate * direction, (velocity,)
+
+    def _velocity(self, memory: Memory, descent: Tensor) -> Tensor:
+        if not memory:
+            return descent  # torch does not dampen the first step
+        return self.momentum * memory[0] + (1 - self.dampening) * descent
+
+
+@dataclass(frozen=True)
+class Adam:
+    """Settings of ``torch.optim.Adam`` without the rate, which changes from step to step.
+
+    Parameters
+    ----------
+    betas : tuple of float, default=(0.9, 0.999)
+    eps : float, default=1e-8
+    weight_decay : float or Tensor of shape (n_params,), default=0
+        Added to the gradient, or taken off the weights if `decoupled`.
+    decoupled : bool, default=False
+        AdamW: the weights shrink by ``rate * weight_decay``, whatever the gradient.
+
+    References
+    ----------
+    Kingma & Ba, arXiv:1412.6980. Loshchilov & Hutter, arXiv:1711.05101.
+    """
+
+    betas: tuple[float, float] = (0.9, 0.999)
+    eps: float = 1e-8
+    weight_decay: float | Tensor = 0.0
+    decoupled: bool = False
+
+    def update(
+        self, params: Tensor, memory: Memory, gradient: Tensor, rate: float | Tensor
+    ) -> tuple[Tensor, Memory]:
+        """Parameters and memory after a step with `gradient`, vectors of shape (n_params,).
+
+        `memory` holds the number of updates (shape ()) and both moments; it is empty before
+        the first step.
+        """
+        beta1, beta2 = self.betas
+        count, first, second = memory or _fresh(params)
+        if self.decoupled:
+            params = params - rate * self.weight_decay * params
+        else:
+            gradient = gradient + self.weight_decay * params
+        count = count + 1
+        first = beta1 * first + (1 - beta1) * gradient
+        second = beta2 * second + (1 - beta2) * gradient * gradient
+        root = _root(second / (1 - beta2**count)) + self.eps
+        params = params - rate * first / (1 - beta1**count) / root
+        return params, (count, first, second)
+
+
+@dataclass(frozen=True)
+class NormClipping:
+    """``torch.nn.utils.clip_grad_norm_`` of all parameters together.
+
+    Parameters
+    ----------
+    max_norm : float
+    norm_type : float, default=2.0
+    """
+
+    max_norm: float
+    norm_type: float = 2.0
+
+    def __call__(self, gradient: Tensor) -> Tensor:
+        """Gradient of shape (n_params,), shortened to `max_norm` if it is longer."""
+        norm = torch.linalg.vector_norm(gradient, self.norm_type)
+        factor: Tensor = self.max_norm / (norm + 1e-6)  # torch's own guard
+        return gradient * factor.clamp(max=1.0)
+
+
+def _fresh(params: Tensor) -> Memory:
+    zeros = torch.zeros_like(params)
+    return params.new_zeros(()), zeros, zeros
+
+
+def _root(second: Tensor) -> Tensor:
+    """Square root whose derivative at 0 is 0: plain autodiff has inf there (dead units)."""
+    dead = second == 0
+    return torch.where(dead, 0.0, torch.where(dead, 1.0, second).sqrt())

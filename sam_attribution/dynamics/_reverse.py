@@ -1,7 +1,7 @@
 """The vector-Jacobian product of one training step: two passes backward over two passes."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -9,25 +9,14 @@ from torch import Tensor
 from sam_attribution.dynamics._gradient_pass import (
     BatchPasses,
     GradientPass,
-    Reading,
+    RowSensitivity,
     leaf_of,
     pulled_back,
 )
 from sam_attribution.dynamics._optimizer import Optimizer
 from sam_attribution.dynamics._sam import Buffers
 from sam_attribution.dynamics._step import TrainingState
-
-
-class Derivatives(Protocol):
-    """Anything that gives the ascent step and its products."""
-
-    def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
-        """Ascent step, shape (n_params,)."""
-        ...
-
-    def vjp(self, w: Tensor, g: Tensor, rho: float, u: Tensor) -> tuple[Tensor, Tensor]:
-        """Products of `u` with the transposed derivatives in `w` and in `g`."""
-        ...
+from sam_attribution.perturbation import Perturbation
 
 
 class Cotangent(NamedTuple):
@@ -48,11 +37,11 @@ class Cotangent(NamedTuple):
 
 
 class StepProduct(NamedTuple):
-    """What the product of a step yields: the state it led to, cotangents before it, readings."""
+    """State that a step led to, cotangents before it, sensitivities to its rows' weights."""
 
     after: TrainingState
     before: Cotangent
-    readings: list[Reading]
+    sensitivities: list[RowSensitivity]
 
 
 def step_vjp(
@@ -61,7 +50,7 @@ def step_vjp(
     rate: float | Tensor,
     cotangent: Cotangent,
     *,
-    perturbation: Derivatives,
+    perturbation: Perturbation,
     rho: float,
     optimizer: Optimizer,
     clip: Callable[[Tensor], Tensor] | None = None,
@@ -104,9 +93,9 @@ def step_vjp(
     update = _Update(state, second.gradient.detach(), rate, optimizer, clip)
     to_params, to_memory, to_gradient = update.pull(cotangent)
     if moved is None:
-        pulled, to_buffers, reading = first.pull(to_gradient, cotangent.buffers)
+        pulled, to_buffers, sensitivity = first.pull(to_gradient, cotangent.buffers)
         before = Cotangent(to_params + pulled, to_buffers, to_memory)
-        return StepProduct(update.after(first.after), before, [reading])
+        return StepProduct(update.after(first.after), before, [sensitivity])
     at_moved, _, upper = second.pull(to_gradient, {})
     by_w, by_g = _through_eps(perturbation, state.params, first.gradient.detach(), rho, at_moved)
     pulled, to_buffers, lower = first.pull(by_g, cotangent.buffers)
@@ -152,7 +141,7 @@ class _Update:
 
 
 def _through_eps(
-    perturbation: Derivatives, w: Tensor, g: Tensor, rho: float, columns: Tensor
+    perturbation: Perturbation, w: Tensor, g: Tensor, rho: float, columns: Tensor
 ) -> tuple[Tensor, Tensor]:
     pairs = [perturbation.vjp(w, g, rho, column) for column in columns]
     by_w, by_g = zip(*pairs, strict=True)

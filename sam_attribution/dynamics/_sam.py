@@ -1,21 +1,14 @@
 """The SAM gradient as a pure function."""
 
 from collections.abc import Callable
-from typing import Protocol
 
 import torch
 from torch import Tensor
 
+from sam_attribution.perturbation import Perturbation
+
 Buffers = dict[str, Tensor]
 BatchLoss = Callable[[Tensor, Buffers, Tensor], tuple[Tensor, Buffers]]
-
-
-class Ascent(Protocol):
-    """Anything that gives the ascent step for parameters `w` and gradient `g`."""
-
-    def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
-        """Ascent step, shape (n_params,)."""
-        ...
 
 
 def sam_gradient(
@@ -23,7 +16,7 @@ def sam_gradient(
     params: Tensor,
     buffers: Buffers,
     row_weights: Tensor,
-    perturbation: Ascent,
+    perturbation: Perturbation,
     rho: float,
 ) -> tuple[Tensor, Buffers]:
     """Gradient of the batch loss at ``w + eps(w, g)``, and the buffers after the step.

@@ -6,7 +6,8 @@ from typing import NamedTuple
 from torch import Tensor
 
 from sam_attribution.dynamics._optimizer import Memory, Optimizer
-from sam_attribution.dynamics._sam import Ascent, BatchLoss, Buffers, sam_gradient
+from sam_attribution.dynamics._sam import BatchLoss, Buffers, sam_gradient
+from sam_attribution.perturbation import Perturbation
 
 
 class TrainingState(NamedTuple):
@@ -23,7 +24,7 @@ def training_step(
     row_weights: Tensor,
     rate: float | Tensor,
     *,
-    perturbation: Ascent,
+    perturbation: Perturbation,
     rho: float,
     optimizer: Optimizer,
     clip: Callable[[Tensor], Tensor] | None = None,

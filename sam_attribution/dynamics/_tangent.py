@@ -1,7 +1,7 @@
 """The Jacobian-vector product of one training step: the transpose of ``step_vjp``."""
 
 from collections.abc import Callable
-from typing import NamedTuple, Protocol
+from typing import NamedTuple
 
 import torch
 from torch import Tensor
@@ -10,18 +10,7 @@ from sam_attribution.dynamics._gradient_pass import BatchPasses, GradientPass
 from sam_attribution.dynamics._optimizer import Memory, Optimizer
 from sam_attribution.dynamics._sam import Buffers
 from sam_attribution.dynamics._step import TrainingState
-
-
-class ForwardDerivatives(Protocol):
-    """Anything that gives the ascent step and its product with tangents."""
-
-    def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
-        """Ascent step, shape (n_params,)."""
-        ...
-
-    def jvp(self, w: Tensor, g: Tensor, rho: float, dw: Tensor, dg: Tensor) -> Tensor:
-        """What `eps` moves by when `w` and `g` move by `dw` and `dg`."""
-        ...
+from sam_attribution.perturbation import Perturbation
 
 
 class Tangent(NamedTuple):
@@ -48,7 +37,7 @@ def step_jvp(
     tangent: Tangent,
     row_weights: Tensor,
     *,
-    perturbation: ForwardDerivatives,
+    perturbation: Perturbation,
     rho: float,
     optimizer: Optimizer,
     clip: Callable[[Tensor], Tensor] | None = None,

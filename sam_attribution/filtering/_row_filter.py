@@ -16,6 +16,7 @@ from sam_attribution._validation import (
     check_labels,
     check_parameters,
     check_sample_weight,
+    forget_fit,
     refuse_sparse_tensor,
 )
 from sam_attribution.filtering._score_cache import fitted_scores
@@ -43,8 +44,7 @@ class RowFilter(BaseEstimator):
         X, y = indexable(X, check_labels(y))
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)
-        for name in [name for name in vars(self) if name.endswith("_")]:
-            delattr(self, name)
+        forget_fit(self)
         return X, y, sample_weight
 
     def _judge(self, X, y, sample_weight):

@@ -1,7 +1,6 @@
 """Cache of computed scores: in this process, and in a folder if one is given."""
 
 import pickle
-import warnings
 from collections import OrderedDict
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
@@ -12,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution._warnings import warn
 
 
 class ScoreStore:
@@ -100,19 +100,17 @@ def _key(scorer, X, y, fit_params, memory, random_state):
     """Return the name of the computation, or None, with a warning if a cache was asked for."""
     if not isinstance(random_state, Integral):
         if memory != "auto":
-            warnings.warn(
+            warn(
                 f"Scores are not cached: random_state={random_state!r} makes every fit another "
-                f"one. Pass an integer.",
-                stacklevel=5,
+                "one. Pass an integer."
             )
         return None
     try:
         return fingerprint(_version(), scorer, X, y, fit_params)
     except (TypeError, AttributeError, RecursionError, pickle.PicklingError) as error:
-        warnings.warn(
+        warn(
             f"Scores are not cached: the content of {type(scorer).__name__} or of its data "
-            f"cannot be told ({error}).",
-            stacklevel=5,
+            f"cannot be told ({error})."
         )
         return None
 

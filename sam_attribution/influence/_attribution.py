@@ -1,15 +1,18 @@
-"""One trained model, what a method made of it, and the scores that this gives."""
+"""The scores that a method gives the rows of one trained split."""
 
 from functools import cached_property
 
+import numpy as np
 import torch
 from tqdm.auto import tqdm
 
 from sam_attribution.editing import outputs
+from sam_attribution.fitting import Measure, train_split
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
+from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._reading import choose_reading
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
-from sam_attribution.methods import PreparedScores
+from sam_attribution.influence._soundness import arrival, quality, smoothness
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
@@ -17,17 +20,41 @@ from sam_attribution.problem import Queries, evaluation_function
 _OWN_LOSSES_AT_ONCE = 16
 
 
-class Attribution:
-    """Scores of one problem against one set of validation rows.
-
-    Everything is in label codes (of a regressor: targets) and tensors here.
+def train_and_attribute(
+    estimator, split, X, y, sample_weight, *, method, parameters, batch_size, **settings
+):
+    """Train an estimator on a split, unless it is frozen, and attribute it.
 
     Parameters
     ----------
-    problem : Problem
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+    split : Split
+    X, y, sample_weight : array-like
+        All rows given to ``SAMInfluence.fit``.
     method : Method
-    X, y : Tensor
-        Validation rows and label codes.
+    parameters, batch_size
+        Of SAMInfluence.
+    **settings : dict
+        Of :class:`Attribution`.
+
+    Returns
+    -------
+    Attribution
+    """
+    data = X, y, sample_weight
+    trained = train_split(estimator, split, *data, parameters=parameters, batch_size=batch_size)
+    return Attribution(trained, method, **settings)
+
+
+class Attribution:
+    """Scores of one trained split against its validation rows.
+
+    Rows, label codes and targets are tensors here.
+
+    Parameters
+    ----------
+    trained : TrainedSplit
+    method : Method
     evaluation : {"loss", "margin"} or callable
     aggregate : {"mean", "worst-class"}
     n_jobs : int, optional
@@ -37,45 +64,60 @@ class Attribution:
 
     Attributes
     ----------
-    scores : Tensor of shape (n_samples,)
-        Score of every training row with the label it has.
-    table : Tensor of shape (n_samples, n_classes) or None
+    trained : TrainedSplit
+        Estimator, split and problem.
+    problem : Problem
+    scores : Tensor of shape (n_train,)
+        Score of every row of the problem with the label it has.
+    table : Tensor of shape (n_train, n_classes) or None
         The same for every label it might have carried, if the method has probes and the
         problem classes.
     queries : Queries
         What is asked of the validation rows.
-    query_scores : Tensor of shape (n_samples, k)
+    query_scores : Tensor of shape (n_train, k)
         Scores against each query, before the aggregation.
-    standard_errors : Tensor of shape (n_samples, 1) or None
+    standard_errors : Tensor of shape (n_train, 1) or None
         Of the scores, where a method knows them and they are means.
     probes : iterable of Probe or None
         Of the validation rows, if the method has any.
+    prepared : Prepared or PreparedScores
     validation : Queries
         The mean over the validation rows, however they are aggregated.
+    diagnostics : dict
+        Of this split, by the names of the columns of ``SAMInfluence.diagnostics_``.
     """
 
-    def __init__(self, problem, method, X, y, *, evaluation, aggregate, n_jobs=None, verbose=0):
-        self.problem = problem
+    def __init__(self, trained, method, *, evaluation, aggregate, n_jobs=None, verbose=0):
+        self.trained = trained
+        self.problem = problem = trained.problem
         self.n_jobs = n_jobs
         self.verbose = verbose
+        watch = Measure(trained.net.device)
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
+        X, y = trained.tensors(trained.split.X, trained.split.y)
         groups = self.aggregation.groups(y)
         self.queries = queries = self._queries(X, y, groups, self.aggregation.normalize)
         self.validation = self._queries(X, y, MeanAggregation().groups(y), normalize=False)
+        self.method = method
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
-        has_probes = not isinstance(self.prepared, PreparedScores)
-        self.probes = self.prepared.probes(queries) if has_probes else None
-        if has_probes:
-            self.prepared.verbose = verbose
+        self.probes = self.prepared.probes(queries) if method.has_probes else None
         self.query_scores, table = self._found(queries)
         self.standard_errors = None
-        if not has_probes and aggregate == "mean":
+        if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
+        self.diagnostics = self._diagnostics(watch)
+
+    def examine(self, check=None):
+        """Add to the diagnostics what is expensive: see ``SAMInfluence.diagnose``."""
+        if "curvature" not in self.diagnostics:
+            self.diagnostics |= arrival(self.problem)
+        if check is not None:
+            self.diagnostics |= smoothness(self, check)
 
     def row_scores(self, X, y=None):
         """Scores of any rows in the 1/n form, (n,) with `y`, (n, n_classes) without."""
@@ -86,7 +128,7 @@ class Attribution:
 
     def attribute(self, X, y, how="auto"):
         """Yield scores of the training rows against single queries, some at a time, (k, n)."""
-        reading = choose_reading(how, self._trained, self.prepared, len(y))
+        reading = self._reading(how, len(y))
         parts = zip(X.split(reading.at_once), y.split(reading.at_once), strict=True)
         desc = f"queries ({reading.name})"
         with tqdm(total=len(y), desc=desc, leave=False, disable=not self.verbose) as bar:
@@ -129,7 +171,7 @@ class Attribution:
             The span of steps that each probe stands for.
         parts : Tensor of shape (n_probes, n_pairs)
         """
-        at_once = choose_reading("auto", self._trained, self.prepared, len(y)).at_once
+        at_once = self._reading("auto", len(y)).at_once
         parts = []
         for part in torch.arange(len(y)).split(at_once):
             mine = (queries >= part[0]) & (queries <= part[-1])
@@ -137,6 +179,46 @@ class Attribution:
             steps, found = self._origins_of_some(X[part], y[part], *asked)
             parts.append(found)
         return steps, torch.cat(parts, dim=1)
+
+    def _reading(self, how, n_queries):
+        own_way = not self.method.has_probes or self.prepared.differentiates_training
+        return choose_reading(how, self._trained, n_queries, own_way=own_way)
+
+    def epochs_behind(self, X, y, queries, rows):
+        """The epochs in which scores of training rows against single queries came about.
+
+        Parameters
+        ----------
+        X, y : array-like
+            Queries.
+        queries, rows : ndarray of int, shape (n_pairs,)
+            Ascending positions in `X`, and those in the data given to ``SAMInfluence.fit``.
+
+        Returns
+        -------
+        list of str, length n_pairs
+            Such as ``"2-4, 9"``; empty for methods of the final model.
+        """
+        if not self.prepared.along_training or len(rows) == 0:
+            return [""] * len(rows)
+        of_split = np.searchsorted(self.trained.split.train, rows)
+        pairs = torch.tensor(queries), torch.tensor(of_split)
+        steps, parts = self.origins(*self.trained.tensors(X, y), *pairs)
+        spans = [self.problem.path.epochs_of(span) for span in steps]
+        return [most_active_epochs(spans, pair) for pair in parts.cpu().numpy().T]
+
+    def _diagnostics(self, watch):
+        """What the method said, and what this split is like."""
+        found = self.prepared.diagnostics | {
+            **quality(self.trained),
+            "n_train": int(self.trained.visited.sum()),
+            "seconds_training": self.trained.seconds,
+            "seconds_scoring": watch.lap(),
+            "peak_memory_mib": watch.peak_memory_mib(),
+        }
+        if check := self.method.check:
+            found |= smoothness(self, check) | {"seconds_checking": watch.lap()}
+        return found
 
     def _origins_of_some(self, X, y, queries, rows):
         distinct, of_pair = rows.unique(return_inverse=True)
@@ -150,7 +232,7 @@ class Attribution:
 
     def _found(self, queries):
         """Scores for the label that each row has, and for every label (None without any)."""
-        if self.probes is None:
+        if not self.method.has_probes:
             return self.prepared.scores(queries), None
         if self.problem.n_classes is None:
             return self._scores_of_trained(self.probes, given_only=True), None
@@ -169,7 +251,7 @@ class Attribution:
 
     def _attribute_some(self, X, y, reading):
         queries = self._single_queries(X, y)
-        if self.probes is None:
+        if not self.method.has_probes:
             return self.prepared.scores(queries).T
         probes = self.prepared.probes_once(queries)
         return self._scores_of_trained(probes, given_only=True, reading=reading).T
@@ -177,7 +259,7 @@ class Attribution:
     def _self_influence_of(self, rows):
         X, y = self.problem.X[rows], self.problem.y[rows]
         own = self._single_queries(X, y, self.problem.row_loss.per_sample)
-        if self.probes is None:
+        if not self.method.has_probes:
             return self.prepared.scores(own)[rows].diagonal()
         probes = self.prepared.probes(own)
         return training_scores(self._trained, probes, given_only=True, rows=rows).diagonal()

@@ -80,17 +80,17 @@ class Diagnosing:
         """
         check_is_fitted(self)
         check_arguments(_RULES, "diagnose", smoothness=smoothness, n_seeds=n_seeds)
-        for run in self._runs:
-            run.examine(smoothness)
+        for attribution in self.attributions_:
+            attribution.examine(smoothness)
         if n_seeds:
             stability = rank_stability(self, X, y, sample_weight, n_seeds)
-            for run in self._runs:
-                run.diagnostics["rank_stability"] = stability
+            for attribution in self.attributions_:
+                attribution.diagnostics["rank_stability"] = stability
         self.diagnostics_ = self._table_of_diagnostics()
         return verdicts(self._with_skill())
 
     def _table_of_diagnostics(self):
-        table = pd.DataFrame([run.diagnostics for run in self._runs])
+        table = pd.DataFrame([each.diagnostics for each in self.attributions_])
         return table.rename_axis("split")
 
     def _with_skill(self):

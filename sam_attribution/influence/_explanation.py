@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 
-def explanation(scores, labels, suggested, k):
+def explanation(scores, labels, k, *, index=None, helpful=None):
     """Table of the `k` most harmful and the `k` most helpful rows of each query.
 
     Parameters
@@ -14,9 +14,11 @@ def explanation(scores, labels, suggested, k):
     scores : ndarray of shape (n_queries, n_samples)
         NaN for rows that were not trained on: they are not shown.
     labels : ndarray of shape (n_samples,)
-    suggested : ndarray of shape (n_samples,) or None
-        Without, the table has no such column.
     k : int
+    index : Index of length n_samples, optional
+        Names of the rows; without, the table has no such column.
+    helpful : ndarray of shape (n_samples,), optional
+        Labels with which the rows would help most; likewise.
 
     Returns
     -------
@@ -31,25 +33,25 @@ def explanation(scores, labels, suggested, k):
     --------
     >>> import numpy as np
     >>> from sam_attribution.influence._explanation import explanation
-    >>> labels, suggested = np.array(["cat", "dog", "cat"]), np.array(["dog", "dog", "cat"])
-    >>> explanation(np.array([[-2.0, 0.5, 0.1]]), labels, suggested, 1)
-       query  rank  train_index label suggested_label  score
-    0      0     1            0   cat             dog   -2.0
-    1      0    -1            1   dog             dog    0.5
+    >>> explanation(np.array([[-2.0, 0.5, 0.1]]), np.array(["cat", "dog", "cat"]), 1)
+       query  rank  train_row label  score
+    0      0     1          0   cat   -2.0
+    1      0    -1          1   dog    0.5
     """
     if not isinstance(k, Integral) or k < 1:
         raise ValueError(f"k must be an integer of at least 1, got {k!r}.")
     ends = [_extremes(row, k) for row in scores]
-    query = np.repeat(np.arange(len(ends)), [len(index) for index, _ in ends])
-    index = np.concatenate([np.empty(0, int), *(index for index, _ in ends)])
+    query = np.repeat(np.arange(len(ends)), [len(rows) for rows, _ in ends])
+    rows = np.concatenate([np.empty(0, int), *(rows for rows, _ in ends)])
     rank = np.concatenate([np.empty(0, int), *(rank for _, rank in ends)])
     columns = {
         "query": query,
         "rank": rank,
-        "train_index": index,
-        "label": labels[index],
-        **({} if suggested is None else {"suggested_label": suggested[index]}),
-        "score": scores[query, index],
+        "train_row": rows,
+        **({} if index is None else {"train_index": index[rows]}),
+        "label": labels[rows],
+        **({} if helpful is None else {"most_helpful_label": helpful[rows]}),
+        "score": scores[query, rows],
     }
     return pd.DataFrame(columns)
 
@@ -57,7 +59,7 @@ def explanation(scores, labels, suggested, k):
 def most_active_epochs(spans, parts):
     """Text that names the epochs in which most of a score came about.
 
-    The fewest spans that make up half of what pulled in the direction of the score.
+    The fewest spans that make up half of the parts with the sign of the score.
 
     Parameters
     ----------

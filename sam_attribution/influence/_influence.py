@@ -1,65 +1,37 @@
 """SAMInfluence: which training rows help or hurt, as a scikit-learn estimator."""
 
-import warnings
+from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
-from sklearn.utils.metaestimators import available_if
-from sklearn.utils.validation import check_consistent_length, check_is_fitted, validate_data
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sam_attribution._seeding import draw_seed
-from sam_attribution._validation import (
-    HasMethods,
-    Interval,
-    StrOptions,
-    check_parameters,
-    check_sample_weight,
-    from_tensor,
-    take_rows,
+from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution.fitting import (
+    check_settings,
+    checked_rows,
+    estimator_or_default,
+    fit_data,
+    mean_over_splits,
+    over_splits,
+    targets_of,
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
-from sam_attribution.influence._availability import (
-    LabelTransformer,
-    knows_labels,
-    scores_any_row,
-)
-from sam_attribution.influence._checks import (
-    check_no_bare_rows,
-    check_request,
-    checked_training_rows,
-    input_rules,
-    unfitted,
-    warn_if_never_resumed,
-)
+from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
-from sam_attribution.influence._estimator import clones
-from sam_attribution.influence._methods import resolved_method
-from sam_attribution.influence._removal import (
-    check_predicts_state,
-    checked_removal,
-    edited_estimator,
-)
-from sam_attribution.influence._run_splits import mean_over_runs, run_splits
-from sam_attribution.influence._splits import make_splits
-from sam_attribution.influence._targets import targets_of
+from sam_attribution.influence._label_scores import LabelScores, to_numpy
+from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
+from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method
 from sam_attribution.validation_data import ValidationData
 
-_ONE_ROW_FORM = (
-    "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
-    "for them; for any row, as here, it counts as if it had been in every batch with weight 1/n."
-)
-_LEARNED = (
-    "classes_", "diagnostics_", "estimator_", "estimators_", "scores_",
-    "_runs", "_seed", "_targets", "_transform_train", "_y",
-)  # fmt: skip
-_RUN_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
+_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
-class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
+class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     """Score training rows by what the validation loss would do without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
@@ -133,6 +105,9 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
         is interrupted, after training it is there all the same, for a FrozenEstimator.
     estimators_ : list
         The fitted clones of all splits.
+    attributions_ : list of Attribution
+        One per split: ``trained`` (estimator, split, problem), ``prepared`` (the method made
+        ready) and its scores as tensors, for whoever builds upon them.
     diagnostics_ : DataFrame
         One row per split, in numbers: what to expect of the scale, damping, solver residual,
         steps, how well the validation rows are predicted, seconds, peak memory, and what
@@ -238,79 +213,36 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
         ValueError
             For bad parameters or data, naming the argument.
         """
-        check_no_bare_rows(self.validation)
-        check_parameters(self)
-        check_request(unfitted(self.estimator), self.validation, self.device)
-        method = resolved_method(self.method)
-        targets = targets_of(unfitted(self.estimator))
+        check_settings(self, self.device)
+        estimator, method = estimator_or_default(self.estimator), resolved_method(self.method)
+        targets = targets_of(estimator)
         targets.check_question(self.evaluation, self.aggregate)
-        warn_if_never_resumed(method, unfitted(self.estimator), self.validation, self.random_state)
-        self._forget()
-        X, y = checked_training_rows(self, X, y, targets)
-        if sample_weight is not None:
-            sample_weight = check_sample_weight(sample_weight, X)
-        seed = self._seed = draw_seed(self.random_state)
-        splits = make_splits(self.validation, X, y, targets, seed)
-        estimators = list(clones(unfitted(self.estimator), len(splits), seed, self.device))
-        self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
-        arguments = (
-            self._arguments(estimator, split, X, y, sample_weight, method)
-            for estimator, split in zip(estimators, splits, strict=True)
+        warn_if_never_resumed(method, estimator, self.validation, self.random_state)
+        *data, splits, estimators, seed = fit_data(
+            self, X, y, sample_weight, targets, device=self.device
         )
-        self._runs = run_splits(arguments, len(splits), n_jobs=self.n_jobs, verbose=self.verbose)
-        self._collect(y, targets)
+        method.check_request(len(data[1]))
+        self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
+        self._seed = seed
+        settings = {name: getattr(self, name) for name in _SETTINGS}
+        work = partial(train_and_attribute, method=method, **settings)
+        how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "SAMInfluence"}
+        self.attributions_ = over_splits(work, estimators, splits, *data, **how)
+        self._index = getattr(X, "index", None)
+        self._collect(data[1], targets)
         warn_of_doubt(self.diagnostics_)
         return self
 
     @property
-    def transform_train_(self):
-        knows_labels(self)
-        return self._transform_train
-
-    @property
     def standard_errors_(self):
         check_is_fitted(self)
-        errors = self._runs[0].attribution.standard_errors
-        if errors is None or len(self._runs) > 1:
+        errors = self.attributions_[0].standard_errors
+        if errors is None or len(self.attributions_) > 1:
             raise AttributeError(
                 "standard errors are known where one split is trained from several seeds, as by "
                 'method=LeaveOneOut(n_seeds=5), and aggregate="mean".'
             )
-        return mean_over_runs(self._runs, [_to_numpy(errors[:, 0])], len(self._y))
-
-    @available_if(scores_any_row)
-    def score_samples(self, X, y=None):
-        """Score rows as if each had been in training, in every batch with weight 1/n.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-        y : array-like of shape (n,), optional
-            Labels they would have carried; by default what the model predicts. A regressor
-            needs them.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-            Positive = would help. The mean over the splits.
-        """
-        X = self._checked_rows(X)
-        y = self._targets.predicted(self._runs, X) if y is None else y
-        return self._row_scores(X, y)
-
-    def transform(self, X):
-        """Scores that rows would have in training with each label.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...)
-
-        Returns
-        -------
-        ndarray of shape (n, n_classes)
-            Columns in the order of ``classes_``. The mean over the splits.
-        """
-        return self._row_scores(self._checked_rows(X))
+        return self._mean_over_splits([errors[:, 0]])
 
     def attribute(self, X_query, y_query, *, split=None, how="auto"):
         """Score every training row against single queries.
@@ -346,95 +278,18 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
         the table itself, memory does not grow with their number. ``verbose=1`` shows how far it
         is, and by which way.
         """
-        X = self._checked_rows(X_query)
+        check_is_fitted(self)
+        X = checked_rows(self, X_query)
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
-        run = self._runs[self._checked_split(split)]
-        result = np.full((len(y_query), len(self.scores_)), np.nan)
-        done, trained = 0, run.train[run.visited]
-        for part in run.attribution.attribute(*run.tensors(X, y_query), how):
-            result[done : done + len(part), trained] = _to_numpy(part)[:, run.visited]
+        attribution = self._attribution_of(split)
+        trained = attribution.trained
+        result, done = np.full((len(y_query), len(self.scores_)), np.nan), 0
+        for part in attribution.attribute(*trained.tensors(X, y_query), how):
+            at = slice(done, done + len(part))
+            result[at, trained.trained_rows] = to_numpy(part)[:, trained.visited]
             done += len(part)
         return result
-
-    def remove(self, indices, *, split=None, verify=0):
-        """The model as if some training rows had never been there, without training it again.
-
-        The method predicts where the weights would have come out, to first order in the rows'
-        weights: ``unrolled`` by the derivative of the whole training, HIF by a linear solve, GIF
-        and TracIn by the sum of the rows' gradients along it.
-
-        Parameters
-        ----------
-        indices : array-like of int, or of bool with shape (n_samples,)
-            Positions in the rows given to ``fit``.
-        split : int, optional
-            Which split's model is edited; needed if there are several.
-        verify : int, default=0
-            Number of random groups, each of as many rows as are removed, without which the model
-            is trained again to compare: one training for each, and one more.
-
-        Returns
-        -------
-        SAMClassifier or Pipeline
-            A fitted copy with edited weights (with unrolled also edited batch-norm statistics),
-            its optimizer as new. Its training is not recorded: it cannot be attributed itself.
-            The classifier (the last step of a Pipeline) has ``edit_``, a Series: `n_removed`;
-            `step_length`, relative to the weights; `bend`, see below; `value`, the mean validation
-            evaluation before the edit; `predicted_rise` of it, the sum of the rows' scores (NaN
-            with ``aggregate="worst-class"``), and its actual `rise`. With `verify` it has
-            ``verification_``, a DataFrame with a row for each random group: `cosine` between
-            edited and retrained change of the attributed parameters, `length_ratio` of the first
-            to the second, and `rise` and `accuracy` on the validation rows, each of the edited
-            and of the retrained model.
-
-        Raises
-        ------
-        ValueError
-            If the method predicts no weights; if `indices` are empty, out of range, repeated, not
-            trained on, all rows or all rows of a class; or as :meth:`attribute`.
-        TypeError
-            If `indices` are neither integers nor booleans.
-
-        Warns
-        -----
-        UserWarning
-            If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
-            ``|predicted_rise| / 2 + |value| / 10``. The bend compares half of the step with all of
-            it on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
-            ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
-            training is linear in the rows' weights only training again can tell, which `verify`
-            does.
-
-        Notes
-        -----
-        Cost, for r removed of n rows: GIF and TracIn one gradient of the r rows per visited state
-        (of every step: one training); HIF one such gradient (full: two, and a product with the
-        Hessian) and a solve; unrolled about 2.5 trainings. And a forward pass over the validation
-        rows.
-
-        References
-        ----------
-        arXiv:2507.04059; for unrolled see Hara et al., arXiv:1906.08473.
-
-        Examples
-        --------
-        >>> from sklearn.datasets import load_iris
-        >>> from sam_attribution import SAMClassifier, SAMInfluence
-        >>> X, y = load_iris(return_X_y=True)
-        >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), random_state=0).fit(X, y)
-        >>> worst = np.argsort(influence.scores_)[:2]  # NaN, not trained on, comes last
-        >>> edited = influence.remove(worst)
-        >>> edited.predict(X).shape, int(edited.edit_["n_removed"])
-        ((150,), 2)
-        """
-        check_is_fitted(self)
-        number = self._checked_split(split)
-        run = self._runs[number]
-        check_predicts_state(run.attribution.prepared, self.method)
-        classify = run.attribution.problem.n_classes is not None
-        rows = checked_removal(indices, run, self._y, classify)
-        return edited_estimator(run, rows, verify=_checked_count(verify), seed=self._seed)
 
     def self_influence(self):
         """How much each training row worked on its own loss.
@@ -448,35 +303,7 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
             16 queries, and a solve per row for methods that solve.
         """
         check_is_fitted(self)
-        found = [_to_numpy(run.attribution.self_influence()) for run in self._runs]
-        return mean_over_runs(self._runs, found, len(self._y))
-
-    @available_if(knows_labels)
-    def suggest_labels(self, X=None):
-        """The label with which each row would help most.
-
-        Parameters
-        ----------
-        X : array-like of shape (n, ...), optional
-            By default the rows of ``fit``; those that were not trained on keep their label.
-
-        Returns
-        -------
-        ndarray of shape (n,)
-        """
-        check_is_fitted(self)
-        if X is not None:
-            return self.classes_[self._row_scores(self._checked_rows(X)).argmax(1)]
-        judged = ~np.isnan(self.scores_)
-        suggested = self._y.copy()
-        suggested[judged] = self.classes_[self.transform_train_[judged].argmax(1)]
-        return suggested
-
-    @available_if(knows_labels)
-    def get_feature_names_out(self, input_features=None):
-        """Names of the columns of ``transform``: ``saminfluence_<label>``."""
-        check_is_fitted(self)
-        return np.array([f"saminfluence_{label}" for label in self.classes_], dtype=object)
+        return self._mean_over_splits([each.self_influence() for each in self.attributions_])
 
     def set_params(self, **params):
         """Set parameters, those of a method object as ``method__<name>``."""
@@ -493,73 +320,39 @@ class SAMInfluence(LabelTransformer, Diagnosing, Tracing, BaseEstimator):
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
         tags.target_tags.required = True
-        tags.input_tags = get_tags(unfitted(self.estimator)).input_tags
+        tags.input_tags = get_tags(estimator_or_default(self.estimator)).input_tags
         return tags
 
     def __sklearn_is_fitted__(self):
         return hasattr(self, "scores_")  # estimator_ is there earlier
 
-    def _forget(self):
-        """Leave nothing of an earlier fit, which would answer if this one fails."""
-        for name in _LEARNED:
-            vars(self).pop(name, None)
-
-    def _checked_rows(self, X):
-        check_is_fitted(self)
-        X = from_tensor(X, "X")
-        checked = validate_data(self, X, reset=False, **input_rules(unfitted(self.estimator), X))
-        return X if hasattr(X, "iloc") else checked
-
-    def _row_scores(self, X, y=None):
-        """Mean over the splits, for every label without `y`."""
-        found = [run.attribution.row_scores(*run.tensors(X, y)) for run in self._runs]
-        if not self._runs[0].attribution.prepared.rows_are_exchangeable:
-            warnings.warn(_ONE_ROW_FORM, stacklevel=3)
-        return np.mean([_to_numpy(scores) for scores in found], axis=0)
-
-    def _checked_split(self, split):
-        if split is None and len(self._runs) == 1:
-            return 0
-        if isinstance(split, Integral) and split in range(len(self._runs)):
-            return split
+    def _attribution_of(self, split):
+        """The attribution of a split; `split` may be None if there is one."""
+        n_splits = len(self.attributions_)
+        if split is None and n_splits == 1:
+            return self.attributions_[0]
+        if isinstance(split, Integral) and split in range(n_splits):
+            return self.attributions_[split]
         raise ValueError(
-            f"split must be one of 0..{len(self._runs) - 1} as this was fitted on "
-            f"{len(self._runs)} splits, got {split!r}."
+            f"split must be one of 0..{n_splits - 1} as this was fitted on {n_splits} splits, got "
+            f"{split!r}."
         )
 
-    def _arguments(self, estimator, split, X, y, sample_weight, method):
-        """What the run of a split is made from."""
-        return {
-            "estimator": estimator,
-            "rows": split.train,
-            "X": take_rows(X, split.train),
-            "y": y[split.train],
-            "sample_weight": None if sample_weight is None else sample_weight[split.train],
-            "validation": (split.X, split.y),
-            "method": method.for_split(split.train, len(y)),
-            "settings": {name: getattr(self, name) for name in _RUN_SETTINGS},
-        }
-
     def _collect(self, y, targets):
-        """Bring what the runs found into the attributes that users read."""
+        """Bring what was found for the splits into the attributes that users read."""
+        found = self.attributions_
         self._y, self._targets = y, targets
         if targets.classes is not None:
-            self.classes_ = targets.classes = self._runs[0].net.classes_  # some without a row
-        self.estimators_ = [run.estimator for run in self._runs]
+            self.classes_ = targets.classes = found[0].trained.net.classes_  # some without a row
+        self.estimators_ = [each.trained.estimator for each in found]
         self.estimator_ = self.estimators_[0]
         self.diagnostics_ = self._table_of_diagnostics()
-        scores = [_to_numpy(run.attribution.scores) for run in self._runs]
-        self.scores_ = mean_over_runs(self._runs, scores, len(y))
-        if self._runs[0].attribution.table is not None:
-            tables = [_to_numpy(run.attribution.table) for run in self._runs]
-            self._transform_train = mean_over_runs(self._runs, tables, len(y))
+        self.scores_ = self._mean_over_splits([each.scores for each in found])
+        if found[0].table is not None:
+            self._transform_train_ = self._mean_over_splits([each.table for each in found])
 
-
-def _checked_count(verify):
-    if isinstance(verify, bool) or not isinstance(verify, Integral) or verify < 0:
-        raise ValueError(f"verify must be a number of groups, 0 or more, got {verify!r}.")
-    return int(verify)
-
-
-def _to_numpy(tensor):
-    return tensor.detach().cpu().numpy().astype(np.float64)
+    def _mean_over_splits(self, found):
+        """Mean over the splits of tensors with a value per row of each split's problem."""
+        splits = [each.trained for each in self.attributions_]
+        values = [to_numpy(tensor)[s.visited] for tensor, s in zip(found, splits, strict=True)]
+        return mean_over_splits([s.trained_rows for s in splits], values, len(self._y))

@@ -1,7 +1,12 @@
 """The one table from method names to methods."""
 
+import warnings
+from numbers import Real
+
 from sklearn.base import clone
 
+from sam_attribution._seeding import is_seeded
+from sam_attribution.fitting import is_frozen
 from sam_attribution.linalg import CG, Arnoldi, LiSSA
 from sam_attribution.methods import (
     EKFAC,
@@ -46,13 +51,6 @@ METHODS = {
 }
 
 
-def has_probes(method):
-    """Whether a method, or the one that a name stands for, scores any row for any label."""
-    if isinstance(method, str):
-        method = METHODS[method]() if method in METHODS else None
-    return getattr(method, "has_probes", True)
-
-
 def resolved_method(method):
     """Return the method that a name stands for, or a clone of the object."""
     if not isinstance(method, str):
@@ -63,3 +61,17 @@ def resolved_method(method):
             "To set a method's parameters pass the object, for example HIF(damping=0.1)."
         )
     return METHODS[method]()
+
+
+def warn_if_never_resumed(method, estimator, validation, random_state):
+    """Warn of a `resume_dir` in which no other fit can find anything, for want of a seed."""
+    if getattr(method, "resume_dir", None) is None or random_state is not None:
+        return
+    drawn = isinstance(validation, Real)  # the split
+    if drawn or not (is_frozen(estimator) or is_seeded(estimator)):
+        remedy = "on SAMInfluence" if drawn else "on the estimator or SAMInfluence"
+        warnings.warn(
+            "resume_dir finds nothing again without a random_state, since every fit is another "
+            f"training: set random_state=0 {remedy}.",
+            stacklevel=3,
+        )

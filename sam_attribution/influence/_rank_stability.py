@@ -1,4 +1,4 @@
-"""Whether other seeds would have ranked the rows alike."""
+"""Correlation between the scores of several seeds."""
 
 from itertools import combinations
 
@@ -8,8 +8,7 @@ from sklearn.base import clone
 from sklearn.utils.validation import check_consistent_length
 
 from sam_attribution._validation import check_sample_weight
-from sam_attribution.influence._checks import unfitted
-from sam_attribution.influence._estimator import is_frozen, net_of
+from sam_attribution.fitting import checked_rows, estimator_or_default, is_frozen, net_of
 
 
 def rank_stability(influence, X, y, sample_weight, n_seeds):
@@ -49,24 +48,24 @@ def _check(influence, X, y, sample_weight):
         raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
     if not np.array_equal(np.asarray(y), influence._y):
         raise ValueError("y is not that of fit: pass the same rows in the same order.")
-    if is_frozen(unfitted(influence.estimator)):
+    if is_frozen(estimator_or_default(influence.estimator)):
         raise ValueError(
             "n_seeds trains again with other seeds, which a FrozenEstimator never does. Pass the "
             "classifier itself to SAMInfluence."
         )
     check_consistent_length(X, y)
-    X = influence._checked_rows(X)
+    X = checked_rows(influence, X)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X)
-    for run in influence._runs:
-        run.check_data(X, influence._y, sample_weight)
+    for attribution in influence.attributions_:
+        attribution.trained.check_data(X, influence._y, sample_weight)
 
 
 def _reseeded(influence, number):
     """The same splits and settings, another training."""
     twin = clone(influence)
     seed = int(np.random.SeedSequence([influence._seed, number]).generate_state(1)[0])
-    estimator = unfitted(twin.estimator)
+    estimator = estimator_or_default(twin.estimator)
     # a folder holds one training, that of the influence itself
     net_of(estimator).set_params(random_state=seed, trajectory_dir=None)
     return twin.set_params(estimator=estimator, random_state=influence._seed)

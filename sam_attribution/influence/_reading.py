@@ -4,7 +4,6 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 from sam_attribution.influence._projected import Projected
-from sam_attribution.methods import PreparedScores
 from sam_attribution.probes import pass_costs, reads_gradients, row_products
 
 _BYTES = 2**29  # that the directions of all queries asked at once may take
@@ -34,8 +33,10 @@ class Reading:
     by_position: bool = False
 
 
-def choose_reading(how, problem, prepared, n_queries):
+def choose_reading(how, problem, n_queries, *, own_way=False):
     """The way that `how` asks for, or the cheaper of the two exact ones.
+
+    With `own_way` the method computes its scores by itself, so that there is nothing to choose.
 
     Raises
     ------
@@ -46,7 +47,7 @@ def choose_reading(how, problem, prepared, n_queries):
         raise ValueError(
             f'how must be "auto", "tangents", "row-gradients" or a Projected, got {how!r}.'
         )
-    if isinstance(prepared, PreparedScores) or prepared.differentiates_training:
+    if own_way:
         return _own_way(how)
     at_once = _even_part(n_queries, _queries_at_once(problem))
     if isinstance(how, Projected):

@@ -1,4 +1,8 @@
-"""Numbers behind the question whether a run's scores can be trusted."""
+"""Numbers that say whether the scores of a trained split can be trusted."""
+
+import warnings
+
+import numpy as np
 
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.diagnosis import (
@@ -10,7 +14,7 @@ from sam_attribution.diagnosis import (
 
 
 def smoothness(attribution, check):
-    """Whether training is smooth in the rows' weights, as columns of ``diagnostics_``.
+    """Smoothness of training in the rows' weights, as columns of ``diagnostics_``.
 
     Parameters
     ----------
@@ -36,10 +40,49 @@ def smoothness(attribution, check):
 
 
 def arrival(problem):
-    """Where training came to: gradient and curvature, as columns of ``diagnostics_``."""
+    """Gradient and curvature where training ended, as columns of ``diagnostics_``."""
     curvature, edge = extreme_curvature(problem)
     return {
         "stationarity": SAMPoint(problem).relative_stationarity(),
         "curvature": curvature,
         "edge_of_stability": edge,
     }
+
+
+def quality(trained):
+    """Quality of the predictions for the validation rows, as columns of ``diagnostics_``.
+
+    Parameters
+    ----------
+    trained : TrainedSplit
+
+    Returns
+    -------
+    dict
+
+    Warns
+    -----
+    UserWarning
+        If all validation rows get the same prediction.
+    """
+    predicted, y = trained.predict(trained.split.X), np.asarray(trained.split.y)
+    if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
+        (label,) = predicted[:1].tolist()
+        warnings.warn(
+            f"The trained model predicts {label!r} for every validation row, so scores say "
+            "little. Scale the features, or change lr or rho.",
+            stacklevel=2,
+        )
+    if trained.problem.n_classes is None:
+        return {"validation_r2": _r2(predicted, y)}
+    commonest = np.unique(y, return_counts=True)[1].max()
+    return {
+        "validation_accuracy": float(np.mean(predicted == y)),
+        "validation_chance": float(commonest / len(y)),
+    }
+
+
+def _r2(predicted, y):
+    """Share of the variance that is explained; NaN if there is none."""
+    variance = np.var(y)
+    return float(1 - np.mean((y - predicted) ** 2) / variance) if variance else float("nan")

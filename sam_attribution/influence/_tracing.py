@@ -8,8 +8,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._validation import Interval, check_arguments, from_tensor, take_rows
-from sam_attribution.influence._checks import unfitted
-from sam_attribution.influence._estimator import net_of
+from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
 from sam_attribution.influence._explanation import explanation
 
 _RULES = {"n_errors": [None, Interval(Integral, 1, None, closed="left")]}
@@ -17,7 +16,7 @@ _RULES = {"n_errors": [None, Interval(Integral, 1, None, closed="left")]}
 
 def _tells_classes(influence):
     """True, or an AttributeError if no prediction is right or wrong."""
-    if is_regressor(net_of(unfitted(influence.estimator))):
+    if is_regressor(net_of(estimator_or_default(influence.estimator))):
         raise AttributeError(
             "a regressor has no misclassified rows. Pass the rows that it predicts worst to "
             "explain(X_query, y_query)."
@@ -45,14 +44,13 @@ class Tracing:
         DataFrame
             Per query up to ``2 * k`` rows in the order of their scores, the lowest first.
             `query`: position in `X_query`; `rank`: 1, 2, ... from the most harmful row up,
-            -1, -2, ... from the most helpful down; `train_index`: position in the rows given
-            to ``fit``; `label`: what it was given there; `suggested_label`: see
-            :meth:`suggest_labels`, no column where that is not available
-            (``aggregate="worst-class"`` suggests far better than the mean, and changes nothing
-            else here); `score`: see :meth:`attribute`; `epochs`: those, counted from 1, in which
+            -1, -2, ... from the most helpful down; `train_row`: position in the rows given
+            to ``fit``; `train_index`: its label in the index of that `X`, if it had one; `label`:
+            the label it had there; `most_helpful_label`: see :meth:`suggest_labels`, a column of
+            ``aggregate="worst-class"`` only (the most helpful label under the mean is seldom the
+            right one); `score`: see :meth:`attribute`; `epochs`: those, counted from 1, in which
             most of the score came about, such as ``"2-4, 9"`` (the fewest stretches of training
-            that make up half of what pulled in its direction; empty for methods of the final
-            model).
+            that make up half of the parts with its sign; empty for methods of the final model).
 
         Raises
         ------
@@ -65,10 +63,10 @@ class Tracing:
         sam_attribution.plotting.TraceDisplay : The table as a picture.
         """
         scores = self.attribute(X_query, y_query, split=split)
-        table = explanation(scores, self._y, self._suggestions(), k)
-        run = self._runs[self._checked_split(split)]
-        pairs = table["query"].to_numpy(), table["train_index"].to_numpy()
-        return table.assign(epochs=run.epochs_behind(self._checked_rows(X_query), y_query, *pairs))
+        table = self._explanation(scores, k)
+        pairs = table["query"].to_numpy(), table["train_row"].to_numpy()
+        attribution, X = self._attribution_of(split), checked_rows(self, X_query)
+        return table.assign(epochs=attribution.epochs_behind(X, y_query, *pairs))
 
     @available_if(_tells_classes)
     def explain_errors(self, X, y, *, k=5, n_errors=None, split=None):
@@ -116,24 +114,25 @@ class Tracing:
         """
         check_is_fitted(self)
         check_arguments(_RULES, "explain_errors", n_errors=n_errors)
-        X, y = self._checked_rows(X), np.asarray(from_tensor(y, "y"))
+        X, y = checked_rows(self, X), np.asarray(from_tensor(y, "y"))
         self._targets.check(y, "y")
         check_consistent_length(X, y)
-        run = self._runs[self._checked_split(split)]
-        predicted = self._targets.predicted([run], X)
-        errors = _worst_errors(run.predict_proba(X), predicted, y, self.classes_)[:n_errors]
+        model = self._attribution_of(split).trained
+        predicted = self._targets.predicted([model], X)
+        errors = _worst_errors(model.predict_proba(X), predicted, y, self.classes_)[:n_errors]
         if len(errors):
             table = self.explain(take_rows(X, errors), y[errors], k, split=split)
         else:
-            nothing = np.empty((0, len(self._y)))
-            table = explanation(nothing, self._y, self._suggestions(), k).assign(epochs="")
+            table = self._explanation(np.empty((0, len(self._y))), k).assign(epochs="")
         table["query"] = query = errors[table["query"]]
         table.insert(1, "true_label", y[query])
         table.insert(2, "predicted_label", predicted[query])
         return table
 
-    def _suggestions(self):
-        return self.suggest_labels() if hasattr(self, "suggest_labels") else None
+    def _explanation(self, scores, k):
+        ranks = self.aggregate == "worst-class" and hasattr(self, "suggest_labels")
+        helpful = self.suggest_labels() if ranks else None
+        return explanation(scores, self._y, k, index=self._index, helpful=helpful)
 
 
 def _worst_errors(probabilities, predicted, y, classes):

@@ -23,8 +23,8 @@ from sam_attribution.linalg._operator import (
     Scaled,
     Sum,
 )
-from sam_attribution.linalg._solution import Solution
-from sam_attribution.linalg._spectrum import Spectrum, extreme_eigenvalues
+from sam_attribution.linalg._solution import Inverse, Solution
+from sam_attribution.linalg._spectrum import extreme_eigenvalues
 
 __all__ = [
     "CG",
@@ -40,6 +40,7 @@ __all__ = [
     "Diagonal",
     "Direct",
     "Identity",
+    "Inverse",
     "LiSSA",
     "LinearOperator",
     "Neumann",
@@ -47,7 +48,6 @@ __all__ = [
     "Restricted",
     "Scaled",
     "Solution",
-    "Spectrum",
     "Sum",
     "default_solver",
     "extreme_eigenvalues",

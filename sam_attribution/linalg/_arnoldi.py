@@ -9,10 +9,9 @@ from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
-from sam_attribution.linalg._krylov import krylov_basis
 from sam_attribution.linalg._operator import Damped, LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Solution, checked_solution
-from sam_attribution.linalg._spectrum import spectrum_of
+from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
+from sam_attribution.linalg._spectrum import krylov_basis, spectrum_of
 
 
 class Arnoldi(BaseEstimator):
@@ -72,12 +71,13 @@ class Arnoldi(BaseEstimator):
         return _ArnoldiInverse(self, operator)
 
 
-class _ArnoldiInverse:
+class _ArnoldiInverse(Inverse):
     """A basis, the operator in it, and what it is about outside."""
 
+    _solver: Arnoldi
+
     def __init__(self, solver: Arnoldi, operator: LinearOperator) -> None:
-        self._solver = solver
-        self._operator = operator
+        super().__init__(solver, operator)
         self._basis, matrix = krylov_basis(operator, solver.n_steps)
         self._matrix = torch.as_tensor(matrix).to(self._basis)
         damping = operator.damping if isinstance(operator, Damped) else 0.0

@@ -78,12 +78,13 @@ class CG(BaseEstimator):
         return _CGInverse(self, operator, inner)
 
 
-class _CGInverse:
+class _CGInverse(Inverse):
     """An operator, what approximates its inverse, and the settings to solve with."""
 
+    _solver: CG
+
     def __init__(self, solver: CG, operator: LinearOperator, inner: Inverse | None) -> None:
-        self._solver = solver
-        self._operator = operator
+        super().__init__(solver, operator)
         self._inner = inner
 
     def matmat(self, columns: Tensor) -> Solution:

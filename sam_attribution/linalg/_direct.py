@@ -1,5 +1,7 @@
 """Solve by factorising the dense matrix."""
 
+from copy import copy
+from functools import cached_property
 from numbers import Real
 from typing import Any, ClassVar
 
@@ -9,7 +11,7 @@ from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._operator import Dense, LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
 
 
 class Direct(BaseEstimator):
@@ -46,20 +48,34 @@ class Direct(BaseEstimator):
         return _DirectInverse(self, operator)
 
 
-class _DirectInverse:
-    """The LU factors of one operator."""
+class _DirectInverse(Inverse):
+    """The LU factors of one operator, which solve with its transpose as well."""
+
+    _solver: Direct
 
     def __init__(self, solver: Direct, operator: LinearOperator) -> None:
-        self._solver = solver
-        self._matrix = Dense(operator.to_dense(), symmetric=operator.symmetric)
-        self._lu, self._pivots, info = torch.linalg.lu_factor_ex(self._matrix.matrix)
+        super().__init__(solver, Dense(operator.to_dense(), symmetric=operator.symmetric))
+        self._transposed = False
+        self._lu, self._pivots, info = torch.linalg.lu_factor_ex(self._operator.to_dense())
         if int(info) != 0 or not torch.isfinite(self._lu).all():
             raise ValueError(f"{operator!r} is singular or not finite. Raise the damping.")
 
+    @cached_property
+    def T(self) -> Inverse:
+        """The inverse of the transposed operator, by the same factors."""
+        if self._operator.symmetric:
+            return self
+        twin = copy(self)
+        twin._operator, twin._transposed = self._operator.T, not self._transposed
+        return twin
+
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column, with one step of iterative refinement."""
-        check_columns(self._matrix, columns)
-        x = torch.linalg.lu_solve(self._lu, self._pivots, columns)
-        error = columns - self._matrix.matmat(x)
-        x = x + torch.linalg.lu_solve(self._lu, self._pivots, error)
-        return checked_solution(self._solver, self._matrix, x, columns, 0, self._solver.tol)
+        check_columns(self._operator, columns)
+        x = self._solve(columns)
+        x = x + self._solve(columns - self._operator.matmat(x))
+        return checked_solution(self._solver, self._operator, x, columns, 0, self._solver.tol)
+
+    def _solve(self, columns: Tensor) -> Tensor:
+        x: Tensor = torch.linalg.lu_solve(self._lu, self._pivots, columns, adjoint=self._transposed)
+        return x

@@ -3,14 +3,16 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
+import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._neumann import best_scale
 from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
 
 _N_STEPS = 20  # of Arnoldi, to see the spectrum of all rows
 _MARGIN = 2.0  # some rows curve more than all of them do on average
@@ -32,7 +34,8 @@ class LiSSA(BaseEstimator):
     n_repeats : int, default=1
     tol : float, default=0.3
         A relative residual above this warns, measured with all rows.
-    random_state : int, default=0
+    random_state : int, RandomState or None, default=None
+        Of the rows. An inverse once prepared draws the same rows whenever it is asked.
 
     Notes
     -----
@@ -57,7 +60,7 @@ class LiSSA(BaseEstimator):
         "batch_size": [Interval(Integral, 1, None, closed="left")],
         "n_repeats": [Interval(Integral, 1, None, closed="left")],
         "tol": [Interval(Real, 0, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def __init__(
@@ -67,7 +70,7 @@ class LiSSA(BaseEstimator):
         batch_size: int = 64,
         n_repeats: int = 1,
         tol: float = 0.3,
-        random_state: int = 0,
+        random_state: int | np.random.RandomState | None = None,
     ) -> None:
         self.n_terms = n_terms
         self.batch_size = batch_size
@@ -88,12 +91,14 @@ class LiSSA(BaseEstimator):
         return _LiSSAInverse(self, operator)
 
 
-class _LiSSAInverse:
-    """An operator and the scale of its series."""
+class _LiSSAInverse(Inverse):
+    """An operator, the scale of its series and the seed of its rows."""
+
+    _solver: LiSSA
 
     def __init__(self, solver: LiSSA, operator: LinearOperator) -> None:
-        self._solver = solver
-        self._operator = operator
+        super().__init__(solver, operator)
+        self._seed = integer_seed(solver.random_state)
         self.scale = _MARGIN * best_scale(operator, _N_STEPS, solver)
 
     def matmat(self, columns: Tensor) -> Solution:
@@ -106,7 +111,7 @@ class _LiSSAInverse:
 
     def _mean_of_series(self, columns: Tensor) -> Tensor | None:
         """None if one of them diverges."""
-        generator = torch.Generator().manual_seed(self._solver.random_state)
+        generator = torch.Generator().manual_seed(self._seed)
         total, repeats = torch.zeros_like(columns), self._solver.n_repeats
         for _ in range(repeats):
             series = self._series(columns, generator)

@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
 from sam_attribution.linalg._spectrum import ritz_values
 
 _N_STEPS = 80  # of Arnoldi, to see the spectrum
@@ -71,12 +71,13 @@ class Neumann(BaseEstimator):
         return _NeumannInverse(self, operator)
 
 
-class _NeumannInverse:
+class _NeumannInverse(Inverse):
     """An operator and the scale of its series."""
 
+    _solver: Neumann
+
     def __init__(self, solver: Neumann, operator: LinearOperator) -> None:
-        self._solver = solver
-        self._operator = operator
+        super().__init__(solver, operator)
         self.scale = _MARGIN * best_scale(operator, _N_STEPS, solver)
 
     def matmat(self, columns: Tensor) -> Solution:

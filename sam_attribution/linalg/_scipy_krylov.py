@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sam_attribution._validation import check_parameters
 from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
 
 # the residual that stops the loop is measured in float64, the one that is judged in the
 # operator's own precision
@@ -41,12 +41,10 @@ class ScipyKrylov(BaseEstimator, ABC):
         """Call scipy once, for `n_products` at most; return the solution it got to."""
 
 
-class ScipyInverse:
+class ScipyInverse(Inverse):
     """An operator and the solver to call."""
 
-    def __init__(self, solver: ScipyKrylov, operator: LinearOperator) -> None:
-        self._solver = solver
-        self._operator = operator
+    _solver: ScipyKrylov
 
     def matmat(self, columns: Tensor) -> Solution:
         """Solve column by column."""

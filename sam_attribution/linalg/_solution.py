@@ -1,7 +1,9 @@
 """What a solver returns, and how it says that it did not get there."""
 
 import warnings
+from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Protocol
 
 import torch
@@ -32,18 +34,36 @@ class Solution:
     residual: float
 
 
-class Inverse(Protocol):
-    """A prepared solver: ready for any number of right-hand sides."""
-
-    def matmat(self, columns: Tensor) -> Solution:
-        """Solve for every column."""
-
-
 class Solver(Protocol):
     """Frozen settings; :meth:`prepare` does the work that all right-hand sides share."""
 
-    def prepare(self, operator: LinearOperator) -> Inverse:
+    def prepare(self, operator: LinearOperator) -> "Inverse":
         """Return the inverse of `operator`; refuse what cannot be solved."""
+
+
+class Inverse(ABC):
+    """A prepared solver: ready for any number of right-hand sides.
+
+    Parameters
+    ----------
+    solver : solver
+        Settings to solve with.
+    operator : LinearOperator
+        What is inverted.
+    """
+
+    def __init__(self, solver: Solver, operator: LinearOperator) -> None:
+        self._solver = solver
+        self._operator = operator
+
+    @abstractmethod
+    def matmat(self, columns: Tensor) -> Solution:
+        """Solve for every column, shape (size, k)."""
+
+    @cached_property
+    def T(self) -> "Inverse":
+        """The inverse of the transposed operator, made ready when it is first asked for."""
+        return self if self._operator.symmetric else self._solver.prepare(self._operator.T)
 
 
 def checked_solution(

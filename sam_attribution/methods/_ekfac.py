@@ -81,8 +81,6 @@ class EKFAC(Method):
 
 
 class _PreparedEKFAC(Prepared):
-    predicts_state = True
-
     def __init__(self, method, problem):
         self._point = row_point(problem, method.at)
         self._curvature = KroneckerCurvature(
@@ -112,7 +110,7 @@ class _PreparedEKFAC(Prepared):
         directions = queries.directions(self._point.w, self._point.problem.buffers)
         return adjoint_probes(self._point, "fast", self.solve(directions))
 
-    def removal_step(self, groups):
+    def removal_step(self, groups, *, verbose=0):
         """Where the minimum of the quadratic goes without each group."""
         columns = removal_columns(self._point, "fast", groups)
         return Tangent(self.solve(columns).T, {})

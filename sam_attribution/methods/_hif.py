@@ -1,7 +1,6 @@
 """Hessian-based influence at the trained point (HIF)."""
 
 import warnings
-from functools import cached_property
 from numbers import Real
 
 import torch
@@ -13,7 +12,7 @@ from sam_attribution.linalg import Damped, Dense, default_solver, is_small
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import Probe
-from sam_attribution.problem import rows_gradient
+from sam_attribution.problem import summed_gradient
 
 
 class HIF(Method):
@@ -141,7 +140,7 @@ def removal_columns(point, variant, groups):
     problem, batch, buffers = point.problem, point.rows, point.problem.buffers
     if batch is not None:
         groups = [batch[torch.isin(batch, group)] for group in groups]
-    columns = [rows_gradient(problem, point.perturbed, buffers, rows) for rows in groups]
+    columns = [summed_gradient(problem, point.perturbed, buffers, rows) for rows in groups]
     columns = torch.stack(columns, dim=1)
     if variant == "full" and problem.rho != 0:
         at_w = [
@@ -172,8 +171,6 @@ class _Probes:
 
 
 class _PreparedHIF(Prepared):
-    predicts_state = True
-
     def __init__(self, method, problem, blocks):
         self._problem = problem
         self._variant = method.variant
@@ -184,11 +181,10 @@ class _PreparedHIF(Prepared):
         if is_small(jacobian.size):
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
         choice = choose_damping(method.damping, jacobian, problem.path)
-        self._jacobian = Damped(jacobian, choice.damping)
         auto = method.solver == "auto"
-        self._solver = default_solver(jacobian.size) if auto else method.solver
+        solver = default_solver(jacobian.size) if auto else method.solver
         # the query side is solved once, so it is the transpose that is inverted
-        self._inverse_of_transpose = self._solver.prepare(self._jacobian.T)
+        self._inverse_of_transpose = solver.prepare(Damped(jacobian, choice.damping).T)
         self.diagnostics = {
             "scale": choice.scale(problem.row_loss.unit),
             "ascent": method.ascent,
@@ -204,25 +200,19 @@ class _PreparedHIF(Prepared):
         probes = _Probes(self._points, self._variant, columns)
         return list(probes) if self.rows_are_exchangeable else probes
 
-    def removal_step(self, groups):
+    def removal_step(self, groups, *, verbose=0):
         """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
         columns = [removal_columns(point, self._variant, groups) for point in self._points]
         return Tangent(self.solve(sum(columns) / len(columns)).T, {})
 
     def solve(self, columns):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
-        return self._solve(columns, self._inverse)
+        return self._solve(columns, self._inverse_of_transpose.T)
 
     def _after_a_newton_step(self, points):
         """Where the fixed point would be, were F as J says."""
         step = self.solve(points.sam_gradient()[:, None])[:, 0]
         return points.at(points.w - step)
-
-    @cached_property
-    def _inverse(self):
-        if self._jacobian.symmetric:
-            return self._inverse_of_transpose
-        return self._solver.prepare(self._jacobian)
 
     def _solve(self, columns, inverse):
         selected = self._problem.selected

@@ -1,9 +1,12 @@
 """The protocol that every attribution method follows."""
 
 from abc import ABC, abstractmethod
+from collections.abc import Callable
 from typing import ClassVar
 
 from sklearn.base import BaseEstimator
+
+from sam_attribution._validation import check_parameters
 
 
 class Method(BaseEstimator, ABC):
@@ -12,12 +15,25 @@ class Method(BaseEstimator, ABC):
     Attributes
     ----------
     has_probes : bool, default=True
-        Whether :meth:`prepare` returns a :class:`Prepared`, with probes that score any row for
-        any label, and not a :class:`PreparedScores`.
+        True if :meth:`prepare` returns a :class:`Prepared`, with probes that score any row for
+        any label; False if it returns a :class:`PreparedScores`.
+    check : str or None, default=None
+        The check of smoothness that ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
     has_probes: ClassVar[bool] = True
+    check: str | None = None
     _parameter_constraints: ClassVar[dict[str, list]] = {}
+
+    def check_request(self, n_samples):
+        """Raise a ValueError for wrong settings, before anything is trained.
+
+        Parameters
+        ----------
+        n_samples : int
+            Number of rows given to ``SAMInfluence.fit``; a problem may hold a part of them.
+        """
+        check_parameters(self)
 
     @abstractmethod
     def prepare(self, problem):
@@ -28,58 +44,47 @@ class Method(BaseEstimator, ABC):
         problem : Problem
         """
 
-    def for_split(self, train, n_samples):
-        """Return the method for a part of the rows: itself, unless its settings name rows.
 
-        Parameters
-        ----------
-        train : ndarray of int
-            Positions, in the rows given to ``SAMInfluence.fit``, of those trained on; ascending.
-        n_samples : int
-            Number of rows given.
-        """
-        return self
+class _PreparedMethod:
+    """The attributes that both kinds share; :class:`Prepared` describes them."""
+
+    problem = None
+    answers_queries = True
+    along_training = False
+    differentiates_training = False
+    removal_step: Callable | None = None
 
 
-class Prepared(ABC):
-    """A method made ready for one problem.
+class Prepared(_PreparedMethod, ABC):
+    """A method made ready for one problem, with probes that score any row for any label.
 
     Attributes
     ----------
-    problem : Problem or None
-        What training rows are read with, if not the problem given: the same in float64.
     diagnostics : dict
         What the method found out or chose, by name.
-    rows_are_exchangeable : bool
-        Whether the probes hold for every row alike, so that a training row's score needs
-        nothing but its content. Not so where a row's own batches are known.
-    answers_queries : bool
-        Whether the probes depend on the queries. Not so for scores of a row's own loss.
-    along_training : bool
-        Whether each probe stands for a span of training steps.
+    problem : Problem or None
+        The problem that training rows are read with, if it is not the one given: the same in
+        float64.
+    answers_queries : bool, default=True
+        False for scores of a row's own loss: they do not depend on the queries.
+    along_training : bool, default=False
+        True if each probe stands for a span of training steps.
+    differentiates_training : bool, default=False
+        True if scores are the derivative of the recorded training itself.
+    removal_step : method or None
+        ``removal_step(groups, *, verbose=0)`` returns the change of the trained state, to first
+        order, without the rows of each group: a ``dynamics.Tangent``. `groups` is a list of
+        tensors of positions; `verbose` above 0 shows a progress bar where it takes as long as a
+        training. None if the method does not predict the trained state.
+    rows_are_exchangeable : bool, default=True
+        True if the probes hold for every row alike, so that the score of a training row needs
+        nothing but its content; False where the batches of each row are known.
     only_trained_rows : str or None
-        Why rows that were not trained on have no score, if so.
-    predicts_state : bool
-        Whether the method says where training would have led without some rows, and so has
-        ``removal_step(groups)``: the change of the trained state to first order, a
-        ``dynamics.Tangent``, for each tensor of positions in `groups`.
-    differentiates_training : bool
-        Whether scores are the derivative of the recorded training itself.
-    check : str or None
-        Which check of smoothness ``fit`` makes, see ``SAMInfluence.diagnose``.
-    verbose : int
-        Set by whoever prepared it; above 0 a removal step as long as a training shows a bar.
+        The reason why rows that were not trained on have no score, if they have none.
     """
 
-    problem = None
     rows_are_exchangeable = True
-    answers_queries = True
-    along_training = False
     only_trained_rows: str | None = None
-    predicts_state = False
-    differentiates_training = False
-    check = None
-    verbose = 0
 
     @abstractmethod
     def probes(self, queries):
@@ -90,24 +95,12 @@ class Prepared(ABC):
         return self.probes(queries)
 
 
-class PreparedScores(ABC):
-    """A method made ready for one problem that knows the rows trained on alone: retraining.
+class PreparedScores(_PreparedMethod, ABC):
+    """A method made ready for one problem that scores the rows trained on alone: retraining.
 
-    Its :class:`Method` says ``has_probes = False``. It has no answer for other rows or labels.
-
-    Attributes
-    ----------
-    diagnostics : dict
-        What the method found out or chose, by name.
+    Its :class:`Method` says ``has_probes = False``. It has no answer for other rows or labels. Its
+    attributes are those of :class:`Prepared`, without the last two.
     """
-
-    problem = None
-    rows_are_exchangeable = False
-    answers_queries = True
-    along_training = False
-    predicts_state = False
-    differentiates_training = False
-    check = None
 
     @abstractmethod
     def scores(self, queries):

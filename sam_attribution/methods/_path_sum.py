@@ -6,7 +6,7 @@ from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe
-from sam_attribution.problem import rows_gradient
+from sam_attribution.problem import summed_gradient
 
 
 class PathSum(Prepared):
@@ -26,7 +26,6 @@ class PathSum(Prepared):
     """
 
     along_training = True
-    predicts_state = True
 
     def __init__(self, problem, *, query, n_checkpoints, rates, perturbed):
         check_recorded(problem)
@@ -58,7 +57,7 @@ class PathSum(Prepared):
         for point, row_point in self._points():
             yield self._probe(point, row_point, queries, final)
 
-    def removal_step(self, groups):
+    def removal_step(self, groups, *, verbose=0):
         """``sum over states of rate * row gradient`` of every group: their steps, taken back."""
         total = torch.zeros(len(groups), *self._problem.params.shape).to(self._problem.params)
         for point, row_point in self._points():
@@ -75,7 +74,7 @@ class PathSum(Prepared):
             rows, weight = point.rows[torch.isin(point.rows, group)], problem.weight_of(point.rows)
         if len(rows) == 0:
             return 0.0
-        return rows_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
+        return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
 
     def _points(self):
         """Visited states, each with the point where row gradients are taken.

@@ -37,19 +37,19 @@ def reverse_sweep(training, states, cotangent_at):
         check_same(f"step {number}", product.after, after, before, training.tracked)
         cotangent = product.before
         check_finite(f"before step {number}", cotangent.params)
-        for reading in product.readings:
-            yield _probe(number, step.batch, reading, before.buffers)
+        for sensitivity in product.sensitivities:
+            yield _probe(number, step.batch, sensitivity, before.buffers)
 
 
-def _probe(number, batch, reading, buffers):
+def _probe(number, batch, sensitivity, buffers):
     # the derivative is in a row's weight, the score is of its removal
     return StepProbe(
-        point=reading.point,
-        directions=-reading.directions.T,
+        point=sensitivity.point,
+        directions=-sensitivity.directions.T,
         buffers=buffers,
         rows=batch.rows,
         rows_weight=batch.weight,
         steps=(number, number + 1),
-        output=reading.output,
-        tangents=-reading.tangents.movedim(0, -1),
+        output=sensitivity.output,
+        tangents=-sensitivity.tangents.movedim(0, -1),
     )

@@ -85,17 +85,15 @@ class Unrolled(Method):
                 'parameters must be "all" for unrolled attribution: training moves all '
                 'parameters together. Use "gif" or "hif" for a part of them.'
             )
-        return _PreparedUnrolled(problem, self.precision, self.check)
+        return _PreparedUnrolled(problem, self.precision)
 
 
 class _PreparedUnrolled(Prepared):
     rows_are_exchangeable = False
     along_training = True
-    predicts_state = True
     differentiates_training = True
 
-    def __init__(self, problem, precision, check):
-        self.check = check
+    def __init__(self, problem, precision):
         self._options = {"exact": True}
         if precision == "float64":
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
@@ -116,12 +114,12 @@ class _PreparedUnrolled(Prepared):
     def probes(self, queries):
         return Sweep(self, queries)
 
-    def removal_step(self, groups):
+    def removal_step(self, groups, *, verbose=0):
         """The tangent of training along the weights of every group: buffers move as well."""
         recorded = self.problem.path.recorded_states
         if "dtype" in self._options:  # another run from the same start
             recorded = recorded[:1]
-        return tangent_sweep(self._training, groups, recorded, verbose=self.verbose)
+        return tangent_sweep(self._training, groups, recorded, verbose=verbose)
 
     @property
     def n_probes(self):

@@ -11,7 +11,7 @@ from sam_attribution.plotting._trace_images import draw_images
 from sam_attribution.plotting._trace_lines import lines_of
 from sam_attribution.plotting._trace_table import draw_table
 
-_COLUMNS = ["query", "rank", "train_index", "label", "score", "epochs"]
+_COLUMNS = ["query", "rank", "train_row", "label", "score", "epochs"]
 _MOST_QUERIES = 20
 
 
@@ -30,7 +30,7 @@ class TraceDisplay:
     X_query : array-like of shape (n_query, ...)
         Rows to which its column `query` points.
     X_train : array-like of shape (n_samples, ...)
-        Rows given to ``fit``, to which `train_index` points. Images have shape (h, w), (h, w, c)
+        Rows given to ``fit``, to which `train_row` points. Images have shape (h, w), (h, w, c)
         or (c, h, w); rows of numbers are features, strings are texts.
     image_shape : tuple of int, default=None
         Of flat rows that are images.
@@ -52,7 +52,7 @@ class TraceDisplay:
         None for images.
     lines_ : DataFrame
         What is drawn, a line for each query (`role` is "query") and each training row
-        ("harmed" or "helped"): `role`, `query`, `train_index`, `text`.
+        ("harmed" or "helped"): `role`, `query`, `train_row`, `text`.
 
     Examples
     --------
@@ -60,13 +60,14 @@ class TraceDisplay:
     >>> from sam_attribution.plotting import TraceDisplay
     >>> explanation = pd.DataFrame(
     ...     {
-    ...         "query": 0, "rank": [1, -1], "train_index": [2, 0], "label": ["ham", "spam"],
-    ...         "suggested_label": ["spam", "spam"], "score": [-0.2, 0.1], "epochs": ["1-2", "3"],
+    ...         "query": 0, "rank": [1, -1], "train_row": [2, 0], "label": ["ham", "spam"],
+    ...         "most_helpful_label": ["spam", "spam"], "score": [-0.2, 0.1],
+    ...         "epochs": ["1-2", "3"],
     ...     }
     ... )
     >>> texts = ["win a prize now", "see you at noon", "win money"]
     >>> display = TraceDisplay.from_predictions(explanation, ["win!"], texts)
-    >>> display.lines_[["role", "train_index"]].values.tolist()
+    >>> display.lines_[["role", "train_row"]].values.tolist()
     [['query', -1], ['harmed', 2], ['helped', 0]]
     """
 
@@ -218,9 +219,9 @@ def _rows_of(lines, X_query, X_train):
     rows = []
     for line in lines.itertuples():
         of_query = line.role == "query"
-        X, position = (X_query, line.query) if of_query else (X_train, line.train_index)
+        X, position = (X_query, line.query) if of_query else (X_train, line.train_row)
         if position >= num_samples(X):
-            name, column = ("X_query", "query") if of_query else ("X_train", "train_index")
+            name, column = ("X_query", "query") if of_query else ("X_train", "train_row")
             raise ValueError(
                 f"{name} has {num_samples(X)} rows, but {column} in explanation points to "
                 f"{position}."

@@ -4,8 +4,8 @@ from textwrap import fill, wrap
 
 import numpy as np
 
+from sam_attribution._class_names import label_text
 from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._labels import label_text
 from sam_attribution.plotting._styles import BLUE, VERMILLION
 from sam_attribution.plotting._trace_lines import CAPTION
 
@@ -72,7 +72,7 @@ def _number(value):
 
 
 def _position(line):
-    return str(line.query if line.role == "query" else line.train_index)
+    return str(line.query if line.role == "query" else line.train_row)
 
 
 def _width(text):

@@ -2,6 +2,7 @@
 
 from sam_attribution.probes._costs import pass_costs
 from sam_attribution.probes._probe import CosineProbe, Probe, RelativeProbe, SquaredNormProbe
+from sam_attribution.probes._replayable import Replayable
 from sam_attribution.probes._row_products import (
     RowProducts,
     gradients_for,
@@ -16,6 +17,7 @@ __all__ = [
     "CosineProbe",
     "Probe",
     "RelativeProbe",
+    "Replayable",
     "RowProducts",
     "SquaredNormProbe",
     "StepProbe",

@@ -7,7 +7,7 @@ from torch.autograd import forward_ad
 from torch.func import functional_call
 
 from sam_attribution.probes._layer_rules import LayerRules
-from sam_attribution.probes._row_norms import one_row_at_a_time as jacobians
+from sam_attribution.probes._row_norms import jacobians_row_by_row
 from sam_attribution.problem import FirstThatWorks
 
 
@@ -49,11 +49,11 @@ def double_backward(problem, probe, X):
     return logits.detach(), torch.stack(tangents, dim=2)
 
 
-def one_row_at_a_time(problem, probe, X):
-    """Gradient of every logit of every row: what any trainable module can do, slowly."""
+def tangents_from_jacobians(problem, probe, X):
+    """Products with the gradient of every logit of every row: any trainable module has these."""
     logits, tangents = [], []
     for row in X.split(1):
-        z, jacobian = jacobians(problem, probe, row)
+        z, jacobian = jacobians_row_by_row(problem, probe, row)
         logits.append(z)
         tangents.append(jacobian @ probe.directions)
     return torch.cat(logits), torch.cat(tangents)
@@ -71,5 +71,5 @@ def _dual_pass(problem, probe, direction, X):
         return logits, torch.zeros_like(logits) if tangent is None else tangent
 
 
-MODES = (forward_mode, double_backward, one_row_at_a_time)
+MODES = (forward_mode, double_backward, tangents_from_jacobians)
 _WAYS = FirstThatWorks("differentiated along a direction", *MODES)

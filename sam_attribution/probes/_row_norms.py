@@ -89,7 +89,7 @@ def _in_parts(problem, probe, X, y):
             yield _logit_gradients(problem, z, None if y is None else y[rows]), J
 
 
-def one_chunk_at_a_time(problem, probe, X):
+def jacobians_by_vmap(problem, probe, X):
     """Logits and their Jacobians, (n, n_classes, n_params), by vmap."""
 
     def logits(params, row):
@@ -100,7 +100,7 @@ def one_chunk_at_a_time(problem, probe, X):
     return z.detach(), jacobian.detach()
 
 
-def one_row_at_a_time(problem, probe, X):
+def jacobians_row_by_row(problem, probe, X):
     """The same for modules that vmap does not know."""
     leaf = probe.point.detach().requires_grad_()
     logits, jacobians = [], []
@@ -113,7 +113,7 @@ def one_row_at_a_time(problem, probe, X):
     return torch.cat(logits), torch.stack(jacobians)
 
 
-_WAYS = FirstThatWorks("differentiated logit by logit", one_chunk_at_a_time, one_row_at_a_time)
+_WAYS = FirstThatWorks("differentiated logit by logit", jacobians_by_vmap, jacobians_row_by_row)
 
 
 def _rows_at_once(problem):

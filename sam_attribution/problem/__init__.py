@@ -1,8 +1,8 @@
 """A trained model handed over to mathematics, and what is asked of it."""
 
+from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
-from sam_attribution.problem._first_that_works import FirstThatWorks
 from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
     problem_from_estimator,
@@ -11,16 +11,22 @@ from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
 from sam_attribution.problem._head import Head
-from sam_attribution.problem._in_output import gradient_in_output, loss_in_output
-from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
-from sam_attribution.problem._row_gradients import gradients_of, row_gradients, rows_at_once
-from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
-from sam_attribution.problem._rows_gradient import rows_gradient
+from sam_attribution.problem._row_gradients import (
+    gradients_of,
+    row_gradients,
+    rows_at_once,
+    summed_gradient,
+)
+from sam_attribution.problem._row_loss import (
+    CrossEntropyRows,
+    GenericRows,
+    TargetRows,
+    loss_in_output,
+)
 from sam_attribution.problem._running_statistics import couples_rows
-from sam_attribution.problem._target_loss import TargetRows
 from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [
@@ -42,7 +48,6 @@ __all__ = [
     "differentiable_kernels",
     "evaluation_function",
     "functional_optimizer",
-    "gradient_in_output",
     "gradients_of",
     "loss_in_output",
     "margin",
@@ -50,5 +55,5 @@ __all__ = [
     "problem_from_estimator",
     "row_gradients",
     "rows_at_once",
-    "rows_gradient",
+    "summed_gradient",
 ]

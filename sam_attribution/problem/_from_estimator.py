@@ -13,13 +13,20 @@ from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
-from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows
-from sam_attribution.problem._target_loss import TargetRows
+from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
 from sam_attribution.training import bare_copy, unreduced
 
 
 def problem_from_estimator(
-    estimator, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
+    estimator,
+    X,
+    y,
+    sample_weight=None,
+    *,
+    parameters="all",
+    batch_size="auto",
+    positions=None,
+    n_given=None,
 ):
     """Freeze a fitted estimator and the rows it was trained on.
 
@@ -34,6 +41,10 @@ def problem_from_estimator(
         match shell-style patterns.
     batch_size : int or "auto", default="auto"
         Rows per forward pass.
+    positions : array-like of int, shape (n_samples,), optional
+        Positions that the rows have among all rows given to ``fit``, if they are a part of them.
+    n_given : int, optional
+        Number of all rows given to ``fit``; needed with `positions`.
 
     Returns
     -------
@@ -68,6 +79,8 @@ def problem_from_estimator(
         head=head,
         path=path,
         batch_size=batch_size,
+        positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
+        n_given=n_given,
     )
 
 
@@ -76,7 +89,12 @@ def problem_from_another_seed(problem, seed):
 
     Costs one training. All parameters are attributed.
     """
-    return problem_from_estimator(*problem.path.trained_again(seed), batch_size=problem.batch_size)
+    return problem_from_estimator(
+        *problem.path.trained_again(seed),
+        batch_size=problem.batch_size,
+        positions=problem.positions,
+        n_given=problem.n_given,
+    )
 
 
 def _row_loss(estimator):

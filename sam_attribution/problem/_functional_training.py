@@ -7,8 +7,8 @@ import torch
 from torch import Tensor
 
 from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
+from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
 from sam_attribution.problem._functional_optimizer import functional_optimizer, optimizer_memory
-from sam_attribution.problem._kernels import differentiable_kernels
 from sam_attribution.problem._running_statistics import running_statistics
 from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import derived_seed, isolated_random_state

@@ -39,6 +39,40 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
 
+    def row_params(self, problem, at):
+        """The parameters at which the rows' gradients are taken, shape (n_params,).
+
+        Parameters
+        ----------
+        problem : Problem
+        at : {"w", "w+eps"}
+            ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch.
+        """
+        if at == "w":
+            return self.params
+        if at == "w+eps":
+            return problem.ascend(self.params, self.buffers, self.rows, self.rho)
+        raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
+
+    def scaled(self, columns):
+        """Directions and a number that together stand for `columns` times the rate.
+
+        Parameters
+        ----------
+        columns : Tensor of shape (n_params, k)
+
+        Returns
+        -------
+        directions : Tensor of shape (n_params, k)
+            `columns` themselves (not a copy) if the rate is one number, else times the rate of
+            each parameter.
+        rate : float
+            The rate if it is one number, else 1.
+        """
+        if isinstance(self.rate, float):
+            return columns, self.rate
+        return self.rate[:, None] * columns, 1.0
+
 
 class TrainingPath:
     """States, batches and rates of one fitted estimator.

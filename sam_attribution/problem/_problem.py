@@ -53,6 +53,11 @@ class Problem:
     denominator : float, optional
         What the mean over all rows trained on is divided by, if the rows here are a part of
         them.
+    positions : LongTensor of shape (n_samples,), optional
+        Positions that the rows here have among the rows given to ``fit``; None if these are the
+        rows given.
+    n_given : int, optional
+        Number of rows given to ``fit``. Given if `positions` are.
     """
 
     module: nn.Module
@@ -70,9 +75,12 @@ class Problem:
     path: object | None = None
     batch_size: int | str = "auto"
     denominator: float | None = None
+    positions: Tensor | None = None
+    n_given: int | None = None
 
     def __post_init__(self):
         _check_rows_are_independent(self.module)
+        _check_positions(self.positions, self.n_given, len(self.y))
         # now: a tensor first made inside a torch.func transform does not outlive it
         for name in (
             "layout",
@@ -168,6 +176,8 @@ class Problem:
             visited=None,
             path=None,
             denominator=self.total_weight,
+            positions=rows if self.positions is None else self.positions[rows],
+            n_given=len(self.y) if self.n_given is None else self.n_given,
         )
 
     def reweighted(self, row_weights):
@@ -219,6 +229,16 @@ class Problem:
         restricted = torch.zeros_like(columns)
         restricted[self.selected] = columns[self.selected]
         return restricted
+
+
+def _check_positions(positions, n_given, n_samples):
+    if positions is None and n_given is None:
+        return
+    if positions is None or n_given is None or len(positions) != n_samples:
+        raise ValueError(
+            f"positions must be one for each of {n_samples} rows, together with n_given, got "
+            f"{None if positions is None else len(positions)} positions and n_given={n_given}."
+        )
 
 
 def _check_rows_are_independent(module):

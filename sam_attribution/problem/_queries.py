@@ -6,9 +6,9 @@ import torch
 from torch import Tensor
 
 from sam_attribution.dynamics import Cotangent
-from sam_attribution.problem._in_output import gradient_in_output
 from sam_attribution.problem._problem import Problem, RowEvaluation
 from sam_attribution.problem._row_gradients import gradients_of
+from sam_attribution.problem._row_loss import gradient_in_output
 from sam_attribution.problem._running_statistics import RunningStatistics
 
 

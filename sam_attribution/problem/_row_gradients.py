@@ -1,11 +1,10 @@
-"""Gradients of single rows, some rows at a time."""
+"""Gradients of rows: each row's own, some rows at a time, and their weighted sum."""
 
 import torch
 from torch.func import grad, vmap
 
-from sam_attribution.problem._first_that_works import FirstThatWorks
-from sam_attribution.problem._in_output import gradient_in_output, loss_in_output
-from sam_attribution.problem._kernels import differentiable_kernels
+from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
+from sam_attribution.problem._row_loss import gradient_in_output, loss_in_output
 
 # That the gradients held at once may take. On a CPU more is slower: an MLP's 256 rows at once
 # take five times as long as 64, for fresh memory has to be had from the system each time
@@ -48,8 +47,33 @@ def gradients_of(problem, point, buffers, X, y, per_sample=None):
         yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
 
 
-def one_chunk_at_a_time(problem, point, buffers, X, in_output):
-    """What the rows of `in_output` are, pulled back to the parameters: by vmap."""
+def rows_at_once(problem):
+    """Rows whose gradients are formed together."""
+    budget = _BYTES.get(problem.params.device.type, _BYTES["cuda"])
+    at_once = budget // (problem.params.element_size() * problem.layout.size)
+    return max(1, min(problem.rows_per_pass, at_once))
+
+
+def summed_gradient(problem, params, buffers, rows):
+    """Weighted sum of rows' gradients, ``sum_i a_i grad l_i`` over `rows`, shape (n_params,).
+
+    Zero outside the attributed parameters. Costs one forward pass with ``problem.head``, otherwise
+    a backward pass too.
+    """
+    if problem.head is None:
+        gradient = problem.weight_of(rows) * problem.mean_gradient(params, buffers, rows)
+        return problem.restrict(gradient[:, None])[:, 0]
+    named = problem.layout.unflatten(params)
+    total = torch.zeros_like(params)
+    for part in problem.chunks(rows):
+        logits, features = problem.head.features(named, buffers, problem.X[part])
+        in_logits = loss_in_output(problem.row_loss, logits, problem.y[part])
+        total += problem.head.gradient(features, problem.weights[part, None] * in_logits)
+    return total
+
+
+def gradients_by_vmap(problem, point, buffers, X, in_output):
+    """Gradients (n, n_params) of rows with the derivatives `in_output` in their output, by vmap."""
 
     def along(params, row, gradient):
         return problem.logits(params, buffers, row[None])[0] @ gradient
@@ -57,7 +81,7 @@ def one_chunk_at_a_time(problem, point, buffers, X, in_output):
     return vmap(grad(along), (None, 0, 0))(point.detach(), X, in_output)
 
 
-def one_row_at_a_time(problem, point, buffers, X, in_output):
+def gradients_row_by_row(problem, point, buffers, X, in_output):
     """The same for modules that vmap does not know."""
     leaf, gradients = point.detach().requires_grad_(), []
     for row, gradient in zip(X.split(1), in_output, strict=True):
@@ -67,7 +91,7 @@ def one_row_at_a_time(problem, point, buffers, X, in_output):
     return torch.stack(gradients)
 
 
-_WAYS = FirstThatWorks("differentiated row by row", one_chunk_at_a_time, one_row_at_a_time)
+_WAYS = FirstThatWorks("differentiated row by row", gradients_by_vmap, gradients_row_by_row)
 
 
 def _of_chunk(problem, point, buffers, X, y, per_sample):
@@ -80,10 +104,3 @@ def _of_chunk(problem, point, buffers, X, y, per_sample):
             in_output = gradient_in_output(per_sample, output, y)
         way = _WAYS.of(problem, lambda way: way(problem, point, buffers, X[:1], in_output[:1]))
         return way(problem, point, buffers, X, in_output)
-
-
-def rows_at_once(problem):
-    """Rows whose gradients are formed together."""
-    budget = _BYTES.get(problem.params.device.type, _BYTES["cuda"])
-    at_once = budget // (problem.params.element_size() * problem.layout.size)
-    return max(1, min(problem.rows_per_pass, at_once))

@@ -1,4 +1,7 @@
-"""The training loss of one row, and its derivative for every label the row might carry.
+"""The training loss of each row, and its derivatives in what the module puts out for the row.
+
+A classifier's row has a derivative for every label that it might carry; a real target has no
+other to compare with.
 
 Class weights v act twice, as in torch: a row's loss l_i has that of its label in it, and a batch's
 loss is ``sum_i l_i / sum_i v_{y_i}``. Were the row's label another, its l_i would be another one;
@@ -143,12 +146,78 @@ class GenericRows:
 
     def along(self, output, tangents, y):
         """As :meth:`CrossEntropyRows.along`, at the price of one backward pass."""
-        return derivative_along(self.per_sample, output, tangents, y)
+        return _along(gradient_in_output(self.per_sample, output, y), tangents)
 
 
-def derivative_along(per_sample, output, tangents, y):
-    """Derivative of each row's loss along tangents (n, c, k) of its output (n, c), (n, k)."""
+class TargetRows:
+    """Any loss of a prediction and a real number, one output per row.
+
+    Parameters
+    ----------
+    criterion : torch.nn.Module, default=None
+        With a ``reduction``, see ``training.loss_per_sample``. ``None`` is the squared error
+        ``(f - y)^2``, without a half.
+
+    Attributes
+    ----------
+    unit : str
+        What its values are counted in.
+    """
+
+    class_weight = None
+
+    def __init__(self, criterion=None):
+        self.criterion = nn.MSELoss() if criterion is None else criterion
+        named = f"units of {type(criterion).__name__}"
+        self.unit = "squared units of y" if criterion is None else named
+
+    def predicted(self, output):
+        """What evaluation functions are given: predictions, shape (n,)."""
+        return output[:, 0]
+
+    def to_logits(self, output):
+        """There are none: ValueError."""
+        raise ValueError(
+            'evaluation="margin" needs classes, but this is a regression. Use "loss" or a '
+            "callable (prediction, y) -> values."
+        )
+
+    def in_double_precision(self):
+        """The same loss in float64, whatever numbers its criterion holds."""
+        double = copy.copy(self)
+        double.criterion = copy.deepcopy(self.criterion).double()
+        return double
+
+    def per_sample(self, output, y):
+        """Training loss of every row, shape (n,), from the module's output (n, 1)."""
+        return loss_per_sample(self.criterion, self.predicted(output), y)
+
+    def evaluated(self, output, y):
+        """Loss of every row as asked of validation rows: the same."""
+        return self.per_sample(output, y)
+
+    def along(self, output, tangents, y):
+        """Change of each row's loss along tangents (n, 1, k) of its output, shape (n, k)."""
+        return _along(gradient_in_output(self.per_sample, output, y), tangents)
+
+
+def gradient_in_output(per_sample, output, y):
+    """Of any ``per_sample(output, y)``, by autodiff; (n, n_outputs)."""
     leaf = output.detach().requires_grad_()
     with torch.enable_grad():
-        gradient = torch.autograd.grad(per_sample(leaf, y).sum(), leaf)[0]
+        return torch.autograd.grad(per_sample(leaf, y).sum(), leaf)[0]
+
+
+def loss_in_output(row_loss, output, y=None):
+    """Of the training loss, by its own rule, which keeps what is left of a sure prediction.
+
+    Shape (n, n_outputs) with `y`; (n, n_classes, n_outputs) for every label without.
+    """
+    each = torch.eye(output.shape[1], dtype=output.dtype, device=output.device)
+    each = each.expand(len(output), -1, -1)
+    return row_loss.label_table(output, each) if y is None else row_loss.along(output, each, y)
+
+
+def _along(gradient, tangents):
+    """Products of each row's gradient (n, c) with tangents (n, c, k) of its output, (n, k)."""
     return torch.einsum("nc,nck->nk", gradient, tangents)

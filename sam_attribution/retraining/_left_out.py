@@ -1,11 +1,9 @@
 """Which rows are left out together, and what each row gets of what their absence does."""
 
-from copy import copy
-
 import numpy as np
 import torch
 
-from sam_attribution._validation import check_parameters, classes_of
+from sam_attribution._validation import classes_of
 from sam_attribution.methods import Method
 
 
@@ -72,43 +70,26 @@ class LeavesOut(Method):
 
     has_probes = False
     groups = None
-    # positions of the problem's rows in the rows given, and the number of the latter
-    _part = None
 
-    def for_split(self, train, n_samples):
-        """Read ``rows`` and ``groups`` as positions in all rows given, of which `train` are left.
-
-        Raises
-        ------
-        ValueError
-            If they are no rows or groups of them.
-        """
-        check_parameters(self)
+    def check_request(self, n_samples):
+        super().check_request(n_samples)
         _asked(self.rows, self.groups, n_samples)
-        twin = copy(self)
-        twin._part = (train, n_samples)
-        return twin
 
     def left_out(self, problem):
-        """What is left out of the training of a problem, a :class:`LeftOut`."""
-        train, n_samples = self._part or (np.arange(len(problem.y)), len(problem.y))
-        return left_out(problem, self.rows, self.groups, train, n_samples)
+        """Return the :class:`LeftOut` of a problem that `rows` and `groups` ask for."""
+        return left_out(problem, self.rows, self.groups)
 
 
-def left_out(problem, rows, groups, train, n_samples):
-    """What `rows` and `groups` of a method ask for, checked.
+def left_out(problem, rows, groups):
+    """Return the models to retrain without `rows` or `groups`, checked.
 
     Parameters
     ----------
     problem : Problem
         Rows that it never trained on are left out of nothing, nor are groups of such rows.
-    rows : array-like of int, or of bool with shape (n_samples,), or None
-        Rows to leave out one at a time.
-    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), list of lists, or None
-    train : ndarray of int, ascending
-        Positions that the problem's rows have among those that `rows` and `groups` are about.
-    n_samples : int
-        Number of the latter.
+    rows : array-like of int, or of bool with shape (n_given,), or None
+        Rows to leave out one at a time, as positions in the rows given to ``fit``.
+    groups : array-like of shape (n_given,) or bool (n_groups, n_given), list of lists, or None
 
     Returns
     -------
@@ -120,14 +101,22 @@ def left_out(problem, rows, groups, train, n_samples):
     visited = np.ones(len(problem.y), dtype=bool)
     if problem.visited is not None:
         visited = problem.visited.cpu().numpy()
-    place = np.full(n_samples, -1)  # among the problem's rows
-    place[train[visited]] = np.flatnonzero(visited)
-    names, members = _asked(rows, groups, n_samples)
+    positions, n_given = _given(problem)
+    place = np.full(n_given, -1)  # among the problem's rows
+    place[positions[visited]] = np.flatnonzero(visited)
+    names, members = _asked(rows, groups, n_given)
     found = [place[member][place[member] >= 0] for member in members]
     if groups is not None:
         _check_groups(names, found, visited.sum())
     some = [number for number, group in enumerate(found) if len(group)]
     return LeftOut([names[n] for n in some], [found[n] for n in some], len(visited))
+
+
+def _given(problem):
+    """Positions of a problem's rows among the rows given, and the number of the latter."""
+    if problem.positions is None:
+        return np.arange(len(problem.y)), len(problem.y)
+    return problem.positions.cpu().numpy(), problem.n_given
 
 
 def _asked(rows, groups, n_samples):

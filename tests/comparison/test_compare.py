@@ -2,7 +2,6 @@
 
 import numpy as np
 import pytest
-import torch
 from sklearn.base import clone
 from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
@@ -11,7 +10,6 @@ from sklearn.preprocessing import StandardScaler
 
 from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, ValidationData
 from sam_attribution.comparison import compare
-from sam_attribution.comparison._memory import MemoryPeak
 from sam_attribution.methods import GIF, HIF
 from sam_attribution.metrics import agreement, detection
 from sam_attribution.retraining import LeaveOneOut
@@ -99,9 +97,9 @@ def test_the_training_of_a_frozen_step_takes_no_time():
             TypeError,
             r"ValidationData\(X, y\) .* got tuple\. Split",
         ),
-        (["gif"], {"truth": np.zeros(3)}, ValueError, r"truth must .* 60 rows, got shape \(3,\)"),
+        (["gif"], {"truth": np.zeros(3)}, ValueError, "truth must .* 60 rows, got 3"),
         (["gif"], {"truth": "lo"}, ValueError, "truth must be among .* got 'lo'"),
-        (["gif"], {"wrong": [True]}, ValueError, r"wrong must .* 60 rows, got shape \(1,\)"),
+        (["gif"], {"wrong": [True]}, ValueError, "wrong must .* 60 rows, got 1"),
         ([], {}, ValueError, "methods must be a list of at least one"),
     ],
 )
@@ -137,9 +135,3 @@ def test_no_method_pays_for_first_calls(monkeypatch):
     monkeypatch.setattr(SAMInfluence, "fit", noted)
     compare(["tracin"], classifier, X, y, validation=validation, random_state=0)
     assert fitted == [("gif", 4), ("tracin", 60)]
-
-
-def test_memory_above_the_start_is_seen():
-    with MemoryPeak(None) as peak:
-        torch.ones(2**25).sum()  # 128 MiB
-    assert np.isnan(peak.mib) or 120 <= peak.mib <= 200

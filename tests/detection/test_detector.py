@@ -1,7 +1,6 @@
 """MislabelDetector on digits with labels that were changed on purpose, and what it refuses."""
 
 import copy
-from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -27,6 +26,8 @@ from sam_attribution.datasets import pair_noise, symmetric_noise
 from sam_attribution.detection._noise_model import noise_rate_by_em
 from sam_attribution.detection._snapshots import initial_features, snapshot_states, snapshots
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.exceptions import AttributionWarning
+from sam_attribution.fitting import Split, TrainedSplit
 from sam_attribution.problem import problem_from_estimator
 from sam_attribution.review import review_page
 
@@ -43,9 +44,8 @@ def classifier(**settings):
 
 def trained_split(fitted, y):
     """`fitted` on the rows and labels `y`, with the clean rows held out."""
-    split = SimpleNamespace(X=X_HELD, y=Y_HELD)
-    problem = problem_from_estimator(fitted, X, y)
-    return SimpleNamespace(split=split, problem=problem, tensors=fitted.to_tensors)
+    split = Split(np.arange(len(y)), X_HELD, Y_HELD, np.arange(0))
+    return TrainedSplit(fitted, split, problem_from_estimator(fitted, X, y), 0.0)
 
 
 def auc(wrong, detector):
@@ -433,10 +433,11 @@ def test_bad_settings(settings, message):
 
 def test_a_network_that_learns_nothing_is_said_to():
     rng = np.random.default_rng(0)
-    with pytest.warns(UserWarning, match="hardly better than the class freq"):
-        MislabelDetector(classifier(max_epochs=3)).fit(
+    with pytest.warns(AttributionWarning, match="hardly better than the class freq") as caught:
+        MislabelDetector(classifier(max_epochs=3)).fit_predict(
             rng.normal(size=(300, 5)), np.arange(300) % 3
         )
+    assert caught[0].filename == __file__
 
 
 def test_nothing_of_an_earlier_fit_is_left():

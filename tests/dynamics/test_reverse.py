@@ -90,7 +90,7 @@ def test_the_product_is_that_of_reverse_mode(case, n_cotangents):
             product.before.params[j],
             [part[j] for part in product.before.memory if part is not None],
             {name: product.before.buffers[name][j] for name in tracked},
-            read_off(step.batch, product.readings, j),
+            read_off(step.batch, product.sensitivities, j),
         )
         torch.testing.assert_close(found, pulled, rtol=1e-9, atol=1e-11)
 

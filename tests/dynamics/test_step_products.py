@@ -91,7 +91,7 @@ def test_the_product_with_tangents_is_the_transpose_of_that_with_cotangents(case
     labels = problem.y[step.batch.rows]
     on_rows = sum(
         problem.row_loss.along(r.output, r.tangents.movedim(0, -1), labels)
-        for r in product.readings
+        for r in product.sensitivities
     )
     forwards = inner(cotangent, pushed)
     backwards = inner(product.before, tangent) + on_rows.T @ (step.batch.shares * weights).T

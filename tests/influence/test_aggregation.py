@@ -1,19 +1,27 @@
 import torch
+from sklearn.frozen import FrozenEstimator
 
+from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.influence._aggregation import WorstClassAggregation
-from sam_attribution.influence._attribution import Attribution
 from sam_attribution.methods import GIF
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.problem import margin
-from tests.models import fitted_problem, row_gradients
+from tests.models import fitted, row_gradients
 
 
 def test_worst_class_normalises_each_class_direction_at_each_state():
     """Over several states the norms do not cancel: a late, large gradient must not drown all."""
-    problem = fitted_problem("mlp")
+    net, *data, _ = fitted("mlp")
+    held_out = ValidationData(-data[0][:12], data[1][:12])
+    influence = SAMInfluence(
+        FrozenEstimator(net),
+        method=GIF(query="checkpoint", n_checkpoints=3),
+        validation=held_out,
+        evaluation="margin",
+        aggregate="worst-class",
+    ).fit(*data)
+    problem, found = influence.attributions_[0].problem, torch.as_tensor(influence.scores_)
     X, y = -problem.X[:12], problem.y[:12]
-    method = GIF(query="checkpoint", n_checkpoints=3)
-    found = Attribution(problem, method, X, y, evaluation="margin", aggregate="worst-class").scores
     total = torch.zeros(40, 3, dtype=torch.float64)
     for point in problem.path.checkpoints(3, plain_rates(problem.path)):
         w = problem.ascend(point.params, point.buffers, point.rows, point.rho)

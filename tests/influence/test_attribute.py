@@ -124,8 +124,8 @@ def test_processes_that_share_rows_give_the_same_bits():
 
 
 def test_the_choice_goes_by_the_number_of_queries():
-    found = influence()._runs[0].attribution
-    few, many = (choose_reading("auto", found.problem, found.prepared, n) for n in (1, 3000))
+    found = influence().attributions_[0]
+    few, many = (choose_reading("auto", found.problem, n) for n in (1, 3000))
     assert (few.name, many.name) == ("tangents", "row-gradients")
     assert many.at_once * found.problem.layout.size * 8 <= 2**29
 
@@ -133,10 +133,10 @@ def test_the_choice_goes_by_the_number_of_queries():
 def test_only_some_queries_are_asked_at_once(monkeypatch):
     fitted = influence()
     monkeypatch.setattr("sam_attribution.influence._reading._BYTES", 8 * 3 * 2000)
-    attribution = fitted._runs[0].attribution
-    at_once = choose_reading("auto", attribution.problem, attribution.prepared, 9).at_once
+    attribution = fitted.attributions_[0]
+    at_once = choose_reading("auto", attribution.problem, 9).at_once
     assert 1 <= at_once < 9
-    parts = attribution.attribute(*fitted._runs[0].tensors(X_query, y_query))
+    parts = attribution.attribute(*fitted.attributions_[0].trained.tensors(X_query, y_query))
     assert {len(part) for part in parts} <= {at_once, 9 % at_once}
 
 
@@ -151,9 +151,9 @@ def test_a_progress_bar_names_the_way(capsys):
 
 def test_projected_scores_are_right_on_average_with_the_error_that_is_promised():
     fitted = influence(method="grad-dot")
-    problem = fitted._runs[0].attribution.problem
+    problem = fitted.attributions_[0].problem
     g_rows = torch.cat([each for _, each in row_gradients(problem, problem.params)]).numpy()
-    X_asked, y_asked = fitted._runs[0].tensors(X_query, y_query)
+    X_asked, y_asked = fitted.attributions_[0].trained.tensors(X_query, y_query)
     asked = gradients_of(problem, problem.params, {}, X_asked, y_asked)
     g_queries = torch.cat([each for _, each in asked]).numpy()
     exact, squares = g_queries @ g_rows.T, (g_queries**2).sum(1)[:, None] * (g_rows**2).sum(1)

@@ -1,6 +1,7 @@
 from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 import pytest
 import torch
 from sklearn.model_selection import StratifiedKFold
@@ -18,12 +19,13 @@ from tests.models import row_gradients, tabular
 X, y, _ = tabular(45)
 X_query, y_query, _ = tabular(4, seed=1)
 names = np.array(["ant", "bee", "cat"])
-COLUMNS = ["query", "rank", "train_index", "label", "suggested_label", "score", "epochs"]
+COLUMNS = ["query", "rank", "train_row", "label", "score", "epochs"]
 
 
-def influence(validation):
+def influence(validation, aggregate="mean", X=X):
     clf = SAMClassifier(max_epochs=3, dtype="float64", random_state=0)
-    return SAMInfluence(clf, validation=validation, random_state=0).fit(X, names[y])
+    settings = {"validation": validation, "aggregate": aggregate, "random_state": 0}
+    return SAMInfluence(clf, **settings).fit(X, names[y])
 
 
 def test_both_ends_of_every_query_with_their_labels():
@@ -36,17 +38,33 @@ def test_both_ends_of_every_query_with_their_labels():
     by_score = np.sort(scores, axis=1)
     expected = np.concatenate([by_score[:, :3], by_score[:, -3:]], axis=1).ravel()
     np.testing.assert_array_equal(table["score"], expected)
-    np.testing.assert_array_equal(table["score"], scores[table["query"], table["train_index"]])
-    np.testing.assert_array_equal(table["label"], names[y][table["train_index"]])
-    np.testing.assert_array_equal(
-        table["suggested_label"], fitted.suggest_labels()[table["train_index"]]
-    )
+    np.testing.assert_array_equal(table["score"], scores[table["query"], table["train_row"]])
+    np.testing.assert_array_equal(table["label"], names[y][table["train_row"]])
+
+
+def test_the_most_helpful_label_is_a_column_of_the_worst_class_only():
+    held_out = ValidationData(X_query, names[y_query])
+    fitted = influence(held_out, "worst-class")
+    table = fitted.explain(X_query, names[y_query], k=3)
+    assert table.columns.tolist() == [*COLUMNS[:4], "most_helpful_label", *COLUMNS[4:]]
+    expected = fitted.suggest_labels()[table["train_row"]]
+    np.testing.assert_array_equal(table["most_helpful_label"], expected)
+    rest = table.drop(columns="most_helpful_label")
+    pd.testing.assert_frame_equal(rest, influence(held_out).explain(X_query, names[y_query], k=3))
+
+
+def test_the_index_of_the_rows_stands_beside_their_positions():
+    frame = pd.DataFrame(X, index=[f"id {3 * row}" for row in range(45)])
+    held_out = ValidationData(frame.iloc[:4], names[y[:4]])
+    table = influence(held_out, X=frame).explain(frame[:2], names[y[:2]], k=2)
+    assert table.columns.tolist() == [*COLUMNS[:3], "train_index", *COLUMNS[3:]]
+    assert table["train_index"].tolist() == [f"id {3 * row}" for row in table["train_row"]]
 
 
 def test_a_large_k_shows_every_row_once():
     fitted = influence(ValidationData(X_query, names[y_query]))
     table = fitted.explain(X_query[:1], names[y_query[:1]], k=30)
-    assert sorted(table["train_index"]) == list(range(45))
+    assert sorted(table["train_row"]) == list(range(45))
     assert table["rank"].tolist() == [*range(1, 31), *range(-15, 0)]
 
 
@@ -57,7 +75,7 @@ def test_one_split_shows_the_rows_that_it_trained_on():
         fitted.explain(X_query, names[y_query])
     for split, (train, _) in enumerate(folds.split(X, y)):
         table = fitted.explain(X_query, names[y_query], k=50, split=split)
-        assert sorted(table.loc[table["query"] == 2, "train_index"]) == sorted(train)
+        assert sorted(table.loc[table["query"] == 2, "train_row"]) == sorted(train)
 
 
 def test_epochs_are_those_of_the_largest_parts_of_a_score():
@@ -67,8 +85,8 @@ def test_epochs_are_those_of_the_largest_parts_of_a_score():
         clf, method=GIF(n_checkpoints=4), validation=ValidationData(X_query, y_query)
     ).fit(X, y)
     table = fitted.explain(X_query[:2], y_query[:2], k=45)
-    run = fitted._runs[0]
-    problem, final = run.attribution.problem, fitted.estimator_.trajectory_.states[-1].params
+    problem = fitted.attributions_[0].problem
+    final = fitted.estimator_.trajectory_.states[-1].params
     for query in range(2):
         leaf = final.clone().requires_grad_()
         row = torch.as_tensor(X_query[query : query + 1])
@@ -80,7 +98,7 @@ def test_epochs_are_those_of_the_largest_parts_of_a_score():
             gradients = row_gradients(problem, w, {})[torch.arange(45), torch.as_tensor(y)]
             parts.append(0.3 * gradients @ v / 45)
         parts = torch.stack(parts).numpy()
-        mine = table[table["query"] == query].set_index("train_index")
+        mine = table[table["query"] == query].set_index("train_row")
         np.testing.assert_allclose(mine["score"].sort_index(), parts.sum(0), rtol=1e-8)
         for index, line in mine.iterrows():
             pulls = parts[:, index] * np.sign(line["score"])

@@ -47,7 +47,7 @@ def influence(kind, dtype="float64", **settings):
 @pytest.mark.parametrize("n_checkpoints", [3, None])
 def test_gif_is_the_sum_over_replayed_states_of_explicit_products(kind, n_checkpoints):
     fitted, _, y = influence(kind, method=GIF(n_checkpoints=n_checkpoints))
-    problem = fitted._runs[0].attribution.problem
+    problem = fitted.attributions_[0].problem
     classifier, rows, codes = problem.path._classifier, problem.X, problem.y
     states = list(classifier.replay(rows.numpy(), y))
     leaf = problem.params.clone().requires_grad_()

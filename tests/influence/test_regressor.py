@@ -74,7 +74,7 @@ def test_gif_is_the_sum_over_states_of_explicit_products(sample_weight):
     fitted = influence(method=GIF(n_checkpoints=3)).fit(X, y, sample_weight=sample_weight)
     net = fitted.estimator_
     states = list(net.replay(X, y, sample_weight=sample_weight))
-    problem = fitted._runs[0].attribution.problem
+    problem = fitted.attributions_[0].problem
     a = torch.ones(48).double() if sample_weight is None else torch.tensor(weight)
 
     def squared_errors(w, X, y):
@@ -145,7 +145,7 @@ def test_a_callable_is_asked_of_predictions():
         return (prediction - y) ** 4
 
     fitted = influence(evaluation=fourth, method="grad-dot").fit(X, y)
-    problem = fitted._runs[0].attribution.problem
+    problem = fitted.attributions_[0].problem
 
     def mean(w):
         predicted = problem.logits(w, {}, torch.tensor(X_val))[:, 0]
@@ -202,8 +202,8 @@ def test_batch_size_does_not_matter(method, dtype):
 
 def test_explain_shows_targets_and_suggests_nothing():
     table = influence().fit(X, y).explain(X_val[:2], y_val[:2], k=2)
-    assert table.columns.tolist() == ["query", "rank", "train_index", "label", "score", "epochs"]
-    np.testing.assert_array_equal(table["label"], y[table["train_index"]])
+    assert table.columns.tolist() == ["query", "rank", "train_row", "label", "score", "epochs"]
+    np.testing.assert_array_equal(table["label"], y[table["train_row"]])
     assert set(table["epochs"]) <= {"1", "2", "3", "1-2", "2-3", "1-3", "1, 3"}
 
 

@@ -71,7 +71,7 @@ def test_the_value_moves_along_the_step_as_the_scores_of_the_rows_say(name, para
 
 
 def check_step_against_scores(fitted, rows):
-    attribution = fitted._runs[0].attribution
+    attribution = fitted.attributions_[0]
     step = attribution.prepared.removal_step([torch.tensor(rows)])
     h = 1e-4 / float(step.params.norm())
     ends = [
@@ -97,7 +97,7 @@ def test_the_edited_weights_are_those_of_the_step_and_nothing_else_is_changed(na
     before = pickle.dumps(fitted.estimator_.module_.state_dict())
     predicted, random_state = fitted.estimator_.predict_proba(X), torch.get_rng_state()
     edited = fitted.remove(REMOVED)
-    attribution = fitted._runs[0].attribution
+    attribution = fitted.attributions_[0]
     step = attribution.prepared.removal_step([torch.tensor(REMOVED)])
     torch.testing.assert_close(weights(edited), weights(fitted.estimator_) + step.params[0])
     assert pickle.dumps(fitted.estimator_.module_.state_dict()) == before
@@ -185,7 +185,7 @@ def test_verification_is_training_again_without_random_groups():
     edited = fitted.remove([1, 5], verify=3)
     table = edited.verification_
     assert table.index.name == "group"
-    attribution = fitted._runs[0].attribution
+    attribution = fitted.attributions_[0]
     prepared, ones = attribution.prepared, torch.ones(len(ROWS), dtype=torch.float64)
     groups = [np.random.default_rng(fitted._seed)]
     groups = [torch.tensor(np.sort(groups[0].choice(36, 2, replace=False))) for _ in range(3)]
@@ -277,11 +277,12 @@ def test_splits_are_named_and_each_is_edited_by_itself():
     fitted = influence(validation=StratifiedKFold(2)).fit(X, y)
     with pytest.raises(ValueError, match=r"split must be one of 0\.\.1"):
         fitted.remove(REMOVED)
-    for split, run in enumerate(fitted._runs):
-        rows = run.train[:3]
+    for split, attribution in enumerate(fitted.attributions_):
+        trained = attribution.trained
+        rows = trained.split.train[:3]
         edited = fitted.remove(rows, split=split)
-        step = run.attribution.prepared.removal_step([torch.arange(3)])
-        torch.testing.assert_close(weights(edited), weights(run.net) + step.params[0])
+        step = attribution.prepared.removal_step([torch.arange(3)])
+        torch.testing.assert_close(weights(edited), weights(trained.net) + step.params[0])
 
 
 def test_a_mask_names_the_same_rows():
@@ -335,7 +336,7 @@ def test_rows_that_were_held_out():
     with pytest.raises(ValueError, match=f"not trained on, such as {held_out[0]} "):
         fitted.remove(held_out[:2])
     trained_on = np.flatnonzero(~np.isnan(fitted.scores_))
-    step = fitted._runs[0].attribution.prepared.removal_step([torch.tensor([0, 7])])
+    step = fitted.attributions_[0].prepared.removal_step([torch.tensor([0, 7])])
     moved = weights(fitted.estimator_) + step.params[0]
     torch.testing.assert_close(weights(fitted.remove(trained_on[[0, 7]])), moved)
     with pytest.raises(ValueError, match="all rows that were trained on"):
@@ -357,10 +358,10 @@ def test_verify_is_a_count(verify):
 
 def test_outputs_that_are_not_finite_are_refused():
     fitted = influence("gif").fit(X, y)
-    prepared = fitted._runs[0].attribution.prepared
-    problem = fitted._runs[0].attribution.problem
+    prepared = fitted.attributions_[0].prepared
+    problem = fitted.attributions_[0].problem
     infinite = torch.full((1, len(problem.params)), torch.inf, dtype=torch.float64)
     step = prepared.removal_step([torch.tensor([0])])._replace(params=infinite)
-    prepared.removal_step = lambda groups: step
+    prepared.removal_step = lambda groups, verbose: step
     with pytest.raises(ValueError, match="outputs are not finite: the predicted step is too long"):
         fitted.remove([0])

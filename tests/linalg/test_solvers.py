@@ -1,5 +1,6 @@
 from itertools import product
 
+import numpy as np
 import pytest
 import torch
 from sklearn.base import clone
@@ -51,6 +52,30 @@ def test_solution_equals_the_dense_one(solver, structure):
         )
         assert solution.converged
         assert solution.residual < 1e-8
+
+
+@pytest.mark.parametrize(
+    ("solver", "structure"), [p for p in product(SOLVERS, STRUCTURES) if p not in REFUSED]
+)
+def test_the_transposed_inverse_is_the_dense_one_of_the_transpose(solver, structure):
+    operator = STRUCTURES[structure]
+    b = torch.randn(20, 3, dtype=torch.float64)
+    inverse = SOLVERS[solver].prepare(operator)
+    for transposed, matrix in ((inverse.T, operator.T), (inverse.T.T, operator)):
+        solution = transposed.matmat(b)
+        torch.testing.assert_close(
+            solution.x, torch.linalg.solve(matrix.to_dense(), b), rtol=1e-8, atol=1e-8
+        )
+        assert solution.converged
+    assert (inverse.T is inverse) == operator.symmetric
+
+
+def test_direct_solves_with_the_transpose_by_the_factors_it_has(monkeypatch):
+    inverse = Direct().prepare(STRUCTURES["non-symmetric"])
+    monkeypatch.setattr(torch.linalg, "lu_factor_ex", None)
+    b = torch.randn(20, 1, dtype=torch.float64)
+    expected = torch.linalg.solve(STRUCTURES["non-symmetric"].to_dense().T, b)
+    torch.testing.assert_close(inverse.T.matmat(b).x, expected)
 
 
 def test_not_converging_warns_with_the_residual():
@@ -272,7 +297,7 @@ def test_lissa_of_some_rows_nears_it_with_more_terms_and_repeats():
     operator, b, expected = lissa_problem()
 
     def off(**settings):
-        solution = LiSSA(batch_size=10, **settings).prepare(operator).matmat(b)
+        solution = LiSSA(batch_size=10, random_state=0, **settings).prepare(operator).matmat(b)
         return float((solution.x - expected).norm() / expected.norm())
 
     few, many, repeated = off(n_terms=100), off(n_terms=10_000), off(n_terms=100, n_repeats=50)
@@ -282,11 +307,25 @@ def test_lissa_of_some_rows_nears_it_with_more_terms_and_repeats():
     assert torch.equal(inverse.matmat(b).x, inverse.matmat(b).x)
 
 
+def test_lissa_draws_the_rows_that_its_random_state_names():
+    operator, b, _ = lissa_problem()
+
+    def solved(random_state):
+        solver = LiSSA(batch_size=10, n_terms=50, tol=1.0, random_state=random_state)
+        return solver.prepare(operator).matmat(b).x
+
+    assert torch.equal(solved(3), solved(3))
+    drawn = [solved(np.random.RandomState(3)) for _ in range(2)]
+    assert torch.equal(*drawn)
+    assert not torch.equal(solved(3), solved(4))
+    assert not torch.equal(solved(None), solved(None))
+
+
 def test_lissa_begins_again_where_single_rows_diverge():
     X = torch.ones(100, 1, dtype=torch.float64)
     X[:3] = 30.0
     operator = Damped(Rows(X), 1.0)
-    inverse = LiSSA(batch_size=1, n_terms=2000, tol=1.0).prepare(operator)
+    inverse = LiSSA(batch_size=1, n_terms=2000, tol=1.0, random_state=0).prepare(operator)
     first = inverse.scale
     b = torch.ones(1, 1, dtype=torch.float64)
     x = inverse.matmat(b).x

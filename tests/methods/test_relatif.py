@@ -104,7 +104,7 @@ def test_the_own_query_of_a_row_has_the_root_of_the_quadratic_form():
     clf = SAMClassifier(max_epochs=3, batch_size=8, dtype="float64", random_state=0)
     method, held_out = RelatIF(InfluenceFunction(damping=0.5)), ValidationData(X[:5], y[:5])
     fitted = SAMInfluence(clf, method=method, validation=held_out).fit(X, y)
-    attribution = fitted._runs[0].attribution
+    attribution = fitted.attributions_[0]
     _, _, rows, _ = sides(attribution.problem)
     H, _ = matrix_and_point(attribution.problem, "if")
     H = H - 0.05 * torch.eye(len(H), dtype=H.dtype)  # no decay here

@@ -181,7 +181,7 @@ def test_unrolled_is_the_derivative_of_real_retraining(name):
     """Parameters and batch norm's statistics, for two groups in one sweep."""
     settings = {"module": network()} | RUNS[name]
     influence, run = trained(settings.pop("module"), **settings)
-    prepared = influence._runs[0].attribution.prepared
+    prepared = influence.attributions_[0].prepared
     step = prepared.removal_step(GROUPS)
     h = 1e-5
     for number, group in enumerate(GROUPS):

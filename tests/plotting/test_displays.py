@@ -36,9 +36,9 @@ EXPLANATION = pd.DataFrame(
         "true_label": 2,
         "predicted_label": 1,
         "rank": [1, 2, -1, 1, -1],
-        "train_index": [3, 5, 2, 4, 9],
+        "train_row": [3, 5, 2, 4, 9],
         "label": [1, 1, 2, 0, 2],
-        "suggested_label": [2, 1, 2, 0, 2],
+        "most_helpful_label": [2, 1, 2, 0, 2],
         "score": [-0.5, -0.25, 0.125, -2.0, 3.0],
         "epochs": ["1-2", "3", "1, 3-4, 6-7, 9-10", "", "2"],
     }

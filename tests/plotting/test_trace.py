@@ -22,9 +22,9 @@ TABLE = pd.DataFrame(
         "true_label": [2, 2, 2, 2, 0, 0],
         "predicted_label": [1, 1, 1, 1, 0, 0],
         "rank": [1, 2, -2, -1, 1, -1],
-        "train_index": [3, 5, 2, 8, 4, 9],
+        "train_row": [3, 5, 2, 8, 4, 9],
         "label": [1, 1, 2, 2, 1, 0],
-        "suggested_label": [2, 1, 2, 2, 0, 0],
+        "most_helpful_label": [2, 1, 2, 2, 0, 0],
         "score": [-0.5, -0.25, 0.125, 0.75, -2.0, 3.0],
         "epochs": ["1-2", "3", "1, 3-4, 6-7, 9-10", "", "2", "3"],
     }
@@ -72,7 +72,7 @@ def test_under_an_image_stand_labels_score_with_unit_and_epochs():
 
 
 def test_names_of_classes_no_unit_and_no_suggestions():
-    table = TABLE.drop(columns=["suggested_label", "true_label", "predicted_label"])
+    table = TABLE.drop(columns=["most_helpful_label", "true_label", "predicted_label"])
     for names in (["a", "b", "c"], {0: "a", 1: "b", 2: "c"}):
         lines = TraceDisplay.from_predictions(
             table, QUERY, TRAIN, class_names=names, unit=None
@@ -173,7 +173,7 @@ def test_texts_are_wrapped_and_never_read_as_formulas(container):
 
 @pytest.mark.parametrize("shape", [(4,), (4, 4)], ids=["table", "images"])
 def test_labels_are_never_read_as_formulas(shape):
-    named = TABLE.assign(label="$a_$", suggested_label="$^$")
+    named = TABLE.assign(label="$a_$", most_helpful_label="$^$")
     display = TraceDisplay.from_predictions(named, np.zeros((10, *shape)), np.zeros((10, *shape)))
     display.figure_.canvas.draw()  # matplotlib reads formulas here
 
@@ -210,8 +210,8 @@ def test_from_estimator_explains_and_knows_the_unit(settings, unit):
     display = TraceDisplay.from_estimator(fitted, X_query, y_query, X, k=2)
     table = fitted.explain(X_query, y_query, k=2)
     lines = display.lines_
-    extremes = lines.loc[lines["role"] != "query", "train_index"].to_numpy().reshape(4, 4)
-    expected = table["train_index"].to_numpy().reshape(4, 4)[:, [0, 1, 3, 2]]
+    extremes = lines.loc[lines["role"] != "query", "train_row"].to_numpy().reshape(4, 4)
+    expected = table["train_row"].to_numpy().reshape(4, 4)[:, [0, 1, 3, 2]]
     np.testing.assert_array_equal(extremes, expected)
     asked = zip(y_query, fitted.estimator_.predict(X_query), strict=True)
     labels = [f"true {true}, predicted {predicted}" for true, predicted in asked]
@@ -246,10 +246,10 @@ MANY = pd.concat([TABLE.assign(query=i) for i in range(21)])
         (lambda: draw(TABLE[:0]), "explanation must have lines, got none"),
         (lambda: draw(MANY), "explanation has 21 queries, more than the 20 .* n_errors=5"),
         (lambda: draw(query=QUERY[:5]), "X_query has 5 rows, but query in explanation points to 7"),
-        (lambda: draw(train=TRAIN[:5]), "X_train has 5 rows, but train_index in .* points to 5"),
+        (lambda: draw(train=TRAIN[:5]), "X_train has 5 rows, but train_row in .* points to 5"),
         (
             lambda: draw(query=FLAT[1], train=FLAT[0], image_shape=(5, 3)),
-            r"image_shape=\(5, 3\) does not fit rows of X_query with 12 numbers",
+            r"image_shape must fit the 12 values of a row of X_query, got \(5, 3\)",
         ),
         (
             lambda: draw(query=QUERY.reshape(9, 2, 3, 2), train=TRAIN.reshape(10, 2, 3, 2)),

@@ -6,8 +6,8 @@ import torch
 from sam_attribution.probes import CosineProbe, SquaredNormProbe, training_scores
 from sam_attribution.probes import _row_norms as row_norms
 from sam_attribution.probes._row_norms import (
+    jacobians_row_by_row,
     measured_rows,
-    one_row_at_a_time,
     squared_row_norms,
 )
 from tests.models import fitted_problem, given_gradients, row_gradients
@@ -89,7 +89,7 @@ def test_both_ways_agree_for_any_chunk(monkeypatch):
     for rows in (1, 7):
         monkeypatch.setattr(row_norms, "_BYTES", rows * bytes_per_row)
         torch.testing.assert_close(squared_row_norms(problem, probe, problem.X), expected, **EXACT)
-    monkeypatch.setitem(row_norms._WAYS.chosen, problem, one_row_at_a_time)
+    monkeypatch.setitem(row_norms._WAYS.chosen, problem, jacobians_row_by_row)
     torch.testing.assert_close(squared_row_norms(problem, probe, problem.X), expected, **EXACT)
 
 

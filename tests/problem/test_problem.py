@@ -7,6 +7,7 @@ from sam_attribution.problem import (
     Queries,
     evaluation_function,
     margin,
+    problem_from_another_seed,
     problem_from_estimator,
 )
 from tests.models import fitted, fitted_problem, row_losses
@@ -147,3 +148,32 @@ def test_batch_norm_without_running_statistics_is_refused():
     module = nn.Sequential(nn.Linear(6, 3), nn.BatchNorm1d(3, track_running_stats=False)).eval()
     with pytest.raises(ValueError, match="BatchNorm1d at '1' without running statistics"):
         Problem(module=module, X=torch.zeros(4, 6), y=torch.zeros(4).long(), n_classes=3)
+
+
+def test_rows_know_their_positions_among_the_rows_given():
+    given = torch.arange(40) * 2 + 1
+    problem = fitted_problem("mlp", True, options={"positions": given.numpy(), "n_given": 90})
+    again = problem_from_another_seed(problem, 1)
+    absent = torch.ones(40, dtype=torch.float64).index_fill(0, torch.tensor([3]), 0.0)
+    for other in (problem, problem.in_double_precision(), problem.reweighted(absent), again):
+        assert other.positions.tolist() == given.tolist()
+        assert other.n_given == 90
+    part = problem.part(torch.tensor([5, 2]))
+    assert (part.positions.tolist(), part.n_given) == ([11, 5], 90)
+    assert part.part(torch.tensor([1])).positions.tolist() == [5]
+
+
+def test_the_rows_of_a_problem_are_the_rows_given_unless_told_otherwise():
+    problem = fitted_problem("mlp")
+    assert problem.positions is None
+    assert problem.n_given is None
+    part = problem.part(torch.tensor([5, 2]))
+    assert (part.positions.tolist(), part.n_given) == ([5, 2], 40)
+
+
+@pytest.mark.parametrize(
+    "options", [{"positions": range(40)}, {"n_given": 40}, {"positions": range(3), "n_given": 40}]
+)
+def test_positions_are_one_for_each_row_and_come_with_their_number(options):
+    with pytest.raises(ValueError, match="positions must be one for each of 40 rows"):
+        fitted_problem("mlp", options=options)

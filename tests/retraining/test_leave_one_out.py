@@ -407,8 +407,8 @@ def test_momentum_that_a_scheduler_cycles_is_that_of_the_base_run():
     cycle = LRScheduler(OneCycleLR, max_lr=0.1, total_steps=21, step_every="batch")
     clf = classifier(callbacks=[cycle], max_epochs=5, batch_size=10)
     found = influence(LeaveOneOut(rows=[1]), estimator=clf).fit(*tabular()[:2])
-    problem = found._runs[0].attribution.problem
-    base = next(iter(found._runs[0].attribution.prepared._seeds[0]))
+    problem = found.attributions_[0].problem
+    base = next(iter(found.attributions_[0].prepared._seeds[0]))
     torch.testing.assert_close(base[1], problem.params, rtol=1e-12, atol=1e-12)
 
 

@@ -1,0 +1,36 @@
+"""From estimator and rows to trained splits: what attribution and detection share."""
+
+from sam_attribution.fitting._checks import (
+    check_settings,
+    checked_rows,
+    estimator_or_default,
+)
+from sam_attribution.fitting._estimator import is_frozen, net_of, with_net
+from sam_attribution.fitting._fit_data import FitData, fit_data
+from sam_attribution.fitting._measure import Measure
+from sam_attribution.fitting._over_splits import mean_over_splits, over_splits
+from sam_attribution.fitting._single_queries import single_queries
+from sam_attribution.fitting._splits import Split
+from sam_attribution.fitting._targets import ClassTargets, RealTargets, targets_of
+from sam_attribution.fitting._trained_split import TrainedSplit, train_split
+
+__all__ = [
+    "ClassTargets",
+    "FitData",
+    "Measure",
+    "RealTargets",
+    "Split",
+    "TrainedSplit",
+    "check_settings",
+    "checked_rows",
+    "estimator_or_default",
+    "fit_data",
+    "is_frozen",
+    "mean_over_splits",
+    "net_of",
+    "over_splits",
+    "single_queries",
+    "targets_of",
+    "train_split",
+    "with_net",
+]

@@ -1,0 +1,64 @@
+"""The same work for every split, in this process or in several, and the mean over the splits."""
+
+import numpy as np
+from tqdm.auto import tqdm
+
+from sam_attribution._jobs import in_parallel
+
+
+def over_splits(work, estimators, splits, X, y, sample_weight=None, *, n_jobs, verbose, desc):
+    """Do some work for every split.
+
+    Parameters
+    ----------
+    work : callable
+        Called by keywords, with `estimator`, `split`, `X`, `y`, `sample_weight` and `n_jobs`: what
+        is left of the processes for the rows of a split.
+    estimators : list
+        One per split, see :func:`clones`.
+    splits : list of Split
+    X, y, sample_weight : array-like
+        All rows given to ``fit``.
+    n_jobs : int or None
+        Goes to the splits if there are several, to the rows of the only one otherwise.
+    verbose : int
+        Above 0 shows a progress bar.
+    desc : str
+        Name of the bar.
+
+    Returns
+    -------
+    list
+        Results of `work`, in the order of the splits.
+    """
+    single = len(splits) == 1
+    data = {"X": X, "y": y, "sample_weight": sample_weight, "n_jobs": n_jobs if single else 1}
+    pairs = zip(estimators, splits, strict=True)
+    jobs = ({"estimator": estimator, "split": split, **data} for estimator, split in pairs)
+    # a single split in this very thread, for which those that share its rows may wait
+    found = (work(**job) for job in jobs) if single else in_parallel(work, jobs, n_jobs=n_jobs)
+    return list(tqdm(found, desc=desc, unit="split", total=len(splits), disable=not verbose))
+
+
+def mean_over_splits(rows, values, n_samples):
+    """Mean over the splits that trained on a row, NaN where none did.
+
+    Parameters
+    ----------
+    rows : list of ndarray of int
+        Positions, in the rows given to ``fit``, that each split has values of.
+    values : list of ndarray of shape (len(rows[i]), ...)
+    n_samples : int
+        Rows given to ``fit``.
+
+    Returns
+    -------
+    ndarray of shape (n_samples, ...)
+    """
+    total = np.zeros((n_samples, *values[0].shape[1:]))
+    count = np.zeros(n_samples)
+    for at, found in zip(rows, values, strict=True):
+        total[at] += found
+        count[at] += 1
+    with np.errstate(invalid="ignore"):
+        return (total.T / count).T

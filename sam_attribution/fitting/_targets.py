@@ -1,0 +1,130 @@
+"""Targets of an estimator, classes or real numbers: their checks and their splitters."""
+
+from math import ceil
+
+import numpy as np
+from sklearn.base import is_regressor
+from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+
+from sam_attribution._validation import check_labels, check_targets, codes_among, from_tensor
+from sam_attribution.fitting._estimator import net_of
+from sam_attribution.validation_data import ValidationData
+
+
+def targets_of(estimator):
+    """Rules for the targets of `estimator`, :class:`ClassTargets` or :class:`RealTargets`."""
+    return RealTargets() if is_regressor(net_of(estimator)) else ClassTargets()
+
+
+class ClassTargets:
+    """Targets of a classifier. `classes` are there after :meth:`learn`."""
+
+    classes = None
+
+    def check_question(self, evaluation, aggregate):
+        """Every question can be put."""
+
+    def given(self, y):
+        """`y` as an array, unchecked."""
+        return from_tensor(y, "y")
+
+    def learn(self, y, validation):
+        """Checked labels; ValueError if there is nothing to tell apart, or to judge by."""
+        y = check_labels(y)
+        self.classes = np.unique(y)
+        if len(self.classes) < 2:
+            raise ValueError(
+                f"y must hold at least two classes, got {len(self.classes)}: rows of one class "
+                "have no influence on each other's loss."
+            )
+        if isinstance(validation, ValidationData):
+            self.check(validation.y, "y of validation")
+        return y
+
+    def check(self, y, name):
+        """ValueError for labels that were not in ``fit``."""
+        codes_among(self.classes, y, name)
+
+    def predicted(self, models, X):
+        """Most probable label of every row, by the mean probabilities of several models."""
+        return self.classes[np.mean([model.predict_proba(X) for model in models], 0).argmax(1)]
+
+    def splitter(self, fraction, y, seed):
+        """One stratified split; ValueError if a class is too rare for it."""
+        n_held_out, n_classes = ceil(fraction * len(y)), len(self.classes)
+        n_train = len(y) - n_held_out
+        if min(n_held_out, n_train) < n_classes:
+            raise ValueError(
+                f"validation={fraction} holds out {n_held_out} of {len(y)} rows and trains on "
+                f"{n_train}, but each part needs a row of every one of the {n_classes} classes. "
+                "Take another fraction, or pass ValidationData."
+            )
+        counts = np.unique(y, return_counts=True)[1]
+        if counts.min() < 2:
+            raise ValueError(
+                f"validation={fraction} holds out a part of every class, but class "
+                f"{self.classes[counts.argmin()]!r} has one row. Merge or drop rare classes, or "
+                "pass ValidationData."
+            )
+        return StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+
+    def check_split(self, number, y_train):
+        """ValueError if a split trains on fewer classes than there are."""
+        missing = np.setdiff1d(self.classes, y_train)
+        if len(missing):
+            raise ValueError(
+                f"validation split {number} trains without a row of class {missing.tolist()}. "
+                "Use a stratified splitter, or merge rare classes."
+            )
+
+
+class RealTargets:
+    """Targets of a regressor."""
+
+    classes = None
+
+    def check_question(self, evaluation, aggregate):
+        """ValueError for what would need classes."""
+        if isinstance(evaluation, str) and evaluation != "loss":
+            raise ValueError(
+                f"evaluation={evaluation!r} needs classes, but estimator is a regressor. Use "
+                '"loss" or a callable (prediction, y) -> values.'
+            )
+        if aggregate == "worst-class":
+            raise ValueError(
+                'aggregate="worst-class" needs classes, but estimator is a regressor. Use "mean".'
+            )
+
+    def given(self, y):
+        """`y` as an array of floats; None stays None."""
+        return y if y is None else check_targets(y, warn=True)
+
+    def learn(self, y, validation):
+        """Checked targets."""
+        if isinstance(validation, ValidationData):
+            self.check(validation.y, "y of validation")
+        return check_targets(y)
+
+    def check(self, y, name):
+        """ValueError or TypeError unless `y` holds one real number per row."""
+        check_targets(y, name)
+
+    def predicted(self, models, X):
+        """None: a row whose target is what the model predicts has no gradient."""
+        raise ValueError(
+            "y is needed to score rows for a regressor: with its own prediction for a target a "
+            "row would change nothing. Pass score_samples(X, y)."
+        )
+
+    def splitter(self, fraction, y, seed):
+        """One split; ValueError if it leaves nothing to train on."""
+        n_held_out = ceil(fraction * len(y))
+        if n_held_out >= len(y):
+            raise ValueError(
+                f"validation={fraction} holds out {n_held_out} rows of n_samples={len(y)} and "
+                "leaves none to train on. Take a smaller fraction, or pass ValidationData."
+            )
+        return ShuffleSplit(1, test_size=fraction, random_state=seed)
+
+    def check_split(self, number, y_train):
+        """Any rows will do."""

@@ -1,0 +1,105 @@
+"""An estimator trained on the rows of one split: what attribution and detection start from."""
+
+from dataclasses import dataclass
+
+from sklearn.frozen import FrozenEstimator
+
+from sam_attribution._validation import take_rows
+from sam_attribution.fitting._estimator import net_of, rows_at_net, train
+from sam_attribution.fitting._measure import Measure
+from sam_attribution.fitting._splits import Split
+from sam_attribution.problem import Problem, problem_from_estimator
+
+
+@dataclass(frozen=True, eq=False)
+class TrainedSplit:
+    """A fitted estimator, the split it was trained on, and the problem that it hands over.
+
+    Attributes
+    ----------
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+    split : Split
+    problem : Problem
+        Its rows are those of ``split.train``, in that order.
+    seconds : float
+        Time that training took; near 0 if the estimator is frozen.
+    """
+
+    estimator: object
+    split: Split
+    problem: Problem
+    seconds: float
+
+    @property
+    def net(self):
+        """The net at the end of the estimator."""
+        return net_of(self.estimator)
+
+    @property
+    def visited(self):
+        """Mask of the problem's rows that sat in a batch, ndarray of bool."""
+        return self.problem.visited.cpu().numpy()
+
+    @property
+    def trained_rows(self):
+        """Positions, in the rows given to ``fit``, of those that sat in a batch; ascending."""
+        return self.split.train[self.visited]
+
+    def tensors(self, X, y=None):
+        """Rows and label codes (or targets) as the network takes them."""
+        return self.net.to_tensors(rows_at_net(self.estimator, X), y)
+
+    def predict(self, X):
+        """Predictions of the estimator."""
+        return self.estimator.predict(X)
+
+    def predict_proba(self, X):
+        """Class probabilities of the estimator, shape (n, n_classes)."""
+        return self.estimator.predict_proba(X)
+
+    def check_data(self, X, y, sample_weight=None):
+        """Raise a ValueError unless these are the rows given to ``fit``, in their order."""
+        X, y, sample_weight = _rows_of(self.split, X, y, sample_weight)
+        rows = train(FrozenEstimator(self.estimator), X, y, sample_weight)
+        self.net.trajectory_.check_data(*self.net.as_trained(rows, y, sample_weight))
+
+
+def train_split(
+    estimator, split, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
+):  # fmt: skip
+    """Train an estimator on the rows of a split, in place, and hand it over.
+
+    Parameters
+    ----------
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+        Trained here, unless it is frozen.
+    split : Split
+    X, y, sample_weight : array-like
+        All rows given to ``fit``.
+    parameters, batch_size
+        As for ``problem.problem_from_estimator``.
+
+    Returns
+    -------
+    TrainedSplit
+    """
+    measure, n_given = Measure(net_of(estimator).device), len(y)
+    X, y, sample_weight = _rows_of(split, X, y, sample_weight)
+    rows = train(estimator, X, y, sample_weight)
+    seconds = measure.lap()
+    problem = problem_from_estimator(
+        net_of(estimator),
+        rows,
+        y,
+        sample_weight,
+        parameters=parameters,
+        batch_size=batch_size,
+        positions=split.train,
+        n_given=n_given,
+    )
+    return TrainedSplit(estimator, split, problem, seconds)
+
+
+def _rows_of(split, X, y, sample_weight):
+    weights = None if sample_weight is None else take_rows(sample_weight, split.train)
+    return take_rows(X, split.train), take_rows(y, split.train), weights

@@ -1,0 +1,136 @@
+"""The part of SAMInfluence that scores rows for labels: those they carry, and all others."""
+
+import warnings
+
+import numpy as np
+from sklearn.base import TransformerMixin, is_regressor
+from sklearn.utils.metaestimators import available_if
+from sklearn.utils.validation import check_is_fitted
+
+from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
+from sam_attribution.influence._methods import METHODS
+
+_ONE_ROW_FORM = (
+    "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
+    "for them; for any row, as here, it counts as if it had been in every batch with weight 1/n."
+)
+
+
+def scores_any_row(influence):
+    """True, or an AttributeError if only the rows of ``fit`` can be scored."""
+    if not getattr(_method_of(influence), "has_probes", True):  # fit refuses what is no method
+        raise AttributeError(
+            f"method={influence.method!r} scores the rows of fit with the labels that they have, "
+            'and no others: read scores_ or call attribute. For more take another, such as "gif".'
+        )
+    return True
+
+
+def knows_labels(influence):
+    """True, or an AttributeError if rows have no other labels that could be asked about."""
+    scores_any_row(influence)
+    if is_regressor(net_of(estimator_or_default(influence.estimator))):
+        raise AttributeError(
+            "a regressor has targets instead of classes, so there is no table of the labels that "
+            "a row might carry. Use scores_, or score_samples(X, y) for rows with targets."
+        )
+    return True
+
+
+def _method_of(influence):
+    """The method of the last fit, or else the one that `method` stands for."""
+    if attributions := getattr(influence, "attributions_", None):
+        return attributions[0].method
+    method = influence.method
+    return METHODS[method]() if isinstance(method, str) and method in METHODS else method
+
+
+class LabelScores(TransformerMixin):
+    """Scores of any rows with any labels: a transformer whose columns are labels."""
+
+    def __init_subclass__(cls, **kwargs):
+        super().__init_subclass__(**kwargs)
+        # only now: what scikit-learn wraps for set_output is always there
+        for name in ("transform", "fit_transform"):
+            setattr(cls, name, available_if(knows_labels)(getattr(cls, name)))
+
+    @property
+    def transform_train_(self):
+        knows_labels(self)
+        return self._transform_train_
+
+    @available_if(scores_any_row)
+    def score_samples(self, X, y=None):
+        """Score rows as if each had been in training, in every batch with weight 1/n.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+        y : array-like of shape (n,), optional
+            Labels they would have carried; by default what the model predicts. A regressor
+            needs them.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+            Positive = would help. The mean over the splits.
+        """
+        check_is_fitted(self)
+        X = checked_rows(self, X)
+        models = [attribution.trained for attribution in self.attributions_]
+        y = self._targets.predicted(models, X) if y is None else y
+        return self._row_scores(X, y)
+
+    def transform(self, X):
+        """Scores that rows would have in training with each label.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...)
+
+        Returns
+        -------
+        ndarray of shape (n, n_classes)
+            Columns in the order of ``classes_``. The mean over the splits.
+        """
+        check_is_fitted(self)
+        return self._row_scores(checked_rows(self, X))
+
+    @available_if(knows_labels)
+    def suggest_labels(self, X=None):
+        """The label with which each row would help most.
+
+        Parameters
+        ----------
+        X : array-like of shape (n, ...), optional
+            By default the rows of ``fit``; those that were not trained on keep their label.
+
+        Returns
+        -------
+        ndarray of shape (n,)
+        """
+        check_is_fitted(self)
+        if X is not None:
+            return self.classes_[self._row_scores(checked_rows(self, X)).argmax(1)]
+        judged = ~np.isnan(self.scores_)
+        suggested = self._y.copy()
+        suggested[judged] = self.classes_[self.transform_train_[judged].argmax(1)]
+        return suggested
+
+    @available_if(knows_labels)
+    def get_feature_names_out(self, input_features=None):
+        """Names of the columns of ``transform``: ``saminfluence_<label>``."""
+        check_is_fitted(self)
+        return np.array([f"saminfluence_{label}" for label in self.classes_], dtype=object)
+
+    def _row_scores(self, X, y=None):
+        """Mean over the splits, for every label without `y`."""
+        found = [each.row_scores(*each.trained.tensors(X, y)) for each in self.attributions_]
+        if not self.attributions_[0].prepared.rows_are_exchangeable:
+            warnings.warn(_ONE_ROW_FORM, stacklevel=3)
+        return np.mean([to_numpy(scores) for scores in found], axis=0)
+
+
+def to_numpy(tensor):
+    """Scores as an array of float64."""
+    return tensor.detach().cpu().numpy().astype(np.float64)

@@ -1,0 +1,93 @@
+"""Fallbacks where torch cannot differentiate a module: other kernels, and other ways."""
+
+import warnings
+from contextlib import ExitStack, contextmanager
+from functools import cache
+from weakref import WeakKeyDictionary
+
+import torch
+from torch import nn
+from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+
+@contextmanager
+def differentiable_kernels(module):
+    """Choose kernels for `module` that have forward mode and second derivatives, for a while.
+
+    Fused attention has neither, so it runs as plain matrix products; nor has oneDNN's LSTM,
+    so oneDNN is off for recurrent modules (and on for the others: convolutions need it).
+    """
+    _load_forward_mode()
+    fastpath = torch.backends.mha.get_fastpath_enabled()
+    with ExitStack() as stack:
+        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+        stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
+        torch.backends.mha.set_fastpath_enabled(False)
+        if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+            stack.enter_context(warnings.catch_warnings())
+            warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs
+            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        yield
+
+
+class FirstThatWorks:
+    """Ways to the same numbers, from the fastest to the most general.
+
+    Parameters
+    ----------
+    purpose : str
+        What cannot be done if none works, as in "cannot be ...".
+    *ways : callable
+
+    Attributes
+    ----------
+    chosen : WeakKeyDictionary
+        The way of each problem that was asked for.
+    """
+
+    def __init__(self, purpose, *ways):
+        self.purpose = purpose
+        self.ways = ways
+        self.chosen = WeakKeyDictionary()
+
+    def of(self, problem, attempt):
+        """Return the way of a problem.
+
+        Parameters
+        ----------
+        problem : Problem
+        attempt : callable
+            Goes a way for one row.
+
+        Raises
+        ------
+        ValueError
+            If none works, with what each said.
+        """
+        if problem not in self.chosen:
+            self.chosen[problem] = self._find(problem, attempt)
+        return self.chosen[problem]
+
+    def _find(self, problem, attempt):
+        said = []
+        for way in self.ways:
+            try:
+                with differentiable_kernels(problem.module):
+                    attempt(way)
+            except (RuntimeError, NotImplementedError) as error:
+                said.append(f"{way.__name__}: {str(error).splitlines()[0]}")
+            else:
+                return way
+        raise ValueError(
+            f"{type(problem.module).__name__} cannot be {self.purpose}. " + "; ".join(said)
+        )
+
+
+@cache
+def _load_forward_mode():
+    """Let torch load its rules for forward mode, which it calls deprecated itself, quietly."""
+    with warnings.catch_warnings():
+        warnings.filterwarnings("ignore", message=".*torch.jit.script")
+        with forward_ad.dual_level():
+            forward_ad.make_dual(torch.zeros(1), torch.ones(1))
