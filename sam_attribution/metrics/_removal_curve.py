@@ -8,7 +8,7 @@ from sklearn.utils import check_scalar
 from tqdm.auto import tqdm
 
 from sam_attribution._jobs import in_parallel
-from sam_attribution._removal import rows_to_keep
+from sam_attribution._ranking import lowest
 from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import check_column
 
@@ -34,8 +34,8 @@ def removal_curve(
         ``evaluate(kept) -> float`` trains on the rows where the mask `kept`, of shape
         (n_samples,), is True, and returns the accuracy (or another value) on other rows.
     fractions : sequence of float, default=(0, 0.05, 0.1, 0.2, 0.3)
-        Shares of all rows to remove, each in [0, 1). Within one order of removal a larger share
-        removes the same rows and more.
+        Shares to remove of the rows that have a score, each in [0, 1). Within one order of removal
+        a larger share removes the same rows and more.
     n_random : int, default=5
         Number of random orders of removal.
     random_state : int, RandomState instance or None, default=None
@@ -83,7 +83,7 @@ def removal_curve(
     orders = [("lowest score", pd.NA, scores)]
     orders += [("random", seed, _at_random(scores, [base, seed])) for seed in range(n_random)]
     lines = [
-        {"fraction": fraction, "kind": kind, "seed": seed, "kept": rows_to_keep(order, fraction)}
+        {"fraction": fraction, "kind": kind, "seed": seed, "kept": ~lowest(order, fraction)}
         for kind, seed, order in orders
         for fraction in fractions
     ]

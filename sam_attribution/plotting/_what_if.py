@@ -110,7 +110,7 @@ class WhatIfDisplay:
         Parameters
         ----------
         detector : estimator
-            Fitted estimator with ``what_if_``, ``given_labels_``, ``suggested_labels_``,
+            Fitted estimator with ``label_log_proba_``, ``given_labels_``, ``suggested_labels_``,
             ``scores_`` and ``classes_``, such as a MislabelDetector.
         k, class_names, normalize
             As for the class.
@@ -126,7 +126,7 @@ class WhatIfDisplay:
         NotFittedError
             If the detector lacks one of these attributes.
         """
-        names = ["what_if_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
+        names = ["label_log_proba_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
         what_if, given, suggested, scores, classes = fitted_attributes(detector, names)
         display = cls(
             what_if,

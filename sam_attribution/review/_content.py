@@ -9,8 +9,8 @@ from scipy.sparse import issparse
 
 from sam_attribution._image_shape import images_of
 from sam_attribution._validation import from_tensor, take_rows
-from sam_attribution.report._codec import packed_sheets
-from sam_attribution.report._images import pixels_of, shrunk
+from sam_attribution.review._codec import packed_sheets
+from sam_attribution.review._images import pixels_of, shrunk
 
 MOST_COLUMNS = 24
 _LONGEST = 2000  # characters of a text

@@ -9,8 +9,7 @@ import numpy as np
 import pandas as pd
 
 from sam_attribution._validation import from_tensor, num_samples, take_rows
-from sam_attribution.detection._written_labels import WrittenLabels
-from sam_attribution.report import label_token
+from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 _COLUMNS = ("row", "given", "decision", "label")
 _DECISIONS = ("keep", "relabel", "remove")
@@ -28,7 +27,7 @@ def apply_decisions(X, y, csv, *, classes=None):
     csv : path-like, str or text file
         What the page exports, with the columns row (position, from 0), given, suggested, decision
         (keep, relabel or remove) and label (the label from now on); others are not read. Labels
-        are written as :func:`~sam_attribution.report.label_token` does; one typed without quotes
+        are written as :func:`~sam_attribution.review.label_token` does; one typed without quotes
         is understood if it can mean one label only. Commas, semicolons and tabs separate.
     classes : array-like or None, default=None
         Further labels that rows may get, beside those in `y`: the page's ``classes``.
@@ -50,7 +49,7 @@ def apply_decisions(X, y, csv, *, classes=None):
     --------
     >>> import io
     >>> import numpy as np
-    >>> from sam_attribution.detection import apply_decisions
+    >>> from sam_attribution.review import apply_decisions
     >>> decided = io.StringIO(
     ...     "row,given,suggested,decision,label\n"
     ...     "0,3,5,relabel,5\n"

@@ -5,15 +5,14 @@ import json
 import numpy as np
 import pytest
 
-from sam_attribution.detection import apply_decisions
-from sam_attribution.report import review_page
+from sam_attribution.review import apply_decisions, review_page
 
 pytest.importorskip("selenium", reason="the page is driven with selenium")
 
 from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
-from tests.report.browsing import (
+from tests.review.browsing import (
     GIVEN,
     LABELS,
     ORDER,

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from sklearn.base import BaseEstimator
 
-from sam_attribution._score_cache import ScoreStore, fitted_scores
+from sam_attribution.filtering._score_cache import ScoreStore, fitted_scores
 
 
 def test_the_oldest_scores_go_first():
@@ -37,5 +37,5 @@ def test_what_cannot_be_told_is_scored_and_said():
     X, y = np.zeros((3, 1)), np.zeros(3)
     scorer = Stream(stream=(i for i in range(3)))
     with pytest.warns(UserWarning, match="content of Stream or of its data cannot be told"):
-        scores = fitted_scores(scorer, X, y, {}, memory=None, random_state=0)
+        scores = fitted_scores(scorer, X, y, {}, memory="auto", random_state=0)
     np.testing.assert_array_equal(scores, 0)

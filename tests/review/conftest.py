@@ -2,7 +2,7 @@
 
 import pytest
 
-from sam_attribution.report import review_page
+from sam_attribution.review import review_page
 
 
 @pytest.fixture(scope="package")
@@ -19,7 +19,7 @@ def driver():
 @pytest.fixture(scope="package")
 def path(tmp_path_factory):
     """A page whose labels and texts would do harm if they were taken for code."""
-    from tests.report import browsing
+    from tests.review import browsing
 
     return review_page(
         tmp_path_factory.mktemp("page") / "review.html",
@@ -28,8 +28,8 @@ def path(tmp_path_factory):
         suggested=browsing.SUGGESTED,
         scores=browsing.SCORES,
         suspicious=browsing.SUSPICIOUS,
-        parts=browsing.PARTS,
-        what_if=browsing.WHAT_IF,
+        score_components=browsing.COMPONENTS,
+        label_scores=browsing.LABEL_SCORES,
         classes=browsing.LABELS,
         title="<i>Review</i>",
     )
@@ -38,7 +38,7 @@ def path(tmp_path_factory):
 @pytest.fixture
 def opened(driver, path):
     """The page without decisions of an earlier test, all of its rows shown."""
-    from tests.report import browsing
+    from tests.review import browsing
 
     browsing.load(driver, path)
     browsing.choose(driver, "state", "all rows")

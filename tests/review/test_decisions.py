@@ -10,8 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from scipy.sparse import csr_matrix
 
-from sam_attribution.detection import apply_decisions
-from sam_attribution.report import label_token
+from sam_attribution.review import apply_decisions, label_token
 
 NASTY = [
     "<script>alert(1)</script>",

@@ -15,30 +15,35 @@ from sam_attribution._validation import (
 
 
 @dataclass(frozen=True)
-class Judgement:
-    """What is said of the rows, as arrays of length n_samples."""
+class ReviewColumns:
+    """Labels and scores of the rows, as arrays of length n_samples."""
 
     given: np.ndarray
     suggested: np.ndarray
     scores: np.ndarray
     suspicious: np.ndarray | None
-    parts: dict[str, np.ndarray]
-    what_if: np.ndarray | None
+    score_components: dict[str, np.ndarray]
+    label_scores: np.ndarray | None
 
 
-def judgement_of(X, *, given, suggested, scores, suspicious, parts, what_if):
-    """Return the arguments as a :class:`Judgement`; a ValueError names a wrong one."""
+def review_columns(X, *, given, suggested, scores, suspicious, score_components, label_scores):
+    """Return the arguments as :class:`ReviewColumns`; a ValueError names a wrong one."""
+    components = {} if score_components is None else dict(score_components)
     n_samples = num_samples(X)
-    return Judgement(
+    return ReviewColumns(
         given=check_column(given, "given", n_samples),
         suggested=check_column(suggested, "suggested", n_samples),
         scores=_ranked(scores, "scores", n_samples),
         suspicious=None if suspicious is None else check_mask(suspicious, "suspicious", n_samples),
-        parts={
-            str(name): _ranked(values, f"parts[{name!r}]", n_samples)
-            for name, values in ({} if parts is None else dict(parts)).items()
+        score_components={
+            str(name): _ranked(values, f"score_components[{name!r}]", n_samples)
+            for name, values in components.items()
         },
-        what_if=None if what_if is None else _of_each_class(what_if, "what_if", n_samples),
+        label_scores=(
+            None
+            if label_scores is None
+            else _of_each_class(label_scores, "label_scores", n_samples)
+        ),
     )
 
 

@@ -19,11 +19,11 @@ SCORES = _rng.normal(size=N)
 SCORES[[3, 8]] = np.nan
 ORDER = np.argsort(SCORES, kind="stable")
 SUSPICIOUS = np.nan_to_num(SCORES, nan=9) < 0
-PARTS = {"mean loss": _rng.normal(size=N), "trusted": SCORES}
+COMPONENTS = {"mean loss": _rng.normal(size=N), "trusted": SCORES}
 TEXTS = [f"text {k} of <b>{'odd' if k % 2 else 'even'}</b>" for k in range(N)]
 
 
-WHAT_IF = _rng.dirichlet(np.ones(len(LABELS)), size=N)
+LABEL_SCORES = _rng.dirichlet(np.ones(len(LABELS)), size=N)
 
 
 def load(driver, path, *, height=3000, forget=True):

@@ -7,8 +7,8 @@ import pandas as pd
 import pytest
 from scipy.sparse import csr_matrix
 
-from sam_attribution.report import review_page
-from tests.report.page_reader import data_of, images_of, scripts_of, tags_of, unpacked
+from sam_attribution.review import review_page
+from tests.review.page_reader import data_of, images_of, scripts_of, tags_of, unpacked
 
 NASTY = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>"
 BASE = {"given": [0, 1, 1], "suggested": [1, 1, 0], "scores": [0.2, np.nan, -3.0]}
@@ -39,8 +39,10 @@ def test_the_lowest_score_comes_first_and_what_was_not_judged_last(path):
     assert unpacked(data["suggested"], "<i4").tolist() == [0, 1, 1]
 
 
-def test_infinite_scores_and_parts_are_ranked(path):
-    data = page(path, scores=[np.inf, 1e300, -np.inf], parts={"loss": [-np.inf, 0, np.inf]})
+def test_infinite_scores_and_components_are_ranked(path):
+    data = page(
+        path, scores=[np.inf, 1e300, -np.inf], score_components={"loss": [-np.inf, 0, np.inf]}
+    )
     assert unpacked(data["rows"], "<i4").tolist() == [2, 1, 0]
     assert unpacked(data["parts"][0]["ranks"], "<i4").tolist() == [3, 2, 1]
 
@@ -58,19 +60,19 @@ def test_n_rows_takes_the_most_suspicious(path):
     assert unpacked(page(path, n_rows=9)["rows"], "<i4").size == 3
 
 
-def test_parts_are_ranked_from_the_lowest_ties_alike_nan_not_at_all(path):
-    parts = {"mean loss": [0.5, -1.0, 0.5], "trusted": [np.nan, 2.0, 1.0]}
-    found = page(path, parts=parts)["parts"]
+def test_components_are_ranked_from_the_lowest_ties_alike_nan_not_at_all(path):
+    components = {"mean loss": [0.5, -1.0, 0.5], "trusted": [np.nan, 2.0, 1.0]}
+    found = page(path, score_components=components)["parts"]
     assert [part["name"] for part in found] == ["mean loss", "trusted"]
     assert unpacked(found[0]["ranks"], "<i4").tolist() == [2, 2, 1]  # of rows 2, 0, 1
     assert unpacked(found[1]["ranks"], "<i4").tolist() == [1, 0, 2]
 
 
 def test_the_labels_that_fit_best_and_the_given_one(path):
-    what_if = [[5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [0, np.nan, 0, 0, 0]]
-    fits = page(path, given=[4, 3, 0], suggested=[0, 4, 0], what_if=what_if, classes=range(5))[
-        "fits"
-    ]
+    label_scores = [[5, 4, 3, 2, 1], [1, 2, 3, 4, 5], [0, np.nan, 0, 0, 0]]
+    fits = page(
+        path, given=[4, 3, 0], suggested=[0, 4, 0], label_scores=label_scores, classes=range(5)
+    )["fits"]
     codes = unpacked(fits["codes"], "<i4").reshape(3, 4)
     values = unpacked(fits["values"], "<f4").reshape(3, 4)
     assert codes[1:].tolist() == [[0, 1, 2, 4], [4, 3, 2, -1]]  # of rows 0 and 1
@@ -83,15 +85,15 @@ def test_the_labels_that_fit_best_and_the_given_one(path):
     ("row", "are"), [([0.3, 0.7], True), ([0.3, 0.6], False), ([-1, 2], False)]
 )
 def test_rows_that_sum_to_one_are_probabilities(path, row, are):
-    what_if = [row, [np.nan, np.nan], [0.5, 0.5]]
-    fits = page(path, what_if=what_if)["fits"]
+    label_scores = [row, [np.nan, np.nan], [0.5, 0.5]]
+    fits = page(path, label_scores=label_scores)["fits"]
     assert fits["are_probabilities"] is are
     assert unpacked(fits["codes"], "<i4").reshape(3, 4)[2].tolist() == [-1] * 4
 
 
 def test_logarithms_of_probabilities_are_shown_without(path):
-    what_if = np.log([[0.25, 0.75], [1e-300, 1.0], [0.5, 0.5]])
-    fits = page(path, what_if=what_if)["fits"]
+    label_scores = np.log([[0.25, 0.75], [1e-300, 1.0], [0.5, 0.5]])
+    fits = page(path, label_scores=label_scores)["fits"]
     assert fits["are_probabilities"]
     values = unpacked(fits["values"], "<f4").reshape(3, 4)[1]  # of row 0
     np.testing.assert_allclose(values[:2], [0.75, 0.25], rtol=1e-6)
@@ -191,7 +193,7 @@ def test_a_large_image_is_drawn_smaller(path):
 def test_data_never_end_the_element_they_are_in(path):
     X = pd.DataFrame({NASTY: [NASTY] * 3}, index=[NASTY, "a", "b"])
     labels = [NASTY, "ok", NASTY]
-    extra = {"descriptions": [NASTY] * 3, "title": NASTY, "parts": {NASTY: [1, 2, 3]}}
+    extra = {"descriptions": [NASTY] * 3, "title": NASTY, "score_components": {NASTY: [1, 2, 3]}}
     data = page(path, X, given=labels, suggested=labels, class_names={NASTY: NASTY}, **extra)
     assert data["labels"]["texts"] == [NASTY, "ok"]
     assert data["content"]["columns"] == [NASTY]
@@ -237,11 +239,14 @@ def test_the_fingerprint_goes_by_rows_and_labels_not_by_paths_or_titles(path, tm
         ({"given": [0, 1]}, "given must hold one value for each of the 3 rows, got 2"),
         ({"suggested": [[0, 1, 1]]}, r"suggested should be a 1d array, got .* \(1, 3\)"),
         ({"scores": [1, 2, 3, 4]}, "scores must hold one value for each of the 3 rows"),
-        ({"what_if": [[1, np.inf]] * 3}, "what_if contains infinity"),
+        ({"label_scores": [[1, np.inf]] * 3}, "label_scores contains infinity"),
         ({"scores": [[1, 2], [1, 2], [1, 2]]}, r"scores should be a 1d array, got .* \(3, 2\)"),
         ({"suspicious": [0, 2, 1]}, "suspicious must hold True and False only"),
-        ({"parts": {"loss": [1, 2]}}, r"parts\['loss'\] must hold one value"),
-        ({"what_if": [[1, 2, 3]] * 3}, "what_if must have one column for each of the 2 classes"),
+        ({"score_components": {"loss": [1, 2]}}, r"score_components\['loss'\] must hold one value"),
+        (
+            {"label_scores": [[1, 2, 3]] * 3},
+            "label_scores must have one column for each of the 2 classes",
+        ),
         ({"classes": [0, 1, 1]}, "classes must hold each label once"),
         ({"class_names": ["a"]}, "class_names must hold one name for each of the 2 classes"),
         ({"descriptions": ["a"]}, "descriptions must hold one value for each of the 3 rows"),

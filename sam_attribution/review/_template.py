@@ -7,7 +7,7 @@ import json
 import string
 from importlib.resources import files
 
-_ASSETS = files("sam_attribution.report") / "assets"
+_ASSETS = files("sam_attribution.review") / "assets"
 _SCRIPTS = (
     *("data", "decisions", "csv", "view", "sheets"),
     *("row", "list", "dialogs", "controls", "main"),

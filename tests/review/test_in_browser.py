@@ -9,16 +9,16 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
-from tests.report.browsing import (
+from tests.review.browsing import (
+    COMPONENTS,
     GIVEN,
+    LABEL_SCORES,
     LABELS,
     ORDER,
-    PARTS,
     SCORES,
     SUGGESTED,
     SUSPICIOUS,
     TEXTS,
-    WHAT_IF,
     N,
     choose,
     click,
@@ -137,7 +137,7 @@ def test_a_decided_row_leaves_the_undecided(opened):
         ("row number", np.arange(N)),
         ("given label", [LABELS.index(label) for label in GIVEN]),
         ("suggested label", [LABELS.index(label) for label in SUGGESTED]),
-        ("part: mean loss", PARTS["mean loss"]),
+        ("part: mean loss", COMPONENTS["mean loss"]),
         ("part: trusted", SCORES),
     ],
 )
@@ -175,7 +175,7 @@ def test_a_browser_that_stores_nothing_says_so(driver, path):
 
 
 def test_bars_say_how_suspicious_and_how_well_each_label_fits(opened):
-    ranks = np.argsort(np.argsort(PARTS["mean loss"]))
+    ranks = np.argsort(np.argsort(COMPONENTS["mean loss"]))
     first = "[...r.querySelectorAll('.parts .bar')].map(b => b.textContent)[0]"
     assert shown(opened, first) == [f"mean loss#{rank + 1}" for rank in ranks[ORDER]]
     scale = "r.querySelector('.fill').style.transform.slice(7, -1)"
@@ -184,19 +184,19 @@ def test_bars_say_how_suspicious_and_how_well_each_label_fits(opened):
     assert shown(opened, "r.querySelectorAll('.parts .value')[1].textContent")[-1] == "\u2013"
     fits = shown(opened, "[...r.querySelectorAll('.fits .name')].map(n => n.textContent)")
     for row, names in zip(ORDER, fits, strict=True):
-        best = [LABELS[code] for code in np.argsort(-WHAT_IF[row])[:3]]
+        best = [LABELS[code] for code in np.argsort(-LABEL_SCORES[row])[:3]]
         best = best if GIVEN[row] in best else [*best, GIVEN[row]]
         texts = [label if label.strip() else repr(label) for label in best]
         given = [" (given)" if label == GIVEN[row] else "" for label in best]
         assert names == [text + mark for text, mark in zip(texts, given, strict=True)]
     highest = shown(opened, "r.querySelector('.fits .value').textContent")
-    assert highest == [f"{100 * WHAT_IF[row].max():.0f} %" for row in ORDER]
+    assert highest == [f"{100 * LABEL_SCORES[row].max():.0f} %" for row in ORDER]
 
 
 def test_the_labels_that_fit_best_are_offered_first(opened):
     press(opened, Keys.HOME, "c")
     texts = [option.text for option in Select(opened.find_element(By.ID, "choose-list")).options]
-    best = [LABELS[code] for code in np.argsort(-WHAT_IF[ORDER[0]])[:3]]
+    best = [LABELS[code] for code in np.argsort(-LABEL_SCORES[ORDER[0]])[:3]]
     best = [label.split("\n")[0] for label in best if label != GIVEN[ORDER[0]]]
     assert [text[: len(label)] for text, label in zip(texts, best, strict=False)] == best
     assert len(texts) == len(LABELS) - 1

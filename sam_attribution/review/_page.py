@@ -7,22 +7,22 @@ from pathlib import Path
 
 import numpy as np
 
-from sam_attribution.report._arguments import (
+from sam_attribution.review._arguments import (
     check_n_rows,
     index_of,
-    judgement_of,
+    review_columns,
     texts_of,
 )
-from sam_attribution.report._content import content_of
-from sam_attribution.report._labels import labels_of
-from sam_attribution.report._ranking import (
+from sam_attribution.review._content import content_of
+from sam_attribution.review._page_labels import page_labels
+from sam_attribution.review._shown_values import (
     are_probabilities,
     best_labels,
     by_suspicion,
     ranks,
     without_logarithm,
 )
-from sam_attribution.report._template import page
+from sam_attribution.review._template import page
 
 
 def review_page(
@@ -33,8 +33,8 @@ def review_page(
     suggested,
     scores,
     suspicious=None,
-    parts=None,
-    what_if=None,
+    score_components=None,
+    label_scores=None,
     classes=None,
     class_names=None,
     descriptions=None,
@@ -46,7 +46,7 @@ def review_page(
 
     The page is one file that works without a network. It shows the rows, most suspicious first, and
     takes a decision for each: keep the label, change it, or remove the row. The decisions are kept
-    in the browser and leave it as a CSV, which :func:`~sam_attribution.detection.apply_decisions`
+    in the browser and leave it as a CSV, which :func:`~sam_attribution.review.apply_decisions`
     reads.
 
     Parameters
@@ -67,14 +67,15 @@ def review_page(
         Lower is more suspicious. NaN: not judged; these rows come last.
     suspicious : array-like of bool of shape (n_samples,) or None, default=None
         Rows to look at. The page then opens with these.
-    parts : DataFrame or dict of str to array-like of shape (n_samples,) or None, default=None
-        What is behind the score; lower is more suspicious. Drawn as ranks.
-    what_if : array-like of shape (n_samples, n_classes) or None, default=None
+    score_components : DataFrame, dict of str to array-like or None, default=None
+        Columns of length n_samples that the score is made of; lower is more suspicious. They are
+        drawn as ranks.
+    label_scores : array-like of shape (n_samples, n_classes) or None, default=None
         How well the row fits each of the classes, higher is better. Rows that sum to one are shown
         as probabilities, and so are their logarithms.
     classes : array-like of shape (n_classes,) or None, default=None
-        Labels to choose from, and those of the columns of `what_if`. None: those in `given` and
-        `suggested`, sorted.
+        Labels to choose from, and those of the columns of `label_scores`. None: those in `given`
+        and `suggested`, sorted.
     class_names : array-like of str of shape (n_classes,), dict or None, default=None
         What to call them on the page; a dict goes from label to name. The CSV holds the labels.
     descriptions : array-like of str of shape (n_samples,) or None, default=None
@@ -107,7 +108,7 @@ def review_page(
     --------
     >>> import tempfile
     >>> from pathlib import Path
-    >>> from sam_attribution.report import review_page
+    >>> from sam_attribution.review import review_page
     >>> with tempfile.TemporaryDirectory() as folder:
     ...     path = review_page(
     ...         Path(folder) / "review.html",
@@ -119,18 +120,18 @@ def review_page(
     ...     "a barking pet" in path.read_text()
     True
     """
-    judgement = judgement_of(
+    columns = review_columns(
         X,
         given=given,
         suggested=suggested,
         scores=scores,
         suspicious=suspicious,
-        parts=parts,
-        what_if=what_if,
+        score_components=score_components,
+        label_scores=label_scores,
     )
-    n_samples = len(judgement.scores)
-    rows = by_suspicion(judgement.scores)[: check_n_rows(n_rows, n_samples)]
-    labels, n_classes = labels_of(judgement.given, judgement.suggested, classes, class_names)
+    n_samples = len(columns.scores)
+    rows = by_suspicion(columns.scores)[: check_n_rows(n_rows, n_samples)]
+    labels, n_classes = page_labels(columns.given, columns.suggested, classes, class_names)
     content = content_of(X, rows, image_shape)
     data = {
         "n_samples": n_samples,
@@ -140,7 +141,7 @@ def review_page(
         "note": content.note,
         "descriptions": _taken(texts_of(descriptions, n_samples), rows),
         "index": _taken(index_of(X), rows),
-        **_said(judgement, labels, n_classes, rows),
+        **_packed_columns(columns, labels, n_classes, rows),
     }
     data["fingerprint"] = _fingerprint(data, content.sheets)
     path = Path(path)
@@ -148,32 +149,34 @@ def review_page(
     return path
 
 
-def _said(judgement, labels, n_classes, rows):
-    """Labels, scores and what is behind them, packed."""
-    given = labels.codes(judgement.given)
-    parts = judgement.parts.items()
-    suspicious = judgement.suspicious
+def _packed_columns(columns, labels, n_classes, rows):
+    """Return labels, scores, their components and the labels that fit, packed."""
+    given = labels.codes(columns.given)
+    components = columns.score_components.items()
+    suspicious = columns.suspicious
     return {
         "given": _packed(given[rows], "<i4"),
-        "suggested": _packed(labels.codes(judgement.suggested)[rows], "<i4"),
-        "scores": _packed(judgement.scores[rows], "<f4"),
+        "suggested": _packed(labels.codes(columns.suggested)[rows], "<i4"),
+        "scores": _packed(columns.scores[rows], "<f4"),
         "suspicious": None if suspicious is None else _packed(suspicious[rows], "u1"),
-        "parts": [{"name": name, "ranks": _packed(ranks(v)[rows], "<i4")} for name, v in parts],
-        "fits": None if judgement.what_if is None else _fits(judgement, given, n_classes, rows),
+        "parts": [
+            {"name": name, "ranks": _packed(ranks(v)[rows], "<i4")} for name, v in components
+        ],
+        "fits": None if columns.label_scores is None else _fits(columns, given, n_classes, rows),
     }
 
 
-def _fits(judgement, given, n_classes, rows):
-    every = without_logarithm(judgement.what_if)
-    what_if = every[rows]
-    if what_if.shape[1] != n_classes:
+def _fits(columns, given, n_classes, rows):
+    every = without_logarithm(columns.label_scores)
+    label_scores = every[rows]
+    if label_scores.shape[1] != n_classes:
         raise ValueError(
-            f"what_if must have one column for each of the {n_classes} classes, got "
-            f"{what_if.shape[1]}. Say with classes what the columns stand for."
+            f"label_scores must have one column for each of the {n_classes} classes, got "
+            f"{label_scores.shape[1]}. Say with classes what the columns stand for."
         )
-    codes, values = best_labels(what_if, np.where(given < n_classes, given, -1)[rows])
-    has_values = ~np.isnan(what_if).all(axis=1)
-    lowest = np.min(what_if, axis=1, where=~np.isnan(what_if), initial=np.inf)
+    codes, values = best_labels(label_scores, np.where(given < n_classes, given, -1)[rows])
+    has_values = ~np.isnan(label_scores).all(axis=1)
+    lowest = np.min(label_scores, axis=1, where=~np.isnan(label_scores), initial=np.inf)
     return {
         "codes": _packed(codes, "<i4"),
         "values": _packed(np.nan_to_num(values), "<f4"),
@@ -192,7 +195,7 @@ def _taken(texts, rows):
 
 
 def _fingerprint(data, sheets):
-    """What the decisions are about: the rows, their labels and what is shown of them."""
+    """Return a hash of what the decisions are about: the rows, their labels and contents."""
     about = ("n_samples", "rows", "labels", "given", "content", "descriptions")
     digest = hashlib.sha256(json.dumps([data[name] for name in about]).encode())
     for sheet in sheets:

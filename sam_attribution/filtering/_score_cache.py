@@ -1,7 +1,6 @@
-"""Scores that were computed before: kept in this process, and in a folder if one is given."""
+"""Cache of computed scores: in this process, and in a folder if one is given."""
 
 import pickle
-import warnings
 from collections import OrderedDict
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
@@ -12,6 +11,7 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution._warnings import warn
 
 
 class ScoreStore:
@@ -52,7 +52,7 @@ _STORE = ScoreStore()  # one per process: clones of a filter find each other's s
 
 
 def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
-    """Scores of `scorer` fitted on the rows, recomputed only where the cache cannot know them.
+    """Scores of `scorer` fitted on the rows, computed unless the cache holds them.
 
     Parameters
     ----------
@@ -62,8 +62,9 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
         Training rows.
     fit_params : dict
         More arguments of ``fit``.
-    memory : str, path, joblib.Memory or None
-        Where the scores are kept on disk as well.
+    memory : "auto", str, path, joblib.Memory or None
+        "auto" keeps scores in this process; a folder or a ``joblib.Memory`` keeps them on disk as
+        well; None keeps nothing.
     random_state : int, RandomState instance or None
         Only an integer makes scores repeatable, so only an integer is cached.
 
@@ -76,7 +77,7 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
     def compute():
         return _scores_of(scorer.fit(X, y, **fit_params))
 
-    key = _key(scorer, X, y, fit_params, memory, random_state)
+    key = None if memory is None else _key(scorer, X, y, fit_params, memory, random_state)
     if key is None:
         return compute().copy()
     known = _STORE.get(key)
@@ -96,22 +97,20 @@ def _scores_of(scorer):
 
 
 def _key(scorer, X, y, fit_params, memory, random_state):
-    """Name of the computation, or None (said aloud where a cache was asked for)."""
+    """Return the name of the computation, or None, with a warning if a cache was asked for."""
     if not isinstance(random_state, Integral):
-        if memory is not None:
-            warnings.warn(
+        if memory != "auto":
+            warn(
                 f"Scores are not cached: random_state={random_state!r} makes every fit another "
-                f"one. Pass an integer.",
-                stacklevel=5,
+                "one. Pass an integer."
             )
         return None
     try:
         return fingerprint(_version(), scorer, X, y, fit_params)
     except (TypeError, AttributeError, RecursionError, pickle.PicklingError) as error:
-        warnings.warn(
+        warn(
             f"Scores are not cached: the content of {type(scorer).__name__} or of its data "
-            f"cannot be told ({error}).",
-            stacklevel=5,
+            f"cannot be told ({error})."
         )
         return None
 
@@ -124,6 +123,8 @@ def _version():
 
 
 def _from_disk(memory, key, compute):
+    if memory == "auto":
+        return compute()
     location = fspath(memory) if isinstance(memory, PathLike) else memory
     return check_memory(location).cache(_computed, ignore=["compute"])(key, compute)
 

@@ -1,4 +1,4 @@
-"""What the network makes of rows at a few states of its training."""
+"""Features and probabilities of rows at a few recorded states of the training."""
 
 from dataclasses import dataclass
 
@@ -8,25 +8,23 @@ from torch import Tensor
 
 from sam_attribution.problem import Head
 
-# Denser early on, before the network has learnt wrong labels by heart
+# Denser early on, before the network has memorised wrong labels
 _SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
 _EARLY = 0.3
 
 
 @dataclass(frozen=True, eq=False)
-class Look:
-    """Rows at one state.
-
-    On the CPU, in float32.
+class Snapshot:
+    """Rows as the network sees them at one state of its training; on the CPU, in float32.
 
     Attributes
     ----------
     features : Tensor of shape (n, n_features)
         Input of the last linear layer; the logits of a module that does not end in one.
     log_probabilities : Tensor of shape (n, n_classes)
-        The network's own, of every class.
+        Log-probability of each class, by the network.
     is_early : bool
-        Whether the state lies in the first 30 % of training.
+        True if the state lies in the first 30 % of training.
     """
 
     features: Tensor
@@ -34,8 +32,8 @@ class Look:
     is_early: bool
 
 
-def states_to_look_at(path):
-    """Up to five recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
+def snapshot_states(path):
+    """Return up to five recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
 
     Parameters
     ----------
@@ -49,16 +47,16 @@ def states_to_look_at(path):
     states = [state for state in path.recorded_states if state.step > 0]
     if not states:
         raise ValueError(
-            "estimator kept no state of its training, and MislabelDetector looks at some of "
-            "them. Use SAMClassifier(trajectory=10)."
+            "estimator kept no state of its training, and MislabelDetector needs some of them. "
+            "Use SAMClassifier(trajectory=10)."
         )
     steps = np.array([state.step for state in states])
     nearest = {int(abs(steps - share * path.n_steps).argmin()) for share in _SHARES_OF_TRAINING}
     return [states[number] for number in sorted(nearest)]
 
 
-def looks(problem, X):
-    """Look at rows at every state: one forward pass over `X` for each.
+def snapshots(problem, X):
+    """Take a snapshot of rows at every state: one forward pass over `X` for each.
 
     Parameters
     ----------
@@ -68,26 +66,26 @@ def looks(problem, X):
 
     Returns
     -------
-    list of Look
+    list of Snapshot
     """
     features_of = _features_of(problem, X[:1])
     return [
-        Look(
+        Snapshot(
             *_in_batches(problem, state, X, features_of),
             is_early=state.step <= _EARLY * problem.path.n_steps,
         )
-        for state in states_to_look_at(problem.path)
+        for state in snapshot_states(problem.path)
     ]
 
 
-def first_look(problem, X):
-    """Features of rows at the first recorded state, as a rule that before training."""
+def initial_features(problem, X):
+    """Return the features of rows at the first recorded state, usually that before training."""
     state = problem.path.recorded_states[0]
     return _in_batches(problem, state, X, _features_of(problem, X[:1]))[0]
 
 
 def _features_of(problem, some):
-    """How to get logits and features: from the head, or the logits for both without one."""
+    """Return a function for logits and features; without a last linear layer, logits twice."""
     try:
         head = Head(problem.module, problem.layout)
         head.features(problem.layout.unflatten(problem.params), problem.buffers, some)

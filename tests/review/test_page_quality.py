@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from sam_attribution.report import review_page
+from sam_attribution.review import review_page
 
 pytest.importorskip("selenium", reason="the page is driven with selenium")
 
@@ -13,7 +13,7 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 
 from benchmarks.chromium import emulate
-from tests.report.browsing import (
+from tests.review.browsing import (
     ORDER,
     N,
     load,
