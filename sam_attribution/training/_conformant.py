@@ -12,7 +12,7 @@ from sam_attribution.training._data import can_be_indexed, indexed_loader
 from sam_attribution.training._device import check_device
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
-from sam_attribution.training._own_module import OwnModule
+from sam_attribution.training._module_builder import ModuleBuilder
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._schedule import ScheduledBatches
 
@@ -29,7 +29,7 @@ class _CtrlC(BaseException):
     """An interrupt that is not one of a callback."""
 
 
-class Conformant(ArrayInputs, OwnModule):
+class Conformant(ArrayInputs, ModuleBuilder):
     """Makes a skorch net that comes after it keep scikit-learn's contract.
 
     Differences from skorch: input is validated, the user's module and the global random streams
@@ -137,7 +137,7 @@ class Conformant(ArrayInputs, OwnModule):
         check_parameters(self)
         check_device(self.device)
         check_components(self)
-        X, codes, weight = self._learn_inputs(X, y, sample_weight, classes, afresh)
+        X, codes, weight = self._fit_inputs(X, y, sample_weight, classes, afresh)
         if afresh:
             self.initialize()
         seed = derived_seed(self._seed, len(self.history))

@@ -3,7 +3,7 @@
 import copy
 
 from sam_attribution.training._accelerated import bare_copy, prepare_twin
-from sam_attribution.training._live import LiveModule
+from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._trajectory import Trajectory
 
 
@@ -37,9 +37,9 @@ def edited_copy(net, params, buffers, reason):
         trajectory_dir=None,
         _on_disk=None,
     )
-    live = LiveModule(twin.module_)
-    live.write(params.to(live.vector()))
-    live.write_buffers(live.copy_of_buffers() | buffers)
+    flat = FlatModule(twin.module_)
+    flat.write(params.to(flat.vector()))
+    flat.write_buffers(flat.copy_of_buffers() | buffers)
     twin.callbacks_ = copy.deepcopy(net.callbacks_)
     twin.history_ = copy.copy(net.history_)  # rows are appended, never changed
     twin.criterion_ = copy.deepcopy(net.criterion_)

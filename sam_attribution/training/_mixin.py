@@ -75,16 +75,16 @@ class SAMMixin(StoringMixin):
         """Leave the SAM gradient of one batch in ``.grad``, added to what was there."""
         # the masks of a step depend on its number alone: same in both passes and in replay
         seed = derived_seed(self.trajectory_.seed, self.trajectory_.n_steps)
-        live = self._live_module()
-        gathered = live.take_gradients()
+        flat = self._flat_module()
+        gathered = flat.take_gradients()
         step = self._one_pass(seed, batch, **fit_params)
-        eps = self._ascent(live) if self.rho else None
+        eps = self._ascent(flat) if self.rho else None
         if eps is not None:
-            live.take_gradients()
-            with _moved_by(eps, live):
+            flat.take_gradients()
+            with _moved_by(eps, flat):
                 self._one_pass(seed, batch, **fit_params)
-        self._finite("gradient", live.largest_gradient())
-        live.add_gradients(gathered)
+        self._finite("gradient", flat.largest_gradient())
+        flat.add_gradients(gathered)
         return step
 
     def _one_pass(self, seed, batch, **fit_params):
@@ -93,11 +93,11 @@ class SAMMixin(StoringMixin):
         self._finite("loss", step["loss"])
         return step
 
-    def _ascent(self, live):
+    def _ascent(self, flat):
         """Ascent step from ``.grad``; None on an overflow, at which the scaler skips the step."""
         # a power of two, so nothing is rounded
-        gradient = live.flat_gradient() / loss_scale(self)
-        eps = as_perturbation(self.perturbation).eps(live.vector(), gradient, self.rho)
+        gradient = flat.gradient() / loss_scale(self)
+        eps = as_perturbation(self.perturbation).eps(flat.vector(), gradient, self.rho)
         norm = self._finite("norm of the perturbation", eps.norm())
         if not math.isfinite(norm):
             return None
@@ -135,13 +135,13 @@ def _all_constraints(cls):
 
 
 @contextmanager
-def _moved_by(eps, live):
+def _moved_by(eps, flat):
     """Parameters moved by `eps` for a while, then back, with buffers as they were."""
     # put back by copy: w + eps - eps is not w
-    w, buffers = live.vector(), live.copy_of_buffers()
-    live.write(w + eps)
+    w, buffers = flat.vector(), flat.copy_of_buffers()
+    flat.write(w + eps)
     try:
         yield
     finally:
-        live.write(w)
-        live.write_buffers(buffers)
+        flat.write(w)
+        flat.write_buffers(buffers)

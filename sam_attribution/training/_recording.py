@@ -13,7 +13,7 @@ from sam_attribution.training._accelerated import (
 )
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
 from sam_attribution.training._fingerprint import Fingerprint
-from sam_attribution.training._live import LiveModule, other_parameters, take_state
+from sam_attribution.training._flat_module import FlatModule, other_parameters, take_state
 from sam_attribution.training._optimizer_settings import settings_of
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import Step, Trajectory
@@ -27,7 +27,7 @@ class RecordingMixin:
     """
 
     cuda_dependent_attributes_ = ["trajectory_"]  # so that it can be unpickled without CUDA
-    _live = None
+    _flat = None
     _planned_epochs = 0
     _perturbation_norm = 0.0
     _gradient_factor = 1.0
@@ -50,7 +50,7 @@ class RecordingMixin:
         try:
             return super().fit_loop(X, y, epochs=epochs, **fit_params)
         finally:
-            self._live = None
+            self._flat = None
             self._record_end()
 
     def _begin(self, X, y, epochs):
@@ -65,8 +65,8 @@ class RecordingMixin:
         """Plan the stretches once the number of batches is known."""
         if training:
             others = other_parameters(self)
-            self._live = LiveModule(self.module_, others.values())  # a layer may have been frozen
-            self.trajectory_.note_names(self._live.layout.names)
+            self._flat = FlatModule(self.module_, others.values())  # a layer may have been frozen
+            self.trajectory_.note_names(self._flat.layout.names)
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
@@ -102,7 +102,7 @@ class RecordingMixin:
                 gradient_factor=self._gradient_factor,
                 settings=settings,
                 changed_by=self._changed_by,
-                without_gradient=self._live_module().without_gradient(),
+                without_gradient=self._flat_module().without_gradient(),
             )
         )
         return step
@@ -119,13 +119,13 @@ class RecordingMixin:
         if method_name != "on_grad_computed" or not acting:
             super().notify(method_name, **cb_kwargs)
             return
-        live = self._live_module()
-        first = live.flat_gradient()
+        flat = self._flat_module()
+        first = flat.gradient()
         self.on_grad_computed(self, **cb_kwargs)
-        before = live.flat_gradient()
+        before = flat.gradient()
         for _, callback in acting:  # one by one: which of them changed it, the others only look
             callback.on_grad_computed(self, **cb_kwargs)
-            after = live.flat_gradient()
+            after = flat.gradient()
             if not (is_clipping(callback) or torch.equal(before, after)):
                 self._changed_by += (type(callback).__name__,)
             before = after
@@ -137,10 +137,10 @@ class RecordingMixin:
         self.trajectory_.end()
 
     def _state(self):
-        return take_state(self, self._live_module(), self.trajectory_.n_steps)
+        return take_state(self, self._flat_module(), self.trajectory_.n_steps)
 
-    def _live_module(self):
-        return self._live or LiveModule(self.module_, other_parameters(self).values())
+    def _flat_module(self):
+        return self._flat or FlatModule(self.module_, other_parameters(self).values())
 
     def replay(self, X, y, start=0, stop=None, sample_weight=None):
         """Go through recorded training again.

@@ -40,7 +40,7 @@ class NeuralNetClassifier(SAMClassifier):
 
 
 COPIED = "the user's module is copied, not trained in place"
-LABELS = "labels are learnt by fit: without it predict has none to give"
+LABELS = "labels are known from fit: without it predict has none to return"
 NAN = "the toy module puts out no probabilities, so NLLLoss takes the log of negatives: NaN raises"
 LABELS_KNOWN = "labels outside `classes`, and no classes at all, are refused by name"
 DEVICE = "'foo' is no device, and random streams are kept apart by device"

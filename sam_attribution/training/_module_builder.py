@@ -13,7 +13,7 @@ from sam_attribution.training._mlp import MLP
 from sam_attribution.training._random import isolated_random_state
 
 
-class OwnModule:
+class ModuleBuilder:
     """Building side of :class:`Conformant`. Expects `random_state` and `dtype`."""
 
     _seed = None
