@@ -7,9 +7,9 @@ import torch
 
 from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
 from sam_attribution.training._callbacks import raised_by_callback
-from sam_attribution.training._components import check_components
+from sam_attribution.training._components import check_components, check_device
+from sam_attribution.training._copies import shallow_copy
 from sam_attribution.training._data import can_be_indexed, indexed_loader
-from sam_attribution.training._device import check_device
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
 from sam_attribution.training._module_builder import ModuleBuilder
@@ -129,7 +129,6 @@ class Conformant(ArrayInputs, ModuleBuilder):
             On Ctrl-C. The net stays as trained as it is: it predicts, ``partial_fit`` goes on.
             A callback that raises it, as ``EarlyStopping`` does, ends training in good order.
         """
-        check_parameters(self)
         afresh = not (self.warm_start and self.initialized_)
         return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
 
@@ -173,8 +172,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
         """
         if self.device is None or torch.device(self.device).type != "cpu":
             return super().__getstate__()
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self), cuda_dependent_attributes_=[])
+        twin = shallow_copy(self)
+        twin.cuda_dependent_attributes_ = []
         state = super(Conformant, twin).__getstate__()
         del state["cuda_dependent_attributes_"]
         return {**state, **vars(self)}

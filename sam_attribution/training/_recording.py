@@ -6,17 +6,16 @@ from numbers import Integral
 import torch
 
 from sam_attribution.training._accelerated import (
+    bare_optimizer,
     check_accelerator,
     loss_scale,
     was_skipped,
     why_not_recorded,
 )
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
-from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._flat_module import FlatModule, other_parameters, take_state
-from sam_attribution.training._optimizer_settings import settings_of
 from sam_attribution.training._replay import Replay
-from sam_attribution.training._trajectory import Step, Trajectory
+from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
 
 
 class RecordingMixin:
@@ -57,7 +56,7 @@ class RecordingMixin:
         """Note what is trained on; return the number of epochs to train for."""
         self._planned_epochs = epochs
         self.trajectory_.begin(
-            Fingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
+            DataFingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
         )
         return epochs
 
@@ -109,7 +108,7 @@ class RecordingMixin:
 
     def _settings(self):
         """Those of the coming step: the object of the step before it, if nothing changed."""
-        settings, schedule = settings_of(self.optimizer_), self.trajectory_.schedule
+        settings, schedule = _settings_of(self.optimizer_), self.trajectory_.schedule
         unchanged = bool(schedule) and schedule[-1].settings == settings
         return schedule[-1].settings if unchanged else settings
 
@@ -183,3 +182,10 @@ class RecordingMixin:
         data = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(*data)
         return Replay(self, *data, **options)
+
+
+def _settings_of(optimizer):
+    """Momentum, betas, weight decay and the like of each parameter group, a tuple of dict."""
+    # schedulers cycle momentum as well as the rate
+    names = sorted(bare_optimizer(optimizer).defaults.keys() - {"lr"})
+    return tuple({n: copy.deepcopy(group[n]) for n in names} for group in optimizer.param_groups)
