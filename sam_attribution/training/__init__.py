@@ -15,25 +15,18 @@ from sam_attribution.training._mixin import SAMMixin
 from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
 from sam_attribution.training._random import derived_seed, isolated_random_state, seed_torch
-from sam_attribution.training._recording import RecordingMixin
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
-from sam_attribution.training._schedule import ScheduledBatches, batch_schedule
-from sam_attribution.training._trajectory import State, Step, Stretch, Trajectory, equal_stretches
+from sam_attribution.training._schedule import batch_schedule
+from sam_attribution.training._trajectory import equal_stretches
 
 __all__ = [
     "MLP",
     "ConformantNet",
     "ConformantRegressor",
-    "RecordingMixin",
     "SAMClassifier",
     "SAMMixin",
     "SAMRegressor",
-    "ScheduledBatches",
-    "State",
-    "Step",
-    "Stretch",
-    "Trajectory",
     "bare_copy",
     "bare_optimizer",
     "batch_schedule",
