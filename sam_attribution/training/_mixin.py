@@ -28,8 +28,30 @@ class SAMMixin(StoringMixin):
 
     Notes
     -----
-    Loss and prediction returned are those at ``w``. Both passes draw the same dropout masks;
-    buffers (batch-norm statistics) keep what the first pass made of them.
+    A training step does, in this order (where it is written in parentheses):
+
+    1. The recording keeps the state before the step, if it is one of those to keep, and notes
+       rates and optimizer settings (``RecordingMixin._recorded_step``).
+    2. The sample weights of the batch's rows are looked up (``Conformant.train_step``).
+    3. The gradients are set to zero (skorch's ``train_step``, which also does 9 and 10).
+    4. The first pass, with dropout masks seeded by the number of the step, gives loss, prediction
+       and gradient ``g`` at ``w`` (``_one_pass``).
+    5. The perturbation ``eps(w, g)`` is computed (``_ascent``); with ``rho=0`` it is left out, and
+       so are 6 to 8.
+    6. The parameters are moved to ``w + eps`` (``_moved_by``).
+    7. The second pass, with the same dropout masks, leaves the gradient at ``w + eps``
+       (``_one_pass``).
+    8. The parameters are put back to ``w``, and the buffers (batch-norm statistics) to what the
+       first pass made of them (``_moved_by``).
+    9. Callbacks such as gradient clipping change the gradient; the recording notes the factor
+       (``RecordingMixin.notify``).
+    10. The optimizer updates ``w``.
+    11. The recording appends the step: rows, rates, length of the perturbation, factor of clipping
+        (``RecordingMixin._recorded_step``).
+
+    Replay calls the same code with the recorded rates and settings (``Replay._repeat_step``), and
+    ``dynamics.training_step`` is the step as a pure function. Loss and prediction returned are
+    those at ``w``.
 
     Under a GradScaler (half precision by accelerate) a step whose gradient overflows is skipped,
     as the scaler does, and recorded as such. Anywhere else what is not finite raises.
