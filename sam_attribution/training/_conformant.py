@@ -4,8 +4,14 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 
 import torch
+from sklearn.base import BaseEstimator
 
-from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
+from sam_attribution._validation import (
+    Interval,
+    Options,
+    StrOptions,
+    check_parameters,
+)
 from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._copies import shallow_copy
@@ -96,6 +102,13 @@ class Conformant(ArrayInputs, ModuleBuilder):
         )
         self.random_state = random_state
         self.dtype = dtype
+
+    # this function itself, by which scikit-learn knows what to indent inside a pipeline
+    __repr__ = BaseEstimator.__repr__
+
+    def _get_params_html(self, deep=True, *args, **kwargs):
+        """Parameters as a notebook shows them; `deep` would add those of skorch's callbacks."""
+        return super()._get_params_html(False, *args, **kwargs)
 
     def _get_param_names(self):
         return [name for name in super()._get_param_names() if not name.startswith("_")]
