@@ -192,6 +192,17 @@ def test_callbacks_go_on(tmp_path, monkeypatch, name):
     assert_same_run(resumed, lived)
 
 
+def test_a_seed_that_a_random_state_instance_drew_goes_on(tmp_path, monkeypatch):
+    stream = {"random_state": np.random.RandomState(3)}
+    lived = classifier(tmp_path / "whole", random_state=np.random.RandomState(3)).fit(X, y)
+    with monkeypatch.context() as patch:
+        dies_at(11, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path / "dead", **stream).fit(X, y)
+    assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y), lived)
+    assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y, **stream), lived)
+
+
 class Growing(Callback):
     """Raises rho from epoch to epoch."""
 
