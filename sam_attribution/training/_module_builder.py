@@ -9,11 +9,32 @@ from torch import nn
 from sam_attribution._seeding import draw_seed
 from sam_attribution.training._components import check_module_arguments, checked_module
 from sam_attribution.training._losses import check_criterion, check_weight_argument
-from sam_attribution.training._mlp import MLP
 from sam_attribution.training._random import isolated_random_state
 
 
-class OwnModule:
+class MLP(nn.Sequential):
+    """One hidden layer with GELU, which is smooth as influence methods want it.
+
+    Parameters
+    ----------
+    n_features : int
+        Numbers per row; images are flattened.
+    n_outputs : int
+        Number of logits, or 1 for a regressor.
+    n_hidden : int, default=32
+        Width of the hidden layer.
+    """
+
+    def __init__(self, n_features, n_outputs, n_hidden=32):
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(n_features, n_hidden),
+            nn.GELU(),
+            nn.Linear(n_hidden, n_outputs),
+        )
+
+
+class ModuleBuilder:
     """Building side of :class:`Conformant`. Expects `random_state` and `dtype`."""
 
     _seed = None

@@ -1,4 +1,4 @@
-"""What training changes in a net: read as flat vectors, written back by copy."""
+"""A module in training as one flat vector, and the states of training that are copied from it."""
 
 import copy
 
@@ -8,7 +8,7 @@ from sam_attribution.parameters import ParameterLayout
 from sam_attribution.training._trajectory import State
 
 
-class LiveModule:
+class FlatModule:
     """Trainable parameters and buffers of a module in training.
 
     Holds the tensors themselves, so that a step need not walk the module; make a new one
@@ -73,7 +73,7 @@ class LiveModule:
         pairs = zip(self.layout.names, self.parameters, strict=True)
         return tuple(name for name, p in pairs if p.grad is None)
 
-    def flat_gradient(self):
+    def gradient(self):
         """What is in ``.grad`` as one vector; zero for parameters that took no part."""
         return self.layout.flatten(
             [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
@@ -87,18 +87,18 @@ def other_parameters(net):
     return {name: p for name, p in named if id(p) not in own and p.requires_grad}
 
 
-def take_state(net, live, step):
+def take_state(net, flat, step):
     """Everything that training changes, copied."""
     return State(
         step=step,
-        params=live.vector(),
-        buffers=live.copy_of_buffers(),
+        params=flat.vector(),
+        buffers=flat.copy_of_buffers(),
         optimizer=copy.deepcopy(net.optimizer_.state_dict()),
     )
 
 
-def put_state(net, live, state):
+def put_state(net, flat, state):
     """Put a state back, by copy."""
-    live.write(state.params)
-    live.write_buffers(state.buffers)
+    flat.write(state.params)
+    flat.write_buffers(state.buffers)
     net.optimizer_.load_state_dict(copy.deepcopy(state.optimizer))
