@@ -1,4 +1,5 @@
 # make demo    the main job: find and remove wrong labels in real digits
+# make quick   lint, types and the fast tests, in 90 seconds on two cores
 # make test    lint, types and every test
 # make docs    the documentation, in docs/_build/html; runs the example too
 # Another interpreter (3.11 or newer): make PYTHON=python3.12 test
@@ -7,17 +8,21 @@ PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
 
-.PHONY: demo docs test
+.PHONY: demo docs lint quick test
 
 demo: $(VENV)/.installed-examples
 	$(BIN)/python examples/plot_clean_digits.py
 
-# One thread per worker: the workers fill the cores
-test: export OMP_NUM_THREADS = 1
-test: $(VENV)/.installed-test
+lint: $(VENV)/.installed-test
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
 	$(BIN)/mypy
+
+# One thread per worker: the workers fill the cores
+quick test: export OMP_NUM_THREADS = 1
+quick: lint
+	$(BIN)/pytest -n auto --dist loadgroup -m "not slow" tests
+test: lint
 	$(BIN)/pytest -n auto --dist loadgroup
 
 # The gallery leaves its pictures in docs/auto_examples and runs again when an example changes

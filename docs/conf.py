@@ -1,18 +1,11 @@
 """Sphinx settings: ``make docs`` builds the pages and runs the gallery."""
 
-from configparser import ConfigParser
-from pathlib import Path
-
 import sam_attribution
-
-ROOT = Path(__file__).resolve().parents[1]
-settings = ConfigParser()
-settings.read(ROOT / "setup.cfg", encoding="utf-8")
 
 project = "sam_attribution"
 author = "The sam_attribution developers"
 copyright = author
-release = settings["metadata"]["version"]
+release = sam_attribution.__version__
 
 extensions = [
     "sphinx.ext.autodoc",

@@ -1,5 +1,6 @@
 """Which training rows help or hurt a model trained with Sharpness-Aware Minimization."""
 
+from sam_attribution._version import __version__ as __version__
 from sam_attribution.detection import MislabelDetector
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence

@@ -18,7 +18,7 @@ def seed_nested(estimator, random_state):
 
 
 def is_seeded(estimator):
-    """Whether no nested ``random_state`` of `estimator` is None."""
+    """True if no nested ``random_state`` of `estimator` is None."""
     return not _unset(estimator)
 
 

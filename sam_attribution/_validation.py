@@ -11,7 +11,7 @@ from numbers import Integral, Real
 
 import numpy as np
 from sklearn.utils import _safe_indexing as take_rows
-from sklearn.utils import assert_all_finite, column_or_1d
+from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils._param_validation import HasMethods as _HasMethods
 from sklearn.utils._param_validation import (
     Hidden,
@@ -33,7 +33,11 @@ __all__ = [
     "Options",
     "StrOptions",
     "check_arguments",
+    "check_column",
     "check_labels",
+    "check_length",
+    "check_mask",
+    "check_numbers",
     "check_parameters",
     "check_sample_weight",
     "check_targets",
@@ -45,6 +49,7 @@ __all__ = [
     "refuse_sparse_tensor",
     "refusing_overflow",
     "take_rows",
+    "target_column",
 ]
 
 
@@ -76,18 +81,14 @@ _TOO_LARGE = 2**63
 
 
 # not parameters, but of the user as well: scikit-learn's clone takes them over
-_CLONED = {"_metadata_request", "_sklearn_output_config", "_skl_callbacks"}
+def forget_fit(estimator):
+    """Delete what an earlier ``fit`` learned: attributes whose names end with an underscore.
 
-
-def forget_fit(estimator, keep=()):
-    """Delete every attribute, public or private, that an earlier ``fit`` set.
-
-    Without them a fit that fails leaves no answers of the fit before it. Constructor parameters
-    stay, as do the settings of ``set_fit_request`` and ``set_output``, and the names in `keep`.
+    Without them a fit that fails leaves no answers of the fit before it. Other private attributes
+    stay: scikit-learn keeps metadata requests, output settings and callbacks there.
     """
-    settings = {*estimator.get_params(deep=False), *_CLONED, *keep}
-    for name in vars(estimator).keys() - settings:
-        del vars(estimator)[name]
+    for name in [name for name in vars(estimator) if name.endswith("_")]:
+        delattr(estimator, name)
 
 
 @contextmanager
@@ -121,9 +122,65 @@ def refuse_sparse_tensor(data, name):
         raise TypeError(f"{name} must be a dense tensor, got a sparse one. Call to_dense().")
 
 
+def check_column(values, name, n_samples=None, *, dtype=None, finite="allow-nan"):
+    """Array of shape (n_samples,), from a sequence or from a table with one column.
+
+    A dtype of "float64" asks for numbers; `finite` then is the rule of :func:`check_numbers`.
+    """
+    values = from_tensor(values, name)
+    _check_is_column(values, name)
+    values = np.asarray(values) if dtype is None else check_numbers(values, name, finite=finite)
+    if n_samples is not None:
+        check_length(values, name, n_samples)
+    return values.reshape(-1)
+
+
+def check_numbers(values, name, *, n_axes=None, finite="allow-nan"):
+    """Float array, of a number of axes among `n_axes` if that is given.
+
+    The rule `finite` is scikit-learn's: "allow-nan" refuses infinity, True refuses NaN too, and
+    False refuses neither.
+    """
+    values = from_tensor(values, name)
+    _check_axes(_shape_of(values), name, n_axes)
+    with refusing_overflow(name):
+        return check_array(
+            values,
+            ensure_2d=False,
+            allow_nd=True,
+            dtype="float64",
+            ensure_all_finite=finite,
+            input_name=name,
+        )
+
+
+def check_mask(values, name, n_samples=None):
+    """Boolean array, of shape (n_samples,) if that is given; raise for row numbers."""
+    if n_samples is None:
+        values = np.asarray(from_tensor(values, name))
+    else:
+        values = check_column(values, name, n_samples)
+    is_boolean = np.isin(values, (0, 1)) & (values.dtype.kind in "biufO")
+    if not is_boolean.all():
+        raise ValueError(
+            f"{name} must hold True and False only, got {values[~is_boolean][:5].tolist()}. Turn "
+            "row numbers into a mask with np.isin(np.arange(n_samples), rows)."
+        )
+    return values.astype(bool)
+
+
+def check_length(values, name, n_samples):
+    """Raise a ValueError unless there is one value for each row."""
+    if num_samples(values) != n_samples:
+        raise ValueError(
+            f"{name} must hold one value for each of the {n_samples} rows, got "
+            f"{num_samples(values)}."
+        )
+
+
 def check_labels(y, name="y"):
     """Labels as an array of shape (n_samples,); raise unless they are discrete and sort."""
-    y = _column(y, name, warn=True)
+    y = target_column(y, name, warn=True)
     assert_all_finite(y, input_name=name)
     classes_of(y, name)
     check_classification_targets(y)
@@ -139,7 +196,7 @@ def check_targets(y, name="y", *, dtype="float64", warn=False):
             f"{name} must hold one number per row, got an array of shape {shape}: several "
             "outputs are not supported. Fit a regressor for each column."
         )
-    y = _column(y, name, warn=warn)
+    y = target_column(y, name, warn=warn)
     if y.dtype.kind not in "biufO":
         raise TypeError(f"{name} must hold real numbers, {_got(y)}.")
     try:
@@ -164,7 +221,7 @@ def classes_of(y, name="y"):
 
 def codes_among(classes, y, name="y"):
     """Positions of labels in the sorted `classes`; raise for one that is not there."""
-    y = _column(y, name)
+    y = target_column(y, name)
     if len(classes) == 0:
         raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
     try:
@@ -179,13 +236,25 @@ def codes_among(classes, y, name="y"):
     return codes.astype(np.int64)
 
 
-def _column(y, name, *, warn=False):
-    """One-dimensional array; scikit-learn before 1.8 would speak of "y" whatever the name."""
+def target_column(y, name, *, warn=False):
+    """Array of shape (n_samples,), as scikit-learn's estimators make it of `y`."""
     y = from_tensor(y, name)
-    shape = _shape_of(y)
-    if len(shape) not in (1, 2) or shape[1:] not in ((), (1,)):
-        raise ValueError(f"{name} should be a 1d array, got an array of shape {shape} instead.")
+    _check_is_column(y, name)
     return column_or_1d(y, warn=warn)
+
+
+def _check_is_column(values, name):
+    shape = _shape_of(values)
+    _check_axes(shape[:1] if shape[1:] == (1,) else shape, name, (1,))
+
+
+def _check_axes(shape, name, n_axes):
+    """Raise, in scikit-learn's words, unless the number of axes is one of `n_axes`."""
+    if n_axes is not None and len(shape) not in n_axes:
+        kinds = " or ".join(f"{n}d" for n in n_axes)
+        raise ValueError(
+            f"{name} should be a {kinds} array, got an array of shape {shape} instead."
+        )
 
 
 def _shape_of(y):

@@ -8,7 +8,12 @@ import pytest
 import sam_attribution
 
 LAYERS = [
+    "_version",
+    "exceptions",
+    "_warnings",
     "_validation",
+    "_class_names",
+    "_image_shape",
     "_seeding",
     "_fingerprint",
     "_removal",

@@ -1,61 +1,65 @@
+"""Columns, numbers and masks are checked alike wherever they come in."""
+
+import numpy as np
+import pandas as pd
 import pytest
-import sklearn
-from sklearn.base import BaseEstimator, TransformerMixin, clone
-from sklearn.exceptions import NotFittedError
-from sklearn.utils.validation import check_is_fitted
+import torch
+from scipy.sparse import eye_array
 
-from sam_attribution._validation import forget_fit
+from sam_attribution._validation import check_column, check_mask, check_numbers
 
-
-class Centred(TransformerMixin, BaseEstimator):
-    def __init__(self, inner=None, *, rate=0.1):
-        self.inner = inner
-        self.rate = rate
-
-    def fit(self, X, sample_weight=None):
-        self.mean_, self._n_rows = X.mean(), len(X)
-        return self
-
-    def transform(self, X):
-        return X - self.mean_
-
-    def get_feature_names_out(self, input_features=None):
-        return input_features
+COLUMNS = {
+    "list": [0, 1, 1],
+    "array": np.array([0, 1, 1]),
+    "tensor": torch.tensor([0, 1, 1]),
+    "Series": pd.Series([0, 1, 1], index=[5, 3, 4]),
+    "nullable integers": pd.Series([0, 1, 1], dtype="Int64"),
+    "one column": np.array([[0], [1], [1]]),
+    "DataFrame": pd.DataFrame({"a": [0, 1, 1]}),
+}
 
 
-def fitted():
-    inner = Centred()
-    inner.mean_ = 0.0
-    estimator = Centred(inner, rate=0.5)
-    estimator.mean_, estimator._n_rows = 1.0, 3
-    return estimator
+@pytest.mark.parametrize("values", COLUMNS.values(), ids=COLUMNS)
+def test_whatever_holds_a_column_is_taken(values):
+    column = check_column(values, "given", 3)
+    assert (column.dtype.kind, column.tolist()) == ("i", [0, 1, 1])
+    numbers = check_column(values, "scores", 3, dtype="float64")
+    assert (numbers.dtype, numbers.tolist()) == (np.float64, [0.0, 1.0, 1.0])
+    mask = check_mask(values, "wrong", 3)
+    assert (mask.dtype, mask.tolist()) == (bool, [False, True, True])
 
 
-def test_every_attribute_of_a_fit_is_forgotten_private_ones_too():
-    estimator = fitted()
-    forget_fit(estimator)
-    assert set(vars(estimator)) == {"inner", "rate"}
-    assert estimator.rate == 0.5
-    assert estimator.inner.mean_ == 0.0  # an object of the user's
-    with pytest.raises(NotFittedError, match="not fitted"):
-        check_is_fitted(estimator)
+def test_the_rules_for_numbers_that_are_not_finite():
+    for finite, refused in ((True, [np.nan, np.inf]), ("allow-nan", [np.inf]), (False, [])):
+        for value in (np.nan, np.inf):
+            if value in refused:
+                with pytest.raises(ValueError, match="Input scores contains"):
+                    check_numbers([1.0, value], "scores", finite=finite)
+            else:
+                found = check_numbers([1.0, value], "scores", finite=finite)
+                np.testing.assert_array_equal(found, [1.0, value])
 
 
-def test_attributes_to_keep_are_kept():
-    estimator = fitted()
-    forget_fit(estimator, keep={"_n_rows"})
-    assert set(vars(estimator)) == {"inner", "rate", "_n_rows"}
+def test_a_mask_has_any_shape_where_no_number_of_rows_is_known():
+    np.testing.assert_array_equal(check_mask(np.eye(2), "left_out"), np.eye(2, dtype=bool))
 
 
-@pytest.fixture
-def routing():
-    with sklearn.config_context(enable_metadata_routing=True):
-        yield
-
-
-@pytest.mark.usefixtures("routing")
-def test_settings_that_are_no_parameters_stay_as_in_a_clone():
-    estimator = fitted().set_fit_request(sample_weight=True).set_output(transform="pandas")
-    forget_fit(estimator)
-    assert set(vars(estimator)) == set(vars(clone(estimator)))
-    assert estimator.get_metadata_routing().fit.requests == {"sample_weight": True}
+@pytest.mark.parametrize(
+    ("call", "message"),
+    [
+        (lambda: check_column(1.0, "given"), r"given should be a 1d array, .* shape \(\) instead"),
+        (lambda: check_column(np.eye(2), "given"), r"given should be a 1d array, .* \(2, 2\)"),
+        (lambda: check_column(eye_array(3), "given"), r"given should be a 1d array, .* \(3, 3\)"),
+        (lambda: check_column([1, 2], "given", 3), "given must hold one value .* 3 rows, got 2"),
+        (lambda: check_column(["a"], "scores", dtype="float64"), "could not convert string"),
+        (lambda: check_column([10**400], "scores", dtype="float64"), "scores holds an integer"),
+        (lambda: check_numbers([1], "fits", n_axes=(2, 3)), r"fits should be a 2d or 3d array, .*"),
+        (lambda: check_mask([2, 5], "wrong", 2), r"True and False only, got \[2, 5\]. Turn row nu"),
+        (lambda: check_mask(["a", "b"], "wrong"), r"wrong must hold .* only, got \['a', 'b'\]"),
+        (lambda: check_mask([1.0, np.nan], "wrong"), r"wrong must hold .* only, got \[nan\]"),
+        (lambda: check_mask([0, 1], "wrong", 3), "wrong must hold one value .* 3 rows, got 2"),
+    ],
+)
+def test_bad_input_is_named(call, message):
+    with pytest.raises(ValueError, match=message):
+        call()

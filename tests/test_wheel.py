@@ -4,6 +4,8 @@ import sys
 import zipfile
 from pathlib import Path
 
+import sam_attribution
+
 ROOT = Path(__file__).resolve().parents[1]
 PAGE = ROOT / "sam_attribution" / "report" / "assets"
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
@@ -20,6 +22,8 @@ def test_the_wheel_holds_the_package_and_nothing_else(tmp_path):
     subprocess.run([sys.executable, "-c", BUILD], cwd=tmp_path, check=True, capture_output=True)
 
     (wheel,) = (tmp_path / "dist").glob("*.whl")
+    assert wheel.name.startswith(f"sam_attribution-{sam_attribution.__version__}-")
     names = {name for name in zipfile.ZipFile(wheel).namelist() if ".dist-info/" not in name}
-    sources = [*(ROOT / "sam_attribution").rglob("*.py"), *PAGE.iterdir()]
+    package = ROOT / "sam_attribution"
+    sources = [*package.rglob("*.py"), package / "py.typed", *PAGE.iterdir()]
     assert names == {path.relative_to(ROOT).as_posix() for path in sources}

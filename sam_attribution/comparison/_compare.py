@@ -1,7 +1,5 @@
 """Several methods on the same trained model, as a table."""
 
-import warnings
-
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -10,6 +8,8 @@ from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._validation import check_column, check_mask
+from sam_attribution._warnings import warn
 from sam_attribution.fitting import Measure, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
@@ -106,7 +106,8 @@ def compare(
     """
     methods = _by_name(methods)
     _check_validation(validation)
-    truth, wrong = _checked_truth(truth, len(y)), _column(wrong, "wrong", len(y))
+    truth = _checked_truth(truth, len(y))
+    wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
     seed = draw_seed(random_state)
     _call_once(net_of(estimator).device)
     model, seconds = _trained(estimator, X, y, sample_weight, seed)
@@ -167,30 +168,23 @@ def _check_validation(validation):
 
 
 def _checked_truth(truth, n_samples):
+    if truth is None:
+        return None
     if not (isinstance(truth, str) or hasattr(truth, "prepare")):
-        return _column(truth, "truth", n_samples)
+        return check_column(truth, "truth", n_samples, dtype="float64")
     _check_method(truth, "truth")
     return truth
 
 
-def _column(values, argument, n_samples):
-    if values is not None and np.shape(values) != (n_samples,):
-        raise ValueError(
-            f"{argument} must have a value for each of the {n_samples} rows, got shape "
-            f"{np.shape(values)}."
-        )
-    return values if values is None else np.asarray(values)
-
-
 def _call_once(device):
-    """Pay for what torch and skorch do on their first call only."""
+    """Make torch and skorch do now what they do on their first call only."""
     X, y = np.eye(4), [0, 1, 0, 1]
     classifier = SAMClassifier(max_epochs=1, device=device, random_state=0)
     SAMInfluence(classifier, validation=ValidationData(X, y), random_state=0).fit(X, y)
 
 
 def _trained(estimator, X, y, sample_weight, seed):
-    """The estimator trained, and frozen; seconds of the training, NaN if it was frozen before."""
+    """Frozen trained estimator, and seconds of its training (NaN if it came frozen)."""
     if is_frozen(estimator):
         return estimator, np.nan
     model = seed_nested(clone(estimator), seed)
@@ -201,7 +195,7 @@ def _trained(estimator, X, y, sample_weight, seed):
 
 
 def _scored_by_all(methods, scored, verbose):
-    """What `scored` returns for each method; those that fail are left out, with a warning."""
+    """Results of `scored` by method; a method that fails is left out, with a warning."""
     found, errors = {}, []
     for name, method in tqdm(methods.items(), desc="methods", disable=not verbose):
         try:
@@ -210,7 +204,7 @@ def _scored_by_all(methods, scored, verbose):
             errors.append(error)
             if len(errors) == len(methods):
                 raise
-            warnings.warn(f"{name} failed: {error!r}", FitFailedWarning, stacklevel=3)
+            warn(f"{name} failed: {error!r}", FitFailedWarning)
     return found
 
 

@@ -11,7 +11,7 @@ from sam_attribution.validation_data import ValidationData
 
 @dataclass(frozen=True, eq=False)
 class LeftOutEffects:
-    """What the absence of rows does to the validation loss.
+    """Effects of the absence of rows on the validation loss.
 
     Attributes
     ----------

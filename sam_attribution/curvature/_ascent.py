@@ -1,4 +1,4 @@
-"""Whose gradient moves the point at which SAM takes its own: that of all rows, or of each batch."""
+"""Perturbed points of SAM by the gradient of all rows, or of each batch."""
 
 import torch
 
@@ -22,7 +22,7 @@ class SAMPoints:
     w : Tensor of shape (n_params,), optional
         By default the trained parameters.
     **settings
-        Those of :class:`SAMPoint`.
+        Settings of :class:`SAMPoint`.
     """
 
     def __init__(self, problem, batches=None, *, w=None, **settings):

@@ -6,13 +6,13 @@ import torch
 class EmbeddingBlock:
     """Token frequencies, a diagonal factor, times the second moment of the back-signals.
 
-    What ``padding_idx`` looks up has no gradient, and counts neither as an input nor as a
+    The token ``padding_idx`` has no gradient, and counts neither as an input nor as a
     back-signal.
 
     Parameters
     ----------
     layer : Layer
-        Of an ``nn.Embedding``.
+        Layer whose module is an ``nn.Embedding``.
     """
 
     def __init__(self, layer):
@@ -38,7 +38,7 @@ class EmbeddingBlock:
         self.eigenvalues = (frequencies[:, None] * on_signals).clamp(min=0)
 
     def forget_eigenvalues(self):
-        """Set them to 0, to be added up anew."""
+        """Set the eigenvalues to 0, to be added up anew."""
         self.eigenvalues = torch.zeros_like(self.eigenvalues)
 
     def add_eigenvalues(self, calls, signals, _shares):
@@ -55,12 +55,12 @@ class EmbeddingBlock:
         return torch.einsum("vok,op->vpk", table, self._basis.to(columns))
 
     def rotated_back(self, rotated):
-        """The way back to the layer's numbers."""
+        """Columns of the layer's numbers, from those in the eigenbasis."""
         table = torch.einsum("vpk,op->vok", rotated, self._basis.to(rotated))
         return table.reshape(-1, rotated.shape[-1])
 
     def _looked_up(self, calls, signals):
-        """Row, token and back-signal of every place that is no padding, calls together."""
+        """Row, token and back-signal of every position that is no padding, calls together."""
         tokens = torch.cat([call.given.reshape(len(call.given), -1) for call in calls], dim=1)
         back = torch.cat([each.reshape(len(each), -1, self._n_out) for each in signals], dim=1)
         rows = torch.arange(len(tokens), device=tokens.device)[:, None].expand_as(tokens)

@@ -18,7 +18,7 @@ class _Curvature(ColumnOperator):
     problem : Problem
     point : Tensor of shape (n_params,)
     rows : Tensor of positions, optional
-        Those whose share of the mean is taken; all rows if None.
+        The rows whose share of the mean is taken; all rows if None.
     """
 
     def __init__(self, problem, point, rows=None):

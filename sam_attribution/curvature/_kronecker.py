@@ -32,7 +32,7 @@ class KroneckerCurvature(ColumnOperator):
         Random back-signals per row, labels drawn from the model's probabilities for
         cross-entropy. None takes the expectation over all of them exactly: as many as classes.
     seed : int, default=0
-        Of the draws.
+        Seed of the draws.
 
     Raises
     ------
@@ -153,7 +153,7 @@ class _KroneckerBlock:
         self.eigenvalues = (on_signals[:, :, None] * on_inputs[:, None]).clamp(min=0)
 
     def forget_eigenvalues(self):
-        """Set them to 0, to be added up anew."""
+        """Set the eigenvalues to 0, to be added up anew."""
         self.eigenvalues = torch.zeros_like(self.eigenvalues)
 
     def add_eigenvalues(self, calls, signals, _shares):
@@ -178,7 +178,7 @@ class _KroneckerBlock:
         return torch.einsum("gop,goik,giq->gpqk", left, joined, right)
 
     def rotated_back(self, rotated):
-        """The way back to the layer's numbers."""
+        """Columns of the layer's numbers, from those in the eigenbasis."""
         left, right = self.signal_basis.to(rotated), self.input_basis.to(rotated)
         joined = torch.einsum("gop,gpqk,giq->goik", left, rotated, right)
         n_in = joined.shape[2] - self.layer.has_bias
@@ -230,15 +230,15 @@ class _PlainBlock:
         del self._moments
 
     def forget_eigenvalues(self):
-        """They are exact as they are."""
+        """Do nothing: the eigenvalues are exact."""
 
     def add_eigenvalues(self, *_gradients):
-        """They are exact as they are."""
+        """Do nothing: the eigenvalues are exact."""
 
     def rotated(self, columns):
         """Columns in the eigenbasis."""
         return columns if self._basis is None else self._basis.to(columns).T @ columns
 
     def rotated_back(self, rotated):
-        """The way back."""
+        """Columns of the layer's numbers, from those in the eigenbasis."""
         return rotated if self._basis is None else self._basis.to(rotated) @ rotated

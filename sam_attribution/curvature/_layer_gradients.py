@@ -10,14 +10,14 @@ from torch.func import functional_call, vjp, vmap
 
 @dataclass(frozen=True, eq=False)
 class Call:
-    """One call of a layer in a pass: what came in, and what went out (with its graph)."""
+    """One call of a layer in a pass: its input, and its output (with its graph)."""
 
     given: torch.Tensor
     output: torch.Tensor
 
 
 class Layer:
-    """A module without parts, and where its attributed parameters sit in the flat vector.
+    """A module without parts, and the places of its attributed parameters in the flat vector.
 
     Parameters
     ----------
@@ -38,18 +38,18 @@ class Layer:
 
     @property
     def is_kronecker(self):
-        """Whether a row's gradient is a sum of outer products of an input and a back-signal."""
+        """True if a row's gradient is a sum of outer products of an input and a back-signal."""
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)
         return _calls_as(self.module, kinds) and "weight" in self.own_names
 
     @property
     def is_embedding(self):
-        """Whether the inputs of these outer products are one-hot, given as their positions."""
+        """True if the inputs of these outer products are one-hot, given as their positions."""
         return _calls_as(self.module, (nn.Embedding,)) and "weight" in self.own_names
 
     @property
     def has_bias(self):
-        """Whether the bias is attributed with the weight: a further input that is always 1."""
+        """True if the bias is attributed with the weight: a further input that is always 1."""
         return "bias" in self.own_names
 
     def factors(self, call, signal):
@@ -153,7 +153,7 @@ class LayerGradients:
 
 
 def _calls_as(module, kinds):
-    """Whether a module goes forward as one of torch's own kinds does, no subclass's way."""
+    """True if the module's forward pass is that of one of torch's own classes, not a subclass's."""
     return any(isinstance(module, k) and type(module).forward is k.forward for k in kinds)
 
 
@@ -220,7 +220,7 @@ def _attributed_names(problem):
 
 
 def _patches(conv, given):
-    """What a convolution multiplies its weight with, (n, groups, positions, n_in)."""
+    """Inputs that a convolution multiplies its weight with, (n, groups, positions, n_in)."""
     n_spatial = len(conv.kernel_size)
     mode = "constant" if conv.padding_mode == "zeros" else conv.padding_mode
     padded = nn.functional.pad(given, conv._reversed_padding_repeated_twice, mode=mode)

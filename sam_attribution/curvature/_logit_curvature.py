@@ -1,4 +1,4 @@
-"""What curvatures do between the logits: products with a matrix for each row."""
+"""Curvatures of each row's loss in its logits: products with a matrix per row."""
 
 import torch
 

@@ -1,4 +1,4 @@
-"""Square roots of the loss's curvature in the logits: what a Gauss-Newton matrix is made of."""
+"""Square roots of the loss's curvature in the logits, for Gauss-Newton matrices."""
 
 import torch
 from torch.func import hessian, vmap

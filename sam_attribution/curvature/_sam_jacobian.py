@@ -151,11 +151,11 @@ class SAMPoint:
         return float(self.sam_gradient.norm())
 
     def relative_stationarity(self, sam_gradient=None, n_rows=64):
-        """Norm of ``F(w)`` as a share of what single rows' gradients are long at ``w + eps``.
+        """Norm of ``F(w)``, relative to the norms of single rows' gradients at ``w + eps``.
 
-        ``F(w)`` is that of this point if `sam_gradient` is not given. What rows are long is the
-        root mean square over up to `n_rows` of them, evenly spaced, so that the share has no unit:
-        squared errors of targets in other units have the same.
+        ``F(w)`` is that of this point if `sam_gradient` is not given. The rows' norm is the root
+        mean square over up to `n_rows` of them, evenly spaced. The ratio has no unit: squared
+        errors of targets in other units have the same.
         """
         problem = self.problem
         n_rows = min(n_rows, len(problem.y))

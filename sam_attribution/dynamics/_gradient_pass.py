@@ -10,10 +10,10 @@ from sam_attribution.dynamics._sam import Buffers
 
 
 class BatchPasses(Protocol):
-    """A batch whose forward pass and loss can be had one after the other."""
+    """A batch whose forward pass and loss can be computed one after the other."""
 
     def outputs(self, params: Tensor, buffers: Buffers) -> tuple[Tensor, Buffers]:
-        """What the network puts out for every row, and the buffers after the pass."""
+        """The network's output for every row, and the buffers after the pass."""
         ...
 
     def mean_loss(self, output: Tensor) -> Tensor:
@@ -142,5 +142,5 @@ def pulled_back(
 
 
 def leaf_of(value: Tensor) -> Tensor:
-    """A copy that can be differentiated in."""
+    """A copy that gradients can be taken with respect to."""
     return value.detach().clone().requires_grad_()

@@ -10,7 +10,7 @@ Memory = tuple[Tensor, ...]
 
 
 class Optimizer(Protocol):
-    """Settings that turn a gradient into a step; what is remembered between steps goes along."""
+    """Settings that turn a gradient into a step; the memory between steps is passed along."""
 
     def update(
         self, params: Tensor, memory: Memory, gradient: Tensor, rate: float | Tensor

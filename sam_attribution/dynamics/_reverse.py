@@ -26,7 +26,7 @@ class Cotangent(NamedTuple):
     ----------
     params : Tensor of shape (k, n_params)
     buffers : dict of str to Tensor of shape (k, ...)
-        Of those that a step changes; none stands for zeros.
+        Cotangents of the buffers that a step changes; an empty dict stands for zeros.
     memory : tuple of Tensor of shape (k, n_params)
         None for what is no vector (the number of updates); empty stands for zeros.
     """

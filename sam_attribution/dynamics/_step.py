@@ -11,7 +11,7 @@ from sam_attribution.perturbation import Perturbation
 
 
 class TrainingState(NamedTuple):
-    """What a step changes: flat parameters, buffers, the optimiser's memory (empty at first)."""
+    """State that a step changes: flat parameters, buffers, optimiser's memory (empty at first)."""
 
     params: Tensor
     buffers: Buffers
@@ -37,14 +37,13 @@ def training_step(
         Mean loss of the step's batch and the new buffers, see :func:`sam_gradient`.
     state : TrainingState
     row_weights : Tensor of shape (n_rows,)
-        Of the batch's rows; the batch's denominator is the loss's own and does not change.
+        Weights of the batch's rows; the batch's denominator is the loss's own and does not change.
     rate : float or Tensor of shape (n_params,)
     perturbation : object with ``eps(w, g, rho)``
     rho : float
     optimizer : SGD or Adam
     clip : callable, optional
-        What is done to the gradient before the optimiser sees it, such as
-        :class:`NormClipping`.
+        Clipping of the gradient before the optimiser's step, such as :class:`NormClipping`.
 
     Returns
     -------

@@ -14,13 +14,13 @@ from sam_attribution.perturbation import Perturbation
 
 
 class Tangent(NamedTuple):
-    """How a training state moves, in k ways.
+    """Derivatives of a training state along k directions.
 
     Attributes
     ----------
     params : Tensor of shape (k, n_params)
     buffers : dict of str to Tensor of shape (k, ...)
-        Those that a step changes.
+        Tangents of the buffers that a step changes.
     memory : tuple of Tensor of shape (k, n_params)
         None for what is no vector (the number of updates); empty where there is no memory.
     """
@@ -51,7 +51,7 @@ def step_jvp(
         Before the step.
     rate : float or Tensor of shape (n_params,)
     tangent : Tangent
-        Of the state before the step.
+        Tangent of the state before the step.
     row_weights : Tensor of shape (k, n_rows)
         Tangents of the weights of the batch's rows: -1 for a row that goes.
     perturbation : object with ``eps`` and ``jvp``
@@ -62,12 +62,12 @@ def step_jvp(
     -------
     after : TrainingState
     tangent : Tangent
-        Of the state after the step.
+        Tangent of the state after the step.
 
     Notes
     -----
     Two forward and two backward passes, and one backward pass through each of these per tangent:
-    Hessians are symmetric, so their products are had backwards, at the price of ``step_vjp``.
+    Hessians are symmetric, so their products are computed backwards, at the cost of ``step_vjp``.
     """
     first = GradientPass(batch, state.params, state.buffers, moving=list(tangent.buffers))
     gradient, params = first.gradient.detach(), tangent.params
@@ -119,7 +119,7 @@ class _Update:
     def push(
         self, point: tuple[Tensor, Tensor], tangents: tuple[Tensor, ...]
     ) -> tuple[Tensor, ...]:
-        """Tangents of all that comes out, for k tangents of all that goes in."""
+        """Tangents of all outputs, for k tangents of all inputs."""
         at = (*point, *self.vectors)
         pushed: tuple[Tensor, ...] = torch.vmap(
             lambda *columns: torch.func.jvp(self, at, columns)[1]

@@ -14,7 +14,7 @@ from sam_attribution.training import SAMClassifier
 
 
 def _fitted_or_given_has(name):
-    """Whether the classifier that answers, or the one that will, has the method `name`."""
+    """Condition for ``available_if``: the classifier has the method `name`."""
 
     def check(filtered):
         getattr(getattr(filtered, "estimator_", None) or filtered._classifier(), name)

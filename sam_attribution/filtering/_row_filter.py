@@ -1,4 +1,4 @@
-"""What the filters share: check the rows, score them once, mark the lowest."""
+"""Base of the filters: check the rows, score them once, mark the lowest."""
 
 from numbers import Real
 from os import PathLike

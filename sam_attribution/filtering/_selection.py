@@ -1,8 +1,8 @@
-"""What scores and classes must be for rows to go."""
-
-import warnings
+"""Checks of scores and classes before rows are removed."""
 
 import numpy as np
+
+from sam_attribution._warnings import warn
 
 
 def check_scores(scores, n_samples):
@@ -14,10 +14,9 @@ def check_scores(scores, n_samples):
         )
     unjudged = np.isnan(scores).mean()
     if unjudged:
-        warnings.warn(
+        warn(
             f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer held "
             f"them out. A cross-validation splitter as its validation judges every row.",
-            stacklevel=4,
         )
 
 
@@ -33,9 +32,8 @@ def check_classes_stay(y, kept, removal_fraction):
     left = np.array([np.sum(kept[y == label]) for label in classes])
     for label, count, rest in zip(classes.tolist(), counts, left, strict=True):
         if rest < count / 2:
-            warnings.warn(
+            warn(
                 f"removal_fraction={removal_fraction} drops {count - rest} of the {count} rows of "
                 f"class {label!r}. Rare classes are hard to judge: look at the scores of that "
                 "class before you trust it.",
-                stacklevel=4,
             )

@@ -1,4 +1,4 @@
-"""What an estimator is made of: steps that prepare the rows, and a net at the end."""
+"""Parts of an estimator: steps that prepare the rows, and a net at the end."""
 
 from copy import copy, deepcopy
 from pathlib import Path
@@ -37,12 +37,12 @@ def with_net(estimator, net):
 
 
 def is_frozen(estimator):
-    """Whether the net is used as it is."""
+    """True if the net is used as it is."""
     return isinstance(last_step(estimator), FrozenEstimator)
 
 
 def has_steps(estimator):
-    """Whether rows are changed on their way to the net."""
+    """True if rows are changed on their way to the net."""
     inner = estimator.estimator if isinstance(estimator, FrozenEstimator) else estimator
     return isinstance(inner, Pipeline)
 

@@ -1,4 +1,4 @@
-"""What a model is trained on and what it is judged by."""
+"""Splits: the rows that a model is trained on, and those that it is judged by."""
 
 from dataclasses import dataclass
 from numbers import Real
@@ -30,7 +30,7 @@ class Split:
 
 
 def make_splits(validation, X, y, targets, seed):
-    """Return the splits that ``validation=`` stands for.
+    """Splits that ``validation=`` stands for.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""How the validation rows become one score per training row."""
+"""Aggregation of validation rows to one score per training row."""
 
 import torch
 
@@ -41,7 +41,7 @@ class WorstClassAggregation:
         return self
 
     def reduce(self, table):
-        """Minimum over the last axis in units of the learnt spread."""
+        """Minimum over the last axis in units of the spread that was learned."""
         return (table / self.spread_).amin(-1)
 
 

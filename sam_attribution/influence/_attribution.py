@@ -149,16 +149,16 @@ class Attribution:
 
     @cached_property
     def validation_outputs(self):
-        """What the trained model puts out for the validation rows."""
+        """Outputs of the trained model for the validation rows."""
         return outputs(self.problem, self.problem.params, self.problem.buffers, self.validation.X)
 
     def predicted_rise(self, rows):
-        """What the scores say of removing rows together; NaN if they are no rises."""
+        """Rise of the validation value that the scores predict, NaN if they have no unit."""
         of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
         return float(self.scores[rows].sum()) if of_mean else float("nan")
 
     def origins(self, X, y, queries, rows):
-        """Which probe gave how much of the scores of some rows against single queries.
+        """Parts of scores against single queries, by the probe that they come from.
 
         Parameters
         ----------
@@ -210,7 +210,7 @@ class Attribution:
         return [most_active_epochs(spans, pair) for pair in parts.cpu().numpy().T]
 
     def _diagnostics(self, watch):
-        """What the method said, and what this split is like."""
+        """Diagnostics of the method, quality of the predictions, and costs."""
         found = self.prepared.diagnostics | {
             **quality(self.trained),
             "n_train": int(self.trained.visited.sum()),
@@ -247,7 +247,7 @@ class Attribution:
         return self.prepared.problem or self.problem
 
     def _judged(self, scores):
-        """Which rows count when an aggregation learns."""
+        """Mask of the rows that an aggregation learns from."""
         judged = ~scores.isnan().any(1)
         return judged if self.problem.visited is None else judged & self.problem.visited
 

@@ -1,12 +1,12 @@
-"""Whether to trust the scores, in words: SAMInfluence.diagnose."""
+"""The part of SAMInfluence that says in words whether to trust the scores."""
 
-import warnings
 from numbers import Integral
 
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
+from sam_attribution._warnings import warn
 from sam_attribution.diagnosis import verdicts
 from sam_attribution.influence._rank_stability import rank_stability
 
@@ -22,10 +22,9 @@ def warn_of_doubt(diagnostics):
     table = verdicts(diagnostics)
     doubtful = table[table["check"].isin(_WARNED_OF) & (table["verdict"] != "fine")]
     for line in doubtful.drop_duplicates("check").itertuples():
-        warnings.warn(
+        warn(
             f"{line.meaning} ({line.check} {line.value:.2f}). What helps: {line.advice}. "
             "diagnose() says more.",
-            stacklevel=3,
         )
 
 

@@ -1,4 +1,4 @@
-"""SAMInfluence: which training rows help or hurt, as a scikit-learn estimator."""
+"""SAMInfluence: scores of the training rows, as a scikit-learn estimator."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -34,7 +34,7 @@ _SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
 class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
-    """Score training rows by what the validation loss would do without them.
+    """Score training rows by the rise of the validation loss without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
     :class:`~sam_attribution.SAMRegressor` and scores the rows they were trained on. The score
@@ -44,10 +44,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     Parameters
     ----------
     estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
-        A net is cloned and trained; ``None`` is ``SAMClassifier()``. The earlier steps of a
-        Pipeline that ends in one are fitted on the training rows and applied to every `X`, that
-        of ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted one
-        of all these uses it as it is: ``fit`` then wants the rows that it was trained on, and
+        A net is cloned and trained; ``None`` stands for ``SAMClassifier()``, or for the estimator
+        of the :class:`~sam_attribution.FilteredClassifier` that this one scores for. The earlier
+        steps of a Pipeline are fitted on the training rows and applied to every `X`, that of
+        ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted net or
+        Pipeline uses it as it is: ``fit`` then needs the rows that it was trained on, and
         `validation` other rows.
     method : {"arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
             "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
@@ -56,15 +57,15 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, ValidationData or CV splitter, default=0.2
-        What the model is judged by. A fraction is held out (stratified by class) and not
+        Rows whose loss the scores are about. A fraction is held out (stratified by class) and not
         scored (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. A splitter
         such as ``StratifiedKFold(3)`` trains one clone per split and scores its training
-        rows against its held-out rows, so that with folds every row is judged.
+        rows against its held-out rows, so that with folds every row gets a score.
     evaluation : {"loss", "margin"} or callable, default="loss"
-        Asked of each validation row: the training loss (nats; of a regressor squared units of
-        y), the negative margin (logits; it does not saturate; not of a regressor), or
-        ``(logits, y) -> values``, lower is better; a regressor gives its predictions, shape
-        (n,), in the place of logits.
+        Value of each validation row: the training loss (nats; squared units of y for a
+        regressor), the negative margin (logits; it does not saturate; classifiers only), or a
+        function ``(logits, y) -> values``, lower is better; it gets the predictions of a
+        regressor, shape (n,), in the place of logits.
     aggregate : {"mean", "worst-class"}, default="mean"
         ``mean`` over the validation rows keeps the unit. ``worst-class`` takes the
         validation class that the row harms most, in units of the spread over rows: a
@@ -84,39 +85,38 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         same bits for every `n_jobs`. For that each process takes as many torch threads as
         this one: ``torch.set_num_threads(1)`` gives each split one core.
     random_state : int, RandomState instance or None, default=None
-        Draws the split and goes to clones, and to a method (with its solver), that have no
-        ``random_state`` of their own.
+        Draws the split. Every ``random_state`` inside the clones and the method that is None gets
+        the seed as well.
     verbose : int, default=0
-        Above 0 shows a progress bar over the splits, and one over the queries of ``attribute``,
-        above 1 also one over the probes of
-        each split, for every pass over rows; for ``method="unrolled"``, where that takes as
-        long as training, above 0 too.
+        Above 0 shows a progress bar over the splits and one over the queries of ``attribute``.
+        Above 1 shows one over the probes of each split as well; ``method="unrolled"``, whose
+        probes take as long as training, shows it above 0 too.
 
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Aligned with the rows given to ``fit``; the mean over the splits that trained on the
-        row, NaN for rows that none did.
+        Scores of the rows given to ``fit``: means over the splits that trained on the row, NaN
+        where none did.
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
-        carries label c is its score. Not there for methods that retrain, and for regressors.
+        carries label c is its score. Methods that retrain, and regressors, have none.
     standard_errors_ : ndarray of shape (n_samples,)
-        Of ``scores_``, for methods that retrain from more than one seed (``LeaveOneOut``,
-        ``FurtherTraining``), with one split and the mean as aggregate; not there otherwise.
+        Standard errors of ``scores_``. They exist for methods that retrain from more than one
+        seed (``LeaveOneOut``, ``FurtherTraining``), with one split and the mean as aggregate.
     estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        The fitted clone of the first split; a frozen estimator itself. Where scoring fails, or
-        is interrupted, after training it is there all the same, for a FrozenEstimator.
+        The fitted clone of the first split; a frozen estimator itself. It exists even if scoring
+        fails or is interrupted after training: put it into a FrozenEstimator to go on from there.
     estimators_ : list
         The fitted clones of all splits.
     attributions_ : list of Attribution
-        One per split: ``trained`` (estimator, split, problem), ``prepared`` (the method made
-        ready) and its scores as tensors, for whoever builds upon them.
+        One per split, to build upon: ``trained`` (estimator, split, problem), ``prepared`` (the
+        method, prepared for the problem) and the scores as tensors.
     diagnostics_ : DataFrame
-        One row per split, in numbers: what to expect of the scale, damping, solver residual,
-        steps, how well the validation rows are predicted, seconds, peak memory, and what
-        :meth:`diagnose` found, which also says what they mean.
+        One row per split: meaning of the scale, damping, solver residual, steps, quality of the
+        predictions for the validation rows, seconds, peak memory of scoring (MiB above that
+        before), and the numbers that :meth:`diagnose` found and explains.
     classes_ : ndarray of shape (n_classes,)
-        Of a classifier.
+        Labels; a regressor has none.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If ``X`` has such names.
@@ -127,12 +127,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
 
     Notes
     -----
-    ``score_samples`` and ``transform`` are functions of one row: its score as if it had
-    been in every batch with weight 1/n. On training rows they equal ``scores_`` and
-    ``transform_train_``, but for sample weights (a row that is asked about has weight 1)
-    and for ``GIF(n_checkpoints=None)`` and ``Unrolled``, which know each row's own batches.
-    Cost beyond the training: see the method; about 2.5 forward passes over the rows per visited
-    state and query.
+    ``score_samples`` and ``transform`` score a row as if it had been in every batch with weight
+    1/n. On training rows they equal ``scores_`` and ``transform_train_``, with two exceptions:
+    sample weights (a new row has weight 1), and ``GIF(n_checkpoints=None)`` and ``Unrolled``,
+    which know each row's own batches. The cost beyond training depends on the method: about 2.5
+    forward passes over the rows per visited state and query.
 
     References
     ----------
@@ -297,7 +296,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         return result
 
     def self_influence(self):
-        """How much each training row worked on its own loss.
+        """Scores of the training rows on their own losses.
 
         Returns
         -------
@@ -354,7 +353,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.diagnostics_ = self._table_of_diagnostics()
         self.scores_ = self._mean_over_splits([each.scores for each in found])
         if found[0].table is not None:
-            self._transform_train = self._mean_over_splits([each.table for each in found])
+            self._transform_train_ = self._mean_over_splits([each.table for each in found])
 
     def _mean_over_splits(self, found):
         """Mean over the splits of tensors with a value per row of each split's problem."""

@@ -1,12 +1,11 @@
 """The part of SAMInfluence that scores rows for labels: those they carry, and all others."""
 
-import warnings
-
 import numpy as np
 from sklearn.base import TransformerMixin, is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._warnings import warn
 from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
 from sam_attribution.influence._methods import METHODS
 
@@ -57,7 +56,7 @@ class LabelScores(TransformerMixin):
     @property
     def transform_train_(self):
         knows_labels(self)
-        return self._transform_train
+        return self._transform_train_
 
     @available_if(scores_any_row)
     def score_samples(self, X, y=None):
@@ -127,7 +126,7 @@ class LabelScores(TransformerMixin):
         """Mean over the splits, for every label without `y`."""
         found = [each.row_scores(*each.trained.tensors(X, y)) for each in self.attributions_]
         if not self.attributions_[0].prepared.rows_are_exchangeable:
-            warnings.warn(_ONE_ROW_FORM, stacklevel=3)
+            warn(_ONE_ROW_FORM)
         return np.mean([to_numpy(scores) for scores in found], axis=0)
 
 

@@ -1,11 +1,11 @@
 """The one table from method names to methods."""
 
-import warnings
 from numbers import Real
 
 from sklearn.base import clone
 
 from sam_attribution._seeding import is_seeded
+from sam_attribution._warnings import warn
 from sam_attribution.fitting import is_frozen
 from sam_attribution.linalg import CG, Arnoldi, LiSSA
 from sam_attribution.methods import (
@@ -70,8 +70,7 @@ def warn_if_never_resumed(method, estimator, validation, random_state):
     drawn = isinstance(validation, Real)  # the split
     if drawn or not (is_frozen(estimator) or is_seeded(estimator)):
         remedy = "on SAMInfluence" if drawn else "on the estimator or SAMInfluence"
-        warnings.warn(
+        warn(
             "resume_dir finds nothing again without a random_state, since every fit is another "
             f"training: set random_state=0 {remedy}.",
-            stacklevel=3,
         )

@@ -1,4 +1,4 @@
-"""How training rows are read for many queries: which way, and for how many at once."""
+"""Ways to read the training rows for many queries: by tangents, or by row gradients."""
 
 from collections.abc import Callable
 from dataclasses import dataclass

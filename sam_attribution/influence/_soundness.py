@@ -1,9 +1,8 @@
 """Numbers that say whether the scores of a trained split can be trusted."""
 
-import warnings
-
 import numpy as np
 
+from sam_attribution._warnings import warn
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.diagnosis import (
     extreme_curvature,
@@ -68,10 +67,9 @@ def quality(trained):
     predicted, y = trained.predict(trained.split.X), np.asarray(trained.split.y)
     if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
         (label,) = predicted[:1].tolist()
-        warnings.warn(
+        warn(
             f"The trained model predicts {label!r} for every validation row, so scores say "
             "little. Scale the features, or change lr or rho.",
-            stacklevel=2,
         )
     if trained.problem.n_classes is None:
         return {"validation_r2": _r2(predicted, y)}

@@ -29,7 +29,7 @@ class Arnoldi(BaseEstimator):
     tol : float, default=0.3
         A relative residual above this warns.
     measured : bool, default=True
-        Whether to spend a product on the residual of every solution. Without, `residual` is NaN
+        Spend a product on the residual of every solution. Without, `residual` is NaN
         and nothing warns: a solution is two products with the basis.
 
     References
@@ -72,7 +72,7 @@ class Arnoldi(BaseEstimator):
 
 
 class _ArnoldiInverse(Inverse):
-    """A basis, the operator in it, and what it is about outside."""
+    """A basis, the operator in it, and the number that stands for it outside."""
 
     _solver: Arnoldi
 

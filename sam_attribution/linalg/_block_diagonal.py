@@ -1,4 +1,4 @@
-"""An operator without what couples its blocks."""
+"""An operator without the couplings between its blocks."""
 
 from collections.abc import Sequence
 
@@ -63,7 +63,7 @@ class BlockDiagonal(ColumnOperator):
 
 
 def _block_of(blocks: list[Tensor], operator: LinearOperator) -> Tensor:
-    """Return the number of the block that each position stands in, shape (size,)."""
+    """Number of the block of each position, shape (size,)."""
     positions = torch.cat([operator.like.new_zeros(0, dtype=torch.long), *blocks])
     everything = torch.arange(operator.size, device=positions.device)
     if not torch.equal(positions.sort().values, everything):

@@ -79,7 +79,7 @@ class CG(BaseEstimator):
 
 
 class _CGInverse(Inverse):
-    """An operator, what approximates its inverse, and the settings to solve with."""
+    """An operator, its approximate inverse, and the settings to solve with."""
 
     _solver: CG
 

@@ -8,7 +8,7 @@ DENSE_SIZE = 1000
 
 
 def is_small(size: int) -> bool:
-    """Whether a matrix of that size is rather formed than multiplied with."""
+    """True if a matrix of that size is formed rather than only multiplied with."""
     return size <= DENSE_SIZE
 
 

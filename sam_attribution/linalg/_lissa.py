@@ -35,7 +35,7 @@ class LiSSA(BaseEstimator):
     tol : float, default=0.3
         A relative residual above this warns, measured with all rows.
     random_state : int, RandomState or None, default=None
-        Of the rows. An inverse once prepared draws the same rows whenever it is asked.
+        Seed of the rows. An inverse once prepared draws the same rows whenever it is asked.
 
     Notes
     -----
@@ -110,7 +110,7 @@ class _LiSSAInverse(Inverse):
         return checked_solution(self._solver, self._operator, x, columns, n_iter, self._solver.tol)
 
     def _mean_of_series(self, columns: Tensor) -> Tensor | None:
-        """None if one of them diverges."""
+        """Mean over the repeated series, None if one of them diverges."""
         generator = torch.Generator().manual_seed(self._seed)
         total, repeats = torch.zeros_like(columns), self._solver.n_repeats
         for _ in range(repeats):

@@ -18,7 +18,7 @@ class LinearOperator(ABC):
     like : Tensor of shape (size,)
         A vector the operator can be applied to: fixes size, dtype and device.
     symmetric : bool
-        Whether the matrix equals its transpose. Solvers rely on it.
+        True if the matrix equals its transpose. Solvers rely on it.
     """
 
     def __init__(self, like: Tensor, *, symmetric: bool) -> None:
@@ -76,7 +76,7 @@ class LinearOperator(ABC):
 
 
 class ColumnOperator(LinearOperator):
-    """One whose product with columns together is the one to write, as it costs less."""
+    """An operator that defines :meth:`matmat`, which costs less than its products one by one."""
 
     def matvec(self, v: Tensor) -> Tensor:
         return self.matmat(v[:, None])[:, 0]
@@ -240,7 +240,7 @@ class Restricted(ColumnOperator):
 
 
 def check_operator(operator: object) -> None:
-    """Raise a TypeError for what is no operator, such as a bare matrix."""
+    """Raise a TypeError for anything but an operator, such as a bare matrix."""
     if not isinstance(operator, LinearOperator):
         raise TypeError(
             f"operator must be a LinearOperator, got {type(operator).__name__}. Dense(tensor) "
@@ -274,7 +274,7 @@ def check_columns(operator: LinearOperator, columns: Tensor) -> None:
 
 
 def _common_like(operators: tuple[LinearOperator, ...]) -> Tensor:
-    """Return the vector all operators share; raise if their sizes differ."""
+    """Vector of the first operator; raise a ValueError if the sizes differ."""
     sizes = {operator.size for operator in operators}
     if len(sizes) != 1:
         raise ValueError(f"operators must have one size, got {operators!r}.")

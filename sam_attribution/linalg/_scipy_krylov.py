@@ -1,4 +1,4 @@
-"""What scipy's iterative solvers share: one right-hand side after another, products counted."""
+"""Base of scipy's iterative solvers: one right-hand side after another, products counted."""
 
 from abc import ABC, abstractmethod
 
@@ -34,7 +34,7 @@ class ScipyKrylov(BaseEstimator, ABC):
         return ScipyInverse(self, operator)
 
     def _check_structure(self, operator: LinearOperator) -> None:
-        """Raise a ValueError for an operator that this solver cannot have."""
+        """Raise a ValueError for an operator that this solver cannot solve."""
 
     @abstractmethod
     def _attempt(self, A: "CountedProducts", b: np.ndarray, n_products: int) -> np.ndarray:

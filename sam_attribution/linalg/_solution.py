@@ -1,6 +1,5 @@
-"""What a solver returns, and how it says that it did not get there."""
+"""The interface of a solver, its solution, and the warning that it did not converge."""
 
-import warnings
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
 from functools import cached_property
@@ -10,18 +9,19 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from sam_attribution._warnings import warn
 from sam_attribution.linalg._operator import LinearOperator
 
 
 @dataclass(frozen=True)
 class Solution:
-    """Columns that solve ``A x = b``, and how well.
+    """Columns that solve ``A x = b``, with their residual.
 
     Attributes
     ----------
     x : Tensor of shape (size, k)
     converged : bool
-        Whether every column met the tolerance.
+        True if every column met the tolerance.
     n_iter : int
         Products with the operator spent on the worst column (0 for a direct solve).
     residual : float
@@ -49,7 +49,7 @@ class Inverse(ABC):
     solver : solver
         Settings to solve with.
     operator : LinearOperator
-        What is inverted.
+        Operator that is inverted.
     """
 
     def __init__(self, solver: Solver, operator: LinearOperator) -> None:
@@ -75,11 +75,10 @@ def checked_solution(
     residual = float((errors / torch.where(norms == 0, 1.0, norms)).max())
     converged = residual <= tol
     if not converged:
-        warnings.warn(
+        warn(
             f"{solver!r} stopped at a relative residual of {residual:.1e} (tol {tol:.1e}) on "
             f"{operator!r} after {n_iter} iterations: raise {_way_on(solver)}.",
             ConvergenceWarning,
-            stacklevel=4,
         )
     return Solution(x, converged, n_iter, residual)
 

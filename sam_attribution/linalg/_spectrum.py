@@ -31,7 +31,7 @@ class Spectrum:
 
     @property
     def needs_damping(self) -> bool:
-        """Unless every eigenvalue has a real part above 1e-4 of the largest modulus."""
+        """True unless every eigenvalue has a real part above 1e-4 of the largest modulus."""
         return not self.leftmost > _SAFE * self.radius
 
 

@@ -4,8 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sam_attribution.metrics._arrays import one_row_per_query
-from sam_attribution.metrics._cosine import cosines
+from sam_attribution._validation import check_numbers
 
 
 def agreement(scores, truth):
@@ -86,6 +85,20 @@ def over_queries(table):
         "n_queries": figures.count(),
     }
     return pd.DataFrame(summary).rename_axis("figure")
+
+
+def one_row_per_query(values, name):
+    """Float array of shape (n_query, n_samples); a single query may come without its axis."""
+    return np.atleast_2d(check_numbers(values, name, n_axes=(1, 2)))
+
+
+def cosines(scores, truth):
+    """Cosine along the last axis, over the entries where both have a number; NaN if one is 0."""
+    both = ~(np.isnan(scores) | np.isnan(truth))
+    scores, truth = np.where(both, scores, 0.0), np.where(both, truth, 0.0)
+    lengths = np.linalg.norm(scores, axis=-1) * np.linalg.norm(truth, axis=-1)
+    with np.errstate(invalid="ignore"):  # 0 / 0
+        return (scores * truth).sum(-1) / lengths
 
 
 def _judged(scores, truth, query):

@@ -8,7 +8,8 @@ from scipy import stats
 from sklearn.utils import check_scalar
 
 from sam_attribution._seeding import draw_seed
-from sam_attribution.metrics._arrays import mask, one_row_per_query
+from sam_attribution._validation import check_mask
+from sam_attribution.metrics._agreement import one_row_per_query
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,7 +83,7 @@ def linear_datamodelling_score(
     1.0
     """
     scores, values = one_row_per_query(scores, "scores"), one_row_per_query(values, "values")
-    left_out = mask(left_out, "left_out")
+    left_out = check_mask(left_out, "left_out")
     _check(scores, left_out, values)
     check_scalar(n_bootstrap, "n_bootstrap", Integral, min_val=0)
     check_scalar(confidence, "confidence", Real, min_val=0, max_val=1, include_boundaries="neither")

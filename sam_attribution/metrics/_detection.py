@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sam_attribution.metrics._arrays import mask, one_number_per_row
+from sam_attribution._validation import check_column, check_mask
 
 
 def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
@@ -41,7 +41,7 @@ def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
     dtype: float64
     """
     scores, wrong = _judged(scores, wrong)
-    inspected = one_number_per_row(inspected, "inspected")
+    inspected = check_column(inspected, "inspected", dtype="float64")
     if not np.all((inspected >= 0) & (inspected <= 1)):
         raise ValueError(f"inspected must lie from 0 to 1, got {inspected.tolist()}.")
     recalls = np.interp(inspected, *_curve(scores, wrong))
@@ -88,9 +88,8 @@ def _curve(scores, wrong):
 
 
 def _judged(scores, wrong):
-    scores, wrong = one_number_per_row(scores, "scores"), mask(wrong, "wrong")
-    if wrong.shape != scores.shape:
-        raise ValueError(f"wrong must have the shape of scores, {scores.shape}, got {wrong.shape}.")
+    scores = check_column(scores, "scores", dtype="float64")
+    wrong = check_mask(wrong, "wrong", len(scores))
     judged = ~np.isnan(scores)
     if wrong[judged].all() or not wrong[judged].any():
         raise ValueError("wrong must hold True and False among the rows that have a score.")

@@ -10,7 +10,7 @@ from tqdm.auto import tqdm
 from sam_attribution._jobs import in_parallel
 from sam_attribution._removal import rows_to_keep
 from sam_attribution._seeding import draw_seed
-from sam_attribution.metrics._arrays import one_number_per_row
+from sam_attribution._validation import check_column
 
 
 def removal_curve(
@@ -74,7 +74,7 @@ def removal_curve(
     0      0.00          0  lowest score  <NA>   0.75
     1      0.25          1  lowest score  <NA>   1.00
     """
-    scores = one_number_per_row(scores, "scores")
+    scores = check_column(scores, "scores", dtype="float64")
     fractions = _checked(fractions)
     check_scalar(n_random, "n_random", Integral, min_val=0)
     if not callable(evaluate):
@@ -94,7 +94,7 @@ def removal_curve(
 
 
 def _checked(fractions):
-    fractions = one_number_per_row(fractions, "fractions")
+    fractions = check_column(fractions, "fractions", dtype="float64")
     if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must lie in [0, 1), got {fractions.tolist()}.")
     return fractions.tolist()

@@ -3,9 +3,8 @@
 import numpy as np
 import pandas as pd
 
-from sam_attribution.metrics._agreement import over_queries
-from sam_attribution.metrics._arrays import numbers, one_number_per_row, one_row_per_query
-from sam_attribution.metrics._cosine import cosines
+from sam_attribution._validation import check_column, check_numbers
+from sam_attribution.metrics._agreement import cosines, one_row_per_query, over_queries
 
 
 def similarities(scores, truth, amounts):
@@ -45,8 +44,8 @@ def similarities(scores, truth, amounts):
     10.0    0.96
     Name: 0, dtype: float64
     """
-    scores, amounts = one_row_per_query(scores, "scores"), one_number_per_row(amounts, "amounts")
-    truth = numbers(truth, "truth")
+    scores, truth = one_row_per_query(scores, "scores"), check_numbers(truth, "truth")
+    amounts = check_column(amounts, "amounts", dtype="float64")
     if truth.ndim == 2 and len(scores) == 1:
         truth = truth[:, np.newaxis]
     expected = (len(amounts), *scores.shape)

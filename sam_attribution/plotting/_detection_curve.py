@@ -6,10 +6,10 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_scalar
 
+from sam_attribution._validation import check_column, check_mask
 from sam_attribution.metrics import detection, detection_curve
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import mask_of_rows, scores_of_rows
 from sam_attribution.plotting._names import by_name, columns
 from sam_attribution.plotting._styles import REFERENCE, curve_styles
 
@@ -141,7 +141,7 @@ class DetectionCurveDisplay:
             self._draw(name, *each, style)
             for (name, each), style in zip(found.items(), styles, strict=False)
         ]
-        self._draw_references(np.mean(mask_of_rows(self.is_wrong, "is_wrong")))
+        self._draw_references(np.mean(check_mask(self.is_wrong, "is_wrong")))
         self.ax_.set(
             xlabel="rows inspected (%), most suspicious first",
             ylabel="wrong labels found (%)",
@@ -155,8 +155,8 @@ class DetectionCurveDisplay:
 
     def _found(self, scores):
         """The curve, and its figures."""
-        scores = _unjudged_last(scores_of_rows(scores))
-        wrong = mask_of_rows(self.is_wrong, "is_wrong", len(scores))
+        scores = _unjudged_last(check_column(scores, "scores", dtype="float64"))
+        wrong = check_mask(self.is_wrong, "is_wrong", len(scores))
         if wrong.all() or not wrong.any():
             raise ValueError(f"is_wrong must hold True and False, got only {wrong[0]}.")
         inspected = () if self.recall_at is None else (self.recall_at,)

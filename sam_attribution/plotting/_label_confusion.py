@@ -4,9 +4,10 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import confusion_matrix
 
+from sam_attribution._class_names import class_texts
+from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import class_texts, mask_of_rows, one_per_row
 
 _MOST_CLASSES_WITH_NUMBERS = 30
 
@@ -133,7 +134,8 @@ class LabelConfusionDisplay:
         LabelConfusionDisplay
         """
         self.counts_ = self._count()
-        names = class_texts(self.counts_.index, self.class_names)
+        classes = self.counts_.index
+        names = class_texts(classes, self.class_names, classes)
         side = 2.6 + 0.42 * min(max(len(names), 4), _MOST_CLASSES_WITH_NUMBERS)
         (self.ax_,) = axes_for(ax, 1, size=(side + 0.4, side))
         self.figure_ = self.ax_.figure
@@ -146,11 +148,11 @@ class LabelConfusionDisplay:
         return self
 
     def _count(self):
-        given = one_per_row(self.given, "given")
-        suggested = one_per_row(self.suggested, "suggested", len(given))
+        given = check_column(self.given, "given")
+        suggested = check_column(self.suggested, "suggested", len(given))
         classes = np.union1d(given, suggested) if self.classes is None else self.classes
         if self.suspicious is not None:
-            counted = mask_of_rows(self.suspicious, "suspicious", len(given))
+            counted = check_mask(self.suspicious, "suspicious", len(given))
             given, suggested = given[counted], suggested[counted]
         counts = np.zeros((len(classes), len(classes)), dtype=int)
         if len(given):

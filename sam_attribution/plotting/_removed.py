@@ -7,7 +7,13 @@ import pandas as pd
 from sklearn.base import clone
 
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution._validation import from_tensor, num_samples, take_rows
+from sam_attribution._validation import (
+    check_column,
+    check_length,
+    from_tensor,
+    num_samples,
+    take_rows,
+)
 from sam_attribution.plotting._names import columns
 
 
@@ -17,11 +23,10 @@ class Retraining:
     def __init__(self, estimator, X, y, X_test, y_test, random_state):
         self.estimator = estimator
         self.X, self.y = from_tensor(X, "X"), np.asarray(from_tensor(y, "y"))
+        check_length(self.y, "y", num_samples(self.X))
         self.X_test, self.y_test = from_tensor(X_test, "X_test"), from_tensor(y_test, "y_test")
         known = isinstance(random_state, Integral)
         self.seed = int(random_state) if known else draw_seed(random_state)
-        if num_samples(self.X) != len(self.y):
-            raise ValueError(f"y must have {num_samples(self.X)} entries, got {len(self.y)}.")
 
     def __call__(self, kept):
         twin = seed_nested(clone(self.estimator), self.seed)
@@ -45,17 +50,14 @@ def scores_to_try(scores, scorer, name, retrained):
         scores = retrained.scores_by(scorer)
     tried = columns(scores)
     for each in tried.values() if isinstance(tried, dict) else [tried]:
-        if len(each) != len(retrained.y):
-            raise ValueError(
-                f"scores must hold a number for each of {len(retrained.y)} rows, got {len(each)}."
-            )
+        check_length(each, "scores", len(retrained.y))
     return tried, name
 
 
 def curve_of(fractions, values, random_values=None):
     """Table such as ``metrics.removal_curve`` returns, of numbers that are known already."""
-    fractions = np.asarray(fractions, dtype=float)
-    if fractions.ndim != 1 or not np.all((fractions >= 0) & (fractions < 1)):
+    fractions = check_column(fractions, "fractions", dtype="float64")
+    if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
     lowest = _lines(fractions, values, "accuracy", "lowest score", pd.NA)
     draws = [] if random_values is None else np.atleast_2d(np.asarray(random_values, dtype=float))

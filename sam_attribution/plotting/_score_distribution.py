@@ -2,14 +2,10 @@
 
 import numpy as np
 
+from sam_attribution._class_names import class_texts
+from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import (
-    class_texts,
-    mask_of_rows,
-    one_per_row,
-    scores_of_rows,
-)
 from sam_attribution.plotting._styles import REFERENCE, VERMILLION
 
 _WIDTH, _BINS = 0.42, 40
@@ -130,14 +126,14 @@ class ScoreDistributionDisplay:
         -------
         ScoreDistributionDisplay
         """
-        scores = scores_of_rows(self.scores)
-        labels = one_per_row(self.labels, "labels", len(scores))
+        scores = check_column(self.scores, "scores", dtype="float64")
+        labels = check_column(self.labels, "labels", len(scores))
         judged = ~np.isnan(scores)
         if not judged.any():
             raise ValueError("scores must hold a number, got NaN for every row.")
         suspicious, threshold = self._parted(scores, judged)
         classes = np.unique(labels)
-        names = class_texts(classes, self.class_names)
+        names = class_texts(classes, self.class_names, classes)
         (self.ax_,) = axes_for(ax, 1, size=(7.0, 1.6 + 0.5 * max(len(classes), 3)))
         self.figure_ = self.ax_.figure
         self.points_, self.suspicious_points_ = [], []
@@ -154,7 +150,7 @@ class ScoreDistributionDisplay:
             if self.threshold is None:
                 return np.zeros(len(scores), dtype=bool), None
             return judged & (scores < self.threshold), self.threshold
-        suspicious = judged & mask_of_rows(self.suspicious, "suspicious", len(scores))
+        suspicious = judged & check_mask(self.suspicious, "suspicious", len(scores))
         if self.threshold is not None:
             return suspicious, self.threshold
         low, high = scores[suspicious], scores[judged & ~suspicious]

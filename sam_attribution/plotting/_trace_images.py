@@ -2,8 +2,10 @@
 
 from textwrap import wrap
 
+import numpy as np
+
+from sam_attribution._image_shape import images_of
 from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._pixels import as_image
 from sam_attribution.plotting._styles import BLUE, VERMILLION
 from sam_attribution.plotting._trace_lines import ARROW, CAPTION
 
@@ -20,7 +22,7 @@ _TEXT_LINE, _BETWEEN = 0.155, 0.35  # a line of text under an image, and the roo
 def draw_images(ax, lines, rows, image_shape):
     """Draw them; return the Axes and the images."""
     images = [
-        as_image(row, image_shape, argument="X_query" if role == "query" else "X_train")
+        _drawable(row, image_shape, "X_query" if role == "query" else "X_train")
         for row, role in zip(rows, lines["role"], strict=True)
     ]
     places, width = _places(lines)
@@ -39,6 +41,23 @@ def draw_images(ax, lines, rows, image_shape):
     ax.set(xlim=(-0.15, width), ylim=(bottom, top), aspect="equal")
     ax.set_axis_off()
     return ax, drawn
+
+
+def _drawable(row, image_shape, name):
+    """Array that ``imshow`` draws: shape (h, w), or (h, w, 3 or 4) with colours in range."""
+    (image,) = images_of(row[np.newaxis], image_shape, name)
+    return image[..., 0] if image.shape[-1] == 1 else _in_range(image)
+
+
+def _in_range(image):
+    """Colours as they are if they can be shown, from the darkest to the brightest if not."""
+    if image.dtype == np.uint8 or (image.min() >= 0 and image.max() <= 1):
+        return image
+    image = image.astype(float)
+    low, high = image.min(), image.max()
+    if low >= 0 and high <= 255 and high > 1:
+        return image / 255
+    return (image - low) / ((high - low) or 1)
 
 
 def _places(lines):

@@ -1,10 +1,8 @@
 """What TraceDisplay says of every query and every training row."""
 
-from collections.abc import Mapping
-
 import pandas as pd
 
-from sam_attribution.plotting._labels import label_text
+from sam_attribution._class_names import class_texts
 
 ARROW = "→"
 CAPTION = (
@@ -37,7 +35,7 @@ def _in_order(table):
 def _query_line(query, row, class_names):
     label, wrong = "", False
     if "true_label" in row:
-        true, predicted = (name_of(row[c], class_names) for c in ("true_label", "predicted_label"))
+        true, predicted = class_texts([row["true_label"], row["predicted_label"]], class_names)
         label, wrong = f"true {true}, predicted {predicted}", true != predicted
     return {
         "role": "query",
@@ -52,8 +50,8 @@ def _query_line(query, row, class_names):
 
 
 def _row_line(role, row, class_names, unit):
-    label = name_of(row["label"], class_names)
-    suggested = name_of(row.get("most_helpful_label", row["label"]), class_names)
+    labels = [row["label"], row.get("most_helpful_label", row["label"])]
+    label, suggested = class_texts(labels, class_names)
     differs = suggested != label
     if differs:
         label = f"{label} {ARROW} {suggested}"
@@ -71,21 +69,6 @@ def _row_line(role, row, class_names, unit):
         "epochs": epochs,
         "text": "\n".join(text),
     }
-
-
-def name_of(label, class_names):
-    """What to call a label."""
-    if class_names is None:
-        return label_text(label)
-    if isinstance(class_names, Mapping):
-        return str(class_names.get(label, label_text(label)))
-    try:
-        return str(class_names[label])
-    except (IndexError, TypeError) as error:
-        raise ValueError(
-            f"class_names has no name for the label {label_text(label)}: a sequence names 0, 1, "
-            "... Pass a dict of label to name."
-        ) from error
 
 
 def _shortened(epochs):

@@ -4,8 +4,8 @@ from textwrap import fill, wrap
 
 import numpy as np
 
+from sam_attribution._class_names import label_text
 from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._labels import label_text
 from sam_attribution.plotting._styles import BLUE, VERMILLION
 from sam_attribution.plotting._trace_lines import CAPTION
 

@@ -5,10 +5,10 @@ from numbers import Integral
 import numpy as np
 from sklearn.utils import check_scalar
 
-from sam_attribution._validation import from_tensor
+from sam_attribution._class_names import class_texts
+from sam_attribution._validation import check_column, check_numbers, codes_among, from_tensor
 from sam_attribution.plotting._axes import axes_for
 from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._labels import class_texts, codes_of, scores_of_rows
 from sam_attribution.plotting._styles import VERMILLION
 
 
@@ -154,9 +154,9 @@ class WhatIfDisplay:
         WhatIfDisplay
         """
         check_scalar(self.k, "k", Integral, min_val=1)
-        table = np.asarray(from_tensor(self.what_if, "what_if"), dtype=float)
+        table = check_numbers(self.what_if, "what_if", n_axes=(2,), finite=False)
         classes, given, suggested = self._codes(table)
-        names = class_texts(classes, self.class_names)
+        names = class_texts(classes, self.class_names, classes)
         self.rows_ = self._most_suspicious(table)
         (self.ax_,) = axes_for(
             ax, 1, size=(3.6 + 0.45 * max(len(names), 4), 1.7 + 0.26 * max(len(self.rows_), 6))
@@ -174,8 +174,6 @@ class WhatIfDisplay:
 
     def _codes(self, table):
         """Labels of the columns, and the positions of given and suggested labels among them."""
-        if table.ndim != 2:
-            raise ValueError(f"what_if must have shape (n_samples, n_classes), got {table.shape}.")
         classes = np.unique(from_tensor(self.given, "given"))
         classes = classes if self.classes is None else np.asarray(self.classes)
         if len(classes) != table.shape[1]:
@@ -183,18 +181,16 @@ class WhatIfDisplay:
                 f"what_if must have a column for each of {len(classes)} classes, got "
                 f"{table.shape[1]}. Name them all: classes=."
             )
-        given = codes_of(classes, self.given, "given", len(table))
+        given = _positions(classes, self.given, "given", len(table))
         if self.suggested is None:
             return classes, given, np.where(np.isnan(table), -np.inf, table).argmax(1)
-        return classes, given, codes_of(classes, self.suggested, "suggested", len(table))
+        return classes, given, _positions(classes, self.suggested, "suggested", len(table))
 
     def _most_suspicious(self, table):
         judged = ~np.isnan(table).any(1)
         order = np.arange(len(table))
         if self.scores is not None:
-            scores = scores_of_rows(self.scores)
-            if len(scores) != len(table):
-                raise ValueError(f"scores must have {len(table)} entries, got {len(scores)}.")
+            scores = check_column(self.scores, "scores", len(table), dtype="float64")
             order, judged = np.argsort(scores, kind="stable"), judged & ~np.isnan(scores)
         rows = order[judged[order]][: self.k]
         if len(rows) == 0:
@@ -227,6 +223,12 @@ class WhatIfDisplay:
         self.ax_.legend(
             loc="lower center", bbox_to_anchor=(0.5, 1.0), ncols=2, frameon=False, fontsize="small"
         )
+
+
+def _positions(classes, labels, name, n_rows):
+    """Positions of `labels` in `classes`, which may stand in any order."""
+    order = np.argsort(classes)
+    return order[codes_among(classes[order], check_column(labels, name, n_rows), name)]
 
 
 def _from_worst_to_best(table):

@@ -1,4 +1,4 @@
-"""What reading a probe costs by either way: a fixed rule of shapes, no timing."""
+"""Cost of reading a probe by either way: a fixed rule of shapes, no timing."""
 
 import torch
 from torch import nn
@@ -19,7 +19,7 @@ def pass_costs(problem, n_directions):
     ----------
     problem : Problem
     n_directions : int
-        How many are read at once, k.
+        Number of directions that are read at once, k.
 
     Returns
     -------
@@ -56,7 +56,7 @@ def pass_costs(problem, n_directions):
 
 
 def _forward(problem):
-    """Multiply-adds of one row's forward pass, and what its activations are worth."""
+    """Multiply-adds of one row's forward pass, and an equivalent for its activations."""
     X = problem.X[:1]
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
         nn.Module.__call__(problem.module, X)

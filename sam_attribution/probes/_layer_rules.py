@@ -11,7 +11,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class LayerRules(TorchFunctionMode):
-    """While active, layers in ``_RULES`` follow them; all else, and what they leave, torch's."""
+    """A mode in which layers follow ``_RULES``; torch's own rule holds where one returns None."""
 
     def __torch_function__(self, func, types, args=(), kwargs=None):
         rule = _RULES.get(func)
@@ -36,7 +36,7 @@ def _bilinear(func, input, weight, bias=None, *args, **kwargs):
 def _batch_norm(
     func, input, running_mean, running_var, weight=None, bias=None, training=False, *args, **kwargs
 ):
-    """With running statistics an affine map per channel."""
+    """Batch norm with running statistics: an affine map per channel."""
     x, dx = _parts(input)
     if training or running_mean is None or dx is None:
         return None
@@ -48,7 +48,7 @@ def _batch_norm(
 
 
 def _group_norm(func, input, num_groups, weight=None, bias=None, eps=1e-5):
-    """The statistics of each group move as well, along 1 and along the normalised input."""
+    """Group norm: the statistics of each group move too, along 1 and along the normalised input."""
     x, dx = _parts(input)
     if dx is None:
         return None

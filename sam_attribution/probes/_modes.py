@@ -12,14 +12,14 @@ from sam_attribution.problem import FirstThatWorks
 
 
 def tangent_mode(problem, probe):
-    """The first mode that works on one row of the problem, and goes on being used for it.
+    """The first mode that works on one row of the problem; it is then used for all its rows.
 
     Forward mode, double backward, one row at a time.
 
     Raises
     ------
     ValueError
-        If none works, with what each said.
+        If none works, with the error of each.
     """
 
     def attempt(mode):

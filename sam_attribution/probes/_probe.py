@@ -1,4 +1,4 @@
-"""One point, what is read off every row's gradient there, and for which rows it counts."""
+"""Probes: a point, directions that every row's gradient there is multiplied with, and the rows."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -21,7 +21,7 @@ class Probe:
     directions : Tensor of shape (n_params, k)
         One column per query.
     buffers : dict of str to Tensor
-        What evaluation mode reads at this point.
+        The buffers at this point.
     rate : float
         Multiplies the whole probe.
     rows : Tensor of positions, optional
@@ -44,21 +44,21 @@ class Probe:
     projectable: ClassVar[bool] = True  # whether gradients count by products and lengths alone
 
     def of_members(self, part):
-        """What reads the training rows ``rows[part]``, positions within a batch."""
+        """The probe of the training rows ``rows[part]``, positions within a batch."""
         return self
 
     def label_table(self, problem, X):
-        """What is read off rows `X`, were they to carry each label, (n, n_classes, k)."""
+        """Values of rows `X` for each label that they might carry, (n, n_classes, k)."""
         logits, tangents = logits_and_tangents(problem, self, X)
         return problem.row_loss.label_table(logits, tangents)
 
     def given_label(self, problem, X, y):
-        """What is read off rows `X` with the labels `y`, (n, k)."""
+        """Values of rows `X` with the labels `y`, (n, k)."""
         output, tangents = logits_and_tangents(problem, self, X)
         return problem.row_loss.along(output, tangents, y)
 
     def of_gradients(self, gradients):
-        """What is read off rows with these gradients (n, n_params), by definition; (n, k)."""
+        """Values of rows with these gradients (n, n_params), by definition; (n, k)."""
         return gradients @ self.directions
 
 

@@ -43,7 +43,7 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
 
 
 def measured_rows(problem, probe, X, measure, y=None):
-    """Any number read off the row's gradient at a probe's point, for each label.
+    """Any number computed from the row's gradient at a probe's point, for each label.
 
     Parameters
     ----------
@@ -127,7 +127,7 @@ def _quadratic(gradients, gram):
 
 
 def _of_head(problem, probe, X, metric, y):
-    """Weights ``g h'`` and biases ``g``, so that the squares are a product."""
+    """Squared norms in the head, a product of squares as its gradients are ``g h'`` and ``g``."""
     logits, features = problem.head.features(
         problem.layout.unflatten(probe.point), probe.buffers, X
     )

@@ -1,4 +1,4 @@
-"""Another way to read a probe: off the gradients of its rows themselves."""
+"""Another way to read a probe: from its rows' gradients themselves."""
 
 from itertools import groupby
 
@@ -27,11 +27,11 @@ class RowProducts:
         self.rows, self.rows_weight = probe.rows, probe.rows_weight
 
     def of_members(self, part):
-        """What reads the training rows ``rows[part]``: the same."""
+        """The probe of the training rows ``rows[part]``: the same."""
         return self
 
     def given_label(self, problem, X, y):
-        """What is read off rows `X` with the labels `y`, (n, k)."""
+        """Values of rows `X` with the labels `y`, (n, k)."""
         chunks = gradients_for(problem, self.probe, X, y)
         return torch.cat([self.probe.of_gradients(gradients) for _, gradients in chunks])
 
@@ -64,8 +64,8 @@ class SummedRowProducts(RowProducts):
 def gradients_for(problem, probe, X, y):
     """Row gradients at a probe's point, some at a time, in the parameters that it is about.
 
-    Those are the attributed ones, but all of them where a direction leaves these: HIF's, of the
-    perturbation, does.
+    The attributed parameters only, unless a direction leaves them, as HIF's direction of the
+    perturbation does: then all parameters.
     """
     found = gradients_of(problem, probe.point, probe.buffers, X, y)
     if not within(probe.directions, problem.selected):
@@ -79,7 +79,7 @@ def gradients_for(problem, probe, X, y):
 
 
 def row_products(probes):
-    """Yield what reads `probes` off row gradients; those that it cannot stay as they are."""
+    """Yield :class:`RowProducts` of probes that row gradients serve, and the others as given."""
     for _, alike in groupby(enumerate(probes), _same_product):
         group = [probe for _, probe in alike]
         if len(group) > 1:
@@ -89,14 +89,14 @@ def row_products(probes):
 
 
 def _same_product(numbered):
-    """One key for probes whose sum is one product, each its own for the others."""
+    """Key that is equal for probes whose sum is one product, and different for all others."""
     number, probe = numbered
     additive = type(probe) is Probe and probe.rows is None
     return ("directions", id(probe.directions)) if additive else ("probe", number)
 
 
 def reads_gradients(probe):
-    """Whether ``of_gradients`` is another way to what ``given_label`` reads.
+    """True if ``of_gradients`` gives the values of ``given_label``.
 
     Not so for a class that defines the second alone, as :class:`StepProbe` does, whose rows went
     through the module together.

@@ -64,7 +64,7 @@ def row_scores(problem, probes, X, y=None):
 
 
 def _shares(problem, probe, rows):
-    """What each of `rows` has of a probe: its rate, times the row's part of the loss there."""
+    """Factor of each of `rows` in a probe: its rate, times the row's share of the loss there."""
     if not probe.weighted:
         return torch.full_like(problem.weights[rows], probe.rate)
     norm = problem.total_weight if probe.rows is None else probe.rows_weight
@@ -72,5 +72,5 @@ def _shares(problem, probe, rows):
 
 
 def _read(probe, problem, X, y):
-    """What a probe reads off rows for their labels `y`, or for every label if None."""
+    """Values of a probe for rows with the labels `y`, or for every label if None."""
     return probe.label_table(problem, X) if y is None else probe.given_label(problem, X, y)

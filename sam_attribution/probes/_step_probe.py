@@ -1,4 +1,4 @@
-"""What one training step had to do with the rows of its batch."""
+"""Probe of one training step, for the rows of its batch."""
 
 from dataclasses import dataclass
 
@@ -9,7 +9,7 @@ from sam_attribution.probes._probe import Probe
 
 @dataclass(frozen=True, eq=False, kw_only=True)
 class StepProbe(Probe):
-    """A probe that knows what the rows of its batch put out in training, and how that moves.
+    """A probe that holds the output of its batch's rows in training, and the output's derivative.
 
     They went through the module together, in training mode. Other rows are read one by one, in
     evaluation mode.
@@ -25,7 +25,7 @@ class StepProbe(Probe):
     tangents: Tensor
 
     def of_members(self, part):
-        """What reads the rows at some positions of the batch."""
+        """The probe of the rows at some positions of the batch."""
         return _Known(self.output[part], self.tangents[part])
 
     def label_table(self, problem, X):
@@ -45,7 +45,7 @@ class StepProbe(Probe):
 
 @dataclass(frozen=True, eq=False)
 class _Known:
-    """Rows whose output and tangents are there already."""
+    """Rows whose output and tangents are known already."""
 
     output: Tensor
     tangents: Tensor

@@ -27,5 +27,5 @@ def logits_and_tangents(problem, probe, X):
 
 
 def within(directions, selected):
-    """Whether the directions vanish outside the `selected` entries; so they do if it is None."""
+    """True if the directions vanish outside the `selected` entries, or `selected` is None."""
     return bool(directions.count_nonzero() == directions[selected].count_nonzero())

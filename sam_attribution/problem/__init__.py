@@ -1,4 +1,4 @@
-"""A trained model handed over to mathematics, and what is asked of it."""
+"""A trained model as a function of its parameters, with its training rows and its queries."""
 
 from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
 from sam_attribution.problem._batching import activations_per_row

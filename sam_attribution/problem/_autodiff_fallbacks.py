@@ -37,13 +37,13 @@ class FirstThatWorks:
     Parameters
     ----------
     purpose : str
-        What cannot be done if none works, as in "cannot be ...".
+        The end of the error message if none works, as in "cannot be ...".
     *ways : callable
 
     Attributes
     ----------
     chosen : WeakKeyDictionary
-        The way of each problem that was asked for.
+        The way that works for each problem asked so far.
     """
 
     def __init__(self, purpose, *ways):
@@ -52,41 +52,41 @@ class FirstThatWorks:
         self.chosen = WeakKeyDictionary()
 
     def of(self, problem, attempt):
-        """Return the way of a problem.
+        """The way that works for a problem.
 
         Parameters
         ----------
         problem : Problem
         attempt : callable
-            Goes a way for one row.
+            Takes a way and follows it for one row.
 
         Raises
         ------
         ValueError
-            If none works, with what each said.
+            If none works, with the error of each.
         """
         if problem not in self.chosen:
             self.chosen[problem] = self._find(problem, attempt)
         return self.chosen[problem]
 
     def _find(self, problem, attempt):
-        said = []
+        errors = []
         for way in self.ways:
             try:
                 with differentiable_kernels(problem.module):
                     attempt(way)
             except (RuntimeError, NotImplementedError) as error:
-                said.append(f"{way.__name__}: {str(error).splitlines()[0]}")
+                errors.append(f"{way.__name__}: {str(error).splitlines()[0]}")
             else:
                 return way
         raise ValueError(
-            f"{type(problem.module).__name__} cannot be {self.purpose}. " + "; ".join(said)
+            f"{type(problem.module).__name__} cannot be {self.purpose}. " + "; ".join(errors)
         )
 
 
 @cache
 def _load_forward_mode():
-    """Let torch load its rules for forward mode, which it calls deprecated itself, quietly."""
+    """Load torch's rules for forward mode without the deprecation warning that torch raises."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message=".*torch.jit.script")
         with forward_ad.dual_level():

@@ -1,4 +1,4 @@
-"""How many rows go through the model at once: a fixed rule of model, shapes and device."""
+"""Number of rows that go through the model at once: a fixed rule of model, shapes and device."""
 
 import torch
 from torch import nn

@@ -1,4 +1,4 @@
-"""What is asked of the model on validation rows: (logits, y) -> values, lower is better.
+"""Evaluation functions of validation rows: (logits, y) -> values, lower is better.
 
 For a regression a callable is given predictions, shape (n,), in the place of logits.
 """

@@ -37,8 +37,8 @@ def problem_from_estimator(
     X, y, sample_weight : array-like
         Exactly what it was fitted on.
     parameters : {"all", "head"}, str or list of str, default="all"
-        What is attributed: everything, the last linear layer, or the parameters whose names
-        match shell-style patterns.
+        The parameters that are attributed: all, those of the last linear layer, or those whose
+        names match shell-style patterns.
     batch_size : int or "auto", default="auto"
         Rows per forward pass.
     positions : array-like of int, shape (n_samples,), optional
@@ -85,7 +85,7 @@ def problem_from_estimator(
 
 
 def problem_from_another_seed(problem, seed):
-    """The problem that the same classifier poses if it is fitted from another seed.
+    """The problem of the same estimator, fitted again from another seed.
 
     Costs one training. All parameters are attributed.
     """

@@ -39,7 +39,7 @@ def functional_optimizer(path, groups=None, dtype=None):
 
 
 def optimizer_memory(path, state):
-    """What the optimizer remembered at a recorded state, as ``dynamics`` keeps it."""
+    """The optimizer's memory at a recorded state, in the form that ``dynamics`` uses."""
     parts = path.optimizer_state(state)
     if path.optimizer is torch.optim.SGD:
         velocity = _flat(parts, "momentum_buffer", state.params)

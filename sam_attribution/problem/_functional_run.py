@@ -1,4 +1,4 @@
-"""A training gone through as pure steps, from a start of its own."""
+"""A training run computed by pure steps, from any start."""
 
 from typing import NamedTuple
 
@@ -16,7 +16,7 @@ class NumberedState(NamedTuple):
 
 
 class FunctionalRun:
-    """The states that a :class:`FunctionalTraining` leads through; nothing is recorded.
+    """The states of a :class:`FunctionalTraining`, computed when asked for; nothing is recorded.
 
     Parameters
     ----------

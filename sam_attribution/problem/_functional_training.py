@@ -1,4 +1,4 @@
-"""The recorded training as pure steps, to be differentiated or gone through with other weights."""
+"""The recorded training as pure steps, which can be differentiated or run with other weights."""
 
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -110,7 +110,7 @@ class FunctionalTraining:
         return self._optimizer[1]
 
     def state(self, recorded):
-        """A recorded state as the steps take it."""
+        """A recorded state in the form that the steps take."""
         device, dtype = self.problem.params.device, self.problem.params.dtype
         buffers = {
             name: buffer.to(device, dtype if buffer.is_floating_point() else buffer.dtype)
@@ -158,7 +158,7 @@ def _check_gradients(path):
 
 
 def _moves_without_gradient(path):
-    """Whether a gradient of 0 would move a parameter in some step."""
+    """True if a gradient of 0 would move a parameter in some step."""
     groups = (group for number in range(path.n_steps) for group in path.settings_at(number))
     return path.optimizer is not torch.optim.SGD or any(
         group.get("momentum") or group.get("weight_decay") for group in groups
@@ -176,7 +176,7 @@ def _check_buffers(path, tracked):
     ]
     if unknown:
         raise ValueError(
-            f"module changes the buffer {unknown[0]!r} in training, and how it hangs on the "
+            f"module changes the buffer {unknown[0]!r} in training, and how it depends on the "
             "weights is not known: this method knows the running statistics of batch norm. Take "
             'a method such as "gif".'
         )

@@ -114,21 +114,21 @@ class TrainingPath:
 
     @property
     def seed(self):
-        """With the number of a step it fixes the step's dropout masks."""
+        """Seed of training: with the number of a step it fixes the step's dropout masks."""
         return self._trajectory.seed
 
     def settings_at(self, step):
-        """What the optimizer went by at a step, the rate apart: a dict per parameter group."""
+        """Settings of the optimizer at a step, without the rate: a dict per parameter group."""
         noted = self.schedule[step].settings or ({},) * len(self.group_settings)
         return [last | then for last, then in zip(self.group_settings, noted, strict=True)]
 
     def clipping(self):
-        """What callbacks did to gradients, as a function of the gradient; None if nothing.
+        """Gradient clipping by the callbacks, as a function of the gradient; None without any.
 
         Raises
         ------
         ValueError
-            If that was something else than clipping by norm.
+            If a callback changed gradients otherwise than by clipping their norm.
         """
         if all(step.gradient_factor == 1 for step in self.schedule):
             return None
@@ -147,7 +147,7 @@ class TrainingPath:
 
     @property
     def visited(self):
-        """Positions of the rows that sat in the batch of a step that was taken, ascending."""
+        """Positions of the rows that were in the batch of a step that was taken, ascending."""
         batches = [step.indices for step in self._trajectory.schedule if not step.skipped]
         return np.unique(np.concatenate(batches))
 
@@ -158,7 +158,7 @@ class TrainingPath:
 
     @property
     def decays(self):
-        """Whether the optimizer has weight decay."""
+        """True if the optimizer has weight decay."""
         return any(group.get("weight_decay") for group in self.group_settings)
 
     @property
@@ -169,18 +169,18 @@ class TrainingPath:
         return [torch.as_tensor(step.indices, device=self._device) for step in steps]
 
     def ends_at(self, params):
-        """Whether `params` are those at the end of the recorded training."""
+        """True if `params` are those at the end of the recorded training."""
         states = self._trajectory.states
         return len(states) == 0 or torch.equal(states[-1].params.to(params), params)
 
     @property
     def learning_rates(self):
-        """Of every step and parameter group, shape (n_steps, n_groups)."""
+        """Learning rate of every step and parameter group, shape (n_steps, n_groups)."""
         return np.array([step.rates for step in self._trajectory.schedule], dtype=np.float64)
 
     @property
     def gradient_factors(self):
-        """What each step's gradient was multiplied by (clipping), 0 for a step that was skipped.
+        """Factors that clipping put on each step's gradient, 0 for a step that was skipped.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class TrainingPath:
     def spread(self, per_group, dtype=None):
         """One number per parameter group -> a float, or (n_params,) for several groups.
 
-        These are of `dtype`, by default that of training.
+        The tensor has `dtype`, by default that of training.
         """
         if len(per_group) == 1:
             return float(per_group[0])
@@ -213,7 +213,7 @@ class TrainingPath:
         )
 
     def optimizer_state(self, state):
-        """What the optimizer kept for each parameter at a recorded state, in layout order.
+        """State that the optimizer kept for each parameter at a recorded state, in layout order.
 
         Returns
         -------
@@ -237,7 +237,7 @@ class TrainingPath:
     def where_stepped(self, value, dtype=None):
         """A number for each parameter, 0 for those without a gradient: torch leaves them alone.
 
-        Of `dtype`, by default that of training.
+        The result has `dtype`, by default that of training.
         """
         never, _ = self.without_gradient
         if not never:
@@ -323,7 +323,7 @@ class TrainingPath:
 
 
 class _Owner(NamedTuple):
-    """Where the optimizer keeps a parameter: number in its state, parameter group."""
+    """The optimizer's place for a parameter: number in its state, parameter group."""
 
     number: int
     group: int

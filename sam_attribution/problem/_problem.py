@@ -32,7 +32,7 @@ class Problem:
     X, y : Tensor
         The rows trained on and their labels as codes 0..n_classes-1, or their real targets.
     n_classes : int or None
-        None for a regression: the module then puts out one number per row, shape (n, 1).
+        None for a regression: the module's output is then one number per row, shape (n, 1).
     sample_weight : Tensor of shape (n_samples,), optional
         The user's weights ``a``; ones if None.
     visited : Tensor of bool, shape (n_samples,), optional
@@ -51,8 +51,7 @@ class Problem:
         The recorded training.
     batch_size : int or "auto"
     denominator : float, optional
-        What the mean over all rows trained on is divided by, if the rows here are a part of
-        them.
+        Divisor of the mean over all rows trained on, if the rows here are a part of them.
     positions : LongTensor of shape (n_samples,), optional
         Positions that the rows here have among the rows given to ``fit``; None if these are the
         rows given.
@@ -124,7 +123,7 @@ class Problem:
 
     @cached_property
     def denominators(self):
-        """What each row adds to the denominator of a mean: ``a_i v_i``, shape (n_samples,)."""
+        """Share of each row in the denominator of a mean: ``a_i v_i``, shape (n_samples,)."""
         return self.weights * self.class_sizes
 
     @cached_property
@@ -242,7 +241,7 @@ def _check_positions(positions, n_given, n_samples):
 
 
 def _check_rows_are_independent(module):
-    """Raise for what makes one row's logits depend on the others."""
+    """Raise a ValueError if one row's logits depend on other rows."""
     if any(part.training for part in module.modules()):
         raise ValueError(
             "module must be in evaluation mode: batch statistics couple the rows. "

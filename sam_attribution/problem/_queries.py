@@ -1,4 +1,4 @@
-"""The validation side: gradients of what is asked, at any parameters."""
+"""The validation side: evaluation functions and their gradients, at any parameters."""
 
 from dataclasses import dataclass, replace
 

@@ -7,7 +7,7 @@ from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differen
 from sam_attribution.problem._row_loss import gradient_in_output, loss_in_output
 
 # That the gradients held at once may take. On a CPU more is slower: an MLP's 256 rows at once
-# take five times as long as 64, for fresh memory has to be had from the system each time
+# take five times as long as 64, as fresh memory has to come from the system each time
 _BYTES = {"cpu": 3 * 2**23, "cuda": 2**28}
 
 
@@ -21,7 +21,7 @@ def row_gradients(problem, point, per_sample=None, buffers=None):
     per_sample : callable, optional
         ``(output, y) -> (n,)``, what to differentiate; the training loss if None.
     buffers : dict of str to Tensor, optional
-        What evaluation mode reads there; by default those of the trained model.
+        The buffers at that point; by default those of the trained model.
 
     Yields
     ------

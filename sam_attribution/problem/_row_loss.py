@@ -1,4 +1,4 @@
-"""The training loss of each row, and its derivatives in what the module puts out for the row.
+"""The training loss of each row, and its derivatives in the module's output for that row.
 
 A classifier's row has a derivative for every label that it might carry; a real target has no
 other to compare with.
@@ -34,7 +34,7 @@ class CrossEntropyRows:
         self.class_weight = class_weight
 
     def to_logits(self, output):
-        """Logits from what the module puts out: the same."""
+        """Logits: the module's output itself."""
         return output
 
     def in_double_precision(self):
@@ -43,7 +43,7 @@ class CrossEntropyRows:
         return CrossEntropyRows(self.label_smoothing, None if weight is None else weight.double())
 
     def predicted(self, output):
-        """What evaluation functions are given: the same."""
+        """Argument of evaluation functions: the logits."""
         return output
 
     def per_sample(self, logits, y):
@@ -51,7 +51,7 @@ class CrossEntropyRows:
         return self._loss(logits, y, weight=self.class_weight)
 
     def evaluated(self, logits, y):
-        """Loss of every row as asked of validation rows: without class weights, in nats."""
+        """Loss of every validation row: without class weights, in nats."""
         return self._loss(logits, y)
 
     def _loss(self, logits, y, **weight):
@@ -125,17 +125,17 @@ class GenericRows:
         return loss_per_sample(self.criterion, output, y)
 
     def evaluated(self, output, y):
-        """Loss of every row as asked of validation rows: without class weights."""
+        """Loss of every validation row: without class weights."""
         return loss_per_sample(without_class_weight(self.criterion), output, y)
 
     def to_logits(self, output):
-        """Logits from what the module puts out."""
+        """Logits of the module's output."""
         if not self.probabilities:
             return output
         return torch.log(output + torch.finfo(output.dtype).eps)
 
     def predicted(self, output):
-        """What evaluation functions are given: what the module puts out."""
+        """Argument of evaluation functions: the module's output itself."""
         return output
 
     def label_table(self, logits, tangents):
@@ -161,7 +161,7 @@ class TargetRows:
     Attributes
     ----------
     unit : str
-        What its values are counted in.
+        Unit of the loss.
     """
 
     class_weight = None
@@ -172,11 +172,11 @@ class TargetRows:
         self.unit = "squared units of y" if criterion is None else named
 
     def predicted(self, output):
-        """What evaluation functions are given: predictions, shape (n,)."""
+        """Argument of evaluation functions: predictions, shape (n,)."""
         return output[:, 0]
 
     def to_logits(self, output):
-        """There are none: ValueError."""
+        """Raise a ValueError: a regression has no logits."""
         raise ValueError(
             'evaluation="margin" needs classes, but this is a regression. Use "loss" or a '
             "callable (prediction, y) -> values."
@@ -193,7 +193,7 @@ class TargetRows:
         return loss_per_sample(self.criterion, self.predicted(output), y)
 
     def evaluated(self, output, y):
-        """Loss of every row as asked of validation rows: the same."""
+        """Loss of every validation row: the same as :meth:`per_sample`."""
         return self.per_sample(output, y)
 
     def along(self, output, tangents, y):
@@ -202,16 +202,17 @@ class TargetRows:
 
 
 def gradient_in_output(per_sample, output, y):
-    """Of any ``per_sample(output, y)``, by autodiff; (n, n_outputs)."""
+    """Gradient of a sum of ``per_sample(output, y)`` in the output, by autodiff; (n, n_outputs)."""
     leaf = output.detach().requires_grad_()
     with torch.enable_grad():
         return torch.autograd.grad(per_sample(leaf, y).sum(), leaf)[0]
 
 
 def loss_in_output(row_loss, output, y=None):
-    """Of the training loss, by its own rule, which keeps what is left of a sure prediction.
+    """Gradient of the training loss in each row's output, by the loss's own rule.
 
-    Shape (n, n_outputs) with `y`; (n, n_classes, n_outputs) for every label without.
+    Shape (n, n_outputs) with `y`; (n, n_classes, n_outputs) for every label without. The rule loses
+    no digits where a prediction is nearly certain, as differences of probabilities would.
     """
     each = torch.eye(output.shape[1], dtype=output.dtype, device=output.device)
     each = each.expand(len(output), -1, -1)

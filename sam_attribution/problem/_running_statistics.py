@@ -6,7 +6,7 @@ from torch.overrides import TorchFunctionMode
 
 
 class RunningStatistics(TorchFunctionMode):
-    """While active, batch norm leaves its running statistics alone and ``after`` has the new ones.
+    """A mode in which batch norm leaves its running statistics alone; ``after`` has the new ones.
 
     torch writes them in place, out of sight of autograd, and evaluation mode reads them without a
     derivative; but what they owe to the weights matters. Here both are differentiable.
@@ -59,7 +59,7 @@ class RunningStatistics(TorchFunctionMode):
 
 
 def _normalised(input, mean, variance, weight, bias, eps):
-    """What evaluation mode does, which torch does not differentiate in mean and variance."""
+    """Batch norm in evaluation mode, with the derivatives in mean and variance that torch lacks."""
     scale = torch.rsqrt(variance + eps) * (1 if weight is None else weight)
     shift = (0 if bias is None else bias) - mean * scale
     return input * _per_channel(scale, input) + _per_channel(shift, input)
@@ -70,7 +70,7 @@ def _per_channel(value, input):
 
 
 def couples_rows(module):
-    """Whether batch norm in the module takes its statistics from the batch, in its mode."""
+    """True if some batch norm in the module takes its statistics from the batch, in its mode."""
     return any(
         isinstance(part, nn.modules.batchnorm._BatchNorm) and part.training
         for part in module.modules()
@@ -94,8 +94,8 @@ def running_statistics(module):
         if not part.forward.__module__.startswith("torch."):
             raise ValueError(
                 f"module has {type(part).__name__} at {prefix!r}, a batch norm with a forward of "
-                "its own: how its running statistics hang on the weights is not known. Use one of "
-                'torch.nn, or take a method such as "gif".'
+                "its own: how its running statistics depend on the weights is not known. Use one "
+                'of torch.nn, or take a method such as "gif".'
             )
     return {
         f"{prefix}.{name}".lstrip(".")

@@ -1,4 +1,4 @@
-"""One batch as training sees it: in training mode, with its dropout masks and statistics."""
+"""One batch in training mode, with its dropout masks and batch statistics."""
 
 from torch.func import functional_call
 
@@ -16,7 +16,7 @@ class TrainingBatch:
     seed : int
         Fixes the dropout masks.
     row_weights : Tensor of shape (n_samples,), optional
-        Of all rows of the problem; ones if None. The denominator stays what it is.
+        Weights of all rows of the problem; ones if None. The denominator does not change.
     """
 
     def __init__(self, problem, rows, seed, row_weights=None):
@@ -31,10 +31,10 @@ class TrainingBatch:
             self.shares = row_weights[rows] * self.shares
 
     def outputs(self, params, buffers):
-        """What the module puts out for the rows, and the buffers after.
+        """The module's output for the rows, and the buffers after.
 
-        Of what is given, only buffers that the module itself writes in place change. Seeds torch's
-        global stream, which the caller puts back.
+        Changes nothing that is given but buffers that the module itself writes in place. Seeds
+        torch's global stream, which the caller puts back.
         """
         problem = self.problem
         counts = {name: b.clone() for name, b in buffers.items() if not b.is_floating_point()}
@@ -50,7 +50,7 @@ class TrainingBatch:
         return self.shares @ self.problem.row_loss.per_sample(output, self._y)
 
     def __call__(self, params, buffers, row_weights):
-        """The same with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""
+        """Mean loss with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""
         output, after = self.outputs(params, {name: b.clone() for name, b in buffers.items()})
         losses = self.problem.row_loss.per_sample(output, self._y)
         return (row_weights * self.shares) @ losses, after

@@ -4,9 +4,14 @@ from dataclasses import dataclass
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import check_array
 
-from sam_attribution._validation import from_tensor, num_samples
+from sam_attribution._validation import (
+    check_column,
+    check_length,
+    check_mask,
+    check_numbers,
+    num_samples,
+)
 
 
 @dataclass(frozen=True)
@@ -25,15 +30,15 @@ def judgement_of(X, *, given, suggested, scores, suspicious, parts, what_if):
     """Return the arguments as a :class:`Judgement`; a ValueError names a wrong one."""
     n_samples = num_samples(X)
     return Judgement(
-        given=_column(given, "given", n_samples),
-        suggested=_column(suggested, "suggested", n_samples),
-        scores=_floats(scores, "scores", n_samples),
-        suspicious=None if suspicious is None else _mask(suspicious, n_samples),
+        given=check_column(given, "given", n_samples),
+        suggested=check_column(suggested, "suggested", n_samples),
+        scores=_ranked(scores, "scores", n_samples),
+        suspicious=None if suspicious is None else check_mask(suspicious, "suspicious", n_samples),
         parts={
-            str(name): _floats(values, f"parts[{name!r}]", n_samples)
+            str(name): _ranked(values, f"parts[{name!r}]", n_samples)
             for name, values in ({} if parts is None else dict(parts)).items()
         },
-        what_if=None if what_if is None else _floats(what_if, "what_if", n_samples, n_axes=2),
+        what_if=None if what_if is None else _of_each_class(what_if, "what_if", n_samples),
     )
 
 
@@ -65,42 +70,12 @@ def index_of(X):
     return [str(name) for name in index]
 
 
-def check_length(values, name, n_samples):
-    """Raise a ValueError unless there is one value per row of X."""
-    if num_samples(values) != n_samples:
-        raise ValueError(
-            f"{name} must hold one value for each of the {n_samples} rows of X, got "
-            f"{num_samples(values)}."
-        )
+def _ranked(values, name, n_samples):
+    """Numbers of which the order counts, so that they may be infinite."""
+    return check_column(values, name, n_samples, dtype="float64", finite=False)
 
 
-def _column(values, name, n_samples):
-    values = np.asarray(from_tensor(values, name))
-    if values.ndim != 1:
-        raise ValueError(f"{name} must have one dimension, got an array of shape {values.shape}.")
+def _of_each_class(values, name, n_samples):
+    values = check_numbers(values, name, n_axes=(2,))
     check_length(values, name, n_samples)
     return values
-
-
-def _floats(values, name, n_samples, n_axes=1):
-    """Float array; a column, of which the order counts, may hold infinity."""
-    values = check_array(
-        from_tensor(values, name),
-        ensure_2d=False,
-        dtype="float64",
-        ensure_all_finite=False if n_axes == 1 else "allow-nan",
-        input_name=name,
-    )
-    if values.ndim != n_axes:
-        raise ValueError(f"{name} must have {n_axes} dimension(s), got shape {values.shape}.")
-    check_length(values, name, n_samples)
-    return values
-
-
-def _mask(suspicious, n_samples):
-    suspicious = _column(suspicious, "suspicious", n_samples)
-    if suspicious.dtype.kind != "b":
-        raise ValueError(
-            f"suspicious must hold True or False for each row, got dtype {suspicious.dtype}."
-        )
-    return suspicious

@@ -7,9 +7,10 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
+from sam_attribution._image_shape import images_of
 from sam_attribution._validation import from_tensor, take_rows
 from sam_attribution.report._codec import packed_sheets
-from sam_attribution.report._images import images_of, pixels_of, shrunk
+from sam_attribution.report._images import pixels_of, shrunk
 
 MOST_COLUMNS = 24
 _LONGEST = 2000  # characters of a text

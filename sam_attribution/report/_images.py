@@ -3,34 +3,6 @@
 import numpy as np
 
 LARGEST = 96  # pixels of a side; larger images are drawn smaller
-_CHANNELS = (1, 3, 4)
-
-
-def images_of(X, image_shape):
-    """Return `X` as an array of shape (n, height, width, channels)."""
-    X = np.asarray(X)
-    if image_shape is not None:
-        X = _reshaped(X, tuple(image_shape))
-    if X.ndim == 3:
-        return X[..., None]
-    if X.ndim == 4 and X.shape[1] in _CHANNELS:
-        return X.transpose(0, 2, 3, 1)
-    if X.ndim == 4 and X.shape[-1] in _CHANNELS:
-        return X
-    raise ValueError(
-        "X must hold images of shape (n, height, width), (n, channels, height, width) or (n, "
-        f"height, width, channels) with 1, 3 or 4 channels, got {X.shape}. Flat rows need "
-        "image_shape."
-    )
-
-
-def _reshaped(X, image_shape):
-    if X[:1].size != np.prod(image_shape):
-        raise ValueError(
-            f"image_shape must fit the {X[:1].size} values of a row, got {image_shape}, which "
-            f"has {np.prod(image_shape)}."
-        )
-    return X.reshape(len(X), *image_shape)
 
 
 def pixels_of(images):

@@ -2,12 +2,11 @@
 
 import json
 from collections import Counter
-from collections.abc import Mapping
 from dataclasses import dataclass
 
 import numpy as np
 
-from sam_attribution._validation import num_samples
+from sam_attribution._class_names import named_classes
 
 
 def label_token(label):
@@ -68,7 +67,7 @@ def labels_of(given, suggested, classes, class_names):
     found = {label_token(label): label for label in classes}
     if len(found) != len(classes):
         raise ValueError(f"classes must hold each label once, got {list(classes)}.")
-    names = _names(class_names, classes)
+    names = {label_token(label): name for label, name in named_classes(class_names, classes)}
     for label in [*given, *suggested]:
         found.setdefault(label_token(label), label)
     texts = [names.get(token, _text(label)) for token, label in found.items()]
@@ -87,21 +86,6 @@ def _distinct(given, suggested):
         return sorted(found.values())
     except TypeError:  # of several kinds
         return [found[token] for token in sorted(found)]
-
-
-def _names(class_names, classes):
-    """Token and text of the classes that have a name."""
-    if class_names is None:
-        return {}
-    if isinstance(class_names, Mapping):
-        return {label_token(label): str(name) for label, name in class_names.items()}
-    if num_samples(class_names) != len(classes):
-        raise ValueError(
-            f"class_names must hold one name for each of the {len(classes)} classes, got "
-            f"{num_samples(class_names)}. A dict from label to name may leave some out."
-        )
-    pairs = zip(classes, class_names, strict=True)
-    return {label_token(label): str(name) for label, name in pairs}
 
 
 def _text(label):

@@ -233,9 +233,15 @@ def test_rows_not_judged_count_nowhere():
     [
         (lambda: agreement([1.0, 2], [1.0, 2, 3]), "scores and truth must have one shape"),
         (lambda: agreement([1.0, np.nan], [1.0, 2]), "two pairs without NaN, got 1"),
-        (lambda: agreement([[[1.0, 2]]], [1.0, 2]), "scores must have one or two dimensions"),
+        (
+            lambda: agreement([[[1.0, 2]]], [1.0, 2]),
+            "scores should be a 1d or 2d array",
+        ),
         (lambda: agreement([1.0, np.inf], [1.0, 2]), "Input scores contains infinity"),
-        (lambda: detection([1.0, 2], [True]), "wrong must have the shape of scores"),
+        (
+            lambda: detection([1.0, 2], [True]),
+            "wrong must hold one value for each of the 2",
+        ),
         (lambda: detection([1.0, 2], [True, True]), "wrong must hold True and False"),
         (
             lambda: linear_datamodelling_score([1.0, 2], [[True]], [1.0]),
@@ -250,8 +256,14 @@ def test_rows_not_judged_count_nowhere():
             "scores must have a number for every row that is left out",
         ),
         (lambda: agreement([[1.0, 2], [1, np.nan]], np.ones((2, 2))), "got 1 for query 1"),
-        (lambda: detection(np.ones((2, 2)), [True, False]), "scores must have one dimension"),
-        (lambda: detection([1.0, 2, 3], [0, 2, 1]), r"wrong must hold .* only, got \[0 1 2\]"),
+        (
+            lambda: detection(np.ones((2, 2)), [True, False]),
+            "scores should be a 1d array",
+        ),
+        (
+            lambda: detection([1.0, 2, 3], [0, 2, 1]),
+            r"wrong must hold .* only, got \[2\]. Turn",
+        ),
         (lambda: detection([1.0, 2], ["yes", "no"]), "wrong must hold True and False only"),
         (lambda: detection([1.0, 2], [True, False], inspected=[10]), "inspected must lie from 0"),
         (

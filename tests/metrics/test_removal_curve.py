@@ -117,13 +117,13 @@ def test_progress_is_shown_on_demand(capsys):
 @pytest.mark.parametrize(
     ("settings_", "message"),
     [
-        ({"scores": [[1.0, 2]]}, "scores must have one dimension"),
+        ({"scores": [[1.0, 2]]}, r"scores should be a 1d array, got .* \(1, 2\)"),
         ({"evaluate": 0.5}, "evaluate must be a function of the mask of kept rows, got 0.5"),
         ({"evaluate": lambda kept: None}, "evaluate must return a number, got None"),
         ({"fractions": [0, 1]}, r"fractions must lie in \[0, 1\), got \[0.0, 1.0\]"),
         ({"fractions": [-0.1]}, "fractions must lie in"),
         ({"fractions": [np.nan]}, "fractions must lie in"),
-        ({"fractions": 0.1}, "fractions must have one dimension or more, got 0.1"),
+        ({"fractions": 0.1}, r"fractions should be a 1d array, got .* \(\)"),
         ({"n_random": -1}, "n_random == -1, must be >= 0"),
         ({"n_random": 1.5}, "n_random must be an instance of"),
     ],

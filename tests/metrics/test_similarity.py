@@ -81,7 +81,7 @@ def test_a_single_query_comes_without_its_axis():
         ((np.ones((2, 3)), np.ones((4, 3)), np.ones(4)), r"truth must have shape \(4, 2, 3\)"),
         ((np.ones(3), np.ones((4, 2)), np.ones(4)), r"truth must have shape \(4, 1, 3\)"),
         ((np.ones(3), np.ones((4, 3)), np.ones(5)), r"truth must have shape \(5, 1, 3\)"),
-        ((np.ones(3), np.ones((4, 3)), 1.0), "amounts must have one dimension or more, got 1.0"),
+        ((np.ones(3), np.ones((4, 3)), 1.0), r"amounts should be a 1d array, got .* \(\)"),
         ((np.ones(3), np.ones((1, 3)), [np.nan]), "amounts must not hold NaN"),
         ((np.ones(3), np.full((1, 3), np.inf), [1]), "Input truth contains infinity"),
     ],

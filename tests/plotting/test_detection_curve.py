@@ -116,12 +116,12 @@ def test_what_is_not_fitted_is_refused(detector, got):
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ((WRONG, SCORES[1:]), "is_wrong must hold one entry for each of 39 rows, got 40"),
+        ((WRONG, SCORES[1:]), "is_wrong must hold one value for each of the 39 rows, got 40"),
         ((np.zeros(40, bool), SCORES), "is_wrong must hold True and False, got only False"),
         ((np.arange(40), SCORES), "is_wrong must hold True and False only"),
         ((WRONG, np.full(40, np.nan)), "scores must hold a number, got NaN for every row"),
-        ((WRONG, SCORES[:, None]), "scores must have one dimension .* got shape"),
-        ((WRONG, np.append(SCORES[1:], np.inf)), "finite or NaN, got infinity"),
+        ((WRONG, np.eye(40)), "scores should be a 1d array, got"),
+        ((WRONG, np.append(SCORES[1:], np.inf)), "Input scores contains infinity"),
     ],
 )
 def test_bad_input_is_named(arguments, message):

@@ -45,7 +45,7 @@ def test_class_names_by_position_and_by_label(display):
         ax = display.from_estimator(DETECTOR, class_names=names).ax_
         axis = ax.xaxis if display is WhatIfDisplay else ax.yaxis
         assert [text.get_text() for text in axis.get_ticklabels()] == ["A", "B", "C"]
-    with pytest.raises(ValueError, match="a name for each of the 3 classes, got 2"):
+    with pytest.raises(ValueError, match="one name for each of the 3 classes, got 2"):
         display.from_estimator(DETECTOR, class_names=["A", "B"])
 
 
@@ -161,7 +161,7 @@ def test_what_if_leaves_out_rows_without_numbers():
     [
         (
             lambda: ScoreDistributionDisplay.from_predictions(SCORES, given[1:]),
-            "labels must hold one entry for each of 30 rows, got 29",
+            "labels must hold one value for each of the 30 rows, got 29",
         ),
         (
             lambda: ScoreDistributionDisplay.from_predictions([np.nan], ["a"]),
@@ -173,20 +173,20 @@ def test_what_if_leaves_out_rows_without_numbers():
         ),
         (
             lambda: LabelConfusionDisplay.from_predictions(given, suggested[1:]),
-            "suggested must hold one entry for each of 30 rows, got 29",
+            "suggested must hold one value for each of the 30 rows, got 29",
         ),
         (
             lambda: LabelConfusionDisplay.from_estimator(DETECTOR, rows="some"),
             'rows must be "suspicious" or "all", got \'some\'',
         ),
-        (lambda: WhatIfDisplay.from_predictions(SCORES, given), "what_if must have shape"),
+        (lambda: WhatIfDisplay.from_predictions(SCORES, given), "what_if should be a 2d array"),
         (
             lambda: WhatIfDisplay.from_predictions(WHAT_IF[:, :2], given),
             "a column for each of 3 classes, got 2. Name them all: classes=",
         ),
         (
             lambda: WhatIfDisplay.from_predictions(WHAT_IF, given, scores=SCORES[1:]),
-            "scores must have 30 entries, got 29",
+            "scores must hold one value for each of the 30 rows, got 29",
         ),
         (
             lambda: WhatIfDisplay.from_predictions(WHAT_IF, given, suggested=["dog"] * 30),

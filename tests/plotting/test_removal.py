@@ -140,14 +140,14 @@ def drawn(**settings):
         (
             lambda: drawn(scores=SCORES[1:]),
             ValueError,
-            "scores must hold a number for each of 75 rows, got 74",
+            "scores must hold one value for each of the 75 rows, got 74",
         ),
         (
             lambda: RemovalCurveDisplay.from_estimator(
                 GaussianNB(), X, y[1:], scores=SCORES, **ROWS
             ),
             ValueError,
-            "y must have 75 entries, got 74",
+            "y must hold one value for each of the 75 rows, got 74",
         ),
         (
             lambda: RemovalCurveDisplay.from_predictions(FRACTIONS, [1, 2]),

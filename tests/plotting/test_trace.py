@@ -249,7 +249,7 @@ MANY = pd.concat([TABLE.assign(query=i) for i in range(21)])
         (lambda: draw(train=TRAIN[:5]), "X_train has 5 rows, but train_row in .* points to 5"),
         (
             lambda: draw(query=FLAT[1], train=FLAT[0], image_shape=(5, 3)),
-            r"image_shape=\(5, 3\) does not fit rows of X_query with 12 numbers",
+            r"image_shape must fit the 12 values of a row of X_query, got \(5, 3\)",
         ),
         (
             lambda: draw(query=QUERY.reshape(9, 2, 3, 2), train=TRAIN.reshape(10, 2, 3, 2)),

@@ -234,12 +234,12 @@ def test_the_fingerprint_goes_by_rows_and_labels_not_by_paths_or_titles(path, tm
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"given": [0, 1]}, "given must hold one value for each of the 3 rows of X, got 2"),
-        ({"suggested": [[0, 1, 1]]}, "suggested must have one dimension"),
+        ({"given": [0, 1]}, "given must hold one value for each of the 3 rows, got 2"),
+        ({"suggested": [[0, 1, 1]]}, r"suggested should be a 1d array, got .* \(1, 3\)"),
         ({"scores": [1, 2, 3, 4]}, "scores must hold one value for each of the 3 rows"),
         ({"what_if": [[1, np.inf]] * 3}, "what_if contains infinity"),
-        ({"scores": [[1, 2], [1, 2], [1, 2]]}, "scores must have 1 dimension"),
-        ({"suspicious": [0, 1, 1]}, "suspicious must hold True or False for each row"),
+        ({"scores": [[1, 2], [1, 2], [1, 2]]}, r"scores should be a 1d array, got .* \(3, 2\)"),
+        ({"suspicious": [0, 2, 1]}, "suspicious must hold True and False only"),
         ({"parts": {"loss": [1, 2]}}, r"parts\['loss'\] must hold one value"),
         ({"what_if": [[1, 2, 3]] * 3}, "what_if must have one column for each of the 2 classes"),
         ({"classes": [0, 1, 1]}, "classes must hold each label once"),

@@ -1,0 +1,26 @@
+"""Warnings that point at the line of the user."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import joblib
+import sklearn
+import skorch
+import torch
+
+from sam_attribution.exceptions import AttributionWarning
+
+# code between the user's line and the place that warns
+_BETWEEN = tuple(
+    f"{Path(each).parent}/"
+    for each in (__file__, joblib.__file__, sklearn.__file__, skorch.__file__, torch.__file__)
+)
+
+
+def warn(message, category=AttributionWarning):
+    """Issue a warning for the first line above this package, scikit-learn, skorch and torch."""
+    frame, level = sys._getframe(1), 2
+    while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
+        frame, level = frame.f_back, level + 1
+    warnings.warn(message, category, stacklevel=level - 1)
