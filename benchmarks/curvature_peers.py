@@ -125,7 +125,9 @@ def ekfac(problem, rows, asked, damping, ggn):
     }
     runs = {
         "ours": lambda: ours(EKFAC(damping=damping), problem, asked),
-        "ours, one draw": lambda: ours(EKFAC(damping=damping, n_draws=1), problem, asked),
+        "ours, one draw": lambda: ours(
+            EKFAC(damping=damping, n_draws=1, random_state=SEED), problem, asked
+        ),
     } | {
         name: partial(peers.kronfluence, problem.module, rows, asked, damping, **options)
         for name, options in theirs.items()

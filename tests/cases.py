@@ -75,8 +75,8 @@ METHODS = {
     "relatif, ekfac": RelatIF(EKFAC(), normalize="parameters"),
     "self-influence": SelfInfluence(),
     "tracin": TracIn(),
-    "trak": TRAK(),
-    "trak, checkpoints": TRAK(n_checkpoints=2),
+    "trak": TRAK(random_state=0),
+    "trak, checkpoints": TRAK(n_checkpoints=2, random_state=0),
     "unrolled": Unrolled(check=None),
 }
 

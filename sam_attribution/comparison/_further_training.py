@@ -1,5 +1,8 @@
 """Further training as a function: the whole curve, seed by seed."""
 
+from sklearn.base import clone
+
+from sam_attribution._seeding import seed_nested
 from sam_attribution.fitting import single_queries
 from sam_attribution.retraining import FurtherTraining
 
@@ -15,6 +18,7 @@ def further_training(
     evaluate_at=None,
     sample_weight=None,
     evaluation="loss",
+    random_state=None,
 ):
     """Train a fitted model further, with and without rows, and note what queries make of it.
 
@@ -35,6 +39,8 @@ def further_training(
     sample_weight : array-like of shape (n_samples,), default=None
         What it was fitted with.
     evaluation : {"loss", "margin"} or callable, default="loss"
+    random_state : int, RandomState instance or None, default=None
+        Goes to a method that has none of its own.
 
     Returns
     -------
@@ -75,4 +81,4 @@ def further_training(
     queries = single_queries(
         estimator, X, y, X_query, y_query, sample_weight=sample_weight, evaluation=evaluation
     )
-    return method.values(queries, evaluate_at)
+    return seed_nested(clone(method), random_state).values(queries, evaluate_at)

@@ -4,6 +4,7 @@ from functools import cached_property
 
 import numpy as np
 import torch
+from sklearn.base import clone
 from tqdm.auto import tqdm
 
 from sam_attribution.editing import outputs
@@ -43,7 +44,8 @@ def train_and_attribute(
     """
     data = X, y, sample_weight
     trained = train_split(estimator, split, *data, parameters=parameters, batch_size=batch_size)
-    return Attribution(trained, method, **settings)
+    # a generator in its settings is drawn from anew, as it would be in a process of its own
+    return Attribution(trained, clone(method), **settings)
 
 
 class Attribution:

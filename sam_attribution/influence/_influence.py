@@ -4,10 +4,11 @@ from functools import partial
 from numbers import Integral, Real
 
 import numpy as np
-from sklearn.base import BaseEstimator
+from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.fitting import (
     check_settings,
@@ -23,6 +24,7 @@ from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._label_scores import LabelScores, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
+from sam_attribution.influence._projected import Projected
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method
@@ -222,6 +224,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             self, X, y, sample_weight, targets, device=self.device
         )
         method.check_request(len(data[1]))
+        method = seed_nested(method, seed)
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         self._seed = seed
         settings = {name: getattr(self, name) for name in _SETTINGS}
@@ -283,6 +286,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
         attribution = self._attribution_of(split)
+        how = seed_nested(clone(how), self._seed) if isinstance(how, Projected) else how
         trained = attribution.trained
         result, done = np.full((len(y_query), len(self.scores_)), np.nan), 0
         for part in attribution.attribute(*trained.tensors(X, y_query), how):

@@ -11,6 +11,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg import CountSketch
 from sam_attribution.probes import RowProducts, gradients_for, within
@@ -32,8 +33,9 @@ class Projected(BaseEstimator):
         later queries cost no gradient of a training row. Files are named by their content: those
         of another model, other rows or another projection are not taken. ``None`` keeps them in
         a temporary folder during one call.
-    random_state : int, default=0
-        Of S.
+    random_state : int, RandomState instance or None, default=None
+        Draws S; None takes the seed of SAMInfluence, so that another ``fit`` with the same
+        ``random_state`` finds the files in `folder` again.
 
     Notes
     -----
@@ -55,7 +57,7 @@ class Projected(BaseEstimator):
     Projected(proj_dim=512)
     """
 
-    def __init__(self, proj_dim=2048, *, folder=None, random_state=0):
+    def __init__(self, proj_dim=2048, *, folder=None, random_state=None):
         self.proj_dim = proj_dim
         self.folder = folder
         self.random_state = random_state
@@ -63,7 +65,7 @@ class Projected(BaseEstimator):
     _parameter_constraints = {
         "proj_dim": [Interval(Integral, 1, None, closed="left")],
         "folder": [str, os.PathLike, None],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def prepare(self, problem):
@@ -83,13 +85,14 @@ class _Store:
 
     def __init__(self, problem, settings):
         self._problem = problem
-        generator = torch.Generator().manual_seed(settings.random_state)
+        seed = integer_seed(settings.random_state)
+        generator = torch.Generator().manual_seed(seed)
         self._sketch = CountSketch(problem.params, settings.proj_dim, generator)
         self._temporary = tempfile.TemporaryDirectory() if settings.folder is None else None
         self._folder = Path(self._temporary.name if self._temporary else settings.folder)
         self._folder.mkdir(parents=True, exist_ok=True)
         about = problem.module, problem.X, problem.y, problem.row_loss
-        self._about = fingerprint(*about, settings.proj_dim, settings.random_state)
+        self._about = fingerprint(*about, settings.proj_dim, seed)
 
     def __call__(self, probe):
         selected = self._problem.selected

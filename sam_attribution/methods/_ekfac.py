@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import torch
 
+from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.curvature import KroneckerCurvature
 from sam_attribution.dynamics import Tangent
@@ -32,8 +33,8 @@ class EKFAC(Method):
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
         Labels drawn per row; None takes the expectation over all classes exactly.
-    random_state : int, default=0
-        Of the draws.
+    random_state : int, RandomState instance or None, default=None
+        Draws the labels; None takes the seed of SAMInfluence.
 
     Notes
     -----
@@ -53,7 +54,7 @@ class EKFAC(Method):
     EKFAC(n_draws=1)
     """
 
-    def __init__(self, *, at="w", damping="auto", corrected=True, n_draws=None, random_state=0):
+    def __init__(self, *, at="w", damping="auto", corrected=True, n_draws=None, random_state=None):
         self.at = at
         self.damping = damping
         self.corrected = corrected
@@ -65,7 +66,7 @@ class EKFAC(Method):
         "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "corrected": ["boolean"],
         "n_draws": [None, Interval(Integral, 1, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def prepare(self, problem):
@@ -88,7 +89,7 @@ class _PreparedEKFAC(Prepared):
             self._point.perturbed,
             corrected=method.corrected,
             n_draws=method.n_draws,
-            seed=method.random_state,
+            seed=integer_seed(method.random_state),
         )
         self._dampings = self._choose(method.damping)
         decay = self._point.decay.diagonal

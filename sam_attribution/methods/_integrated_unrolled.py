@@ -6,6 +6,7 @@ from numbers import Integral
 
 import torch
 
+from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._sweep import reverse_sweep
@@ -30,8 +31,8 @@ class IntegratedUnrolled(Method):
     ----------
     n_groups : int, default=20
         Random groups, of as many rows each.
-    random_state : int, default=0
-        Parts the rows.
+    random_state : int, RandomState instance or None, default=None
+        Draws the groups; None takes the seed of SAMInfluence.
 
     Notes
     -----
@@ -55,10 +56,10 @@ class IntegratedUnrolled(Method):
 
     _parameter_constraints = {
         "n_groups": [Interval(Integral, 1, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
-    def __init__(self, *, n_groups=20, random_state=0):
+    def __init__(self, *, n_groups=20, random_state=None):
         self.n_groups = n_groups
         self.random_state = random_state
 
@@ -79,7 +80,7 @@ class IntegratedUnrolled(Method):
                 f"n_groups must be between 2 and the number of rows trained on, {len(rows)}, got "
                 f"{self.n_groups}: one group would leave nothing to train on."
             )
-        generator = torch.Generator().manual_seed(self.random_state)
+        generator = torch.Generator().manual_seed(integer_seed(self.random_state))
         shuffled = rows[torch.randperm(len(rows), generator=generator)]
         inner = Unrolled(check=None).prepare(problem)
         return _PreparedIntegrated(inner, shuffled.tensor_split(self.n_groups))

@@ -4,6 +4,7 @@ from numbers import Integral, Real
 
 import torch
 
+from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.linalg import CountSketch
 from sam_attribution.methods._method import Method, Prepared
@@ -42,8 +43,8 @@ class TRAK(Method):
     n_checkpoints : int, optional
         Mean over the middle states of so many stretches of the training, each with gradients,
         matrix and projection of its own. None takes the final model alone.
-    random_state : int, default=0
-        Of the projection.
+    random_state : int, RandomState instance or None, default=None
+        Draws the projection; None takes the seed of SAMInfluence.
 
     Notes
     -----
@@ -71,7 +72,7 @@ class TRAK(Method):
         weighted=False,
         at="w",
         n_checkpoints=None,
-        random_state=0,
+        random_state=None,
     ):
         self.proj_dim = proj_dim
         self.ridge = ridge
@@ -86,7 +87,7 @@ class TRAK(Method):
         "weighted": ["boolean"],
         "at": AT,
         "n_checkpoints": [None, Interval(Integral, 1, None, closed="left")],
-        "random_state": [Interval(Integral, 0, None, closed="left")],
+        "random_state": ["random_state"],
     }
 
     def prepare(self, problem):
@@ -107,7 +108,7 @@ class TRAK(Method):
 class _PreparedTRAK(Prepared):
     def __init__(self, method, problem):
         self._problem = problem
-        draw = _sketches(problem, method.proj_dim, method.random_state)
+        draw = _sketches(problem, method.proj_dim, integer_seed(method.random_state))
         self._models = [
             _Model(method, problem, *state, sketch)
             for state, sketch in zip(_states(method, problem), draw, strict=False)

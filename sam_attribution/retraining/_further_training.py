@@ -51,8 +51,8 @@ class FurtherTraining(LeavesOut):
         Models that go through a step together, see :func:`train_many`.
     n_jobs : int, default=None
         Stacks of models to train at the same time in processes of their own.
-    random_state : int, RandomState instance or None, default=0
-        Draws the seeds. A fixed one by default: the same model gets the same scores.
+    random_state : int, RandomState instance or None, default=None
+        Draws the seeds; None takes the seed of SAMInfluence.
     verbose : int, default=0
         Above 0 shows a progress bar over the seeds.
 
@@ -116,7 +116,7 @@ class FurtherTraining(LeavesOut):
         optimizer=None,
         models_at_once="auto",
         n_jobs=None,
-        random_state=0,
+        random_state=None,
         verbose=0,
     ):
         self.n_epochs = n_epochs

@@ -16,7 +16,7 @@ from tests.models import tabular, targets
 
 X, y, weight = tabular(40)
 X_query, y_query, _ = tabular(6, seed=1)
-METHOD = FurtherTraining(n_epochs=3, n_seeds=2, rows=[1, 20, 33])
+METHOD = FurtherTraining(n_epochs=3, n_seeds=2, rows=[1, 20, 33], random_state=0)
 SETTINGS = {"max_epochs": 3, "batch_size": 16, "dtype": "float64", "random_state": 0}
 
 

@@ -106,7 +106,10 @@ def test_datainf_is_the_published_formula_parameter_by_parameter(kind, damping, 
     torch.testing.assert_close(found, shares @ torch.as_tensor(u), rtol=1e-10, atol=1e-12)
 
 
-@pytest.mark.parametrize("method", [EKFAC(), EKFAC(n_draws=2), DataInf(), TRAK(proj_dim=12)])
+@pytest.mark.parametrize(
+    "method",
+    [EKFAC(), EKFAC(n_draws=2, random_state=0), DataInf(), TRAK(proj_dim=12, random_state=0)],
+)
 def test_passes_and_the_order_of_rows_do_not_matter(method):
     problem = fitted_problem("mlp", True)
     expected = scores(method, problem)
@@ -133,8 +136,8 @@ def test_passes_and_the_order_of_rows_do_not_matter(method):
         EKFAC(),
         EKFAC(corrected=False),
         InfluenceFunction(damping=0.1, curvature="fisher"),
-        TRAK(proj_dim=8),
-        TRAK(proj_dim=8, weighted=True),
+        TRAK(proj_dim=8, random_state=0),
+        TRAK(proj_dim=8, weighted=True, random_state=0),
     ],
 )
 @pytest.mark.parametrize("parameters", ["all", "head"])
@@ -332,7 +335,7 @@ def test_grad_dot_is_a_product_of_gradients(at):
     torch.testing.assert_close(scores(GradDot(at=at), problem), shares @ v)
 
 
-@pytest.mark.parametrize("method", [EKFAC(), DataInf(), TRAK(proj_dim=12)])
+@pytest.mark.parametrize("method", [EKFAC(), DataInf(), TRAK(proj_dim=12, random_state=0)])
 def test_scores_of_any_row_are_those_of_training(method):
     problem = fitted_problem("mlp")
     probes = method.prepare(problem).probes(asked(problem))

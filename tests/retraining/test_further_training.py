@@ -81,7 +81,7 @@ def ascent(module, rho):
         p += rho * p.grad / norm
 
 
-SEED = draw_seed(0)  # of the default random_state
+SEED = draw_seed(0)  # of random_state=0
 ONES = torch.ones(40, dtype=torch.float64)
 WEIGHTS = torch.as_tensor(weight)
 
@@ -113,7 +113,7 @@ def test_equals_a_plain_loop(name):
     training, further, optimizer, loop = RUNS[name]
     sample_weight = None if loop["a"] is ONES else weight
     clf = trained(**training).fit(X, y, sample_weight=sample_weight)
-    method = FurtherTraining(n_epochs=2, n_seeds=2, rows=[0, 7], **further)
+    method = FurtherTraining(n_epochs=2, n_seeds=2, rows=[0, 7], random_state=0, **further)
     found = method.values(queries_of(clf, sample_weight), evaluate_at=[1, 2])
     assert found.values.shape == (2, 2, 6, 2)
     start = plain_loop(clf, [], 0, optimizer, n_epochs=0, **loop)
@@ -127,7 +127,7 @@ def test_equals_a_plain_loop(name):
 
 
 def test_adjustments_means_and_errors_are_the_formulas():
-    found = FurtherTraining(n_epochs=3, n_seeds=4, rows=range(5)).values(
+    found = FurtherTraining(n_epochs=3, n_seeds=4, rows=range(5), random_state=0).values(
         queries_of(trained().fit(X, y)), evaluate_at=[1, 3]
     )
     for t, q, k in np.ndindex(2, 6, 5):
@@ -142,7 +142,7 @@ def test_adjustments_means_and_errors_are_the_formulas():
 
 def test_pairing_takes_most_of_the_noise_out():
     """Of the variance over seeds, in batch order and masks, one part in fifty is left."""
-    found = FurtherTraining(n_epochs=3, n_seeds=6, rows=range(10)).values(
+    found = FurtherTraining(n_epochs=3, n_seeds=6, rows=range(10), random_state=0).values(
         queries_of(trained().fit(X, y)), evaluate_at=[3]
     )
     paired = found.values - found.full[..., None]
@@ -176,7 +176,9 @@ def test_convergence_on_a_convex_problem_is_exact_leave_one_out():
 def test_nothing_depends_on_the_stacks():
     queries = queries_of(trained().fit(X, y))
     one, other = (
-        FurtherTraining(n_epochs=2, n_seeds=2, rows=range(5), models_at_once=size, n_jobs=jobs)
+        FurtherTraining(
+            n_epochs=2, n_seeds=2, rows=range(5), models_at_once=size, n_jobs=jobs, random_state=0
+        )
         .values(queries, [1, 2])
         .values
         for size, jobs in ((1, None), (4, 2))
@@ -194,7 +196,9 @@ def test_scores_are_on_the_device_of_the_problem():
 
 @pytest.mark.parametrize("adjustment", ["full-data", "mean"])
 def test_scores_of_an_influence_are_the_adjusted_values_at_the_end(adjustment):
-    method = FurtherTraining(n_epochs=2, n_seeds=3, rows=[2, 11, 30], adjustment=adjustment)
+    method = FurtherTraining(
+        n_epochs=2, n_seeds=3, rows=[2, 11, 30], adjustment=adjustment, random_state=0
+    )
     clf = trained().fit(X, y)
     before = copy.deepcopy(clf.module_.state_dict())
     influence = SAMInfluence(
