@@ -39,7 +39,7 @@ def edit_report(queries, before, step, predicted_rise):
 
     Warns
     -----
-    UserWarning
+    AttributionWarning
         If the bend is above .5, or rise and prediction are further apart than half of the
         predicted rise and a tenth of the value together.
 
