@@ -48,7 +48,7 @@ def one_case(data, noise, seed):
     shared = without_validation(classifier, case, data.influence, seed)
     n_wrong = int(case.wrong.sum())
     found = {
-        "wrong_share": float(case.wrong.mean()),
+        "noise_rate": float(case.wrong.mean()),
         "seconds_training": seconds,
         "shared": figures(shared, case.wrong, seconds),
         "accuracy": {

@@ -22,8 +22,7 @@ from sklearn.datasets import load_sample_images
 
 from benchmarks.chromium import chromium, emulate, save_downloads_in
 from benchmarks.report import machine, write
-from sam_attribution.detection import apply_decisions
-from sam_attribution.report import review_page
+from sam_attribution.review import apply_decisions, review_page
 
 SPEEDS = (1 / 20, 1 / 4, 1)  # screens per frame: 3, 15 and 60 a second
 N_ROWS, N_CLASSES, SEED, N_OPENINGS = 10_000, 10, 0, 5
@@ -78,16 +77,16 @@ def texts():
 def judgement():
     """What a detector says, at random, of all rows."""
     rng = np.random.default_rng(SEED)
-    what_if = rng.dirichlet(np.full(N_CLASSES, 0.3), size=N_ROWS)
+    label_scores = rng.dirichlet(np.full(N_CLASSES, 0.3), size=N_ROWS)
     scores = rng.normal(size=N_ROWS)
     names = ("mean loss", "class sum", "worst class", "trusted head")
     return {
         "given": rng.integers(N_CLASSES, size=N_ROWS),
-        "suggested": what_if.argmax(axis=1),
+        "suggested": label_scores.argmax(axis=1),
         "scores": scores,
         "suspicious": scores < -1,
-        "parts": {name: scores + rng.normal(size=N_ROWS) for name in names},
-        "what_if": what_if,
+        "score_components": {name: scores + rng.normal(size=N_ROWS) for name in names},
+        "label_scores": label_scores,
         "classes": range(N_CLASSES),
     }
 

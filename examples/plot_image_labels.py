@@ -72,7 +72,7 @@ network = detector.estimator_
 log_p = np.log(network.predict_proba(X)[np.arange(len(y)), y] + 1e-12)
 scores = {
     "MislabelDetector": detector.scores_,
-    "mean probability while learning": detector.parts_["network"],
+    "mean probability while learning": detector.score_components_["network"],
     "small loss of the trained network": log_p,
 }
 DetectionCurveDisplay.from_predictions(wrong, scores, recall_at=0.3)

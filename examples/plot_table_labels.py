@@ -42,7 +42,7 @@ model = make_pipeline(StandardScaler(), SAMClassifier(batch_size=16, max_epochs=
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 detector = MislabelDetector(model, validation=folds, random_state=0).fit(X, growers)
 
-rows = detector.parts_.assign(
+rows = detector.score_components_.assign(
     score=detector.scores_,
     grower=growers,
     suggested=detector.suggested_labels_,

@@ -8,10 +8,10 @@ from sam_attribution._validation import num_samples
 
 
 def named_classes(class_names, classes=None):
-    """Pairs of a label and its name, a list.
+    """List of pairs of a label and its name.
 
-    A dict goes from label to name and may leave some out. A sequence holds a name for each of the
-    `classes`, or for the labels 0, 1, ... where these are None.
+    A dict maps labels to names and may leave some out. A sequence holds one name for each of the
+    `classes`, or for the labels 0, 1, ... if `classes` is None.
     """
     if class_names is None:
         return []
@@ -28,9 +28,9 @@ def named_classes(class_names, classes=None):
 
 
 def class_texts(labels, class_names, classes=None):
-    """Names of `labels` where they have one, and the labels as text where a dict leaves them out.
+    """List with the name of each label, or the label as text if a dict leaves it out.
 
-    The other arguments are those of :func:`named_classes`.
+    `class_names` and `classes` are those of :func:`named_classes`.
     """
     names = dict(named_classes(class_names, classes))
     missing = [label for label in labels if label not in names]
@@ -43,5 +43,5 @@ def class_texts(labels, class_names, classes=None):
 
 
 def label_text(label):
-    """Text of a class label, or of a target of a regressor with three significant digits."""
+    """Text of a class label; floats, such as the targets of a regressor, get three digits."""
     return f"{label:.3g}" if isinstance(label, float | np.floating) else str(label)

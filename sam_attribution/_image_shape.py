@@ -1,4 +1,4 @@
-"""Rows of data as images of one shape."""
+"""Conversion of rows to images of one layout."""
 
 import numpy as np
 
@@ -8,8 +8,9 @@ _CHANNELS = (1, 3, 4)
 def images_of(X, image_shape=None, name="X"):
     """Array of shape (n, height, width, channels).
 
-    Rows have shape (h, w), (h, w, c) or (c, h, w), or are reshaped to `image_shape`. Where both
-    ends may be channels the first axis is taken, as torch has it, unless the last has length 1.
+    Rows have shape (h, w), (h, w, c) or (c, h, w), or are reshaped to `image_shape`. If both the
+    first and the last axis could be channels, the first is taken, as in torch, unless the last
+    has length 1.
     """
     X = np.asarray(X)
     if image_shape is not None:

@@ -1,9 +1,9 @@
-"""The one place that imports scikit-learn's private validators.
+"""Checks of arguments, and the only imports of scikit-learn's private validators.
 
 Constraint tables (``_parameter_constraints``) are built from the names below, and
-`check_parameters` reads them, so that a new scikit-learn release can break this file only. What
-scikit-learn offers in public (``validate_data``, ``check_random_state``, ...) is imported where
-it is used.
+`check_parameters` reads them, so that a new scikit-learn release can break this file only. The
+public functions of scikit-learn (``validate_data``, ``check_random_state``, ...) are imported
+where they are used.
 """
 
 from contextlib import contextmanager
@@ -54,14 +54,14 @@ __all__ = [
 
 
 class HasMethods(_HasMethods):
-    """Constraint: an object with some methods. Its class, not called, has them as well."""
+    """Constraint for an instance with some methods; a class that has them is refused."""
 
     def is_satisfied_by(self, val):
         return not isinstance(val, type) and super().is_satisfied_by(val)
 
 
 def check_parameters(estimator):
-    """Raise, in scikit-learn's words, for a constructor argument outside its constraint table."""
+    """Raise scikit-learn's error for a constructor argument outside its constraint table."""
     parameters, caller = estimator.get_params(deep=False), type(estimator).__name__
     for name, value in parameters.items():
         if isinstance(value, Integral) and not -_TOO_LARGE < value < _TOO_LARGE:
@@ -73,7 +73,7 @@ def check_parameters(estimator):
 
 
 def check_arguments(rules, caller, **arguments):
-    """The same for the arguments of a method."""
+    """Raise scikit-learn's error for an argument of a method outside the table `rules`."""
     validate_parameter_constraints(rules, arguments, caller_name=caller)
 
 
@@ -109,7 +109,7 @@ def check_sample_weight(sample_weight, X, **rules):
 
 
 def from_tensor(data, name):
-    """What is in a torch tensor, on whatever device, as an array; other data as they are."""
+    """Array with the content of a torch tensor on any device; other data are returned unchanged."""
     refuse_sparse_tensor(data, name)
     if not hasattr(data, "detach"):
         return data
@@ -117,15 +117,15 @@ def from_tensor(data, name):
 
 
 def refuse_sparse_tensor(data, name):
-    """Raise a TypeError for what can neither be indexed nor become an array."""
+    """Raise a TypeError for a sparse tensor, which cannot be indexed nor become an array."""
     if getattr(data, "is_sparse", False):
         raise TypeError(f"{name} must be a dense tensor, got a sparse one. Call to_dense().")
 
 
 def check_column(values, name, n_samples=None, *, dtype=None, finite="allow-nan"):
-    """Array of shape (n_samples,), from a sequence or from a table with one column.
+    """Array of shape (n_samples,), made from a sequence or from a table with one column.
 
-    A dtype of "float64" asks for numbers; `finite` then is the rule of :func:`check_numbers`.
+    The dtype "float64" asks for numbers, for which `finite` is the rule of :func:`check_numbers`.
     """
     values = from_tensor(values, name)
     _check_is_column(values, name)
@@ -136,7 +136,7 @@ def check_column(values, name, n_samples=None, *, dtype=None, finite="allow-nan"
 
 
 def check_numbers(values, name, *, n_axes=None, finite="allow-nan"):
-    """Float array, of a number of axes among `n_axes` if that is given.
+    """Float array. Where `n_axes` is given, the number of axes must be one of these.
 
     The rule `finite` is scikit-learn's: "allow-nan" refuses infinity, True refuses NaN too, and
     False refuses neither.
@@ -155,7 +155,7 @@ def check_numbers(values, name, *, n_axes=None, finite="allow-nan"):
 
 
 def check_mask(values, name, n_samples=None):
-    """Boolean array, of shape (n_samples,) if that is given; raise for row numbers."""
+    """Boolean array, of shape (n_samples,) if that is given; row numbers raise a ValueError."""
     if n_samples is None:
         values = np.asarray(from_tensor(values, name))
     else:
@@ -179,7 +179,7 @@ def check_length(values, name, n_samples):
 
 
 def check_labels(y, name="y"):
-    """Labels as an array of shape (n_samples,); raise unless they are discrete and sort."""
+    """Label array of shape (n_samples,); the labels must be discrete and sortable."""
     y = target_column(y, name, warn=True)
     assert_all_finite(y, input_name=name)
     classes_of(y, name)
@@ -188,7 +188,7 @@ def check_labels(y, name="y"):
 
 
 def check_targets(y, name="y", *, dtype="float64", warn=False):
-    """Real targets as an array of shape (n_samples,); raise unless each row has one number."""
+    """Array of real targets, shape (n_samples,); each row must have one number."""
     y = from_tensor(y, name)
     shape = _shape_of(y)
     if len(shape) == 2 and shape[1] > 1:
@@ -211,7 +211,7 @@ def check_targets(y, name="y", *, dtype="float64", warn=False):
 
 
 def classes_of(y, name="y"):
-    """Distinct labels, sorted."""
+    """Sorted array of the distinct labels."""
     y = from_tensor(y, name)
     try:
         return np.unique(y)
@@ -220,7 +220,7 @@ def classes_of(y, name="y"):
 
 
 def codes_among(classes, y, name="y"):
-    """Positions of labels in the sorted `classes`; raise for one that is not there."""
+    """Positions of the labels in the sorted `classes`; unknown labels raise a ValueError."""
     y = target_column(y, name)
     if len(classes) == 0:
         raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
@@ -237,7 +237,7 @@ def codes_among(classes, y, name="y"):
 
 
 def target_column(y, name, *, warn=False):
-    """Array of shape (n_samples,), as scikit-learn's estimators make it of `y`."""
+    """Array of shape (n_samples,), converted from `y` as scikit-learn's estimators convert it."""
     y = from_tensor(y, name)
     _check_is_column(y, name)
     return column_or_1d(y, warn=warn)
@@ -249,7 +249,7 @@ def _check_is_column(values, name):
 
 
 def _check_axes(shape, name, n_axes):
-    """Raise, in scikit-learn's words, unless the number of axes is one of `n_axes`."""
+    """Raise scikit-learn's error unless the number of axes is one of `n_axes`."""
     if n_axes is not None and len(shape) not in n_axes:
         kinds = " or ".join(f"{n}d" for n in n_axes)
         raise ValueError(

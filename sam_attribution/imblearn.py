@@ -23,7 +23,7 @@ class MislabelSampler(BaseSampler):
     ----------
     scorer : estimator, default=None
     removal_fraction : float, default=0.1
-    memory : str, path or joblib.Memory, default=None
+    memory : "auto", str, path, joblib.Memory or None, default="auto"
     random_state : int, RandomState instance or None, default=None
         All four as in `MislabelFilter`.
 
@@ -55,7 +55,7 @@ class MislabelSampler(BaseSampler):
     _sampling_type = "bypass"
     _parameter_constraints = MislabelFilter._parameter_constraints
 
-    def __init__(self, scorer=None, *, removal_fraction=0.1, memory=None, random_state=None):
+    def __init__(self, scorer=None, *, removal_fraction=0.1, memory="auto", random_state=None):
         super().__init__()
         self.scorer = scorer
         self.removal_fraction = removal_fraction

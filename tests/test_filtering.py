@@ -1,5 +1,4 @@
 import warnings
-from itertools import pairwise
 
 import numpy as np
 import pandas as pd
@@ -14,13 +13,9 @@ from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sam_attribution._score_cache import _STORE
-from sam_attribution.filtering import (
-    FilteredClassifier,
-    MislabelFilter,
-    default_scorer,
-    rows_to_keep,
-)
+from sam_attribution._ranking import lowest
+from sam_attribution.filtering import FilteredClassifier, MislabelFilter, default_scorer
+from sam_attribution.filtering._score_cache import _STORE
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier
 
@@ -83,20 +78,11 @@ def test_drops_the_lowest_rows_and_refits():
     assert fitted.score(X, y) == again.score(X, y)
 
 
-def test_removed_sets_are_nested_and_unjudged_rows_stay():
-    scores = np.array([1.0, np.nan, 0.0, 0.0, 0.0, 2.0, np.nan, 1.0])
-    kept = [rows_to_keep(scores, fraction) for fraction in np.linspace(0, 1, 9)]
-    assert [int((~mask).sum()) for mask in kept] == [0, 1, 2, 3, 4, 5, 6, 6, 6]
-    assert all(np.all(larger <= smaller) for smaller, larger in pairwise(kept))
-    np.testing.assert_array_equal(np.flatnonzero(~kept[2]), [2, 3])
-    assert all(mask[[1, 6]].all() for mask in kept)
-
-
 def test_warns_what_share_could_not_be_judged():
     with pytest.warns(UserWarning, match=r"25\.0% of the rows have no score"):
         fitted = filtered(scorer=Unjudged()).fit(X, y)
     assert fitted.kept_[:15].all()
-    assert (~fitted.kept_).sum() == 6
+    assert (~fitted.kept_).sum() == round(0.1 * 45)  # of the judged rows
 
 
 def test_fraction_zero_scores_nothing():
@@ -123,7 +109,7 @@ def test_a_class_that_loses_most_of_its_rows_is_named():
 def test_weights_reach_the_scorer_and_the_refit():
     weight = np.linspace(0.1, 3, len(X))
     fitted = filtered().fit(X, y, sample_weight=weight)
-    kept = rows_to_keep(X[:, 0] * weight, 0.1)
+    kept = ~lowest(X[:, 0] * weight, 0.1)
     again = LogisticRegression(random_state=0).fit(X[kept], y[kept], sample_weight=weight[kept])
     np.testing.assert_array_equal(fitted.estimator_.coef_, again.coef_)
 
@@ -239,6 +225,16 @@ def test_without_a_seed_nothing_is_cached():
         for _ in range(2):
             filtered(random_state=None).fit(X, y)
     assert FirstFeature.n_fits == 2
+
+
+def test_without_a_memory_nothing_is_cached(tmp_path):
+    filtered().fit(X, y)
+    for _ in range(2):
+        filtered(memory=None).fit(X, y)
+    assert FirstFeature.n_fits == 3
+    _STORE._arrays.clear()
+    filtered(memory=None).fit(X, y)
+    assert not _STORE._arrays
 
 
 def test_without_a_seed_a_memory_is_declined_aloud(tmp_path):

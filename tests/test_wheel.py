@@ -7,7 +7,7 @@ from pathlib import Path
 import sam_attribution
 
 ROOT = Path(__file__).resolve().parents[1]
-PAGE = ROOT / "sam_attribution" / "report" / "assets"
+PAGE = ROOT / "sam_attribution" / "review" / "assets"
 BUILD = "from setuptools.build_meta import build_wheel; build_wheel('dist')"
 
 

@@ -112,10 +112,10 @@ def shares(cases):
     """Share of wrong labels, what the detector estimates, and what it made of the labels."""
     return pd.DataFrame(
         place(key)
-        | {"validation": validation, "true": case["wrong_share"]}
+        | {"validation": validation, "true": case["noise_rate"]}
         | {"estimated": case[validation]["contamination"]}
         | {"recall": case[validation]["recall_suspicious"]}
-        | {"labels": case[validation]["diagnostics"]["labels"]}
+        | {"noise model": case[validation]["diagnostics"]["noise_model"]}
         | {"held out": case[validation]["diagnostics"]["validation"]}
         for key, case in cases.items()
         for validation in VALIDATIONS

@@ -1,4 +1,4 @@
-"""Noise functions that make labels wrong in known ways, to test with."""
+"""Label noise for tests: functions that change a known share of the labels."""
 
 from sam_attribution.datasets._label_noise import (
     instance_dependent_noise,

@@ -1,4 +1,4 @@
-"""Label noise of three kinds: symmetric, to the next class, and dependent on the row."""
+"""Label noise: symmetric, pairwise and instance-dependent."""
 
 from numbers import Real
 
@@ -18,21 +18,22 @@ from sam_attribution._validation import classes_of, from_tensor, refusing_overfl
 
 
 def symmetric_noise(y, fraction, *, random_state=None):
-    """Give rows drawn at random another class, each of the others equally likely.
+    """Change the labels of random rows to any other class with equal probability.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels of any type that sorts. Not changed.
+        Labels of any sortable type; the array is not changed.
     fraction : float
-        Share of the rows to change, from 0 to 1: exactly ``round(fraction * n_samples)`` rows.
+        Share of the rows to change, from 0 to 1. Exactly ``round(fraction * n_samples)`` rows
+        are changed.
     random_state : int, RandomState instance or None, default=None
-        Draws the rows and their new labels.
+        Seed for the rows and their new labels.
 
     Returns
     -------
     y_noisy : ndarray of shape (n_samples,)
-        Labels with the changed ones in place.
+        Labels after the change.
     changed : ndarray of shape (n_samples,), dtype bool
         True where ``y_noisy`` differs from `y`.
 
@@ -58,23 +59,24 @@ def symmetric_noise(y, fraction, *, random_state=None):
 
 
 def pair_noise(y, fraction, *, random_state=None):
-    """Give rows drawn at random the class that follows theirs, the first after the last.
+    """Change the labels of random rows to the next class; the last class becomes the first.
 
-    Harder to find than symmetric noise: the wrong labels of a class all agree.
+    This noise is harder to find than symmetric noise: all wrong labels of a class agree.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels of any type that sorts; the order is the sorted one. Not changed.
+        Labels of any sortable type, in sorted order of classes; the array is not changed.
     fraction : float
-        Share of the rows to change, from 0 to 1: exactly ``round(fraction * n_samples)`` rows.
+        Share of the rows to change, from 0 to 1. Exactly ``round(fraction * n_samples)`` rows
+        are changed.
     random_state : int, RandomState instance or None, default=None
-        Draws the rows.
+        Seed for the rows.
 
     Returns
     -------
     y_noisy : ndarray of shape (n_samples,)
-        Labels with the changed ones in place.
+        Labels after the change.
     changed : ndarray of shape (n_samples,), dtype bool
         True where ``y_noisy`` differs from `y`.
 
@@ -97,23 +99,24 @@ def pair_noise(y, fraction, *, random_state=None):
 
 
 def instance_dependent_noise(X, y, fraction, *, random_state=None):
-    """Give rows near other classes the label of a class they resemble.
+    """Change the labels of rows that resemble another class to that class.
 
     Parameters
     ----------
     X : array-like of shape (n_samples, ...)
-        Inputs, finite; more than two dimensions are flattened. Not changed.
+        Finite inputs; more than two dimensions are flattened. The array is not changed.
     y : array-like of shape (n_samples,)
-        Labels of any type that sorts, at least two rows per class. Not changed.
+        Labels of any sortable type, with at least two rows per class; the array is not changed.
     fraction : float
-        Share of the rows to change, from 0 to 1: exactly ``round(fraction * n_samples)`` rows.
+        Share of the rows to change, from 0 to 1. Exactly ``round(fraction * n_samples)`` rows
+        are changed.
     random_state : int, RandomState instance or None, default=None
-        Draws the folds, the rows and their new labels.
+        Seed for the folds, the rows and their new labels.
 
     Returns
     -------
     y_noisy : ndarray of shape (n_samples,)
-        Labels with the changed ones in place.
+        Labels after the change.
     changed : ndarray of shape (n_samples,), dtype bool
         True where ``y_noisy`` differs from `y`.
 
@@ -125,10 +128,11 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
 
     Notes
     -----
-    Let ``p[i, c]`` be the held-out probability of class c for row i: a logistic regression on
-    standardised features, in (up to) 5 stratified folds. Rows are drawn one after the other
+    Let ``p[i, c]`` be the cross-fitted probability of class c for row i, by a logistic regression
+    on standardised features in (up to) 5 stratified folds. Rows are drawn one after the other
     without replacement, each draw in proportion to ``1 - p[i, y[i]]``; a drawn row becomes class
-    ``c != y[i]`` with probability ``p[i, c] / (1 - p[i, y[i]])``. Cost: 5 logistic regressions.
+    ``c != y[i]`` with probability ``p[i, c] / (1 - p[i, y[i]])``. The cost is 5 logistic
+    regressions.
 
     Examples
     --------
@@ -145,14 +149,14 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
     check_consistent_length(X, y)
     n_changed, rng = _n_changed(fraction, len(y)), check_random_state(random_state)
     resemblance = _other_class_probabilities(X.reshape(len(X), -1), codes, rng)
-    # n exponential clocks of rate r ring in the order of draws in proportion to r
-    rings = rng.standard_exponential(len(y)) / resemblance.sum(axis=1)
-    rows = np.argsort(rings, kind="stable")[:n_changed]
+    # exponential variables of rate r sort in the order of draws in proportion to r
+    times = rng.standard_exponential(len(y)) / resemblance.sum(axis=1)
+    rows = np.argsort(times, kind="stable")[:n_changed]
     return _relabelled(y, rows, classes[_draw_columns(resemblance[rows], rng)])
 
 
 def _other_class_probabilities(X, codes, rng):
-    """Held-out probabilities, shape (n_samples, n_classes); 0 for the row's own class only."""
+    """Cross-fitted probabilities, shape (n_samples, n_classes), with 0 for a row's own class."""
     smallest = np.bincount(codes).min()
     if smallest < 2:
         raise ValueError("y must hold at least two rows of every class, got a class with one.")
@@ -171,7 +175,7 @@ def _draw_columns(weights, rng):
 
 
 def _encoded(y):
-    """Return `y` as an array, its sorted classes and the code of each row's class."""
+    """Array of the labels, sorted classes, and the code of each row's class."""
     y = target_column(y, "y")
     assert_all_finite(y, input_name="y")
     classes = classes_of(y)
@@ -181,14 +185,14 @@ def _encoded(y):
 
 
 def _n_changed(fraction, n_samples):
-    """Return the number of rows that `fraction` stands for, ``round(fraction * n_samples)``."""
+    """Number of rows to change, ``round(fraction * n_samples)``."""
     if not isinstance(fraction, Real) or not 0 <= fraction <= 1:
         raise ValueError(f"fraction must be a number from 0 to 1, got {fraction!r}.")
     return round(fraction * n_samples)
 
 
 def _relabelled(y, rows, labels):
-    """Return a copy of `y` with new `labels` at `rows`, and the mask of those rows."""
+    """Copy of `y` with new `labels` at `rows`, and the mask of those rows."""
     y_noisy, changed = y.copy(), np.zeros(len(y), dtype=bool)
     y_noisy[rows], changed[rows] = labels, True
     return y_noisy, changed

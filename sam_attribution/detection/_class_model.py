@@ -1,12 +1,10 @@
-"""What rows of each class look like to the network: Gaussians of one covariance, cross-fitted."""
+"""Class model: Gaussians of one covariance in the features of the network, cross-fitted."""
 
 from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
-
-from sam_attribution.detection._some_rows import some_rows
 
 _SHRINKAGE = 0.1
 _N_FOLDS = 5
@@ -17,15 +15,15 @@ _ROWS_FOR_DIRECTIONS = 5000
 class ClassModel:
     """Linear discriminant analysis of features at several states of training.
 
-    The label of a row never counts in its own score: a fold is scored by the classes of the
-    other folds.
+    The label of a row never counts in its own score: the rows of a fold are scored by classes
+    that were fitted on the other folds.
 
     Parameters
     ----------
     features : list of Tensor of shape (n, n_features)
-        Of the rows trained on, one per state.
+        Features of the rows trained on, one tensor per state.
     held_out : list of Tensor of shape (m, n_features)
-        Of the others.
+        Features of the held-out rows.
     folds : list of Tensor
         Positions of the rows of each fold, see :func:`stratified_folds`.
     weights : Tensor of shape (n,)
@@ -34,8 +32,8 @@ class ClassModel:
     -----
     With class means m_c and the covariance S within classes, shrunk by a tenth towards a multiple
     of the identity, the score of class c is ``h' S^-1 m_c - m_c' S^-1 m_c / 2``. S is the total
-    covariance less that of the means, so for other memberships only a system of the size
-    n_classes is solved again, or of n_features if these are fewer. Features beyond 256 are
+    covariance less that of the means, so for other responsibilities only a system of the
+    size n_classes is solved again, or of n_features if these are fewer. Features beyond 256 are
     projected on their leading principal directions.
 
     References
@@ -54,43 +52,54 @@ class ClassModel:
             for pair in zip(features, held_out, strict=True)
         ]
 
-    def each_state(self, membership):
-        """Yield the scores (n, n_classes) and (m, n_classes) at one state after the other.
+    def each_state(self, responsibilities):
+        """Yield the scores (n, n_classes) and (m, n_classes) of trained and held-out rows by state.
 
         Parameters
         ----------
-        membership : Tensor of shape (n, n_classes)
-            How much each row counts as one of each class; rows sum to 1.
+        responsibilities : Tensor of shape (n, n_classes)
+            Probability of each class for each row; rows sum to 1.
         """
-        weighted = self._weighted(membership)
+        weighted = self._weighted(responsibilities)
         for state in self._states:
             yield state.scores(weighted)[self._back], state.held_out_scores(weighted)
 
-    def mean_scores(self, membership, n_states=None):
+    def mean_scores(self, responsibilities, n_states=None):
         """Mean scores (n, n_classes) over the first `n_states` states; over all by default."""
-        weighted = self._weighted(membership)
+        weighted = self._weighted(responsibilities)
         scores = [state.scores(weighted) for state in self._states[:n_states]]
         return torch.stack(scores).mean(0)[self._back]
 
-    def mean_held_out_scores(self, membership, n_states=None):
-        """The same of the held-out rows, (m, n_classes)."""
-        weighted = self._weighted(membership)
+    def mean_held_out_scores(self, responsibilities, n_states=None):
+        """Mean scores (m, n_classes) of the held-out rows."""
+        weighted = self._weighted(responsibilities)
         scores = [state.held_out_scores(weighted) for state in self._states[:n_states]]
         return torch.stack(scores).mean(0)
 
-    def _weighted(self, membership):
-        return (membership * self._weights[:, None])[self._order]
+    def _weighted(self, responsibilities):
+        return (responsibilities * self._weights[:, None])[self._order]
 
 
 def stratified_folds(y):
-    """Positions of the rows of 5 folds, the classes spread evenly: the same for equal `y`."""
+    """Return the positions of the rows of 5 stratified folds, the same ones for equal `y`."""
     shuffled = np.random.default_rng(0).permutation(len(y))
     by_class = torch.as_tensor(shuffled[np.argsort(y.numpy()[shuffled], kind="stable")])
     return [by_class[fold::_N_FOLDS].sort().values for fold in range(_N_FOLDS)]
 
 
+def subsample(n_rows, most):
+    """Return ascending positions of at most `most` of the rows, the same ones each time.
+
+    They are drawn at random: where classes alternate, every third row can be of a single class.
+    """
+    if n_rows <= most:
+        return torch.arange(n_rows)
+    drawn = np.random.default_rng(0).choice(n_rows, most, replace=False)
+    return torch.as_tensor(np.sort(drawn))
+
+
 class _State:
-    """Features at one state, and what of the fit does not depend on the memberships."""
+    """Features at one state, and the parts of the fit that do not depend on responsibilities."""
 
     def __init__(self, features, held_out, folds, weights):
         self._held_out = held_out
@@ -105,8 +114,8 @@ class _State:
             for own, total in zip(scatter, totals, strict=True)
         ]
 
-    def scores(self, membership):
-        parts = [membership[rows] for rows in self._slices]
+    def scores(self, responsibilities):
+        parts = [responsibilities[rows] for rows in self._slices]
         sizes = [part.sum(0) for part in parts]
         sums = [part.T @ fold for part, fold in zip(parts, self._folds, strict=True)]
         size, whole = sum(sizes), sum(sums)
@@ -115,18 +124,18 @@ class _State:
             [_discriminants(f, *others, size - n, whole - s) for f, others, n, s in folds]
         )
 
-    def held_out_scores(self, membership):
+    def held_out_scores(self, responsibilities):
         pairs = zip(self._slices, self._folds, strict=True)
-        whole = sum(membership[rows].T @ fold for rows, fold in pairs)
-        return _discriminants(self._held_out, *self._of_all, membership.sum(0), whole)
+        whole = sum(responsibilities[rows].T @ fold for rows, fold in pairs)
+        return _discriminants(self._held_out, *self._of_all, responsibilities.sum(0), whole)
 
 
 def _compact(features, held_out, order):
-    """Centred features of unit spread, at most 256 of them; those trained on in that order."""
+    """Return centred features of unit variance, at most 256; rows trained on in that order."""
     centre = features.mean(0)
     features, held_out = features[order] - centre, held_out - centre
     if features.shape[1] > _MOST_FEATURES:
-        some = features[some_rows(len(features), _ROWS_FOR_DIRECTIONS)].numpy()
+        some = features[subsample(len(features), _ROWS_FOR_DIRECTIONS)].numpy()
         leading = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2]
         directions = torch.as_tensor(leading.T.copy())
         features, held_out = features @ directions, held_out @ directions
@@ -146,7 +155,7 @@ def _discriminants(features, covariance, inverse, sizes, sums):
     """Scores (rows, n_classes) of classes with such sizes and sums of features."""
     means = (sums / sizes.clamp_min(1e-6)[:, None]).T
     shares = (1 - _SHRINKAGE) * sizes / sizes.sum()
-    # from the total covariance to that within classes, by the smaller of two systems
+    # within-class covariance from the total one, by the smaller of two systems
     if len(sizes) < len(covariance):
         directions = inverse @ means
         woodbury = torch.eye(len(sizes)) - shares[:, None] * (means.T @ directions)

@@ -1,19 +1,19 @@
-"""MislabelDetector: which labels are wrong, as a scikit-learn estimator."""
+"""MislabelDetector: detection of wrong labels, as a scikit-learn estimator."""
 
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
 import torch
-from sklearn.base import BaseEstimator, clone
-from sklearn.model_selection import check_cv
+from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._ranking import lowest
 from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
-from sam_attribution.detection._training import judge, train_and_judge
-from sam_attribution.detection._verdict import Verdict
+from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.fitting import (
     ClassTargets,
     check_settings,
@@ -22,9 +22,9 @@ from sam_attribution.fitting import (
     net_of,
     over_splits,
     targets_of,
+    train_split,
 )
-from sam_attribution.influence import SAMInfluence
-from sam_attribution.report import review_page
+from sam_attribution.review import review_page
 from sam_attribution.validation_data import ValidationData
 
 
@@ -32,32 +32,27 @@ class MislabelDetector(BaseEstimator):
     """Find rows whose label is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
-    looks at a few states of the training. Two witnesses are heard on every label: what the
-    network itself said while it was learning, and where the row lies among the classes in the
-    network's last features, its own label apart; trusted validation rows are a third. The log-odds
-    of all are the score: **low = suspicious**.
+    uses a few recorded states of the training. The score combines two signals: the probabilities
+    of the network itself while it was learning, and those of a class model in the network's last
+    features, fitted without the row's own label. Trusted validation rows add a third signal. The
+    score is the log-odds of the given label under their product: **low = suspicious**.
 
     Parameters
     ----------
     estimator : SAMClassifier, Pipeline or FrozenEstimator, default=None
         As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training
         (``trajectory=10``, the default).
-    influence : SAMInfluence, default=None
-        Rank by these scores instead, for example ``SAMInfluence(method="gif",
-        evaluation="margin", aggregate="worst-class")``. Its `estimator`, `validation` and
-        `random_state` are those of the detector. Everything but ``scores_`` and ``suspicious_``
-        stays; rows held out as a fraction have no such score (NaN).
     validation : float, ValidationData or CV splitter, default=0.2
-        Rows that the network does not learn: they tell how the labels are to be taken. A fraction
-        is held out (stratified by class) and judged as well. :class:`~sam_attribution.
-        ValidationData` is a set of your own, if possible of trusted labels. A splitter such
-        as ``StratifiedKFold(5)`` trains one clone per split; what those trained on a row say of
-        it is averaged (log-probabilities), or what the others say where none was.
+        Rows that the network does not learn: they choose the noise model. A fraction is held out
+        (stratified by class) and judged as well. :class:`~sam_attribution.ValidationData` is a
+        set of your own, if possible of trusted labels. A splitter such as ``StratifiedKFold(5)``
+        trains one clone per split; the log-probabilities of a row are averaged over the clones
+        that were trained on it, or over those that held it out if no clone was.
     contamination : float or "auto", default="auto"
-        Share of the rows to call suspicious, in [0, 1). ``auto`` estimates how many labels are
-        wrong.
+        Share of the judged rows to mark as suspicious, in [0, 1). ``auto`` takes the estimated
+        noise rate.
     n_jobs : int, default=None
-        Splits to work on at once, by joblib's rules; `influence` has an `n_jobs` of its own.
+        Splits to work on at once, by joblib's rules.
     random_state : int, RandomState instance or None, default=None
         Draws the split and goes to clones that have no ``random_state`` of their own.
     verbose : int, default=0
@@ -66,75 +61,80 @@ class MislabelDetector(BaseEstimator):
     Attributes
     ----------
     scores_ : ndarray of shape (n_samples,)
-        Log-odds of the given label against all the others (nats, not calibrated); with
-        `influence` its scores. Low = suspicious.
+        Log-odds of the given label against all the others (nats, not calibrated). Low =
+        suspicious; NaN for a row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        That share (``contamination_``) of the judged rows, those with the lowest scores.
+        True for the share ``contamination_`` of the judged rows with the lowest scores.
     suggested_labels_ : ndarray of shape (n_samples,)
         The most probable label of every row; often the one it has.
-    what_if_ : ndarray of shape (n_samples, n_classes)
+    label_log_proba_ : ndarray of shape (n_samples, n_classes)
         Log-probability of each label to be the true one; NaN for a row that no split held.
-    parts_ : DataFrame
-        What each witness says of the given label, in log-probability: ``network``, the mean
-        probability over the states looked at; ``classes``, the row's place among the classes of
-        the rows trained on; ``trusted``, that among the classes of trusted validation rows, where
-        there are such; with `influence` also ``influence``. Low = suspicious. The index is that
-        of `X`, if it has one.
+    score_components_ : DataFrame
+        Log-probability of the given label by each signal alone. ``network`` is the mean
+        probability over the recorded states; ``classes`` comes from the class model of the rows
+        trained on and the transition matrix; ``trusted`` comes from the class model of trusted
+        validation rows, if there are such. Low = suspicious. The index is that of `X`, if it has
+        one.
     contamination_ : float
-        `contamination`, or the estimated share of wrong labels.
+        `contamination`, or the estimated noise rate.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame
-        One row per split. ``labels``: whether classes are taken over the rows as labelled ("at
-        their word") or as they are likely to be ("corrected"); ``validation``: whether the
-        held-out labels are "trusted" or "as noisy" as the others; and the reasons, in standard
-        errors: ``agreement``, how much better the labels of a ``ValidationData`` fit than those
-        trained on, before training (2.58 make them trusted, -2.58 if clean suits them better
-        besides; NaN for rows of the same data); ``gain``, how much more probable the corrected
-        account makes the held-out labels (above 0 it is taken). And ``wrong_share``,
-        ``n_train``, ``n_held_out`` and ``seconds_judging``.
+        One row per split, with the columns
+
+        - ``noise_model``: "as given" if classes are fitted to the labels as given, "em" if they
+          are fitted to the labels that are likely to be true;
+        - ``validation``: "trusted" if the held-out labels are taken as right, "as noisy" if they
+          are taken to be as noisy as the others;
+        - ``agreement``: how much better the labels of a ``ValidationData`` fit than those trained
+          on, before training, in standard errors. Above 2.58 they are trusted; below -2.58 they
+          are trusted if clean fits them better than noisy; NaN for rows of the same data;
+        - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
+          0 the noise model by EM is taken;
+        - ``noise_rate``: the estimated share of wrong labels;
+        - ``n_train``, ``n_held_out``, ``seconds_judging``.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
-        Those that the network tells apart.
-    estimator_, estimators_ : the trained clone of the first split, and those of all
-    influence_ : SAMInfluence
-        The fitted `influence`, if there is one.
+        Classes that the network tells apart.
+    estimator_ : SAMClassifier or Pipeline
+        The trained clone of the first split.
+    estimators_ : list
+        The trained clones of all splits.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If `X` has such names.
 
     See Also
     --------
-    sam_attribution.detection.apply_decisions : Act on what a person decided.
+    sam_attribution.review.apply_decisions : Apply the decisions of a person.
     FilteredClassifier : Drop the lowest-scored rows and train again.
 
     Notes
     -----
-    Classes are Gaussians of one covariance in the input of the last linear layer (in the logits
-    of a module that does not end in one), cross-fitted in 5 folds at the states nearest to 5, 15,
-    25, 45 and 75 % of training [1]_. They are estimated from the labels at their word, and again
-    by expectation maximisation over a transition from true to given labels. **The held-out labels
-    decide**: labels are taken at their word unless the corrected account makes the held-out ones
-    more probable. So confusions that are systematic are told from classes that are hard to tell
-    apart.
+    The class model has Gaussians of one covariance in the input of the last linear layer (in the
+    logits of a module that does not end in one), cross-fitted in 5 folds at the states nearest to
+    5, 15, 25, 45 and 75 % of training [1]_. It is fitted to the labels as given, and again by
+    expectation maximisation over a transition matrix from true to given labels. **The held-out
+    labels choose the noise model**: EM is taken only if it makes them more probable. This tells
+    systematic confusions from classes that are hard to tell apart.
 
     The labels of a ``ValidationData`` are trusted if they fit the classes significantly (1 %)
-    better than those trained on, in the features of the network before training, which no label
-    has touched; or worse, as right labels do where confusions are one-sided, and clean suits them
-    better than noisy. The classes of the trusted rows are then a third witness. `contamination`
-    is what the transition comes to at the early states, before the network has learnt wrong
-    labels by heart.
+    better than those trained on, in the features of the network before training, which do not
+    depend on any label. They are also trusted if they fit significantly worse, as right labels do
+    under one-sided confusions, and clean fits them better than noisy. The class model of the
+    trusted rows is then a third signal. The noise rate is estimated at the early states, before
+    the network has memorised wrong labels.
 
-    Without a trusted set a confusion that *all* the labels agree on (every second owl is called
-    a hawk) looks like the truth where most of a class has it. Labels that are wrong because the
-    row itself is ambiguous are ranked, but hardly counted: ``contamination="auto"`` is then too
-    small.
+    Without a trusted set, a confusion that most labels of a class share cannot be detected
+    (if nine owls in ten are called hawks, the tenth looks wrong). Labels that are wrong because
+    the row itself is ambiguous are ranked low, but hardly counted: ``contamination="auto"`` is
+    then too small.
 
-    Beyond the training it costs a forward pass over all rows for each of these states (with
+    Beyond the training, the cost is a forward pass over all rows for each of these states (with
     ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
-    x n_classes; memory for five copies of the last features and of the table n_samples x
-    n_classes.
+    x n_classes. Memory holds five copies of the last features and of the array of shape
+    (n_samples, n_classes).
 
     References
     ----------
@@ -156,7 +156,6 @@ class MislabelDetector(BaseEstimator):
 
     _parameter_constraints = {
         "estimator": [None, HasMethods("fit")],
-        "influence": [None, SAMInfluence],
         "validation": [
             Interval(Real, 0, 1, closed="neither"),
             ValidationData,
@@ -172,7 +171,6 @@ class MislabelDetector(BaseEstimator):
         self,
         estimator=None,
         *,
-        influence=None,
         validation=0.2,
         contamination="auto",
         n_jobs=None,
@@ -180,7 +178,6 @@ class MislabelDetector(BaseEstimator):
         verbose=0,
     ):
         self.estimator = estimator
-        self.influence = influence
         self.validation = validation
         self.contamination = contamination
         self.n_jobs = n_jobs
@@ -196,7 +193,7 @@ class MislabelDetector(BaseEstimator):
         y : array-like of shape (n_samples,)
             Labels of any type.
         sample_weight : array-like of shape (n_samples,), optional
-            Weights of the rows, in training and in what classes look like.
+            Weights of the rows, in training and in the class model.
 
         Returns
         -------
@@ -211,17 +208,18 @@ class MislabelDetector(BaseEstimator):
         Warns
         -----
         UserWarning
-            If the features tell the held-out labels hardly better than class sizes do.
+            If the features predict the held-out labels hardly better than class frequencies do.
         """
         check_settings(self)
         targets = _class_targets(estimator_or_default(self.estimator))
-        _check_influence(self.influence)
-        data = fit_data(self, X, y, sample_weight, targets)
-        self._collect(data.X, data.y, self._judged(data))
+        X, y, sample_weight, splits, estimators, _ = fit_data(self, X, y, sample_weight, targets)
+        how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
+        evidence = over_splits(_train_and_judge, estimators, splits, X, y, sample_weight, **how)
+        self._collect(X, y, evidence)
         return self
 
     def fit_predict(self, X, y, sample_weight=None):
-        """Fit, and call each row suspicious (-1) or fine (1).
+        """Fit, and return -1 for each suspicious row and 1 for the others.
 
         Parameters
         ----------
@@ -247,35 +245,35 @@ class MislabelDetector(BaseEstimator):
         """Write a page on which a person decides: one HTML file, most suspicious rows first.
 
         Decisions are exported from the page as CSV, which
-        :func:`~sam_attribution.detection.apply_decisions` reads back.
+        :func:`~sam_attribution.review.apply_decisions` reads back.
 
         Parameters
         ----------
         path : str or path-like
-            Of the HTML file.
+            Path of the HTML file.
         X : array-like of n_samples rows
-            The rows of ``fit``, or what shows them better: images or texts, in the same order.
+            The rows of ``fit``, or images or texts that show them better, in the same order.
         class_names : list of str or dict, optional
-            What to call the classes: in the order of ``classes_``, or by label.
+            Names of the classes, in the order of ``classes_`` or by label.
         descriptions : list of str, optional
             A line of text for each row.
         image_shape : tuple of int, optional
             Shape of an image whose pixels are a flat row of `X`.
         n_rows : int, optional
-            Show the most suspicious ones only. All by default.
+            Show only this many rows, the most suspicious ones. All by default.
         title : str, default="Label review"
 
         Returns
         -------
         pathlib.Path
-            Of the file.
+            Path of the file.
 
         Raises
         ------
         NotFittedError
             Before ``fit``.
         ValueError
-            As :func:`~sam_attribution.report.review_page`, for instance if `X` has another number
+            As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
             of rows than ``fit`` had.
         """
         check_is_fitted(self)
@@ -292,8 +290,8 @@ class MislabelDetector(BaseEstimator):
             suggested=self.suggested_labels_,
             scores=self.scores_,
             suspicious=self.suspicious_,
-            parts=self.parts_,
-            what_if=self.what_if_,
+            score_components=self.score_components_,
+            label_scores=self.label_log_proba_,
             classes=self.classes_,
             class_names=class_names,
             descriptions=descriptions,
@@ -309,42 +307,31 @@ class MislabelDetector(BaseEstimator):
         return tags
 
     def __sklearn_is_fitted__(self):
-        return hasattr(self, "scores_")  # influence_ is there earlier
+        return hasattr(self, "scores_")  # n_features_in_ is there even if fit fails
 
-    def _judged(self, data):
-        """Train on every split, or let the influence do so, and judge."""
-        *rows, splits, estimators, seed = data
-        if self.influence is None:
-            how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
-            return over_splits(train_and_judge, estimators, splits, *rows, **how)
-        validation = self.validation
-        if not isinstance(validation, ValidationData):
-            validation = check_cv([(split.train, split.held_out) for split in splits])
-        self.influence_ = clone(self.influence).set_params(
-            estimator=self.estimator, validation=validation, random_state=seed
-        )
-        self.influence_.fit(*rows)
-        return [judge(attribution.trained) for attribution in self.influence_.attributions_]
-
-    def _collect(self, X, y, judged):
-        verdict, classes = Verdict(judged), net_of(judged[0].estimator).classes_
-        table, parts = verdict.of_rows(len(y))
-        codes = np.searchsorted(classes, y)
-        self.classes_, self.given_labels_ = classes, y.copy()
-        self.what_if_ = table
-        best = np.nan_to_num(table, nan=-np.inf).argmax(1)
-        self.suggested_labels_ = np.where(np.isnan(table[:, 0]), y, classes[best])
-        self.transition_ = verdict.transition
-        self.diagnostics_ = verdict.diagnostics()
-        self.estimators_ = [each.estimator for each in judged]
+    def _collect(self, X, y, evidence):
+        choice = ModelChoice(evidence)
+        self.estimators_ = [each.trained.estimator for each in evidence]
         self.estimator_ = self.estimators_[0]
-        self.parts_ = pd.DataFrame(parts, getattr(X, "index", None), verdict.witnesses)
+        self.classes_, self.given_labels_ = net_of(self.estimator_).classes_, y.copy()
+        log_proba, components = choice.of_rows(len(y))
+        self.label_log_proba_ = log_proba
+        index = getattr(X, "index", None)
+        self.score_components_ = pd.DataFrame(components, index, choice.component_names)
+        best = self.classes_[np.nan_to_num(log_proba, nan=-np.inf).argmax(1)]
+        self.suggested_labels_ = np.where(np.isnan(log_proba[:, 0]), y, best)
+        self.transition_ = choice.transition
+        self.diagnostics_ = choice.diagnostics()
         auto = self.contamination == "auto"
-        self.contamination_ = verdict.wrong_share if auto else float(self.contamination)
-        self.scores_ = log_odds(torch.as_tensor(table), torch.as_tensor(codes)).numpy()
-        if self.influence is not None:
-            self.scores_ = self.parts_["influence"] = self.influence_.scores_.copy()
-        self.suspicious_ = _lowest(self.scores_, self.contamination_)
+        self.contamination_ = choice.noise_rate if auto else float(self.contamination)
+        codes = torch.as_tensor(np.searchsorted(self.classes_, y))
+        self.scores_ = log_odds(torch.as_tensor(log_proba), codes).numpy()
+        self.suspicious_ = lowest(self.scores_, self.contamination_)
+
+
+def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
+    """Train `estimator` on a split's rows, unless it is frozen, and return a SplitEvidence."""
+    return SplitEvidence(train_split(estimator, split, X, y, sample_weight))
 
 
 def _class_targets(estimator):
@@ -355,20 +342,3 @@ def _class_targets(estimator):
             "regressor has no labels that could be wrong. Rank its rows with SAMInfluence."
         )
     return targets
-
-
-def _check_influence(influence):
-    if influence is not None and influence.estimator is not None:
-        raise ValueError(
-            "influence takes the estimator of MislabelDetector, but got one of its own: "
-            f"{influence.estimator!r}. Pass MislabelDetector(estimator, influence=...) and leave "
-            "that of the influence None."
-        )
-
-
-def _lowest(scores, share):
-    """Mask of that share of the rows, those with the lowest scores; NaN is never low."""
-    order = np.argsort(scores, kind="stable")
-    lowest = np.zeros(len(scores), dtype=bool)
-    lowest[order[: round(share * np.sum(~np.isnan(scores)))]] = True
-    return lowest

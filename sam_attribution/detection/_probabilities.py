@@ -1,31 +1,31 @@
-"""From scores of classes to probabilities, and what the given labels say about them."""
+"""Probabilities from class scores, and from probabilities and given labels the posterior."""
 
 from math import exp, log
 
 import torch
 from scipy.optimize import minimize_scalar
 
-from sam_attribution.detection._some_rows import some_rows
+from sam_attribution.detection._class_model import subsample
 
-_LOG_SHARPNESS = (-4.0, 2.0)
-_ROWS_FOR_SHARPNESS = 1000
+_LOG_INVERSE_TEMPERATURE = (-4.0, 2.0)
+_ROWS_FOR_TEMPERATURE = 1000
 _TINY = 1e-12
 
 
-def log_probabilities(scores, log_prior, sharpness):
-    """Log of the mean over states of ``softmax(sharpness * scores + log_prior)``.
+def log_probabilities(scores, log_prior, inverse_temperature):
+    """Log of the mean over states of ``softmax(inverse_temperature * scores + log_prior)``.
 
     Parameters
     ----------
     scores : Tensor of shape (n_states, n, n_classes)
     log_prior : Tensor of shape (n_classes,)
-    sharpness : float
+    inverse_temperature : float
 
     Returns
     -------
     Tensor of shape (n, n_classes)
     """
-    log_p = torch.log_softmax(sharpness * scores + log_prior, dim=2)
+    log_p = torch.log_softmax(inverse_temperature * scores + log_prior, dim=2)
     return log_p[0] if len(scores) == 1 else mean_probability(log_p)
 
 
@@ -44,19 +44,18 @@ def log_likelihood(log_p, y, transition):
     return (log_p.exp() * transition[:, y].T).sum(1).clamp_min(_TINY).log()
 
 
-def best_sharpness(scores, log_prior, y, transition, weights=None):
-    """The sharpness under which the given labels are most probable, from up to 1000 rows."""
-    rows = some_rows(len(y), _ROWS_FOR_SHARPNESS)
+def best_inverse_temperature(scores, log_prior, y, transition, weights=None):
+    """Inverse temperature that makes the given labels most probable, from up to 1000 rows."""
+    rows = subsample(len(y), _ROWS_FOR_TEMPERATURE)
     scores, y = scores[:, rows], y[rows]
     weights = torch.ones(len(y)) if weights is None else weights[rows]
 
-    def unlikelihood(log_sharpness):
-        log_p = log_probabilities(scores, log_prior, exp(log_sharpness))
+    def unlikelihood(log_inverse_temperature):
+        log_p = log_probabilities(scores, log_prior, exp(log_inverse_temperature))
         return -float(weights @ log_likelihood(log_p, y, transition))
 
-    options = {"xatol": 0.1}
-    found = minimize_scalar(unlikelihood, bounds=_LOG_SHARPNESS, method="bounded", options=options)
-    return exp(found.x)
+    settings = {"bounds": _LOG_INVERSE_TEMPERATURE, "method": "bounded", "options": {"xatol": 0.1}}
+    return exp(minimize_scalar(unlikelihood, **settings).x)
 
 
 def log_odds(log_p, y):
@@ -66,5 +65,5 @@ def log_odds(log_p, y):
 
 
 def almost_identity(n_classes, share=0.001):
-    """Labels that are as good as all right: a transition that no single row can break."""
+    """Transition matrix of labels that are almost all right: no single row can rule it out."""
     return (1 - share) * torch.eye(n_classes) + share / n_classes

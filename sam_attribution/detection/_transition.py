@@ -1,4 +1,4 @@
-"""How often each class is given which label."""
+"""Transition matrix from true to given labels, estimated from counts."""
 
 import numpy as np
 import torch
@@ -16,9 +16,10 @@ def transition_matrix(counts, shape=None):
     counts : Tensor of shape (n_classes, n_classes)
         Rows of true class z (first axis) with given label g, fractions allowed.
     shape : float, optional
-        How much alike the rates of wrong labels are: each is drawn from a Gamma distribution of
-        this shape. Infinite makes them equal. By default the most probable shape for these
-        counts, so that a few real confusions stand out, and many small ones become one rate.
+        Shape of the Gamma distribution from which each rate of wrong labels is drawn: the larger,
+        the more alike the rates are; infinite makes them equal. By default the most probable
+        shape for these counts. A few real confusions then stand out, and many small ones become
+        one rate.
 
     Returns
     -------
@@ -41,7 +42,7 @@ def transition_matrix(counts, shape=None):
 
 
 def _most_probable_shape(counts, expected):
-    """Shape of the Gamma mixture of Poisson counts (negative binomial) that fits best."""
+    """Return the best shape of the Gamma mixture of Poisson counts (negative binomial)."""
 
     def unlikelihood(log_shape):
         shape = np.exp(log_shape)

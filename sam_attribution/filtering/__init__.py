@@ -1,8 +1,7 @@
 """Train on the rows that help: score them, drop the lowest."""
 
-from sam_attribution._removal import rows_to_keep
 from sam_attribution.filtering._classifier import FilteredClassifier
 from sam_attribution.filtering._filter import MislabelFilter
 from sam_attribution.filtering._scorer import default_scorer
 
-__all__ = ["FilteredClassifier", "MislabelFilter", "default_scorer", "rows_to_keep"]
+__all__ = ["FilteredClassifier", "MislabelFilter", "default_scorer"]

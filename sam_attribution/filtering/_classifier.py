@@ -37,9 +37,10 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
         ends in) a `SAMClassifier`, else on ``SAMClassifier()``.
     removal_fraction : float, default=0.1
         Share of the rows to drop, in [0, 1); 0 scores nothing.
-    memory : str, path or joblib.Memory, default=None
-        Where scores are kept on disk, shared by processes. With an integer `random_state` scores
-        are kept in this process in any case.
+    memory : "auto", str, path, joblib.Memory or None, default="auto"
+        Where scores are kept, so that another fit on the same rows does not compute them again;
+        only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A
+        folder keeps them on disk as well, shared by processes. None keeps nothing.
     random_state : int, RandomState instance or None, default=None
         Handed on to every ``random_state`` inside `scorer` and `estimator` that is None. None
         makes every fit a new one, so nothing is cached.
@@ -64,8 +65,9 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
     Notes
     -----
     Scores depend on the scorer and the rows only, so a search over ``removal_fraction`` computes
-    them once per fold. Scorers are told apart by their parameters, their weights and the code of
-    their classes; functions that this code calls by a global name are not looked into.
+    them once per fold, unless ``memory=None``. Scorers are told apart by their parameters, their
+    weights and the code of their classes; functions that this code calls by a global name are not
+    read.
 
     Examples
     --------
@@ -88,7 +90,7 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
         *,
         scorer=None,
         removal_fraction=0.1,
-        memory=None,
+        memory="auto",
         random_state=None,
     ):
         self.estimator = estimator

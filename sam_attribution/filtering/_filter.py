@@ -19,9 +19,10 @@ class MislabelFilter(RowFilter):
         of validation margins in 3 folds, computed on ``SAMClassifier()``.
     removal_fraction : float, default=0.1
         Share of the rows to drop, in [0, 1); 0 scores nothing.
-    memory : str, path or joblib.Memory, default=None
-        Where scores are kept on disk, shared by processes. With an integer `random_state` scores
-        are kept in this process in any case.
+    memory : "auto", str, path, joblib.Memory or None, default="auto"
+        Where scores are kept, so that another fit on the same rows does not compute them again;
+        only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A
+        folder keeps them on disk as well, shared by processes. None keeps nothing.
     random_state : int, RandomState instance or None, default=None
         Handed on to every ``random_state`` inside `scorer` that is None. None makes every fit a
         new one, so nothing is cached.
@@ -51,7 +52,7 @@ class MislabelFilter(RowFilter):
     (48, 2)
     """
 
-    def __init__(self, scorer=None, *, removal_fraction=0.1, memory=None, random_state=None):
+    def __init__(self, scorer=None, *, removal_fraction=0.1, memory="auto", random_state=None):
         self.scorer = scorer
         self.removal_fraction = removal_fraction
         self.memory = memory

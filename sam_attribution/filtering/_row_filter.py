@@ -8,8 +8,7 @@ from sklearn.base import BaseEstimator, clone, is_regressor
 from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
-from sam_attribution._removal import rows_to_keep
-from sam_attribution._score_cache import fitted_scores
+from sam_attribution._ranking import lowest
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
     HasMethods,
@@ -20,6 +19,7 @@ from sam_attribution._validation import (
     forget_fit,
     refuse_sparse_tensor,
 )
+from sam_attribution.filtering._score_cache import fitted_scores
 from sam_attribution.filtering._scorer import default_scorer
 from sam_attribution.filtering._selection import check_classes_stay, check_scores
 from sam_attribution.training import SAMClassifier
@@ -62,7 +62,7 @@ class RowFilter(BaseEstimator):
             random_state=self.random_state,
         )
         check_scores(self.scores_, len(y))
-        kept = rows_to_keep(self.scores_, self.removal_fraction)
+        kept = ~lowest(self.scores_, self.removal_fraction)
         check_classes_stay(y, kept, self.removal_fraction)
         return kept
 

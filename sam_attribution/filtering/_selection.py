@@ -16,7 +16,7 @@ def check_scores(scores, n_samples):
     if unjudged:
         warn(
             f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer held "
-            f"them out. A cross-validation splitter as its validation judges every row.",
+            f"them out. A cross-validation splitter as its validation judges every row."
         )
 
 
@@ -35,5 +35,5 @@ def check_classes_stay(y, kept, removal_fraction):
             warn(
                 f"removal_fraction={removal_fraction} drops {count - rest} of the {count} rows of "
                 f"class {label!r}. Rare classes are hard to judge: look at the scores of that "
-                "class before you trust it.",
+                "class before you trust it."
             )

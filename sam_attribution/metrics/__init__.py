@@ -1,4 +1,4 @@
-"""How good scores are: agreement with retraining, detection of wrong labels. Arrays in."""
+"""Figures of merit of scores: agreement with retraining, detection of wrong labels."""
 
 from sam_attribution.metrics._agreement import agreement, over_queries
 from sam_attribution.metrics._datamodelling import linear_datamodelling_score

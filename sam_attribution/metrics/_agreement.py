@@ -1,4 +1,4 @@
-"""Agreement of scores with what retraining found."""
+"""Agreement of scores with the effects that retraining measured."""
 
 import numpy as np
 import pandas as pd
@@ -13,24 +13,24 @@ def agreement(scores, truth):
     Parameters
     ----------
     scores : array-like of shape (n_samples,) or (n_query, n_samples)
-        Predicted rise of the loss when a row is removed; NaN where a row was not judged.
+        Predicted rise of the loss when a row is removed; NaN for a row that was not judged.
     truth : array-like of the same shape
-        What retraining without the row found; NaN where it was not tried.
+        Rise measured by retraining without the row; NaN for a row that was not removed.
 
     Returns
     -------
     DataFrame
-        One line per query; :func:`over_queries` sums them up. `pearson`: correlation. `slope`: of
-        the least-squares line of `truth` on `scores`; 1 is the right size, 2 means that effects
-        are twice what was predicted. `spearman`: correlation of ranks. `cosine`: correlation
-        without centring, which sees a common shift. `n`: pairs that have both numbers. A figure
-        that the numbers do not define is NaN: correlations and slope where a column is constant,
-        the cosine where one is zero.
+        One line per query; :func:`over_queries` sums them up. `pearson`: correlation. `slope`:
+        slope of the least-squares line of `truth` on `scores`; 1 is the right size, 2 means that
+        effects are twice as large as predicted. `spearman`: correlation of ranks. `cosine`:
+        correlation without centring, which a common shift changes. `n`: number of pairs with two
+        numbers. An undefined figure is NaN: correlations and slope if one side is constant, the
+        cosine if one side is zero.
 
     Raises
     ------
     ValueError
-        If the shapes differ, or a query has less than two such pairs.
+        If the shapes differ, or a query has less than two pairs without NaN.
 
     References
     ----------
@@ -54,19 +54,19 @@ def agreement(scores, truth):
 
 
 def over_queries(table):
-    """Mean of each figure over the queries, and its standard error.
+    """Mean and standard error of each figure over the queries.
 
     Parameters
     ----------
     table : DataFrame
-        One line per query, one column per figure, as :func:`agreement` returns. Its column `n`
-        is no figure and left out.
+        One line per query and one column per figure, as returned by :func:`agreement`. The
+        column `n` is not a figure and is left out.
 
     Returns
     -------
     DataFrame
-        One line per figure. `mean` and `standard_error` (standard deviation with n - 1, over the
-        root of n; NaN for a single query), over the `n_queries` in which the figure is defined.
+        One line per figure: `mean` and `standard_error` (standard deviation with n - 1, divided
+        by the root of n; NaN for a single query) over the `n_queries` that define the figure.
 
     Examples
     --------
@@ -88,12 +88,12 @@ def over_queries(table):
 
 
 def one_row_per_query(values, name):
-    """Float array of shape (n_query, n_samples); a single query may come without its axis."""
+    """Float array of shape (n_query, n_samples); one query may be given as one dimension."""
     return np.atleast_2d(check_numbers(values, name, n_axes=(1, 2)))
 
 
 def cosines(scores, truth):
-    """Cosine along the last axis, over the entries where both have a number; NaN if one is 0."""
+    """Cosine along the last axis over the pairs without NaN; NaN if one side is zero."""
     both = ~(np.isnan(scores) | np.isnan(truth))
     scores, truth = np.where(both, scores, 0.0), np.where(both, truth, 0.0)
     lengths = np.linalg.norm(scores, axis=-1) * np.linalg.norm(truth, axis=-1)
@@ -102,7 +102,7 @@ def cosines(scores, truth):
 
 
 def _judged(scores, truth, query):
-    """Those entries of two vectors where both have a number; ValueError if less than two."""
+    """Entries of two vectors at which neither is NaN; ValueError if there are less than two."""
     both = ~(np.isnan(scores) | np.isnan(truth))
     if both.sum() < 2:
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Whether summed scores predict retraining on random subsets (linear datamodelling score)."""
+"""Linear datamodelling score: summed scores against retraining on random subsets."""
 
 from dataclasses import dataclass
 from numbers import Integral, Real
@@ -19,11 +19,12 @@ class DatamodellingScore:
     Attributes
     ----------
     value : float
-        Over the queries that have a correlation.
+        Mean over the queries that have a correlation.
     low, high : float
         Bounds of the interval over the random subsets; NaN without bootstrap.
     per_query : ndarray of shape (n_query,)
-        NaN where the summed scores, or the losses, are the same for all subsets.
+        Correlation of each query; NaN if the summed scores, or the losses, are the same for all
+        subsets.
     """
 
     value: float
@@ -40,34 +41,35 @@ def linear_datamodelling_score(
     Parameters
     ----------
     scores : array-like of shape (n_query, n_samples) or (n_samples,)
-        Predicted rise of each query's loss when a row is removed. A row that was left out
-        somewhere must have one.
+        Predicted rise of each query's loss when a row is removed. A row that any subset leaves
+        out must have a score.
     left_out : array-like of bool, shape (n_subsets, n_samples)
-        The rows that each retraining did without.
+        Rows left out of each retraining.
     values : array-like of shape (n_query, n_subsets) or (n_subsets,)
-        Loss of each query after that retraining.
+        Loss of each query after each retraining.
     n_bootstrap : int, default=1000
-        Resamples of the subsets for the interval; 0 leaves it out.
+        Number of resamples of the subsets for the interval; 0 computes no interval.
     confidence : float, default=0.95
-        Of the interval, between 0 and 1.
+        Confidence level of the interval, between 0 and 1.
     random_state : int, RandomState instance or None, default=None
-        Draws the resamples. None asks the operating system.
+        Seed of the resamples. None takes one from the operating system.
 
     Returns
     -------
     DatamodellingScore
-        Positive = the scores predict the losses: the sum runs over the rows *left out*.
+        A positive value means that the scores predict the losses: the sum runs over the rows
+        *left out*.
 
     Raises
     ------
     ValueError
         If shapes do not fit together, there are less than two subsets, a row that was left out
-        has no score, or `left_out` holds other things than True and False (row numbers, say).
+        has no score, or `left_out` is not a mask.
 
     Notes
     -----
-    ``n_bootstrap * n_query`` rankings of the subsets: a second for 1000 resamples, 10 queries
-    and 100 subsets.
+    The cost is ``n_bootstrap * n_query`` rankings of the subsets: one second for 1000 resamples,
+    10 queries and 100 subsets.
 
     References
     ----------
@@ -106,13 +108,13 @@ def _interval(means, confidence):
 
 
 def _mean(correlations):
-    """Over the queries that have one."""
+    """Mean over the queries that have a correlation."""
     defined = correlations[~np.isnan(correlations)]
     return float(defined.mean()) if len(defined) else np.nan
 
 
 def _rank_correlations(predicted, values):
-    """Spearman correlation of each row of one table with the same row of the other."""
+    """Spearman correlations of the rows of one table with the same rows of the other."""
     a, b = (stats.rankdata(table, axis=1) for table in (predicted, values))
     a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
     with np.errstate(invalid="ignore"):

@@ -1,4 +1,4 @@
-"""How well low scores point at rows known to be wrong."""
+"""Detection of rows known to be wrong by their low scores."""
 
 import numpy as np
 import pandas as pd
@@ -8,28 +8,29 @@ from sam_attribution._validation import check_column, check_mask
 
 
 def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
-    """Figures of merit of a ranking, lowest score first, for finding the wrong rows.
+    """Figures of merit of scores for finding the wrong rows, lowest score first.
 
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
-        Low = suspicious. Rows that were not judged (NaN) count nowhere.
+        Low = suspicious. Rows that were not judged (NaN) are ignored.
     wrong : array-like of bool, shape (n_samples,)
+        Rows whose label is known to be wrong.
     inspected : sequence of float, default=(0.1, 0.2, 0.4)
-        Fractions of the judged rows to look at, for the recall; each from 0 to 1.
+        Fractions of the judged rows to inspect for the recall, each from 0 to 1.
 
     Returns
     -------
     Series
-        `auc`: chance that a wrong row has the lower score of a random pair (ROC AUC).
-        `average_precision`. `recall at 10%` and so on: share of the wrong rows that the lowest
-        tenth holds, as :func:`detection_curve` counts them.
+        `auc`: probability that, of a random wrong and a random right row, the wrong one has the
+        lower score (ROC AUC). `average_precision`. `recall at 10%` and so on: share of the wrong
+        rows that is found in the lowest tenth, as :func:`detection_curve` counts it.
 
     Raises
     ------
     ValueError
-        If the lengths differ, all of the judged rows are wrong or none is, or `wrong` holds
-        other things than True and False (row numbers, say).
+        If the lengths differ, all of the judged rows are wrong or none is, or `wrong` is not a
+        mask.
 
     Examples
     --------
@@ -55,7 +56,7 @@ def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
 
 
 def detection_curve(scores, wrong):
-    """Share of the wrong rows found against the share of rows inspected, lowest score first.
+    """Share of the wrong rows found, by the share of rows inspected, lowest score first.
 
     Parameters
     ----------
@@ -65,9 +66,9 @@ def detection_curve(scores, wrong):
     Returns
     -------
     fraction : ndarray of shape (n_judged + 1,)
-        From 0 to 1.
+        Share of the rows inspected, from 0 to 1.
     found : ndarray of the same shape
-        What is to be expected if rows of equal score come in any order.
+        Share of the wrong rows found: the mean over all orders of rows with equal scores.
 
     Examples
     --------

@@ -1,4 +1,4 @@
-"""What becomes of a model when the rows with the lowest scores go."""
+"""Removal curve: value of a model trained without the rows of lowest score."""
 
 from numbers import Integral
 
@@ -8,7 +8,7 @@ from sklearn.utils import check_scalar
 from tqdm.auto import tqdm
 
 from sam_attribution._jobs import in_parallel
-from sam_attribution._removal import rows_to_keep
+from sam_attribution._ranking import lowest
 from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import check_column
 
@@ -23,34 +23,34 @@ def removal_curve(
     n_jobs=None,
     verbose=0,
 ):
-    """Train again without the rows of lowest score, and without as many rows at random.
+    """Train again without the rows of lowest score, and without as many random rows.
 
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
-        Low = goes first, equal scores in the order of the rows. A row without a score (NaN) is
-        never removed, at random neither.
+        Low scores are removed first, equal ones in the order of the rows. A row without a score
+        (NaN) is never removed, and is not drawn at random either.
     evaluate : callable
-        ``evaluate(kept) -> float``: trains on the rows where the mask `kept`, of shape
-        (n_samples,), is True and returns the accuracy (or what you like) on other rows.
+        ``evaluate(kept) -> float`` trains on the rows where the mask `kept`, of shape
+        (n_samples,), is True, and returns the accuracy (or another value) on other rows.
     fractions : sequence of float, default=(0, 0.05, 0.1, 0.2, 0.3)
-        Shares of all rows to remove, each in [0, 1). Within one order of removal a larger share
-        removes the same rows and more.
+        Shares to remove of the rows that have a score, each in [0, 1). Within one order of removal
+        a larger share removes the same rows and more.
     n_random : int, default=5
-        Random orders of removal.
+        Number of random orders of removal.
     random_state : int, RandomState instance or None, default=None
-        Draws them. None asks the operating system.
+        Seed of the random orders. None takes one from the operating system.
     n_jobs : int, default=None
-        Trainings at once, in processes of their own: joblib's rules. `evaluate` goes there with
-        all that it refers to, and what it changes stays there.
+        Number of trainings at once, by joblib's rules. Each runs in a process of its own, to
+        which `evaluate` and all that it refers to are copied; changes to these are lost.
     verbose : int, default=0
-        Above 0 a progress bar is shown.
+        A value above 0 shows a progress bar.
 
     Returns
     -------
     DataFrame
         One line per training: `fraction`, `n_removed`, `kind` ("lowest score" or "random"),
-        `seed` (number of the random order, missing for the lowest scores) and `value`.
+        `seed` (number of the random order; missing for the lowest scores) and `value`.
 
     Raises
     ------
@@ -59,8 +59,8 @@ def removal_curve(
 
     Notes
     -----
-    Costs ``len(fractions) * (1 + n_random)`` calls of `evaluate` at most: it is called once for
-    each set of rows, so the value without removal is shared.
+    The cost is at most ``len(fractions) * (1 + n_random)`` calls of `evaluate`, which is called
+    once for each set of rows: all orders share the value without removal.
 
     Examples
     --------
@@ -83,7 +83,7 @@ def removal_curve(
     orders = [("lowest score", pd.NA, scores)]
     orders += [("random", seed, _at_random(scores, [base, seed])) for seed in range(n_random)]
     lines = [
-        {"fraction": fraction, "kind": kind, "seed": seed, "kept": rows_to_keep(order, fraction)}
+        {"fraction": fraction, "kind": kind, "seed": seed, "kept": ~lowest(order, fraction)}
         for kind, seed, order in orders
         for fraction in fractions
     ]
@@ -101,12 +101,12 @@ def _checked(fractions):
 
 
 def _at_random(scores, seed):
-    """Random scores for the rows that have one."""
+    """Random scores for the rows that have a score."""
     return np.where(np.isnan(scores), np.nan, np.random.default_rng(seed).random(len(scores)))
 
 
 def _values(evaluate, masks, n_jobs, verbose):
-    """What `evaluate` returns for each mask, called once for those that are equal."""
+    """Values of `evaluate` for the masks; equal masks are evaluated once."""
     distinct = {kept.tobytes(): kept.copy() for kept in masks}
     arguments = ({"evaluate": evaluate, "kept": kept} for kept in distinct.values())
     found = in_parallel(_number, arguments, n_jobs=n_jobs)

@@ -1,4 +1,4 @@
-"""Agreement of scores with further training, over its amount."""
+"""Cosine similarity of scores and further training, by the amount of training."""
 
 import numpy as np
 import pandas as pd
@@ -8,23 +8,24 @@ from sam_attribution.metrics._agreement import cosines, one_row_per_query, over_
 
 
 def similarities(scores, truth, amounts):
-    """Cosine of scores and further training, for each amount of training and each query.
+    """Cosines of scores and further training, for each amount of training and each query.
 
     Parameters
     ----------
     scores : array-like of shape (n_query, n_left_out) or (n_left_out,)
         Predicted rise of each query's loss when a row is removed, for the rows that further
-        training left out; NaN where a row was not judged.
+        training left out; NaN for a row that was not judged.
     truth : array-like of shape (n_amounts, n_query, n_left_out) or (n_amounts, n_left_out)
-        Rise that further training without the row found; NaN where it was not tried.
+        Rise measured by further training without the row; NaN for a row that was not left out.
     amounts : array-like of shape (n_amounts,)
-        How much further training that was, in epochs for example.
+        Amounts of further training, for example in epochs.
 
     Returns
     -------
     DataFrame of shape (n_amounts, n_query)
-        Index: the amounts. Its ``max()`` is each query's best over the amounts. NaN where scores
-        or truth are zero throughout, as after no further training.
+        Cosines, with the amounts as index. The table's ``max()`` is the best cosine of each query
+        over the amounts. A cosine is NaN if all scores or all of the truth are zero, as after no
+        further training.
 
     Raises
     ------
@@ -62,17 +63,18 @@ def similarities(scores, truth, amounts):
 
 
 def similarity_curve(scores, truth, amounts):
-    """Mean cosine of scores and further training over queries, for each amount of training.
+    """Mean over queries of the cosine of scores and further training, for each amount.
 
     Parameters
     ----------
     scores, truth, amounts
-        As for :func:`similarities`, which has the single queries.
+        As for :func:`similarities`, which returns the cosine of each query.
 
     Returns
     -------
     DataFrame
-        One line per amount: `mean`, `standard_error`, and the `n_queries` that they are over.
+        One line per amount: `mean`, `standard_error` and `n_queries`, the number of queries with
+        a cosine.
 
     Examples
     --------

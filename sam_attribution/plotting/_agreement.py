@@ -1,49 +1,47 @@
-"""Scores beside what retraining found."""
+"""AgreementDisplay: scores against the effects that retraining measured."""
 
 import numpy as np
 from scipy import stats
 
 from sam_attribution.metrics import agreement, over_queries
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._names import by_name, columns
-from sam_attribution.plotting._styles import BLUE, REFERENCE, VERMILLION
+from sam_attribution.plotting._axes import BLUE, REFERENCE, VERMILLION, axes_for
+from sam_attribution.plotting._display_arguments import by_name, columns
 
 
 class AgreementDisplay:
-    """Scatter of retraining against scores, a panel for each method.
+    """Scatter plot of retraining against scores, with a panel for each method.
 
-    On the dashed line a score has the right size; the solid one is fitted to the points, and its
-    slope says how many times larger the effects are than predicted. The title of a panel has
-    Pearson and slope, means over the queries if there are several.
+    On the dashed line a score has the right size. The solid line is fitted to the points; its
+    slope is the ratio of measured to predicted effects. The title of a panel gives Pearson
+    correlation and slope, as means over the queries if there are several.
 
     Parameters
     ----------
     scores : dict of str to array-like, shape (n_samples,) or (n_query, n_samples), or DataFrame
-        Name of a method and its predicted rises of the loss; NaN where a row was not judged. A
-        DataFrame with a column for each method, as ``compare`` returns, does as well; its column
-        ``truth`` gets no panel if it is that. The scores of a single method may come without the
-        dict.
+        Predicted rises of the loss by the name of the method; NaN for a row that was not judged.
+        A DataFrame has a column for each method, as ``compare`` returns it; its column ``truth``
+        gets no panel if it equals `truth`. The scores of a single method need no dict.
     truth : array-like of shape (n_samples,) or (n_query, n_samples)
-        What retraining without the row found; NaN where it was not tried.
+        Rises measured by retraining without the row; NaN for a row that was not removed.
     name : str or None, default=None
-        Of a single method.
+        Name of a single method.
     unit : str or None, default="nats"
-        Of the effects, on the axes; None shows none. Scores that promise no unit (Grad-Dot, TRAK)
-        are compared by correlation alone.
+        Unit of the effects, written on the axes; None writes none. Scores without a unit
+        (Grad-Dot, TRAK) can be compared by correlation only.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
-        The first panel.
+        First panel.
     axes_ : ndarray of Axes, shape (n_methods,)
     points_ : list of PathCollection
     lines_ : list of Line2D
-        The fitted lines.
+        Fitted lines.
     identity_ : list of AxLine
-        The lines of slope 1.
+        Lines of slope 1.
     figures_ : dict of str to DataFrame
-        For each method what :func:`~sam_attribution.metrics.over_queries` says.
+        Table of :func:`~sam_attribution.metrics.over_queries` for each method.
 
     Examples
     --------
@@ -68,7 +66,7 @@ class AgreementDisplay:
         scores, truth, name, unit
             As for the class.
         ax : Axes, sequence of Axes or None, default=None
-            One for each method; None makes a figure.
+            Axes to draw on, one for each method; None makes a figure.
 
         Returns
         -------
@@ -77,17 +75,17 @@ class AgreementDisplay:
         Raises
         ------
         ValueError
-            If scores and truth differ in shape, or `ax` in number from the methods.
+            If scores and truth differ in shape, or there is not one of `ax` for each method.
         """
         return cls(scores, truth, name=name, unit=unit).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes, sequence of Axes or None, default=None
-            One for each method; None makes a figure.
+            Axes to draw on, one for each method; None makes a figure.
 
         Returns
         -------
@@ -128,14 +126,14 @@ class AgreementDisplay:
 
 
 def _pairs(scores, truth):
-    """Those of all queries that have both numbers."""
+    """Score and truth of all pairs without NaN, over all queries."""
     scores, truth = np.ravel(np.asarray(scores, float)), np.ravel(np.asarray(truth, float))
     both = ~(np.isnan(scores) | np.isnan(truth))
     return scores[both], truth[both]
 
 
 def _fitted(scores, truth):
-    """Slope and intercept of the least-squares line of truth on scores; NaN if there is none."""
+    """Slope and intercept of the least-squares line of truth on scores; NaN if undefined."""
     if np.ptp(scores) == 0:
         return np.nan, np.nan
     line = stats.linregress(scores, truth)

@@ -1,14 +1,22 @@
-"""Where a display draws: on the Axes it is given, or on a new figure."""
+"""Axes that displays draw on, and the colours and lines they draw with."""
+
+from itertools import cycle
 
 import numpy as np
 
 _COLUMNS = 3
+# Okabe and Ito, Color Universal Design (2008), without the yellow that is pale on white
+BLUE, VERMILLION = "#0072B2", "#D55E00"
+_COLOURS = [BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
+_LINES = ["-", "--", "-.", ":"]
+_MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<"]
+REFERENCE = {"color": "0.35", "linewidth": 1.2}
 
 
 def axes_for(ax, n_panels, *, size=None):
-    """Array of `n_panels` Axes: those given, or a new figure's side by side, on one y-axis.
+    """Array of `n_panels` Axes: the given ones, or those of a new figure with one y-axis.
 
-    `size` is width and height of a new figure in inches.
+    `size` is the width and height of a new figure in inches.
     """
     if ax is None:
         return _new_axes(n_panels, size)
@@ -19,9 +27,30 @@ def axes_for(ax, n_panels, *, size=None):
 
 
 def legend_beside(ax):
-    """Legend to the right of an Axes, where the layout of its figure makes room for it."""
+    """Add a legend, to the right of the Axes if the layout of the figure makes room for it."""
     makes_room = ax.figure.get_layout_engine() is not None
     ax.legend(**({"loc": "upper left", "bbox_to_anchor": (1.0, 1.0)} if makes_room else {}))
+
+
+def name_columns(ax, names):
+    """Set a tick with a name under each column, slanted where names are long."""
+    turned = max(map(len, names)) > 4
+    ax.set_xticks(
+        range(len(names)),
+        names,
+        rotation=45 if turned else 0,
+        ha="right" if turned else "center",
+        rotation_mode="anchor" if turned else "default",
+        parse_math=False,
+    )
+
+
+def curve_styles():
+    """Settings of successive curves; the first 252 all differ."""
+    for color, linestyle, marker in zip(
+        cycle(_COLOURS), cycle(_LINES), cycle(_MARKERS), strict=False
+    ):
+        yield {"color": color, "linestyle": linestyle, "marker": marker, "markersize": 5}
 
 
 def _new_axes(n_panels, size):

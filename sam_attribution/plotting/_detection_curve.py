@@ -1,4 +1,4 @@
-"""Wrong labels found against rows inspected."""
+"""DetectionCurveDisplay: wrong labels found by the share of rows inspected."""
 
 from itertools import islice
 from numbers import Real
@@ -8,48 +8,46 @@ from sklearn.utils import check_scalar
 
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.metrics import detection, detection_curve
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._names import by_name, columns
-from sam_attribution.plotting._styles import REFERENCE, curve_styles
+from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles
+from sam_attribution.plotting._display_arguments import by_name, columns, fitted_attributes
 
 _CURVE, _RANDOM, _ORACLE = "detection curve", "detection curve: random", "detection curve: oracle"
 
 
 class DetectionCurveDisplay:
-    """Share of the wrong labels found against the share of rows inspected, lowest score first.
+    """Share of the wrong labels found, by the share of rows inspected, lowest score first.
 
-    The higher the curve, the less work. The dotted lines are the best and the expected: an oracle
-    that shows wrong labels only, and rows in random order. Further displays on the same Axes take
-    the next colours.
+    A higher curve means less work. Two reference lines show an oracle that lists wrong labels
+    first (dotted) and rows in random order (dashed). Further displays on the same Axes take the
+    next colours.
 
     Parameters
     ----------
     is_wrong : array-like of bool, shape (n_samples,)
-        Which labels are known to be wrong.
+        Mask of the labels that are known to be wrong.
     scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
-        Of one scorer, or of several by their names; of a DataFrame each column is one. Low =
+        Scores of one scorer, or of several by name; each column of a DataFrame is a scorer. Low =
         suspicious. Rows that were not judged (NaN) are inspected last, in random order.
     name : str or None, default=None
-        Of a single scorer.
+        Name of a single scorer.
     recall_at : float or None, default=None
-        The legend says what share is found in the first so many of the rows (between 0 and 1),
-        and a line marks them; None: the area (ROC AUC) instead.
+        Share of the rows, from 0 to 1, for which the legend gives the share of wrong labels
+        found; a line marks it. None gives the area (ROC AUC) instead.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
     lines_ : list of Line2D
-        In the order of `scores`, in per cent.
+        Curves in the order of `scores`, in per cent.
     random_line_, oracle_line_ : Line2D
-        Those on the Axes already, if they are the same.
+        Reference lines; equal ones that are on the Axes already are used again.
     figures_ : dict of str to Series
-        Area and recall as :func:`~sam_attribution.metrics.detection` returns them, of all rows.
+        Area and recall over all rows, as :func:`~sam_attribution.metrics.detection` returns them.
 
     See Also
     --------
-    sam_attribution.metrics.detection_curve : The numbers, of the judged rows alone.
+    sam_attribution.metrics.detection_curve : The curve as numbers, over the judged rows only.
 
     Examples
     --------
@@ -69,14 +67,14 @@ class DetectionCurveDisplay:
 
     @classmethod
     def from_predictions(cls, is_wrong, scores, *, name=None, recall_at=None, ax=None):
-        """Draw scores against known wrong labels.
+        """Draw the curve of scores for known wrong labels.
 
         Parameters
         ----------
         is_wrong, scores, name, recall_at
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -85,24 +83,25 @@ class DetectionCurveDisplay:
         Raises
         ------
         ValueError
-            If lengths differ, no label or every label is wrong, or `recall_at` is not a share.
+            If lengths differ, no label or every label is wrong, or `recall_at` is not from 0 to 1.
         """
         return cls(is_wrong, scores, name=name, recall_at=recall_at).plot(ax=ax)
 
     @classmethod
     def from_estimator(cls, detector, is_wrong, *, name=None, recall_at=None, ax=None):
-        """Draw the scores of a fitted detector, or of whatever has ``scores_``.
+        """Draw the curve of a fitted estimator with ``scores_``.
 
         Parameters
         ----------
         detector : estimator
-            Fitted on the rows of `is_wrong`: a SAMInfluence, FilteredClassifier, ...
+            Estimator fitted on the rows of `is_wrong`, such as a MislabelDetector, a SAMInfluence
+            or a FilteredClassifier.
         is_wrong, recall_at
             As for the class.
         name : str or None, default=None
-            None takes that of its class.
+            Name in the legend. None takes the name of the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -111,19 +110,19 @@ class DetectionCurveDisplay:
         Raises
         ------
         NotFittedError
-            If there is no ``scores_``.
+            If the estimator has no ``scores_``.
         """
-        (scores,) = learnt(detector, ["scores_"])
+        (scores,) = fitted_attributes(detector, ["scores_"])
         name = type(detector).__name__ if name is None else name
         return cls.from_predictions(is_wrong, scores, name=name, recall_at=recall_at, ax=ax)
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -154,7 +153,7 @@ class DetectionCurveDisplay:
         return self
 
     def _found(self, scores):
-        """The curve, and its figures."""
+        """Detection curve of the scores, and its figures."""
         scores = _unjudged_last(check_column(scores, "scores", dtype="float64"))
         wrong = check_mask(self.is_wrong, "is_wrong", len(scores))
         if wrong.all() or not wrong.any():
@@ -193,7 +192,7 @@ class DetectionCurveDisplay:
         self.random_line_ = self._reference([0, 100], [0, 100], _RANDOM, random)
 
     def _reference(self, x, y, gid, looks):
-        """A line, or the same from a display that was there before."""
+        """Reference line, which may be an equal one of an earlier display on these Axes."""
         for line in self.ax_.lines:
             if line.get_gid() == gid and np.array_equal(line.get_data(), [x, y]):
                 return line

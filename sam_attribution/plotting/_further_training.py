@@ -1,23 +1,22 @@
-"""Agreement with further training over its amount."""
+"""FurtherTrainingDisplay: similarity to further training by the amount of training."""
 
 from sam_attribution.metrics import similarity_curve
-from sam_attribution.plotting._axes import axes_for, legend_beside
-from sam_attribution.plotting._names import by_name
-from sam_attribution.plotting._styles import REFERENCE, curve_styles
+from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display_arguments import by_name
 
 
 class FurtherTrainingDisplay:
-    """Cosine similarity of scores and further training, a curve for each method.
+    """Cosine similarity of scores and further training, with a curve for each method.
 
     Parameters
     ----------
     curves : dict of str to DataFrame
-        Name of a method and what :func:`~sam_attribution.metrics.similarity_curve` says of it.
-        The table of a single method may come without the dict.
+        Table of :func:`~sam_attribution.metrics.similarity_curve` by the name of the method. The
+        table of a single method needs no dict.
     name : str or None, default=None
-        Of a single method.
+        Name of a single method.
     amount_name : str, default="epochs"
-        What the amounts count.
+        Unit of the amounts, written on the axis.
 
     Attributes
     ----------
@@ -26,7 +25,7 @@ class FurtherTrainingDisplay:
     lines_ : list of Line2D
         Means over queries, in the order of `curves`.
     bands_ : list of FillBetweenPolyCollection
-        One standard error to both sides.
+        Bands of one standard error to both sides.
 
     Examples
     --------
@@ -44,23 +43,23 @@ class FurtherTrainingDisplay:
 
     @classmethod
     def from_predictions(cls, scores, truth, amounts, *, name=None, amount_name="epochs", ax=None):
-        """Compare methods with further training, and draw it.
+        """Compare methods with further training, and draw the curves.
 
         Parameters
         ----------
         scores : dict of str to array-like, shape (n_query, n_left_out) or (n_left_out,)
-            Name of a method and its predicted rises of the loss. The scores of a single method
-            may come without the dict.
+            Predicted rises of the loss by the name of the method. The scores of a single method
+            need no dict.
         truth : array-like of shape (n_amounts, n_query, n_left_out) or (n_amounts, n_left_out)
-            Rises that further training found.
+            Rises measured by further training.
         amounts : array-like of shape (n_amounts,)
-            How much further training that was.
+            Amounts of further training.
         name : str or None, default=None
-            Of a single method.
+            Name of a single method.
         amount_name : str, default="epochs"
-            What the amounts count.
+            Unit of the amounts, written on the axis.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -71,12 +70,12 @@ class FurtherTrainingDisplay:
         return cls(curves, amount_name=amount_name).plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------

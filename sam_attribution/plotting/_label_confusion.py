@@ -1,4 +1,4 @@
-"""Which labels are suggested in place of which."""
+"""LabelConfusionDisplay: counts of given and suggested labels."""
 
 import numpy as np
 import pandas as pd
@@ -6,37 +6,38 @@ from sklearn.metrics import confusion_matrix
 
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
+from sam_attribution.plotting._axes import axes_for, name_columns
+from sam_attribution.plotting._display_arguments import fitted_attributes
 
 _MOST_CLASSES_WITH_NUMBERS = 30
 
 
 class LabelConfusionDisplay:
-    """How many rows with each given label get each suggested label.
+    """Table of the number of rows with each given and each suggested label.
 
     Parameters
     ----------
     given : array-like of shape (n_samples,)
         Labels in the data.
     suggested : array-like of shape (n_samples,)
-        Labels proposed for them.
+        Labels suggested instead.
     suspicious : array-like of bool, shape (n_samples,), default=None
-        Count these rows only; None counts all.
+        Mask of the rows to count; None counts all.
     classes : array-like, default=None
-        Which labels to show, in this order. None: all that occur, sorted.
+        Labels to show, in this order. None shows all labels that occur, sorted.
     class_names : sequence or dict, default=None
-        Names in the order of `classes`, or by label. None shows the labels.
+        Names in the order of `classes`, or a dict from label to name. None shows the labels.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
     counts_ : DataFrame of shape (n_classes, n_classes)
-        Index: given; columns: suggested.
+        Counts; the index holds given labels, the columns suggested ones.
     image_ : AxesImage
     texts_ : list of Text
-        The numbers; none are written for 0, nor for more than 30 classes.
+        Numbers in the cells; zeros are not written, and neither are numbers for more than 30
+        classes.
 
     Examples
     --------
@@ -60,14 +61,14 @@ class LabelConfusionDisplay:
     def from_predictions(
         cls, given, suggested, *, suspicious=None, classes=None, class_names=None, ax=None
     ):
-        """Count and draw.
+        """Count the pairs of labels, and draw them.
 
         Parameters
         ----------
         given, suggested, suspicious, classes, class_names
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -83,19 +84,19 @@ class LabelConfusionDisplay:
 
     @classmethod
     def from_estimator(cls, detector, *, rows="suspicious", class_names=None, ax=None):
-        """Draw what a fitted detector suggests.
+        """Draw the labels that a fitted detector suggests.
 
         Parameters
         ----------
         detector : estimator
-            With ``given_labels_``, ``suggested_labels_``, ``suspicious_`` and ``classes_``, such
-            as a fitted MislabelDetector.
+            Fitted estimator with ``given_labels_``, ``suggested_labels_``, ``suspicious_`` and
+            ``classes_``, such as a MislabelDetector.
         rows : {"suspicious", "all"}, default="suspicious"
-            What to count.
+            Rows to count.
         class_names : sequence or dict, default=None
-            Names in the order of ``classes_``, or by label.
+            Names in the order of ``classes_``, or a dict from label to name.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -104,14 +105,14 @@ class LabelConfusionDisplay:
         Raises
         ------
         NotFittedError
-            If one of these is missing.
+            If the detector lacks one of these attributes.
         ValueError
-            For other `rows`.
+            If `rows` is something else.
         """
         if rows not in ("suspicious", "all"):
             raise ValueError(f'rows must be "suspicious" or "all", got {rows!r}.')
         names = ["given_labels_", "suggested_labels_", "suspicious_", "classes_"]
-        given, suggested, suspicious, classes = learnt(detector, names)
+        given, suggested, suspicious, classes = fitted_attributes(detector, names)
         return cls.from_predictions(
             given,
             suggested,
@@ -122,12 +123,12 @@ class LabelConfusionDisplay:
         )
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -168,15 +169,7 @@ class LabelConfusionDisplay:
             fontsize="medium",
         )
         self.ax_.set(xlabel="suggested label", ylabel="given label")
-        turned = max(map(len, names)) > 4
-        self.ax_.set_xticks(
-            range(len(names)),
-            names,
-            rotation=45 if turned else 0,
-            ha="right" if turned else "center",
-            rotation_mode="anchor" if turned else "default",
-            parse_math=False,
-        )
+        name_columns(self.ax_, names)
         self.ax_.set_yticks(range(len(names)), names, parse_math=False)
         self.ax_.set_xticks(np.arange(len(names) - 1) + 0.5, minor=True)
         self.ax_.set_yticks(np.arange(len(names) - 1) + 0.5, minor=True)
@@ -185,7 +178,7 @@ class LabelConfusionDisplay:
 
 
 def _write(ax, counts):
-    """The numbers in their cells, white on dark."""
+    """Texts of the numbers in their cells, white on dark cells."""
     if len(counts) > _MOST_CLASSES_WITH_NUMBERS:
         return []
     return [

@@ -1,46 +1,47 @@
-"""Scores of the rows of each class."""
+"""ScoreDistributionDisplay: scores of the rows of each class."""
 
 import numpy as np
 
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._styles import REFERENCE, VERMILLION
+from sam_attribution.plotting._axes import REFERENCE, VERMILLION, axes_for
+from sam_attribution.plotting._display_arguments import fitted_attributes
 
 _WIDTH, _BINS = 0.42, 40
 _GOLDEN = 0.6180339887498949
 
 
 class ScoreDistributionDisplay:
-    """The score of every row, by the label that it was given; suspicious ones stand out.
+    """Scores of all rows by given label, with the suspicious rows highlighted.
 
-    A line for each class, a dot for each row; where many rows have about the same score the dots
-    spread out. At the right, how many rows of the class are suspicious.
+    Each class has a line and each row a dot; dots spread out where many rows have about the same
+    score. The number of suspicious rows of each class stands at the right.
 
     Parameters
     ----------
     scores : array-like of shape (n_samples,)
         Low = suspicious. Rows that were not judged (NaN) are not shown; the legend counts them.
     labels : array-like of shape (n_samples,)
-        As given.
+        Labels in the data.
     suspicious : array-like of bool, shape (n_samples,), default=None
-        None: the rows below `threshold`; without either, none.
+        Mask of the suspicious rows. None takes the rows below `threshold`, if that is given.
     threshold : float, default=None
-        None: halfway between the suspicious rows and the others, if one number parts them.
+        Score of the dashed line. None draws it halfway between the suspicious rows and the
+        others, if one number separates them.
     class_names : sequence or dict, default=None
-        Names in the order of the sorted labels, or by label. None shows the labels.
+        Names in the order of the sorted labels, or a dict from label to name. None shows the
+        labels.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
     points_ : list of PathCollection
-        For each class the rows that are not suspicious.
+        Rows of each class that are not suspicious.
     suspicious_points_ : list of PathCollection
-        For each class those that are.
+        Suspicious rows of each class.
     threshold_line_ : Line2D or None
-        None where there is no threshold.
+        Line at the threshold; None if there is no threshold.
 
     Examples
     --------
@@ -70,7 +71,7 @@ class ScoreDistributionDisplay:
         scores, labels, suspicious, threshold, class_names
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -88,17 +89,17 @@ class ScoreDistributionDisplay:
 
     @classmethod
     def from_estimator(cls, detector, *, class_names=None, ax=None):
-        """Draw what a fitted detector thinks of its rows.
+        """Draw the scores of a fitted detector.
 
         Parameters
         ----------
         detector : estimator
-            With ``scores_``, ``given_labels_`` and ``suspicious_``, such as a fitted
+            Fitted estimator with ``scores_``, ``given_labels_`` and ``suspicious_``, such as a
             MislabelDetector.
         class_names : sequence or dict, default=None
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -107,20 +108,22 @@ class ScoreDistributionDisplay:
         Raises
         ------
         NotFittedError
-            If one of these is missing.
+            If the detector lacks one of these attributes.
         """
-        scores, labels, suspicious = learnt(detector, ["scores_", "given_labels_", "suspicious_"])
+        scores, labels, suspicious = fitted_attributes(
+            detector, ["scores_", "given_labels_", "suspicious_"]
+        )
         return cls.from_predictions(
             scores, labels, suspicious=suspicious, class_names=class_names, ax=ax
         )
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -131,7 +134,7 @@ class ScoreDistributionDisplay:
         judged = ~np.isnan(scores)
         if not judged.any():
             raise ValueError("scores must hold a number, got NaN for every row.")
-        suspicious, threshold = self._parted(scores, judged)
+        suspicious, threshold = self._separated(scores, judged)
         classes = np.unique(labels)
         names = class_texts(classes, self.class_names, classes)
         (self.ax_,) = axes_for(ax, 1, size=(7.0, 1.6 + 0.5 * max(len(classes), 3)))
@@ -144,8 +147,8 @@ class ScoreDistributionDisplay:
         self._label(names, int((~judged).sum()), bool(suspicious.any()))
         return self
 
-    def _parted(self, scores, judged):
-        """Mask of the suspicious rows, and the score that parts them from the others."""
+    def _separated(self, scores, judged):
+        """Mask of the suspicious rows, and the score that separates them from the others."""
         if self.suspicious is None:
             if self.threshold is None:
                 return np.zeros(len(scores), dtype=bool), None
@@ -210,7 +213,7 @@ class ScoreDistributionDisplay:
 
 
 def _spread(scores):
-    """Offsets within a line: even, and wide where scores are dense."""
+    """Offsets within a line, evenly spread and wide where scores are dense."""
     if len(scores) == 0:
         return scores
     counts, edges = np.histogram(scores, bins=_BINS)

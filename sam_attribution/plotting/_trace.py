@@ -1,4 +1,4 @@
-"""Predictions beside the training rows that harmed and helped them."""
+"""TraceDisplay: queries and the training rows that harmed and helped them."""
 
 import re
 
@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import from_tensor, num_samples, take_rows
-from sam_attribution.plotting._fitted import learnt
+from sam_attribution.plotting._display_arguments import fitted_attributes
 from sam_attribution.plotting._trace_images import draw_images
 from sam_attribution.plotting._trace_lines import lines_of
 from sam_attribution.plotting._trace_table import draw_table
@@ -16,43 +16,44 @@ _MOST_QUERIES = 20
 
 
 class TraceDisplay:
-    """For every query the training rows that harmed and helped it most.
+    """Training rows that harmed and helped each query most.
 
-    Images are drawn as images; rows of features and texts as a table. With each training row stand
-    its label and the suggested one if that is another, its score (the predicted rise of the query's
-    loss if the row is removed: negative = harmful), and the epochs in which most of it came about.
+    Images are drawn as images; rows of features and texts are drawn as a table. Each training row
+    has its label, the suggested label if that differs, its score (the predicted rise of the
+    query's loss if the row is removed; negative = harmful), and the epochs that contributed most
+    of the score.
 
     Parameters
     ----------
     explanation : DataFrame
-        As :meth:`SAMInfluence.explain <sam_attribution.SAMInfluence.explain>` or
-        ``explain_errors`` returns; `true_label` and `predicted_label` are shown if there.
+        Table returned by :meth:`SAMInfluence.explain <sam_attribution.SAMInfluence.explain>` or
+        ``explain_errors``; its columns `true_label` and `predicted_label` are optional.
     X_query : array-like of shape (n_query, ...)
-        Rows to which its column `query` points.
+        Rows to which the column `query` points.
     X_train : array-like of shape (n_samples, ...)
-        Rows given to ``fit``, to which `train_row` points. Images have shape (h, w), (h, w, c)
-        or (c, h, w); rows of numbers are features, strings are texts.
+        Rows given to ``fit``, to which the column `train_row` points. Images have shape (h, w),
+        (h, w, c) or (c, h, w); rows of numbers are features, strings are texts.
     image_shape : tuple of int, default=None
-        Of flat rows that are images.
+        Shape of a flat row as an image.
     feature_names : sequence of str, default=None
         Heads of the columns of a table, of which up to 6 are shown; None takes those of a
         DataFrame.
     class_names : sequence or dict, default=None
-        Names of the labels 0, 1, ..., or by label. None shows the labels.
+        Names of the labels 0, 1, ..., or a dict from label to name. None shows the labels.
     unit : str or None, default="nats"
-        Of the scores; None shows none.
+        Unit of the scores; None writes none.
 
     Attributes
     ----------
     figure_ : Figure
     ax_ : Axes
     images_ : list of AxesImage
-        In the order of `lines_`; empty for a table.
+        Images in the order of `lines_`; empty for a table.
     table_ : Table or None
-        None for images.
+        Table; None for images.
     lines_ : DataFrame
-        What is drawn, a line for each query (`role` is "query") and each training row
-        ("harmed" or "helped"): `role`, `query`, `train_row`, `text`.
+        Content of the display: `role`, `query`, `train_row` and `text`, with a line for each
+        query (`role` is "query") and each training row ("harmed" or "helped").
 
     Examples
     --------
@@ -92,14 +93,14 @@ class TraceDisplay:
 
     @classmethod
     def from_predictions(cls, explanation, X_query, X_train, *, ax=None, **settings):
-        """Draw a table of explanations.
+        """Draw the table of an explanation.
 
         Parameters
         ----------
         explanation, X_query, X_train
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure of the right size.
+            Axes to draw on; None makes a figure of the right size.
         **settings
             `image_shape`, `feature_names`, `class_names` and `unit`, as for the class.
 
@@ -110,8 +111,8 @@ class TraceDisplay:
         Raises
         ------
         ValueError
-            If the table is empty, has other columns, more than 20 queries, or points to rows that
-            are not there, or if the rows are no images of the shape given.
+            If the table is empty, has other columns or more than 20 queries, or points to rows
+            that do not exist, or if the rows are not images of the given shape.
         """
         return cls(explanation, X_query, X_train, **settings).plot(ax=ax)
 
@@ -119,27 +120,28 @@ class TraceDisplay:
     def from_estimator(
         cls, influence, X_query, y_query, X_train, *, k=3, split=None, ax=None, **settings
     ):
-        """Explain queries, right or wrong, and draw it.
+        """Explain queries, right or wrong, and draw the explanation.
 
         Parameters
         ----------
         influence : SAMInfluence
-            Fitted on `X_train`.
+            Estimator fitted on `X_train`.
         X_query : array-like of shape (n_query, ...)
-            Up to 20 rows. For the worst mistakes among many see ``explain_errors`` and
+            Up to 20 rows. For the worst errors among many rows see ``explain_errors`` and
             :meth:`from_predictions`.
         y_query : array-like of shape (n_query,)
+            Labels of the queries.
         X_train : array-like of shape (n_samples, ...)
             As for the class.
         k : int, default=3
-            Training rows at either end.
+            Number of harmful and of helpful training rows for each query.
         split : int, optional
-            Whose model is asked, as for ``SAMInfluence.attribute``.
+            Split whose model is explained, as for ``SAMInfluence.attribute``.
         ax : Axes or None, default=None
-            None makes a figure of the right size.
+            Axes to draw on; None makes a figure of the right size.
         **settings
-            As for :meth:`from_predictions`; `unit` is that of the method and the evaluation if it
-            is not given.
+            As for :meth:`from_predictions`. The default of `unit` is the unit of the method and
+            the evaluation.
 
         Returns
         -------
@@ -150,9 +152,9 @@ class TraceDisplay:
         NotFittedError
             If `influence` is not fitted.
         ValueError
-            As :meth:`from_predictions` and ``explain``.
+            For the reasons of :meth:`from_predictions` and ``explain``.
         """
-        learnt(influence, ["explain"], argument="influence")
+        fitted_attributes(influence, ["explain"], argument="influence")
         check_is_fitted(influence)
         _check_few(len(y_query), "X_query has")
         y_query = np.asarray(from_tensor(y_query, "y_query"))
@@ -164,12 +166,12 @@ class TraceDisplay:
         return cls.from_predictions(table, X_query, X_train, ax=ax, **settings)
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure of the right size.
+            Axes to draw on; None makes a figure of the right size.
 
         Returns
         -------
@@ -215,7 +217,7 @@ def _check_few(n_queries, what):
 
 
 def _rows_of(lines, X_query, X_train):
-    """The row behind every line, as an array or a text."""
+    """List of the rows of all lines, each an array or a text."""
     rows = []
     for line in lines.itertuples():
         of_query = line.role == "query"
@@ -231,7 +233,7 @@ def _rows_of(lines, X_query, X_train):
 
 
 def _content(row):
-    """A single row without its container."""
+    """Array or text of a single row, without its container."""
     for out in ("to_numpy", "toarray"):  # DataFrame, sparse matrix
         row = getattr(row, out)() if hasattr(row, out) else row
     row = np.asarray(row)[0]
@@ -239,7 +241,7 @@ def _content(row):
 
 
 def _unit_of(influence, split):
-    """Of the scores of `explain`, or None if they have none."""
+    """Unit of the scores of `explain`; None if they have no unit."""
     scale = influence.diagnostics_["scale"].iloc[split]
     if callable(influence.evaluation) or scale.startswith(("no unit", "a cosine")):
         return None

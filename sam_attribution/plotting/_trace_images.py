@@ -1,12 +1,11 @@
-"""TraceDisplay of images: a line of them for every query, on one Axes."""
+"""Drawing of TraceDisplay for images: a line of images for every query, on one Axes."""
 
 from textwrap import wrap
 
 import numpy as np
 
 from sam_attribution._image_shape import images_of
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._styles import BLUE, VERMILLION
+from sam_attribution.plotting._axes import BLUE, VERMILLION, axes_for
 from sam_attribution.plotting._trace_lines import ARROW, CAPTION
 
 _COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}
@@ -20,7 +19,7 @@ _TEXT_LINE, _BETWEEN = 0.155, 0.35  # a line of text under an image, and the roo
 
 
 def draw_images(ax, lines, rows, image_shape):
-    """Draw them; return the Axes and the images."""
+    """Draw images and texts; return the Axes and the AxesImages."""
     images = [
         _drawable(row, image_shape, "X_query" if role == "query" else "X_train")
         for row, role in zip(rows, lines["role"], strict=True)
@@ -50,7 +49,7 @@ def _drawable(row, image_shape, name):
 
 
 def _in_range(image):
-    """Colours as they are if they can be shown, from the darkest to the brightest if not."""
+    """Image with colours that matplotlib can show, scaled from dark to bright if need be."""
     if image.dtype == np.uint8 or (image.min() >= 0 and image.max() <= 1):
         return image
     image = image.astype(float)
@@ -61,7 +60,7 @@ def _in_range(image):
 
 
 def _places(lines):
-    """(number of the query, left edge) of every image, and the width of all."""
+    """Query number and left edge of every image, and the width of the whole."""
     most = {role: _most(lines, role) for role in _COLOURS}
     starts, x = {}, 0.0
     for role, number in most.items():
@@ -78,7 +77,7 @@ def _places(lines):
 
 
 def _most(lines, role):
-    """How many lines of a role the query with most of them has."""
+    """Largest number of lines of a role that a query has."""
     counts = lines.loc[lines["role"] == role, "query"].value_counts()
     return 0 if counts.empty else int(counts.max())
 

@@ -1,4 +1,4 @@
-"""What TraceDisplay says of every query and every training row."""
+"""Lines of TraceDisplay: labels, score and epochs of queries and training rows."""
 
 import pandas as pd
 
@@ -13,10 +13,11 @@ _WIDEST_EPOCHS = 10
 
 
 def lines_of(explanation, class_names, unit):
-    """Table of what is drawn, in its order: every query, then what harmed, then what helped it.
+    """Table of the lines in drawing order: each query, then the rows that harmed and helped it.
 
-    Columns `role`, `query`, `train_row` (-1 for a query), `label`, `stands_out` (it is not
-    the predicted or the suggested one), `score`, `epochs`, and `text`: what stands under an image.
+    The columns are `role`, `query`, `train_row` (-1 for a query), `label`, `stands_out` (the
+    label differs from the predicted or most helpful one), `score`, `epochs`, and `text`, which is
+    written under an image.
     """
     lines = []
     for query, table in explanation.groupby("query", sort=False):
@@ -28,7 +29,7 @@ def lines_of(explanation, class_names, unit):
 
 
 def _in_order(table):
-    """The most extreme first."""
+    """Iterator over the lines of a table, most extreme rank first."""
     return table.sort_values("rank", key=abs, kind="stable").iterrows()
 
 
@@ -72,7 +73,7 @@ def _row_line(role, row, class_names, unit):
 
 
 def _shortened(epochs):
-    """As many of them as fit under an image."""
+    """Text of the first epochs, as many as fit under an image."""
     kept, *rest = epochs.split(", ")
     for part in rest:
         if len(kept) + len(part) > _WIDEST_EPOCHS:

@@ -1,12 +1,11 @@
-"""TraceDisplay of features and texts: a table."""
+"""Drawing of TraceDisplay for features and texts: a table."""
 
 from textwrap import fill, wrap
 
 import numpy as np
 
 from sam_attribution._class_names import label_text
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._styles import BLUE, VERMILLION
+from sam_attribution.plotting._axes import BLUE, VERMILLION, axes_for
 from sam_attribution.plotting._trace_lines import CAPTION
 
 _WIDEST_TEXT, _MOST_LINES, _MOST_FEATURES = 56, 4, 6
@@ -15,7 +14,7 @@ _CHARACTER, _LINE = 0.085, 0.19  # inches at 9 points
 
 
 def draw_table(ax, lines, rows, names, unit):
-    """Draw it; return the Axes and the table."""
+    """Draw the table; return the Axes and the Table."""
     heads, contents = _contents(rows, names)
     heads = ["", "row", "label", f"score ({unit})" if unit else "score", "epochs", *heads]
     cells = [
@@ -47,7 +46,7 @@ def draw_table(ax, lines, rows, names, unit):
 
 
 def _contents(rows, names):
-    """Heads and cells that show the rows themselves."""
+    """Heads and cells of the columns that show the content of the rows."""
     if isinstance(rows[0], str):
         return ["text"], [[_wrapped(text)] for text in rows]
     n_features = len(rows[0])

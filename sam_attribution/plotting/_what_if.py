@@ -1,4 +1,4 @@
-"""How well each label would fit the most suspicious rows."""
+"""WhatIfDisplay: fit of each label to the most suspicious rows."""
 
 from numbers import Integral
 
@@ -7,37 +7,36 @@ from sklearn.utils import check_scalar
 
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_numbers, codes_among, from_tensor
-from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._fitted import learnt
-from sam_attribution.plotting._styles import VERMILLION
+from sam_attribution.plotting._axes import VERMILLION, axes_for, name_columns
+from sam_attribution.plotting._display_arguments import fitted_attributes
 
 
 class WhatIfDisplay:
-    """Heat map: a line for each of the most suspicious rows, a column for each label.
+    """Heat map with a line for each of the most suspicious rows and a column for each label.
 
-    Bright where the row would fit the label. A circle marks the label that the row was given, a
-    star the one that is suggested.
+    A bright cell means that the label fits the row. A circle marks the given label of the row, a
+    star the suggested label.
 
     Parameters
     ----------
     what_if : array-like of shape (n_samples, n_classes)
-        Higher = the row fits that label better.
+        Fit of each label to each row, such as a log-probability; higher is better.
     given : array-like of shape (n_samples,)
         Labels in the data.
     suggested : array-like of shape (n_samples,), default=None
-        None takes the label with the highest number.
+        Suggested labels. None takes the label that fits best.
     scores : array-like of shape (n_samples,), default=None
-        Low = suspicious: the lowest come first, those without a number (NaN) not at all. None
-        shows the first rows.
+        Low = suspicious. The lowest scores come first, rows without a score (NaN) are not shown.
+        None shows the first rows.
     classes : array-like of shape (n_classes,), default=None
-        Labels of the columns; None: those in `given`, sorted.
+        Labels of the columns; None takes the labels in `given`, sorted.
     class_names : sequence or dict, default=None
-        Names in the order of `classes`, or by label. None shows the labels.
+        Names in the order of `classes`, or a dict from label to name. None shows the labels.
     k : int, default=20
-        Lines.
+        Number of rows to show.
     normalize : bool, default=True
-        Colour each line from its worst label (0) to its best (1). Otherwise the numbers are
-        coloured as they are.
+        Scale each line from its worst label (0) to its best label (1). Otherwise the colours show
+        the numbers themselves.
 
     Attributes
     ----------
@@ -82,14 +81,14 @@ class WhatIfDisplay:
 
     @classmethod
     def from_predictions(cls, what_if, given, *, ax=None, **settings):
-        """Draw the table of a row and a label.
+        """Draw the fit of labels to rows.
 
         Parameters
         ----------
         what_if, given
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
         **settings
             `suggested`, `scores`, `classes`, `class_names`, `k` and `normalize`, as for the class.
 
@@ -100,7 +99,7 @@ class WhatIfDisplay:
         Raises
         ------
         ValueError
-            If shapes do not fit together, or a label is none of the classes.
+            If shapes do not fit together, or a label is not among the classes.
         """
         return cls(what_if, given, **settings).plot(ax=ax)
 
@@ -111,12 +110,12 @@ class WhatIfDisplay:
         Parameters
         ----------
         detector : estimator
-            With ``what_if_``, ``given_labels_``, ``suggested_labels_``, ``scores_`` and
-            ``classes_``, such as a fitted MislabelDetector.
+            Fitted estimator with ``label_log_proba_``, ``given_labels_``, ``suggested_labels_``,
+            ``scores_`` and ``classes_``, such as a MislabelDetector.
         k, class_names, normalize
             As for the class.
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -125,10 +124,10 @@ class WhatIfDisplay:
         Raises
         ------
         NotFittedError
-            If one of these is missing.
+            If the detector lacks one of these attributes.
         """
-        names = ["what_if_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
-        what_if, given, suggested, scores, classes = learnt(detector, names)
+        names = ["label_log_proba_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
+        what_if, given, suggested, scores, classes = fitted_attributes(detector, names)
         display = cls(
             what_if,
             given,
@@ -142,12 +141,12 @@ class WhatIfDisplay:
         return display.plot(ax=ax)
 
     def plot(self, ax=None):
-        """Draw it.
+        """Draw the display.
 
         Parameters
         ----------
         ax : Axes or None, default=None
-            None makes a figure.
+            Axes to draw on; None makes a figure.
 
         Returns
         -------
@@ -173,7 +172,7 @@ class WhatIfDisplay:
         return self
 
     def _codes(self, table):
-        """Labels of the columns, and the positions of given and suggested labels among them."""
+        """Labels of the columns, and positions of the given and suggested labels among them."""
         classes = np.unique(from_tensor(self.given, "given"))
         classes = classes if self.classes is None else np.asarray(self.classes)
         if len(classes) != table.shape[1]:
@@ -208,15 +207,7 @@ class WhatIfDisplay:
         )
 
     def _label(self, names):
-        turned = max(map(len, names)) > 4
-        self.ax_.set_xticks(
-            range(len(names)),
-            names,
-            rotation=45 if turned else 0,
-            ha="right" if turned else "center",
-            rotation_mode="anchor" if turned else "default",
-            parse_math=False,
-        )
+        name_columns(self.ax_, names)
         self.ax_.set_yticks(range(len(self.rows_)), self.rows_)
         order = "" if self.scores is None else ", most suspicious on top"
         self.ax_.set(xlabel="if the row carried this label", ylabel=f"training row{order}")
@@ -226,7 +217,7 @@ class WhatIfDisplay:
 
 
 def _positions(classes, labels, name, n_rows):
-    """Positions of `labels` in `classes`, which may stand in any order."""
+    """Positions of `labels` in `classes`, which may have any order."""
     order = np.argsort(classes)
     return order[codes_among(classes[order], check_column(labels, name, n_rows), name)]
 

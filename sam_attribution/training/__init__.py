@@ -3,8 +3,8 @@
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
-from sam_attribution.training._device import check_device
-from sam_attribution.training._edited import edited_copy
+from sam_attribution.training._components import check_device
+from sam_attribution.training._copies import edited_copy
 from sam_attribution.training._losses import (
     class_weight,
     loss_per_sample,
@@ -12,28 +12,21 @@ from sam_attribution.training._losses import (
     without_class_weight,
 )
 from sam_attribution.training._mixin import SAMMixin
-from sam_attribution.training._mlp import MLP
+from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
 from sam_attribution.training._random import derived_seed, isolated_random_state, seed_torch
-from sam_attribution.training._recording import RecordingMixin
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
-from sam_attribution.training._schedule import ScheduledBatches, batch_schedule
-from sam_attribution.training._trajectory import State, Step, Stretch, Trajectory, equal_stretches
+from sam_attribution.training._schedule import batch_schedule
+from sam_attribution.training._trajectory import equal_stretches
 
 __all__ = [
     "MLP",
     "ConformantNet",
     "ConformantRegressor",
-    "RecordingMixin",
     "SAMClassifier",
     "SAMMixin",
     "SAMRegressor",
-    "ScheduledBatches",
-    "State",
-    "Step",
-    "Stretch",
-    "Trajectory",
     "bare_copy",
     "bare_optimizer",
     "batch_schedule",

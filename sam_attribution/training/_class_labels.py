@@ -44,15 +44,15 @@ class ClassLabels:
         afresh = not self.initialized_
         return self._train(X, y, sample_weight, afresh=afresh, classes=classes, **fit_params)
 
-    def _has_learnt_targets(self):
+    def _targets_are_known(self):
         return hasattr(self, "classes_inferred_")
 
     def _given_targets(self, y):
         return from_tensor(y, "y")
 
-    def _learn_targets(self, y, X, classes, learn):
+    def _fit_targets(self, y, X, classes, reset):
         y = check_labels(y)
-        if learn:
+        if reset:
             self.classes_inferred_ = (
                 classes_of(y) if classes is None else classes_of(classes, "classes")
             )

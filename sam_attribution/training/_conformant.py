@@ -4,15 +4,22 @@ from collections.abc import Mapping
 from numbers import Integral, Real
 
 import torch
+from sklearn.base import BaseEstimator
 
-from sam_attribution._validation import Interval, Options, StrOptions, check_parameters
+from sam_attribution._validation import (
+    Interval,
+    Options,
+    StrOptions,
+    check_parameters,
+    forget_fit,
+)
 from sam_attribution.training._callbacks import raised_by_callback
-from sam_attribution.training._components import check_components
+from sam_attribution.training._components import check_components, check_device
+from sam_attribution.training._copies import shallow_copy
 from sam_attribution.training._data import can_be_indexed, indexed_loader
-from sam_attribution.training._device import check_device
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
-from sam_attribution.training._own_module import OwnModule
+from sam_attribution.training._module_builder import ModuleBuilder
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._schedule import ScheduledBatches
 
@@ -29,7 +36,7 @@ class _CtrlC(BaseException):
     """An interrupt that is not one of a callback."""
 
 
-class Conformant(ArrayInputs, OwnModule):
+class Conformant(ArrayInputs, ModuleBuilder):
     """Makes a skorch net that comes after it keep scikit-learn's contract.
 
     Differences from skorch: input is validated, the user's module and the global random streams
@@ -97,6 +104,13 @@ class Conformant(ArrayInputs, OwnModule):
         self.random_state = random_state
         self.dtype = dtype
 
+    # this function itself, by which scikit-learn knows what to indent inside a pipeline
+    __repr__ = BaseEstimator.__repr__
+
+    def _get_params_html(self, deep=True, *args, **kwargs):
+        """Parameters as a notebook shows them; `deep` would add those of skorch's callbacks."""
+        return super()._get_params_html(False, *args, **kwargs)
+
     def _get_param_names(self):
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
@@ -129,7 +143,6 @@ class Conformant(ArrayInputs, OwnModule):
             On Ctrl-C. The net stays as trained as it is: it predicts, ``partial_fit`` goes on.
             A callback that raises it, as ``EarlyStopping`` does, ends training in good order.
         """
-        check_parameters(self)
         afresh = not (self.warm_start and self.initialized_)
         return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
 
@@ -137,7 +150,9 @@ class Conformant(ArrayInputs, OwnModule):
         check_parameters(self)
         check_device(self.device)
         check_components(self)
-        X, codes, weight = self._learn_inputs(X, y, sample_weight, classes, afresh)
+        if afresh:
+            self._forget_fit()
+        X, codes, weight = self._fit_inputs(X, y, sample_weight, classes, afresh)
         if afresh:
             self.initialize()
         seed = derived_seed(self._seed, len(self.history))
@@ -148,6 +163,11 @@ class Conformant(ArrayInputs, OwnModule):
             finally:
                 self._in_training, self._sample_weight, self._batch_weight = False, None, None
         return self
+
+    def _forget_fit(self):
+        # skorch and subclasses keep settings under private names; `initialize` resets those of fit
+        forget_fit(self, keep=[name for name in vars(self) if name.startswith("_")])
+        self.initialized_ = False
 
     def _train_until_stopped(self, X, codes, **fit_params):
         try:
@@ -173,8 +193,8 @@ class Conformant(ArrayInputs, OwnModule):
         """
         if self.device is None or torch.device(self.device).type != "cpu":
             return super().__getstate__()
-        twin = object.__new__(type(self))
-        vars(twin).update(vars(self), cuda_dependent_attributes_=[])
+        twin = shallow_copy(self)
+        twin.cuda_dependent_attributes_ = []
         state = super(Conformant, twin).__getstate__()
         del state["cuda_dependent_attributes_"]
         return {**state, **vars(self)}

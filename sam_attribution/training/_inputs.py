@@ -62,18 +62,18 @@ class ArrayInputs:
         targets = None if y is None else self._targets_of(y, X)
         return X, targets, self._checked_weight(sample_weight, X)
 
-    def _learn_inputs(self, X, y, sample_weight, classes, afresh):
-        """Validate training data; learn shapes and labels if `afresh`."""
-        learn = afresh or not self._has_learnt_targets()
+    def _fit_inputs(self, X, y, sample_weight, classes, afresh):
+        """Validated training data; sets the fitted attributes of data and labels if `afresh`."""
+        reset = afresh or not self._targets_are_known()
         y = self._given_targets(y)
-        X = self._validated(X, y, reset=learn)
+        X = self._validated(X, y, reset=reset)
         weight = self._checked_weight(sample_weight, X)
-        if learn:
+        if reset:
             self._row_size = None if _is_opaque(X) else int(np.prod(X.shape[1:]))
         if y is None:
             super().check_data(X, y)  # a Dataset: skorch looks for the labels in it
             return X, None, weight
-        return X, self._learn_targets(y, X, classes, learn), weight
+        return X, self._fit_targets(y, X, classes, reset), weight
 
     def _validated(self, X, y="no_validation", *, reset=False):
         """Checked array in the right dtype; Datasets and dicts pass as they are."""
@@ -143,7 +143,7 @@ class ArrayInputs:
 
     def _sizes(self):
         """Sizes that a module may ask for, as far as the data tell."""
-        if not self._has_learnt_targets():
+        if not self._targets_are_known():
             return {}
         sizes = {"n_features": self._row_size, **self._output_sizes()}
         return {name: size for name, size in sizes.items() if size is not None}

@@ -28,8 +28,30 @@ class SAMMixin(StoringMixin):
 
     Notes
     -----
-    Loss and prediction returned are those at ``w``. Both passes draw the same dropout masks;
-    buffers (batch-norm statistics) keep what the first pass made of them.
+    A training step does, in this order (where it is written in parentheses):
+
+    1. The recording keeps the state before the step, if it is one of those to keep, and notes
+       rates and optimizer settings (``RecordingMixin._recorded_step``).
+    2. The sample weights of the batch's rows are looked up (``Conformant.train_step``).
+    3. The gradients are set to zero (skorch's ``train_step``, which also does 9 and 10).
+    4. The first pass, with dropout masks seeded by the number of the step, gives loss, prediction
+       and gradient ``g`` at ``w`` (``_one_pass``).
+    5. The perturbation ``eps(w, g)`` is computed (``_ascent``); with ``rho=0`` it is left out, and
+       so are 6 to 8.
+    6. The parameters are moved to ``w + eps`` (``_moved_by``).
+    7. The second pass, with the same dropout masks, leaves the gradient at ``w + eps``
+       (``_one_pass``).
+    8. The parameters are put back to ``w``, and the buffers (batch-norm statistics) to what the
+       first pass made of them (``_moved_by``).
+    9. Callbacks such as gradient clipping change the gradient; the recording notes the factor
+       (``RecordingMixin.notify``).
+    10. The optimizer updates ``w``.
+    11. The recording appends the step: rows, rates, length of the perturbation, factor of clipping
+        (``RecordingMixin._recorded_step``).
+
+    Replay calls the same code with the recorded rates and settings (``Replay._repeat_step``), and
+    ``dynamics.training_step`` is the step as a pure function. Loss and prediction returned are
+    those at ``w``.
 
     Under a GradScaler (half precision by accelerate) a step whose gradient overflows is skipped,
     as the scaler does, and recorded as such. Anywhere else what is not finite raises.
@@ -75,16 +97,16 @@ class SAMMixin(StoringMixin):
         """Leave the SAM gradient of one batch in ``.grad``, added to what was there."""
         # the masks of a step depend on its number alone: same in both passes and in replay
         seed = derived_seed(self.trajectory_.seed, self.trajectory_.n_steps)
-        live = self._live_module()
-        gathered = live.take_gradients()
+        flat = self._flat_module()
+        gathered = flat.take_gradients()
         step = self._one_pass(seed, batch, **fit_params)
-        eps = self._ascent(live) if self.rho else None
+        eps = self._ascent(flat) if self.rho else None
         if eps is not None:
-            live.take_gradients()
-            with _moved_by(eps, live):
+            flat.take_gradients()
+            with _moved_by(eps, flat):
                 self._one_pass(seed, batch, **fit_params)
-        self._finite("gradient", live.largest_gradient())
-        live.add_gradients(gathered)
+        self._finite("gradient", flat.largest_gradient())
+        flat.add_gradients(gathered)
         return step
 
     def _one_pass(self, seed, batch, **fit_params):
@@ -93,11 +115,11 @@ class SAMMixin(StoringMixin):
         self._finite("loss", step["loss"])
         return step
 
-    def _ascent(self, live):
+    def _ascent(self, flat):
         """Ascent step from ``.grad``; None on an overflow, at which the scaler skips the step."""
         # a power of two, so nothing is rounded
-        gradient = live.flat_gradient() / loss_scale(self)
-        eps = as_perturbation(self.perturbation).eps(live.vector(), gradient, self.rho)
+        gradient = flat.gradient() / loss_scale(self)
+        eps = as_perturbation(self.perturbation).eps(flat.vector(), gradient, self.rho)
         norm = self._finite("norm of the perturbation", eps.norm())
         if not math.isfinite(norm):
             return None
@@ -135,13 +157,13 @@ def _all_constraints(cls):
 
 
 @contextmanager
-def _moved_by(eps, live):
+def _moved_by(eps, flat):
     """Parameters moved by `eps` for a while, then back, with buffers as they were."""
     # put back by copy: w + eps - eps is not w
-    w, buffers = live.vector(), live.copy_of_buffers()
-    live.write(w + eps)
+    w, buffers = flat.vector(), flat.copy_of_buffers()
+    flat.write(w + eps)
     try:
         yield
     finally:
-        live.write(w)
-        live.write_buffers(buffers)
+        flat.write(w)
+        flat.write_buffers(buffers)

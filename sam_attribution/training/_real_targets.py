@@ -54,14 +54,14 @@ class RealTargets:
         """Loss of every row, shape (n_samples,)."""
         return super().loss_per_sample(_column(output), targets)
 
-    def _has_learnt_targets(self):
+    def _targets_are_known(self):
         return hasattr(self, "_row_size")
 
     def _given_targets(self, y):
         y = from_tensor(y, "y")
         return y if y is None else check_targets(y, dtype=self.dtype, warn=True)
 
-    def _learn_targets(self, y, X, classes, learn):
+    def _fit_targets(self, y, X, classes, reset):
         return self._targets_of(y, X)
 
     def _targets_of(self, y, X):

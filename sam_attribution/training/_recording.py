@@ -6,17 +6,16 @@ from numbers import Integral
 import torch
 
 from sam_attribution.training._accelerated import (
+    bare_optimizer,
     check_accelerator,
     loss_scale,
     was_skipped,
     why_not_recorded,
 )
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
-from sam_attribution.training._fingerprint import Fingerprint
-from sam_attribution.training._live import LiveModule, other_parameters, take_state
-from sam_attribution.training._optimizer_settings import settings_of
+from sam_attribution.training._flat_module import FlatModule, other_parameters, take_state
 from sam_attribution.training._replay import Replay
-from sam_attribution.training._trajectory import Step, Trajectory
+from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
 
 
 class RecordingMixin:
@@ -27,7 +26,7 @@ class RecordingMixin:
     """
 
     cuda_dependent_attributes_ = ["trajectory_"]  # so that it can be unpickled without CUDA
-    _live = None
+    _flat = None
     _planned_epochs = 0
     _perturbation_norm = 0.0
     _gradient_factor = 1.0
@@ -50,14 +49,14 @@ class RecordingMixin:
         try:
             return super().fit_loop(X, y, epochs=epochs, **fit_params)
         finally:
-            self._live = None
+            self._flat = None
             self._record_end()
 
     def _begin(self, X, y, epochs):
         """Note what is trained on; return the number of epochs to train for."""
         self._planned_epochs = epochs
         self.trajectory_.begin(
-            Fingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
+            DataFingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
         )
         return epochs
 
@@ -65,8 +64,8 @@ class RecordingMixin:
         """Plan the stretches once the number of batches is known."""
         if training:
             others = other_parameters(self)
-            self._live = LiveModule(self.module_, others.values())  # a layer may have been frozen
-            self.trajectory_.note_names(self._live.layout.names)
+            self._flat = FlatModule(self.module_, others.values())  # a layer may have been frozen
+            self.trajectory_.note_names(self._flat.layout.names)
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
@@ -102,14 +101,14 @@ class RecordingMixin:
                 gradient_factor=self._gradient_factor,
                 settings=settings,
                 changed_by=self._changed_by,
-                without_gradient=self._live_module().without_gradient(),
+                without_gradient=self._flat_module().without_gradient(),
             )
         )
         return step
 
     def _settings(self):
         """Those of the coming step: the object of the step before it, if nothing changed."""
-        settings, schedule = settings_of(self.optimizer_), self.trajectory_.schedule
+        settings, schedule = _settings_of(self.optimizer_), self.trajectory_.schedule
         unchanged = bool(schedule) and schedule[-1].settings == settings
         return schedule[-1].settings if unchanged else settings
 
@@ -119,13 +118,13 @@ class RecordingMixin:
         if method_name != "on_grad_computed" or not acting:
             super().notify(method_name, **cb_kwargs)
             return
-        live = self._live_module()
-        first = live.flat_gradient()
+        flat = self._flat_module()
+        first = flat.gradient()
         self.on_grad_computed(self, **cb_kwargs)
-        before = live.flat_gradient()
+        before = flat.gradient()
         for _, callback in acting:  # one by one: which of them changed it, the others only look
             callback.on_grad_computed(self, **cb_kwargs)
-            after = live.flat_gradient()
+            after = flat.gradient()
             if not (is_clipping(callback) or torch.equal(before, after)):
                 self._changed_by += (type(callback).__name__,)
             before = after
@@ -137,10 +136,10 @@ class RecordingMixin:
         self.trajectory_.end()
 
     def _state(self):
-        return take_state(self, self._live_module(), self.trajectory_.n_steps)
+        return take_state(self, self._flat_module(), self.trajectory_.n_steps)
 
-    def _live_module(self):
-        return self._live or LiveModule(self.module_, other_parameters(self).values())
+    def _flat_module(self):
+        return self._flat or FlatModule(self.module_, other_parameters(self).values())
 
     def replay(self, X, y, start=0, stop=None, sample_weight=None):
         """Go through recorded training again.
@@ -183,3 +182,10 @@ class RecordingMixin:
         data = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(*data)
         return Replay(self, *data, **options)
+
+
+def _settings_of(optimizer):
+    """Momentum, betas, weight decay and the like of each parameter group, a tuple of dict."""
+    # schedulers cycle momentum as well as the rate
+    names = sorted(bare_optimizer(optimizer).defaults.keys() - {"lr"})
+    return tuple({n: copy.deepcopy(group[n]) for n in names} for group in optimizer.param_groups)

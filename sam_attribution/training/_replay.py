@@ -1,15 +1,13 @@
 """Recorded training once more, with the real training step on a twin of the net."""
 
-import copy
 from dataclasses import replace
 
 import torch
 
-from sam_attribution.training._accelerated import bare_copy, prepare_twin, set_loss_scale
-from sam_attribution.training._callbacks import acting_on_gradients
+from sam_attribution.training._accelerated import set_loss_scale
+from sam_attribution.training._copies import replaying_copy
 from sam_attribution.training._data import IndexedDataset
-from sam_attribution.training._live import LiveModule, put_state, take_state
-from sam_attribution.training._optimizer_settings import put_settings
+from sam_attribution.training._flat_module import put_state, take_state
 from sam_attribution.training._random import isolated_random_state
 from sam_attribution.training._trajectory import Trajectory
 
@@ -34,7 +32,7 @@ class Replay:
 
     def __init__(self, net, X, codes, sample_weight, *, exact=False, dtype=None):
         self._recorded = net.trajectory_
-        self._twin = _training_twin(net, sample_weight, dtype)
+        self._twin = replaying_copy(net, _cast(sample_weight, dtype), dtype)
         dataset = net.get_dataset(_cast(X, dtype), codes)
         collate = net.get_params_for("iterator_train").get("collate_fn")
         self._rows = IndexedDataset(dataset, collate)
@@ -61,21 +59,21 @@ class Replay:
         """
         twin, recorded = self._twin, self._recorded
         state = origin or recorded.nearest(0 if self._another_run else start)
-        put_state(twin, twin._live, state)
+        put_state(twin, twin._flat, state)
         twin.trajectory_ = Trajectory(None, recorded.seed)
         twin.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
         for number in range(state.step, stop + 1):
             if number in self._known:
                 self._meet(self._known[number])
             if number >= start:
-                yield take_state(twin, twin._live, number)
+                yield take_state(twin, twin._flat, number)
             if number < stop:
                 self._repeat_step(number)
 
     def _meet(self, state):
         """Take over a recorded state, which replay must have come near to."""
         twin = self._twin
-        params = twin._live.vector()
+        params = twin._flat.vector()
         recorded = state.params.to(params)  # a stored state is on the CPU
         distance = (params - recorded).norm()
         if distance > _TOLERANCE * recorded.norm():
@@ -91,44 +89,26 @@ class Replay:
                 "(torch.set_num_threads) and deterministic kernels "
                 "(torch.use_deterministic_algorithms), or train with trajectory='all'."
             )
-        put_state(twin, twin._live, state)
+        put_state(twin, twin._flat, state)
 
     def _repeat_step(self, number):
         twin, step = self._twin, self._recorded.schedule[number]
         twin.rho = step.rho
         set_loss_scale(twin, step.loss_scale)
-        put_settings(twin.optimizer_, step.rates, step.settings)
-        before = take_state(twin, twin._live, number) if step.skipped else None
+        _put_settings(twin.optimizer_, step)
+        before = take_state(twin, twin._flat, number) if step.skipped else None
         with isolated_random_state(self._recorded.seed, twin.module_device):
             twin.train_step(self._rows.batch(step.indices).to(twin.module_device))
         if before is not None:
             # a skipped step changed the batch-norm statistics and nothing else
-            buffers = twin._live.copy_of_buffers()
-            put_state(twin, twin._live, replace(before, buffers=buffers))
+            buffers = twin._flat.copy_of_buffers()
+            put_state(twin, twin._flat, replace(before, buffers=buffers))
 
 
-def _training_twin(net, sample_weight, dtype):
-    """A net that trains like `net` but owns its module and optimiser, and records nothing.
-
-    Of the callbacks it has those that act on gradients: clipping changes a step, the others
-    only watch it or set rates, which are recorded.
-    """
-    twin = object.__new__(type(net))
-    vars(twin).update(vars(net))
-    twin.module_ = bare_copy(net.module_)
-    twin.criterion_ = copy.deepcopy(net.criterion_)
-    twin.callbacks_ = copy.deepcopy(acting_on_gradients(net.callbacks_))
-    twin.history_ = copy.deepcopy(net.history_)  # callbacks write into it
-    twin.perturbation = net.trajectory_.perturbation
-    if dtype is not None:
-        twin.module_, twin.criterion_ = (
-            part.to(getattr(torch, dtype)) for part in (twin.module_, twin.criterion_)
-        )
-    twin._sample_weight = _cast(sample_weight, dtype)
-    twin.initialize_optimizer()
-    prepare_twin(twin)
-    twin._live = LiveModule(twin.module_)
-    return twin
+def _put_settings(optimizer, step):
+    """Give each parameter group the rate and the settings that it had in a recorded step."""
+    for group, rate, values in zip(optimizer.param_groups, step.rates, step.settings, strict=True):
+        group.update(values, lr=rate)
 
 
 def _cast(values, dtype):

@@ -1,13 +1,14 @@
 """What training leaves behind: its schedule, some of its states, never the data."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from itertools import pairwise
 
 import numpy as np
 import torch
+from skorch.utils import is_dataset
 
-from sam_attribution._fingerprint import fingerprint as content_hash
-from sam_attribution.training._fingerprint import Fingerprint
+from sam_attribution._fingerprint import fingerprint
+from sam_attribution.training._inputs import n_rows
 
 
 @dataclass(frozen=True)
@@ -15,7 +16,7 @@ class Step:
     """One training step: its rows, its rate per parameter group, its ascent.
 
     `settings` are what else the optimizer went by, a dict per parameter group; steps between
-    which nothing changed share one object. Empty in recordings from before they were noted.
+    which nothing changed share one object.
 
     A GradScaler multiplies the loss by `loss_scale`; `skipped` tells that half precision
     overflowed and the scaler left parameters and optimiser as they were. Callbacks (clipping)
@@ -62,6 +63,39 @@ def equal_stretches(first, last, n_stretches):
     return [Stretch(a, (a + b) // 2, b) for a, b in pairwise(edges)]
 
 
+@dataclass(frozen=True)
+class DataFingerprint:
+    """Hashes of the training data, one a part, so that an error names the part that differs."""
+
+    n_samples: int
+    X: str | None
+    y: str | None
+    sample_weight: str | None
+
+    @classmethod
+    def of(cls, X, y, sample_weight=None):
+        """Fingerprint of validated data; a Dataset may compute its rows: its length only."""
+        return cls(n_rows(X), *(_content_hash(part) for part in (X, y, sample_weight)))
+
+    def differences(self, other):
+        """Names of the parts that are not the same in `other`."""
+        names = [field.name for field in fields(self)]
+        return [name for name in names if getattr(self, name) != getattr(other, name)]
+
+    def check_same(self, given, recording):
+        """Raise a ValueError that names what differs if `given` are other data."""
+        if changed := self.differences(given):
+            raise ValueError(
+                f"{recording} was recorded on other data: {', '.join(changed)} differ "
+                f"({self.n_samples} rows then, {given.n_samples} now). "
+                "Pass the rows given to fit, in the same order."
+            )
+
+
+def _content_hash(data):
+    return None if data is None or is_dataset(data) else fingerprint(data)
+
+
 class Trajectory:
     """Schedule and states of one training run, as far as they were to be kept.
 
@@ -80,7 +114,7 @@ class Trajectory:
         In the order of their steps.
     stretches : list of Stretch
         Cover all steps; none unless `keep` is a number.
-    fingerprint : Fingerprint
+    fingerprint : DataFingerprint
         Of the rows trained on.
     broken : str or None
         Why this run cannot be replayed, if so.
@@ -107,13 +141,13 @@ class Trajectory:
         """Number of rows trained on."""
         return self.fingerprint.n_samples
 
-    def begin(self, fingerprint, perturbation):
+    def begin(self, data, perturbation):
         """Note what is trained on; the run breaks if it is not what it was so far."""
         if self.fingerprint is None:
-            self.fingerprint, self.perturbation = fingerprint, perturbation
-        elif changed := self.fingerprint.differences(fingerprint):
+            self.fingerprint, self.perturbation = data, perturbation
+        elif changed := self.fingerprint.differences(data):
             self.mark_broken(f"partial_fit went on with other data ({', '.join(changed)})")
-        elif content_hash(perturbation) != content_hash(self.perturbation):
+        elif fingerprint(perturbation) != fingerprint(self.perturbation):
             self.mark_broken(f"the perturbation changed to {perturbation!r}")
 
     def note_names(self, names):
@@ -175,10 +209,5 @@ class Trajectory:
         """
         if self.broken:
             raise ValueError(f"The recorded trajectory cannot be used: {self.broken}.")
-        given = Fingerprint.of(X, codes, sample_weight)
-        if changed := self.fingerprint.differences(given):
-            raise ValueError(
-                f"The trajectory was recorded on other data: {', '.join(changed)} differ "
-                f"({self.n_samples} rows then, {given.n_samples} now). "
-                "Pass the rows given to fit, in the same order."
-            )
+        given = DataFingerprint.of(X, codes, sample_weight)
+        self.fingerprint.check_same(given, "The trajectory")

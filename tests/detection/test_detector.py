@@ -19,16 +19,17 @@ from torch import nn
 from sam_attribution import (
     MislabelDetector,
     SAMClassifier,
-    SAMInfluence,
     SAMRegressor,
     ValidationData,
 )
 from sam_attribution.datasets import pair_noise, symmetric_noise
-from sam_attribution.detection._judgement import Judgement
-from sam_attribution.detection._looks import first_look, looks, states_to_look_at
-from sam_attribution.detection._wrong_share import wrong_share_corrected
+from sam_attribution.detection._noise_model import noise_rate_by_em
+from sam_attribution.detection._snapshots import initial_features, snapshot_states, snapshots
+from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.exceptions import AttributionWarning
+from sam_attribution.fitting import Split, TrainedSplit
 from sam_attribution.problem import problem_from_estimator
-from sam_attribution.report import review_page
+from sam_attribution.review import review_page
 
 X, Y = load_digits(return_X_y=True)
 X = (X / 16).astype("float32")
@@ -39,6 +40,12 @@ CLEAN = ValidationData(X_HELD, Y_HELD)
 
 def classifier(**settings):
     return SAMClassifier(**{"max_epochs": 15, "batch_size": 64, "random_state": 0} | settings)
+
+
+def trained_split(fitted, y):
+    """`fitted` on the rows and labels `y`, with the clean rows held out."""
+    split = Split(np.arange(len(y)), X_HELD, Y_HELD, np.arange(0))
+    return TrainedSplit(fitted, split, problem_from_estimator(fitted, X, y), 0.0)
 
 
 def auc(wrong, detector):
@@ -54,10 +61,10 @@ def pairs():
 def test_systematic_confusion_is_found_counted_and_undone(pairs):
     _, wrong, detector = pairs
     assert auc(wrong, detector) > 0.99
-    # what the network says alone, as small-loss ranking does
-    assert roc_auc_score(wrong, -detector.parts_["network"]) < 0.95
-    assert detector.diagnostics_[["labels", "validation"]].iloc[0].tolist() == [
-        "corrected",
+    # the network alone, as small-loss ranking does
+    assert roc_auc_score(wrong, -detector.score_components_["network"]) < 0.95
+    assert detector.diagnostics_[["noise_model", "validation"]].iloc[0].tolist() == [
+        "em",
         "trusted",
     ]
     assert detector.contamination_ == pytest.approx(0.3, rel=0.15)
@@ -69,9 +76,9 @@ def test_systematic_confusion_is_found_counted_and_undone(pairs):
 
 def test_attributes_agree_with_each_other(pairs):
     y, _, detector = pairs
-    p, rows = np.exp(detector.what_if_), np.arange(len(y))
+    p, rows = np.exp(detector.label_log_proba_), np.arange(len(y))
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
-    own = detector.what_if_[rows, y]
+    own = detector.label_log_proba_[rows, y]
     sure = np.abs(detector.scores_) < 8  # beyond, the difference is rounding
     others = np.log(1 - np.exp(own), out=np.zeros(len(y)), where=sure)
     np.testing.assert_allclose(detector.scores_[sure], (own - others)[sure], rtol=1e-3, atol=1e-3)
@@ -96,8 +103,9 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         "title": "Digits",
     }
     page = detector.report(tmp_path / "page.html", X, **shown)
-    found = ("scores", "suspicious", "parts", "what_if", "classes")
+    found = ("scores", "suspicious", "score_components", "classes")
     learned = {name: getattr(detector, f"{name}_") for name in found}
+    learned["label_scores"] = detector.label_log_proba_
     suggested = detector.suggested_labels_
     expected = review_page(
         tmp_path / "expected.html", X, given=y, suggested=suggested, **learned, **shown
@@ -113,7 +121,7 @@ def test_every_row_is_judged_without_a_trusted_set(validation):
     detector = MislabelDetector(classifier(), validation=validation, random_state=0).fit(X, y)
     assert np.isfinite(detector.scores_).all()
     assert auc(wrong, detector) > 0.98
-    np.testing.assert_allclose(np.exp(detector.what_if_).sum(1), 1, rtol=1e-6)
+    np.testing.assert_allclose(np.exp(detector.label_log_proba_).sum(1), 1, rtol=1e-6)
     assert set(detector.diagnostics_["validation"]) == {"as noisy"}
     assert (
         len(detector.estimators_) == len(detector.diagnostics_) == (1 if validation == 0.2 else 3)
@@ -129,12 +137,15 @@ def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
     detector = MislabelDetector(classifier(random_state=seed), validation=own).fit(X, y)
     assert detector.diagnostics_["validation"].item() == ("trusted" if trusted else "as noisy")
     assert (detector.diagnostics_["agreement"].item() > 2.58) == trusted
-    assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"][: 2 + trusted]
+    assert (
+        detector.score_components_.columns.tolist()
+        == ["network", "classes", "trusted"][: 2 + trusted]
+    )
     assert auc(wrong, detector) > 0.98
 
 
 def test_labels_that_fit_better_before_training_are_trusted():
-    """As the classes look alike by either labels, the likelihoods of the accounts do not tell."""
+    """The classes are alike by either labels, so likelihoods of the noise models do not tell."""
     y, wrong = symmetric_noise(Y, 0.4, random_state=0)
     detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, y)
     assert detector.diagnostics_["validation"].item() == "trusted"
@@ -178,7 +189,7 @@ def test_trusted_rows_say_nothing_of_a_class_that_they_lack():
     some = Y_HELD > 4
     own = ValidationData(X_HELD[some], Y_HELD[some])
     detector = MislabelDetector(classifier(), validation=own).fit(X, y)
-    assert detector.parts_.columns.tolist() == ["network", "classes", "trusted"]
+    assert detector.score_components_.columns.tolist() == ["network", "classes", "trusted"]
     assert auc(wrong, detector) > 0.99
     lacking = (Y <= 4) & ~wrong
     assert detector.suspicious_[lacking].mean() < 0.05
@@ -188,12 +199,12 @@ def test_trusted_rows_say_nothing_of_a_class_that_they_lack():
 def test_symmetric_noise_is_counted():
     y, wrong = symmetric_noise(Y, 0.1, random_state=0)
     detector = MislabelDetector(classifier(), random_state=0)
-    verdict = detector.fit_predict(X, y)
+    found = detector.fit_predict(X, y)
     assert auc(wrong, detector) > 0.99
     assert detector.contamination_ == pytest.approx(0.1, rel=0.25)
-    assert set(np.unique(verdict)) == {-1, 1}
+    assert set(np.unique(found)) == {-1, 1}
     assert (
-        (verdict == -1).sum() == detector.suspicious_.sum() == round(detector.contamination_ * 1300)
+        (found == -1).sum() == detector.suspicious_.sum() == round(detector.contamination_ * 1300)
     )
 
 
@@ -212,8 +223,8 @@ def test_frames_strings_and_unequal_classes():
     detector = MislabelDetector(model, random_state=0).fit(frame, pd.Series(y, index=frame.index))
     assert auc(wrong, detector) > 0.97
     assert detector.classes_.tolist() == sorted(names)
-    assert detector.parts_.index.equals(frame.index)
-    assert detector.parts_.columns.tolist() == ["network", "classes"]
+    assert detector.score_components_.index.equals(frame.index)
+    assert detector.score_components_.columns.tolist() == ["network", "classes"]
     assert detector.feature_names_in_.tolist() == frame.columns.tolist()
     assert (detector.suggested_labels_[wrong] == truth[wrong]).mean() > 0.8
 
@@ -254,7 +265,7 @@ def test_many_classes():
     y, wrong = symmetric_noise(truth, 0.1, random_state=0)
     detector = MislabelDetector(classifier(max_epochs=8), random_state=0).fit(rows, y)
     assert auc(wrong, detector) > 0.97
-    assert detector.what_if_.shape == (2400, 200)
+    assert detector.label_log_proba_.shape == (2400, 200)
 
 
 @pytest.mark.parametrize("frozen", [False, True])
@@ -271,7 +282,7 @@ def test_a_class_that_no_row_carries_keeps_its_column(frozen):
     assert detector.classes_.tolist() == list(range(10))
     assert auc(wrong, detector) > 0.95
     assert (detector.suggested_labels_ == Y[some]).mean() > 0.9
-    assert (detector.what_if_[:, 0] < np.log(0.01)).all()
+    assert (detector.label_log_proba_[:, 0] < np.log(0.01)).all()
 
 
 def test_rows_that_no_split_held_are_not_judged():
@@ -283,7 +294,7 @@ def test_rows_that_no_split_held_are_not_judged():
         classifier(max_epochs=3), validation=splitter, contamination=0.1, random_state=0
     ).fit(X, Y)
     assert (np.isfinite(detector.scores_) == held).all()
-    assert (np.isfinite(detector.what_if_).all(1) == held).all()
+    assert (np.isfinite(detector.label_log_proba_).all(1) == held).all()
     assert detector.suspicious_.sum() == round(0.1 * held.sum())
     assert not detector.suspicious_[~held].any()
     assert (detector.suggested_labels_[~held] == Y[~held]).all()
@@ -292,8 +303,8 @@ def test_rows_that_no_split_held_are_not_judged():
 def test_a_single_validation_row_decides_nothing(recwarn):
     one = ValidationData(X_HELD[:1], Y_HELD[:1])
     detector = MislabelDetector(classifier(max_epochs=2), validation=one).fit(X, Y)
-    assert detector.diagnostics_[["labels", "validation"]].iloc[0].tolist() == [
-        "at their word",
+    assert detector.diagnostics_[["noise_model", "validation"]].iloc[0].tolist() == [
+        "as given",
         "as noisy",
     ]
     assert not [each for each in recwarn if "std()" in str(each.message)]
@@ -319,21 +330,6 @@ def test_confusions_of_rows_without_weight_do_not_count():
     assert detector.transition_[5, 6] > 0.2
 
 
-def test_ranking_by_an_influence():
-    y, _ = pair_noise(Y, 0.3, random_state=0)
-    influence = SAMInfluence(evaluation="margin", aggregate="worst-class")
-    detector = MislabelDetector(classifier(), influence=influence, random_state=0).fit(X, y)
-    alone = MislabelDetector(classifier(), random_state=0).fit(X, y)
-    np.testing.assert_array_equal(detector.scores_, detector.influence_.scores_)
-    np.testing.assert_array_equal(detector.parts_["influence"], detector.scores_)
-    np.testing.assert_array_equal(detector.what_if_, alone.what_if_)
-    np.testing.assert_array_equal(
-        detector.influence_.estimator_.predict(X), alone.estimator_.predict(X)
-    )
-    assert not detector.suspicious_[np.isnan(detector.scores_)].any()
-    assert influence.estimator is None
-
-
 def test_given_contamination_and_what_is_not_changed():
     y, _ = symmetric_noise(Y, 0.1, random_state=0)
     model, kept = classifier(max_epochs=2), (X.copy(), y.copy())
@@ -350,10 +346,10 @@ def test_given_contamination_and_what_is_not_changed():
     assert (np.random.get_state()[1] == state[1]).all()
 
 
-def test_looks_are_denser_early_in_training():
+def test_snapshots_are_denser_early_in_training():
     fitted = classifier(max_epochs=20).fit(X, Y)
     path = problem_from_estimator(fitted, X, Y).path
-    found = [state.step / path.n_steps for state in states_to_look_at(path)]
+    found = [state.step / path.n_steps for state in snapshot_states(path)]
     np.testing.assert_allclose(found, (0.05, 0.15, 0.25, 0.45, 0.75), atol=0.01)
 
 
@@ -361,48 +357,48 @@ def test_validation_labels_are_compared_before_training():
     trained = problem_from_estimator(classifier(max_epochs=5).fit(X, Y), X, Y)
     still = classifier(max_epochs=1, lr=1e-30).fit(X, Y)
     untrained = problem_from_estimator(still, X, Y)
-    (*_, last) = looks(untrained, untrained.X)
-    torch.testing.assert_close(first_look(trained, trained.X), last.features)
+    (*_, last) = snapshots(untrained, untrained.X)
+    torch.testing.assert_close(initial_features(trained, trained.X), last.features)
 
 
 def test_wrong_labels_are_counted_at_the_early_states():
     y, _ = symmetric_noise(Y, 0.4, random_state=0)
     fitted = classifier(max_epochs=40, lr=0.3, module__n_hidden=128).fit(X, y)
-    judgement = Judgement(problem_from_estimator(fitted, X, y), *fitted.to_tensors(X_HELD, Y_HELD))
-    arguments = (judgement._classes, judgement._y, judgement._weights, judgement._accounts[True])
-    early, whole = (wrong_share_corrected(*arguments, n_states)[0] for n_states in (3, 5))
-    assert judgement.conclude(correct=True, trust=False).wrong_share == early
+    evidence = SplitEvidence(trained_split(fitted, y))
+    arguments = (evidence._class_model, evidence._y, evidence._weights, evidence._by_em)
+    early, whole = (noise_rate_by_em(*arguments, n_states)[0] for n_states in (3, 5))
+    assert evidence.result(by_em=True, trust=False).noise_rate == early
     assert abs(early - 0.4) < abs(whole - 0.4)
 
 
 def test_rows_per_pass_do_not_matter():
     fitted = classifier(max_epochs=3).fit(X, Y)
     whole, some = (problem_from_estimator(fitted, X, Y, batch_size=b) for b in (1300, 7))
-    for one, other in zip(looks(whole, whole.X), looks(some, some.X), strict=True):
+    for one, other in zip(snapshots(whole, whole.X), snapshots(some, some.X), strict=True):
         torch.testing.assert_close(one.features, other.features, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(
             one.log_probabilities, other.log_probabilities, rtol=1e-5, atol=1e-5
         )
 
 
-def test_a_look_is_at_the_state_and_not_at_the_end():
+def test_a_snapshot_is_taken_at_the_state_and_not_at_the_end():
     module = nn.Sequential(nn.Linear(64, 16), nn.BatchNorm1d(16), nn.ReLU(), nn.Linear(16, 10))
     fitted = classifier(module=module, max_epochs=3).fit(X, Y)
     problem = problem_from_estimator(fitted, X, Y)
-    states = states_to_look_at(problem.path)
+    states = snapshot_states(problem.path)
     assert len(states) > 1
-    for look, state in zip(looks(problem, problem.X), states, strict=True):
+    for snapshot, state in zip(snapshots(problem, problem.X), states, strict=True):
         twin = copy.deepcopy(fitted.module_).eval()
         nn.utils.vector_to_parameters(state.params, twin.parameters())
         twin.load_state_dict(state.buffers, strict=False)
         with torch.no_grad():
             expected = twin(problem.X)
-        torch.testing.assert_close(look.log_probabilities, expected.log_softmax(1))
-        torch.testing.assert_close(look.features, twin[:3](problem.X).detach())
+        torch.testing.assert_close(snapshot.log_probabilities, expected.log_softmax(1))
+        torch.testing.assert_close(snapshot.features, twin[:3](problem.X).detach())
 
 
 def test_buffers_go_where_the_rows_are():
-    from sam_attribution.detection._looks import _in_batches
+    from sam_attribution.detection._snapshots import _in_batches
 
     found = []
 
@@ -427,7 +423,6 @@ def test_buffers_go_where_the_rows_are():
         ({"contamination": 1.0}, "contamination"),
         ({"contamination": "many"}, "contamination"),
         ({"validation": (X, Y)}, "validation must be a fraction"),
-        ({"influence": SAMInfluence(classifier())}, "influence takes the estimator of"),
         ({"estimator": FrozenEstimator(classifier())}, "frozen estimator needs validation"),
     ],
 )
@@ -438,10 +433,11 @@ def test_bad_settings(settings, message):
 
 def test_a_network_that_learns_nothing_is_said_to():
     rng = np.random.default_rng(0)
-    with pytest.warns(UserWarning, match="hardly better than the sizes"):
-        MislabelDetector(classifier(max_epochs=3)).fit(
+    with pytest.warns(AttributionWarning, match="hardly better than the class freq") as caught:
+        MislabelDetector(classifier(max_epochs=3)).fit_predict(
             rng.normal(size=(300, 5)), np.arange(300) % 3
         )
+    assert caught[0].filename == __file__
 
 
 def test_nothing_of_an_earlier_fit_is_left():

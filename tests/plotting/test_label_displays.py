@@ -12,7 +12,7 @@ from sam_attribution.plotting import (
     ScoreDistributionDisplay,
     WhatIfDisplay,
 )
-from sam_attribution.plotting._styles import VERMILLION
+from sam_attribution.plotting._axes import VERMILLION
 
 rng = np.random.default_rng(0)
 CLASSES = np.array(["ant", "bee", "cat"])
@@ -24,7 +24,7 @@ SCORES[4] = np.nan
 SUSPICIOUS = np.nan_to_num(SCORES) < -1
 DETECTOR = SimpleNamespace(
     scores_=SCORES,
-    what_if_=WHAT_IF,
+    label_log_proba_=WHAT_IF,
     given_labels_=given,
     suggested_labels_=suggested,
     suspicious_=SUSPICIOUS,
@@ -36,7 +36,7 @@ EVERY = [ScoreDistributionDisplay, LabelConfusionDisplay, WhatIfDisplay]
 @pytest.mark.parametrize("display", EVERY)
 def test_what_is_not_fitted_is_refused(display):
     with pytest.raises(NotFittedError, match="got SimpleNamespace without given_labels_, su"):
-        display.from_estimator(SimpleNamespace(scores_=SCORES, what_if_=WHAT_IF))
+        display.from_estimator(SimpleNamespace(scores_=SCORES, label_log_proba_=WHAT_IF))
 
 
 @pytest.mark.parametrize("display", EVERY)

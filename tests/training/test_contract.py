@@ -7,13 +7,14 @@ import torch
 from scipy.sparse import csr_array, dok_array
 from sklearn.base import clone
 from sklearn.datasets import load_digits
+from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV, train_test_split
 from skorch.callbacks import EpochScoring
 from skorch.dataset import Dataset, ValidSplit
 from torch import nn
 
 from sam_attribution.perturbation import PNorm
-from sam_attribution.training import MLP, SAMClassifier
+from sam_attribution.training import MLP, SAMClassifier, SAMRegressor
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4)).astype("float32")
@@ -194,6 +195,25 @@ def test_random_state_is_all_the_randomness():
     assert not torch.equal(with_seed[3], with_seed[4])
     stream = np.random.RandomState(0)
     assert not torch.equal(*(weights_of(net(random_state=stream).fit(X, codes)) for _ in "ab"))
+
+
+def test_a_random_state_instance_fixes_a_fit():
+    fits = [net(random_state=np.random.RandomState(3)).fit(X, codes) for _ in "ab"]
+    assert torch.equal(*map(weights_of, fits))
+    regressor = SAMRegressor(max_epochs=2, random_state=np.random.RandomState(3))
+    assert torch.equal(*(weights_of(clone(regressor).fit(X, X[:, 0])) for _ in "ab"))
+
+
+def test_a_fit_forgets_the_one_before():
+    frame = pd.DataFrame(X, columns=list("abcd"))
+    clf = net().fit(frame, names).fit(torch.tensor(X), names)
+    assert not hasattr(clf, "feature_names_in_")
+    with pytest.raises(ValueError, match="y contains"):
+        clf.fit(X, [float("nan")] * 60)
+    with pytest.raises(NotFittedError, match="not initialized yet"):
+        clf.predict(X)
+    again = clf.partial_fit(X, names)
+    assert torch.equal(weights_of(again), weights_of(net().fit(X, names)))
 
 
 @pytest.mark.parametrize(

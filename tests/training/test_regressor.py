@@ -144,7 +144,7 @@ def test_a_stored_run_goes_on(tmp_path):
     resumed = SAMRegressor.resume(tmp_path / "run", X, y)
     assert torch.equal(weights_of(resumed), weights_of(whole))
     assert resumed.trajectory_.n_steps == whole.trajectory_.n_steps == 30
-    with pytest.raises(ValueError, match="is of a run on other data: y differ"):
+    with pytest.raises(ValueError, match="was recorded on other data: y differ"):
         SAMRegressor.resume(tmp_path / "run", X, y + 1)
 
 

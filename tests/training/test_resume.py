@@ -16,10 +16,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from torch.utils.data import RandomSampler
 
-from sam_attribution.problem import problem_from_estimator
 from sam_attribution.training import SAMClassifier
-from sam_attribution.training.storage import _run_on_disk
-from sam_attribution.training.storage._schedule_data import schedule_as_data
 from sam_attribution.training.storage._store import Store
 from tests.training.killed_runs import RUNS, Dropping, Plain, X, take_up, train, weights, y
 
@@ -195,17 +192,15 @@ def test_callbacks_go_on(tmp_path, monkeypatch, name):
     assert_same_run(resumed, lived)
 
 
-def test_a_folder_from_before_settings_were_noted_is_read(tmp_path, monkeypatch):
-    def before(steps):
-        return {k: v for k, v in schedule_as_data(steps).items() if k != "settings"}
-
+def test_a_seed_that_a_random_state_instance_drew_goes_on(tmp_path, monkeypatch):
+    stream = {"random_state": np.random.RandomState(3)}
+    lived = classifier(tmp_path / "whole", random_state=np.random.RandomState(3)).fit(X, y)
     with monkeypatch.context() as patch:
-        patch.setattr(_run_on_disk, "schedule_as_data", before)
-        clf = classifier(tmp_path).fit(X, y)
-    read = SAMClassifier.resume(tmp_path, X, y)
-    assert [step.settings for step in read.trajectory_.schedule] == [()] * clf.trajectory_.n_steps
-    assert torch.equal(*(list(net.replay(X, y))[-1].params for net in (clf, read)))
-    problem_from_estimator(read, X, y).path.settings_at(0)
+        dies_at(11, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path / "dead", **stream).fit(X, y)
+    assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y), lived)
+    assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y, **stream), lived)
 
 
 class Growing(Callback):
@@ -287,7 +282,7 @@ def test_an_instance_may_come_with_other_weights(tmp_path, monkeypatch):
 
 
 REFUSALS = {
-    "other rows": ({"X": X + 1}, {}, "manifest.json is of a run on other data: X differ"),
+    "other rows": ({"X": X + 1}, {}, "manifest.json was recorded on other data: X differ"),
     "other labels": ({"y": y[::-1]}, {}, "other data: y differ"),
     "fewer rows": ({"X": X[:40], "y": y[:40]}, {}, "differ .60 rows then, 40 now"),
     "weights": ({"sample_weight": np.ones(60)}, {}, "other data: sample_weight differ"),

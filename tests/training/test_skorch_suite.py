@@ -40,11 +40,11 @@ class NeuralNetClassifier(SAMClassifier):
 
 
 COPIED = "the user's module is copied, not trained in place"
-LABELS = "labels are learnt by fit: without it predict has none to give"
+LABELS = "labels are known from fit: without it predict has none to return"
 NAN = "the toy module puts out no probabilities, so NLLLoss takes the log of negatives: NaN raises"
 LABELS_KNOWN = "labels outside `classes`, and no classes at all, are refused by name"
 DEVICE = "'foo' is no device, and random streams are kept apart by device"
-REPR = "it names the module that a class is from"
+REPR = "scikit-learn's: the parameters that are not defaults, before and after fit"
 NOT_SHIPPED = "reads a file that is not in skorch's wheel"
 ARRAYS = "X and y are validated: of one length, y one label per row"
 DIFFERENCES = {

@@ -12,7 +12,8 @@ import torch
 from safetensors import safe_open
 from sklearn.base import clone
 
-from sam_attribution.training import SAMClassifier, Step
+from sam_attribution.training import SAMClassifier
+from sam_attribution.training._trajectory import Step
 from sam_attribution.training.storage import _stored_states
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
 from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
@@ -98,8 +99,8 @@ def test_what_is_rare_in_a_step_is_written_down():
 
 
 def test_another_format_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("sam_attribution.training.storage._store.FORMAT", 3)
-    with pytest.raises(ValueError, match=r"manifest.json has format 2.*reads format 3"):
+    monkeypatch.setattr("sam_attribution.training.storage._store.FORMAT", 2)
+    with pytest.raises(ValueError, match=r"manifest.json has format 1.*reads format 2"):
         SAMClassifier.resume(folder, X, y)
 
 

@@ -3,7 +3,7 @@
 import numpy as np
 import torch
 
-from sam_attribution.training._live import LiveModule, put_state, take_state
+from sam_attribution.training._flat_module import FlatModule, put_state, take_state
 from sam_attribution.training._trajectory import State
 from sam_attribution.training.storage._callback_state import callback_states, restore_callbacks
 from sam_attribution.training.storage._stored_states import as_data
@@ -11,10 +11,10 @@ from sam_attribution.training.storage._stored_states import as_data
 
 def take_checkpoint(net):
     """Everything that training changes, as data, but for history and schedule."""
-    live = LiveModule(net.module_)
+    flat = FlatModule(net.module_)
     return {
-        "state": as_data(take_state(net, live, net.trajectory_.n_steps)),
-        "trained": list(live.layout.names),
+        "state": as_data(take_state(net, flat, net.trajectory_.n_steps)),
+        "trained": list(flat.layout.names),
         "frozen": _frozen(net.module_),
         "criterion": net.criterion_.state_dict() if _is_module(net.criterion_) else None,
         "callbacks": callback_states(net.callbacks_),
@@ -31,7 +31,7 @@ def put_checkpoint(net, checkpoint):
         parameter.requires_grad_(name in checkpoint["trained"])
         if name in checkpoint["frozen"]:
             parameter.copy_(checkpoint["frozen"][name])
-    put_state(net, LiveModule(net.module_), State(**checkpoint["state"]))
+    put_state(net, FlatModule(net.module_), State(**checkpoint["state"]))
     if checkpoint["criterion"] is not None:
         net.criterion_.load_state_dict(checkpoint["criterion"])
     restore_callbacks(net.callbacks_, checkpoint["callbacks"])

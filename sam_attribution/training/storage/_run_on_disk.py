@@ -8,7 +8,6 @@ import skorch
 import torch
 from skorch.history import History
 
-from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._trajectory import Stretch
 from sam_attribution.training.storage._checkpoint import put_checkpoint, take_checkpoint
 from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
@@ -148,16 +147,6 @@ class RunOnDisk:
             raise ValueError(
                 f"{self.path} was written by a process with {n_threads} threads, this one has "
                 f"{torch.get_num_threads()}. Call torch.set_num_threads({n_threads}) first."
-            )
-
-    def check_data(self, fingerprint):
-        """Raise if the rows given are not those of the run."""
-        recorded = Fingerprint(**self.manifest["data"])
-        if changed := recorded.differences(fingerprint):
-            raise ValueError(
-                f"{self.path} is of a run on other data: {', '.join(changed)} differ "
-                f"({recorded.n_samples} rows then, {fingerprint.n_samples} now). "
-                "Pass the rows given to fit, in the same order."
             )
 
     def epochs_left(self, net):

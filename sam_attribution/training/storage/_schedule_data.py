@@ -30,16 +30,14 @@ def schedule_of(data):
     batches = [] if data["indices"] is None else np.split(data["indices"], edges)
     names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales", "gradient_factors")
     numbers = zip(*(data[name].tolist() for name in names), strict=True)
-    # none in files from before they were noted
-    changed_by, without_gradient = data.get("changed_by", {}), data.get("without_gradient", {})
     return [
         Step(
             rows,
             tuple(rates),
             *others,
             settings,
-            changed_by=changed_by.get(number, ()),
-            without_gradient=without_gradient.get(number, ()),
+            changed_by=data["changed_by"].get(number, ()),
+            without_gradient=data["without_gradient"].get(number, ()),
         )
         for number, (rows, (rates, *others), settings) in enumerate(
             zip(batches, numbers, _settings(data), strict=True)
@@ -62,8 +60,7 @@ def _changes(settings):
 
 
 def _settings(data):
-    """The settings of every step; none in files from before they were noted."""
-    n_steps = len(data["sizes"])
-    starts, changed = zip(*data.get("settings") or [(0, ())], strict=True)
-    lengths = np.diff([*starts, n_steps])
-    return [each for each, n in zip(changed, lengths, strict=True) for _ in range(n)]
+    """The settings of every step."""
+    starts = [number for number, _ in data["settings"]]
+    lengths = np.diff([*starts, len(data["sizes"])])
+    return [each for (_, each), n in zip(data["settings"], lengths, strict=True) for _ in range(n)]

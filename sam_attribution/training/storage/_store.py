@@ -7,7 +7,7 @@ from pathlib import Path
 
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
 
-FORMAT = 2
+FORMAT = 1
 MANIFEST = "manifest.json"
 _RESTORE = "Restore the folder from a copy, or train again in another one."
 

@@ -1,4 +1,4 @@
-"""States of training that live on disk."""
+"""States of training that are kept on disk."""
 
 from collections.abc import Sequence
 from functools import lru_cache

@@ -2,8 +2,8 @@
 
 from os import PathLike
 
-from sam_attribution.training._fingerprint import Fingerprint
 from sam_attribution.training._recording import RecordingMixin
+from sam_attribution.training._trajectory import DataFingerprint
 from sam_attribution.training.storage._run_on_disk import RunOnDisk
 from sam_attribution.training.storage._settings import describe_settings
 
@@ -95,7 +95,8 @@ class StoringMixin(RecordingMixin):
     def _go_on(self, X, y):
         """Take the run up where it stood; return the number of epochs that are left."""
         run, self._taken_up = self._taken_up, None
-        run.check_data(Fingerprint.of(X, y, self._sample_weight))
+        recorded = DataFingerprint(**run.manifest["data"])
+        recorded.check_same(DataFingerprint.of(X, y, self._sample_weight), run.path)
         run.restore(self)
         epochs = super()._begin(X, y, run.epochs_left(self))
         self._planned_epochs = run.manifest["planned_epochs"]

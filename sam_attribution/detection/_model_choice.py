@@ -1,0 +1,124 @@
+"""The choice of a noise model by the held-out labels, and the result over all splits."""
+
+import numpy as np
+import pandas as pd
+import torch
+from scipy.special import log_softmax
+
+from sam_attribution._warnings import warn
+
+_HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
+_LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
+_SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
+
+
+class ModelChoice:
+    """The noise model that fits the held-out labels best, and the results under it.
+
+    Labels are taken as given unless the noise model fitted by EM makes the held-out labels more
+    probable. Rows held out of the same data are as noisy as the rest. Labels of a
+    ``ValidationData`` are trusted in three cases: they fit the classes significantly better than
+    those trained on; or significantly worse, as right labels do under one-sided confusions, and
+    clean fits them better than noisy under EM (rows of another kind fit worse as well); or the
+    noise model by EM with clean labels fits them significantly better than both other models.
+
+    Parameters
+    ----------
+    evidence : list of SplitEvidence
+
+    Attributes
+    ----------
+    noise_rate : float
+    transition : ndarray of shape (n_classes, n_classes)
+        Means over the splits.
+    component_names : list of str
+        Names of the columns of the score components.
+    """
+
+    def __init__(self, evidence):
+        self._evidence = evidence
+        self._splits = [each.trained.split for each in evidence]
+        as_given, clean, noisy = torch.cat([each.likelihoods for each in evidence], dim=1)
+        own = len(self._splits[0].held_out) == 0
+        self._agreement = evidence[0].agreement if own else np.nan
+        self._trust = own and bool(
+            self._agreement > _SIGNIFICANT
+            or (self._agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
+            or _in_standard_errors(clean - torch.stack([as_given, noisy])).min() > _SIGNIFICANT
+        )
+        self._warn_if_nothing_was_learned(as_given)
+        candidates = [clean] if self._trust else [clean, noisy] if own else [noisy]
+        best = max(candidates, key=torch.sum)
+        self._gain = float(_in_standard_errors(best - as_given))
+        self._by_em = self._gain > 0
+        self._results = [each.result(by_em=self._by_em, trust=self._trust) for each in evidence]
+        self.component_names = ["network", "classes", "trusted"][: 2 + self._trust]
+        self.noise_rate = float(np.mean([result.noise_rate for result in self._results]))
+        self.transition = np.mean([result.transition.numpy() for result in self._results], axis=0)
+
+    def of_rows(self, n_samples):
+        """Return log-probabilities (n_samples, n_classes) and score components of all rows.
+
+        They are means of logarithms over the splits that trained on the row; where there is none,
+        over those that held it out; NaN where there is none of these either.
+        """
+        pairs = list(zip(self._splits, self._results, strict=True))
+        trained = [(split.train, result.trained) for split, result in pairs]
+        found = _mean(trained, n_samples)
+        missing = np.isnan(found[:, 0])
+        if missing.any():
+            held_out = [(split.held_out, result.held_out) for split, result in pairs]
+            found[missing] = _mean(held_out, n_samples)[missing]
+        log_proba, components = np.split(found, [len(self.transition)], axis=1)
+        # a mean of logarithms does not sum to 1
+        return log_softmax(log_proba, axis=1), components
+
+    def _warn_if_nothing_was_learned(self, likelihoods):
+        frequencies = torch.cat([each.log_likelihood_by_frequency for each in self._evidence])
+        if _in_standard_errors(likelihoods - frequencies) < _HARDLY_BETTER:
+            warn(
+                "The network's features predict the held-out labels hardly better than the class "
+                "frequencies do, so scores are weak evidence. Scale the features, train longer, "
+                "change lr, or hold out more rows: validation=StratifiedKFold(5, shuffle=True)."
+            )
+
+    def diagnostics(self):
+        """Return a table with a row per split."""
+        of_all = {
+            "noise_model": "em" if self._by_em else "as given",
+            "validation": "trusted" if self._trust else "as noisy",
+            "agreement": self._agreement,
+            "gain": self._gain,
+        }
+        return pd.DataFrame(
+            of_all
+            | {
+                "noise_rate": result.noise_rate,
+                "n_train": len(split.train),
+                "n_held_out": len(split.y),
+                "seconds_judging": evidence.seconds,
+            }
+            for split, evidence, result in zip(
+                self._splits, self._evidence, self._results, strict=True
+            )
+        )
+
+
+def _in_standard_errors(differences):
+    """Mean over the last axis, divided by its standard error; NaN for a single difference."""
+    if differences.shape[-1] == 1:
+        return torch.full_like(differences[..., 0], torch.nan)
+    spread = differences.std(-1) / differences.shape[-1] ** 0.5
+    return differences.mean(-1) / spread.clamp_min(_LEAST_ERROR)
+
+
+def _mean(found, n_samples):
+    """Mean of the posteriors on each row, log-probabilities and components side by side."""
+    total, count = 0.0, np.zeros(n_samples)
+    for rows, posterior in found:
+        both = np.hstack([posterior.log_proba.numpy(), posterior.components.numpy()])
+        values = np.zeros((n_samples, both.shape[1]))
+        values[rows] = both
+        total, count[rows] = total + values, count[rows] + 1
+    with np.errstate(invalid="ignore"):
+        return total / count[:, None]

@@ -1,0 +1,194 @@
+"""Noise models of the given labels, fitted as given or by EM, and the noise rates they imply."""
+
+from dataclasses import dataclass
+from math import inf
+
+import torch
+from torch import Tensor
+
+from sam_attribution.detection._probabilities import (
+    almost_identity,
+    best_inverse_temperature,
+    log_likelihood,
+    log_posterior,
+    log_probabilities,
+)
+from sam_attribution.detection._transition import transition_matrix
+
+_N_EM_STEPS = 8
+_N_EM_STEPS_EARLY, _N_EM_STEPS_TRANSITION = 3, 20
+_CONVERGED = 0.002
+_NOISE_RATES = (0.001, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
+
+
+@dataclass(frozen=True, eq=False)
+class NoiseModel:
+    """Estimated classes of the rows, and a model of how their labels were given.
+
+    Attributes
+    ----------
+    responsibilities : Tensor of shape (n, n_classes)
+        Probability of each class, for the rows trained on.
+    transition : Tensor of shape (n_classes, n_classes)
+        Probability of each given label, per true class.
+    log_p : Tensor of shape (n, n_classes)
+        Log-probability of the true class of the rows trained on, without their own labels.
+    held_out_scores : Tensor of shape (n_states, m, n_classes)
+        Scores of the class model for the held-out rows.
+    log_prior : Tensor of shape (n_classes,)
+    inverse_temperature : float
+        Factor of the class scores in the softmax.
+    """
+
+    responsibilities: Tensor
+    transition: Tensor
+    log_p: Tensor
+    held_out_scores: Tensor
+    log_prior: Tensor
+    inverse_temperature: float
+
+    @property
+    def held_out_log_p(self):
+        """Log-probability (m, n_classes) of the true class of the held-out rows."""
+        return log_probabilities(self.held_out_scores, self.log_prior, self.inverse_temperature)
+
+    def held_out_likelihood(self, y, transition):
+        """Log-likelihood (m,) of held-out labels, at their own best inverse temperature."""
+        best = best_inverse_temperature(self.held_out_scores, self.log_prior, y, transition)
+        log_p = log_probabilities(self.held_out_scores, self.log_prior, best)
+        return log_likelihood(log_p, y, transition)
+
+
+def fit_as_given(class_model, y, weights, n_classes):
+    """Fit the classes to the labels as given.
+
+    Parameters
+    ----------
+    class_model : ClassModel
+    y : Tensor of int64, shape (n,)
+        Codes.
+    weights : Tensor of shape (n,)
+    n_classes : int
+        Classes that the network tells apart; some may have no row.
+
+    Returns
+    -------
+    NoiseModel
+        Its transition matrix is almost the identity.
+    """
+    transition = almost_identity(n_classes)
+    return _noise_model(class_model, torch.eye(n_classes)[y], transition, y, weights)
+
+
+def fit_by_em(class_model, y, weights, start):
+    """Fit the classes to the labels that are likely to be true, by expectation maximisation.
+
+    Parameters
+    ----------
+    class_model, y, weights : as for :func:`fit_as_given`
+    start : NoiseModel
+        Fitted as given.
+
+    Returns
+    -------
+    NoiseModel
+    """
+    transition = transition_matrix(_confident_joint(start.log_p, y))
+    responsibilities = log_posterior(start.log_p, y, transition).exp()
+    fitted = em_steps(class_model, y, weights, responsibilities, transition, _N_EM_STEPS)
+    return _noise_model(class_model, *fitted, y, weights)
+
+
+def em_steps(class_model, y, weights, responsibilities, transition, n_steps, n_states=None):
+    """Run expectation maximisation on the mean class scores of the first `n_states` states.
+
+    It stops after `n_steps` steps, or once no rate of the transition moves by 0.002.
+    """
+    for _ in range(n_steps):
+        scores = class_model.mean_scores(responsibilities, n_states)[None]
+        log_prior = _log_prior(responsibilities, weights)
+        best = best_inverse_temperature(scores, log_prior, y, transition, weights)
+        log_p = log_probabilities(scores, log_prior, best)
+        responsibilities = log_posterior(log_p, y, transition).exp()
+        before = transition
+        transition = transition_matrix(label_counts(responsibilities, y, weights))
+        if (transition - before).abs().max() < _CONVERGED:
+            break
+    return responsibilities, transition
+
+
+def noise_rate_by_em(class_model, y, weights, noise_model, n_early):
+    """Noise rate and transition matrix at the early states, from a few more EM steps.
+
+    Later the network has memorised wrong labels, and they fit their classes.
+    """
+    start = noise_model.responsibilities, noise_model.transition
+    found = em_steps(class_model, y, weights, *start, _N_EM_STEPS_EARLY, n_early)
+    responsibilities, transition = found
+    return _noise_rate(responsibilities, y, weights), transition
+
+
+def noise_rate_as_given(class_model, y, weights, noise_model, y_held_out, n_early):
+    """Noise rate and transition matrix at the early states, with the classes as given.
+
+    The network never saw the held-out rows, so they tell how well the classes can be told apart
+    at the early states: they choose the inverse temperature. The transition matrix is then fitted
+    to the rows trained on.
+    """
+    trained = class_model.mean_scores(noise_model.responsibilities, n_early)
+    held_out = class_model.mean_held_out_scores(noise_model.responsibilities, n_early)
+    log_prior = noise_model.log_prior
+    inverse_temperature = _held_out_inverse_temperature(held_out[None], log_prior, y_held_out)
+    log_p = log_probabilities(trained[None], log_prior, inverse_temperature)
+    transition = _uniform(len(log_prior), 0.1)
+    for _ in range(_N_EM_STEPS_TRANSITION):
+        responsibilities = log_posterior(log_p, y, transition).exp()
+        transition = transition_matrix(label_counts(responsibilities, y, weights))
+    return _noise_rate(responsibilities, y, weights), transition
+
+
+def label_counts(responsibilities, y, weights):
+    """Weight of the rows of each class (first axis) that were given each label."""
+    weighted = responsibilities * weights[:, None]
+    return torch.zeros(responsibilities.shape[1:] * 2).index_add_(0, y, weighted).T
+
+
+def _noise_model(class_model, responsibilities, transition, y, weights):
+    states = class_model.each_state(responsibilities)
+    trained, held_out = (torch.stack(scores) for scores in zip(*states, strict=True))
+    log_prior = _log_prior(responsibilities, weights)
+    best = best_inverse_temperature(trained, log_prior, y, transition, weights)
+    log_p = log_probabilities(trained, log_prior, best)
+    return NoiseModel(responsibilities, transition, log_p, held_out, log_prior, best)
+
+
+def _confident_joint(log_p, y):
+    """Count each most probable class with each given label; add one row on the diagonal."""
+    counted = label_counts(torch.eye(log_p.shape[1])[log_p.argmax(1)], y, torch.ones(len(y)))
+    return counted + torch.eye(log_p.shape[1])
+
+
+def _log_prior(responsibilities, weights):
+    return (weights @ responsibilities / weights.sum()).clamp_min(1e-9).log()
+
+
+def _held_out_inverse_temperature(scores, log_prior, y):
+    """Inverse temperature of the most likely pair of an inverse temperature and a noise rate."""
+    best = -inf, 1.0
+    for rate in _NOISE_RATES:
+        transition = _uniform(len(log_prior), rate)
+        inverse_temperature = best_inverse_temperature(scores, log_prior, y, transition)
+        log_p = log_probabilities(scores, log_prior, inverse_temperature)
+        likelihood = float(log_likelihood(log_p, y, transition).sum())
+        best = max(best, (likelihood, inverse_temperature))
+    return best[1]
+
+
+def _uniform(n_classes, noise_rate):
+    """Transition matrix of symmetric noise: all wrong labels of a class are equally likely."""
+    wrong = torch.full((n_classes, n_classes), noise_rate / (n_classes - 1))
+    return wrong.fill_diagonal_(1 - noise_rate)
+
+
+def _noise_rate(responsibilities, y, weights):
+    return 1 - float(weights @ responsibilities.gather(1, y[:, None])[:, 0] / weights.sum())

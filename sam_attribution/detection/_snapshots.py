@@ -1,0 +1,104 @@
+"""Features and probabilities of rows at a few recorded states of the training."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from sam_attribution.problem import Head
+
+# Denser early on, before the network has memorised wrong labels
+_SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
+_EARLY = 0.3
+
+
+@dataclass(frozen=True, eq=False)
+class Snapshot:
+    """Rows as the network sees them at one state of its training; on the CPU, in float32.
+
+    Attributes
+    ----------
+    features : Tensor of shape (n, n_features)
+        Input of the last linear layer; the logits of a module that does not end in one.
+    log_probabilities : Tensor of shape (n, n_classes)
+        Log-probability of each class, by the network.
+    is_early : bool
+        True if the state lies in the first 30 % of training.
+    """
+
+    features: Tensor
+    log_probabilities: Tensor
+    is_early: bool
+
+
+def snapshot_states(path):
+    """Return up to five recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
+
+    Parameters
+    ----------
+    path : problem.TrainingPath
+
+    Raises
+    ------
+    ValueError
+        If no state was recorded.
+    """
+    states = [state for state in path.recorded_states if state.step > 0]
+    if not states:
+        raise ValueError(
+            "estimator kept no state of its training, and MislabelDetector needs some of them. "
+            "Use SAMClassifier(trajectory=10)."
+        )
+    steps = np.array([state.step for state in states])
+    nearest = {int(abs(steps - share * path.n_steps).argmin()) for share in _SHARES_OF_TRAINING}
+    return [states[number] for number in sorted(nearest)]
+
+
+def snapshots(problem, X):
+    """Take a snapshot of rows at every state: one forward pass over `X` for each.
+
+    Parameters
+    ----------
+    problem : Problem
+        Gives the module, the states and the rows per pass.
+    X : Tensor of shape (n, ...)
+
+    Returns
+    -------
+    list of Snapshot
+    """
+    features_of = _features_of(problem, X[:1])
+    return [
+        Snapshot(
+            *_in_batches(problem, state, X, features_of),
+            is_early=state.step <= _EARLY * problem.path.n_steps,
+        )
+        for state in snapshot_states(problem.path)
+    ]
+
+
+def initial_features(problem, X):
+    """Return the features of rows at the first recorded state, usually that before training."""
+    state = problem.path.recorded_states[0]
+    return _in_batches(problem, state, X, _features_of(problem, X[:1]))[0]
+
+
+def _features_of(problem, some):
+    """Return a function for logits and features; without a last linear layer, logits twice."""
+    try:
+        head = Head(problem.module, problem.layout)
+        head.features(problem.layout.unflatten(problem.params), problem.buffers, some)
+    except ValueError:
+        return lambda params, buffers, X: (problem.logits(params, buffers, X),) * 2
+    unflatten = problem.layout.unflatten
+    return lambda params, buffers, X: head.features(unflatten(params), buffers, X)
+
+
+@torch.no_grad()
+def _in_batches(problem, state, X, features_of):
+    params = state.params.to(X.device)  # a stored state is on the CPU
+    buffers = {name: buffer.to(X.device) for name, buffer in state.buffers.items()}
+    found = [features_of(params, buffers, some) for some in X.split(problem.rows_per_pass)]
+    logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return features.float().cpu(), logits.float().log_softmax(1).cpu()

@@ -1,0 +1,195 @@
+"""Evidence about the labels of one split: noise models, likelihoods and label posteriors."""
+
+from dataclasses import dataclass
+from functools import cached_property
+from time import perf_counter
+
+import torch
+from torch import Tensor
+
+from sam_attribution.detection._class_model import ClassModel, stratified_folds, subsample
+from sam_attribution.detection._noise_model import (
+    fit_as_given,
+    fit_by_em,
+    noise_rate_as_given,
+    noise_rate_by_em,
+)
+from sam_attribution.detection._probabilities import (
+    almost_identity,
+    log_posterior,
+    mean_probability,
+)
+from sam_attribution.detection._snapshots import initial_features, snapshots
+
+_ROWS_FOR_AGREEMENT = 3000
+
+
+class SplitEvidence:
+    """Both noise models of the labels that one network was trained on.
+
+    Parameters
+    ----------
+    trained : TrainedSplit
+        Its problem holds the rows trained on and the states of the training; its split holds the
+        held-out rows.
+
+    Attributes
+    ----------
+    trained : TrainedSplit
+    likelihoods : Tensor of shape (3, m)
+        Log-likelihood of each held-out label under three models: classes as given; classes by EM
+        and clean held-out labels; classes by EM and held-out labels as noisy as the others.
+    seconds : float
+        Time that the detection took so far.
+    """
+
+    def __init__(self, trained):
+        started = perf_counter()
+        self.trained, self._problem = trained, trained.problem
+        self._X_held_out, y_held_out = trained.tensors(trained.split.X, trained.split.y)
+        self._y, self._y_held_out = self._problem.y.cpu(), y_held_out.cpu()
+        self._weights = self._problem.weights.detach().float().cpu()
+        taken = [snapshots(self._problem, X) for X in (self._problem.X, self._X_held_out)]
+        self._features = [[snapshot.features for snapshot in each] for each in taken]
+        self._network = [_mean_probability(each) for each in taken]
+        self._n_early = max(1, sum(snapshot.is_early for snapshot in taken[0]))
+        self._class_model = ClassModel(*self._features, stratified_folds(self._y), self._weights)
+        rows = self._class_model, self._y, self._weights
+        self._as_given = fit_as_given(*rows, self._problem.n_classes)
+        self._by_em = fit_by_em(*rows, self._as_given)
+        self.likelihoods = self._likelihoods()
+        self.seconds = perf_counter() - started
+
+    @cached_property
+    def agreement(self):
+        """Excess fit of the held-out labels over those trained on, in standard errors.
+
+        Before training the features do not depend on any label, so labels that are as noisy as
+        the others fit their classes just as well.
+        """
+        some = subsample(len(self._y), _ROWS_FOR_AGREEMENT)
+        rows = self._problem.X[some.to(self._problem.X.device)], self._X_held_out
+        y, weights = self._y[some], self._weights[some]
+        features = ([initial_features(self._problem, X)] for X in rows)
+        class_model = ClassModel(*features, stratified_folds(y), weights)
+        fitted = fit_as_given(class_model, y, weights, self._problem.n_classes)
+        pairs = (fitted.log_p, y), (fitted.held_out_log_p, self._y_held_out)
+        hits = [(log_p.argmax(1) == y).double() for log_p, y in pairs]
+        rate = torch.cat(hits).mean()
+        error = (rate * (1 - rate) * sum(1 / len(each) for each in hits)).sqrt().clamp_min(1e-12)
+        return float((hits[1].mean() - hits[0].mean()) / error)
+
+    @property
+    def log_likelihood_by_frequency(self):
+        """Log-likelihood (m,) of each held-out label by the class frequencies alone."""
+        return self._as_given.log_prior[self._y_held_out]
+
+    def result(self, *, by_em, trust):
+        """Return the label posteriors under one of the noise models.
+
+        Parameters
+        ----------
+        by_em : bool
+            Take the noise model fitted by EM, otherwise the one fitted as given.
+        trust : bool
+            The held-out labels are right, so their classes are a component of the score.
+
+        Returns
+        -------
+        SplitResult
+        """
+        started = perf_counter()
+        noise_model = self._by_em if by_em else self._as_given
+        rows = self._class_model, self._y, self._weights, noise_model
+        if by_em:
+            rate, transition = noise_rate_by_em(*rows, self._n_early)
+        else:
+            rate, transition = noise_rate_as_given(*rows, self._y_held_out, self._n_early)
+        # with labels as given, no class is more likely than another to be mislabelled as this
+        prior = noise_model.transition if by_em else torch.ones_like(transition)
+        trusted = [self._by_held_out(noise_model.log_p)] if trust else []
+        signals = [self._network[0], noise_model.log_p, *trusted]
+        held_out_signals = [self._network[1], noise_model.held_out_log_p]
+        trained = label_posterior(signals, self._y, prior)
+        held_out = label_posterior(held_out_signals, self._y_held_out, prior)
+        self.seconds += perf_counter() - started
+        return SplitResult(rate, transition, trained, held_out)
+
+    def _by_held_out(self, otherwise):
+        """Log-probabilities of the rows trained on, by the classes of the held-out rows.
+
+        Classes that no held-out row has keep those of `otherwise`.
+        """
+        y = self._y_held_out
+        ones = torch.ones(len(y))
+        class_model = ClassModel(*reversed(self._features), stratified_folds(y), ones)
+        log_p = fit_as_given(class_model, y, ones, self._problem.n_classes).held_out_log_p
+        absent = torch.bincount(y, minlength=self._problem.n_classes) == 0
+        if not absent.any():
+            return log_p
+        share = otherwise.masked_fill(absent, -torch.inf).logsumexp(1, keepdim=True)
+        present = log_p.masked_fill(absent, -torch.inf).log_softmax(1)
+        return torch.where(absent, otherwise, present + share)
+
+    def _likelihoods(self):
+        clean = almost_identity(self._problem.n_classes)
+        pairs = (
+            (self._as_given, clean),
+            (self._by_em, clean),
+            (self._by_em, self._by_em.transition),
+        )
+        return torch.stack([m.held_out_likelihood(self._y_held_out, t) for m, t in pairs])
+
+
+@dataclass(frozen=True, eq=False)
+class LabelPosterior:
+    """Posterior of the true labels of some rows, and what it is made of.
+
+    Attributes
+    ----------
+    log_proba : Tensor of shape (n, n_classes)
+        Log-probability of each label to be the true one.
+    components : Tensor of shape (n, 2 or 3)
+        Log-probability of the given label by the network alone, by the class model and the
+        transition alone, and by the trusted rows alone.
+    """
+
+    log_proba: Tensor
+    components: Tensor
+
+
+@dataclass(frozen=True, eq=False)
+class SplitResult:
+    """Noise rate, transition matrix, and label posteriors of trained and held-out rows."""
+
+    noise_rate: float
+    transition: Tensor
+    trained: LabelPosterior
+    held_out: LabelPosterior
+
+
+def label_posterior(signals, y, transition):
+    """Multiply the signals and the transition, and normalise: Bayes' rule.
+
+    Parameters
+    ----------
+    signals : list of Tensor of shape (n, n_classes)
+        Log-probabilities of the true class, taken as independent: by the network, by the class
+        model, and by the trusted rows, if any.
+    y : Tensor of int64, shape (n,)
+        Codes of the given labels.
+    transition : Tensor of shape (n_classes, n_classes)
+
+    Returns
+    -------
+    LabelPosterior
+    """
+    network, classes, *trusted = signals
+    components = [network, log_posterior(classes, y, transition), *trusted]
+    given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
+    return LabelPosterior(log_posterior(sum(signals), y, transition), given)
+
+
+def _mean_probability(taken):
+    """Log of the network's probabilities, averaged over the states."""
+    return mean_probability(torch.stack([snapshot.log_probabilities for snapshot in taken]))

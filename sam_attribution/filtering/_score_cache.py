@@ -1,0 +1,133 @@
+"""Cache of computed scores: in this process, and in a folder if one is given."""
+
+import pickle
+from collections import OrderedDict
+from importlib.metadata import PackageNotFoundError, version
+from numbers import Integral
+from os import PathLike, fspath
+from threading import Lock
+
+import numpy as np
+from sklearn.utils.validation import check_memory
+
+from sam_attribution._fingerprint import fingerprint
+from sam_attribution._warnings import warn
+
+
+class ScoreStore:
+    """The most recently used score arrays, up to a number of bytes.
+
+    Parameters
+    ----------
+    max_bytes : int, default=2**26
+        The oldest arrays go when all together are larger; the newest always stays.
+    """
+
+    def __init__(self, max_bytes=2**26):
+        self.max_bytes = max_bytes
+        self._arrays = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, key):
+        """Return the array behind `key`, or None."""
+        with self._lock:
+            if key in self._arrays:
+                self._arrays.move_to_end(key)
+            return self._arrays.get(key)
+
+    def put(self, key, scores):
+        """Keep `scores` as the newest array."""
+        with self._lock:
+            self._arrays[key] = scores
+            while len(self._arrays) > 1 and self.n_bytes > self.max_bytes:
+                self._arrays.popitem(last=False)
+
+    @property
+    def n_bytes(self):
+        """Bytes held."""
+        return sum(scores.nbytes for scores in self._arrays.values())
+
+
+_STORE = ScoreStore()  # one per process: clones of a filter find each other's scores
+
+
+def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
+    """Scores of `scorer` fitted on the rows, computed unless the cache holds them.
+
+    Parameters
+    ----------
+    scorer : estimator
+        Its ``fit(X, y, **fit_params)`` leaves ``scores_``.
+    X, y : array-like of shape (n_samples, ...), (n_samples,)
+        Training rows.
+    fit_params : dict
+        More arguments of ``fit``.
+    memory : "auto", str, path, joblib.Memory or None
+        "auto" keeps scores in this process; a folder or a ``joblib.Memory`` keeps them on disk as
+        well; None keeps nothing.
+    random_state : int, RandomState instance or None
+        Only an integer makes scores repeatable, so only an integer is cached.
+
+    Returns
+    -------
+    scores : ndarray of shape (n_samples,)
+        A copy the caller owns.
+    """
+
+    def compute():
+        return _scores_of(scorer.fit(X, y, **fit_params))
+
+    key = None if memory is None else _key(scorer, X, y, fit_params, memory, random_state)
+    if key is None:
+        return compute().copy()
+    known = _STORE.get(key)
+    # also what this process knows already goes to the disk, for others
+    scores = _from_disk(memory, key, compute if known is None else lambda: known)
+    _STORE.put(key, scores)
+    return scores.copy()
+
+
+def _scores_of(scorer):
+    if not hasattr(scorer, "scores_"):
+        raise TypeError(
+            f"scorer must leave scores_ when it is fitted, {type(scorer).__name__} does not. Use "
+            "SAMInfluence, for example."
+        )
+    return np.asarray(scorer.scores_)
+
+
+def _key(scorer, X, y, fit_params, memory, random_state):
+    """Return the name of the computation, or None, with a warning if a cache was asked for."""
+    if not isinstance(random_state, Integral):
+        if memory != "auto":
+            warn(
+                f"Scores are not cached: random_state={random_state!r} makes every fit another "
+                "one. Pass an integer."
+            )
+        return None
+    try:
+        return fingerprint(_version(), scorer, X, y, fit_params)
+    except (TypeError, AttributeError, RecursionError, pickle.PicklingError) as error:
+        warn(
+            f"Scores are not cached: the content of {type(scorer).__name__} or of its data "
+            f"cannot be told ({error})."
+        )
+        return None
+
+
+def _version():
+    try:
+        return version("sam-attribution")
+    except PackageNotFoundError:  # imported from a source tree
+        return ""
+
+
+def _from_disk(memory, key, compute):
+    if memory == "auto":
+        return compute()
+    location = fspath(memory) if isinstance(memory, PathLike) else memory
+    return check_memory(location).cache(_computed, ignore=["compute"])(key, compute)
+
+
+def _computed(key, compute):
+    return compute()

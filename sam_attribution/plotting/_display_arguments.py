@@ -1,0 +1,61 @@
+"""Arguments that several displays share: scores by method, and fitted estimators."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+from sklearn.exceptions import NotFittedError
+
+
+def columns(scores, truth=None):
+    """Dict of the columns of a DataFrame, one for each method; other scores are returned unchanged.
+
+    A column "truth" that equals `truth` belongs to no method and is left out.
+    """
+    if not isinstance(scores, pd.DataFrame):
+        return scores
+    found = dict(scores)
+    if truth is not None and "truth" in found and _same(found["truth"], truth):
+        del found["truth"]
+    return found
+
+
+def _same(column, truth):
+    truth = np.asarray(truth, float)
+    return truth.shape == column.shape and np.array_equal(column, truth, equal_nan=True)
+
+
+def by_name(values, name, *, argument, default):
+    """Dict of the values of each method, from such a dict or from one method and its name."""
+    if not isinstance(values, Mapping):
+        return {default if name is None else name: values}
+    if name is not None:
+        raise ValueError(
+            f"name is for a single method, got {name!r} and a dict of {argument}. Leave it out: "
+            "the keys are the names."
+        )
+    if not values:
+        raise ValueError(f"{argument} must hold one method or more, got an empty dict.")
+    return dict(values)
+
+
+def fitted_attributes(estimator, names, *, argument="detector"):
+    """Values of the attributes `names` of a fitted estimator, in that order."""
+    missing = [name for name in names if isinstance(estimator, type) or not _has(estimator, name)]
+    if missing:
+        raise NotFittedError(
+            f"{argument} must be fitted and then have {', '.join(names)}, got "
+            f"{_described(estimator)} without {', '.join(missing)}. Call its fit first, or pass "
+            "arrays to from_predictions."
+        )
+    return [getattr(estimator, name) for name in names]
+
+
+def _has(estimator, name):
+    return getattr(estimator, name, None) is not None
+
+
+def _described(estimator):
+    if isinstance(estimator, type):
+        return f"the class {estimator.__name__}"
+    return type(estimator).__name__

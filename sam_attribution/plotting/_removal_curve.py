@@ -1,0 +1,279 @@
+"""RemovalCurveDisplay: accuracy by the share of rows removed."""
+
+import pandas as pd
+from sklearn.base import is_regressor
+
+from sam_attribution.metrics import removal_curve
+from sam_attribution.plotting._axes import axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display_arguments import by_name, columns
+from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval, curve_of, scores_to_try
+
+
+class RemovalCurveDisplay:
+    """Accuracy by the share of rows removed, lowest scores first or at random.
+
+    Parameters
+    ----------
+    curves : dict of str to DataFrame
+        Table of :func:`~sam_attribution.metrics.removal_curve` by the name of the method. The
+        random removals of all tables make one band. The table of a single method needs no dict.
+    name : str or None, default=None
+        Name of a single method.
+    value_name : str, default="accuracy"
+        Name of the value measured after training again.
+
+    Attributes
+    ----------
+    figure_ : Figure
+    ax_ : Axes
+    lines_ : list of Line2D
+        Curves in the order of `curves`.
+    random_line_ : Line2D or None
+        Mean over the random removals; None if there are none.
+    random_band_ : FillBetweenPolyCollection or None
+        Range of the random removals, from the lowest to the highest value.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sam_attribution.plotting import RemovalCurveDisplay
+    >>> right = np.array([False, True, True, True])
+    >>> def share_right(kept):
+    ...     return right[kept].mean()
+    >>> display = RemovalCurveDisplay.from_scores(
+    ...     [-1, 0.5, 0.1, 0.2], share_right, name="gif", fractions=[0, 0.25], random_state=0
+    ... )
+    >>> display.lines_[0].get_ydata()
+    array([0.75, 1.  ])
+    """
+
+    def __init__(self, curves, *, name=None, value_name="accuracy"):
+        self.curves = by_name(curves, name, argument="curves", default="lowest scores")
+        self.value_name = value_name
+
+    @classmethod
+    def from_predictions(
+        cls,
+        fractions,
+        accuracy,
+        *,
+        random_accuracy=None,
+        name=None,
+        value_name="accuracy",
+        ax=None,
+    ):
+        """Draw accuracies that are known already.
+
+        Parameters
+        ----------
+        fractions : array-like of shape (n_fractions,)
+            Shares of the rows removed, each in [0, 1).
+        accuracy : array-like of shape (n_fractions,), or dict of str to such, or DataFrame
+            Accuracy after training without the lowest scores of one method, or of several by name.
+        random_accuracy : array-like of shape (n_draws, n_fractions), default=None
+            Accuracy after training without as many random rows.
+        name : str or None, default=None
+            Name of a single method.
+        value_name : str, default="accuracy"
+            Name of the value measured after training again.
+        ax : Axes or None, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+
+        Raises
+        ------
+        ValueError
+            If the shapes do not fit together, or a fraction lies outside [0, 1).
+        """
+        accuracy = by_name(columns(accuracy), name, argument="accuracy", default="lowest scores")
+        curves = {
+            method: curve_of(fractions, values, None if position else random_accuracy)
+            for position, (method, values) in enumerate(accuracy.items())
+        }
+        return cls(curves, value_name=value_name).plot(ax=ax)
+
+    @classmethod
+    def from_estimator(
+        cls,
+        estimator,
+        X,
+        y,
+        *,
+        X_test,
+        y_test,
+        scores=None,
+        scorer=None,
+        name=None,
+        fractions=(0, 0.05, 0.1, 0.2, 0.3),
+        n_random=5,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+        value_name=None,
+        ax=None,
+    ):
+        """Train an estimator again without the lowest scores and without random rows.
+
+        Parameters
+        ----------
+        estimator : classifier or regressor
+            Estimator that is cloned for every training.
+        X : array-like of shape (n_samples, ...)
+            Training rows.
+        y : array-like of shape (n_samples,)
+            Labels of the training rows, some of them possibly wrong.
+        X_test, y_test : array-like
+            Rows with right labels, on which the trained estimators are scored.
+        scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
+            As for :meth:`from_scores`. Either `scores` or `scorer` must be given.
+        scorer : estimator
+            Estimator that has ``scores_`` after ``fit(X, y)``, such as a SAMInfluence or a
+            MislabelDetector. A fitted one must have been fitted on these rows; otherwise a clone
+            is fitted.
+        name : str or None, default=None
+            Name of a single method; None takes the name of the scorer's class.
+        fractions, n_random, n_jobs, verbose
+            As for :func:`~sam_attribution.metrics.removal_curve`.
+        random_state : int, RandomState instance or None, default=None
+            Seed for the random rows and for every ``random_state`` of the clones that is None.
+            All clones get the same seed, so that trainings differ in their rows only.
+        value_name : str or None, default=None
+            Name of the value. None means "accuracy", and "R²" for a regressor.
+        ax : Axes or None, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+
+        Raises
+        ------
+        TypeError, ValueError
+            If not exactly one of `scores` and `scorer` is given, or they do not fit the rows.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sklearn.linear_model import LogisticRegression
+        >>> from sam_attribution.plotting import RemovalCurveDisplay
+        >>> X, y = load_iris(return_X_y=True)
+        >>> display = RemovalCurveDisplay.from_estimator(
+        ...     LogisticRegression(max_iter=500), X[::2], y[::2], X_test=X[1::2], y_test=y[1::2],
+        ...     scores=X[::2, 0], fractions=[0, 0.1], n_random=2, random_state=0,
+        ... )
+        >>> display.lines_[0].get_xdata()
+        array([ 0., 10.])
+        """
+        evaluate = ScoreAfterRemoval(estimator, X, y, X_test, y_test, random_state)
+        tried, name = scores_to_try(scores, scorer, name, evaluate)
+        default_name = "R²" if is_regressor(estimator) else "accuracy"
+        return cls.from_scores(
+            tried,
+            evaluate,
+            name=name,
+            fractions=fractions,
+            n_random=n_random,
+            random_state=evaluate.seed,
+            n_jobs=n_jobs,
+            verbose=verbose,
+            value_name=default_name if value_name is None else value_name,
+            ax=ax,
+        )
+
+    @classmethod
+    def from_scores(
+        cls,
+        scores,
+        evaluate,
+        *,
+        name=None,
+        fractions=(0, 0.05, 0.1, 0.2, 0.3),
+        n_random=5,
+        random_state=None,
+        n_jobs=None,
+        verbose=0,
+        value_name="accuracy",
+        ax=None,
+    ):
+        """Evaluate a function without the lowest scores and without random rows.
+
+        Parameters
+        ----------
+        scores : array-like of shape (n_samples,), or dict of str to such, or DataFrame
+            Scores of one method, or of several by name; each column of a DataFrame is a method.
+        evaluate, fractions, n_random, random_state, n_jobs, verbose
+            As for :func:`~sam_attribution.metrics.removal_curve`. Random removal is run once,
+            among the rows that the first method judged.
+        name : str or None, default=None
+            Name of a single method.
+        value_name : str, default="accuracy"
+            Name of the value that `evaluate` returns.
+        ax : Axes or None, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+        """
+        scores = by_name(columns(scores), name, argument="scores", default="lowest scores")
+        curves = {
+            method: removal_curve(
+                values,
+                evaluate,
+                fractions=fractions,
+                n_random=0 if position else n_random,
+                random_state=random_state,
+                n_jobs=n_jobs,
+                verbose=verbose,
+            )
+            for position, (method, values) in enumerate(scores.items())
+        }
+        return cls(curves, value_name=value_name).plot(ax=ax)
+
+    def plot(self, ax=None):
+        """Draw the display.
+
+        Parameters
+        ----------
+        ax : Axes or None, default=None
+            Axes to draw on; None makes a figure.
+
+        Returns
+        -------
+        RemovalCurveDisplay
+        """
+        (self.ax_,) = axes_for(ax, 1)
+        self.figure_ = self.ax_.figure
+        self.random_line_, self.random_band_ = self._draw_random()
+        self.lines_ = [
+            self._draw(name, curve, style)
+            for (name, curve), style in zip(self.curves.items(), curve_styles(), strict=False)
+        ]
+        self.ax_.set(
+            xlabel="training rows removed (%), lowest scores first",
+            ylabel=f"{self.value_name} after training without them",
+        )
+        legend_beside(self.ax_)
+        return self
+
+    def _draw(self, name, curve, style):
+        lowest = curve[curve["kind"] == "lowest score"].sort_values("fraction")
+        (line,) = self.ax_.plot(100 * lowest["fraction"], lowest["value"], label=name, **style)
+        return line
+
+    def _draw_random(self):
+        every = pd.concat(self.curves.values())
+        every = every[every["kind"] == "random"]
+        if every.empty:
+            return None, None
+        groups = every.groupby("fraction")["value"]
+        low, mean, high = groups.min(), groups.mean(), groups.max()
+        label = f"random rows,\nrange of {groups.count().max()} draws"
+        percent = 100 * mean.index.to_numpy()
+        band = self.ax_.fill_between(percent, low, high, color="0.8", linewidth=0, label=label)
+        style = {"color": "0.35", "linestyle": ":", "label": "random rows,\nmean"}
+        (line,) = self.ax_.plot(percent, mean, **style)
+        return line, band

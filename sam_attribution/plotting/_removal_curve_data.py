@@ -1,0 +1,79 @@
+"""Data of RemovalCurveDisplay: scores of an estimator trained on the rows that stay."""
+
+from numbers import Integral
+
+import numpy as np
+import pandas as pd
+from sklearn.base import clone
+
+from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._validation import (
+    check_column,
+    check_length,
+    from_tensor,
+    num_samples,
+    take_rows,
+)
+from sam_attribution.plotting._display_arguments import columns
+
+
+class ScoreAfterRemoval:
+    """Function from the mask of training rows to the score of a clone on the test rows."""
+
+    def __init__(self, estimator, X, y, X_test, y_test, random_state):
+        self.estimator = estimator
+        self.X, self.y = from_tensor(X, "X"), np.asarray(from_tensor(y, "y"))
+        check_length(self.y, "y", num_samples(self.X))
+        self.X_test, self.y_test = from_tensor(X_test, "X_test"), from_tensor(y_test, "y_test")
+        known = isinstance(random_state, Integral)
+        self.seed = int(random_state) if known else draw_seed(random_state)
+
+    def __call__(self, kept):
+        twin = seed_nested(clone(self.estimator), self.seed)
+        twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
+        return twin.score(self.X_test, self.y_test)
+
+    def scores_by(self, scorer):
+        """Scores of a fitted scorer, or of a fitted clone of a scorer that is not fitted."""
+        if getattr(scorer, "scores_", None) is None:
+            scorer = seed_nested(clone(scorer), self.seed).fit(self.X, self.y)
+        return scorer.scores_
+
+
+def scores_to_try(scores, scorer, name, evaluate):
+    """Scores that fit the rows, and the name of a single method."""
+    if (scores is None) == (scorer is None):
+        both = "neither" if scores is None else "both"
+        raise TypeError(f"Either scores or scorer must be given, got {both}.")
+    if scorer is not None:
+        name = type(scorer).__name__ if name is None else name
+        scores = evaluate.scores_by(scorer)
+    tried = columns(scores)
+    for each in tried.values() if isinstance(tried, dict) else [tried]:
+        check_length(each, "scores", len(evaluate.y))
+    return tried, name
+
+
+def curve_of(fractions, values, random_values=None):
+    """Table of known values, in the format of ``metrics.removal_curve``."""
+    fractions = check_column(fractions, "fractions", dtype="float64")
+    if not np.all((fractions >= 0) & (fractions < 1)):
+        raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
+    lowest = _lines(fractions, values, "accuracy", "lowest score", pd.NA)
+    draws = [] if random_values is None else np.atleast_2d(np.asarray(random_values, dtype=float))
+    random = [
+        _lines(fractions, draw, "random_accuracy", "random", seed)
+        for seed, draw in enumerate(draws)
+    ]
+    return pd.concat([lowest, *random], ignore_index=True)
+
+
+def _lines(fractions, values, argument, kind, seed):
+    values = np.asarray(values, dtype=float)
+    if values.shape != fractions.shape:
+        raise ValueError(
+            f"{argument} must hold a number for each of {len(fractions)} fractions, got shape "
+            f"{values.shape}."
+        )
+    table = pd.DataFrame({"fraction": fractions, "kind": kind, "seed": seed, "value": values})
+    return table.astype({"seed": "Int64"})

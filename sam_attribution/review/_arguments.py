@@ -1,0 +1,86 @@
+"""The checks of a page's arrays."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+
+from sam_attribution._validation import (
+    check_column,
+    check_length,
+    check_mask,
+    check_numbers,
+    num_samples,
+)
+
+
+@dataclass(frozen=True)
+class ReviewColumns:
+    """Labels and scores of the rows, as arrays of length n_samples."""
+
+    given: np.ndarray
+    suggested: np.ndarray
+    scores: np.ndarray
+    suspicious: np.ndarray | None
+    score_components: dict[str, np.ndarray]
+    label_scores: np.ndarray | None
+
+
+def review_columns(X, *, given, suggested, scores, suspicious, score_components, label_scores):
+    """Return the arguments as :class:`ReviewColumns`; a ValueError names a wrong one."""
+    components = {} if score_components is None else dict(score_components)
+    n_samples = num_samples(X)
+    return ReviewColumns(
+        given=check_column(given, "given", n_samples),
+        suggested=check_column(suggested, "suggested", n_samples),
+        scores=_ranked(scores, "scores", n_samples),
+        suspicious=None if suspicious is None else check_mask(suspicious, "suspicious", n_samples),
+        score_components={
+            str(name): _ranked(values, f"score_components[{name!r}]", n_samples)
+            for name, values in components.items()
+        },
+        label_scores=(
+            None
+            if label_scores is None
+            else _of_each_class(label_scores, "label_scores", n_samples)
+        ),
+    )
+
+
+def check_n_rows(n_rows, n_samples):
+    """Return the number of rows on the page."""
+    if n_rows is None:
+        return n_samples
+    if isinstance(n_rows, bool) or not isinstance(n_rows, int | np.integer) or n_rows < 1:
+        raise ValueError(f"n_rows must be None or a positive integer, got {n_rows!r}.")
+    return min(int(n_rows), n_samples)
+
+
+def texts_of(descriptions, n_samples):
+    """Return the descriptions as a list of strings, or None."""
+    if descriptions is None:
+        return None
+    if isinstance(descriptions, str):
+        raise TypeError("descriptions must hold one text per row, got a single string.")
+    check_length(descriptions, "descriptions", n_samples)
+    return [str(text) for text in descriptions]
+
+
+def index_of(X):
+    """Return the index of a DataFrame or Series as texts; None for row numbers."""
+    index = getattr(X, "index", None)
+    is_pandas = isinstance(X, pd.DataFrame | pd.Series)
+    if not is_pandas or index.equals(pd.RangeIndex(len(X))):
+        return None
+    return [str(name) for name in index]
+
+
+def _ranked(values, name, n_samples):
+    """Numbers of which the order counts, so that they may be infinite."""
+    return check_column(values, name, n_samples, dtype="float64", finite=False)
+
+
+def _of_each_class(values, name, n_samples):
+    values = check_numbers(values, name, n_axes=(2,))
+    check_length(values, name, n_samples)
+    return values

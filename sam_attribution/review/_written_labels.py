@@ -1,0 +1,92 @@
+"""Labels in the CSV of decisions: how they are written, and how they are read back."""
+
+import json
+
+import numpy as np
+
+
+def label_token(label):
+    r"""Write a label as JSON on one line, as the CSV of decisions holds it.
+
+    JSON keeps ``1``, ``1.0``, ``"1"`` and ``true`` apart. A string stands in quotes, so that no
+    spreadsheet takes it for a formula, an empty cell or a date.
+
+    Parameters
+    ----------
+    label : str, int, float, bool or NumPy scalar of these
+
+    Returns
+    -------
+    str
+        Printable characters only; ``json.loads`` gives the label back.
+
+    Raises
+    ------
+    TypeError
+        For a label of another type.
+
+    Examples
+    --------
+    >>> from sam_attribution.review import label_token
+    >>> print(label_token("=1+1"), label_token(7), label_token("two\nlines"))
+    "=1+1" 7 "two\nlines"
+    """
+    value = label.item() if isinstance(label, np.generic) else label
+    if not isinstance(value, str | bool | int | float):
+        raise TypeError(
+            "labels must be strings, numbers or booleans to be written to a CSV, got "
+            f"{label!r} of type {type(label).__name__}. Name the classes by strings."
+        )
+    token = json.dumps(value, ensure_ascii=False)
+    if token.isprintable():
+        return token
+    return "".join(c if c.isprintable() else json.dumps(c)[1:-1] for c in token)
+
+
+class WrittenLabels:
+    """Reader of labels that the page, a person or a spreadsheet wrote.
+
+    Parameters
+    ----------
+    labels, classes : list
+        Labels that may be meant.
+    """
+
+    def __init__(self, labels, classes):
+        self._exact = {}
+        for label in [*labels, *classes]:
+            self._exact.setdefault(label_token(label), label)
+        self._loose = {}
+        for token, label in self._exact.items():
+            for text in _other_spellings(token, label):
+                self._loose.setdefault(text, set()).add(token)
+
+    def read(self, text, where):
+        """Return the label, or raise a ValueError."""
+        token = self._token(text)
+        if token is None:
+            raise ValueError(
+                f"{where}: label must be one of {', '.join(list(self._exact)[:10])}, got {text!r}. "
+                "Further labels can be allowed with classes."
+            )
+        return self._exact[token]
+
+    def means(self, text, label):
+        """Return True if the text stands for this label."""
+        return self._token(text) == label_token(label)
+
+    def _token(self, text):
+        if text in self._exact:
+            return text
+        meant = self._loose.get(text, set()) | self._loose.get(text.lower(), set())
+        return meant.pop() if len(meant) == 1 else None
+
+
+def _other_spellings(token, label):
+    """Yield what a spreadsheet (TRUE, 1 for 1.0) or a person (cat without quotes) writes."""
+    yield str(label).strip()
+    value = json.loads(token)
+    if isinstance(value, bool):
+        yield token.lower()
+    elif isinstance(value, float) and value.is_integer():
+        yield str(int(value))

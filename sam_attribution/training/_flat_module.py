@@ -1,0 +1,104 @@
+"""A module in training as one flat vector, and the states of training that are copied from it."""
+
+import copy
+
+import torch
+
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.training._trajectory import State
+
+
+class FlatModule:
+    """Trainable parameters and buffers of a module in training.
+
+    Holds the tensors themselves, so that a step need not walk the module; make a new one
+    when parameters may have been frozen or replaced.
+
+    Parameters
+    ----------
+    module : torch.nn.Module
+    others : list of Tensor, optional
+        What is trained beside the module, such as parameters of a criterion: the optimiser steps
+        them, SAM does not move them.
+    """
+
+    def __init__(self, module, others=()):
+        self.layout = ParameterLayout(module)
+        self.parameters = self.layout.parameters_of(module)
+        self.buffers = dict(module.named_buffers())
+        self._trained = [*self.parameters, *others]
+
+    def vector(self):
+        """Copy the parameters into a flat vector."""
+        return self.layout.flatten([p.detach() for p in self.parameters])
+
+    def copy_of_buffers(self):
+        """Copy all buffers, whichever layer they are of."""
+        return {name: buffer.detach().clone() for name, buffer in self.buffers.items()}
+
+    @torch.no_grad()
+    def write(self, vector):
+        """Copy a flat vector into the parameters."""
+        values = self.layout.unflatten(vector).values()
+        for parameter, value in zip(self.parameters, values, strict=True):
+            parameter.copy_(value)
+
+    @torch.no_grad()
+    def write_buffers(self, buffers):
+        """Copy values into the buffers."""
+        for name, buffer in self.buffers.items():
+            buffer.copy_(buffers[name])
+
+    def take_gradients(self):
+        """Return what is in ``.grad`` and leave nothing there."""
+        gradients = [p.grad for p in self._trained]
+        for p in self._trained:
+            p.grad = None
+        return gradients
+
+    def add_gradients(self, gradients):
+        """Add to ``.grad``, parameter by parameter; None adds nothing."""
+        for p, gradient in zip(self._trained, gradients, strict=True):
+            if gradient is not None:
+                p.grad = gradient if p.grad is None else p.grad + gradient
+
+    def largest_gradient(self):
+        """Largest absolute number in ``.grad``; infinite or NaN if one of them is."""
+        gradients = [p.grad for p in self.parameters]
+        dense = [g.abs().max() for g in gradients if g is not None and not g.is_sparse]
+        return torch.stack(dense).max() if dense else torch.zeros(())
+
+    def without_gradient(self):
+        """Names of the parameters that took no part, which the optimiser leaves alone."""
+        pairs = zip(self.layout.names, self.parameters, strict=True)
+        return tuple(name for name, p in pairs if p.grad is None)
+
+    def gradient(self):
+        """What is in ``.grad`` as one vector; zero for parameters that took no part."""
+        return self.layout.flatten(
+            [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+        )
+
+
+def other_parameters(net):
+    """What a net trains beside the parameters of ``module``, by name."""
+    own = {id(p) for p in net.module_.parameters()}
+    named = net.get_all_learnable_params()
+    return {name: p for name, p in named if id(p) not in own and p.requires_grad}
+
+
+def take_state(net, flat, step):
+    """Everything that training changes, copied."""
+    return State(
+        step=step,
+        params=flat.vector(),
+        buffers=flat.copy_of_buffers(),
+        optimizer=copy.deepcopy(net.optimizer_.state_dict()),
+    )
+
+
+def put_state(net, flat, state):
+    """Put a state back, by copy."""
+    flat.write(state.params)
+    flat.write_buffers(state.buffers)
+    net.optimizer_.load_state_dict(copy.deepcopy(state.optimizer))

@@ -1,0 +1,97 @@
+"""Modules of the net's own, built from one seed; what the user passed stays as it is."""
+
+import copy
+import inspect
+
+import torch
+from torch import nn
+
+from sam_attribution._seeding import draw_seed
+from sam_attribution.training._components import check_module_arguments, checked_module
+from sam_attribution.training._losses import check_criterion, check_weight_argument
+from sam_attribution.training._random import isolated_random_state
+
+
+class MLP(nn.Sequential):
+    """One hidden layer with GELU, which is smooth as influence methods want it.
+
+    Parameters
+    ----------
+    n_features : int
+        Numbers per row; images are flattened.
+    n_outputs : int
+        Number of logits, or 1 for a regressor.
+    n_hidden : int, default=32
+        Width of the hidden layer.
+    """
+
+    def __init__(self, n_features, n_outputs, n_hidden=32):
+        super().__init__(
+            nn.Flatten(),
+            nn.Linear(n_features, n_hidden),
+            nn.GELU(),
+            nn.Linear(n_hidden, n_outputs),
+        )
+
+
+class ModuleBuilder:
+    """Building side of :class:`Conformant`. Expects `random_state` and `dtype`."""
+
+    _seed = None
+
+    def __setattr__(self, name, value):
+        if name in {"module", "criterion"}:
+            # arguments of the constructor: skorch takes an instance for a part of the net
+            object.__setattr__(self, name, value)
+        else:
+            super().__setattr__(name, value)
+
+    @property
+    def module_device(self):
+        """Where the module is: what `device` says or, if that is None, where it was put."""
+        somewhere = torch.device(self.device or "cpu")
+        return next((p.device for p in self.module_.parameters()), somewhere)
+
+    def _initialize_virtual_params(self):
+        """Draw the seed of this run: ``initialize`` begins here, whichever mixin has its own."""
+        self._seed = self._new_seed()
+        return super()._initialize_virtual_params()
+
+    def _new_seed(self):
+        return draw_seed(self.random_state)
+
+    def initialize_module(self):
+        """Build the module, or copy the user's."""
+        kwargs = self.get_params_for("module")
+        with isolated_random_state(self._seed, self.device):
+            if isinstance(self.module, nn.Module) and not kwargs:
+                module = copy.deepcopy(self.module)
+            else:
+                factory = self._module_factory()
+                kwargs = self._sizes_named_by(factory) | kwargs
+                check_module_arguments(factory, kwargs)
+                module = factory(**kwargs)
+        self.module_ = checked_module(module).to(getattr(torch, self.dtype))
+        return self
+
+    def _module_factory(self):
+        if self.module is None:
+            return MLP
+        return type(self.module) if isinstance(self.module, nn.Module) else self.module
+
+    def _sizes_named_by(self, factory):
+        """``n_features`` and the like, as far as `factory` has such parameters."""
+        named = inspect.signature(factory).parameters
+        sizes = self._sizes()
+        if self.module is None and "n_features" not in sizes:
+            raise ValueError("module=None is built from the data. Call fit with arrays first.")
+        return {name: size for name, size in sizes.items() if name in named}
+
+    def initialize_criterion(self):
+        """Build the criterion, or copy the user's."""
+        check_weight_argument(self.get_params_for("criterion").get("weight"))
+        super().initialize_criterion()
+        if isinstance(self.criterion_, nn.Module):
+            self.criterion_ = copy.deepcopy(self.criterion_).to(getattr(torch, self.dtype))
+        check_criterion(self.criterion_, self._sizes().get("n_classes"))
+        return self

@@ -1,0 +1,173 @@
+"""Removal curves from an estimator, and from numbers, against training by hand."""
+
+import pickle
+from types import SimpleNamespace
+
+import numpy as np
+import pytest
+from sklearn.base import BaseEstimator
+from sklearn.datasets import load_iris
+from sklearn.linear_model import LinearRegression
+from sklearn.naive_bayes import GaussianNB
+from sklearn.tree import DecisionTreeClassifier
+
+from sam_attribution.metrics import removal_curve
+from sam_attribution.plotting import RemovalCurveDisplay
+from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval
+
+X, y = load_iris(return_X_y=True)
+X, y, X_TEST, y_TEST = X[::2, :2], y[::2], X[1::2, :2], y[1::2]
+SCORES = np.random.default_rng(0).normal(size=75)
+FRACTIONS = [0, 0.2, 0.4]
+ROWS = {"X_test": X_TEST, "y_test": y_TEST, "fractions": FRACTIONS}
+
+
+class Scorer(BaseEstimator):
+    """Scores that know the first feature and the seed."""
+
+    def __init__(self, random_state=None):
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        self.scores_ = X[:, 0] + np.random.default_rng(self.random_state).normal(size=len(y))
+        return self
+
+
+def by_hand(kept):
+    return GaussianNB().fit(X[kept], y[kept]).score(X_TEST, y_TEST)
+
+
+def test_estimator_is_trained_without_the_lowest_scores():
+    display = RemovalCurveDisplay.from_estimator(
+        GaussianNB(), X, y, scores=SCORES, n_random=2, random_state=0, **ROWS
+    )
+    expected = [by_hand(np.argsort(SCORES)[round(f * 75) :]) for f in FRACTIONS]
+    np.testing.assert_allclose(display.lines_[0].get_data(), [100 * np.array(FRACTIONS), expected])
+    table = removal_curve(SCORES, by_hand, fractions=FRACTIONS, n_random=2, random_state=0)
+    random = table[table["kind"] == "random"].groupby("fraction")["value"].mean()
+    np.testing.assert_allclose(display.random_line_.get_ydata(), random)
+    assert display.ax_.get_ylabel() == "accuracy after training without them"
+
+
+def test_several_methods_a_regressor_and_a_name_of_the_value():
+    display = RemovalCurveDisplay.from_estimator(
+        LinearRegression(), X, y, scores={"a": SCORES, "b": -SCORES}, n_random=0, **ROWS
+    )
+    assert [line.get_label() for line in display.lines_] == ["a", "b"]
+    assert display.ax_.get_ylabel() == "R² after training without them"
+    display = RemovalCurveDisplay.from_estimator(
+        LinearRegression(), X, y, scores=SCORES, n_random=0, value_name="fit", **ROWS
+    )
+    assert display.ax_.get_ylabel() == "fit after training without them"
+
+
+def test_a_scorer_is_read_if_fitted_and_fitted_if_not():
+    unfitted = Scorer()
+    drawn = [
+        RemovalCurveDisplay.from_estimator(
+            GaussianNB(), X, y, scorer=scorer, n_random=0, random_state=3, **ROWS
+        )
+        for scorer in (
+            unfitted,
+            Scorer(3).fit(X, y),
+            SimpleNamespace(scores_=Scorer(3).fit(X, y).scores_),
+        )
+    ]
+    assert not hasattr(unfitted, "scores_")
+    for display, name in zip(drawn, ["Scorer", "Scorer", "SimpleNamespace"], strict=True):
+        assert display.lines_[0].get_label() == name
+        np.testing.assert_array_equal(display.lines_[0].get_ydata(), drawn[0].lines_[0].get_ydata())
+
+
+def test_trainings_differ_by_their_rows_alone():
+    tree = DecisionTreeClassifier(max_features=1)
+    first, again = (
+        RemovalCurveDisplay.from_estimator(
+            tree, X, y, scores=SCORES, n_random=2, random_state=0, **ROWS
+        ).curves["lowest scores"]
+        for _ in range(2)
+    )
+    np.testing.assert_array_equal(first["value"], again["value"])
+    seeded = DecisionTreeClassifier(max_features=1, random_state=0).fit(X, y)
+    assert first["value"][0] == seeded.score(X_TEST, y_TEST)
+    assert tree.random_state is None
+
+
+def test_what_is_sent_to_other_processes_gives_the_same_there():
+    """Without starting any: that takes seconds."""
+    score = ScoreAfterRemoval(DecisionTreeClassifier(max_features=1), X, y, X_TEST, y_TEST, 0)
+    kept = SCORES > -1
+    assert pickle.loads(pickle.dumps(score))(kept) == score(kept)
+
+
+def test_progress_is_shown_on_demand(capsys):
+    RemovalCurveDisplay.from_estimator(
+        GaussianNB(), X, y, scores=SCORES, n_random=1, verbose=1, **ROWS
+    )
+    assert "removal curve: 100%" in capsys.readouterr().err
+
+
+def test_numbers_that_are_known_already():
+    random = np.array([[0.9, 0.8, 0.7], [0.9, 0.9, 0.6]])
+    display = RemovalCurveDisplay.from_predictions(
+        FRACTIONS, {"gif": [0.9, 0.95, 0.9], "hif": [0.9, 0.92, 0.91]}, random_accuracy=random
+    )
+    np.testing.assert_array_equal(display.lines_[0].get_data(), [[0, 20, 40], [0.9, 0.95, 0.9]])
+    np.testing.assert_array_equal(display.lines_[1].get_ydata(), [0.9, 0.92, 0.91])
+    np.testing.assert_allclose(display.random_line_.get_ydata(), [0.9, 0.85, 0.65])
+    corners = display.random_band_.get_paths()[0].vertices
+    for edge in (random.min(0), random.max(0)):
+        assert np.isclose(np.c_[[0, 20, 40], edge][:, None], corners).all(-1).any(1).all()
+    assert "2 draws" in display.random_band_.get_label()
+    alone = RemovalCurveDisplay.from_predictions(FRACTIONS, [1, 2, 3], name="gif")
+    assert alone.random_line_ is None
+    assert alone.lines_[0].get_label() == "gif"
+
+
+def drawn(**settings):
+    return RemovalCurveDisplay.from_estimator(GaussianNB(), X, y, **ROWS | settings)
+
+
+@pytest.mark.parametrize(
+    ("call", "error", "message"),
+    [
+        (drawn, TypeError, "Either scores or scorer must be given, got neither"),
+        (
+            lambda: drawn(scores=SCORES, scorer=Scorer()),
+            TypeError,
+            "Either scores or scorer must be given, got both",
+        ),
+        (
+            lambda: drawn(scores=SCORES[1:]),
+            ValueError,
+            "scores must hold one value for each of the 75 rows, got 74",
+        ),
+        (
+            lambda: RemovalCurveDisplay.from_estimator(
+                GaussianNB(), X, y[1:], scores=SCORES, **ROWS
+            ),
+            ValueError,
+            "y must hold one value for each of the 75 rows, got 74",
+        ),
+        (
+            lambda: RemovalCurveDisplay.from_predictions(FRACTIONS, [1, 2]),
+            ValueError,
+            r"accuracy must hold a number for each of 3 fractions, got shape \(2,\)",
+        ),
+        (
+            lambda: RemovalCurveDisplay.from_predictions(
+                FRACTIONS, [1, 2, 3], random_accuracy=[[1, 2]]
+            ),
+            ValueError,
+            "random_accuracy must hold a number for each of 3 fractions",
+        ),
+        (
+            lambda: RemovalCurveDisplay.from_predictions([0, 10], [1, 2]),
+            ValueError,
+            r"fractions must be numbers in \[0, 1\), got \[0.0, 10.0\]",
+        ),
+    ],
+)
+def test_bad_input_is_named(call, error, message):
+    with pytest.raises(error, match=message):
+        call()

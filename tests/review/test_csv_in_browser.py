@@ -1,0 +1,121 @@
+"""Decisions out of the page as CSV, and into it."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sam_attribution.review import apply_decisions, review_page
+
+pytest.importorskip("selenium", reason="the page is driven with selenium")
+
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+
+from tests.review.browsing import (
+    GIVEN,
+    LABELS,
+    ORDER,
+    N,
+    choose,
+    decided,
+    exported,
+    load,
+    press,
+    shown,
+    wait_for,
+)
+
+
+def test_the_csv_comes_back_as_labels(opened, path, tmp_path):
+    assert not opened.find_element(By.ID, "export").is_enabled()
+    press(opened, Keys.HOME, "krx")
+    for label in LABELS:
+        press(opened, "c")
+        texts = [option.text for option in opened.find_elements(By.CSS_SELECTOR, "#choose option")]
+        text = label if label.strip() else repr(label)
+        if text.split("\n")[0] in [shown_text[: len(text.split("\n")[0])] for shown_text in texts]:
+            press(opened, text.split("\n")[0], Keys.ENTER)
+        else:
+            press(opened, Keys.ESCAPE, Keys.ARROW_DOWN)
+    file = exported(opened, tmp_path)
+    before = opened.execute_script("return Object.values(localStorage)[0]")
+    expected = GIVEN.copy()
+    for row, decision, token in json.loads(before):
+        if decision == "relabel":
+            expected[row] = json.loads(token)
+    assert (expected != GIVEN).sum() > len(LABELS) // 2
+    X, y = apply_decisions(np.arange(N), GIVEN, file)
+    stays = np.arange(N) != ORDER[2]
+    assert X.tolist() == np.flatnonzero(stays).tolist()
+    assert y.tolist() == expected[stays].tolist()
+
+    load(opened, path)
+    choose(opened, "state", "all rows")
+    opened.find_element(By.ID, "file").send_keys(str(file))
+    wait_for(opened, "status", f"Loaded {len(json.loads(before))} decisions.")
+    assert sorted(json.loads(opened.execute_script("return Object.values(localStorage)[0]"))) == (
+        sorted(json.loads(before))
+    )
+    press(opened, Keys.ESCAPE, "u")
+    assert decided(opened) == [""] * N
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("row,label\n1,2\n", "Nothing loaded: the file has no column given, decision."),
+        (
+            "row;given;decision;label\n0;1;keep;1\n1;0;keep;0\n9;1;keep;1\n",
+            "Loaded 1 decision. Left out 2 that do not fit this page: row 0, 9.",
+        ),
+    ],
+)
+def test_a_foreign_csv_is_refused(driver, tmp_path, text, message):
+    labels = [0, 0, 1]
+    page = review_page(
+        tmp_path / "page.html", [[1]] * 3, given=labels, suggested=labels, scores=[1, 2, 3]
+    )
+    load(driver, page)
+    (tmp_path / "some.csv").write_text(text)
+    driver.find_element(By.ID, "file").send_keys(str(tmp_path / "some.csv"))
+    wait_for(driver, "status", message)
+    assert decided(driver) == (["", "keep", ""] if "Loaded 1" in message else [""] * 3)
+
+
+@pytest.mark.parametrize("labels", [[3, 12, 10**20], [0.1, 1e300, -0.0], [False, True]])
+def test_numbers_and_booleans_come_back(driver, tmp_path, labels):
+    given, suggested = labels, labels[1:] + labels[:1]
+    page = review_page(
+        tmp_path / "page.html", labels, given=given, suggested=suggested, scores=range(len(labels))
+    )
+    load(driver, page)
+    press(driver, "r" * len(labels))
+    X, y = apply_decisions(labels, given, exported(driver, tmp_path))
+    assert labels == X
+    assert [(type(label), str(label)) for label in y] == [
+        (type(label), str(label)) for label in suggested
+    ]
+
+
+@pytest.mark.parametrize(
+    ("labels", "line"),
+    [
+        (["cat", "dog"], "0,cat,relabel,dog"),
+        ([True, False], "0,TRUE,relabel,FALSE"),
+        ([1.0, 2.0], "0,1,relabel,2"),
+        (["1", "2"], '0,1,relabel,"""2"""'),
+    ],
+)
+def test_what_a_spreadsheet_makes_of_labels_is_loaded(driver, tmp_path, labels, line):
+    page = review_page(
+        tmp_path / "page.html", labels, given=labels, suggested=labels[::-1], scores=[1, 2]
+    )
+    load(driver, page)
+    (tmp_path / "some.csv").write_text(f"row,given,decision,label\n{line}\n")
+    driver.find_element(By.ID, "file").send_keys(str(tmp_path / "some.csv"))
+    wait_for(driver, "status", "Loaded 1 decision.")
+    assert shown(driver, "r.querySelector('[aria-pressed=true]')?.dataset.do") == [
+        "suggested",
+        None,
+    ]

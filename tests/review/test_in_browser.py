@@ -1,0 +1,222 @@
+"""The page as a person uses it, in headless Chromium."""
+
+import numpy as np
+import pytest
+
+pytest.importorskip("selenium", reason="the page is driven with selenium")
+
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+from selenium.webdriver.support.ui import Select
+
+from tests.review.browsing import (
+    COMPONENTS,
+    GIVEN,
+    LABEL_SCORES,
+    LABELS,
+    ORDER,
+    SCORES,
+    SUGGESTED,
+    SUSPICIOUS,
+    TEXTS,
+    N,
+    choose,
+    click,
+    decided,
+    load,
+    press,
+    rows,
+    shown,
+    text_of,
+    wait_for,
+)
+
+
+def test_rows_come_in_order_and_those_not_judged_last(opened):
+    assert shown(opened) == rows(ORDER)
+    badges = shown(opened, "r.querySelector('.badge').textContent")
+    assert badges[-2:] == ["not judged"] * 2
+    assert badges[0] == "suspicious #1"
+    assert badges[SUSPICIOUS.sum()] == f"suspicion #{SUSPICIOUS.sum() + 1}"
+
+
+def test_the_page_opens_with_the_suspicious_rows_and_says_what_to_do(driver, path):
+    load(driver, path)
+    assert shown(driver) == rows(ORDER[: SUSPICIOUS.sum()])
+    assert "Keep it, change it or remove the row" in driver.find_element(By.TAG_NAME, "header").text
+    assert text_of(driver, "counter") == f"0 of {SUSPICIOUS.sum()} suspicious rows decided"
+
+
+def test_texts_from_the_data_stay_texts(opened):
+    assert shown(opened, "r.querySelector('.text').textContent") == [TEXTS[k] for k in ORDER]
+    given = shown(opened, "r.querySelector('.given b').textContent")
+    assert given == [GIVEN[k] if GIVEN[k].strip() else repr(GIVEN[k]) for k in ORDER]
+    assert opened.title == "<i>Review</i>"
+    assert opened.execute_script("return window.ran") is None
+    assert not opened.find_elements(By.CSS_SELECTOR, ".row script, .row b b, h1 i, option script")
+
+
+def test_keys_decide_and_go_on(opened):
+    assert GIVEN[ORDER[1]] != SUGGESTED[ORDER[1]]
+    press(opened, "krx", Keys.ARROW_DOWN, "k")
+    assert decided(opened)[:6] == ["keep", "relabel", "remove", "", "keep", ""]
+    assert shown(opened, "r === document.activeElement").index(True) == 5
+    press(opened, "u", Keys.ARROW_UP, Keys.ARROW_UP, "jx", "u")
+    assert decided(opened)[:6] == ["keep", "relabel", "remove", "", "", ""]
+    press(opened, Keys.HOME, "x", Keys.END, "x")
+    assert decided(opened)[0] == decided(opened)[-1] == "remove"
+
+
+def test_the_suggestion_that_is_the_given_label_changes_nothing(opened, driver):
+    alike = int(np.flatnonzero(GIVEN[ORDER] == SUGGESTED[ORDER])[0])
+    press(driver, Keys.HOME, *[Keys.ARROW_DOWN] * alike, "r")
+    assert decided(driver) == [""] * N
+    assert "the suggested label is the given one" in text_of(driver, "status")
+    button = f".row[aria-posinset='{alike + 1}'] [data-do=suggested]"
+    assert not driver.find_element(By.CSS_SELECTOR, button).is_enabled()
+
+
+def test_buttons_decide_and_take_back(opened):
+    click(opened, 2, "remove")
+    click(opened, 5, "keep")
+    assert decided(opened)[:6] == ["", "", "remove", "", "", "keep"]
+    assert shown(opened, "r.querySelector('[aria-pressed=true]')?.dataset.do")[5] == "keep"
+    assert text_of(opened, "status") == f"row {ORDER[5]}: kept as {GIVEN[ORDER[5]]}."
+    click(opened, 5, "keep")
+    assert decided(opened)[:6] == ["", "", "remove", "", "", ""]
+    opened.find_element(By.ID, "undo").click()
+    opened.find_element(By.ID, "undo").click()
+    assert decided(opened)[:6] == ["", "", "remove", "", "", ""]
+    assert opened.find_element(By.ID, "undo").is_enabled()
+
+
+def test_another_label_is_found_and_chosen(opened):
+    assert GIVEN[ORDER[0]] != "naïve ☃"
+    press(opened, Keys.HOME, "c", "ÏVE", Keys.ENTER)
+    assert decided(opened)[:2] == ["relabel", ""]
+    assert text_of(opened, "status") == f"row {ORDER[0]}: changed to naïve ☃."
+    press(opened, "c", Keys.ESCAPE, "k")
+    assert decided(opened)[:3] == ["relabel", "keep", ""]
+    press(opened, "c", "no such label", Keys.ENTER, Keys.ESCAPE, "x")
+    assert decided(opened)[:4] == ["relabel", "keep", "remove", ""]
+
+
+def test_filters_and_their_count(opened):
+    label = GIVEN[ORDER[0]]
+    choose(opened, "class", f"{label} (2)")
+    assert shown(opened) == rows([k for k in ORDER if GIVEN[k] == label])
+    choose(opened, "class", "any")
+    pair = Select(opened.find_element(By.ID, "pair")).options[1].text
+    choose(opened, "pair", pair)
+    fits = [f"{GIVEN[k]} → {SUGGESTED[k]}" == pair.rsplit(" (", 1)[0] for k in ORDER]
+    assert 0 < sum(fits) == int(pair.rsplit("(", 1)[1][:-1])
+    assert shown(opened) == rows(ORDER[fits])
+    opened.find_element(By.ID, "search").send_keys("nothing like this")
+    assert shown(opened) == []
+    opened.find_element(By.ID, "show-all").click()
+    opened.find_element(By.ID, "search").send_keys("<B>EVEN")
+    assert shown(opened) == rows([k for k in ORDER if k % 2 == 0])
+    assert text_of(opened, "notes") == f"{N // 2} shown of {N} rows."
+
+
+def test_a_decided_row_leaves_the_undecided(opened):
+    choose(opened, "state", "undecided")
+    press(opened, Keys.ESCAPE, "kk")
+    assert shown(opened) == rows(ORDER[2:])
+    choose(opened, "state", "decided")
+    assert shown(opened) == rows(ORDER[:2])
+    press(opened, Keys.ESCAPE, "u")
+    assert shown(opened) == rows(ORDER[:1])
+    choose(opened, "state", "not judged")
+    assert shown(opened) == rows([3, 8])
+
+
+@pytest.mark.parametrize(
+    ("sort", "key"),
+    [
+        ("row number", np.arange(N)),
+        ("given label", [LABELS.index(label) for label in GIVEN]),
+        ("suggested label", [LABELS.index(label) for label in SUGGESTED]),
+        ("part: mean loss", COMPONENTS["mean loss"]),
+        ("part: trusted", SCORES),
+    ],
+)
+def test_other_orders(opened, sort, key):
+    choose(opened, "sort", sort)
+    expected = ORDER[np.argsort(np.asarray(key)[ORDER], kind="stable")]
+    assert shown(opened) == rows(expected)
+
+
+def test_the_help_opens_and_closes(opened):
+    press(opened, "?")
+    assert "keep the given label" in text_of(opened, "help")
+    press(opened, "x", Keys.ESCAPE)
+    assert text_of(opened, "help") == ""
+    assert decided(opened) == [""] * N
+
+
+def test_decisions_survive_a_reload(opened, path):
+    press(opened, Keys.HOME, "kx")
+    load(opened, path, forget=False)
+    assert decided(opened)[:3] == ["keep", "remove", ""]
+    assert text_of(opened, "counter") == f"2 of {SUSPICIOUS.sum()} suspicious rows decided"
+    assert shown(opened, "r === document.activeElement").index(True) == 2
+
+
+def test_a_browser_that_stores_nothing_says_so(driver, path):
+    broken = "Storage.prototype.setItem = () => { throw new DOMException('denied'); }"
+    command = "Page.addScriptToEvaluateOnNewDocument"
+    identifier = driver.execute_cdp_cmd(command, {"source": broken})
+    load(driver, path)
+    driver.execute_cdp_cmd("Page.removeScriptToEvaluateOnNewDocument", identifier)
+    assert "This browser keeps nothing for this page" in text_of(driver, "warning")
+    press(driver, "k")
+    assert decided(driver)[0] == "keep"
+
+
+def test_bars_say_how_suspicious_and_how_well_each_label_fits(opened):
+    ranks = np.argsort(np.argsort(COMPONENTS["mean loss"]))
+    first = "[...r.querySelectorAll('.parts .bar')].map(b => b.textContent)[0]"
+    assert shown(opened, first) == [f"mean loss#{rank + 1}" for rank in ranks[ORDER]]
+    scale = "r.querySelector('.fill').style.transform.slice(7, -1)"
+    shares = [float(share) for share in shown(opened, scale)]
+    np.testing.assert_allclose(shares, 1 - ranks[ORDER] / (N - 1), atol=1e-6)
+    assert shown(opened, "r.querySelectorAll('.parts .value')[1].textContent")[-1] == "\u2013"
+    fits = shown(opened, "[...r.querySelectorAll('.fits .name')].map(n => n.textContent)")
+    for row, names in zip(ORDER, fits, strict=True):
+        best = [LABELS[code] for code in np.argsort(-LABEL_SCORES[row])[:3]]
+        best = best if GIVEN[row] in best else [*best, GIVEN[row]]
+        texts = [label if label.strip() else repr(label) for label in best]
+        given = [" (given)" if label == GIVEN[row] else "" for label in best]
+        assert names == [text + mark for text, mark in zip(texts, given, strict=True)]
+    highest = shown(opened, "r.querySelector('.fits .value').textContent")
+    assert highest == [f"{100 * LABEL_SCORES[row].max():.0f} %" for row in ORDER]
+
+
+def test_the_labels_that_fit_best_are_offered_first(opened):
+    press(opened, Keys.HOME, "c")
+    texts = [option.text for option in Select(opened.find_element(By.ID, "choose-list")).options]
+    best = [LABELS[code] for code in np.argsort(-LABEL_SCORES[ORDER[0]])[:3]]
+    best = [label.split("\n")[0] for label in best if label != GIVEN[ORDER[0]]]
+    assert [text[: len(label)] for text, label in zip(texts, best, strict=False)] == best
+    assert len(texts) == len(LABELS) - 1
+    press(opened, Keys.ESCAPE)
+
+
+def test_two_tabs_agree(opened, path):
+    first = opened.current_window_handle
+    opened.switch_to.new_window("tab")
+    load(opened, path, forget=False)
+    press(opened, "x")
+    opened.close()
+    opened.switch_to.window(first)
+    wait_for(opened, "counter", f"1 of {SUSPICIOUS.sum()} suspicious rows decided")
+    assert decided(opened)[0] == "remove"
+
+
+def test_a_key_held_down_decides_once(opened):
+    opened.execute_script(
+        "for (const repeat of [false, true, true]) document.activeElement.dispatchEvent("
+        "new KeyboardEvent('keydown', {key: 'x', repeat, bubbles: true}))"
+    )
+    assert decided(opened).count("remove") == 1

@@ -1,0 +1,136 @@
+"""Pixels, size, network, contrast and names of the page, in headless Chromium."""
+
+import json
+
+import numpy as np
+import pytest
+
+from sam_attribution.review import review_page
+
+pytest.importorskip("selenium", reason="the page is driven with selenium")
+
+from selenium.webdriver import Keys
+from selenium.webdriver.common.by import By
+
+from benchmarks.chromium import emulate
+from tests.review.browsing import (
+    ORDER,
+    N,
+    load,
+    press,
+    shown,
+)
+
+
+@pytest.mark.parametrize("n_channels", [1, 3, 4])
+def test_pictures_are_drawn_pixel_for_pixel(driver, tmp_path, n_channels):
+    images = np.random.default_rng(0).integers(256, size=(9, 90, 80, n_channels), dtype=np.uint8)
+    images[..., 3:] = 255
+    labels = np.zeros(9, int)
+    order = np.random.default_rng(1).permutation(9)
+    page = review_page(
+        tmp_path / "page.html", images, given=labels, suggested=labels, scores=np.argsort(order)
+    )
+    load(driver, page)
+    until_ready = "return performance.getEntriesByName('ready').length"
+    while not driver.execute_script(until_ready):
+        pass
+    drawn = shown(
+        driver,
+        "[...r.querySelector('canvas').getContext('2d').getImageData(0, 0, 80, 90).data]",
+    )
+    expected = np.full((9, 90, 80, 4), 255)
+    expected[..., :3] = images[..., :3]
+    assert (np.array(drawn).reshape(expected.shape) == expected[order]).all()
+
+
+def test_ten_thousand_rows_keep_few_elements(driver, tmp_path):
+    labels = np.zeros(10_000, int)
+    scores = np.arange(10_000.0)
+    scores[77] = np.nan
+    page = review_page(
+        tmp_path / "page.html", labels[:, None], given=labels, suggested=labels, scores=scores
+    )
+    load(driver, page, height=900)
+    assert 5 < len(shown(driver)) < 30
+    for _ in range(12):
+        press(driver, "j")
+        visible = shown(driver, "[r.getBoundingClientRect().top, r === document.activeElement]")
+        (top,) = [top for top, has_focus in visible if has_focus]
+        assert 0 < top < 900 - 152
+    press(driver, Keys.END)
+    assert shown(driver)[-1] == "row 77"
+    assert len(shown(driver)) < 30
+
+
+def test_nothing_is_requested_and_nothing_fails(driver, path):
+    driver.get_log("performance")
+    driver.get_log("browser")
+    load(driver, path)
+    press(driver, "krc", Keys.ESCAPE)
+    events = [json.loads(entry["message"])["message"] for entry in driver.get_log("performance")]
+    urls = {
+        event["params"]["request"]["url"]
+        for event in events
+        if event["method"] == "Network.requestWillBeSent"
+    }
+    assert urls == {path.as_uri()}
+    assert driver.get_log("browser") == []
+
+
+CONTRASTS = r"""
+const luminance = (colour) => {
+  const [r, g, b] = colour.match(/[\d.]+/g).map(Number).map((v) => v / 255)
+    .map((v) => (v <= 0.04045 ? v / 12.92 : ((v + 0.055) / 1.055) ** 2.4));
+  return 0.2126 * r + 0.7152 * g + 0.0722 * b;
+};
+const behind = (element) => {
+  const colour = getComputedStyle(element).backgroundColor;
+  return colour === "rgba(0, 0, 0, 0)" ? behind(element.parentElement) : colour;
+};
+const found = [];
+for (const element of document.querySelectorAll("body *")) {
+  const hasText = [...element.childNodes].some((n) => n.nodeType === 3 && n.data.trim());
+  if (!hasText || element.matches(":disabled, :disabled *, option, script, noscript")) continue;
+  if (!element.checkVisibility()) continue;
+  const pair = [luminance(getComputedStyle(element).color), luminance(behind(element))].sort();
+  found.push([(Math.max(...pair) + 0.05) / (Math.min(...pair) + 0.05), element.outerHTML]);
+}
+return found;
+"""
+
+
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_text_stands_out_in_light_and_dark(opened, scheme):
+    press(opened, Keys.HOME, "krx")
+    emulate(opened, 1360, 900, scheme)
+    low = [(round(c, 2), html) for c, html in opened.execute_script(CONTRASTS) if c < 4.5]
+    assert low == []
+    background = "getComputedStyle(document.body).backgroundColor"
+    darkness = opened.execute_script(f"return {background}.match(/\\d+/g).map(Number)")
+    assert (max(darkness) < 60) == (scheme == "dark")
+
+
+@pytest.mark.parametrize("width", [320, 400, 700, 900, 1100, 1360])
+def test_nothing_is_cut_off_on_a_narrow_screen(opened, width):
+    emulate(opened, width, 800)
+    assert opened.execute_script("return document.scrollingElement.scrollWidth") <= width
+    inside = (
+        "[...r.querySelectorAll('button')].every(b => { const a = b.getBoundingClientRect(), "
+        "c = b.parentElement.getBoundingClientRect(), d = r.getBoundingClientRect(); return "
+        "a.bottom <= c.bottom && c.bottom <= d.bottom && a.right <= d.right && a.height >= 24; })"
+    )
+    assert all(shown(opened, inside))
+
+
+def test_names_and_roles_for_those_who_listen(opened):
+    assert shown(opened, "[r.ariaSetSize, r.tabIndex]") == [[str(N), 0], *[[str(N), -1]] * (N - 1)]
+    label = shown(opened, "r.ariaLabel")[0]
+    assert label.startswith(f"row {ORDER[0]}, suspicious #1, given ")
+    assert label.endswith(", undecided")
+    unnamed = opened.execute_script(
+        "return [...document.querySelectorAll('input, select, progress')]"
+        ".filter(e => !e.labels.length).map(e => e.id)"
+    )
+    assert unnamed == []
+    assert opened.find_element(By.ID, "status").get_attribute("aria-live") == "polite"
