@@ -1,4 +1,4 @@
-"""Systematic confusion on digits: the default scorer against the mean training loss.
+"""Systematic confusion on digits: MislabelDetector against the mean training loss.
 
     python -m benchmarks.digits_pair_noise
 
@@ -16,9 +16,8 @@ import torch
 from sklearn.datasets import load_digits
 from sklearn.metrics import roc_auc_score
 
-from sam_attribution import SAMClassifier
+from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.datasets import pair_noise
-from sam_attribution.filtering import default_scorer
 from sam_attribution.problem import problem_from_estimator
 
 RESULT = Path(__file__).parent / "results" / "digits_pair_noise.json"
@@ -45,11 +44,11 @@ def one_seed(seed):
         max_epochs=20,
         random_state=seed,
     )
-    scores = default_scorer(classifier, seed).fit(X, noisy).scores_
+    scores = MislabelDetector(classifier, random_state=seed).fit(X, noisy).scores_
     loss = mean_trajectory_loss(classifier.fit(X, noisy), X, noisy)
     return {
         "seed": seed,
-        "auc_default": roc_auc_score(wrong, -scores),
+        "auc_detector": roc_auc_score(wrong, -scores),
         "auc_mean_loss": roc_auc_score(wrong, loss),
     }
 

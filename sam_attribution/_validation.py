@@ -82,12 +82,12 @@ _TOO_LARGE = 2**63
 
 # not parameters, but of the user as well: scikit-learn's clone takes them over
 def forget_fit(estimator):
-    """Delete what an earlier ``fit`` learned: attributes whose names end with an underscore.
+    """Delete the fitted attributes, public names that end with an underscore.
 
-    Without them a fit that fails leaves no answers of the fit before it. Other private attributes
-    stay: scikit-learn keeps metadata requests, output settings and callbacks there.
+    Without them a fit that fails leaves no answers of the fit before it. Private attributes stay:
+    scikit-learn keeps metadata requests, output settings and callbacks there.
     """
-    for name in [name for name in vars(estimator) if name.endswith("_")]:
+    for name in [name for name in vars(estimator) if name.endswith("_") and name[0] != "_"]:
         delattr(estimator, name)
 
 

@@ -23,4 +23,4 @@ def warn(message, category=AttributionWarning):
     frame, level = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame, level = frame.f_back, level + 1
-    warnings.warn(message, category, stacklevel=level - 1)
+    warnings.warn(message, category, stacklevel=level)

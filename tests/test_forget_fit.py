@@ -13,7 +13,7 @@ class Centred(TransformerMixin, BaseEstimator):
         self.rate = rate
 
     def fit(self, X, sample_weight=None):
-        self.mean_, self._n_rows_ = X.mean(), len(X)
+        self.mean_, self.n_rows_ = X.mean(), len(X)
         return self
 
     def transform(self, X):
@@ -27,11 +27,11 @@ def fitted():
     inner = Centred()
     inner.mean_ = 0.0
     estimator = Centred(inner, rate=0.5)
-    estimator.mean_, estimator._n_rows_ = 1.0, 3
+    estimator.mean_, estimator.n_rows_ = 1.0, 3
     return estimator
 
 
-def test_every_attribute_of_a_fit_is_forgotten_private_ones_too():
+def test_every_fitted_attribute_is_forgotten():
     estimator = fitted()
     forget_fit(estimator)
     assert set(vars(estimator)) == {"inner", "rate"}

@@ -5,7 +5,7 @@ from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.training import SAMClassifier
-from tests.test_filtering import FirstFeature, X, fresh_cache, y  # noqa: F401
+from tests.filtering.test_filters import FirstFeature, X, fresh_cache, y  # noqa: F401
 
 pytest.importorskip("imblearn")
 

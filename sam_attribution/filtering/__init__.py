@@ -2,6 +2,5 @@
 
 from sam_attribution.filtering._classifier import FilteredClassifier
 from sam_attribution.filtering._filter import MislabelFilter
-from sam_attribution.filtering._scorer import default_scorer
 
-__all__ = ["FilteredClassifier", "MislabelFilter", "default_scorer"]
+__all__ = ["FilteredClassifier", "MislabelFilter"]

@@ -32,9 +32,10 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
         What is trained on the rows that stay; None stands for ``SAMClassifier()``.
     scorer : estimator, default=None
         Its ``fit(X, y)`` leaves ``scores_`` of shape (n_samples,), low for the rows to drop:
-        a `SAMInfluence`, for example. None stands for the influence on the worst class
-        of validation margins in 3 folds, computed on `estimator` if it is (or is a pipeline that
-        ends in) a `SAMClassifier`, else on ``SAMClassifier()``.
+        a :class:`~sam_attribution.MislabelDetector` or a :class:`~sam_attribution.SAMInfluence`,
+        for example. Either of them trains `estimator` if its own is None; if that does not end in
+        a `SAMClassifier`, one with its defaults stands in for the last step. None is
+        ``MislabelDetector()``.
     removal_fraction : float, default=0.1
         Share of the rows to drop, in [0, 1); 0 scores nothing.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
@@ -60,7 +61,8 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
 
     See Also
     --------
-    sam_attribution.SAMInfluence : The scores.
+    sam_attribution.MislabelDetector : The scores by default.
+    sam_attribution.SAMInfluence : Other scores.
 
     Notes
     -----

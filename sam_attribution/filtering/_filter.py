@@ -15,8 +15,9 @@ class MislabelFilter(RowFilter):
     ----------
     scorer : estimator, default=None
         Its ``fit(X, y)`` leaves ``scores_`` of shape (n_samples,), low for the rows to drop:
-        a `SAMInfluence`, for example. None stands for the influence on the worst class
-        of validation margins in 3 folds, computed on ``SAMClassifier()``.
+        a :class:`~sam_attribution.MislabelDetector` or a :class:`~sam_attribution.SAMInfluence`,
+        for example. None is ``MislabelDetector()``, trained on ``SAMClassifier()``: the filter
+        does not know the classifier behind it, so give it a scorer on that one.
     removal_fraction : float, default=0.1
         Share of the rows to drop, in [0, 1); 0 scores nothing.
     memory : "auto", str, path, joblib.Memory or None, default="auto"

@@ -4,7 +4,7 @@ from numbers import Real
 from os import PathLike
 
 import numpy as np
-from sklearn.base import BaseEstimator, clone, is_regressor
+from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
@@ -20,7 +20,7 @@ from sam_attribution._validation import (
     refuse_sparse_tensor,
 )
 from sam_attribution.filtering._score_cache import fitted_scores
-from sam_attribution.filtering._scorer import default_scorer
+from sam_attribution.filtering._scorer import scorer_on
 from sam_attribution.filtering._selection import check_classes_stay, check_scores
 from sam_attribution.training import SAMClassifier
 
@@ -36,7 +36,7 @@ class RowFilter(BaseEstimator):
     }
 
     def _checked(self, X, y, sample_weight):
-        """The three, fit to be indexed; what an earlier fit learned is forgotten."""
+        """Rows, labels and weights that can be indexed; an earlier fit is forgotten."""
         check_parameters(self)
         _refuse_regressor("estimator", self._classifier())
         _refuse_regressor("scorer", getattr(self.scorer, "estimator", None))
@@ -67,12 +67,10 @@ class RowFilter(BaseEstimator):
         return kept
 
     def _scorer(self):
-        if self.scorer is None:
-            return default_scorer(self._classifier(), self.random_state)
-        return clone(self.scorer)
+        return scorer_on(self._classifier(), self.scorer)
 
     def _classifier(self):
-        """What the default scorer trains."""
+        """Classifier that a scorer without an estimator trains."""
         return SAMClassifier()
 
 

@@ -1,32 +1,39 @@
-"""What scores rows when the user names nothing."""
+"""The scorer of a filter, on the estimator of the filter where it names none."""
 
 from sklearn.base import clone
-from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import Pipeline
 
+from sam_attribution.detection import MislabelDetector
+from sam_attribution.fitting import is_frozen, net_of
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier, SAMMixin
 
 
-def default_scorer(estimator, random_state=None):
-    """Influence on the worst class of validation margins in 3 shuffled folds.
+def scorer_on(classifier, scorer=None):
+    """Clone of `scorer` that trains `classifier` if it names no estimator of its own.
 
     Parameters
     ----------
-    estimator : classifier
-        Scored itself if it is, or is a pipeline that ends in, a `SAMClassifier`; otherwise a
-        ``SAMClassifier()`` stands in for it.
-    random_state : int, RandomState instance or None, default=None
-        Draws the folds.
+    classifier : classifier
+        One that does not end in a SAM-trained net cannot be attributed: ``SAMClassifier()`` stands
+        in for its last step.
+    scorer : estimator, default=None
+        None is ``MislabelDetector()``.
 
     Returns
     -------
-    SAMInfluence
+    estimator
     """
-    last = estimator[-1] if isinstance(estimator, Pipeline) else estimator
-    return SAMInfluence(
-        clone(estimator) if isinstance(last, SAMMixin) else SAMClassifier(),
-        evaluation="margin",
-        aggregate="worst-class",
-        validation=StratifiedKFold(3, shuffle=True, random_state=random_state),
-    )
+    scorer = MislabelDetector() if scorer is None else clone(scorer)
+    if isinstance(scorer, MislabelDetector | SAMInfluence) and scorer.estimator is None:
+        scorer.set_params(estimator=_with_a_net(classifier))
+    return scorer
+
+
+def _with_a_net(classifier):
+    if isinstance(net_of(classifier), SAMMixin) and not is_frozen(classifier):
+        return clone(classifier)
+    if not isinstance(classifier, Pipeline):
+        return SAMClassifier()
+    twin = clone(classifier)
+    return Pipeline([*twin.steps[:-1], (twin.steps[-1][0], SAMClassifier())])

@@ -352,8 +352,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.estimator_ = self.estimators_[0]
         self.diagnostics_ = self._table_of_diagnostics()
         self.scores_ = self._mean_over_splits([each.scores for each in found])
-        if found[0].table is not None:
-            self._transform_train_ = self._mean_over_splits([each.table for each in found])
+        tables = [each.table for each in found]
+        self._transform_train = None if tables[0] is None else self._mean_over_splits(tables)
 
     def _mean_over_splits(self, found):
         """Mean over the splits of tensors with a value per row of each split's problem."""

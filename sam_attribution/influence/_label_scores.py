@@ -56,7 +56,8 @@ class LabelScores(TransformerMixin):
     @property
     def transform_train_(self):
         knows_labels(self)
-        return self._transform_train_
+        check_is_fitted(self)
+        return self._transform_train
 
     @available_if(scores_any_row)
     def score_samples(self, X, y=None):

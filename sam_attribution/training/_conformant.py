@@ -151,7 +151,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
         check_device(self.device)
         check_components(self)
         if afresh:
-            self._forget_fit()
+            forget_fit(self)
+            self.initialized_ = False
         X, codes, weight = self._fit_inputs(X, y, sample_weight, classes, afresh)
         if afresh:
             self.initialize()
@@ -163,11 +164,6 @@ class Conformant(ArrayInputs, ModuleBuilder):
             finally:
                 self._in_training, self._sample_weight, self._batch_weight = False, None, None
         return self
-
-    def _forget_fit(self):
-        # skorch and subclasses keep settings under private names; `initialize` resets those of fit
-        forget_fit(self, keep=[name for name in vars(self) if name.startswith("_")])
-        self.initialized_ = False
 
     def _train_until_stopped(self, X, codes, **fit_params):
         try:

@@ -16,8 +16,8 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
+from tests.influence.test_estimator import WEIGHT_CHECKS
 from tests.models import tabular
-from tests.test_influence import WEIGHT_CHECKS
 
 SMALL = {"max_epochs": 3, "batch_size": 8, "dtype": "float64", "random_state": 0}
 X, y, weight = tabular(60)

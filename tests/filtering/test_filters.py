@@ -6,16 +6,20 @@ import pytest
 import torch
 from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator, clone
-from sklearn.datasets import make_blobs
+from sklearn.datasets import load_wine, make_blobs
+from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.pipeline import Pipeline, make_pipeline
+from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sam_attribution._ranking import lowest
-from sam_attribution.filtering import FilteredClassifier, MislabelFilter, default_scorer
+from sam_attribution.datasets import pair_noise
+from sam_attribution.detection import MislabelDetector
+from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.filtering._score_cache import _STORE
+from sam_attribution.filtering._scorer import scorer_on
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier
 
@@ -265,30 +269,49 @@ def test_the_caller_owns_the_scores():
     np.testing.assert_array_equal(filtered().fit(X, y).scores_, X[:, 0])
 
 
-@pytest.mark.parametrize(
-    "estimator",
-    [SAMClassifier(rho=0.3), Pipeline([("scale", StandardScaler()), ("sam", SAMClassifier())])],
-)
-def test_a_sam_classifier_is_scored_itself(estimator):
-    scorer = default_scorer(estimator, random_state=0)
-    assert repr(scorer.estimator) == repr(estimator)
-    assert scorer.estimator is not estimator
-    assert (scorer.evaluation, scorer.aggregate) == ("margin", "worst-class")
-    assert scorer.validation.get_n_splits() == 3
+SCALED = make_pipeline(StandardScaler(), SAMClassifier(rho=0.3))
 
 
-def test_another_classifier_is_scored_by_a_default_sam_classifier():
-    assert isinstance(default_scorer(LogisticRegression()).estimator, SAMClassifier)
+@pytest.mark.parametrize("scorer", [None, MislabelDetector(), SAMInfluence(method="grad-dot")])
+@pytest.mark.parametrize("estimator", [SAMClassifier(rho=0.3), SCALED])
+def test_a_scorer_without_an_estimator_trains_that_of_the_filter(estimator, scorer):
+    found = scorer_on(estimator, scorer)
+    assert type(found) is type(scorer or MislabelDetector())
+    assert repr(found.estimator) == repr(estimator)
+    assert found.estimator is not estimator
+    assert scorer is None or scorer.estimator is None
 
 
-def test_a_search_with_real_influence_scores_every_fold_once(monkeypatch):
-    n_fits, fit = [], SAMInfluence.fit
+def test_a_scorer_keeps_the_estimator_that_it_names():
+    own = SAMClassifier(rho=0.7)
+    assert repr(scorer_on(SCALED, MislabelDetector(own)).estimator) == repr(own)
+
+
+def test_a_net_stands_in_for_a_classifier_that_is_none():
+    assert isinstance(scorer_on(LogisticRegression()).estimator, SAMClassifier)
+    assert isinstance(scorer_on(FrozenEstimator(SAMClassifier())).estimator, SAMClassifier)
+    scaled = scorer_on(make_pipeline(StandardScaler(), LogisticRegression())).estimator
+    assert [type(step) for _, step in scaled.steps] == [StandardScaler, SAMClassifier]
+
+
+@pytest.mark.parametrize("seed", [0, 1])
+def test_rows_reach_the_default_scorer_as_they_reach_the_classifier(seed):
+    """Features of wine are hundreds apart: without the scaler a network learns nothing."""
+    wine, cultivar = load_wine(return_X_y=True)
+    noisy, wrong = pair_noise(cultivar, 0.15, random_state=seed)
+    classifier = make_pipeline(StandardScaler(), SAMClassifier(max_epochs=30, lr=0.1))
+    model = FilteredClassifier(classifier, random_state=seed).fit(wine, noisy)
+    assert wrong[~model.kept_].mean() > 0.8
+
+
+def test_a_search_with_the_default_scorer_scores_every_fold_once(monkeypatch):
+    n_fits, fit = [], MislabelDetector.fit
 
     def counted(self, *args, **kwargs):
         n_fits.append(1)
         return fit(self, *args, **kwargs)
 
-    monkeypatch.setattr(SAMInfluence, "fit", counted)
+    monkeypatch.setattr(MislabelDetector, "fit", counted)
     model = FilteredClassifier(SAMClassifier(max_epochs=3), random_state=0)
     search = GridSearchCV(model, {"removal_fraction": [0, 0.05, 0.1, 0.2]}, cv=5)
     search.fit(X.astype("float32"), y)
