@@ -36,6 +36,7 @@ from sam_attribution.retraining import train_many
 
 SEED = 0
 PERCENT = (1, 2, 5, 10)
+_KEPT = ("nonlinearity", "predicted_rise", "rise")  # of what an edit reports
 ONCE = Arnoldi(measured=False)  # 80 products in advance, none for an edit
 
 # name: method, parameters, repeats
@@ -150,7 +151,7 @@ def edits(classifier, data, groups, truth, name):
                 "accuracy": float(edited.score(*test)),
                 "accuracy_retrained": truth.accuracy[number + 1],
                 **truth.agreement(edited, number, selected),
-                **{key: float(edited.edit_[key]) for key in ("bend", "predicted_rise", "rise")},
+                **{key: float(edited.edit_[key]) for key in _KEPT},
             }
         )
     return {"seconds_fit": fit, "groups": rows}

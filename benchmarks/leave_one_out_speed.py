@@ -21,7 +21,7 @@ from benchmarks.report import machine, write
 from sam_attribution import SAMClassifier
 from sam_attribution.problem import FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import train_many
-from sam_attribution.retraining._stack_size import stack_size
+from sam_attribution.retraining._train_many import stack_size
 
 SEED, N_MODELS, N_SINGLE, N_REPEATS = 0, 100, 3, 3
 

@@ -1,18 +1,18 @@
-"""What says whether scores can be trusted: numbers, and words for them."""
+"""Checks of whether scores can be trusted: the numbers, and their meaning in words."""
 
-from sam_attribution.diagnosis._curvature import extreme_curvature
+from sam_attribution.diagnosis._check_table import CHECKS, Check, check_table
+from sam_attribution.diagnosis._edge_of_stability import extreme_curvature
 from sam_attribution.diagnosis._metasmoothness import metasmoothness, recorded_scores, run_scores
 from sam_attribution.diagnosis._prediction import PredictionErrors, prediction_errors
-from sam_attribution.diagnosis._verdicts import CHECKS, Check, verdicts
 
 __all__ = [
     "CHECKS",
     "Check",
     "PredictionErrors",
+    "check_table",
     "extreme_curvature",
     "metasmoothness",
     "prediction_errors",
     "recorded_scores",
     "run_scores",
-    "verdicts",
 ]

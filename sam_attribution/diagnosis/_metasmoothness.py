@@ -2,10 +2,12 @@
 
 import torch
 
-from sam_attribution.diagnosis._neighbours import NEIGHBOURS
+from sam_attribution.diagnosis._prediction import n_trained_on
 from sam_attribution.methods import UnstableTraining, reverse_sweep
 from sam_attribution.probes import training_scores
-from sam_attribution.problem import FunctionalTraining
+from sam_attribution.problem import FunctionalRun, FunctionalTraining
+
+_START_MOVES = 1e-3  # of the length of the start
 
 
 def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
@@ -49,11 +51,11 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
     ----------
     Ilyas & Engstrom, MAGIC, arXiv:2504.16430; Engstrom et al., arXiv:2503.13751.
     """
-    if nearby not in NEIGHBOURS:
-        raise ValueError(f"nearby must be one of {sorted(NEIGHBOURS)}, got {nearby!r}.")
+    if nearby not in _NEIGHBOURS:
+        raise ValueError(f"nearby must be one of {sorted(_NEIGHBOURS)}, got {nearby!r}.")
     if scores is None:
         scores = recorded_scores(problem, queries)
-    neighbours = NEIGHBOURS[nearby](problem, torch.Generator().manual_seed(seed))
+    neighbours = _NEIGHBOURS[nearby](problem, torch.Generator().manual_seed(seed))
     try:
         found = [run_scores(problem, *each, queries) for each in neighbours]
     except UnstableTraining:
@@ -79,3 +81,36 @@ def _scores(problem, training, states, queries):
         return queries.cotangent(state.params, state.buffers, sorted(training.tracked))
 
     return training_scores(problem, reverse_sweep(training, states, cotangent_at), given_only=True)
+
+
+def _nearby_weights(problem, generator):
+    """Two trainings on either side, all rows a little heavier or lighter by the throw of a coin.
+
+    The weights move by a vector of length 1, as they do when one row is removed.
+
+    Returns
+    -------
+    list of (FunctionalTraining, FunctionalRun)
+    """
+    coins = torch.randint(2, (len(problem.y),), generator=generator)
+    direction = (2.0 * coins - 1).to(problem.params) / n_trained_on(problem) ** 0.5
+    trainings = [FunctionalTraining(problem, 1 + sign * direction) for sign in (1, -1)]
+    return [(training, FunctionalRun(training)) for training in trainings]
+
+
+def _nearby_starts(problem, generator):
+    """Two trainings from starts on either side, a thousandth of the start's length away.
+
+    Returns
+    -------
+    list of (FunctionalTraining, FunctionalRun)
+    """
+    training = FunctionalTraining(problem)
+    start = training.start()
+    noise = torch.randn(start.params.shape, generator=generator).to(start.params)
+    step = _START_MOVES * start.params.norm() / noise.norm() * noise
+    starts = [start._replace(params=start.params + sign * step) for sign in (1, -1)]
+    return [(training, FunctionalRun(training, each)) for each in starts]
+
+
+_NEIGHBOURS = {"starts": _nearby_starts, "weights": _nearby_weights}

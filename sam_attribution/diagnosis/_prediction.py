@@ -55,7 +55,7 @@ def prediction_errors(problem, queries, scores):
     size = float(total.norm())
     if size == 0:
         return PredictionErrors(0.0, 0.0)
-    lengths = (1.0, _n_trained_on(problem) ** -0.5)
+    lengths = (1.0, n_trained_on(problem) ** -0.5)
     # a score is of less weight, so the query rises against it
     moves = [-side * length for length in lengths for side in _SIDES]
     weights = torch.stack([1 + move * total / size for move in [*moves, 0.0]])
@@ -65,7 +65,8 @@ def prediction_errors(problem, queries, scores):
     return PredictionErrors(*torch.nan_to_num(errors, nan=torch.inf, posinf=torch.inf).tolist())
 
 
-def _n_trained_on(problem):
+def n_trained_on(problem):
+    """Number of the problem's rows that sat in a batch."""
     return len(problem.y) if problem.visited is None else int(problem.visited.sum())
 
 

@@ -1,8 +1,14 @@
-"""Weights as if some rows had never been there, and whether they can be trusted."""
+"""Models edited as if some rows had never been there, and checks of the edit."""
 
-from sam_attribution.editing._bend import bend
-from sam_attribution.editing._report import edit_report
+from sam_attribution.editing._report import edit_report, nonlinearity
 from sam_attribution.editing._state import outputs, state_after
 from sam_attribution.editing._verification import random_groups, verification
 
-__all__ = ["bend", "edit_report", "outputs", "random_groups", "state_after", "verification"]
+__all__ = [
+    "edit_report",
+    "nonlinearity",
+    "outputs",
+    "random_groups",
+    "state_after",
+    "verification",
+]

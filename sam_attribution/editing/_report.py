@@ -1,52 +1,51 @@
-"""What an edit did to the outputs for the validation rows."""
-
-import warnings
+"""The effect of an edit on the outputs for the validation rows."""
 
 import torch
 
-from sam_attribution.editing._bend import bend
+from sam_attribution._warnings import warn
 from sam_attribution.editing._state import outputs, state_after
 
-_STRAIGHT = 0.5
+_LINEAR = 0.5  # largest nonlinearity that is trusted
 _SHARE, _SLACK = 0.5, 0.1  # of the prediction and of the value, that the rise may be off
-_ROWS = 128  # on which the bend is looked at
+_ROWS = 128  # on which the nonlinearity is measured
 
 
 def edit_report(queries, before, step, predicted_rise):
-    """Compare a step with half of it, and its effect with what was predicted.
+    """Compare a step with half of it, and its effect with the predicted one.
 
     Parameters
     ----------
     queries : Queries
         The validation rows as one query.
     before : Tensor of shape (n, n_outputs)
-        What the model puts out for them.
+        Outputs of the model for them.
     step : Tangent
-        Of the trained state; the first of its k steps is looked at.
+        Change of the trained state; the first of its k steps is used.
     predicted_rise : float
-        Of the query's value; NaN if nothing is predicted.
+        Predicted rise of the query's value; NaN if nothing is predicted.
 
     Returns
     -------
     dict
-        `step_length`: that of the step, relative to the weights; `bend`: see :func:`bend`;
-        `value`: of the query, before; `predicted_rise` of it, and its `rise`.
+        `step_length`: length of the step, relative to the weights; `nonlinearity`: see
+        :func:`nonlinearity`; `value`: of the query, before the edit; `predicted_rise` of it, and
+        its `rise`.
 
     Raises
     ------
     ValueError
-        If what the edited model puts out is not finite.
+        If outputs of the edited model are not finite.
 
     Warns
     -----
-    UserWarning
-        If the bend is above .5, or rise and prediction are further apart than half of the
+    AttributionWarning
+        If the nonlinearity is above 0.5, or if rise and prediction differ by more than half of the
         predicted rise and a tenth of the value together.
 
     Notes
     -----
     A forward pass over the validation rows, and another over at most 128 of them, evenly spaced,
-    for the bend.
+    for the nonlinearity.
     """
     problem, some = queries.problem, slice(None, None, -(-len(queries.y) // _ROWS))
     after = outputs(problem, *state_after(problem, step, 0), queries.X)
@@ -59,28 +58,57 @@ def edit_report(queries, before, step, predicted_rise):
     values = [float(queries.evaluation(z, queries.y).mean()) for z in (before, after)]
     report = {
         "step_length": float(step.params[0].norm() / problem.params.norm()),
-        "bend": bend(before[some], half, after[some]),
+        "nonlinearity": nonlinearity(before[some], half, after[some]),
         "value": values[0],
         "predicted_rise": predicted_rise,
         "rise": values[1] - values[0],
     }
     if reasons := [*_reasons(report)]:
-        warnings.warn(
+        warn(
             f"the edit leaves the range in which it can be trusted: {'; '.join(reasons)}. Remove "
             "fewer rows at once, take another method, or train again without them; verify= says "
-            "how far off edits of this size are.",
-            stacklevel=4,
+            "how far off edits of this size are."
         )
     return report
 
 
+def nonlinearity(start, half, end):
+    """Share of the outputs' movement that is not linear in the length of the step.
+
+    Parameters
+    ----------
+    start, half, end : Tensor of shape (n, n_outputs)
+        Outputs for the same rows without the step, after half of it, and after all of it.
+
+    Returns
+    -------
+    float
+        ``2 ||end - 2 half + start|| / ||end - start||``: 0 on a straight line, 1 where the second
+        order alone moves them.
+
+    Notes
+    -----
+    The step is the first order of a removal. Where it moves the outputs far from a straight line,
+    the orders that were left out are of the size of the first one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> line = torch.tensor([[1.0, 2.0]])
+    >>> nonlinearity(0 * line, 0.5 * line, line), nonlinearity(0 * line, 0.25 * line, line)
+    (0.0, 1.0)
+    """
+    moved = float((end - start).norm())
+    return 2 * float((end - 2 * half + start).norm()) / moved if moved else 0.0
+
+
 def _reasons(report):
-    """What speaks against an edit, as phrases."""
-    if report["bend"] > _STRAIGHT:
+    """Reasons against an edit, as phrases."""
+    if report["nonlinearity"] > _LINEAR:
         yield (
             f"along the step, {report['step_length']:.2g} of the weights long, "
-            f"{report['bend']:.0%} of the movement of the validation outputs is curved (at most "
-            f"{_STRAIGHT:.0%} is trusted)"
+            f"{report['nonlinearity']:.0%} of the movement of the validation outputs is curved (at "
+            f"most {_LINEAR:.0%} is trusted)"
         )
     value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
     if abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value):

@@ -1,4 +1,4 @@
-"""The trained state moved along a predicted step."""
+"""The trained state after a predicted step, and the outputs of the model there."""
 
 import torch
 
@@ -10,11 +10,11 @@ def state_after(problem, step, number, size=1.0):
     ----------
     problem : Problem
     step : Tangent
-        Of the trained state.
+        Change of the trained state.
     number : int
-        Which of the k steps in it.
+        Number of the step, of the k in it.
     size : float, default=1.0
-        How much of it.
+        Part of the step that is taken.
 
     Returns
     -------
@@ -30,7 +30,7 @@ def state_after(problem, step, number, size=1.0):
 
 
 def outputs(problem, params, buffers, X):
-    """What the model puts out for rows, in evaluation mode."""
+    """Outputs of the model for rows, in evaluation mode."""
     with torch.no_grad():
         parts = [problem.logits(params, buffers, rows) for rows in X.split(problem.rows_per_pass)]
     return torch.cat(parts)

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution._warnings import warn
-from sam_attribution.diagnosis import verdicts
+from sam_attribution.diagnosis import check_table
 from sam_attribution.influence._rank_stability import rank_stability
 
 _WARNED_OF = ("linearity_error", "roughness", "metasmoothness")
@@ -19,8 +19,8 @@ _RULES = {
 
 def warn_of_doubt(diagnostics):
     """Warn if ``fit`` found that the training cannot be attributed."""
-    table = verdicts(diagnostics)
-    doubtful = table[table["check"].isin(_WARNED_OF) & (table["verdict"] != "fine")]
+    table = check_table(diagnostics)
+    doubtful = table[table["check"].isin(_WARNED_OF) & (table["status"] != "fine")]
     for line in doubtful.drop_duplicates("check").itertuples():
         warn(
             f"{line.meaning} ({line.check} {line.value:.2f}). What helps: {line.advice}. "
@@ -53,7 +53,7 @@ class Diagnosing:
         Returns
         -------
         DataFrame
-            A line per check and split: `split`, `check`, `value`, `verdict` (``"fine"``,
+            A line per check and split: `split`, `check`, `value`, `status` (``"fine"``,
             ``"doubtful"`` or ``"bad"``), `meaning`, `advice`.
 
         Raises
@@ -86,7 +86,7 @@ class Diagnosing:
             for attribution in self.attributions_:
                 attribution.diagnostics["rank_stability"] = stability
         self.diagnostics_ = self._table_of_diagnostics()
-        return verdicts(self._with_skill())
+        return check_table(self._with_skill())
 
     def _table_of_diagnostics(self):
         table = pd.DataFrame([each.diagnostics for each in self.attributions_])

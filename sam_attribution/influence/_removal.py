@@ -40,10 +40,10 @@ class Removing:
             A fitted copy with edited weights (with unrolled also edited batch-norm statistics),
             its optimizer as new. Its training is not recorded: it cannot be attributed itself.
             The classifier (the last step of a Pipeline) has ``edit_``, a Series: `n_removed`;
-            `step_length`, relative to the weights; `bend`, see below; `value`, the mean validation
-            evaluation before the edit; `predicted_rise` of it, the sum of the rows' scores (NaN
-            with ``aggregate="worst-class"``), and its actual `rise`. With `verify` it has
-            ``verification_``, a DataFrame with a row for each random group: `cosine` between
+            `step_length`, relative to the weights; `nonlinearity`, see below; `value`, the mean
+            validation evaluation before the edit; `predicted_rise` of it, the sum of the rows'
+            scores (NaN with ``aggregate="worst-class"``), and its actual `rise`. With `verify` it
+            has ``verification_``, a DataFrame with a row for each random group: `cosine` between
             edited and retrained change of the attributed parameters, `length_ratio` of the first
             to the second, and `rise` and `accuracy` on the validation rows, each of the edited
             and of the retrained model.
@@ -59,12 +59,12 @@ class Removing:
         Warns
         -----
         UserWarning
-            If ``edit_["bend"]`` is above .5, or ``|rise - predicted_rise|`` above
-            ``|predicted_rise| / 2 + |value| / 10``. The bend compares half of the step with all of
-            it on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| /
-            ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step; whether
-            training is linear in the rows' weights only training again can tell, which `verify`
-            does.
+            If ``edit_["nonlinearity"]`` is above .5, or ``|rise - predicted_rise|`` above
+            ``|predicted_rise| / 2 + |value| / 10``. The nonlinearity compares half of the step
+            with all of it on the outputs z for up to 128 validation rows, ``2 ||z(1) - 2 z(1/2)
+            + z(0)|| / ||z(1) - z(0)||``: 0 on a straight line. Both test the model along the step;
+            whether training is linear in the rows' weights only training again can tell, which
+            `verify` does.
 
         Notes
         -----

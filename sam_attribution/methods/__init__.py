@@ -11,8 +11,7 @@ from sam_attribution.methods._integrated_unrolled import IntegratedUnrolled
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._relatif import RelatIF
 from sam_attribution.methods._self_influence import SelfInfluence
-from sam_attribution.methods._step_checks import UnstableTraining
-from sam_attribution.methods._sweep import reverse_sweep
+from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
 from sam_attribution.methods._tracin import TracIn
 from sam_attribution.methods._trak import TRAK
 from sam_attribution.methods._unrolled import Unrolled

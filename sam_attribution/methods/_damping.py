@@ -1,10 +1,12 @@
 """The number added to the diagonal before a Jacobian is inverted."""
 
-import warnings
 from dataclasses import dataclass
 
+import torch
+
+from sam_attribution._warnings import warn
 from sam_attribution.linalg import extreme_eigenvalues
-from sam_attribution.methods._horizon import inverse_horizon
+from sam_attribution.methods._rates import AdamRates, effective_rates
 
 _MARGIN = 1.5
 _FRACTION = 0.01
@@ -46,7 +48,7 @@ def choose_damping(damping, jacobian, path):
 
     Warns
     -----
-    UserWarning
+    AttributionWarning
         If a damping was needed.
     """
     if damping != "auto":
@@ -57,10 +59,9 @@ def choose_damping(damping, jacobian, path):
         return DampingChoice(0.0, f"none needed: eigenvalues in the right half plane ({where})")
     least, what = _least(path, spectrum.radius)
     chosen = max(least, -_MARGIN * spectrum.leftmost)
-    warnings.warn(
+    warn(
         f"the SAM Jacobian is not safely invertible ({where}); damping={chosen:.3g} was added "
-        "to its diagonal, which shrinks the scores. Pass damping= to choose it yourself.",
-        stacklevel=2,
+        "to its diagonal, which shrinks the scores. Pass damping= to choose it yourself."
     )
     return DampingChoice(
         chosen, f"max({what}, {_MARGIN} x most negative real part) = {chosen:.2e}; {where}"
@@ -72,3 +73,34 @@ def _least(path, radius):
     if inverse is None:
         return _FRACTION * radius, f"{_FRACTION} x largest modulus"
     return inverse, f"1 / horizon = {inverse:.2e}"
+
+
+def inverse_horizon(path):
+    """One over the sum of the rates of the training, momentum included.
+
+    Where each parameter has a time of its own (Adam, parameter groups) the mean over those that
+    moved. Adam's is taken from the second moments at the end, so that nothing is replayed.
+
+    Returns
+    -------
+    float or None
+        None if it is not known: another optimizer, gradients changed by a callback, no step taken,
+        or no state of Adam recorded.
+    """
+    try:
+        horizon = torch.as_tensor(_horizon(path), dtype=torch.float64)
+    except ValueError:
+        return None
+    moved = horizon[horizon > 0]
+    return float((1 / moved).mean()) if moved.numel() else None
+
+
+def _horizon(path):
+    if path.optimizer not in (torch.optim.Adam, torch.optim.AdamW):
+        return path.spread(effective_rates(path).table.sum(0))
+    if not path.recorded_states:
+        raise ValueError("no state of Adam was recorded.")
+    rates = path.learning_rates * path.gradient_factors[:, None]
+    last = path.recorded_states[-1]
+    per_rate = AdamRates(path).per_rate(last, path.settings_at(path.n_steps - 1))
+    return path.spread(rates.sum(0)) * per_rate

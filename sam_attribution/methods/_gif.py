@@ -67,5 +67,5 @@ class GIF(Method):
             query=self.query,
             n_checkpoints=self.n_checkpoints,
             rates=self.rates,
-            perturbed=True,
+            at="w+eps",
         )

@@ -1,17 +1,18 @@
 """Hessian-based influence at the trained point (HIF)."""
 
-import warnings
+from functools import partial
 from numbers import Real
 
 import torch
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions, check_parameters
+from sam_attribution._warnings import warn
 from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoints
 from sam_attribution.dynamics import Tangent
 from sam_attribution.linalg import Damped, Dense, default_solver, is_small
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
-from sam_attribution.probes import Probe
+from sam_attribution.probes import Probe, Replayable
 from sam_attribution.problem import summed_gradient
 
 
@@ -152,24 +153,6 @@ def removal_columns(point, variant, groups):
     return columns / (problem.weight_of(batch) or 1.0)
 
 
-class _Probes:
-    """Those of every SAM point, made again at each reading: many would fill memory."""
-
-    def __init__(self, points, variant, columns):
-        self._points = points
-        self._variant = variant
-        self._columns = columns
-
-    def __len__(self):
-        two = self._variant == "full" and self._points.problem.rho != 0
-        return len(self._points) * (2 if two else 1)
-
-    def __iter__(self):
-        share = 1 / len(self._points)
-        for point in self._points:
-            yield from adjoint_probes(point, self._variant, self._columns, share)
-
-
 class _PreparedHIF(Prepared):
     def __init__(self, method, problem, blocks):
         self._problem = problem
@@ -197,8 +180,15 @@ class _PreparedHIF(Prepared):
     def probes(self, queries):
         query_gradients = queries.directions(self._problem.params, self._problem.buffers)
         columns = self._solve(query_gradients, self._inverse_of_transpose)
-        probes = _Probes(self._points, self._variant, columns)
-        return list(probes) if self.rows_are_exchangeable else probes
+        if self.rows_are_exchangeable:
+            return list(self._probes_of_points(columns))
+        each = 2 if self._variant == "full" and self._problem.rho != 0 else 1
+        return Replayable(partial(self._probes_of_points, columns), each * len(self._points))
+
+    def _probes_of_points(self, columns):
+        share = 1 / len(self._points)
+        for point in self._points:
+            yield from adjoint_probes(point, self._variant, columns, share)
 
     def removal_step(self, groups, *, verbose=0):
         """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
@@ -240,8 +230,7 @@ def _batches(problem):
 def _warn_of_decoupled_decay(problem):
     path = problem.path
     if path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays:
-        warnings.warn(
+        warn(
             "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
-            "fixed point: trust sign and order of these scores, not their scale.",
-            stacklevel=4,
+            "fixed point: trust sign and order of these scores, not their scale."
         )

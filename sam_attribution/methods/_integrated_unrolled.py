@@ -10,7 +10,8 @@ from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._sweep import reverse_sweep
-from sam_attribution.methods._unrolled import Sweep, Unrolled
+from sam_attribution.methods._unrolled import Unrolled
+from sam_attribution.probes import Replayable
 from sam_attribution.problem import FunctionalRun, FunctionalTraining
 
 # Simpson's rule over a row's weight: the recorded training has weight 1
@@ -105,16 +106,13 @@ class _PreparedIntegrated(Prepared):
         }
 
     def probes(self, queries):
-        return Sweep(self, queries)
+        n_runs = 1 + len(_BETWEEN) * len(self._groups)
+        n_probes = n_runs * len(self._inner.probes(queries))
+        return Replayable(partial(self._sweep, queries), n_probes)
 
-    @property
-    def n_probes(self):
-        """Those of the recorded training, and of two for every group."""
-        return (1 + len(_BETWEEN) * len(self._groups)) * self._inner.n_probes
-
-    def sweep(self, queries):
+    def _sweep(self, queries):
         """Probes of every training, each for those rows of a batch whose weight was moved."""
-        for probe in self._inner.sweep(queries):
+        for probe in self._inner.probes(queries):
             yield replace(probe, rate=_AT_ONE)
         for group in self._groups:
             member = torch.zeros(len(self.problem.y), dtype=torch.bool)

@@ -1,11 +1,13 @@
 """Sums along the recorded training: what GIF and TracIn share."""
 
+from functools import partial
+
 import torch
 
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
-from sam_attribution.probes import Probe
+from sam_attribution.probes import Probe, Replayable
 from sam_attribution.problem import summed_gradient
 
 
@@ -20,19 +22,19 @@ class PathSum(Prepared):
     n_checkpoints : int or None
         Stretches, each standing for its middle state; None visits every step.
     rates : {"plain", "effective"}
-    perturbed : bool
-        Whether row gradients are taken where SAM takes them, at ``w + eps`` of the batch
-        drawn there, or at ``w``.
+    at : {"w", "w+eps"}
+        Where row gradients are taken: at each state, or where SAM took the gradient of the batch
+        drawn there.
     """
 
     along_training = True
 
-    def __init__(self, problem, *, query, n_checkpoints, rates, perturbed):
+    def __init__(self, problem, *, query, n_checkpoints, rates, at):
         check_recorded(problem)
         self._problem = problem
         self._query = query
         self._n_checkpoints = n_checkpoints
-        self._perturbed = perturbed
+        self._at = at
         self._rates = RATES[rates](problem.path)
         self.rows_are_exchangeable = n_checkpoints is not None
         self._kept = None
@@ -45,7 +47,7 @@ class PathSum(Prepared):
     def probes(self, queries):
         if self.rows_are_exchangeable:
             return list(self.visit(queries))
-        return _EveryStep(self, queries)
+        return Replayable(partial(self.visit, queries), self._problem.path.n_steps)
 
     def probes_once(self, queries):
         return self.visit(queries)
@@ -90,43 +92,24 @@ class PathSum(Prepared):
 
     def _visited(self, points):
         for point in points:
-            yield point, self._row_point(point)
+            yield point, point.row_params(self._problem, self._at)
 
     def _probe(self, point, row_point, queries, directions):
         problem = self._problem
         if self._query == "checkpoint":
             directions = queries.directions(point.params, point.buffers)
         # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
-        scalar = isinstance(point.rate, float)
+        directions, rate = point.scaled(directions)
         every_step = self._n_checkpoints is None
         return Probe(
             point=row_point,
-            directions=directions if scalar else point.rate[:, None] * directions,
+            directions=directions,
             buffers=point.buffers,
-            rate=point.rate if scalar else 1.0,
+            rate=rate,
             rows=point.rows if every_step else None,
             rows_weight=problem.weight_of(point.rows) if every_step else None,
             steps=point.steps,
         )
-
-    def _row_point(self, point):
-        if not self._perturbed:
-            return point.params
-        return self._problem.ascend(point.params, point.buffers, point.rows, point.rho)
-
-
-class _EveryStep:
-    """Probes of every step, made again by replay at each reading: they would fill memory."""
-
-    def __init__(self, prepared, queries):
-        self._prepared = prepared
-        self._queries = queries
-
-    def __len__(self):
-        return self._prepared.diagnostics["steps"]
-
-    def __iter__(self):
-        return self._prepared.visit(self._queries)
 
 
 def check_recorded(problem):

@@ -79,20 +79,14 @@ class _PreparedSelfInfluence(Prepared):
     def probes(self, queries):
         path = self._problem.path
         points = path.checkpoints(self._n_checkpoints, RATES["plain"](path))
-        return [_negated(point, self._row_point(point)) for point in points]
+        return [self._negated(point) for point in points]
 
-    def _row_point(self, point):
-        if self._at == "w":
-            return point.params
-        return self._problem.ascend(point.params, point.buffers, point.rows, point.rho)
-
-
-def _negated(point, row_point):
-    scalar = isinstance(point.rate, float)
-    return SquaredNormProbe(
-        point=row_point,
-        directions=torch.ones_like(point.params)[:, None] if scalar else point.rate[:, None],
-        buffers=point.buffers,
-        rate=-point.rate if scalar else -1.0,
-        steps=point.steps,
-    )
+    def _negated(self, point):
+        directions, rate = point.scaled(torch.ones_like(point.params)[:, None])
+        return SquaredNormProbe(
+            point=point.row_params(self._problem, self._at),
+            directions=directions,
+            buffers=point.buffers,
+            rate=-rate,
+            steps=point.steps,
+        )

@@ -1,9 +1,18 @@
-"""The reverse sweep: from the last training step to the first, the probes of each."""
+"""Derivatives of a recorded training, swept backwards or forwards through its steps."""
 
 from itertools import pairwise
 
-from sam_attribution.methods._step_checks import check_finite, check_same
+import torch
+from tqdm.auto import tqdm
+
+from sam_attribution.dynamics import Tangent
 from sam_attribution.probes import StepProbe
+
+_TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
+
+
+class UnstableTraining(ValueError):
+    """The derivative through training overflows."""
 
 
 def reverse_sweep(training, states, cotangent_at):
@@ -41,6 +50,84 @@ def reverse_sweep(training, states, cotangent_at):
             yield _probe(number, step.batch, sensitivity, before.buffers)
 
 
+def tangent_sweep(training, groups, recorded, *, verbose=0):
+    """How the final state moves when groups of rows go, forwards through the steps.
+
+    Parameters
+    ----------
+    training : FunctionalTraining
+    groups : list of Tensor of positions
+    recorded : iterable of State
+        States of training to go on from, in its order, the first one being its start.
+    verbose : int, default=0
+        Above 0 shows a progress bar over the steps.
+
+    Returns
+    -------
+    Tangent
+        Of the state after the last step.
+
+    Raises
+    ------
+    ValueError
+        If the steps do not lead where training went, or the tangent overflows.
+
+    Notes
+    -----
+    One state and one tangent per group are held. The steps compute the states as they go, so
+    nothing is replayed.
+    """
+    recorded = {state.step: state for state in recorded}
+    state = before = training.state(recorded[0])
+    tangent = _zero(state, training.tracked, len(groups))
+    changes = _weight_changes(training.problem, groups)
+    steps, since = range(training.n_steps), 0
+    for number in tqdm(steps, desc="removal", unit="step", leave=False, disable=not verbose):
+        step = training.step(number)
+        state, tangent = step.jvp(state, tangent, changes[:, step.batch.rows])
+        check_finite(f"after step {number}", tangent.params)
+        if number + 1 in recorded:
+            met = training.state(recorded[number + 1])
+            names = f"the steps {since} to {number}"
+            check_same(names, state, met, before, training.tracked)
+            state = before = met
+            since = number + 1
+    return tangent
+
+
+def check_same(steps, computed, recorded, before, tracked=()):
+    """Raise a ValueError if the pure steps do not lead where training went.
+
+    `steps` says which, such as "step 3". The states hold parameters, and in their buffers those of
+    the `tracked` names.
+    """
+    for name in (None, *tracked):
+        found, met, was = (_part(state, name) for state in (computed, recorded, before))
+        off, moved, scale = (found - met).norm(), (met - was).norm(), met.norm()
+        # float32 steps on a CPU are within 1 eps of ||w|| of each other, plus 1e-5 of their length
+        slack = 10 * torch.finfo(met.dtype).eps * scale
+        if not off <= _TOLERANCE[met.dtype] * moved + slack:  # NaN is no less than anything
+            raise ValueError(
+                f"the step as a function ends {off:.1e} away from where {steps} of training "
+                f"took {name or 'the weights'}: something changed the step that is not known here "
+                "(mixed precision, a callback or a custom train_step). Take a method such as "
+                '"gif" or "hif".'
+            )
+
+
+def _part(state, name):
+    return state.params if name is None else state.buffers[name]
+
+
+def check_finite(where, derivative):
+    """Raise UnstableTraining if a derivative with respect to the parameters overflowed."""
+    if not torch.isfinite(derivative).all():
+        raise UnstableTraining(
+            f"the derivative is not finite {where}: the training is unstable there. "
+            'Train with a smaller lr, or try Unrolled(precision="float64").'
+        )
+
+
 def _probe(number, batch, sensitivity, buffers):
     # the derivative is in a row's weight, the score is of its removal
     return StepProbe(
@@ -52,4 +139,23 @@ def _probe(number, batch, sensitivity, buffers):
         steps=(number, number + 1),
         output=sensitivity.output,
         tangents=-sensitivity.tangents.movedim(0, -1),
+    )
+
+
+def _weight_changes(problem, groups):
+    """-1 for the rows of each group, 0 for the others, shape (n_groups, n_samples)."""
+    changes = problem.params.new_zeros(len(groups), len(problem.y))
+    for change, rows in zip(changes, groups, strict=True):
+        change[rows] = -1.0
+    return changes
+
+
+def _zero(state, tracked, k):
+    def zeros(value):
+        return value.new_zeros(k, *value.shape)
+
+    return Tangent(
+        zeros(state.params),
+        {name: zeros(state.buffers[name]) for name in sorted(tracked)},
+        tuple(zeros(m) if m.ndim else None for m in state.memory),
     )

@@ -58,5 +58,5 @@ class TracIn(Method):
             query="checkpoint",
             n_checkpoints=self.n_checkpoints,
             rates="plain",
-            perturbed=self.at == "w+eps",
+            at=self.at,
         )

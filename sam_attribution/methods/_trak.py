@@ -141,9 +141,7 @@ def _states(method, problem):
     path = problem.path
     # the rates of the stretches are not asked for
     for point in path.checkpoints(method.n_checkpoints, StepRates(path, path.learning_rates)):
-        rho = point.rho if method.at == "w+eps" else 0.0
-        row = problem.ascend(point.params, point.buffers, point.rows, rho)
-        yield point.params, row, point.buffers
+        yield point.params, point.row_params(problem, method.at), point.buffers
 
 
 class _Model:

@@ -1,13 +1,13 @@
 """Unrolled attribution: the derivative of the recorded training itself."""
 
-import warnings
 from functools import partial
 
 from sam_attribution._validation import StrOptions, check_parameters
+from sam_attribution._warnings import warn
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
-from sam_attribution.methods._sweep import reverse_sweep
-from sam_attribution.methods._tangent_sweep import tangent_sweep
+from sam_attribution.methods._sweep import reverse_sweep, tangent_sweep
+from sam_attribution.probes import Replayable
 from sam_attribution.problem import FunctionalTraining, couples_rows
 
 _DOUBTFUL = 1e-3  # of the weights: a float32 run that magnifies no rounding is some 1e-6 away
@@ -112,7 +112,8 @@ class _PreparedUnrolled(Prepared):
         }
 
     def probes(self, queries):
-        return Sweep(self, queries)
+        n_probes = sum(2 if step.rho else 1 for step in self.problem.path.schedule)
+        return Replayable(partial(self._sweep, queries), n_probes)
 
     def removal_step(self, groups, *, verbose=0):
         """The tangent of training along the weights of every group: buffers move as well."""
@@ -121,12 +122,7 @@ class _PreparedUnrolled(Prepared):
             recorded = recorded[:1]
         return tangent_sweep(self._training, groups, recorded, verbose=verbose)
 
-    @property
-    def n_probes(self):
-        """Two for a step with an ascent, one without."""
-        return sum(2 if step.rho else 1 for step in self.problem.path.schedule)
-
-    def sweep(self, queries):
+    def _sweep(self, queries):
         """The probes of every step, the last one first."""
         training = self._training
         states = map(training.state, self.problem.path.states_backwards(**self._options))
@@ -137,29 +133,11 @@ class _PreparedUnrolled(Prepared):
         distance = (state.params - recorded).norm() / recorded.norm()
         self.diagnostics["replay_distance"] = float(distance)
         if distance > _DOUBTFUL:
-            warnings.warn(
+            warn(
                 f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
                 "estimator (relative): scores belong to another run than yours, for rounding is "
                 "magnified or a callback changed the weights. Train the estimator with "
-                'dtype="float64", or with a smaller lr.',
-                stacklevel=2,
+                'dtype="float64", or with a smaller lr.'
             )
         queries = queries.of(self.problem)
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
-
-
-class Sweep:
-    """What ``prepared.sweep`` yields, ``prepared.n_probes`` of them.
-
-    Made again at each reading: they would fill memory.
-    """
-
-    def __init__(self, prepared, queries):
-        self._prepared = prepared
-        self._queries = queries
-
-    def __len__(self):
-        return self._prepared.n_probes
-
-    def __iter__(self):
-        return self._prepared.sweep(self._queries)

@@ -1,5 +1,7 @@
 """Which rows are left out together, and what each row gets of what their absence does."""
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 
@@ -7,24 +9,24 @@ from sam_attribution._validation import classes_of
 from sam_attribution.methods import Method
 
 
+@dataclass(frozen=True, eq=False)
 class LeftOut:
-    """Groups of rows to leave out, each a model to retrain; model 0 leaves out none.
+    """Models to retrain, each without some rows; model 0 leaves out none.
 
     Its slices are the row weights that ``train_many`` takes.
 
-    Parameters
+    Attributes
     ----------
     names : list of str
-        Of the groups; its own, for messages, tell what each model is trained without.
-    groups : list of ndarray
-        Positions of the rows in each.
+        The rows that each model is trained without, for messages.
+    positions : list of ndarray
+        Positions of these rows.
     n_samples : int
     """
 
-    def __init__(self, names, groups, n_samples):
-        self.names = ["with every row", *(f"without {name}" for name in names)]
-        self.positions = [np.array([], dtype=int), *groups]
-        self.n_samples = n_samples
+    names: list[str]
+    positions: list[np.ndarray]
+    n_samples: int
 
     def __len__(self):
         return len(self.positions)
@@ -37,12 +39,10 @@ class LeftOut:
         return weights
 
     def some(self, models):
-        """The same with the models of the given numbers only."""
-        part = object.__new__(LeftOut)
-        part.names = [self.names[model] for model in models]
-        part.positions = [self.positions[model] for model in models]
-        part.n_samples = self.n_samples
-        return part
+        """The models of the given numbers only, a :class:`LeftOut`."""
+        names = [self.names[model] for model in models]
+        positions = [self.positions[model] for model in models]
+        return LeftOut(names, positions, self.n_samples)
 
     def per_row(self, effects):
         """Shares of rows in the effects of their groups.
@@ -109,7 +109,8 @@ def left_out(problem, rows, groups):
     if groups is not None:
         _check_groups(names, found, visited.sum())
     some = [number for number, group in enumerate(found) if len(group)]
-    return LeftOut([names[n] for n in some], [found[n] for n in some], len(visited))
+    names = ["with every row", *(f"without {names[number]}" for number in some)]
+    return LeftOut(names, [np.arange(0), *(found[number] for number in some)], len(visited))
 
 
 def _given(problem):

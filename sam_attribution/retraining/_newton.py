@@ -8,7 +8,6 @@ import torch
 from sam_attribution.curvature import SAMPoint, sam_jacobian
 from sam_attribution.linalg import default_solver
 
-# up to about here the dense matrix is quicker than the products that GMRES needs
 _HALVINGS = 20
 _GAIN = 0.1  # what a step with a used inverse has to make of the residual
 

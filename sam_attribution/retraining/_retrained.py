@@ -1,10 +1,9 @@
 """Models trained without some rows, from the start and on the batches that were recorded."""
 
-import warnings
-
 import numpy as np
 import torch
 
+from sam_attribution._warnings import warn
 from sam_attribution.problem import FunctionalTraining
 from sam_attribution.retraining._finished import finished_models, key_of
 from sam_attribution.retraining._train_many import train_many
@@ -40,7 +39,7 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
 
     Warns
     -----
-    UserWarning
+    AttributionWarning
         If it ends near by only.
     """
     program = FunctionalTraining(problem)
@@ -74,11 +73,10 @@ def _check_end(params, recorded):
             'dtype="float64".'
         )
     if distance > _DOUBTFUL:
-        warnings.warn(
+        warn(
             f"Training repeated with every row ends {distance:.1e} away from the weights of the "
             "estimator (relative): it magnifies rounding, and what leaving rows out does belongs "
-            'to a run beside yours. Lower lr, or train with dtype="float64".',
-            stacklevel=2,
+            'to a run beside yours. Lower lr, or train with dtype="float64".'
         )
 
 

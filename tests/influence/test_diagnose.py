@@ -17,7 +17,7 @@ from tests.models import tabular, targets
 X, y, _ = tabular()
 X_val, y_val, _ = tabular(30, seed=5)
 held_out = ValidationData(X_val, y_val)
-COLUMNS = ["split", "check", "value", "verdict", "meaning", "advice"]
+COLUMNS = ["split", "check", "value", "status", "meaning", "advice"]
 
 
 def linear(**settings):
@@ -39,8 +39,8 @@ def influence(estimator, method="unrolled", **settings):
     return SAMInfluence(estimator, method=method, **options)
 
 
-def verdict(table, check):
-    (found,) = table.loc[table["check"] == check, "verdict"].unique()
+def status(table, check):
+    (found,) = table.loc[table["check"] == check, "status"].unique()
     return found
 
 
@@ -51,7 +51,7 @@ def test_a_smooth_run_is_fine_and_fit_is_silent():
     table = fitted.diagnose(smoothness="weights")
     assert table.columns.tolist() == COLUMNS
     for check in ("linearity_error", "roughness", "metasmoothness", "replay_distance"):
-        assert verdict(table, check) == "fine"
+        assert status(table, check) == "fine"
     assert fitted.diagnostics_.loc[0, "metasmoothness"] == pytest.approx(1, abs=1e-3)
 
 
@@ -59,13 +59,13 @@ def test_a_rough_run_warns():
     with pytest.warns(UserWarning, match="do not trust scores of single rows"):
         fitted = influence(rough()).fit(X, y)
     table = fitted.diagnose()
-    assert verdict(table, "linearity_error") == "bad"
+    assert status(table, "linearity_error") == "bad"
     assert fitted.diagnostics_.loc[0, "linearity_error"] > 0.5
 
 
 @pytest.mark.parametrize("check", ["weights", "starts"])
 def test_metasmoothness_warns_too(check):
-    with pytest.warns(UserWarning, match="right beside this one gives other scores"):
+    with pytest.warns(UserWarning, match="differs slightly from this one gives different scores"):
         fitted = influence(rough(), Unrolled(check=check)).fit(X, y)
     assert fitted.diagnostics_.loc[0, "metasmoothness"] < 0.5
     assert "roughness" not in fitted.diagnostics_
@@ -135,7 +135,7 @@ def test_a_model_that_knows_the_commonest_class_only_has_no_skill():
         fitted = influence(model, "gif", validation=held_out).fit(rows[100:], labels[100:])
     table = fitted.diagnose()
     assert skill_of(fitted) == 0
-    assert verdict(table, "validation_skill") == "bad"
+    assert status(table, "validation_skill") == "bad"
 
 
 def test_validation_rows_of_one_class_say_nothing_about_skill():
@@ -155,7 +155,7 @@ def test_a_regressor_has_its_r2():
 def test_stationarity_matters_to_hif():
     far, near = linear(max_epochs=1), linear(max_epochs=600, lr=0.3, optimizer__weight_decay=0.1)
     tables = [influence(each, "hif").fit(X, y).diagnose() for each in (far, near)]
-    assert [verdict(table, "stationarity") for table in tables] == ["bad", "fine"]
+    assert [status(table, "stationarity") for table in tables] == ["bad", "fine"]
 
 
 def test_targets_in_other_units_are_as_near_to_rest():
@@ -168,9 +168,9 @@ def test_targets_in_other_units_are_as_near_to_rest():
         held_out = ValidationData(rows[:10], target[:10] * unit)
         fitted = influence(regressor, "hif", validation=held_out).fit(rows, target * unit)
         table = fitted.diagnose()
-        found.append(table.loc[table["check"] == "stationarity", ["value", "verdict"]].iloc[0])
+        found.append(table.loc[table["check"] == "stationarity", ["value", "status"]].iloc[0])
     assert found[0]["value"] == pytest.approx(found[1]["value"])
-    assert found[0]["verdict"] == found[1]["verdict"]
+    assert found[0]["status"] == found[1]["status"]
 
 
 def test_seeds_rank_alike_as_spearman_says():

@@ -136,7 +136,7 @@ def test_the_report_holds_what_can_be_computed_by_hand():
     assert report["value"] == pytest.approx(loss[0])
     assert report["rise"] == pytest.approx(loss[2] - loss[0])
     assert report["predicted_rise"] == pytest.approx(fitted.scores_[REMOVED].sum())
-    assert report["bend"] == pytest.approx(
+    assert report["nonlinearity"] == pytest.approx(
         float(2 * (z[2] - 2 * z[1] + z[0]).norm() / (z[2] - z[0]).norm())
     )
     length = (weights(edited) - weights(net)).norm() / weights(net).norm()
@@ -156,8 +156,9 @@ def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
         edited = fitted.remove(np.arange(45)[y[:45] != y[0]])
     (text,) = [str(w.message) for w in caught if "the edit leaves the range" in str(w.message)]
     report = edited.edit_
-    assert report["bend"] > 0.5
-    assert f"{report['bend']:.0%} of the movement of the validation outputs is curved" in text
+    assert report["nonlinearity"] > 0.5
+    curved = f"{report['nonlinearity']:.0%}"
+    assert f"{curved} of the movement of the validation outputs is curved" in text
     assert f"rises by {report['rise']:.3g} where {report['predicted_rise']:.3g} was" in text
     assert caught[-1].filename == __file__
 
@@ -167,7 +168,7 @@ def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
     [(-0.509, 0.034, False), (-0.254, -0.0045, False), (-0.254, -0.12, True), (0.01, -0.02, True)],
 )
 def test_the_bolder_a_promise_the_more_has_to_be_delivered(predicted, rise, silent):
-    report = {"bend": 0.1, "value": 0.39, "predicted_rise": predicted, "rise": rise}
+    report = {"nonlinearity": 0.1, "value": 0.39, "predicted_rise": predicted, "rise": rise}
     reasons = [*_reasons(report)]
     assert bool(reasons) != silent
     assert all(f"{predicted:.3g} was predicted" in reason for reason in reasons)
@@ -177,7 +178,7 @@ def test_a_small_step_does_not_warn():
     fitted = influence("unrolled").fit(X, y)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        assert fitted.remove([3]).edit_["bend"] < 0.1
+        assert fitted.remove([3]).edit_["nonlinearity"] < 0.1
 
 
 def test_verification_is_training_again_without_random_groups():

@@ -7,7 +7,7 @@ from skorch.callbacks import GradientNormClipping
 
 from sam_attribution.curvature import SAMPoint, sam_jacobian
 from sam_attribution.methods import HIF
-from sam_attribution.methods._horizon import inverse_horizon
+from sam_attribution.methods._damping import inverse_horizon
 from sam_attribution.problem import problem_from_estimator
 from tests.models import fitted, fitted_problem
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from sam_attribution.problem import FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import train_many
-from sam_attribution.retraining._stack_size import stack_size
+from sam_attribution.retraining._train_many import stack_size
 from sam_attribution.training import SAMClassifier
 from tests.models import fitted, fitted_problem
 from tests.retraining.by_hand import TRAININGS, data_of, retrained

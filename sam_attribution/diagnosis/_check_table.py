@@ -1,4 +1,4 @@
-"""Numbers of ``diagnostics_`` in words: what they mean for the scores, and what to do."""
+"""The checks of ``diagnostics_`` in words: their meaning for the scores, and advice."""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ FINE, DOUBTFUL, BAD = "fine", "doubtful", "bad"
 
 @dataclass(frozen=True)
 class Check:
-    """How to read one column of ``diagnostics_``.
+    """Limits, meaning and advice for one column of ``diagnostics_``.
 
     Attributes
     ----------
@@ -19,14 +19,12 @@ class Check:
         A value this good is fine, or doubtful; the rest is bad. More is better if `fine` is more
         than `doubtful`.
     meanings : dict
-        What each verdict means; one that is not there has the meaning of the next better one.
-        ``{value}`` stands for the value.
+        Meaning of each status; a status that is not there has the meaning of the next better
+        one. ``{value}`` stands for the value.
     advice : str
-        What to do unless it is fine.
-    reads : callable
-        Makes the number that is compared with the limits from the value.
+        Remedy, unless the status is fine.
     applies : callable
-        Whether the check says anything, from the row of ``diagnostics_`` as a dict.
+        Takes the row of ``diagnostics_`` as a dict; False if the check does not concern it.
     """
 
     column: str
@@ -34,28 +32,25 @@ class Check:
     doubtful: float
     meanings: dict[str, str]
     advice: str
-    reads: Callable[[float], float] = float
     applies: Callable[[dict], bool] = lambda row: True
 
-    def verdict(self, value):
+    def status(self, value):
         """``fine``, ``doubtful`` or ``bad``."""
         sign = 1 if self.fine > self.doubtful else -1
-        found = sign * self.reads(value)
+        found = sign * value
         if found >= sign * self.fine:
             return FINE
         return DOUBTFUL if found >= sign * self.doubtful else BAD
 
-    def meaning(self, verdict):
-        """The sentence for a verdict."""
+    def meaning(self, status):
+        """The sentence for a status."""
         better = {BAD: DOUBTFUL, DOUBTFUL: FINE}
-        while verdict not in self.meanings:
-            verdict = better[verdict]
-        return self.meanings[verdict]
+        while status not in self.meanings:
+            status = better[status]
+        return self.meanings[status]
 
 
 _SMOOTHER = "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches"
-
-
 _LEARN = "scale the features, change lr or rho, train longer"
 
 
@@ -74,8 +69,9 @@ CHECKS = (
         0.1,
         {
             FINE: "the model predicts the validation rows well above chance",
-            DOUBTFUL: "the model is not far above chance on the validation rows",
-            BAD: "the model is at chance on the validation rows, or below, so scores say nothing",
+            DOUBTFUL: "the model predicts the validation rows little better than chance",
+            BAD: "the model predicts the validation rows at chance, or below, so the scores carry "
+            "no information",
         },
         _LEARN,
         applies=lambda row: not _regression(row),
@@ -88,8 +84,8 @@ CHECKS = (
             FINE: "the model explains {value:.0%} of the variance of the validation targets",
             DOUBTFUL: "the model explains only {value:.0%} of the variance of the validation "
             "targets",
-            BAD: "the model predicts the validation targets no better than their mean would, so "
-            "scores say nothing",
+            BAD: "the model predicts the validation targets no better than their mean, so the "
+            "scores carry no information",
         },
         _LEARN,
         applies=_regression,
@@ -99,10 +95,11 @@ CHECKS = (
         1e-3,
         1e-1,
         {
-            FINE: "training came to rest, as this method assumes",
-            DOUBTFUL: "training had not quite come to rest, which this method assumes: trust sign "
-            "and order",
-            BAD: "training was far from rest, which this method assumes: scores may say nothing",
+            FINE: "training converged, as this method assumes",
+            DOUBTFUL: "training did not quite converge, which this method assumes: trust sign and "
+            "order",
+            BAD: "training was far from convergence, which this method assumes: do not trust the "
+            "scores",
         },
         'train longer with a decaying lr and some weight decay, or take "gif" or "unrolled"',
         applies=_solves,
@@ -111,7 +108,7 @@ CHECKS = (
         "stationarity",
         float("inf"),
         float("inf"),
-        {FINE: "how far from rest training was; this method does not need it to be near"},
+        {FINE: "distance of training from convergence; this method does not need it to be small"},
         "",
         applies=lambda row: not _solves(row),
     ),
@@ -120,7 +117,7 @@ CHECKS = (
         0.0,
         float("inf"),
         {
-            FINE: "nothing had to be added to solve the linear system",
+            FINE: "the linear system was solved without damping",
             DOUBTFUL: "damping was added to solve the linear system, which shrinks the scores: "
             "trust sign and order, not the size",
         },
@@ -132,8 +129,8 @@ CHECKS = (
         1e-1,
         {
             FINE: "the linear system is solved",
-            DOUBTFUL: "the linear system is solved roughly",
-            BAD: "the linear system is not solved, so scores are not what the method means",
+            DOUBTFUL: "the linear system is solved approximately",
+            BAD: "the linear system is not solved, so the scores are not those of the method",
         },
         "more iterations (solver=GMRES(max_iter=...)), or more damping",
     ),
@@ -142,10 +139,10 @@ CHECKS = (
         0.5,
         1.0,
         {
-            FINE: "lr is small for the curvature: training contracts",
-            DOUBTFUL: "lr is near the largest that this curvature bears",
-            BAD: "lr times curvature is beyond what descent bears: training lives at the edge of "
-            "stability, where small causes can have large effects",
+            FINE: "lr is small for this curvature: training is stable",
+            DOUBTFUL: "lr is close to the largest that is stable for this curvature",
+            BAD: "lr is above the largest that is stable for this curvature: training is at the "
+            "edge of stability, where small changes can have large effects",
         },
         'a smaller or decaying lr; diagnose(smoothness="prediction") tells whether it does harm',
     ),
@@ -154,11 +151,11 @@ CHECKS = (
         1e-3,
         1e-1,
         {
-            FINE: "the steps were repeated and ended where training did",
-            DOUBTFUL: "the repeated steps end somewhat away from where training did: scores belong "
-            "to a run beside yours",
-            BAD: "the repeated steps end far from where training did: training magnifies rounding, "
-            "and scores belong to another run",
+            FINE: "the repeated steps end where training ended",
+            DOUBTFUL: "the repeated steps end near the point where training ended, but not at it: "
+            "the scores belong to a slightly different run",
+            BAD: "the repeated steps end far from the point where training ended: training "
+            "amplifies rounding errors, and the scores belong to another run",
         },
         "a smaller lr, or smooth activations",
     ),
@@ -167,11 +164,11 @@ CHECKS = (
         0.15,
         0.5,
         {
-            FINE: "when the rows' weights are moved by as much as one removal, the loss follows "
+            FINE: "when the rows' weights are changed by as much as one removal, the loss follows "
             "the scores",
-            DOUBTFUL: "when the rows' weights are moved by as much as one removal, the loss "
+            DOUBTFUL: "when the rows' weights are changed by as much as one removal, the loss "
             "roughly follows the scores: trust sign and order, not the size",
-            BAD: "when the rows' weights are moved by as much as one removal, the loss does not "
+            BAD: "when the rows' weights are changed by as much as one removal, the loss does not "
             "follow the scores: do not trust scores of single rows",
         },
         _SMOOTHER,
@@ -182,9 +179,10 @@ CHECKS = (
         0.9,
         {
             FINE: "training is smooth on the scale of one row's effect",
-            DOUBTFUL: "the effect of a typical row is hardly larger than the roughness of training",
-            BAD: "the effect of a typical row drowns in the roughness of training: retraining "
-            "without it is a lottery, and so is its score",
+            DOUBTFUL: "the effect of a typical row is hardly larger than the irregular response of "
+            "training to small changes",
+            BAD: "the effect of a typical row is lost in the irregular response of training to "
+            "small changes: neither its score nor retraining without it is reproducible",
         },
         _SMOOTHER,
     ),
@@ -193,10 +191,12 @@ CHECKS = (
         0.8,
         0.5,
         {
-            FINE: "a training right beside this one gives the same scores",
-            DOUBTFUL: "a training right beside this one gives somewhat other scores",
-            BAD: "a training right beside this one gives other scores: retraining without a row "
-            "may be a lottery here, and scores of single rows are not to be trusted",
+            FINE: "a training that differs slightly from this one gives the same scores",
+            DOUBTFUL: "a training that differs slightly from this one gives somewhat different "
+            "scores",
+            BAD: "a training that differs slightly from this one gives different scores: "
+            "retraining without a row may not be reproducible here, so do not trust scores of "
+            "single rows",
         },
         _SMOOTHER,
     ),
@@ -205,17 +205,18 @@ CHECKS = (
         0.8,
         0.5,
         {
-            FINE: "other seeds rank the rows alike: scores say something about the data",
+            FINE: "other seeds rank the rows alike: the scores describe the data",
             DOUBTFUL: "other seeds rank the rows somewhat differently",
-            BAD: "other seeds rank the rows differently: scores describe this run, not the data",
+            BAD: "other seeds rank the rows differently: the scores describe this run, not the "
+            "data",
         },
         "average the scores of several seeds; compare groups of rows, not single ones",
     ),
 )
 
 
-def verdicts(diagnostics):
-    """Read a table of numbers out to a user.
+def check_table(diagnostics):
+    """Table of all checks that apply, with their meaning in words.
 
     Parameters
     ----------
@@ -226,15 +227,15 @@ def verdicts(diagnostics):
     Returns
     -------
     DataFrame
-        `split`, `check` (the column), `value`, `verdict` (``"fine"``, ``"doubtful"`` or ``"bad"``),
-        `meaning`, `advice` (empty where all is fine).
+        `split`, `check` (the column), `value`, `status` (``"fine"``, ``"doubtful"`` or ``"bad"``),
+        `meaning`, `advice` (empty where the status is fine).
 
     Examples
     --------
     >>> import pandas as pd
-    >>> from sam_attribution.diagnosis import verdicts
-    >>> table = verdicts(pd.DataFrame({"residual": [1e-8], "rank_stability": [0.3]}))
-    >>> table[["check", "verdict"]].to_numpy().tolist()
+    >>> from sam_attribution.diagnosis import check_table
+    >>> table = check_table(pd.DataFrame({"residual": [1e-8], "rank_stability": [0.3]}))
+    >>> table[["check", "status"]].to_numpy().tolist()
     [['residual', 'fine'], ['rank_stability', 'bad']]
     """
     lines = [
@@ -243,12 +244,12 @@ def verdicts(diagnostics):
         for check in CHECKS
         if not pd.isna(row.get(check.column)) and check.applies(row)
     ]
-    names = ["split", "check", "value", "verdict", "meaning", "advice"]
+    names = ["split", "check", "value", "status", "meaning", "advice"]
     return pd.DataFrame(lines, columns=names)
 
 
 def _line(split, check, value):
-    verdict = check.verdict(value)
-    advice = "" if verdict == FINE else check.advice
-    meaning = check.meaning(verdict).format(value=value)
-    return (split, check.column, value, verdict, meaning, advice)
+    status = check.status(value)
+    advice = "" if status == FINE else check.advice
+    meaning = check.meaning(status).format(value=value)
+    return (split, check.column, value, status, meaning, advice)

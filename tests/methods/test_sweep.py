@@ -9,7 +9,7 @@ from torch import nn
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.dynamics import TrainingState
 from sam_attribution.methods import Unrolled
-from sam_attribution.methods._step_checks import check_same
+from sam_attribution.methods._sweep import check_same
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(40, 5)).astype("float32"), np.arange(40) % 3
