@@ -53,7 +53,7 @@ class Diagnosing:
         Returns
         -------
         DataFrame
-            A line per check and split: `split`, `check`, `value`, `status` (``"fine"``,
+            A row per check and split, printed within 80 columns: `split`, `check`, `value`, `status` (``"fine"``,
             ``"doubtful"`` or ``"bad"``), `meaning`, `advice`.
 
         Raises
