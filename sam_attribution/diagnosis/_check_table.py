@@ -229,8 +229,8 @@ def check_table(diagnostics):
     Returns
     -------
     CheckTable
-        DataFrame with the columns `split`, `check` (the column), `value`, `status` (``"fine"``, ``"doubtful"`` or ``"bad"``),
-        `meaning`, `advice` (empty where the status is fine).
+        DataFrame with the columns `split`, `check` (the column), `value`, `status` (``"fine"``,
+        ``"doubtful"`` or ``"bad"``), `meaning`, `advice` (empty where the status is fine).
 
     Examples
     --------
@@ -268,7 +268,7 @@ class CheckTable(pd.DataFrame):
         return pd.DataFrame
 
     def __repr__(self):
-        """Checks, one a line; below them the meaning and the advice where the status is not fine."""
+        """Checks, one a line; below them meaning and advice where the status is not fine."""
         columns = ["split", "check", "value", "status"]
         if self["split"].nunique() == 1:
             columns.remove("split")

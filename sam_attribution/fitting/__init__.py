@@ -13,24 +13,3 @@ from sam_attribution.fitting._single_queries import single_queries
 from sam_attribution.fitting._splits import Split
 from sam_attribution.fitting._targets import ClassTargets, RealTargets, targets_of
 from sam_attribution.fitting._trained_split import TrainedSplit, train_split
-
-__all__ = [
-    "ClassTargets",
-    "FitData",
-    "Measure",
-    "RealTargets",
-    "Split",
-    "TrainedSplit",
-    "check_settings",
-    "checked_rows",
-    "estimator_or_default",
-    "fit_data",
-    "is_frozen",
-    "mean_over_splits",
-    "net_of",
-    "over_splits",
-    "single_queries",
-    "targets_of",
-    "train_split",
-    "with_net",
-]
