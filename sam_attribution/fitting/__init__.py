@@ -11,5 +11,5 @@ from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._over_splits import mean_over_splits, over_splits
 from sam_attribution.fitting._single_queries import single_queries
 from sam_attribution.fitting._splits import Split
-from sam_attribution.fitting._targets import ClassTargets, RealTargets, targets_of
+from sam_attribution.fitting._targets import ClassTargets, NumericTargets, targets_of
 from sam_attribution.fitting._trained_split import TrainedSplit, train_split
