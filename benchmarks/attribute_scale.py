@@ -21,8 +21,7 @@ from torch import nn
 from benchmarks.agreement import cnn, mlp
 from benchmarks.report import machine, write
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
-from sam_attribution.influence import Projected
-from sam_attribution.methods import GIF
+from sam_attribution.methods import GIF, Projected
 from sam_attribution.probes import RowProducts, pass_costs, training_scores
 
 SEED, N_TRAIN, N_QUERIES = 0, 3000, 2000

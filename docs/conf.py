@@ -23,10 +23,6 @@ html_theme_options = {"navigation_with_keys": True}
 html_show_copyright = False
 html_show_sphinx = False
 
-# The names that a module lists in __all__ are its public ones
-autosummary_ignore_module_all = False
-autosummary_imported_members = False
-autosummary_context = {"top": sam_attribution.__all__}  # documented once, where users import them
 autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types and shapes
 numpydoc_show_class_members = False  # the class template lists them

@@ -1,5 +1,7 @@
 """Warnings of this package, to be filtered or turned into errors by their class."""
 
+__all__ = ["AttributionWarning"]
+
 
 class AttributionWarning(UserWarning):
     """A result that should be read with care, or an argument that does not do what it promises.

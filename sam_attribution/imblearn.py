@@ -11,6 +11,8 @@ from sklearn.utils.validation import validate_data
 from sam_attribution._validation import classes_of, from_tensor, num_samples
 from sam_attribution.filtering import MislabelFilter
 
+__all__ = ["MislabelSampler"]
+
 
 class MislabelSampler(BaseSampler):
     """Imbalanced-learn sampler that drops the rows that score lowest.

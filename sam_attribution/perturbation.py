@@ -13,6 +13,8 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
+__all__ = ["Adaptive", "PNorm", "Perturbation"]
+
 
 class Perturbation(BaseEstimator):
     """Base class: subclasses give :meth:`eps`, the products come from ``torch.func``.

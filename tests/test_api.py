@@ -5,11 +5,13 @@ import importlib.util
 import inspect
 import pkgutil
 import re
+from pathlib import Path
 
 import pytest
 from sklearn.base import BaseEstimator, clone
 
 import sam_attribution
+from tests.public_names import PUBLIC
 
 ADAPTERS = ["imblearn"]
 
@@ -58,9 +60,24 @@ def documented(cls):
     return {name for line in lines for name in line.split(", ")}
 
 
-@pytest.mark.parametrize("name", sam_attribution.__all__)
-def test_every_public_name_exists(name):
-    assert hasattr(sam_attribution, name)
+def test_the_promised_names_are_these():
+    """A name is added or dropped here on purpose, with a line in the changelog."""
+    promised = {}
+    for module in public_modules():
+        name = module.__name__.removeprefix("sam_attribution").removeprefix(".")
+        if names := getattr(module, "__all__", []):
+            promised[name] = sorted(names)
+            assert all(hasattr(module, each) for each in names)
+    expected = {name: sorted(names) for name, names in PUBLIC.items() if is_importable(name)}
+    assert promised == expected
+    assert sum(map(len, PUBLIC.values())) <= 80
+
+
+def test_the_reference_shows_the_promised_names_and_no_others():
+    page = (Path(__file__).parents[1] / "docs" / "api.rst").read_text(encoding="utf-8")
+    shown = re.findall(r"^   ~sam_attribution\.(\S+)$", page, flags=re.MULTILINE)
+    promised = [f"{module}.{name}" for module, names in PUBLIC.items() for name in names]
+    assert sorted(shown) == sorted(name.removeprefix(".") for name in promised)
 
 
 @pytest.mark.parametrize("cls", ESTIMATORS, ids=lambda cls: cls.__name__)

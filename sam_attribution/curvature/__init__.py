@@ -12,19 +12,3 @@ from sam_attribution.curvature._sam_jacobian import (
     attributed_jacobian,
     sam_jacobian,
 )
-
-__all__ = [
-    "BLOCKS",
-    "CURVATURES",
-    "VARIANTS",
-    "EmpiricalFisher",
-    "GaussNewton",
-    "HeadFisher",
-    "HeadHessian",
-    "Hessian",
-    "KroneckerCurvature",
-    "SAMPoint",
-    "SAMPoints",
-    "attributed_jacobian",
-    "sam_jacobian",
-]

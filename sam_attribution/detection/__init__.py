@@ -1,5 +1,3 @@
 """Detection of wrong labels."""
 
 from sam_attribution.detection._detector import MislabelDetector
-
-__all__ = ["MislabelDetector"]

@@ -4,15 +4,3 @@ from sam_attribution.diagnosis._check_table import CHECKS, Check, check_table
 from sam_attribution.diagnosis._edge_of_stability import extreme_curvature
 from sam_attribution.diagnosis._metasmoothness import metasmoothness, recorded_scores, run_scores
 from sam_attribution.diagnosis._prediction import PredictionErrors, prediction_errors
-
-__all__ = [
-    "CHECKS",
-    "Check",
-    "PredictionErrors",
-    "check_table",
-    "extreme_curvature",
-    "metasmoothness",
-    "prediction_errors",
-    "recorded_scores",
-    "run_scores",
-]

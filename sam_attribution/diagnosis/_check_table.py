@@ -2,9 +2,11 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from textwrap import fill
 
 import pandas as pd
 
+_WIDTH = 79
 FINE, DOUBTFUL, BAD = "fine", "doubtful", "bad"
 
 
@@ -226,17 +228,24 @@ def check_table(diagnostics):
 
     Returns
     -------
-    DataFrame
-        `split`, `check` (the column), `value`, `status` (``"fine"``, ``"doubtful"`` or ``"bad"``),
-        `meaning`, `advice` (empty where the status is fine).
+    CheckTable
+        DataFrame with the columns `split`, `check` (the column), `value`, `status` (``"fine"``,
+        ``"doubtful"`` or ``"bad"``), `meaning`, `advice` (empty where the status is fine).
 
     Examples
     --------
     >>> import pandas as pd
     >>> from sam_attribution.diagnosis import check_table
     >>> table = check_table(pd.DataFrame({"residual": [1e-8], "rank_stability": [0.3]}))
-    >>> table[["check", "status"]].to_numpy().tolist()
-    [['residual', 'fine'], ['rank_stability', 'bad']]
+    >>> print(table)
+             check value status
+          residual 1e-08   fine
+    rank_stability   0.3    bad
+    <BLANKLINE>
+    rank_stability: other seeds rank the rows differently: the scores describe this
+    run, not the data.
+      What helps: average the scores of several seeds; compare groups of rows, not
+      single ones.
     """
     lines = [
         _line(split, check, row[check.column])
@@ -245,7 +254,41 @@ def check_table(diagnostics):
         if not pd.isna(row.get(check.column)) and check.applies(row)
     ]
     names = ["split", "check", "value", "status", "meaning", "advice"]
-    return pd.DataFrame(lines, columns=names)
+    return CheckTable(lines, columns=names)
+
+
+class CheckTable(pd.DataFrame):
+    """DataFrame that prints within 80 columns: a line for each check, then advice.
+
+    What is computed from it is a plain DataFrame.
+    """
+
+    @property
+    def _constructor(self):
+        return pd.DataFrame
+
+    def __repr__(self):
+        """Checks, one a line; below them meaning and advice where the status is not fine."""
+        columns = ["split", "check", "value", "status"]
+        if self["split"].nunique() == 1:
+            columns.remove("split")
+        formatters = {"value": "{:.3g}".format}
+        table = pd.DataFrame(self[columns]).to_string(index=False, formatters=formatters)
+        notes = [self._note(line) for line in self.itertuples() if line.status != FINE]
+        return "\n\n".join([table, *notes])
+
+    __str__ = __repr__
+
+    def _repr_html_(self):
+        with pd.option_context("display.max_colwidth", None):
+            return self.to_html(index=False)
+
+    def _note(self, line):
+        of_split = f" (split {line.split})" if self["split"].nunique() > 1 else ""
+        said = f"{line.check}{of_split}: {line.meaning}."
+        helps = f"What helps: {line.advice}."
+        parts = fill(said, _WIDTH), fill(helps, _WIDTH, initial_indent="  ", subsequent_indent="  ")
+        return "\n".join(parts)
 
 
 def _line(split, check, value):

@@ -9,12 +9,5 @@ from sam_attribution.dynamics._tangent import Tangent, step_jvp
 __all__ = [
     "SGD",
     "Adam",
-    "Cotangent",
-    "NormClipping",
     "Tangent",
-    "TrainingState",
-    "sam_gradient",
-    "step_jvp",
-    "step_vjp",
-    "training_step",
 ]

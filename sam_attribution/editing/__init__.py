@@ -3,12 +3,3 @@
 from sam_attribution.editing._report import edit_report, nonlinearity
 from sam_attribution.editing._state import outputs, state_after
 from sam_attribution.editing._verification import random_groups, verification
-
-__all__ = [
-    "edit_report",
-    "nonlinearity",
-    "outputs",
-    "random_groups",
-    "state_after",
-    "verification",
-]

@@ -2,5 +2,3 @@
 
 from sam_attribution.filtering._classifier import FilteredClassifier
 from sam_attribution.filtering._filter import MislabelFilter
-
-__all__ = ["FilteredClassifier", "MislabelFilter"]

@@ -11,26 +11,5 @@ from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._over_splits import mean_over_splits, over_splits
 from sam_attribution.fitting._single_queries import single_queries
 from sam_attribution.fitting._splits import Split
-from sam_attribution.fitting._targets import ClassTargets, RealTargets, targets_of
+from sam_attribution.fitting._targets import ClassTargets, NumericTargets, targets_of
 from sam_attribution.fitting._trained_split import TrainedSplit, train_split
-
-__all__ = [
-    "ClassTargets",
-    "FitData",
-    "Measure",
-    "RealTargets",
-    "Split",
-    "TrainedSplit",
-    "check_settings",
-    "checked_rows",
-    "estimator_or_default",
-    "fit_data",
-    "is_frozen",
-    "mean_over_splits",
-    "net_of",
-    "over_splits",
-    "single_queries",
-    "targets_of",
-    "train_split",
-    "with_net",
-]

@@ -39,7 +39,7 @@ def fit_data(judge, X, y, sample_weight, targets, *, device=None):
     ----------
     judge : SAMInfluence or MislabelDetector
     X, y, sample_weight : array-like
-    targets : ClassTargets or RealTargets
+    targets : ClassTargets or NumericTargets
     device : str, optional
 
     Returns

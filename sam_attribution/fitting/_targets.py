@@ -12,8 +12,8 @@ from sam_attribution.validation_data import ValidationData
 
 
 def targets_of(estimator):
-    """Rules for the targets of `estimator`, :class:`ClassTargets` or :class:`RealTargets`."""
-    return RealTargets() if is_regressor(net_of(estimator)) else ClassTargets()
+    """Rules for the targets of `estimator`, :class:`ClassTargets` or :class:`NumericTargets`."""
+    return NumericTargets() if is_regressor(net_of(estimator)) else ClassTargets()
 
 
 class ClassTargets:
@@ -78,7 +78,7 @@ class ClassTargets:
             )
 
 
-class RealTargets:
+class NumericTargets:
     """Targets of a regressor."""
 
     classes = None

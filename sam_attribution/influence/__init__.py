@@ -3,6 +3,3 @@
 from sam_attribution.influence._attribution import Attribution
 from sam_attribution.influence._influence import SAMInfluence
 from sam_attribution.influence._methods import METHODS
-from sam_attribution.influence._projected import Projected
-
-__all__ = ["METHODS", "Attribution", "Projected", "SAMInfluence"]

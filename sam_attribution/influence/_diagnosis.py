@@ -53,8 +53,8 @@ class Diagnosing:
         Returns
         -------
         DataFrame
-            A line per check and split: `split`, `check`, `value`, `status` (``"fine"``,
-            ``"doubtful"`` or ``"bad"``), `meaning`, `advice`.
+            A row per check and split, printed within 80 columns: `split`, `check`, `value`,
+            `status` (``"fine"``, ``"doubtful"`` or ``"bad"``), `meaning`, `advice`.
 
         Raises
         ------

@@ -24,10 +24,9 @@ from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
 from sam_attribution.influence._label_scores import LabelScores, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
-from sam_attribution.influence._projected import Projected
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
-from sam_attribution.methods import Method
+from sam_attribution.methods import Method, Projected
 from sam_attribution.validation_data import ValidationData
 
 _SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
@@ -260,7 +259,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             ``tangents`` goes forward through the model once per query, ``row-gradients`` forms
             the gradient of every training row and multiplies: the same scores, and ``auto``
             takes what :func:`~sam_attribution.probes.pass_costs` says is less work.
-            :class:`~sam_attribution.influence.Projected` is an approximation, for rows that are
+            :class:`~sam_attribution.methods.Projected` is an approximation, for rows that are
             asked about again and again.
 
         Returns

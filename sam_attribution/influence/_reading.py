@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from sam_attribution.influence._projected import Projected
+from sam_attribution.methods import Projected
 from sam_attribution.probes import pass_costs, reads_gradients, row_products
 
 _BYTES = 2**29  # that the directions of all queries asked at once may take

@@ -115,10 +115,10 @@ class _CGInverse(Inverse):
             self._check_preconditioner(fall[open_])
             product = torch.zeros_like(direction)
             product[:, open_] = self._operator.matmat(direction[:, open_])
-            bend = _dots(direction, product)
-            self._check_definite(bend[open_], direction[:, open_])
+            quadratic = _dots(direction, product)
+            self._check_definite(quadratic[open_], direction[:, open_])
             # columns that are there stay there
-            step = torch.where(open_, fall / torch.where(open_, bend, 1.0), 0.0)
+            step = torch.where(open_, fall / torch.where(open_, quadratic, 1.0), 0.0)
             x, error, n_iter = x + step * direction, error - step * product, n_iter + 1
             guess = self._guess(error)
             fall, before = _dots(error, guess), fall
@@ -136,8 +136,8 @@ class _CGInverse(Inverse):
                 f"{float(fall.min()):.2e}. Give it a damped operator, or leave it out."
             )
 
-    def _check_definite(self, bend: Tensor, direction: Tensor) -> None:
-        curvature = float((bend / _dots(direction, direction)).min())
+    def _check_definite(self, quadratic: Tensor, direction: Tensor) -> None:
+        curvature = float((quadratic / _dots(direction, direction)).min())
         if not curvature > 0:
             raise ValueError(
                 f"CG needs a positive definite operator, {self._operator!r} has a curvature of "

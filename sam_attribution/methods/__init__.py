@@ -9,6 +9,7 @@ from sam_attribution.methods._hif import HIF
 from sam_attribution.methods._influence_function import InfluenceFunction
 from sam_attribution.methods._integrated_unrolled import IntegratedUnrolled
 from sam_attribution.methods._method import Method, Prepared, PreparedScores
+from sam_attribution.methods._projected import Projected
 from sam_attribution.methods._relatif import RelatIF
 from sam_attribution.methods._self_influence import SelfInfluence
 from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
@@ -29,10 +30,9 @@ __all__ = [
     "Method",
     "Prepared",
     "PreparedScores",
+    "Projected",
     "RelatIF",
     "SelfInfluence",
     "TracIn",
     "Unrolled",
-    "UnstableTraining",
-    "reverse_sweep",
 ]

@@ -14,18 +14,5 @@ from sam_attribution.probes._step_probe import StepProbe
 from sam_attribution.probes._tangents import within
 
 __all__ = [
-    "CosineProbe",
     "Probe",
-    "RelativeProbe",
-    "Replayable",
-    "RowProducts",
-    "SquaredNormProbe",
-    "StepProbe",
-    "gradients_for",
-    "pass_costs",
-    "reads_gradients",
-    "row_products",
-    "row_scores",
-    "training_scores",
-    "within",
 ]

@@ -17,11 +17,4 @@ __all__ = [
     "FurtherTraining",
     "FurtherTrainingValues",
     "LeaveOneOut",
-    "NoFixedPoint",
-    "OutOfSteps",
-    "PreparedLeaveOneOut",
-    "Stack",
-    "fixed_point",
-    "largest_radius",
-    "train_many",
 ]

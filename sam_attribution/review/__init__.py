@@ -4,4 +4,8 @@ from sam_attribution.review._decisions import apply_decisions
 from sam_attribution.review._page import review_page
 from sam_attribution.review._written_labels import label_token
 
-__all__ = ["apply_decisions", "label_token", "review_page"]
+__all__ = [
+    "apply_decisions",
+    "label_token",
+    "review_page",
+]

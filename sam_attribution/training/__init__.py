@@ -21,25 +21,7 @@ from sam_attribution.training._schedule import batch_schedule
 from sam_attribution.training._trajectory import equal_stretches
 
 __all__ = [
-    "MLP",
     "ConformantNet",
     "ConformantRegressor",
-    "SAMClassifier",
     "SAMMixin",
-    "SAMRegressor",
-    "bare_copy",
-    "bare_optimizer",
-    "batch_schedule",
-    "check_device",
-    "class_weight",
-    "derived_seed",
-    "edited_copy",
-    "equal_stretches",
-    "isolated_random_state",
-    "loss_per_sample",
-    "norm_clippings",
-    "rewind",
-    "seed_torch",
-    "unreduced",
-    "without_class_weight",
 ]

@@ -71,3 +71,27 @@ def test_statuses_go_from_fine_to_bad(check):
     found = [check.status(value) for value in values]
     assert found == sorted(found, key=["fine", "doubtful", "bad"].index)
     assert all(check.meaning(status) for status in ("fine", "doubtful", "bad"))
+
+
+def test_a_table_prints_within_80_columns_with_advice_below():
+    values = {"residual": [1e-8, 0.2], "stationarity": [0.05, 1.0], "damping": [0.1, 0.0]}
+    table = check_table(pd.DataFrame(values))
+    lines, *notes = str(table).split("\n\n")
+    assert max(map(len, str(table).splitlines())) <= 80
+    assert lines.split()[:4] == ["split", "check", "value", "status"]
+    assert len(lines.splitlines()) == 1 + len(table)
+    doubtful = table[table["status"] != "fine"]
+    for note, line in zip(notes, doubtful.itertuples(), strict=True):
+        assert note.startswith(f"{line.check} (split {line.split}): ")
+        assert " ".join(note.split()).endswith(f"What helps: {line.advice}.")
+
+
+def test_one_split_is_not_named_and_no_advice_is_given_where_all_is_fine():
+    table = check_table(pd.DataFrame({"residual": [1e-8]}))
+    assert str(table).split() == ["check", "value", "status", "residual", "1e-08", "fine"]
+    assert "the linear system is solved" in table._repr_html_()
+
+
+def test_what_is_computed_from_a_table_prints_as_a_frame():
+    table = check_table(pd.DataFrame({"residual": [1e-8], "damping": [0.1]}))
+    assert type(table[table["status"] == "fine"]) is pd.DataFrame

@@ -7,9 +7,9 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sam_attribution.influence import Projected, SAMInfluence
+from sam_attribution.influence import SAMInfluence
 from sam_attribution.influence._reading import choose_reading
-from sam_attribution.methods import GIF, HIF, InfluenceFunction, RelatIF, Unrolled
+from sam_attribution.methods import GIF, HIF, InfluenceFunction, Projected, RelatIF, Unrolled
 from sam_attribution.problem import gradients_of, row_gradients
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
@@ -178,7 +178,7 @@ def test_projected_rows_are_taken_from_the_folder(tmp_path, monkeypatch):
     def fails(*args):
         raise AssertionError("rows are known")
 
-    monkeypatch.setattr("sam_attribution.influence._projected.gradients_for", fails)
+    monkeypatch.setattr("sam_attribution.methods._projected.gradients_for", fails)
     np.testing.assert_array_equal(fitted.attribute(X_query, y_query, how=how), first)
     some = fitted.attribute(X_query[2:5], y_query[2:5], how=how)
     np.testing.assert_allclose(some, first[2:5], **CLOSE)

@@ -8,9 +8,15 @@ from sklearn.model_selection import StratifiedKFold
 
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.comparison import further_training
-from sam_attribution.influence import Projected
 from sam_attribution.linalg import LiSSA
-from sam_attribution.methods import EKFAC, TRAK, InfluenceFunction, IntegratedUnrolled, RelatIF
+from sam_attribution.methods import (
+    EKFAC,
+    TRAK,
+    InfluenceFunction,
+    IntegratedUnrolled,
+    Projected,
+    RelatIF,
+)
 from sam_attribution.retraining import FurtherTraining
 from tests.models import tabular
 

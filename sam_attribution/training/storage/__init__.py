@@ -2,5 +2,3 @@
 
 from sam_attribution.training.storage._store import Store
 from sam_attribution.training.storage._storing import StoringMixin
-
-__all__ = ["Store", "StoringMixin"]

@@ -52,7 +52,7 @@ class Projected(BaseEstimator):
 
     Examples
     --------
-    >>> from sam_attribution.influence import Projected
+    >>> from sam_attribution.methods import Projected
     >>> Projected(512)
     Projected(proj_dim=512)
     """
