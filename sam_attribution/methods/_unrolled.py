@@ -137,8 +137,8 @@ class _PreparedUnrolled(Prepared):
             warn(
                 f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
                 "estimator (relative): the scores belong to another run than yours, because "
-                "rounding errors are amplified or a callback changed the weights. Train the estimator "
-                'with dtype="float64", or with a smaller lr.'
+                "rounding errors are amplified or a callback changed the weights. Train the "
+                'estimator with dtype="float64", or with a smaller lr.'
             )
         queries = queries.of(self.problem)
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
