@@ -1,4 +1,4 @@
-"""Which training rows help or hurt a model trained with Sharpness-Aware Minimization."""
+"""Training rows that help or hurt a model trained with Sharpness-Aware Minimization."""
 
 from sam_attribution._version import __version__ as __version__
 from sam_attribution.detection import MislabelDetector

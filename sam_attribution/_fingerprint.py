@@ -1,8 +1,8 @@
-"""What a computation depends on, as a short string that is the same in every process.
+"""Hash of Python objects that is the same in every process.
 
-``joblib.hash`` alone knows a class by its name (stale after an edit in a notebook), refuses local
-classes and lambdas, and takes two copies of one module for different. So objects are first
-described in plain data: parameters, tensors, the code of classes and functions.
+``joblib.hash`` alone identifies a class by its name (wrong after an edit in a notebook), refuses
+local classes and lambdas, and gives two copies of one module different hashes. Objects are
+therefore first described in plain data: parameters, tensors, the code of classes and functions.
 """
 
 import sys
@@ -22,8 +22,8 @@ _LIBRARIES = ("builtins", "numpy", "scipy", "sklearn", "skorch", "torch")
 def fingerprint(*values):
     """Hash of the content of `values`, equal for clones and copies.
 
-    Names that a function looks up globally are not followed: an edit of a helper function that
-    the code of a class merely calls goes unnoticed.
+    Global names in a function are not followed: an edit of a helper function that the code of a
+    class calls does not change the hash.
 
     Raises
     ------
@@ -34,7 +34,7 @@ def fingerprint(*values):
 
 
 class _Above:
-    """What a description stands in: the objects around it, and the classes described before."""
+    """Context of a description: the objects around it, and the classes described before."""
 
     def __init__(self, ids=(), classes=None):
         self.ids = ids
@@ -146,13 +146,13 @@ def _class(cls, above):
         return ("before", above.classes[cls])
     above.classes[cls] = len(above.classes)
     # an estimator is set up by its parameters: other data in its class may be a mere counter
-    told = _code if hasattr(cls, "get_params") else _member
-    members = {name: told(item, above) for name, item in vars(cls).items() if _counts(name, item)}
+    member = _code if hasattr(cls, "get_params") else _member
+    members = {name: member(item, above) for name, item in vars(cls).items() if _counts(name, item)}
     return cls.__module__, cls.__qualname__, members
 
 
 def _counts(name, item):
-    """Whether a class member says what the class does: Python's own marks and docs do not."""
+    """True if a class member is part of what the class does, unlike its docs and module name."""
     return callable(item) or not (name.startswith("__") or name == "_abc_impl")
 
 
@@ -162,7 +162,7 @@ def _member(item, above):
 
 
 def _code(item, above):
-    """The code of a class member, without data."""
+    """Code of a class member, without data."""
     if isinstance(item, FunctionType):
         return _described((item.__code__, item.__defaults__, item.__kwdefaults__), above)
     functions = _functions(item)

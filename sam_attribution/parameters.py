@@ -1,4 +1,4 @@
-"""One flat vector for all trainable parameters, and the names and slices behind it."""
+"""Flat vector of all trainable parameters, with their names and slices."""
 
 import torch
 
@@ -6,8 +6,8 @@ import torch
 class ParameterLayout:
     """Order, shapes and slices of a module's trainable parameters in one flat vector.
 
-    The only place that knows which slice of a ``(n_params,)`` vector belongs to which
-    parameter. Tied weights count once, frozen ones (``requires_grad=False``) not at all.
+    No other code knows which slice of a ``(n_params,)`` vector belongs to which parameter. Tied
+    weights count once, frozen ones (``requires_grad=False``) not at all.
 
     Parameters
     ----------
@@ -20,7 +20,7 @@ class ParameterLayout:
     shapes : tuple of torch.Size
     slices : dict of str to slice
     size : int
-        Number of trainable numbers, ``n_params``.
+        Number of trainable scalars, ``n_params``.
     """
 
     def __init__(self, module):
@@ -35,7 +35,7 @@ class ParameterLayout:
         self.size = start
 
     def flatten(self, tensors):
-        """Concatenate a mapping, or an iterable in layout order, into ``(n_params,)``."""
+        """Flat vector of a mapping, or of an iterable in layout order, shape (n_params,)."""
         values = [tensors[name] for name in self.names] if isinstance(tensors, dict) else tensors
         return torch.cat([value.reshape(-1) for value in values])
 
@@ -55,10 +55,10 @@ class ParameterLayout:
         return {owner: torch.cat(parts) for owner, parts in spans.items()}
 
     def parameters_of(self, module):
-        """Return the module's trainable parameters in layout order."""
+        """Trainable parameters of the module in layout order."""
         named = dict(module.named_parameters())
         return [named[name] for name in self.names]
 
     def vector_of(self, module):
-        """Copy the module's trainable parameters into a new flat vector."""
+        """New flat vector with a copy of the module's trainable parameters."""
         return self.flatten([p.detach() for p in self.parameters_of(module)])

@@ -1,4 +1,4 @@
-"""How sharp the loss is where SAM looks, against what the learning rate can bear."""
+"""Curvature at the SAM point, relative to the largest that the learning rate allows."""
 
 import numpy as np
 import torch
@@ -8,7 +8,7 @@ from sam_attribution.linalg import extreme_eigenvalues
 
 
 def extreme_curvature(problem, n_products=20):
-    """Largest eigenvalue of the Hessian at ``w + eps``, and how near it is to instability.
+    """Largest eigenvalue of the Hessian at ``w + eps``, and its distance from instability.
 
     Parameters
     ----------
@@ -21,10 +21,10 @@ def extreme_curvature(problem, n_products=20):
     curvature : float
         Weight decay included; nats per squared unit of the weights.
     edge : float
-        Median learning rate of the training times `curvature`, divided by what gradient descent
-        bears on a quadratic: 2, with momentum ``2 (1 + momentum)``, with Nesterov's
-        ``2 (1 + momentum) / (1 + 2 momentum)``. Above 1 a step overshoots by more than it corrects.
-        NaN for other optimizers than SGD.
+        Median learning rate of the training times `curvature`, divided by the largest value for
+        which gradient descent on a quadratic is stable: 2, with momentum ``2 (1 + momentum)``, with
+        Nesterov's ``2 (1 + momentum) / (1 + 2 momentum)``. Above 1 a step overshoots by more than
+        it corrects. NaN for optimizers other than SGD.
 
     Notes
     -----
@@ -37,15 +37,15 @@ def extreme_curvature(problem, n_products=20):
     """
     jacobian = sam_jacobian(SAMPoint(problem), "fast")
     curvature = extreme_eigenvalues(jacobian, n_products).rightmost
-    return curvature, curvature * _median_rate(problem.path) / _bearable(problem.path)
+    return curvature, curvature * _median_rate(problem.path) / _stability_limit(problem.path)
 
 
 def _median_rate(path):
-    """Largest over the parameter groups."""
+    """Median rate over the steps; the largest over the parameter groups."""
     return float(np.median(path.learning_rates, axis=0).max())
 
 
-def _bearable(path):
+def _stability_limit(path):
     """Rate times curvature beyond which descent on a quadratic diverges."""
     if not issubclass(path.optimizer, torch.optim.SGD):
         return float("nan")

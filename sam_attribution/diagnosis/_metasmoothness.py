@@ -1,4 +1,4 @@
-"""Whether a training can be attributed at all: whether its derivative holds right beside it."""
+"""Metasmoothness: agreement of the scores of a training with those of trainings near it."""
 
 import torch
 
@@ -11,31 +11,31 @@ _START_MOVES = 1e-3  # of the length of the start
 
 
 def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
-    """Cosine of a training's unrolled scores with those of two trainings right beside it.
+    """Cosine of a training's unrolled scores with those of two trainings near it.
 
-    Near 1 the query is a smooth function of the rows' weights, and its derivative says what
-    removal does. Near 0 or below it is not: the loss moves in steps that depend on rounding, and
-    retraining without a row is as much of a lottery as the score. No model is retrained without a
-    row for it.
+    Near 1 the query is a smooth function of the rows' weights, and its derivative predicts the
+    effect of a removal. Near 0 or below it is not smooth: the loss jumps by amounts that depend on
+    rounding, and neither the scores nor retraining without a row are reproducible. No model is
+    retrained without a row for this.
 
     Parameters
     ----------
     problem : Problem
-        With a recorded training.
+        Problem with a recorded training.
     queries : Queries
     scores : Tensor of shape (n_samples, k), optional
         Unrolled scores of the recorded training; computed if None.
     nearby : {"weights", "starts"}, default="weights"
-        Row weights that differ by a random vector of length 1, the length of one row's removal;
-        or starts that differ by a thousandth of their length.
+        ``weights``: row weights that differ by a random vector of length 1, the length of one row's
+        removal. ``starts``: starts that differ by a thousandth of their length.
     seed : int, default=0
-        Draws the direction.
+        Seed of the direction.
 
     Returns
     -------
     float
-        Between -1 and 1: mean over the two neighbours and the queries; 0 if a neighbour's
-        derivative is not finite.
+        Number between -1 and 1, the mean over the two neighbours and the queries; 0 if a
+        neighbour's derivative is not finite.
 
     Raises
     ------
@@ -44,8 +44,8 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
 
     Notes
     -----
-    Cost: each of the two takes about five trainings: one, the same once more for its states
-    between (at most ``2 sqrt(T)`` of T are kept), and a reverse sweep. `scores` save a sweep.
+    Cost: about five trainings for each of the two: one, the same once more for its states between
+    (at most ``2 sqrt(T)`` of T are kept), and a reverse sweep. Given `scores` save a sweep.
 
     References
     ----------
@@ -84,9 +84,9 @@ def _scores(problem, training, states, queries):
 
 
 def _nearby_weights(problem, generator):
-    """Two trainings on either side, all rows a little heavier or lighter by the throw of a coin.
+    """Two trainings with row weights plus and minus a random vector of length 1.
 
-    The weights move by a vector of length 1, as they do when one row is removed.
+    The vector has the length of one row's removal, and entries of equal size and random sign.
 
     Returns
     -------
@@ -99,7 +99,7 @@ def _nearby_weights(problem, generator):
 
 
 def _nearby_starts(problem, generator):
-    """Two trainings from starts on either side, a thousandth of the start's length away.
+    """Two trainings from starts plus and minus a random vector, a thousandth of their length.
 
     Returns
     -------

@@ -1,4 +1,4 @@
-"""Whether what the scores predict comes true, where they predict most."""
+"""Errors of the scores' prediction along the direction in which they predict most."""
 
 from dataclasses import replace
 from typing import NamedTuple
@@ -12,16 +12,16 @@ _SIDES = (1, -1)
 
 
 class PredictionErrors(NamedTuple):
-    """Errors of predicted changes, relative to these; 0 is perfect, 1 as bad as predicting none.
+    """Errors relative to the predicted change: 0 is exact, 1 is no better than predicting none.
 
     Attributes
     ----------
     linearity_error : float
-        All rows' weights moved along the scores, as far as one removal goes (length 1). Large if
-        the effect of a removal bends on the way from weight 1 to weight 0.
+        Error after all rows' weights moved along the scores by the length of one removal (1). It
+        is large if the effect of a removal is not linear between weight 1 and weight 0.
     roughness : float
-        Moved so little that the change is that of a typical single row. Large if the effect of
-        one row drowns in the roughness of training.
+        Error after a move so small that the change is that of a typical single row. It is large if
+        training responds irregularly to changes as small as one row.
     """
 
     linearity_error: float
@@ -29,27 +29,27 @@ class PredictionErrors(NamedTuple):
 
 
 def prediction_errors(problem, queries, scores):
-    """Move all rows' weights along the scores, and see whether the query follows.
+    """Move all rows' weights along the scores, and compare the query with the prediction.
 
     Parameters
     ----------
     problem : Problem
-        With a recorded training.
+        Problem with a recorded training.
     queries : Queries
-        Several are taken together, by their mean.
+        Several queries are averaged.
     scores : Tensor of shape (n_samples, k)
         Unrolled scores of that training.
 
     Returns
     -------
     PredictionErrors
-        Root mean square over the two sides, more weight and less; inf if a training diverges.
+        Root mean square over the two directions, more weight and less; inf if a training diverges.
 
     Notes
     -----
-    Cost: five trainings, in one stack where that is quicker, and no derivative. The direction of
-    the scores is the one in which a derivative promises most, so a derivative that is mostly
-    roughness is found out at once; no row is left out.
+    Cost: five trainings, in one stack where that is faster, and no derivative. The predicted change
+    is largest in the direction of the scores, so an unreliable derivative shows there first. No row
+    is left out.
     """
     total = scores.mean(1)
     size = float(total.norm())
@@ -83,7 +83,7 @@ def _changes(problem, queries, row_weights):
 
 
 def _units(queries):
-    """What the gradient of each query was divided by."""
+    """Norm that the gradient of each query was divided by; 1 without normalisation."""
     if not queries.normalize:
         return 1.0
     problem = queries.problem

@@ -44,8 +44,8 @@ def edit_report(queries, before, step, predicted_rise):
 
     Notes
     -----
-    A forward pass over the validation rows, and another over at most 128 of them, evenly spaced,
-    for the nonlinearity.
+    Cost: a forward pass over the validation rows, and another over at most 128 of them, evenly
+    spaced, for the nonlinearity.
     """
     problem, some = queries.problem, slice(None, None, -(-len(queries.y) // _ROWS))
     after = outputs(problem, *state_after(problem, step, 0), queries.X)

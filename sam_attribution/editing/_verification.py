@@ -1,4 +1,4 @@
-"""Predicted changes of the trained state beside those of training again without the rows."""
+"""Predicted changes of the trained state compared with training again without the rows."""
 
 import numpy as np
 import pandas as pd
@@ -22,7 +22,9 @@ def random_groups(candidates, size, n_groups, seed):
 
 
 def verification(queries, groups, step, **options):
-    """Train again without each group: same start, same batches, weight 0.
+    """Compare predicted changes with training again without each group.
+
+    Training has the same start and batches, with the rows of the group at weight 0.
 
     Parameters
     ----------
@@ -32,14 +34,14 @@ def verification(queries, groups, step, **options):
     step : Tangent
         The predicted change of the trained state for each group.
     **options : dict
-        Of ``retraining.train_many``.
+        Options of ``retraining.train_many``.
 
     Returns
     -------
     DataFrame
-        One row per group: `cosine` of the predicted change of the attributed parameters with that
-        of training again, `length_ratio` of the first to the second, and for both models the
-        rise of the query's value and, for a classifier, the accuracy on the validation rows.
+        One row per group: `cosine` between the predicted change of the attributed parameters and
+        that by training again, `length_ratio` of the first to the second, and for both models
+        the rise of the query's value and, for a classifier, the accuracy on the validation rows.
 
     Raises
     ------
@@ -48,8 +50,8 @@ def verification(queries, groups, step, **options):
 
     Notes
     -----
-    Costs a training for each group and one more with every row, from which changes are measured,
-    so that rounding cancels.
+    Cost: a training for each group and one more with every row. Changes are measured from the
+    latter, so that rounding errors cancel.
     """
     problem = queries.problem
     states = _retrained(problem, groups, options)
@@ -72,7 +74,7 @@ def verification(queries, groups, step, **options):
 
 
 def _retrained(problem, groups, options):
-    """Final states: of all rows, then without each group."""
+    """Yield final states: with all rows, then without each group."""
     training = FunctionalTraining(problem)
     weights = problem.params.new_ones(len(groups) + 1, len(problem.y))
     for row, group in zip(weights[1:], groups, strict=True):

@@ -71,20 +71,9 @@ def clones(estimator, n_splits, seed, device):
 
 
 def train(estimator, X, y, sample_weight=None):
-    """Fit what is not frozen, in place.
+    """Fit what is not frozen, in place; return the rows that the net was trained on, bit for bit.
 
-    Parameters
-    ----------
-    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-    X, y : array-like
-        Training rows; for a frozen net those it was trained on.
-    sample_weight : array-like, optional
-        Goes to the net.
-
-    Returns
-    -------
-    rows : array-like
-        The rows as the net was trained on them, bit for bit.
+    `X` and `y` are the training rows; for a frozen net those that it was trained on.
     """
     rows = _fit_steps(estimator, X, y)
     last = last_step(estimator)

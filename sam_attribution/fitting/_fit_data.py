@@ -35,21 +35,8 @@ class FitData(NamedTuple):
 def fit_data(judge, X, y, sample_weight, targets, *, device=None):
     """Check what ``fit`` was given, forget an earlier fit, draw splits and make clones.
 
-    Parameters
-    ----------
-    judge : SAMInfluence or MislabelDetector
-    X, y, sample_weight : array-like
-    targets : ClassTargets or NumericTargets
-    device : str, optional
-
-    Returns
-    -------
-    FitData
-
-    Raises
-    ------
-    ValueError, TypeError
-        For data that do not fit the estimator, one another, or the validation.
+    `judge` is a SAMInfluence or MislabelDetector. Raises a ValueError or TypeError for data that do
+    not fit the estimator, one another, or the validation.
     """
     forget_fit(judge)
     X, y = checked_training_rows(judge, X, y, targets)

@@ -7,29 +7,11 @@ from sam_attribution._jobs import in_parallel
 
 
 def over_splits(work, estimators, splits, X, y, sample_weight=None, *, n_jobs, verbose, desc):
-    """Do some work for every split.
+    """Results of the same work for every split, in their order, with a progress bar.
 
-    Parameters
-    ----------
-    work : callable
-        Called by keywords, with `estimator`, `split`, `X`, `y`, `sample_weight` and `n_jobs`: what
-        is left of the processes for the rows of a split.
-    estimators : list
-        One per split, see :func:`clones`.
-    splits : list of Split
-    X, y, sample_weight : array-like
-        All rows given to ``fit``.
-    n_jobs : int or None
-        Goes to the splits if there are several, to the rows of the only one otherwise.
-    verbose : int
-        Above 0 shows a progress bar.
-    desc : str
-        Name of the bar.
-
-    Returns
-    -------
-    list
-        Results of `work`, in the order of the splits.
+    `work` is called by keywords, with `estimator`, `split`, `X`, `y`, `sample_weight` (of all rows
+    given) and `n_jobs`: processes go to the splits if there are several, else to the rows of the
+    only one.
     """
     single = len(splits) == 1
     data = {"X": X, "y": y, "sample_weight": sample_weight, "n_jobs": n_jobs if single else 1}
@@ -41,19 +23,10 @@ def over_splits(work, estimators, splits, X, y, sample_weight=None, *, n_jobs, v
 
 
 def mean_over_splits(rows, values, n_samples):
-    """Mean over the splits that trained on a row, NaN where none did.
+    """Mean over the splits that trained on a row, NaN where none did, (n_samples, ...).
 
-    Parameters
-    ----------
-    rows : list of ndarray of int
-        Positions, in the rows given to ``fit``, that each split has values of.
-    values : list of ndarray of shape (len(rows[i]), ...)
-    n_samples : int
-        Rows given to ``fit``.
-
-    Returns
-    -------
-    ndarray of shape (n_samples, ...)
+    `rows` holds positions in the rows given to ``fit``, one array per split, `values` what was
+    found for them.
     """
     total = np.zeros((n_samples, *values[0].shape[1:]))
     count = np.zeros(n_samples)

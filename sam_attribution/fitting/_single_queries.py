@@ -15,27 +15,9 @@ from sam_attribution.problem import Queries, evaluation_function
 def single_queries(
     estimator, X, y, X_query, y_query, *, sample_weight=None, evaluation="loss"
 ):  # fmt: skip
-    """Make each query row a question of its own to the model of a fitted estimator.
+    """Queries, one per query row, to the model of a fitted estimator, which stays untouched.
 
-    Parameters
-    ----------
-    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        Fitted; left untouched.
-    X, y, sample_weight : array-like
-        Exactly what it was fitted on.
-    X_query : array-like of shape (n_query, ...)
-    y_query : array-like of shape (n_query,)
-    evaluation : {"loss", "margin"} or callable, default="loss"
-
-    Returns
-    -------
-    Queries
-        Whose ``problem`` is the model with its rows.
-
-    Raises
-    ------
-    ValueError
-        If the rows are not those it was fitted on, or queries do not fit.
+    `X`, `y` and `sample_weight` are exactly what it was fitted on; other rows are refused.
     """
     check_estimator_kind(estimator)
     check_is_fitted(estimator)

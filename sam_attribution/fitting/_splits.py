@@ -30,21 +30,9 @@ class Split:
 
 
 def make_splits(validation, X, y, targets, seed):
-    """Splits that ``validation=`` stands for.
+    """Splits that ``validation=`` stands for; `seed` draws the held-out part of a fraction.
 
-    Parameters
-    ----------
-    validation : float, ValidationData or CV splitter
-    X, y : array-like
-    targets : Labels or Numbers
-        What `y` is.
-    seed : int
-        Draws the held-out part of a fraction.
-
-    Raises
-    ------
-    ValueError
-        If a class is too rare to be split, or a split trains on fewer classes than there are.
+    Raises a ValueError if a class is too rare, or missing from what a split trains on.
     """
     if isinstance(validation, ValidationData):
         return [Split(np.arange(len(y)), validation.X, validation.y, np.arange(0))]

@@ -67,21 +67,9 @@ class TrainedSplit:
 def train_split(
     estimator, split, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
 ):  # fmt: skip
-    """Train an estimator on the rows of a split, in place, and hand it over.
+    """Train an estimator on the rows of a split, in place, and hand it over as a TrainedSplit.
 
-    Parameters
-    ----------
-    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        Trained here, unless it is frozen.
-    split : Split
-    X, y, sample_weight : array-like
-        All rows given to ``fit``.
-    parameters, batch_size
-        As for ``problem.problem_from_estimator``.
-
-    Returns
-    -------
-    TrainedSplit
+    `X`, `y` and `sample_weight` are all rows given to ``fit``; a frozen estimator stays as it is.
     """
     measure, n_given = Measure(net_of(estimator).device), len(y)
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)

@@ -24,24 +24,7 @@ _OWN_LOSSES_AT_ONCE = 16
 def train_and_attribute(
     estimator, split, X, y, sample_weight, *, method, parameters, batch_size, **settings
 ):
-    """Train an estimator on a split, unless it is frozen, and attribute it.
-
-    Parameters
-    ----------
-    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-    split : Split
-    X, y, sample_weight : array-like
-        All rows given to ``SAMInfluence.fit``.
-    method : Method
-    parameters, batch_size
-        Of SAMInfluence.
-    **settings : dict
-        Of :class:`Attribution`.
-
-    Returns
-    -------
-    Attribution
-    """
+    """Train an estimator on a split, unless it is frozen, and return its :class:`Attribution`."""
     data = X, y, sample_weight
     trained = train_split(estimator, split, *data, parameters=parameters, batch_size=batch_size)
     # a generator in its settings is drawn from anew, as it would be in a process of its own
@@ -160,18 +143,8 @@ class Attribution:
     def origins(self, X, y, queries, rows):
         """Parts of scores against single queries, by the probe that they come from.
 
-        Parameters
-        ----------
-        X, y : Tensor
-            Query rows and label codes.
-        queries, rows : Tensor of positions, shape (n_pairs,)
-            Ascending positions in `X`, and those of the rows that are asked about; on the CPU.
-
-        Returns
-        -------
-        steps : list of (int, int) or None
-            The span of steps that each probe stands for.
-        parts : Tensor of shape (n_probes, n_pairs)
+        `queries` and `rows` name pairs, on the CPU: ascending positions in `X`, and positions of
+        training rows. Returns the span of steps of each probe, and parts (n_probes, n_pairs).
         """
         at_once = self._reading("auto", len(y)).at_once
         parts = []
@@ -187,19 +160,10 @@ class Attribution:
         return choose_reading(how, self._trained, n_queries, own_way=own_way)
 
     def epochs_behind(self, X, y, queries, rows):
-        """The epochs in which scores of training rows against single queries came about.
+        """Texts that name the epochs in which scores of pairs came about, such as ``"2-4, 9"``.
 
-        Parameters
-        ----------
-        X, y : array-like
-            Queries.
-        queries, rows : ndarray of int, shape (n_pairs,)
-            Ascending positions in `X`, and those in the data given to ``SAMInfluence.fit``.
-
-        Returns
-        -------
-        list of str, length n_pairs
-            Such as ``"2-4, 9"``; empty for methods of the final model.
+        `queries` and `rows` are ascending positions in `X`, and positions in the data given to
+        ``SAMInfluence.fit``. The texts are empty for methods of the final model.
         """
         if not self.prepared.along_training or len(rows) == 0:
             return [""] * len(rows)

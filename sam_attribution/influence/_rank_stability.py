@@ -12,28 +12,9 @@ from sam_attribution.fitting import checked_rows, estimator_or_default, is_froze
 
 
 def rank_stability(influence, X, y, sample_weight, n_seeds):
-    """Mean Spearman correlation between the scores of a fitted influence and of other seeds.
+    """Mean Spearman correlation between the scores of a fitted influence and of `n_seeds` others.
 
-    Start, batch order and dropout masks are drawn anew; rows and splits stay.
-
-    Parameters
-    ----------
-    influence : SAMInfluence
-        Fitted.
-    X, y, sample_weight : array-like
-        What it was fitted on.
-    n_seeds : int
-        Other seeds; each costs as much as ``fit``.
-
-    Returns
-    -------
-    float
-        Over all pairs, that of ``fit`` among them.
-
-    Raises
-    ------
-    ValueError
-        If the data are not there or others, or the estimator is frozen.
+    All pairs count. Start, batch order and dropout masks are drawn anew; rows and splits stay.
     """
     _check(influence, X, y, sample_weight)
     everyone = [influence.scores_]

@@ -15,16 +15,8 @@ _DIFFERENTIATED_AT_ONCE = 64  # a whole state of training for each
 class Reading:
     """One way to read probes.
 
-    Attributes
-    ----------
-    name : str
-        For the progress bar.
-    at_once : int
-        Queries that are asked together.
-    of : callable
-        Gives what is read in the place of some probes: iterables both.
-    by_position : bool
-        Whether it knows rows by their positions, so that they cannot be shared between processes.
+    ``of(probes)`` gives what is read in their place, for `at_once` queries together. A way that
+    knows rows `by_position` cannot be shared between processes. `name` is for the progress bar.
     """
 
     name: str
@@ -37,11 +29,7 @@ def choose_reading(how, problem, n_queries, *, own_way=False):
     """The way that `how` asks for, or the cheaper of the two exact ones.
 
     With `own_way` the method computes its scores by itself, so that there is nothing to choose.
-
-    Raises
-    ------
-    ValueError
-        For another `how`, or one that the method does not have.
+    Raises a ValueError for another `how`, or one that the method does not have.
     """
     if not (isinstance(how, Projected) or (isinstance(how, str) and how in _NAMES)):
         raise ValueError(

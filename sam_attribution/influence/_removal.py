@@ -98,18 +98,9 @@ class Removing:
 
 
 def edited_estimator(attribution, rows, *, verify, seed):
-    """The estimator of a split with weights as if some rows had not been there.
+    """Copy of a split's estimator with weights as if some rows of its problem had not been there.
 
-    Parameters
-    ----------
-    attribution : Attribution
-        Whose method predicts the trained state.
-    rows : ndarray of int
-        Positions among the rows of the split's problem.
-    verify : int
-        Random groups to train without, to compare.
-    seed : int
-        Draws them.
+    `verify` random groups, drawn by `seed`, are trained without to compare.
     """
     trained, problem = attribution.trained, attribution.problem
     visited = torch.as_tensor(np.flatnonzero(trained.visited), device=problem.y.device)
@@ -137,20 +128,8 @@ def _verified(attribution, groups, step):
 def checked_removal(indices, trained, y):
     """Positions among the rows of a split's problem that `indices` into all rows stand for.
 
-    Parameters
-    ----------
-    indices : array-like of int, or of bool with shape (n_samples,)
-    trained : TrainedSplit
-    y : ndarray of shape (n_samples,)
-        Labels of all rows.
-
-    Raises
-    ------
-    TypeError
-        If `indices` are neither integers nor booleans.
-    ValueError
-        If they are empty, out of range, repeated or rows that were not trained on, or leave
-        nothing to train on, or nothing of a class.
+    Raises a TypeError or ValueError for `indices` that are no positions, or repeated, or not
+    trained on, or that leave nothing to train on, or nothing of a class.
     """
     rows = _positions(indices, len(y))
     visited = trained.trained_rows

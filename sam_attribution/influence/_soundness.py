@@ -15,15 +15,7 @@ from sam_attribution.diagnosis import (
 def smoothness(attribution, check):
     """Smoothness of training in the rows' weights, as columns of ``diagnostics_``.
 
-    Parameters
-    ----------
-    attribution : Attribution
-    check : {"prediction", "weights", "starts"}
-        The latter two are the neighbours of ``metasmoothness``.
-
-    Returns
-    -------
-    dict
+    `check` is "prediction", or one of the neighbours of ``metasmoothness``.
     """
     problem, queries = attribution.problem, attribution.queries
     if attribution.prepared.differentiates_training:
@@ -51,18 +43,7 @@ def arrival(problem):
 def quality(trained):
     """Quality of the predictions for the validation rows, as columns of ``diagnostics_``.
 
-    Parameters
-    ----------
-    trained : TrainedSplit
-
-    Returns
-    -------
-    dict
-
-    Warns
-    -----
-    UserWarning
-        If all validation rows get the same prediction.
+    Warns if all rows get the same prediction.
     """
     predicted, y = trained.predict(trained.split.X), np.asarray(trained.split.y)
     if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:

@@ -14,13 +14,13 @@ _FRACTION = 0.01
 
 @dataclass(frozen=True)
 class DampingChoice:
-    """A damping, why it was taken, and what it means for the scale of the scores."""
+    """A damping and the reason for it."""
 
     damping: float
     reason: str
 
     def scale(self, unit):
-        """What the slope against retraining can be expected to be."""
+        """Expected slope of the scores against retraining, as text for ``diagnostics_``."""
         if self.damping == 0:
             return f"{unit}; slope 1 at a fixed point, up to 1 / (1 - leverage)"
         return f"{unit}, shrunk by the damping: trust sign and order, not the slope"
@@ -29,12 +29,12 @@ class DampingChoice:
 def choose_damping(damping, jacobian, path):
     """Resolve ``damping="auto"`` from the spectrum of the Jacobian and the length of the training.
 
-    Zero if every eigenvalue has a real part above 1e-4 of the largest modulus. Otherwise a damping
-    is a clock: gradient descent for a time tau (the sum of its rates) answers a small force along
-    an eigenvalue e by ``(1 - exp(-tau e)) / e``, for which ``1 / (e + 1 / tau)`` stands. So
-    ``1 / tau`` is taken, or 1.5 times the most negative real part if that is more, for the
-    inverse knows nothing of instabilities. Without a recorded training .01 of the largest modulus
-    takes the place of ``1 / tau``.
+    The damping is 0 if every eigenvalue has a real part above 1e-4 of the largest modulus.
+    Otherwise it represents the length of the training: gradient descent for a time tau (the sum of
+    its rates) moves by ``(1 - exp(-tau e)) / e`` under a constant unit force along an eigenvalue
+    e, and ``1 / (e + 1 / tau)`` approximates that. So the damping is ``1 / tau``, or 1.5 times the
+    most negative real part if that is more, because the inverse of an unstable direction is
+    meaningless. Without a recorded training, 0.01 of the largest modulus replaces ``1 / tau``.
 
     Parameters
     ----------
@@ -78,14 +78,14 @@ def _least(path, radius):
 def inverse_horizon(path):
     """One over the sum of the rates of the training, momentum included.
 
-    Where each parameter has a time of its own (Adam, parameter groups) the mean over those that
-    moved. Adam's is taken from the second moments at the end, so that nothing is replayed.
+    If parameters have different sums (Adam, parameter groups), this is the mean over those that
+    moved. For Adam the second moments at the end are used, so that nothing is replayed.
 
     Returns
     -------
     float or None
-        None if it is not known: another optimizer, gradients changed by a callback, no step taken,
-        or no state of Adam recorded.
+        None if it is unknown: another optimizer, gradients changed by a callback, no step taken,
+        or no recorded state of Adam.
     """
     try:
         horizon = torch.as_tensor(_horizon(path), dtype=torch.float64)

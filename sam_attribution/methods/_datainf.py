@@ -14,17 +14,17 @@ _FRACTION = 0.1
 
 
 class DataInf(Method):
-    """The influence function with ``mean_i (g_i g_i' + damping)^-1`` for the inverse.
+    """The influence function with ``mean_i (g_i g_i' + damping)^-1`` in place of the inverse.
 
-    The empirical Fisher matrix is a mean of ``g_i g_i'`` over the rows; here the order of mean and
-    inverse is exchanged, parameter by parameter (a layer's weight and its bias each have their
-    own), and Sherman-Morrison gives every inverse.
+    The empirical Fisher matrix is a mean of ``g_i g_i'`` over the rows. DataInf exchanges the order
+    of mean and inverse, separately for each parameter (a layer's weight and its bias are two), and
+    computes every inverse by the Sherman-Morrison formula.
 
     Parameters
     ----------
     at : {"w", "w+eps"}, default="w"
-        Where row gradients are taken: at the trained parameters, or at the point where SAM takes
-        its gradient (of the full batch). Queries are always asked at the trained parameters.
+        Point of row gradients: the trained parameters, or the point where SAM takes its gradient
+        (of the full batch). Query gradients are always taken at the trained parameters.
     damping : "auto" or float, default="auto"
         ``auto`` is a tenth of the mean square of a row's gradient entries, for each parameter.
 
@@ -99,7 +99,7 @@ class _PreparedDataInf(Prepared):
         return [_FRACTION * float(each) for each in total]
 
     def _gradients(self):
-        """Of the rows without class weights, which count in the means as sample weights do."""
+        """Row gradients without class weights, which count in the means as sample weights do."""
         sizes = self._problem.class_sizes
         for rows, gradients in row_gradients(self._problem, self._point):
             size = sizes[rows, None]

@@ -18,17 +18,18 @@ _FRACTION = 0.1
 class EKFAC(Method):
     """``<query gradient, (G + damping)^-1 row gradient> / n``, G block by block and inverted once.
 
-    G is the Gauss-Newton matrix, layer by layer in the eigenbasis of a Kronecker product, see
-    :class:`~sam_attribution.curvature.KroneckerCurvature`. Weight decay is added to it, per
-    layer as the mean over the layer's numbers.
+    G is the Gauss-Newton matrix, approximated layer by layer in the eigenbasis of a Kronecker
+    product, see :class:`~sam_attribution.curvature.KroneckerCurvature`. Weight decay is added to
+    it: for each layer its mean over the layer's parameters.
 
     Parameters
     ----------
     at : {"w", "w+eps"}, default="w"
-        Where rows and curvature are taken: at the trained parameters, or at the point where SAM
-        takes its gradient (of the full batch). Queries are always asked at the trained parameters.
+        Point of row gradients and curvature: the trained parameters, or the point where SAM takes
+        its gradient (of the full batch). Query gradients are always taken at the trained
+        parameters.
     damping : "auto" or float, default="auto"
-        Added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue.
+        Number added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue.
     corrected : bool, default=True
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
@@ -70,12 +71,12 @@ class EKFAC(Method):
     }
 
     def prepare(self, problem):
-        """Find factors, eigenbases and eigenvalues.
+        """Compute factors, eigenbases and eigenvalues.
 
         Raises
         ------
         ValueError
-            For an unknown option, or parameters that belong to no layer that can be watched.
+            For an unknown option, or parameters of layers that EK-FAC does not cover.
         """
         check_parameters(self)
         return _PreparedEKFAC(self, problem)
@@ -112,7 +113,7 @@ class _PreparedEKFAC(Prepared):
         return adjoint_probes(self._point, "fast", self.solve(directions))
 
     def removal_step(self, groups, *, verbose=0):
-        """Where the minimum of the quadratic goes without each group."""
+        """Change of the quadratic's minimum without each group of rows."""
         columns = removal_columns(self._point, "fast", groups)
         return Tangent(self.solve(columns).T, {})
 

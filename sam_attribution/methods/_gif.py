@@ -16,19 +16,19 @@ class GIF(Method):
         Take the query's gradient at the final parameters (the paper) or at each visited
         state (as TracIn does).
     n_checkpoints : int or None, default=10
-        Number of equal stretches of the training, each standing for its middle state, where
+        Number of equal stretches of the training. Each is represented by its middle state, where
         every row counts with 1/n. None visits every step, where a row counts in its own
         batches only, with its share of them; the states between the recorded ones are
         replayed, which costs one training.
     rates : {"plain", "effective"}, default="plain"
-        Learning rates, or learning rates with what momentum (Adam: its moments) and weight
-        decay make of them until the end of training. The ranking hardly differs. Both are
-        multiplied by the recorded factor of gradient clipping.
+        ``plain``: the learning rates. ``effective``: these, with the effect of momentum (Adam: its
+        moments) and weight decay until the end of training. The ranking hardly differs. Both
+        are multiplied by the recorded factor of gradient clipping.
 
     Notes
     -----
-    The unit is nats per removed row, but slope 1 against retraining is not promised:
-    curvature is forgotten. Cost: per state one gradient of the batch drawn there, one of
+    The unit is nats per removed row, but the slope against retraining need not be 1, because
+    curvature is ignored. Cost: per state one gradient of the batch drawn there, one of
     the queries if ``query="checkpoint"``, and per query one forward-mode pass over the rows.
 
     References

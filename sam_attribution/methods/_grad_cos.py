@@ -14,16 +14,16 @@ class GradCos(Method):
     Parameters
     ----------
     at : {"w", "w+eps"}, default="w"
-        Where row gradients are taken: at the trained parameters, or at the point where SAM takes
-        its gradient (of the full batch). Queries are always asked at the trained parameters.
+        Point of row gradients: the trained parameters, or the point where SAM takes its gradient
+        (of the full batch). Query gradients are always taken at the trained parameters.
 
     Notes
     -----
-    Between -1 and 1: sign and order only. A row that is already fitted has a small gradient and
-    hardly counts under Grad-Dot; here every row counts alike. The score against the mean of the
-    validation rows is no mean of the scores against each. Cost: one gradient and one
-    forward-mode pass over the rows per query, and the rows' gradient norms: a backward pass per
-    row and class, or nothing with ``parameters="head"``.
+    Scores are between -1 and 1: trust sign and order only. Under Grad-Dot a row that is already
+    fitted hardly counts, because its gradient is small; here every row counts alike. The score
+    against the mean of the validation rows is not the mean of the scores against each. Cost: one
+    gradient and one forward-mode pass over the rows per query, and the norms of the rows'
+    gradients: a backward pass per row and class, or nothing with ``parameters="head"``.
 
     References
     ----------
@@ -42,7 +42,7 @@ class GradCos(Method):
         self.at = at
 
     def prepare(self, problem):
-        """Find the point (ValueError for another `at`)."""
+        """Compute the point where row gradients are taken (ValueError for another `at`)."""
         check_parameters(self)
         return _PreparedGradCos(problem, self.at)
 

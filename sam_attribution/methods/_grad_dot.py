@@ -12,12 +12,12 @@ class GradDot(Method):
     Parameters
     ----------
     at : {"w", "w+eps"}, default="w"
-        Where row gradients are taken: at the trained parameters, or at the point where SAM takes
-        its gradient (of the full batch). Queries are always asked at the trained parameters.
+        Point of row gradients: the trained parameters, or the point where SAM takes its gradient
+        (of the full batch). Query gradients are always taken at the trained parameters.
 
     Notes
     -----
-    Sign and order only: there is no learning rate in it. Cost: one gradient and one
+    Trust sign and order only, because no learning rate enters. Cost: one gradient and one
     forward-mode pass over the rows per query.
 
     References
@@ -37,7 +37,7 @@ class GradDot(Method):
         self.at = at
 
     def prepare(self, problem):
-        """Find the point (ValueError for another `at`)."""
+        """Compute the point where row gradients are taken (ValueError for another `at`)."""
         check_parameters(self)
         return _PreparedGradDot(problem, self.at)
 

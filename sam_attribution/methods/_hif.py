@@ -26,27 +26,27 @@ class HIF(Method):
         and ``fast`` are theorems 4.5 and 4.3 of the paper, cheaper and less exact. All are
         equal at rho = 0 and for the inf-norm.
     solver : "auto" or solver, default="auto"
-        How ``J' u = query gradient`` is solved: ``auto`` takes ``linalg.Direct`` up to 1000
+        Solver of ``J' u = query gradient``: ``auto`` takes ``linalg.Direct`` up to 1000
         parameters and ``linalg.GMRES`` above.
     damping : "auto" or float, default="auto"
-        Added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
-        right half plane; otherwise one over the time that training ran (the sum of its rates; .01
-        of the largest modulus if that is not known), or 1.5 times the most negative real part if
-        that is more, with a warning.
+        Number added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
+        right half plane. Otherwise it is one over the sum of the learning rates of the training
+        (0.01 of the largest modulus if they are unknown), or 1.5 times the most negative real part
+        if that is more, with a warning.
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
-        What stands for the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
+        Matrix used as the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
     ascent : {"full", "batch"}, default="full"
-        Whose gradient perturbs the weights in F: that of all rows, or, as in training, that of each
-        batch, for which the batches of the last epoch stand. That is nearer the truth (Pearson with
-        leave-one-out higher by .003 to .06, ``benchmarks/damping.py``) and costs more: 5 to 9 times
-        as much on networks where a pass over ten batches takes longer than one over all rows
-        (``benchmarks/baselines.py``). A row then counts in its own batch: ``scores_`` knows which
-        one that is, ``score_samples`` and ``transform`` take the row for a member of all, with as
-        many passes as there are batches.
+        Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as
+        in training, that of each batch of the last epoch. ``batch`` is closer to leave-one-out
+        (Pearson correlation higher by 0.003 to 0.06, ``benchmarks/damping.py``) and costs more: 5
+        to 9 times as much on networks where a pass over ten batches takes longer than one over all
+        rows (``benchmarks/baselines.py``). A row then counts in its own batch in ``scores_``;
+        ``score_samples`` and ``transform`` treat it as a member of every batch, with as many passes
+        as there are batches.
     stationary : bool, default=True
-        Whether to take the trained parameters for the fixed point. False takes the rows'
-        gradients where one Newton step, damped like the rest, leads from there: the correction of
+        True treats the trained parameters as the fixed point. False takes the rows' gradients
+        after one Newton step from there, damped like the rest: the correction of
         arXiv:2412.03906, corollary 1, to first order in that step.
 
     Notes
@@ -95,7 +95,7 @@ class HIF(Method):
     }
 
     def prepare(self, problem):
-        """Form the Jacobian, choose the damping, ready the solver.
+        """Form the Jacobian, choose the damping, prepare the solver.
 
         Raises
         ------
@@ -108,7 +108,7 @@ class HIF(Method):
 
 
 def prepared_hif(method, problem, blocks="none"):
-    """What :meth:`HIF.prepare` does, with the curvature as a whole or layer by layer."""
+    """The prepared method of :meth:`HIF.prepare`, with a full or a layerwise curvature."""
     check_parameters(method)
     if isinstance(method.solver, Method):
         raise TypeError(
@@ -119,11 +119,11 @@ def prepared_hif(method, problem, blocks="none"):
 
 
 def adjoint_probes(point, variant, columns, share=1.0):
-    """Probes that read ``<u, c_k>`` off every row k of a SAM point, for each column u.
+    """Probes that give ``<u, c_k>`` for every row k of a SAM point and each column u.
 
     ``c_k = dF / ds_k`` is ``(1/n) grad l_k(w + eps)`` and, for ``full``, also
-    ``(1/n) H~ D grad l_k(w)``: the row moves the perturbation itself. `share` is that of the
-    point in a mean over several.
+    ``(1/n) H~ D grad l_k(w)``, because the row changes the perturbation too. `share` is the weight
+    of the point in a mean over several.
     """
     problem, rows = point.problem, point.rows
     held = {"buffers": problem.buffers, "rate": share, "rows": rows}
@@ -191,7 +191,7 @@ class _PreparedHIF(Prepared):
             yield from adjoint_probes(point, self._variant, columns, share)
 
     def removal_step(self, groups, *, verbose=0):
-        """``J^-1 sum of c_k`` of every group: where the fixed point goes."""
+        """``J^-1 sum of c_k`` of every group: the change of the fixed point."""
         columns = [removal_columns(point, self._variant, groups) for point in self._points]
         return Tangent(self.solve(sum(columns) / len(columns)).T, {})
 
@@ -200,7 +200,7 @@ class _PreparedHIF(Prepared):
         return self._solve(columns, self._inverse_of_transpose.T)
 
     def _after_a_newton_step(self, points):
-        """Where the fixed point would be, were F as J says."""
+        """The points after one Newton step towards the fixed point."""
         step = self.solve(points.sam_gradient()[:, None])[:, 0]
         return points.at(points.w - step)
 
@@ -216,7 +216,7 @@ class _PreparedHIF(Prepared):
 
 
 def _batches(problem):
-    """The batches of the last epoch; raises unless every row trained on is in one."""
+    """The batches of the last epoch; ValueError unless every row trained on is in one."""
     batches = [] if problem.path is None else problem.path.last_epoch
     visited = problem.weights.nonzero()[:, 0]
     if not batches or not torch.isin(visited, torch.cat(batches)).all():

@@ -13,22 +13,22 @@ class InfluenceFunction(Method):
     Parameters
     ----------
     at : {"w", "w+eps"}, default="w"
-        Where row gradients and Hessian are taken: at the trained parameters, or at the point where
-        SAM takes its gradient (of the full batch), which is ``HIF("fast")``. Queries are always
-        asked at the trained parameters.
+        Point of row gradients and Hessian: the trained parameters, or the point where SAM takes its
+        gradient (of the full batch), which is ``HIF("fast")``. Query gradients are always taken at
+        the trained parameters.
     solver : "auto" or solver, default="auto"
-        As in :class:`HIF`, and so are the next three.
+        See :class:`HIF`, as for the next three.
     damping : "auto" or float, default="auto"
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
     stationary : bool, default=True
     blocks : {"none", "layer"}, default="none"
         ``layer`` sets the curvature between the parameters of different modules to 0, as EK-FAC
-        does, and keeps the rest as it is.
+        does, and leaves the rest unchanged.
 
     Notes
     -----
-    The unit is nats per removed row. A SAM-trained model is no stationary point of the
-    plain loss: use it as the baseline that forgets SAM. Cost: one product with the Hessian
+    The unit is nats per removed row. A SAM-trained model is not a stationary point of the plain
+    loss, so this is the baseline that ignores SAM. Cost: one product with the Hessian
     is about four forward passes over the rows; ``blocks="layer"`` takes one for each layer (but
     no more than before to form the matrix, which ``solver="auto"`` does up to 1000 parameters).
 
@@ -68,7 +68,7 @@ class InfluenceFunction(Method):
         self.blocks = blocks
 
     def prepare(self, problem):
-        """Form the Hessian, choose the damping, ready the solver (ValueError as for HIF)."""
+        """Form the Hessian, choose the damping, prepare the solver (ValueError as for HIF)."""
         check_parameters(self)
         settings = self.get_params(deep=False)
         point, blocks = row_point(problem, settings.pop("at")), settings.pop("blocks")

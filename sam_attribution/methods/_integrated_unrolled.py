@@ -21,26 +21,27 @@ _AT_ONE, _BETWEEN = 1 / 6, {0.5: 4 / 6, 0.0: 1 / 6}
 class IntegratedUnrolled(Method):
     """The effect of a removal, not its beginning: ``unrolled`` at row weights 1, 1/2 and 0.
 
-    A derivative at weight 1 says how the removal of a row begins. Once a network has fitted its
-    rows it bends on the way: the less a row weighs, the worse it is fitted and the harder it
-    pulls. Here rows are parted into groups, each group's rows are also trained on at weight 1/2
-    and 0, and a row's score is the integral of its derivative from 1 to 0 by Simpson's rule. Others
-    of its group are light with it, which is what a training per row would save: keep groups small
-    against the rows.
+    A derivative at weight 1 describes the beginning of a removal. Once a network has fitted its
+    rows the effect is not linear in the weight: the less a row weighs, the worse it is fitted and
+    the larger its gradient. Here the rows are split into groups, training is repeated with each
+    group at weight 1/2 and 0, and a row's score is the integral of its derivative from 1 to 0 by
+    Simpson's rule. The other rows of its group have the lower weight as well, which saves a
+    training per row: keep groups small compared to the number of rows.
 
     Parameters
     ----------
     n_groups : int, default=20
-        Random groups, of as many rows each.
+        Number of random groups of equal size.
     random_state : int, RandomState instance or None, default=None
         Draws the groups; None takes the seed of SAMInfluence.
 
     Notes
     -----
-    The unit is nats per removed row, and the slope against retraining is near 1 also where that of
-    :class:`Unrolled` is 2 or 3. Smoothness is needed as there. Cost: two runs with a sweep each for
-    every group, about ten trainings, where ``LeaveOneOut`` takes one for every row. Memory as for
-    :class:`Unrolled`. No scores of other rows: they have no weight to take away.
+    The unit is nats per removed row. The slope against retraining is near 1 even where that of
+    :class:`Unrolled` is 2 or 3. Training must be smooth, as for :class:`Unrolled`. Cost: two runs
+    with a sweep each for every group, about ten trainings; ``LeaveOneOut`` takes one training for
+    every row. Memory: as for :class:`Unrolled`. Rows that were not trained on have no score,
+    because they have no weight to take away.
 
     References
     ----------
@@ -65,7 +66,7 @@ class IntegratedUnrolled(Method):
         self.random_state = random_state
 
     def prepare(self, problem):
-        """Part the rows; check that the recorded training can be differentiated.
+        """Split the rows into groups; check that the recorded training can be differentiated.
 
         Raises
         ------
@@ -111,7 +112,7 @@ class _PreparedIntegrated(Prepared):
         return Replayable(partial(self._sweep, queries), n_probes)
 
     def _sweep(self, queries):
-        """Probes of every training, each for those rows of a batch whose weight was moved."""
+        """Probes of every training, each for the rows of a batch whose weight was changed."""
         for probe in self._inner.probes(queries):
             yield replace(probe, rate=_AT_ONE)
         for group in self._groups:

@@ -1,4 +1,4 @@
-"""The protocol that every attribution method follows."""
+"""The protocol of attribution methods."""
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable
@@ -10,7 +10,7 @@ from sam_attribution._validation import check_parameters
 
 
 class Method(BaseEstimator, ABC):
-    """Settings of a method; :meth:`prepare` does the work that all queries share.
+    """Settings of a method; :meth:`prepare` does the work that is common to all queries.
 
     Attributes
     ----------
@@ -61,14 +61,14 @@ class Prepared(_PreparedMethod, ABC):
     Attributes
     ----------
     diagnostics : dict
-        What the method found out or chose, by name.
+        Numbers and settings that the method computed or chose, by name.
     problem : Problem or None
         The problem that training rows are read with, if it is not the one given: the same in
         float64.
     answers_queries : bool, default=True
         False for scores of a row's own loss: they do not depend on the queries.
     along_training : bool, default=False
-        True if each probe stands for a span of training steps.
+        True if each probe belongs to a span of training steps.
     differentiates_training : bool, default=False
         True if scores are the derivative of the recorded training itself.
     removal_step : method or None

@@ -1,4 +1,4 @@
-"""Sums along the recorded training: what GIF and TracIn share."""
+"""Sums along the recorded training, as GIF and TracIn compute them."""
 
 from functools import partial
 
@@ -18,12 +18,12 @@ class PathSum(Prepared):
     ----------
     problem : Problem
     query : {"final", "checkpoint"}
-        Where the query gradient is taken.
+        Point of the query gradient: the final parameters or each visited state.
     n_checkpoints : int or None
-        Stretches, each standing for its middle state; None visits every step.
+        Number of stretches, each represented by its middle state; None visits every step.
     rates : {"plain", "effective"}
     at : {"w", "w+eps"}
-        Where row gradients are taken: at each state, or where SAM took the gradient of the batch
+        Point of row gradients: each state, or the point where SAM took the gradient of the batch
         drawn there.
     """
 
@@ -39,7 +39,7 @@ class PathSum(Prepared):
         self.rows_are_exchangeable = n_checkpoints is not None
         self._kept = None
         self.diagnostics = {
-            "scale": f"{problem.row_loss.unit}, but curvature is forgotten: trust sign and order, "
+            "scale": f"{problem.row_loss.unit}, but curvature is ignored: trust sign and order, "
             "not the slope",
             "steps": problem.path.n_steps,
         }
@@ -60,7 +60,7 @@ class PathSum(Prepared):
             yield self._probe(point, row_point, queries, final)
 
     def removal_step(self, groups, *, verbose=0):
-        """``sum over states of rate * row gradient`` of every group: their steps, taken back."""
+        """``sum over states of rate * row gradient`` of every group: minus its training steps."""
         total = torch.zeros(len(groups), *self._problem.params.shape).to(self._problem.params)
         for point, row_point in self._points():
             for step, group in zip(total, groups, strict=True):
@@ -68,7 +68,7 @@ class PathSum(Prepared):
         return Tangent(total, {})
 
     def _rows_part(self, point, row_point, group):
-        """What the rows of a group had of the gradient that a point stands for."""
+        """Part of a point's gradient that is due to the rows of a group."""
         problem = self._problem
         if self.rows_are_exchangeable:
             rows, weight = group, problem.total_weight
@@ -81,7 +81,7 @@ class PathSum(Prepared):
     def _points(self):
         """Visited states, each with the point where row gradients are taken.
 
-        Those of checkpoints are kept: the probes hold them anyway.
+        The points of checkpoints are kept, because the probes hold them anyway.
         """
         if not self.rows_are_exchangeable:
             return self._visited(self._problem.path.every_step(self._rates))

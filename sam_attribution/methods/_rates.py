@@ -30,9 +30,9 @@ class StepRates:
 
 
 class AdamRates:
-    """What a unit gradient of each step moved each parameter by at the end of training.
+    """Distance that a unit gradient of each step moved each parameter by the end of training.
 
-    Elementwise, backwards over ``w <- (1 - eta * decoupled) * w - s * m`` and
+    The recursion is elementwise, backwards over ``w <- (1 - eta * decoupled) * w - s * m`` and
     ``m <- beta1 * m + (1 - beta1) * (gradient + decay * w)``, with the step size ``s`` of the
     recorded second moment.
 
@@ -43,8 +43,7 @@ class AdamRates:
 
     Notes
     -----
-    Every second moment is needed, so training is replayed for each reading, see
-    ``training.rewind``.
+    Every second moment is needed, so training is replayed each time, see ``training.rewind``.
     """
 
     def __init__(self, path):
@@ -91,7 +90,7 @@ class AdamRates:
         return group.get("decoupled_weight_decay", self._path.optimizer is torch.optim.AdamW)
 
     def per_rate(self, after, groups):
-        """By what a unit of the first moment moves each parameter at rate 1, (n_params,)."""
+        """Distance that a unit first moment moves each parameter at rate 1, (n_params,)."""
         parts = [
             after.params.new_zeros(shape.numel())  # no gradient ever came here
             if entries is None
@@ -107,10 +106,10 @@ def plain_rates(path):
 
 
 def effective_rates(path):
-    """Rate with which each step's gradient reaches the end of training, curvature left out.
+    """Rates with which each step's gradient enters the final parameters, without curvature.
 
-    The learning rates themselves for SGD without momentum and weight decay; more with
-    momentum, for a step's gradient goes on acting; one number per parameter for Adam.
+    For SGD without momentum and weight decay these are the learning rates. Momentum makes them
+    larger, because a step's gradient acts on later steps too. Adam has one for each parameter.
 
     Raises
     ------

@@ -1,4 +1,4 @@
-"""RelatIF: influence beside what a row does to the model altogether."""
+"""RelatIF: influence relative to the total effect of a row on the model."""
 
 import torch
 
@@ -13,25 +13,26 @@ from sam_attribution.probes import RelativeProbe
 class RelatIF(Method):
     """``<query gradient, H^-1 g> / sqrt(<g, H^-1 g>)``, g the row's gradient.
 
-    Influence for each unit that the row moves the model by, so that rows which move it everywhere
-    (outliers, wrong labels) do not come first for every query.
+    This is the influence per unit of change that the row makes to the model, so that rows with a
+    large overall effect (outliers, wrong labels) do not rank first for every query.
 
     Parameters
     ----------
     influence : Method, optional
-        Whose matrix H is, and whose point rows are taken at: :class:`InfluenceFunction`,
-        ``HIF("fast")`` or :class:`EKFAC`. None is ``InfluenceFunction()`` up to 1000 attributed
-        parameters, above with ``solver=Arnoldi()``, whose solves take one product.
+        Method that gives the matrix H and the point of the row gradients:
+        :class:`InfluenceFunction`, ``HIF("fast")`` or :class:`EKFAC`. None is
+        ``InfluenceFunction()`` up to 1000 attributed parameters, above with ``solver=Arnoldi()``,
+        whose solves take one product.
     normalize : {"loss", "parameters"}, default="loss"
-        ``loss`` divides by the root of ``<g, H^-1 g>``, to second order how much the training loss
-        rises without the row; ``parameters`` by ``||H^-1 g||``, how far the weights go.
+        ``loss`` divides by the root of ``<g, H^-1 g>``, which is to second order the rise of the
+        training loss without the row; ``parameters`` by ``||H^-1 g||``, the change of the weights.
 
     Notes
     -----
-    No unit: trust sign and order. Cost beyond that of `influence`: the gradient of each row alone
-    for every label (``attribute``: for its own), 256 MiB at a time, and a solve with each. They
-    take no pass over the rows with ``EKFAC()``, and with ``linalg.Arnoldi(measured=False)``, which
-    does not say how well it did; ``linalg.GMRES`` takes some tens each.
+    Scores have no unit: trust sign and order. Cost beyond that of `influence`: the gradient of each
+    row for every label (``attribute``: for its own), 256 MiB at a time, and a solve with each. A
+    solve takes no pass over the rows with ``EKFAC()`` and with ``linalg.Arnoldi(measured=False)``,
+    which does not report its residual; ``linalg.GMRES`` takes some tens of passes.
 
     References
     ----------
@@ -80,7 +81,7 @@ class RelatIF(Method):
 
 
 def _by_default(problem):
-    """One that can be asked for as many solves as there are rows and labels."""
+    """A method whose solves are cheap enough for every row and label."""
     size = problem.layout.size if problem.selected is None else len(problem.selected)
     return InfluenceFunction(solver="auto" if is_small(size) else Arnoldi())
 

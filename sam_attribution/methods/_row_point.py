@@ -1,4 +1,4 @@
-"""Where methods take the rows' gradients."""
+"""The point at which methods of the final model take the rows' gradients."""
 
 from dataclasses import replace
 
@@ -9,7 +9,7 @@ AT = [StrOptions({"w", "w+eps"})]
 
 
 def row_point(problem, at):
-    """The :class:`SAMPoint` whose ``perturbed`` is where rows are taken.
+    """The :class:`SAMPoint` at whose ``perturbed`` row gradients are taken.
 
     Parameters
     ----------

@@ -1,4 +1,4 @@
-"""Self-influence along the training: how much each row worked on its own loss."""
+"""Self-influence along the training: the effect of each row on its own loss."""
 
 from numbers import Integral
 
@@ -15,18 +15,19 @@ from sam_attribution.probes import SquaredNormProbe
 class SelfInfluence(Method):
     """Minus the sum over checkpoints of rate times the squared norm of the row's gradient.
 
-    The score that :class:`TracIn` gives a row on its own loss, **negated**: a row whose loss
-    only it keeps down (memorised: rare or mislabelled) comes lowest, as in every ranking here.
-    It asks no validation rows, and so has no ``attribute``.
+    This is the score that :class:`TracIn` gives a row on its own loss, **negated**: memorised rows
+    (rare or mislabelled), whose loss is low only because they were trained on, get the lowest
+    scores, as in every ranking here. The method uses no validation rows, and so has no
+    ``attribute``.
 
     Parameters
     ----------
     n_checkpoints : int, default=10
-        Stretches of the training, each standing for its middle state.
+        Number of stretches of the training, each represented by its middle state.
     at : {"w", "w+eps"}, default="w"
-        Where the row's gradient is taken: at each state, or at the point where SAM took its
-        gradient there (of the recorded batch). Both factors of the square are;
-        ``TracIn(at="w+eps")`` asks the row's loss at the state.
+        Point of the row's gradient: each state, or the point where SAM took its gradient there (of
+        the recorded batch). Both factors of the square are taken there; ``TracIn(at="w+eps")``
+        takes the row's own loss at the state.
 
     Notes
     -----
@@ -72,7 +73,7 @@ class _PreparedSelfInfluence(Prepared):
         self._at = method.at
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit} of the row's own loss, negated; curvature is "
-            "forgotten: trust the order",
+            "ignored: trust the order",
             "steps": problem.path.n_steps,
         }
 

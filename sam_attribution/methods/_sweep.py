@@ -1,4 +1,4 @@
-"""Derivatives of a recorded training, swept backwards or forwards through its steps."""
+"""Derivatives of a recorded training, computed backwards or forwards through its steps."""
 
 from itertools import pairwise
 
@@ -16,7 +16,7 @@ class UnstableTraining(ValueError):
 
 
 def reverse_sweep(training, states, cotangent_at):
-    """Pull the queries back through a training.
+    """Yield the probes of a training, computed backwards from the gradients of the queries.
 
     Parameters
     ----------
@@ -29,12 +29,12 @@ def reverse_sweep(training, states, cotangent_at):
     Yields
     ------
     StepProbe
-        Of every step, the last one first, each for the rows of its batch.
+        Probe of a step, the last step first, for the rows of its batch.
 
     Raises
     ------
     ValueError
-        If a step does not lead where the states say, or a derivative is not finite.
+        If a step does not lead from one state to the next, or a derivative is not finite.
     """
     numbers = reversed(range(training.n_steps))
     cotangent = None
@@ -51,21 +51,22 @@ def reverse_sweep(training, states, cotangent_at):
 
 
 def tangent_sweep(training, groups, recorded, *, verbose=0):
-    """How the final state moves when groups of rows go, forwards through the steps.
+    """Change of the final state without each group of rows, computed forwards through the steps.
 
     Parameters
     ----------
     training : FunctionalTraining
     groups : list of Tensor of positions
     recorded : iterable of State
-        States of training to go on from, in its order, the first one being its start.
+        Recorded states, in the order of training; the first is its start. The sweep continues from
+        each of them.
     verbose : int, default=0
         Above 0 shows a progress bar over the steps.
 
     Returns
     -------
     Tangent
-        Of the state after the last step.
+        Change of the state after the last step.
 
     Raises
     ------
@@ -74,7 +75,7 @@ def tangent_sweep(training, groups, recorded, *, verbose=0):
 
     Notes
     -----
-    One state and one tangent per group are held. The steps compute the states as they go, so
+    One state and one tangent per group are held. The steps compute the states on the way, so
     nothing is replayed.
     """
     recorded = {state.step: state for state in recorded}
@@ -96,10 +97,10 @@ def tangent_sweep(training, groups, recorded, *, verbose=0):
 
 
 def check_same(steps, computed, recorded, before, tracked=()):
-    """Raise a ValueError if the pure steps do not lead where training went.
+    """Raise a ValueError if the pure steps do not reproduce the recorded training.
 
-    `steps` says which, such as "step 3". The states hold parameters, and in their buffers those of
-    the `tracked` names.
+    `steps` names the steps in the message, such as "step 3". States are compared in their
+    parameters and in the buffers of the `tracked` names.
     """
     for name in (None, *tracked):
         found, met, was = (_part(state, name) for state in (computed, recorded, before))

@@ -11,22 +11,22 @@ from sam_attribution.methods._row_point import AT
 class TracIn(Method):
     """Sum over checkpoints of rate times <query gradient, row gradient>, by default both at ``w``.
 
-    What the field uses for models trained without SAM; :class:`GIF` is the same sum with
-    the row gradients where SAM takes them.
+    This is the usual method for models trained without SAM. :class:`GIF` is the same sum with
+    the row gradients at the points where SAM takes them.
 
     Parameters
     ----------
     n_checkpoints : int or None, default=10
-        Stretches of the training, each standing for its middle state; None visits every
-        step, where a row counts in its own batches only.
+        Number of stretches of the training, each represented by its middle state; None visits
+        every step, where a row counts in its own batches only.
     at : {"w", "w+eps"}, default="w"
-        Where row gradients are taken: at each state, or at the point where SAM took its gradient
-        there (of the recorded batch), which is ``GIF(query="checkpoint")``. Queries are always
-        asked at the state.
+        Point of row gradients: each state, or the point where SAM took its gradient there (of the
+        recorded batch), which is ``GIF(query="checkpoint")``. Query gradients are always taken at
+        the state.
 
     Notes
     -----
-    The unit is nats per removed row; slope 1 against retraining is not promised. Cost: per
+    The unit is nats per removed row, but the slope against retraining need not be 1. Cost: per
     state one gradient of the queries, and one forward-mode pass over the rows per query.
 
     References

@@ -21,37 +21,37 @@ class TRAK(Method):
     """``phi(query)' (Phi' Phi + ridge)^-1 phi(row) (1 - p_row)``, gradients of margins projected.
 
     Row i of Phi is the gradient of row i's margin ``log p / (1 - p)`` times a random matrix. With
-    ``evaluation="margin"`` in SAMInfluence the query side is TRAK's as published.
+    ``evaluation="margin"`` in SAMInfluence the query side is that of the publication.
 
     Parameters
     ----------
     proj_dim : int, "auto" or None, default="auto"
-        Numbers that a gradient is projected to (by ``linalg.CountSketch``, where the publication
-        takes a dense random matrix), at most as many as rows. ``auto`` is half as many as rows, or
-        512 if that is less. None projects nothing: a matrix of as many numbers as
-        attributed parameters squared.
+        Dimension of the projected gradients, at most the number of rows. ``auto`` is half the
+        number of rows, or 512 if that is less. None projects nothing: the matrix then has the
+        number of attributed parameters squared as its size. The projection is
+        ``linalg.CountSketch``; the publication takes a dense random matrix.
     ridge : "auto" or float, default="auto"
-        Added to the diagonal of ``Phi' Phi``; ``auto`` is a tenth of its mean eigenvalue.
+        Number added to the diagonal of ``Phi' Phi``; ``auto`` is a tenth of its mean eigenvalue.
     weighted : bool, default=False
-        Keep the rows' ``p (1 - p)`` in ``Phi' R Phi``, which the published method drops. With two
-        classes, no projection and no ridge that is n times the Gauss-Newton matrix; with more
-        classes one margin per row is not.
+        True keeps the rows' ``p (1 - p)`` in ``Phi' R Phi``, which the publication drops. With two
+        classes, no projection and no ridge the matrix is then n times the Gauss-Newton matrix; with
+        more classes it is not, because each row has only one margin.
     at : {"w", "w+eps"}, default="w"
-        Where row gradients are taken: at the trained parameters, or at the point where SAM takes
-        its gradient (of the full batch; at a checkpoint of the recorded one). Queries are always
-        asked at ``w``.
+        Point of row gradients: the trained parameters, or the point where SAM takes its gradient
+        (of the full batch; at a checkpoint of the recorded one). Query gradients are always taken
+        at ``w``.
     n_checkpoints : int, optional
-        Mean over the middle states of so many stretches of the training, each with gradients,
-        matrix and projection of its own. None takes the final model alone.
+        Number of stretches of the training. The score is the mean over their middle states, each
+        with gradients, matrix and projection of its own. None takes the final model alone.
     random_state : int, RandomState instance or None, default=None
         Draws the projection; None takes the seed of SAMInfluence.
 
     Notes
     -----
-    No unit: trust sign and order. Cost, for each state: the gradient of each row alone, some MiB of
-    them at a time; then one forward-mode pass per query. An ensemble of trainings is the mean of
-    their scores: pass a splitter as `validation`. Of either ensemble this is the mean of products,
-    where the publication multiplies the mean of ``(1 - p_row)`` with the mean of the rest.
+    Scores have no unit: trust sign and order. Cost, for each state: the gradient of each row, some
+    MiB of them at a time; then one forward-mode pass per query. For an ensemble of trainings, the
+    mean of their scores, pass a splitter as `validation`. Both ensembles average the products;
+    the publication multiplies the mean of ``(1 - p_row)`` by the mean of the rest.
 
     References
     ----------
@@ -133,7 +133,7 @@ class _PreparedTRAK(Prepared):
 
 
 def _states(method, problem):
-    """Parameters, where rows are taken, and buffers of the final model, or of each checkpoint."""
+    """Yield parameters, point of row gradients and buffers: of the final model or checkpoints."""
     if method.n_checkpoints is None:
         yield problem.params, row_point(problem, method.at).perturbed, problem.buffers
         return
@@ -145,7 +145,7 @@ def _states(method, problem):
 
 
 class _Model:
-    """One state with the projected gradients of its rows' margins, summed to a matrix."""
+    """One state, with the matrix of its rows' projected margin gradients."""
 
     def __init__(self, method, problem, params, row_point, buffers, sketch):
         self._problem = problem
@@ -170,7 +170,7 @@ class _Model:
         return self._up((self._vectors @ rotated).to(v))
 
     def _gram(self, weighted):
-        """``Phi' R Phi`` over the rows, R their weights, and ``p (1 - p)`` if asked for."""
+        """``Phi' R Phi`` over the rows, R their weights, times ``p (1 - p)`` if `weighted`."""
         problem, total = self._problem, 0.0
 
         def own_margin(output, y):
@@ -193,7 +193,7 @@ class _Model:
         return columns if selected is None else columns[selected]
 
     def _up(self, columns):
-        """All parameters, of which rows have gradients in; zero outside the attributed ones."""
+        """Columns for all parameters, zero outside the attributed ones."""
         if self._sketch is not None:
             return self._problem.restrict(self._sketch.expand(columns.T).T)
         selected = self._problem.selected

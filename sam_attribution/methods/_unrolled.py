@@ -10,42 +10,43 @@ from sam_attribution.methods._sweep import reverse_sweep, tangent_sweep
 from sam_attribution.probes import Replayable
 from sam_attribution.problem import FunctionalTraining, couples_rows
 
-_DOUBTFUL = 1e-3  # of the weights: a float32 run that magnifies no rounding is some 1e-6 away
+_DOUBTFUL = 1e-3  # of the weights: a float32 run that amplifies no rounding is some 1e-6 away
 
 
 class Unrolled(Method):
     """Exact derivative of the query with respect to every row's weight, through SAM training.
 
-    The recorded steps are gone through backwards, each with the derivative of everything in it:
+    The method goes through the recorded steps backwards and differentiates everything in them:
     both gradients, the perturbation, momentum or Adam's moments, weight decay, clipping, batch
-    norm's statistics, dropout masks as drawn. A row's score is minus the derivative in its weight,
-    summed over the steps that it took part in.
+    norm's statistics, dropout with the recorded masks. A row's score is minus the derivative with
+    respect to its weight, summed over the steps that it took part in.
 
     Parameters
     ----------
     precision : {"training", "float64"}, default="training"
         ``training`` differentiates the recorded run. ``float64`` repeats it from its recorded
-        start in double precision and differentiates that: for runs that are so ill-conditioned
-        that rounding shows. `diagnostics_` says how far it ends from the recorded run; ``fit``
-        warns from 1e-3 of the weights on.
+        start in double precision and differentiates the repetition, for runs in which rounding
+        errors grow. The column `replay_distance` of ``diagnostics_`` is the distance of its end
+        from the recorded one; ``fit`` warns from 1e-3 of the weights on.
     check : {"prediction", "weights", "starts"} or None, default="prediction"
-        How ``fit`` finds out whether removing a row is a smooth change at all, see
-        :meth:`SAMInfluence.diagnose`; it warns if not.
+        Check in ``fit`` of whether training responds smoothly to the removal of a row, see
+        :meth:`SAMInfluence.diagnose`; ``fit`` warns if it does not.
 
     Notes
     -----
     The unit is nats per removed row, and the slope against retraining is 1 as far as the training
     is linear in a row's weight between 0 and 1. Networks with kinks (ReLU, max pooling) trained at
-    large rates may not be: there retraining itself is a lottery. `check` finds that out. Nor are
-    those that have fitted their rows: see :class:`IntegratedUnrolled`.
+    large rates may not be linear; even retraining is not reproducible there, which `check` detects.
+    Networks that have fitted their rows are not linear either: see :class:`IntegratedUnrolled`.
 
     Cost: about three trainings, for all rows and labels, and one more to repeat the steps between
     recorded states; with ``trajectory="all"`` nothing is repeated. ``check="prediction"`` adds five
-    bare trainings (two or three when small models go in one stack), the others about ten. Memory:
-    at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and the graph of one step.
+    plain trainings (the time of two or three if small models are trained in one stack), the other
+    checks about ten. Memory: at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and
+    the graph of one step.
 
-    Scores of other rows (``score_samples``, ``transform``) take them as if they had been in every
-    batch with weight 1/n, in evaluation mode; batch norm makes that impossible, unless the module
+    Scores of other rows (``score_samples``, ``transform``) treat them as if they had been in every
+    batch with weight 1/n, in evaluation mode. Batch norm makes that impossible, unless the module
     keeps it in evaluation mode in training too.
 
     References
@@ -116,7 +117,7 @@ class _PreparedUnrolled(Prepared):
         return Replayable(partial(self._sweep, queries), n_probes)
 
     def removal_step(self, groups, *, verbose=0):
-        """The tangent of training along the weights of every group: buffers move as well."""
+        """The tangent of training along the weights of every group, buffers included."""
         recorded = self.problem.path.recorded_states
         if "dtype" in self._options:  # another run from the same start
             recorded = recorded[:1]
@@ -135,9 +136,9 @@ class _PreparedUnrolled(Prepared):
         if distance > _DOUBTFUL:
             warn(
                 f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
-                "estimator (relative): scores belong to another run than yours, for rounding is "
-                "magnified or a callback changed the weights. Train the estimator with "
-                'dtype="float64", or with a smaller lr.'
+                "estimator (relative): the scores belong to another run than yours, because "
+                "rounding errors are amplified or a callback changed the weights. Train the "
+                'estimator with dtype="float64", or with a smaller lr.'
             )
         queries = queries.of(self.problem)
         return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))

@@ -1,4 +1,4 @@
-"""The same training again with some rows left out: what every score is measured against."""
+"""Training again with some rows left out: the reference for every score."""
 
 from sam_attribution.retraining._fixed_point import FixedPoint
 from sam_attribution.retraining._further_training import FurtherTraining

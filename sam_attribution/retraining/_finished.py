@@ -1,4 +1,4 @@
-"""Models that were retrained already: in memory, or in a folder that outlives an interruption."""
+"""Models that were retrained already, in memory or in a folder that survives an interruption."""
 
 import copy
 from pathlib import Path
@@ -11,14 +11,14 @@ from sam_attribution.training.storage import Store
 
 
 class FinishedModels:
-    """Stacks of models under keys.
+    """Stacks of models, with a key for each model.
 
     Parameters
     ----------
     stacks : list or StackFiles
-        Of ``(keys, params, buffers)``.
+        Stacks, each ``(keys, params, buffers)``.
     known : iterable of str, default=()
-        Keys of the models that are there already.
+        Keys of the models that are already finished.
 
     Attributes
     ----------
@@ -35,14 +35,14 @@ class FinishedModels:
         self.known.update(keys)
 
     def __iter__(self):
-        """Key, parameters and buffers of one model after another."""
+        """Yield key, parameters and buffers of every model."""
         for keys, params, buffers in self._stacks:
             for place, key in enumerate(keys):
                 yield key, params[place], {name: b[place] for name, b in buffers.items()}
 
 
 class StackFiles:
-    """Stacks in a folder, a file each; those that were written before are there again.
+    """Stacks in a folder, a file each, including those of an earlier run.
 
     Parameters
     ----------
@@ -59,7 +59,7 @@ class StackFiles:
         return [key for entry in self._entries for key in entry["keys"]]
 
     def append(self, stack):
-        """Write a stack; it counts once the manifest has it."""
+        """Write a stack; it is valid once the manifest lists it."""
         keys, params, buffers = stack
         content = {"params": params, "buffers": buffers}
         entry = self._store.write(f"stack-{len(self._entries)}", content)
@@ -73,7 +73,7 @@ class StackFiles:
 
 
 def finished_models(problem, resume_dir):
-    """Those of a problem's training; trainings that share `resume_dir` have a folder each."""
+    """Finished models of a problem's training; each training has its own folder in `resume_dir`."""
     if resume_dir is None:
         return FinishedModels([])
     if Path(resume_dir).is_file():
@@ -83,7 +83,7 @@ def finished_models(problem, resume_dir):
 
 
 def training_fingerprint(problem):
-    """Hash of all that the training of a problem depends on, the same after fitting again."""
+    """Hash of everything that a problem's training depends on, the same after fitting again."""
     path = problem.path
     settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
     steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]

@@ -1,4 +1,4 @@
-"""The gold standard on convex problems: where SAM would come to rest without the row."""
+"""The gold standard on convex problems: the fixed point of SAM without the row."""
 
 from numbers import Integral, Real
 from typing import ClassVar
@@ -14,12 +14,12 @@ from sam_attribution.retraining._newton import NoFixedPoint, OutOfSteps, fixed_p
 
 
 class FixedPoint(LeavesOut):
-    """Leave rows out of the objective and solve for the point where SAM comes to rest.
+    """Leave rows out of the objective and solve for the fixed point of SAM.
 
-    The score of row k is ``V(w without k) - V(w)``, both of them fixed points ``F(w) = grad
-    L(w + eps) + lam w = 0`` of full-batch SAM, reached from the trained weights. It is the truth
-    that ``HIF`` predicts, without the noise of training, for convex problems with weight
-    decay; on a network it is one of many points of rest, or there is none.
+    The score of row k is ``V(w without k) - V(w)``. Both w are fixed points ``F(w) = grad
+    L(w + eps) + lam w = 0`` of full-batch SAM, reached from the trained weights. This is the
+    effect that ``HIF`` predicts, without the noise of training, for convex problems with weight
+    decay. A network has many fixed points, or none.
 
     Parameters
     ----------
@@ -29,21 +29,22 @@ class FixedPoint(LeavesOut):
             lists of int, default=None
         Rows to leave out together. For both see :class:`LeaveOneOut`.
     tol : float, default=1e-10
-        For the length of ``F(w)``. It takes a classifier with ``dtype="float64"``.
+        Tolerance for the length of ``F(w)``. The default needs a classifier with
+        ``dtype="float64"``.
     max_iter : int, default=100
-        Steps of Newton's method, at most.
+        Largest number of steps of Newton's method.
     verbose : int, default=0
         Above 0 shows a progress bar over the models.
 
     Notes
     -----
-    Cost: a few Jacobians for the whole (up to 1000 parameters a dense matrix, above that GMRES),
-    whose last one serves the models without a row as long as it gains: about ten SAM gradients of
-    all rows for each.
+    Cost: a few Jacobians for the model with all rows (a dense matrix up to 1000 parameters, GMRES
+    above). The last one is used for the models without a row as long as it reduces the residual:
+    about ten SAM gradients of all rows for each.
 
-    A fixed point need not exist: for a p-norm with finite p one does only while rho is below
+    A fixed point need not exist. For a p-norm with finite p there is one only while rho is below
     about ``rho_max = ||H_0^{-1} lam w_0||_p``, with ``w_0`` the minimiser of the loss and
-    ``H_0`` its Hessian there; for the inf-norm hardly ever.
+    ``H_0`` its Hessian there; for the inf-norm there hardly ever is one.
 
     Examples
     --------
@@ -55,7 +56,7 @@ class FixedPoint(LeavesOut):
     >>> clf = SAMClassifier(torch.nn.Linear(4, 3), optimizer__weight_decay=0.1, dtype="float64")
     >>> influence = SAMInfluence(clf, method=FixedPoint(rows=[3, 50]), random_state=0)
     >>> print(influence.fit(X, y).diagnostics_["scale"][0])
-    nats, measured by solving for points of rest
+    nats, measured by solving for fixed points
     """
 
     def __init__(self, *, rows=None, groups=None, tol=1e-10, max_iter=100, verbose=0):
@@ -98,7 +99,7 @@ class FixedPoint(LeavesOut):
             models.put([key_of(absent.positions[model])], root.params[None], buffers)
         prepared = PreparedLeaveOneOut([models], absent)
         prepared.diagnostics |= {
-            "scale": f"{problem.row_loss.unit}, measured by solving for points of rest",
+            "scale": f"{problem.row_loss.unit}, measured by solving for fixed points",
             "root_residual": full.residual,
             "distance_from_trained": float((full.params - problem.params).norm()),
         }

@@ -1,4 +1,4 @@
-"""The models of further training: for each seed one with all rows, and one without each of some."""
+"""Models of further training: for each seed one with all rows, and one per row left out."""
 
 import numpy as np
 import torch
@@ -23,9 +23,9 @@ def further_runs(method, problem, absent, evaluate_at, read=None):
     absent : LeftOut
         The rows to leave out one by one; model 0 leaves out none.
     evaluate_at : sequence of int
-        Epochs, ascending, after which models are read.
+        Epochs, ascending, after which states of the models are kept.
     read : callable, optional
-        What to keep of a stacked state, if not all of it.
+        Takes a stacked state and returns the part of it that is kept; by default all of it.
     """
     settings = {name: getattr(method, name) for name in _STEP_SETTINGS}
     seed = draw_seed(method.random_state)
@@ -45,7 +45,7 @@ def further_runs(method, problem, absent, evaluate_at, read=None):
 
 
 def checked_epochs(evaluate_at, n_epochs):
-    """Epochs after which to look, an array; for None about ten, closer in the beginning."""
+    """Checked epochs, an array; for None about ten, closer together in the beginning."""
     if evaluate_at is None:
         return np.unique(np.geomspace(1, n_epochs, 10).round().astype(int))
     epochs = np.asarray(evaluate_at)
@@ -65,7 +65,7 @@ def values_of_stack(queries, state):
 
 
 def further_values(queries, absent, evaluate_at, found):
-    """Bring what all models were found to be worth into one object.
+    """Collect the query values of all models in one object.
 
     Parameters
     ----------
@@ -73,7 +73,7 @@ def further_values(queries, absent, evaluate_at, found):
     absent : LeftOut
     evaluate_at : sequence of int
     found : list of list of Stack
-        Of every seed, with :func:`values_of_stack` for states.
+        Stacks of every seed, whose states are those of :func:`values_of_stack`.
 
     Raises
     ------
@@ -98,7 +98,7 @@ def _joined(stacks):
 
 
 def _check_finite(values, absent):
-    """Raise a ValueError that names the first model that training broke."""
+    """Raise a ValueError that names the first model whose values are not finite."""
     broken = (~values.isfinite()).any(3).nonzero()
     if len(broken):
         _, seed, model = broken[0].tolist()

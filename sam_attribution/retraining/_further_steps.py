@@ -1,4 +1,4 @@
-"""Training that goes on from where it ended, as pure steps."""
+"""Further training from the trained state, as pure steps."""
 
 import numpy as np
 import torch
@@ -10,26 +10,26 @@ from sam_attribution.training import batch_schedule, derived_seed, isolated_rand
 
 
 class FurtherSteps:
-    """Some more epochs over the rows that a problem was trained on, in an order of their own.
+    """More epochs over the rows that a problem was trained on, in new batches.
 
     Parameters
     ----------
     problem : Problem
-        With a recorded training; of its states the last one is enough.
+        Problem with a recorded training, of which the last state is enough.
     n_epochs : int
     seed : int
-        Fixes batches and dropout masks.
+        Seed of batches and dropout masks.
     batch_size : int, optional
-        By default that of the training; -1 takes all rows at once.
+        The default is that of the training; -1 takes all rows at once.
     lr : float, optional
-        By default the mean rate of the training, so that an epoch counts as one of it did.
+        The default is the mean rate of the training, so that an epoch has the effect of a training
+        epoch.
     rho : float, optional
-        By default that of the training's last step.
+        The default is that of the training's last step.
     perturbation : str or object, optional
-        By default that of the training.
+        The default is that of the training.
     optimizer : dynamics.SGD or dynamics.Adam, optional
-        By default that of the training, as it was set in the end. It remembers nothing of the
-        training.
+        The default is that of the training, with its last settings. Its memory starts empty.
 
     Attributes
     ----------
@@ -64,11 +64,11 @@ class FurtherSteps:
         _check_buffers(self._batch(0))
 
     def start(self):
-        """The state at the end of the training, its optimiser's memory left behind."""
+        """The state at the end of the training, without the optimizer's memory."""
         return TrainingState(self.problem.params, self.problem.buffers)
 
     def step(self, number):
-        """The step of that number, from 0, as a :class:`~sam_attribution.problem.PureStep`."""
+        """Step `number`, counted from 0, a :class:`~sam_attribution.problem.PureStep`."""
         return PureStep(self._batch(number), self._rate, self._settings)
 
     def _batch(self, number):
@@ -76,7 +76,7 @@ class FurtherSteps:
 
 
 def _batches(problem, n_epochs, batch_size, seed):
-    """Positions of every batch's rows: each epoch goes once over all rows trained on."""
+    """Positions of every batch's rows; each epoch covers all rows trained on once."""
     everyone = torch.arange(len(problem.y), device=problem.y.device)
     rows = everyone if problem.visited is None else everyone[problem.visited]
     if batch_size is None:

@@ -1,4 +1,4 @@
-"""Further training: go on from the trained model, with and without a row."""
+"""Further training: more epochs from the trained model, with and without a row."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -17,36 +17,37 @@ from sam_attribution.retraining._left_out import LeavesOut
 
 
 class FurtherTraining(LeavesOut):
-    """Loss after some more epochs without the row, minus that after as many with it.
+    """Loss after some more epochs without the row, minus the loss after as many with it.
 
-    The gold standard for a model that is given: nothing of how it came about is needed. Training
-    goes on from the final weights in the same batches, once with all rows and once with each row
-    at weight 0, and is repeated over seeds, which are other batch orders and dropout masks.
+    This is the gold standard for a given model: its training need not be known. Training continues
+    from the final weights in the same batches, once with all rows and once with each row at weight
+    0. It is repeated over seeds, which draw other batch orders and dropout masks.
 
     Parameters
     ----------
     n_epochs : int, default=10
-        How much further training.
+        Epochs of further training.
     n_seeds : int, default=5
         Repetitions to average over. The models of one seed share batches and masks, so that most
-        of what a seed does cancels in the difference.
+        of the seed's effect cancels in the difference.
     rows : array-like of int, or of bool with shape (n_samples,), default=None
         Rows to leave out, as positions in those given to ``fit``, or a mask of them. The others
-        score NaN, and so do those that were not trained on. ``None`` leaves out each row.
+        score NaN, and so do those that were not trained on. ``None`` leaves out each row in turn.
     adjustment : {"full-data", "mean"}, default="full-data"
-        What counts as the effect of training itself: ``full-data`` the change that training with
-        all rows makes (eq. 17, a removal effect), ``mean`` the mean over the rows left out (eq. 13,
-        which tells rows apart and has mean 0).
+        Effect of further training itself, which is subtracted. ``full-data``: the change by
+        training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows left out
+        (eq. 13, which compares rows and has mean 0).
     batch_size : int, default=None
-        ``None`` takes that of the training, and so do the next four; -1 all rows at once.
+        ``None`` takes that of the training, as for the next four; -1 takes all rows at once.
     lr : float, default=None
-        ``None`` takes the training's mean rate, so that an epoch counts as much as one of it did.
+        ``None`` takes the training's mean rate, so that an epoch has the effect of a training
+        epoch.
     rho : float, default=None
         ``None`` takes that of the training's last step.
     perturbation : {"l2", "linf", "adaptive"} or object, default=None
     optimizer : dynamics.SGD or dynamics.Adam, default=None
-        Its memory (momentum, Adam's moments) starts empty, that of the training included: what a
-        row did to it is part of the past.
+        Its memory (momentum, Adam's moments) starts empty, because the memory of the training
+        contains effects of the row.
     models_at_once : int or "auto", default="auto"
         Models that go through a step together, see :func:`train_many`.
     n_jobs : int, default=None
@@ -58,22 +59,22 @@ class FurtherTraining(LeavesOut):
 
     Notes
     -----
-    The unit is nats per removed row, after `n_epochs` more epochs: the value at the end, since the
-    effect of a row builds up and a mean over amounts would mix small early ones with it.
-    :func:`~sam_attribution.comparison.further_training` has the whole curve. Cost: ``n_seeds *
+    The unit is nats per removed row, after `n_epochs` more epochs. The value at the end is taken,
+    because the effect of a row grows and a mean over epochs would include the small early effects.
+    :func:`~sam_attribution.comparison.further_training` returns the whole curve. Cost: ``n_seeds *
     (n_rows + 1) * n_epochs`` epochs of training; memory: the weights of all these models.
 
     Raises
     ------
     ValueError
-        By ``fit``: for rows that are not there, and an optimizer without a functional form unless
-        another is given.
+        Raised by ``fit`` for rows that are not there, and for an optimizer without a functional
+        form unless another is given.
 
     References
     ----------
     Wei et al., Final-Model-Only Data Attribution, arXiv:2412.03906, equations 3, 13 and 17. The
-    paper takes the row out of its batch; here it stays there with weight 0, so that the other
-    rows keep their batches and shares.
+    paper takes the row out of its batch; here it stays in the batch with weight 0, so that the
+    other rows keep their batches and shares.
 
     Examples
     --------
@@ -139,7 +140,7 @@ class FurtherTraining(LeavesOut):
         return _PreparedFurtherTraining(self, problem)
 
     def values(self, queries, evaluate_at=None):
-        """Query values after several amounts of training; no weights are kept.
+        """Query values after several numbers of epochs; no weights are kept.
 
         Parameters
         ----------

@@ -1,4 +1,4 @@
-"""What further training found: values by amount, seed, query and row left out."""
+"""Query values of further training by epoch, seed, query and row left out."""
 
 from dataclasses import dataclass
 
@@ -12,12 +12,12 @@ class FurtherTrainingValues:
     Attributes
     ----------
     amounts : ndarray of shape (n_amounts,)
-        How much further training that was, in epochs.
+        Epochs of further training.
     rows : ndarray of shape (n_rows,)
         Positions of the rows left out.
     values : ndarray of shape (n_amounts, n_seeds, n_query, n_rows)
-        ``V_q(w_k(t, r)) - V_q(w_T)``: by how much the query's loss is above that of the given
-        model after training without row k.
+        ``V_q(w_k(t, r)) - V_q(w_T)``: rise of the query's loss above that of the given model by
+        training without row k.
     full : ndarray of shape (n_amounts, n_seeds, n_query)
         The same with all rows, ``V_q(w_D(t, r)) - V_q(w_T)``.
 
@@ -33,11 +33,11 @@ class FurtherTrainingValues:
 
     @property
     def n_seeds(self):
-        """Repetitions, each with batches and masks of its own."""
+        """Number of repetitions, each with batches and masks of its own."""
         return self.values.shape[1]
 
     def adjusted(self, adjustment="full-data"):
-        """Values without what further training does anyway, seed by seed.
+        """Values without the effect of further training itself, for each seed.
 
         Parameters
         ----------

@@ -16,52 +16,51 @@ from sam_attribution.training import derived_seed
 
 
 class LeaveOneOut(LeavesOut):
-    """Train again without each row, and see what the validation loss does.
+    """Change of the validation loss by training again without each row.
 
     The score of row k is ``V(w without k) - V(w)``: same start, same batches and dropout masks,
-    the row at weight 0 and every denominator as it was. It is the truth that other methods
-    predict, in their sign and unit.
+    the row at weight 0 and every denominator unchanged. The other methods predict this number,
+    with the same sign and unit.
 
     Parameters
     ----------
     rows : array-like of int, or of bool with shape (n_samples,), default=None
         Rows to leave out one at a time, as positions in those given to ``fit``, or a mask of
-        them. The others get NaN, and so do those that a split holds out to validate on, which
-        are left out of nothing. ``None`` leaves out every row in turn.
+        them. The others get NaN, and so do rows that a split holds out for validation. ``None``
+        leaves out every row in turn.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or list of \
             lists of int, default=None
         Rows to leave out together: a label for each row given to ``fit``, a mask per group, or the
         positions of the rows of each group.
-        Of a group the rows trained on are left out. The score of a row is then its share of
-        what its group does, ``[V(w without group) - V(w)]`` divided by the rows left out, so that
-        the unit stays that of one removed row and the scores of a group add up to its effect.
-        The mean over its groups if there are several, NaN if there is none.
+        The rows of a group that were trained on are left out. The score of a row is then its share
+        of the effect of its group, ``[V(w without group) - V(w)]`` divided by the number of rows
+        left out, so that the unit stays that of one removed row and the scores of a group sum to
+        its effect. A row in several groups gets the mean, a row in none NaN.
     n_seeds : int, default=1
-        Trainings to do this for. Each further one starts from another seed, with batches and
-        masks of its own (weights of a module that was passed as an instance are the same).
-        Scores are means over the seeds, and have standard errors.
+        Number of repetitions. Each further one trains from another seed, with its own batches and
+        masks (a module that was passed as an instance keeps its initial weights). Scores are means
+        over the seeds, and have standard errors.
     models_at_once : int or "auto", default="auto"
         Models that go through a step together, see :func:`train_many`.
     n_jobs : int, default=None
         Processes for the stacks of models, by joblib's rules.
     resume_dir : path, default=None
-        Folder in which finished models are kept: what is interrupted goes on from there when it
-        is fitted again, whatever the reason. Each training has a folder in it, named after
-        a fingerprint of its data and settings, so that many may share one. Without a
-        ``random_state``, of the estimator or of SAMInfluence, every fit is another training and
-        finds nothing again, which warns. By default models are kept in memory, and lost with an
-        interruption.
+        Folder for finished models: after an interruption, another ``fit`` continues from there.
+        Each training has a folder in it, named after a fingerprint of its data and settings, so
+        that several trainings may share `resume_dir`. Without a ``random_state`` of the estimator
+        or of SAMInfluence every fit is another training and finds no finished models, which warns.
+        By default models are kept in memory, and lost in an interruption.
     verbose : int, default=0
         Above 0 shows a progress bar over the models.
 
     Notes
     -----
-    Cost: one training per row (group) and seed. Many small models at once take far less than
-    one after another: a stack shares the overhead of its steps. Memory, or space in
-    `resume_dir`: a copy of weights and buffers per row and seed. It needs the recorded start, so
-    any `trajectory` but None, and an optimiser with a functional form: SGD, Adam, AdamW.
-    ``score_samples`` and ``transform`` are not there: a row that was not trained on cannot be
-    left out.
+    Cost: one training per row (group) and seed. Many small models at once take far less time than
+    one after another, because a stack shares the overhead of its steps. Memory, or space in
+    `resume_dir`: a copy of weights and buffers per row and seed. The method needs the recorded
+    start, so any `trajectory` but None, and an optimizer with a functional form: SGD, Adam, AdamW.
+    ``score_samples`` and ``transform`` are not available, because a row that was not trained on
+    cannot be left out.
 
     References
     ----------
@@ -114,10 +113,10 @@ class LeaveOneOut(LeavesOut):
         Raises
         ------
         ValueError
-            For rows or groups that are not there or leave nothing, a training that was not
-            recorded or has no functional form, one that is not finite without some row, one
-            whose repetition with every row does not end at the estimator's weights, and one that
-            the estimator's parameters do not give again (`n_seeds` above 1).
+            For rows or groups that do not exist or leave nothing to train on; for a training that
+            was not recorded, has no functional form, is not finite without some row, or does not
+            end at the estimator's weights when it is repeated with every row; and, with `n_seeds`
+            above 1, for one that the estimator's present parameters do not repeat.
         """
         check_parameters(self)
         absent = self.left_out(problem)
@@ -137,7 +136,7 @@ class LeaveOneOut(LeavesOut):
 
 
 def _check_alike(path, twin):
-    """Raise a ValueError unless a training from another seed is the same but for its draws."""
+    """Raise a ValueError unless a training from another seed differs in its random draws only."""
     if _settings(path) != _settings(twin):
         raise ValueError(
             "n_seeds trains again with the parameters that the estimator has now, and that is "
@@ -154,14 +153,14 @@ def _settings(path):
 
 
 class PreparedLeaveOneOut(PreparedScores):
-    """Retrained models, to be asked anything.
+    """Retrained models, ready for any query.
 
     Parameters
     ----------
     seeds : list of FinishedModels
     absent : LeftOut
     unit : str, default="nats"
-        Of the loss.
+        Unit of the loss.
     """
 
     def __init__(self, seeds, absent, unit="nats"):
@@ -176,7 +175,7 @@ class PreparedLeaveOneOut(PreparedScores):
     def group_effects(self, queries):
         """``V(w without group) - V(w)`` for every seed, shape (n_seeds, n_groups, k).
 
-        Groups are those asked for, single rows if none were.
+        Groups are those given; single rows if none were given.
         """
         return torch.stack([self._effects(models, queries) for models in self._seeds])
 
@@ -189,7 +188,7 @@ class PreparedLeaveOneOut(PreparedScores):
         return self.scores_of_seeds(queries).std(0) / len(self._seeds) ** 0.5
 
     def scores_of_seeds(self, queries):
-        """Scores that each seed alone gives, shape (n_seeds, n_samples, k)."""
+        """Scores of each seed, shape (n_seeds, n_samples, k)."""
         effects = self.group_effects(queries)
         return torch.stack([self._absent.per_row(each) for each in effects])
 

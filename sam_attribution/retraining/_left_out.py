@@ -1,4 +1,4 @@
-"""Which rows are left out together, and what each row gets of what their absence does."""
+"""Groups of rows that are left out together, and the share of each row in their effect."""
 
 from dataclasses import dataclass
 
@@ -13,14 +13,14 @@ from sam_attribution.methods import Method
 class LeftOut:
     """Models to retrain, each without some rows; model 0 leaves out none.
 
-    Its slices are the row weights that ``train_many`` takes.
+    Slices are row weights for ``train_many``.
 
     Attributes
     ----------
     names : list of str
-        The rows that each model is trained without, for messages.
+        Phrases for messages, such as "without row 3".
     positions : list of ndarray
-        Positions of these rows.
+        Positions of the rows that each model leaves out.
     n_samples : int
     """
 
@@ -66,7 +66,7 @@ class LeftOut:
 
 
 class LeavesOut(Method):
-    """A method whose ``rows`` and ``groups`` say what to leave out."""
+    """A method that leaves out ``rows``, or ``groups`` of them."""
 
     has_probes = False
     groups = None
@@ -86,7 +86,7 @@ def left_out(problem, rows, groups):
     Parameters
     ----------
     problem : Problem
-        Rows that it never trained on are left out of nothing, nor are groups of such rows.
+        Rows that it never trained on are not left out, nor are groups of such rows.
     rows : array-like of int, or of bool with shape (n_given,), or None
         Rows to leave out one at a time, as positions in the rows given to ``fit``.
     groups : array-like of shape (n_given,) or bool (n_groups, n_given), list of lists, or None
@@ -94,7 +94,7 @@ def left_out(problem, rows, groups):
     Returns
     -------
     LeftOut
-        In positions among the problem's rows, and with names that tell those given.
+        With positions among the problem's rows, and names by positions among the rows given.
     """
     if problem.selected is not None:
         raise ValueError('retraining moves every parameter: use parameters="all" with it.')
@@ -121,7 +121,7 @@ def _given(problem):
 
 
 def _asked(rows, groups, n_samples):
-    """Names and positions of what is to be left out together, in the rows given."""
+    """Names and positions of each set of rows to leave out, among the rows given."""
     if groups is None:
         checked = _checked_rows(rows, n_samples)
         return [f"row {row}" for row in checked], list(checked[:, None])
@@ -151,7 +151,7 @@ def _checked_rows(rows, n_samples, argument="rows"):
 
 
 def _members(groups, n_samples):
-    """Names of groups, and which rows are in each, shape (n_groups, n_samples)."""
+    """Names of groups, and a mask of the rows in each, shape (n_groups, n_samples)."""
     groups = _as_array(groups)
     if _holds_positions(groups):
         groups = np.array([_mask(rows, n_samples, k) for k, rows in enumerate(groups)])
@@ -169,7 +169,7 @@ def _members(groups, n_samples):
 
 
 def _as_array(values):
-    """Of lists of different lengths an array of objects, the lists."""
+    """An array; of objects for lists of different lengths."""
     try:
         return np.asarray(values)
     except ValueError:
@@ -180,14 +180,14 @@ def _as_array(values):
 
 
 def _holds_positions(groups):
-    """Whether it is a list of positions per group, and not a label per row or a mask per group."""
+    """True for lists of positions, False for a label per row or a mask per group."""
     kinds = list | tuple | range | np.ndarray
     several = groups.dtype == object and groups.ndim and all(isinstance(g, kinds) for g in groups)
     return several or (groups.ndim == 2 and groups.dtype.kind in "iu")
 
 
 def _mask(rows, n_samples, number):
-    """Of the rows at the positions that a group lists."""
+    """Mask of the rows that a group lists by their positions."""
     found = _checked_rows(rows, n_samples, f"groups: group {number}")
     if _as_array(rows).dtype != bool and len(found) < len(rows):
         raise ValueError(

@@ -1,4 +1,4 @@
-"""Where SAM comes to rest: the root of its gradient, by Newton's method."""
+"""The fixed point of SAM: the root of its gradient, by Newton's method."""
 
 import math
 from dataclasses import dataclass, replace
@@ -9,20 +9,20 @@ from sam_attribution.curvature import SAMPoint, sam_jacobian
 from sam_attribution.linalg import default_solver
 
 _HALVINGS = 20
-_GAIN = 0.1  # what a step with a used inverse has to make of the residual
+_GAIN = 0.1  # largest ratio of residuals at which a used inverse is kept
 
 
 class NoFixedPoint(ValueError):
-    """Newton's method came to no point of rest."""
+    """Newton's method found no fixed point."""
 
 
 class OutOfSteps(ValueError):
-    """Newton's method had not come to one yet."""
+    """Newton's method needs more steps."""
 
 
 @dataclass(frozen=True)
 class Root:
-    """A fixed point, and a Jacobian's inverse that served to find it.
+    """A fixed point, and the inverse of a Jacobian near it.
 
     Attributes
     ----------
@@ -45,10 +45,10 @@ def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
     problem : Problem
     start : Tensor of shape (n_params,)
     inverse : object with ``matmat``, optional
-        Inverse of a Jacobian near by. It serves as long as each step brings the residual down to
-        a tenth; then that of the exact Jacobian (``curvature.sam_jacobian``) takes over.
+        Inverse of a Jacobian near the root. It is used as long as each step reduces the residual to
+        a tenth; after that the exact Jacobian (``curvature.sam_jacobian``) is inverted.
     tol : float, default=1e-10
-        For ``||F(w)||``.
+        Tolerance for ``||F(w)||``.
     max_iter : int, default=100
 
     Returns
@@ -58,9 +58,9 @@ def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
     Raises
     ------
     NoFixedPoint
-        If no step lessens the residual any more.
+        If no step reduces the residual any more.
     OutOfSteps
-        If it was still falling after `max_iter` steps.
+        If the residual was still falling after `max_iter` steps.
     """
     point = SAMPoint(problem, w=start)
     for number in range(max_iter + 1):
@@ -79,7 +79,7 @@ def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
 
 
 def largest_radius(problem, start, **options):
-    """``rho_max ~ ||H_0^{-1} lam w_0||_p``, beyond which SAM hardly ever comes to rest.
+    """``rho_max ~ ||H_0^{-1} lam w_0||_p``, above which SAM hardly ever has a fixed point.
 
     `w_0` is the minimiser of the decayed loss and `H_0` its Hessian there.
 
@@ -103,7 +103,7 @@ def _inverse_at(point):
 
 
 def _lower(point, inverse, n_halvings):
-    """A point along Newton's step where the residual is lower; None if there is none."""
+    """Point along Newton's step where the residual is lower; None if there is none."""
     step = inverse.matmat(point.sam_gradient[:, None]).x[:, 0]
     for halving in range(n_halvings):
         size = 0.5**halving

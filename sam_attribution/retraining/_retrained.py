@@ -1,4 +1,4 @@
-"""Models trained without some rows, from the start and on the batches that were recorded."""
+"""Models trained without some rows, from the recorded start and on the recorded batches."""
 
 import numpy as np
 import torch
@@ -9,7 +9,7 @@ from sam_attribution.retraining._finished import finished_models, key_of
 from sam_attribution.retraining._train_many import train_many
 
 # Relative distance of weights. Pure steps side by side differ from those of training by rounding,
-# some 1e-7 in float32, which training may magnify: a ReLU network at a large rate by thousands.
+# some 1e-7 in float32, which training may amplify: a ReLU network at a large rate by thousands.
 _DOUBTFUL, _ANOTHER_RUN = 1e-3, 1e-1
 
 
@@ -19,13 +19,13 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
     Parameters
     ----------
     problem : Problem
-        With a recorded training.
+        Problem with a recorded training.
     absent : LeftOut
     recorded_end : Tensor of shape (n_params,), optional
-        Where the model with every row has to end, compared when it is trained.
+        Weights at which the model with every row has to end; checked when that is trained.
     resume_dir : path, optional
     **options : dict
-        Of ``train_many``.
+        Options of ``train_many``.
 
     Returns
     -------
@@ -34,13 +34,13 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
     Raises
     ------
     ValueError
-        If the training is not finite without some of the rows, cannot be repeated, or ends
-        elsewhere.
+        If the training is not finite without some of the rows, cannot be repeated, or ends at other
+        weights.
 
     Warns
     -----
     AttributionWarning
-        If it ends near by only.
+        If it ends near these weights, but not at them.
     """
     program = FunctionalTraining(problem)
     start = program.start()  # raises if nothing was recorded
@@ -56,7 +56,7 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
 
 
 def _model(state):
-    """What evaluation needs of a state."""
+    """Parameters and buffers of a state, on the CPU."""
     return state.params.cpu(), {name: buffer.cpu() for name, buffer in state.buffers.items()}
 
 
@@ -69,14 +69,14 @@ def _check_end(params, recorded):
             "estimator (relative): leaving rows out would be measured on another run. Either "
             "something changed the weights that is not known here (a callback such as "
             "EarlyStopping(load_best=True), a custom train_step, mixed precision): train without "
-            "it. Or training magnifies rounding: lower lr, or train with "
+            "it. Or training amplifies rounding errors: lower lr, or train with "
             'dtype="float64".'
         )
     if distance > _DOUBTFUL:
         warn(
             f"Training repeated with every row ends {distance:.1e} away from the weights of the "
-            "estimator (relative): it magnifies rounding, and what leaving rows out does belongs "
-            'to a run beside yours. Lower lr, or train with dtype="float64".'
+            "estimator (relative): it amplifies rounding errors, and the effects of leaving rows "
+            'out belong to another run than yours. Lower lr, or train with dtype="float64".'
         )
 
 

@@ -1,4 +1,4 @@
-"""Many trainings at once: the same steps from the same start, with row weights of their own."""
+"""Many trainings at once: the same steps from the same start, with different row weights."""
 
 from numbers import Integral
 from typing import NamedTuple
@@ -18,15 +18,15 @@ _BYTES = {"cpu": 2**22, "cuda": 2**30}
 
 
 class Stack(NamedTuple):
-    """Models that were trained side by side.
+    """Models that were trained in one stack.
 
     Attributes
     ----------
     models : slice
-        Which of the models they are.
+        Positions of the models among all of them.
     states : list
-        What was read off at each of the steps asked for: by default a TrainingState whose
-        tensors have the models in front, shape (n_models, ...).
+        State, or the part of it that is kept, before each step in `at`; by default a TrainingState
+        whose tensors have shape (n_models, ...).
     """
 
     models: slice
@@ -44,25 +44,25 @@ def train_many(
     n_jobs=None,
     verbose=0,
 ):
-    """Go through the steps of a program once per set of row weights.
+    """Train with the steps of a program, once per set of row weights.
 
     Parameters
     ----------
     program : object with ``n_steps`` and ``step(number)``
-        The latter gives a ``problem.PureStep``: ``problem.FunctionalTraining``, for one.
+        ``step`` returns a ``problem.PureStep``; for example ``problem.FunctionalTraining``.
     start : TrainingState
-        From which all models set out.
+        First state of all models.
     row_weights : Tensor of shape (n_models, n_samples)
-        Weights of the problem's rows, 0 for one left out; or anything with a length whose
-        slices are such tensors.
+        Weights of the problem's rows, 0 for one left out; or an object with a length whose slices
+        are such tensors.
     at : sequence of int, default=None
-        Ascending numbers of steps: the states before these. ``None`` is the end.
+        Ascending numbers of the steps before which states are kept. ``None`` is the end.
     read : callable, default=None
-        What to keep of a stacked state, if not all of it.
+        Takes a stacked state and returns the part of it that is kept; by default all of it.
     models_at_once : int or "auto", default="auto"
-        Models in one stack, which ``torch.vmap`` takes through a step together. ``auto`` is a
+        Models in one stack, which go through a step together in ``torch.vmap``. ``auto`` is a
         fixed rule: as many as have 4 MiB of parameters and of activations of a batch (1 GiB on
-        a GPU). For convolutions on images that is one: models go one after another then.
+        a GPU). For convolutions on images that is one: models are then trained one after another.
     n_jobs : int, default=None
         Stacks to train at the same time in processes of their own, by joblib's rules; on a GPU
         one after another.
@@ -82,7 +82,7 @@ def train_many(
     Notes
     -----
     Dropout masks are those of the program's steps, the same for all models. Memory: that of
-    one step times the models of a stack, and what is read off.
+    one step times the models of a stack, and the states that are kept.
     """
     at = _checked_steps(at, program.n_steps)
     if start.params.device.type != "cpu":
@@ -97,7 +97,7 @@ def train_many(
 
 
 def train_stack(program, start, row_weights, at, read=None):
-    """What is read off one stack of models at each of the steps `at`, a list."""
+    """States of one stack of models, or the parts kept of them, before each step in `at`."""
     weights = row_weights.to(start.params)
     state = _each(start, lambda tensor: tensor.expand(len(weights), *tensor.shape))
     found = []
@@ -136,17 +136,17 @@ def _size(models_at_once, program, n_models, n_jobs):
 
 
 def stack_size(batch):
-    """Models to put into one stack, the same at every call (no timing involved).
+    """Number of models in one stack, by a rule that measures no time.
 
     Parameters
     ----------
     batch : TrainingBatch
-        One of those that the models are trained on.
+        A batch that the models are trained on.
 
     Returns
     -------
     int
-        At least 1, which says that the models go one after another.
+        At least 1; with 1 the models are trained one after another.
     """
     problem, params = batch.problem, batch.problem.params
     numbers = len(params) + len(batch.rows) * activations_per_row(problem.module, problem.X)

@@ -23,7 +23,7 @@ def packed_sheets(pixels):
 
 
 def residuals(pixels):
-    """What a guess from the left, upper and upper left pixel misses, shape (n, channels, h, w)."""
+    """Errors of a guess from the left, upper and upper left pixel, (n, channels, h, w)."""
     planes = _without_green(pixels).transpose(0, 3, 1, 2).astype(np.int16)
     padded = np.pad(planes, ((0, 0), (0, 0), (1, 0), (1, 0)))
     left, above, corner = padded[..., 1:, :-1], padded[..., :-1, 1:], padded[..., :-1, :-1]

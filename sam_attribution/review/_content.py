@@ -1,4 +1,4 @@
-"""What a row shows of itself: an image, the columns of a table, or a text."""
+"""Content of a row on the page: an image, the columns of a table, or a text."""
 
 from dataclasses import dataclass, field
 from numbers import Number

@@ -1,7 +1,7 @@
-"""What a net does for Hugging Face accelerate, which is never imported here.
+"""Support for Hugging Face accelerate, which is never imported here.
 
-skorch's ``AccelerateMixin`` leaves it in ``net.accelerator``; a net without one has no loss scale,
-and none of its steps is skipped.
+skorch's ``AccelerateMixin`` keeps the accelerator in ``net.accelerator``. A net without one has no
+loss scale, and none of its steps is skipped.
 """
 
 import copy
@@ -10,7 +10,7 @@ from torch import nn
 
 
 def check_accelerator(net):
-    """Raise for a setting of accelerate under which skorch's steps are not the ones promised."""
+    """Raise a ValueError for gradient accumulation, of which skorch keeps the last batch only."""
     n_steps = getattr(_accelerator(net), "gradient_accumulation_steps", 1)
     if n_steps != 1:
         raise ValueError(
@@ -25,50 +25,50 @@ def scaler_of(net):
 
 
 def loss_scale(net):
-    """What the loss is multiplied by before ``backward``: 1 without a GradScaler."""
+    """Factor of the loss before ``backward``: 1 without a GradScaler."""
     scaler = scaler_of(net)
     return 1.0 if scaler is None else float(scaler.get_scale())
 
 
 def set_loss_scale(net, scale):
-    """Take over the scale that a recorded step had."""
+    """Give the GradScaler, if there is one, the scale of a recorded step."""
     scaler = scaler_of(net)
     if scaler is not None:
         scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
 
 
 def was_skipped(net):
-    """Whether a GradScaler left out the last step, for an overflow."""
+    """True if a GradScaler left out the last step because the gradient overflowed."""
     return bool(getattr(net.optimizer_, "step_was_skipped", False))
 
 
 def why_not_recorded(net):
-    """Reason why a run of `net` cannot be gone through again, or None."""
+    """Reason why a run of `net` cannot be replayed, or None."""
     if getattr(_accelerator(net), "num_processes", 1) > 1:
         return "it ran in several processes, each of which knows its own batches only"
     return None
 
 
-def prepare_twin(twin):
-    """Give a net an accelerator of its own, with which it computes what the other one would."""
-    accelerator = _accelerator(twin)
+def prepare_copy(net):
+    """Give a copy of a net an accelerator of its own, which computes as that of the net does."""
+    accelerator = _accelerator(net)
     if accelerator is None:
         return
     accelerator = copy.copy(accelerator)
-    # what is prepared below is none of the user's accelerator's business
+    # the user's accelerator keeps its lists of prepared models and optimizers
     accelerator._models, accelerator._optimizers = [], []
     accelerator.scaler = copy.deepcopy(accelerator.scaler)
-    vars(twin).update(accelerator=accelerator, _wrapped_with_accelerator=False)
-    twin._initialize_accelerator()
+    vars(net).update(accelerator=accelerator, _wrapped_with_accelerator=False)
+    net._initialize_accelerator()
 
 
 def bare_copy(module):
-    """Copy of a module without what accelerate puts around it: no autocast, in full width."""
+    """Copy of a module without the wrappers of accelerate: no autocast, full precision."""
     if isinstance(module, nn.parallel.DistributedDataParallel):
         module = module.module
     module = copy.deepcopy(module)
     if vars(module).pop("_original_forward", None) is not None:
-        del module.forward  # of the instance; the class's own comes out
+        del module.forward  # the instance's; that of the class is used again
     return module
 
 

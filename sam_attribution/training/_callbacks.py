@@ -1,4 +1,4 @@
-"""Callbacks that change a step, and by how much, and those that end training."""
+"""Callbacks that change the gradient of a step, and callbacks that end training."""
 
 import torch
 from skorch.callbacks import Callback, GradientNormClipping
@@ -7,7 +7,7 @@ _TOLERANCE = 1e-4
 
 
 def acting_on_gradients(callbacks):
-    """Those of the (name, callback) pairs that look at gradients before the optimiser does."""
+    """The (name, callback) pairs whose callback sees gradients before the optimizer does."""
     return [
         pair
         for pair in callbacks
@@ -16,7 +16,7 @@ def acting_on_gradients(callbacks):
 
 
 def factor_between(before, after):
-    """The number that `before` was multiplied by, NaN if that is not what happened to it."""
+    """Number by which `before` was multiplied to give `after`; NaN if there is none."""
     if torch.equal(before, after):
         return 1.0
     before, after = before.double(), after.double()  # squares of float32 may leave its range
@@ -26,7 +26,7 @@ def factor_between(before, after):
 
 
 def is_clipping(callback):
-    """Whether all that a callback does to gradients is to clip their norm."""
+    """True if a callback clips the norm of gradients and changes nothing else."""
     return type(callback) is GradientNormClipping
 
 
@@ -52,9 +52,9 @@ def norm_clippings(callbacks, steps):
 
 
 def raised_by_callback(error):
-    """Whether an error comes out of a callback's own lines: how skorch's callbacks end training.
+    """True if a callback itself raised an error, as skorch's callbacks do to end training.
 
-    Ctrl-C in what a callback calls, such as a forward pass, does not.
+    Ctrl-C in a function that a callback calls, such as a forward pass, gives False.
     """
     origin = error.__traceback__
     while origin.tb_next:

@@ -1,4 +1,4 @@
-"""Labels of any type on the outside, codes 0..C-1 within."""
+"""Class labels of any type for the user, codes 0..C-1 for the network."""
 
 import numpy as np
 
@@ -9,8 +9,8 @@ from sam_attribution.training._inputs import check_as_many
 class ClassLabels:
     """Target side of :class:`ConformantNet`, before :class:`Conformant`.
 
-    While the net trains, ``classes_`` and ``predict`` speak in codes as well, so that
-    skorch's scoring callbacks compare like with like.
+    While the net trains, ``classes_`` and ``predict`` return codes as well, because skorch's
+    scoring callbacks compare them with codes.
     """
 
     @property
@@ -78,5 +78,5 @@ class ClassLabels:
 
 
 def shape_or_type(output):
-    """What came, in words."""
+    """Shape of an output, or its type if it has none, for error messages."""
     return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__

@@ -1,4 +1,4 @@
-"""Whether what a net is made of is of the right kind: errors that name the argument."""
+"""Checks of a net's module, criterion, optimizer, callbacks and device, which name the argument."""
 
 import inspect
 
@@ -9,7 +9,7 @@ _KINDS = {"module": nn.Module, "criterion": nn.Module, "optimizer": torch.optim.
 
 
 def check_components(net):
-    """Raise a TypeError for a class or module of another kind than its argument wants."""
+    """Raise a TypeError if an argument of the net is of the wrong kind."""
     for name, kind in _KINDS.items():
         given = getattr(net, name)
         cls = given if isinstance(given, type) else type(given)
@@ -22,7 +22,7 @@ def check_components(net):
 
 
 def check_device(device):
-    """Raise a ValueError unless numbers can be put on `device`; None is where things are."""
+    """Raise a ValueError unless tensors can be put on `device`; None means where they are."""
     if device is None:
         return
     try:
@@ -46,7 +46,7 @@ def check_module_arguments(factory, arguments):
 
 
 def checked_module(module):
-    """Return `module` if it is one that can be trained."""
+    """The module itself; raise if it cannot be trained."""
     if not isinstance(module, nn.Module):
         raise TypeError(f"module must make a torch.nn.Module, got {type(module).__name__}.")
     if not any(True for _ in module.parameters()):

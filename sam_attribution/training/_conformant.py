@@ -1,4 +1,4 @@
-"""What scikit-learn's contract asks of any net on top of skorch. No SAM here."""
+"""scikit-learn's contract for skorch nets. SAM is not part of this file."""
 
 from collections.abc import Mapping
 from numbers import Integral, Real
@@ -25,7 +25,7 @@ from sam_attribution.training._schedule import ScheduledBatches
 
 
 def _private(name):
-    """Property stored under a private name: sklearn wants no fitted attribute set by init."""
+    """Property stored under a private name: a constructor must set no attribute ending in _."""
     return property(
         lambda self: getattr(self, name),
         lambda self, value: setattr(self, name, value),
@@ -33,15 +33,15 @@ def _private(name):
 
 
 class _CtrlC(BaseException):
-    """An interrupt that is not one of a callback."""
+    """Ctrl-C, as opposed to a KeyboardInterrupt that a callback raised."""
 
 
 class Conformant(ArrayInputs, ModuleBuilder):
-    """Makes a skorch net that comes after it keep scikit-learn's contract.
+    """Mixin before a skorch net that makes it keep scikit-learn's contract.
 
     Differences from skorch: input is validated, the user's module and the global random streams
-    stay as they are, batch order is a pure function of the seed, rows may be weighted, and all
-    rows are trained on (no silent validation split), and Ctrl-C raises.
+    stay as they are, batch order is a pure function of the seed, rows may be weighted, all rows
+    are trained on (no silent validation split), and Ctrl-C raises.
 
     Parameters
     ----------
@@ -115,7 +115,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
         return [name for name in super()._get_param_names() if not name.startswith("_")]
 
     def set_params(self, **params):
-        """Set parameters; what they hold is checked by ``fit``, not here."""
+        """Set parameters; ``fit`` checks their values."""
         if "callbacks" in params and not self.initialized_:
             self.callbacks = params.pop("callbacks")  # skorch would build them at once
         return super().set_params(**params)
@@ -141,7 +141,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
         ------
         KeyboardInterrupt
             On Ctrl-C. The net stays as trained as it is: it predicts, ``partial_fit`` goes on.
-            A callback that raises it, as ``EarlyStopping`` does, ends training in good order.
+            A callback that raises it, as ``EarlyStopping`` does, ends training without an error.
         """
         afresh = not (self.warm_start and self.initialized_)
         return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
@@ -172,7 +172,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
             raise stopped.__cause__ from None
 
     def fit_loop(self, *args, **kwargs):
-        """Train; Ctrl-C gets past skorch, which takes it for an end of training in good order."""
+        """Train; Ctrl-C raises, where skorch would end training without an error."""
         try:
             return super().fit_loop(*args, **kwargs)
         except KeyboardInterrupt as error:
@@ -183,20 +183,20 @@ class Conformant(ArrayInputs, ModuleBuilder):
     def __getstate__(self):
         """State for pickle.
 
-        skorch pickles tensors in a stream of their own, for a machine without CUDA to load. On the
-        CPU there is no need, and a module's class defined in a notebook can only go by value,
-        which the pickler outside knows how to do.
+        skorch pickles tensors in a stream of their own, so that a machine without CUDA can load
+        them. A net on the CPU does not need it, and in that stream a class defined in a notebook is
+        pickled by its name, which another process does not know.
         """
         if self.device is None or torch.device(self.device).type != "cpu":
             return super().__getstate__()
-        twin = shallow_copy(self)
-        twin.cuda_dependent_attributes_ = []
-        state = super(Conformant, twin).__getstate__()
+        net = shallow_copy(self)
+        net.cuda_dependent_attributes_ = []
+        state = super(Conformant, net).__getstate__()
         del state["cuda_dependent_attributes_"]
         return {**state, **vars(self)}
 
     def infer(self, x, **fit_params):
-        """Output of the module for a batch, which must be of the right shape."""
+        """Output of the module for a batch; raise if its shape is wrong."""
         before = _versions(x)
         output = super().infer(x, **fit_params)
         if _versions(x) != before:
@@ -208,10 +208,10 @@ class Conformant(ArrayInputs, ModuleBuilder):
         return output
 
     def check_data(self, X, y):
-        """Do nothing: the data were checked at the door."""
+        """Do nothing: ``fit`` and ``predict`` have checked the data."""
 
     def train_step(self, batch, **fit_params):
-        """One optimiser step, the batch's rows weighted by `sample_weight`."""
+        """One optimizer step, the batch's rows weighted by `sample_weight`."""
         # not in train_step_single, which accelerate replaces
         if self._sample_weight is not None:
             self._batch_weight = self._sample_weight[_rows_of(batch)]
@@ -235,7 +235,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
         return loss_per_sample(self.criterion_, output, targets)
 
     def get_iterator(self, dataset, training=False):
-        """Loader whose batches know their rows and, in training, follow the schedule."""
+        """Loader whose batches hold their rows' positions; in training it follows the schedule."""
         prefix = "iterator_train" if training else "iterator_valid"
         loader = getattr(self, prefix)
         if not can_be_indexed(loader, dataset):
@@ -252,17 +252,17 @@ class Conformant(ArrayInputs, ModuleBuilder):
 
     def _scheduled(self, n_samples, options):
         return ScheduledBatches(
-            n_samples,
-            options["batch_size"],
-            self._seed,
             epoch=len(self.history),
+            n_samples=n_samples,
+            batch_size=options["batch_size"],
+            seed=self._seed,
             shuffle=options.get("shuffle", False),
             drop_last=options.get("drop_last", False),
         )
 
 
 def _versions(x):
-    """What torch counts up when a tensor of a batch is written to."""
+    """Version numbers of a batch's tensors, which torch raises when one is written to."""
     parts = x.values() if isinstance(x, Mapping) else [x]
     return [part._version for part in parts if torch.is_tensor(part)]
 

@@ -1,20 +1,20 @@
-"""Copies of a net. The independent ones own everything that training changes."""
+"""Copies of a fitted net."""
 
 import copy
 
 import torch
 
-from sam_attribution.training._accelerated import bare_copy, prepare_twin
+from sam_attribution.training._accelerated import bare_copy, prepare_copy
 from sam_attribution.training._callbacks import acting_on_gradients
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._trajectory import Trajectory
 
 
 def shallow_copy(net):
-    """A net with the same attributes, each the same object; ``copy.copy`` would go by pickle."""
-    twin = object.__new__(type(net))
-    vars(twin).update(vars(net))
-    return twin
+    """A net whose attributes are the same objects; ``copy.copy`` would pickle them."""
+    other = object.__new__(type(net))
+    vars(other).update(vars(net))
+    return other
 
 
 def edited_copy(net, params, buffers, reason):
@@ -29,47 +29,47 @@ def edited_copy(net, params, buffers, reason):
     buffers : dict of str to Tensor
         New values of some buffers; the others stay.
     reason : str
-        What happened to the weights: said to whoever wants to go through the training again.
+        Change of the weights, for the error that replaying the training raises.
 
     Returns
     -------
     SAMClassifier
-        With an optimizer that remembers nothing and no `trajectory_dir`, so that nothing is
-        written over the run of `net`.
+        It has a new optimizer and no `trajectory_dir`, so that the recorded run of `net` is not
+        overwritten.
     """
-    twin = _independent_copy(net, net.callbacks_)
-    flat = FlatModule(twin.module_)
+    other = _independent_copy(net, net.callbacks_)
+    flat = FlatModule(other.module_)
     flat.write(params.to(flat.vector()))
     flat.write_buffers(flat.copy_of_buffers() | buffers)
-    twin.trajectory_ = Trajectory(None, net.trajectory_.seed)
-    twin.trajectory_.mark_broken(reason)
-    twin.trajectory_dir = twin._on_disk = None
-    return twin
+    other.trajectory_ = Trajectory(None, net.trajectory_.seed)
+    other.trajectory_.mark_broken(reason)
+    other.trajectory_dir = other._on_disk = None
+    return other
 
 
 def replaying_copy(net, sample_weight, dtype):
-    """A copy of a fitted net that repeats its recorded steps, and records nothing.
+    """A copy of a fitted net for repeating its recorded steps; it records nothing.
 
-    Of the callbacks it has those that act on gradients: clipping changes a step, the others
-    only watch it or set rates, which are recorded.
+    It keeps the callbacks that act on gradients, such as clipping. The others only watch a step
+    or set rates, which are recorded.
     """
-    twin = _independent_copy(net, acting_on_gradients(net.callbacks_), dtype)
-    twin.perturbation = net.trajectory_.perturbation
-    twin._sample_weight = sample_weight
-    twin._flat = FlatModule(twin.module_)
-    return twin
+    other = _independent_copy(net, acting_on_gradients(net.callbacks_), dtype)
+    other.perturbation = net.trajectory_.perturbation
+    other._sample_weight = sample_weight
+    other._flat = FlatModule(other.module_)
+    return other
 
 
 def _independent_copy(net, callbacks, dtype=None):
-    """A copy with a module, criterion, callbacks, history and a new optimizer of its own."""
-    twin = shallow_copy(net)
-    twin.module_ = bare_copy(net.module_)
-    twin.criterion_ = copy.deepcopy(net.criterion_)
-    twin.callbacks_ = copy.deepcopy(callbacks)
-    twin.history_ = copy.deepcopy(net.history_)  # callbacks write into it
+    """A copy that owns its module, criterion, callbacks and history, with a new optimizer."""
+    other = shallow_copy(net)
+    other.module_ = bare_copy(net.module_)
+    other.criterion_ = copy.deepcopy(net.criterion_)
+    other.callbacks_ = copy.deepcopy(callbacks)
+    other.history_ = copy.deepcopy(net.history_)  # callbacks write into it
     if dtype is not None:
-        twin.module_.to(getattr(torch, dtype))
-        twin.criterion_.to(getattr(torch, dtype))
-    twin.initialize_optimizer()
-    prepare_twin(twin)
-    return twin
+        other.module_.to(getattr(torch, dtype))
+        other.criterion_.to(getattr(torch, dtype))
+    other.initialize_optimizer()
+    prepare_copy(other)
+    return other

@@ -16,7 +16,7 @@ class Batch(list):
         self.indices = indices
 
     def to(self, device):
-        """The same rows on a device: accelerate asks so, and would make a plain list else."""
+        """The same batch on a device; accelerate calls this, or would make a plain list of it."""
         return Batch([to_device(part, device) for part in self], self.indices)
 
 
@@ -26,10 +26,10 @@ class IndexedDataset(torch.utils.data.Dataset):
     Parameters
     ----------
     dataset : torch.utils.data.Dataset
-        With a length. A ``Subset`` is looked through: positions are those in the data
-        below it, which is what the user passed to ``fit``.
+        With a length. The positions in a ``Subset`` are those in the data below it, which the
+        user passed to ``fit``.
     collate_fn : callable, optional
-        Makes a batch out of a list of rows. Without it, plain arrays are cut in one go.
+        Makes a batch of a list of rows. Without it, plain arrays are indexed at once.
     """
 
     def __init__(self, dataset, collate_fn=None):
@@ -55,7 +55,7 @@ class IndexedDataset(torch.utils.data.Dataset):
 
 
 def indexed_loader(loader, dataset, options):
-    """Build `loader` so that its batches are :class:`Batch`, all other `options` kept."""
+    """A `loader` with these options whose batches are of class :class:`Batch`."""
     dataset = IndexedDataset(dataset, options.pop("collate_fn", None))
     # a generator of its own: DataLoader would draw a base seed from the global stream
     options.setdefault("generator", torch.Generator())
@@ -63,7 +63,7 @@ def indexed_loader(loader, dataset, options):
 
 
 def can_be_indexed(loader, dataset):
-    """Whether :func:`indexed_loader` knows how to handle the two."""
+    """True if :func:`indexed_loader` supports the two."""
     known = isinstance(loader, type) and issubclass(loader, DataLoader)
     return known and not isinstance(dataset, IterableDataset)
 

@@ -1,4 +1,4 @@
-"""A module in training as one flat vector, and the states of training that are copied from it."""
+"""A module in training seen as flat vectors, and states of training that are copied from it."""
 
 import copy
 
@@ -9,17 +9,17 @@ from sam_attribution.training._trajectory import State
 
 
 class FlatModule:
-    """Trainable parameters and buffers of a module in training.
+    """Flat view of the trainable parameters, gradients and buffers of a module in training.
 
-    Holds the tensors themselves, so that a step need not walk the module; make a new one
-    when parameters may have been frozen or replaced.
+    It holds the tensors themselves, so that a step need not search the module for them. Make a
+    new one when parameters may have been frozen or replaced.
 
     Parameters
     ----------
     module : torch.nn.Module
     others : list of Tensor, optional
-        What is trained beside the module, such as parameters of a criterion: the optimiser steps
-        them, SAM does not move them.
+        Parameters that are trained beside those of the module, such as a criterion's: the
+        optimizer updates them, SAM does not perturb them.
     """
 
     def __init__(self, module, others=()):
@@ -29,11 +29,11 @@ class FlatModule:
         self._trained = [*self.parameters, *others]
 
     def vector(self):
-        """Copy the parameters into a flat vector."""
+        """Copy of the parameters, shape (n_params,)."""
         return self.layout.flatten([p.detach() for p in self.parameters])
 
     def copy_of_buffers(self):
-        """Copy all buffers, whichever layer they are of."""
+        """Copy of all buffers, by name."""
         return {name: buffer.detach().clone() for name, buffer in self.buffers.items()}
 
     @torch.no_grad()
@@ -50,7 +50,7 @@ class FlatModule:
             buffer.copy_(buffers[name])
 
     def take_gradients(self):
-        """Return what is in ``.grad`` and leave nothing there."""
+        """List of the gradients in ``.grad``, which is None afterwards."""
         gradients = [p.grad for p in self._trained]
         for p in self._trained:
             p.grad = None
@@ -69,26 +69,26 @@ class FlatModule:
         return torch.stack(dense).max() if dense else torch.zeros(())
 
     def without_gradient(self):
-        """Names of the parameters that took no part, which the optimiser leaves alone."""
+        """Names of the parameters without a gradient, which the optimizer does not change."""
         pairs = zip(self.layout.names, self.parameters, strict=True)
         return tuple(name for name, p in pairs if p.grad is None)
 
     def gradient(self):
-        """What is in ``.grad`` as one vector; zero for parameters that took no part."""
+        """Gradients in ``.grad``, shape (n_params,); zero for parameters without one."""
         return self.layout.flatten(
             [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
         )
 
 
 def other_parameters(net):
-    """What a net trains beside the parameters of ``module``, by name."""
+    """Parameters that a net trains beside those of ``module``, by name."""
     own = {id(p) for p in net.module_.parameters()}
     named = net.get_all_learnable_params()
     return {name: p for name, p in named if id(p) not in own and p.requires_grad}
 
 
 def take_state(net, flat, step):
-    """Everything that training changes, copied."""
+    """Copy of everything that training changes, as it is before step number `step`."""
     return State(
         step=step,
         params=flat.vector(),
@@ -98,7 +98,7 @@ def take_state(net, flat, step):
 
 
 def put_state(net, flat, state):
-    """Put a state back, by copy."""
+    """Copy a state into the module and the optimizer."""
     flat.write(state.params)
     flat.write_buffers(state.buffers)
     net.optimizer_.load_state_dict(copy.deepcopy(state.optimizer))

@@ -1,4 +1,4 @@
-"""From whatever the user passes to validated arrays."""
+"""Validation of the features and sample weights that a user passes."""
 
 from collections.abc import Mapping
 
@@ -20,8 +20,8 @@ from sam_attribution._validation import (
 class ArrayInputs:
     """Input side of :class:`Conformant`: features in `dtype`.
 
-    ``n_features_in_`` is what scikit-learn makes of `X`, its second dimension. What becomes of
-    `y` is the matter of :class:`ClassLabels` or :class:`RealTargets`.
+    ``n_features_in_`` is the second dimension of `X`, as in scikit-learn. :class:`ClassLabels` and
+    :class:`RealTargets` validate `y`.
     """
 
     def forward_iter(self, X, training=False, device="cpu"):
@@ -55,7 +55,7 @@ class ArrayInputs:
         return X, torch.as_tensor(self._targets_of(y, X), device=self.module_device)
 
     def as_trained(self, X, y, sample_weight=None):
-        """Return the three as training saw them: validated, in `dtype`, labels as codes."""
+        """The three as in training: validated, in `dtype`, labels as codes."""
         check_is_fitted(self)
         y = self._given_targets(y)
         X = self._validated(X, y)
@@ -111,7 +111,7 @@ class ArrayInputs:
         return X
 
     def _check_n_features(self, X, reset):
-        """What ``validate_data`` does for arrays, for a tensor, which may be on a device."""
+        """Check the shape of a tensor, as ``validate_data`` does for arrays."""
         if X.layout != torch.strided or X.is_complex():
             raise ValueError(f"X must be a dense, real tensor, got {X.layout} of {X.dtype}.")
         if X.ndim < 2 or X.numel() == 0:
@@ -128,7 +128,7 @@ class ArrayInputs:
             )
 
     def _is_cast(self, floating):
-        """Whole numbers are token ids to a user's module, and numbers to the default one."""
+        """True if `X` is cast to `dtype`; whole numbers are token ids for a user's module."""
         return floating or self.module is None
 
     def _checked_weight(self, sample_weight, X):
@@ -142,7 +142,7 @@ class ArrayInputs:
         return torch.as_tensor(weight, device=self.device)
 
     def _sizes(self):
-        """Sizes that a module may ask for, as far as the data tell."""
+        """Sizes that a module may have as arguments, as far as they are known from the data."""
         if not self._targets_are_known():
             return {}
         sizes = {"n_features": self._row_size, **self._output_sizes()}
@@ -155,7 +155,7 @@ class ArrayInputs:
 
 
 def n_rows(X):
-    """Count the rows of an array, a sparse matrix, a dict of arrays or a Dataset."""
+    """Number of rows of an array, a sparse matrix, a dict of arrays or a Dataset."""
     return len(X) if is_dataset(X) else get_len(X)
 
 
@@ -175,7 +175,7 @@ def _holds_numbers(part):
 
 
 def _checked_mapping(X):
-    """A dict of the arguments of ``forward``, as long as each other."""
+    """The dict `X`; raise unless it holds numeric arrays of one length by name."""
     if not X or not all(isinstance(name, str) for name in X):
         raise TypeError(
             f"X as a dict must hold arrays by the names of forward's arguments, got {[*X]}."
@@ -189,5 +189,5 @@ def _checked_mapping(X):
 
 
 def _writable(X):
-    """`X`, or a copy if it is a read-only array, which torch would warn about."""
+    """`X`, or a copy if it is a read-only array, of which torch would warn."""
     return X.copy() if isinstance(X, np.ndarray) and not X.flags.writeable else X

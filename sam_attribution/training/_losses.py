@@ -1,7 +1,8 @@
-"""The training loss of single rows, from a criterion that was made for batches.
+"""Training loss of single rows, from a criterion that was made for batches.
 
-A batch's loss is ``sum_i a_i l_i / sum_i a_i v_i``: l_i is what :func:`loss_per_sample` says, with
-the class weight of the row's label in it, v_i is that weight alone, a_i a sample weight.
+The loss of a batch is ``sum_i a_i l_i / sum_i a_i v_i``: l_i is the value of
+:func:`loss_per_sample`, which includes the class weight of the row's label, v_i is that class
+weight, and a_i the sample weight.
 """
 
 import copy
@@ -21,7 +22,7 @@ def loss_per_sample(criterion, y_pred, targets):
     criterion : torch.nn.Module
         With a ``reduction``; label smoothing and class weights are kept.
     y_pred : Tensor of shape (n_samples, n_classes) or (n_samples,)
-        What the module returned: logits, or probabilities for ``NLLLoss`` (as in skorch); the
+        Output of the module: logits, or probabilities for ``NLLLoss`` (as in skorch); the
         predictions of a regressor.
     targets : Tensor of shape (n_samples,)
         Label codes, or real numbers.
@@ -61,7 +62,7 @@ def unreduced(criterion):
 
 
 def check_criterion(criterion, n_classes=None):
-    """Raise a ValueError for what would train on other rows, or on another scale, in silence."""
+    """Raise a ValueError for a criterion that silently leaves out rows or is no mean."""
     if not isinstance(criterion, nn.Module):
         return
     name = type(criterion).__name__
@@ -86,7 +87,7 @@ def check_weight_argument(weight):
 
 
 def check_output(criterion, output):
-    """Raise for a module's output of which `criterion` could make no loss."""
+    """Raise if `criterion` cannot compute a loss from the module's output."""
     if not isinstance(output, torch.Tensor):
         raise TypeError(
             f"module must return a tensor and nothing else, got {type(output).__name__}."
@@ -118,7 +119,7 @@ def class_weight(criterion):
 
 
 def without_class_weight(criterion):
-    """Copy of a criterion that knows no class weights."""
+    """Copy of a criterion without class weights."""
     if class_weight(criterion) is None:
         return criterion
     criterion = copy.deepcopy(criterion)

@@ -15,11 +15,11 @@ from sam_attribution.training.storage import StoringMixin
 
 
 class SAMMixin(StoringMixin):
-    """Two passes per step: gradient at w, then at ``w + eps(w, g)``.
+    """Mixin that trains a net by SAM: a step takes the gradient at ``w + eps(w, g)``.
 
-    Goes before any other mixin that changes the step, and before the net:
-    ``class Net(SAMMixin, AccelerateMixin, ConformantNet)``. Another order raises. For
-    regression the net is ``ConformantRegressor``.
+    It goes before any other mixin that changes the step, and before the net:
+    ``class Net(SAMMixin, AccelerateMixin, ConformantNet)``. Another order raises a
+    TypeError. For regression the net is ``ConformantRegressor``.
 
     Parameters
     ----------
@@ -94,7 +94,7 @@ class SAMMixin(StoringMixin):
         return self
 
     def train_step_single(self, batch, **fit_params):
-        """Leave the SAM gradient of one batch in ``.grad``, added to what was there."""
+        """Add the SAM gradient of one batch to ``.grad``; return loss and prediction at ``w``."""
         # the masks of a step depend on its number alone: same in both passes and in replay
         seed = derived_seed(self.trajectory_.seed, self.trajectory_.n_steps)
         flat = self._flat_module()
@@ -116,7 +116,7 @@ class SAMMixin(StoringMixin):
         return step
 
     def _ascent(self, flat):
-        """Ascent step from ``.grad``; None on an overflow, at which the scaler skips the step."""
+        """Perturbation from ``.grad``; None on an overflow, when the scaler skips the step."""
         # a power of two, so nothing is rounded
         gradient = flat.gradient() / loss_scale(self)
         eps = as_perturbation(self.perturbation).eps(flat.vector(), gradient, self.rho)
@@ -137,7 +137,7 @@ class SAMMixin(StoringMixin):
 
 
 def _check_order(cls):
-    """Raise if a mixin stands where its step would replace SAM's, or never be taken."""
+    """Raise a TypeError if another mixin's step would replace SAM's, or never be called."""
     order = cls.__mro__
     first, last = order.index(SAMMixin), order.index(NeuralNet) if NeuralNet in order else None
     for place, other in enumerate(order):
@@ -151,14 +151,14 @@ def _check_order(cls):
 
 
 def _all_constraints(cls):
-    """The constraint tables of a class and those above it, as one."""
+    """Constraint tables of a class and its bases as one table."""
     tables = [vars(base).get("_parameter_constraints", {}) for base in reversed(cls.__mro__)]
     return {name: rule for table in tables for name, rule in table.items()}
 
 
 @contextmanager
 def _moved_by(eps, flat):
-    """Parameters moved by `eps` for a while, then back, with buffers as they were."""
+    """Context in which parameters are moved by `eps`; parameters and buffers are restored after."""
     # put back by copy: w + eps - eps is not w
     w, buffers = flat.vector(), flat.copy_of_buffers()
     flat.write(w + eps)

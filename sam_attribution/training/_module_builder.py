@@ -1,4 +1,4 @@
-"""Modules of the net's own, built from one seed; what the user passed stays as it is."""
+"""Module and criterion that a net builds from its seed, or copies from the user."""
 
 import copy
 import inspect
@@ -13,7 +13,7 @@ from sam_attribution.training._random import isolated_random_state
 
 
 class MLP(nn.Sequential):
-    """One hidden layer with GELU, which is smooth as influence methods want it.
+    """Network with one hidden layer and GELU, a smooth activation as influence methods need it.
 
     Parameters
     ----------
@@ -48,12 +48,12 @@ class ModuleBuilder:
 
     @property
     def module_device(self):
-        """Where the module is: what `device` says or, if that is None, where it was put."""
+        """Device of the module: `device` or, if that is None, where its parameters are."""
         somewhere = torch.device(self.device or "cpu")
         return next((p.device for p in self.module_.parameters()), somewhere)
 
     def _initialize_virtual_params(self):
-        """Draw the seed of this run: ``initialize`` begins here, whichever mixin has its own."""
+        """Draw the seed of this run; every mixin's ``initialize`` begins with this call."""
         self._seed = self._new_seed()
         return super()._initialize_virtual_params()
 
@@ -80,7 +80,7 @@ class ModuleBuilder:
         return type(self.module) if isinstance(self.module, nn.Module) else self.module
 
     def _sizes_named_by(self, factory):
-        """``n_features`` and the like, as far as `factory` has such parameters."""
+        """Sizes such as ``n_features`` that are parameters of `factory`."""
         named = inspect.signature(factory).parameters
         sizes = self._sizes()
         if self.module is None and "n_features" not in sizes:

@@ -1,4 +1,4 @@
-"""skorch's classifier and regressor with scikit-learn's contract. No SAM here."""
+"""skorch's classifier and regressor with scikit-learn's contract, without SAM."""
 
 from skorch import NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
@@ -24,14 +24,14 @@ class ConformantNet(ClassLabels, Conformant, NeuralNetClassifier):
     random_state : int, RandomState instance or None, default=None
         ``None`` draws from the operating system.
     dtype : {"float32", "float64"}, default="float32"
-        Of the module and of floating-point input.
+        Precision of the module and of floating-point input.
     train_split : callable, optional
-        By default every row is trained on.
+        By default all rows are trained on.
     verbose : int, default=0
     iterator_train__shuffle : bool, default=True
     **kwargs : dict
-        These, those above from `train_split` on and `criterion` are skorch's, with other
-        defaults.
+        More parameters of skorch. `criterion` and those from `train_split` on are skorch's, too,
+        some with other defaults.
     """
 
     _parameter_constraints = {"classes": ["array-like", None]}

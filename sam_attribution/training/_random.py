@@ -1,4 +1,4 @@
-"""Randomness that is a pure function of one seed and leaves the global streams alone."""
+"""Randomness that is a pure function of one seed and does not change the global streams."""
 
 from contextlib import contextmanager
 
@@ -22,7 +22,7 @@ def seed_torch(seed, device):
 
 @contextmanager
 def isolated_random_state(seed, device):
-    """Seed numpy's and torch's global streams, and put them back on the way out."""
+    """Context with seeded global streams of numpy and torch, which are put back after it."""
     numpy_state = np.random.get_state()  # noqa: NPY002
     devices = [torch.device(device)] if _is_cuda(device) else []
     with torch.random.fork_rng(devices=devices):

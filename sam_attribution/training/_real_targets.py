@@ -1,4 +1,4 @@
-"""One real number per row: what a regressor is trained on and predicts."""
+"""Real targets of a regressor: one number per row."""
 
 import torch
 from sklearn.utils.metaestimators import available_if
@@ -22,7 +22,7 @@ class RealTargets:
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
-        """Not there: a regressor gives no probabilities."""
+        """Raises an AttributeError: a regressor gives no probabilities."""
 
     def partial_fit(self, X, y=None, sample_weight=None, **fit_params):
         """Train for ``max_epochs`` more epochs (or ``epochs``, if given).
@@ -65,7 +65,7 @@ class RealTargets:
         return self._targets_of(y, X)
 
     def _targets_of(self, y, X):
-        """The numbers themselves, in `dtype`."""
+        """Checked targets in `dtype`, shape (n_samples,)."""
         targets = check_targets(y, dtype=self.dtype)
         check_as_many(targets, X)
         return targets

@@ -1,4 +1,4 @@
-"""Record what a net's training does, step by step."""
+"""Recording of a net's training, step by step."""
 
 import copy
 from numbers import Integral
@@ -19,10 +19,10 @@ from sam_attribution.training._trajectory import DataFingerprint, Step, Trajecto
 
 
 class RecordingMixin:
-    """Keeps ``trajectory_``: the schedule of the steps and some states.
+    """Mixin that records ``trajectory_``: the schedule of the steps and some states.
 
-    Expects a parameter `trajectory` (see :class:`Trajectory`), and of a step that it leaves
-    the length of its ascent in ``_perturbation_norm``.
+    It expects a parameter `trajectory` (see :class:`Trajectory`), and that a step sets
+    ``_perturbation_norm``, the length of its perturbation.
     """
 
     cuda_dependent_attributes_ = ["trajectory_"]  # so that it can be unpickled without CUDA
@@ -40,7 +40,7 @@ class RecordingMixin:
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
-        """Train, and keep the last state however training ends."""
+        """Train, and keep the last state, also if an error ends training."""
         epochs = self._begin(X, y, self.max_epochs if epochs is None else epochs)
         if unknown := sorted(set(fit_params) - {"_routing_method"}):
             self.trajectory_.mark_broken(f"the module was given {', '.join(unknown)} by fit")
@@ -53,7 +53,7 @@ class RecordingMixin:
             self._record_end()
 
     def _begin(self, X, y, epochs):
-        """Note what is trained on; return the number of epochs to train for."""
+        """Note the training data; return the number of epochs to train for."""
         self._planned_epochs = epochs
         self.trajectory_.begin(
             DataFingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
@@ -74,7 +74,7 @@ class RecordingMixin:
         return super().run_single_epoch(iterator, training, **kwargs)
 
     def train_step(self, batch, **fit_params):
-        """One optimiser step, recorded; Ctrl-C within breaks the run."""
+        """One recorded optimizer step; Ctrl-C within it makes the run unusable for replay."""
         try:
             return self._recorded_step(batch, **fit_params)
         except KeyboardInterrupt:
@@ -107,13 +107,13 @@ class RecordingMixin:
         return step
 
     def _settings(self):
-        """Those of the coming step: the object of the step before it, if nothing changed."""
+        """Settings of the coming step: the object of the step before it, if nothing changed."""
         settings, schedule = _settings_of(self.optimizer_), self.trajectory_.schedule
         unchanged = bool(schedule) and schedule[-1].settings == settings
         return schedule[-1].settings if unchanged else settings
 
     def notify(self, method_name, **cb_kwargs):
-        """Call the callbacks; note what they made of the gradient."""
+        """Call the callbacks; note by which factor they changed the gradient."""
         acting = acting_on_gradients(self.callbacks_)
         if method_name != "on_grad_computed" or not acting:
             super().notify(method_name, **cb_kwargs)
@@ -122,7 +122,7 @@ class RecordingMixin:
         first = flat.gradient()
         self.on_grad_computed(self, **cb_kwargs)
         before = flat.gradient()
-        for _, callback in acting:  # one by one: which of them changed it, the others only look
+        for _, callback in acting:  # one by one, to learn which of them changed it
             callback.on_grad_computed(self, **cb_kwargs)
             after = flat.gradient()
             if not (is_clipping(callback) or torch.equal(before, after)):
@@ -142,27 +142,27 @@ class RecordingMixin:
         return self._flat or FlatModule(self.module_, other_parameters(self).values())
 
     def replay(self, X, y, start=0, stop=None, sample_weight=None):
-        """Go through recorded training again.
+        """Yield the states of the recorded training by repeating its steps.
 
         Parameters
         ----------
         X, y, sample_weight
-            Exactly what was given to ``fit``.
+            The same data as were given to ``fit``.
         start, stop : int, optional
             First and last state to yield, by default all.
 
         Returns
         -------
         generator of State
-            Bit for bit those of training, on the CPU with the same number of threads. The
-            net itself stays as it is. Costs the training steps from the nearest recorded
-            state on.
+            Equal to those of training bit for bit, on the CPU with the same number of threads. The
+            net itself does not change. The cost is that of the training steps from the nearest
+            recorded state on.
 
         Raises
         ------
         ValueError
-            If the data are others, if no state was recorded, or if `start` and `stop` are
-            not steps of the run.
+            If the data are not those of training, if no state was recorded, or if `start` and
+            `stop` are not steps of the run.
         """
         n_steps = self.trajectory_.n_steps
         stop = n_steps if stop is None else stop
@@ -172,12 +172,12 @@ class RecordingMixin:
         return self.replayer(X, y, sample_weight).states(start, stop)
 
     def replayer(self, X, y, sample_weight=None, **options):
-        """A :class:`Replay` of the recorded training; `options` are its own.
+        """A :class:`Replay` of the recorded training with its `options`.
 
         Raises
         ------
         ValueError
-            If the data are others than those trained on.
+            If the data are not those of training.
         """
         data = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(*data)

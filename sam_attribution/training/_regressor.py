@@ -1,4 +1,4 @@
-"""The regressor that users meet."""
+"""SAMRegressor, the public regressor."""
 
 import torch
 from skorch.dataset import Dataset
@@ -14,30 +14,33 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
 
     Every step takes the gradient not at the weights ``w`` but at ``w + eps``, where `eps`
     raises the batch's loss most within a ball of radius `rho`. The run is recorded, so that
-    it can be gone through again and its training rows be judged.
+    it can be replayed and the influence of its training rows can be computed.
 
     Parameters
     ----------
     module : torch.nn.Module or callable, optional
-        Instance (copied, never changed), class or factory that gives one number per row, shape
-        (n_samples, 1). ``n_features`` and ``n_outputs`` (1) are passed to those that name them.
-        ``None`` builds a network with one hidden layer from the data (``module__n_hidden=32``).
+        Instance (copied, never changed), class or factory of a module with one number per row,
+        shape (n_samples, 1). ``n_features`` and ``n_outputs`` (1) are passed to those that name
+        them. ``None`` builds a network with one hidden layer from the data
+        (``module__n_hidden=32``).
     rho : float, default=0.05
         Radius of the ball; 0 is plain training.
     perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
-        Shape of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``,
-        whose parameters a grid search reaches as ``perturbation__p``.
+        Norm of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``, whose
+        parameters a grid search sets as ``perturbation__p``.
     trajectory : int, "all" or None, default=10
-        States to keep: the first, the last and so many between, each in the middle of one
-        of as many equal stretches of training. The schedule is always kept.
+        Number of states to keep beside the first and the last, each in the middle of one of as
+        many equal stretches of training; ``"all"`` keeps every state, ``None`` none. The schedule
+        is always kept.
     trajectory_dir : path, optional
-        Folder for the trajectory, one per run: states are written there and read when asked
-        for, and :meth:`resume` goes on with a run that was killed. By default states are kept
-        in memory.
+        Folder for the trajectory, one per run: states are written there and read when they are
+        needed, and :meth:`resume` continues a run that was killed. By default states are kept in
+        memory.
     random_state : int, RandomState instance or None, default=None
-        Fixes initial weights, batches and dropout masks. ``None`` asks the operating system.
+        Seed of initial weights, batches and dropout masks. ``None`` draws it from the operating
+        system.
     dtype : {"float32", "float64"}, default="float32"
-        Of the weights and of floating-point input.
+        Precision of the weights and of floating-point input.
     criterion : torch.nn.Module class or instance, default=MSELoss
         The squared error of a row is ``(f(x) - y)^2``, without a half. Any other with a value
         per row works: ``L1Loss``, ``HuberLoss``, ``SmoothL1Loss``.
@@ -52,7 +55,8 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
     iterator_train__shuffle : bool, default=True
     dataset : skorch.dataset.Dataset class
     train_split : callable, optional
-        Such as ``skorch.dataset.ValidSplit(0.2)``. By default every row is trained on.
+        A validation split such as ``skorch.dataset.ValidSplit(0.2)``. By default all rows are
+        trained on.
     callbacks : list of skorch callbacks, optional
     predict_nonlinearity : callable or "auto", default="auto"
     warm_start : bool, default=False
@@ -61,7 +65,7 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
     compile : bool, default=False
     use_caching : bool or "auto", default="auto"
     torch_load_kwargs : dict, optional
-        These and those above from `criterion` on are skorch's, some with other defaults.
+        The parameters from `criterion` on are skorch's, some with other defaults.
     **kwargs : dict
         More skorch parameters with a double underscore.
 
@@ -76,11 +80,11 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
 
     Notes
     -----
-    A step costs two gradients. Kept states cost (K + 2) times weights, buffers and
-    optimiser state: with SGD 4 bytes per float32 parameter, with momentum 8, with Adam 12. In
-    a folder each is a file of that size and a few KiB, and one checkpoint more, rewritten
-    after every epoch; the schedule takes 8 bytes per row and epoch. Writing holds two copies
-    of one state in memory for a moment.
+    A step costs two gradients. With ``trajectory=K`` there are K + 2 kept states of weights,
+    buffers and optimizer state: with SGD 4 bytes per float32 parameter, with momentum 8, with
+    Adam 12. In a folder each is a file of that size and a few KiB, and there is one checkpoint
+    more, rewritten after every epoch; the schedule takes 8 bytes per row and epoch. Two copies of
+    one state are in memory while it is written.
 
     References
     ----------

@@ -1,4 +1,4 @@
-"""Recorded training once more, with the real training step on a twin of the net."""
+"""Replay of a recorded training, by the same training step on a copy of the net."""
 
 from dataclasses import replace
 
@@ -15,7 +15,7 @@ _TOLERANCE = 1e-3
 
 
 class Replay:
-    """A twin of a net that goes through the net's recorded steps; the net stays as it is.
+    """Repetition of a net's recorded steps on a copy; the net itself does not change.
 
     Parameters
     ----------
@@ -24,15 +24,15 @@ class Replay:
     X, codes, sample_weight
         The training data, as ``net.as_trained`` returns them.
     exact : bool, default=False
-        Whether a recorded state that is met must be equal bit for bit, not only near.
+        If True, a recorded state must be reached bit for bit, not only nearly.
     dtype : {"float32", "float64"}, optional
-        Repeat the steps in this precision: another run from the same start, which is compared
-        with no recorded state. By default the net's own.
+        Precision of the repeated steps, by default the net's. With another the run starts from the
+        first state and is compared with no recorded one.
     """
 
     def __init__(self, net, X, codes, sample_weight, *, exact=False, dtype=None):
         self._recorded = net.trajectory_
-        self._twin = replaying_copy(net, _cast(sample_weight, dtype), dtype)
+        self._net = replaying_copy(net, _cast(sample_weight, dtype), dtype)
         dataset = net.get_dataset(_cast(X, dtype), codes)
         collate = net.get_params_for("iterator_train").get("collate_fn")
         self._rows = IndexedDataset(dataset, collate)
@@ -48,32 +48,32 @@ class Replay:
 
     @property
     def kept_steps(self):
-        """Steps whose states need not be computed, as a set."""
+        """Set of the steps whose states need not be computed."""
         return set(self._known) or {0}
 
     def states(self, start, stop, origin=None):
         """Yield the states from `start` to `stop`, each before the step of its number.
 
-        `origin` is a state at or before `start` to set out from; by default the nearest that
-        was recorded, and with `dtype` the first: the others are of another run.
+        `origin` is a state at or before `start` to begin from; by default it is the nearest
+        recorded one, and with `dtype` the first, because the others are of another run.
         """
-        twin, recorded = self._twin, self._recorded
+        net, recorded = self._net, self._recorded
         state = origin or recorded.nearest(0 if self._another_run else start)
-        put_state(twin, twin._flat, state)
-        twin.trajectory_ = Trajectory(None, recorded.seed)
-        twin.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
+        put_state(net, net._flat, state)
+        net.trajectory_ = Trajectory(None, recorded.seed)
+        net.trajectory_.schedule = recorded.schedule[: state.step]  # a step knows its number
         for number in range(state.step, stop + 1):
             if number in self._known:
                 self._meet(self._known[number])
             if number >= start:
-                yield take_state(twin, twin._flat, number)
+                yield take_state(net, net._flat, number)
             if number < stop:
                 self._repeat_step(number)
 
     def _meet(self, state):
-        """Take over a recorded state, which replay must have come near to."""
-        twin = self._twin
-        params = twin._flat.vector()
+        """Continue from a recorded state; raise if replay has not reached it."""
+        net = self._net
+        params = net._flat.vector()
         recorded = state.params.to(params)  # a stored state is on the CPU
         distance = (params - recorded).norm()
         if distance > _TOLERANCE * recorded.norm():
@@ -89,20 +89,20 @@ class Replay:
                 "(torch.set_num_threads) and deterministic kernels "
                 "(torch.use_deterministic_algorithms), or train with trajectory='all'."
             )
-        put_state(twin, twin._flat, state)
+        put_state(net, net._flat, state)
 
     def _repeat_step(self, number):
-        twin, step = self._twin, self._recorded.schedule[number]
-        twin.rho = step.rho
-        set_loss_scale(twin, step.loss_scale)
-        _put_settings(twin.optimizer_, step)
-        before = take_state(twin, twin._flat, number) if step.skipped else None
-        with isolated_random_state(self._recorded.seed, twin.module_device):
-            twin.train_step(self._rows.batch(step.indices).to(twin.module_device))
+        net, step = self._net, self._recorded.schedule[number]
+        net.rho = step.rho
+        set_loss_scale(net, step.loss_scale)
+        _put_settings(net.optimizer_, step)
+        before = take_state(net, net._flat, number) if step.skipped else None
+        with isolated_random_state(self._recorded.seed, net.module_device):
+            net.train_step(self._rows.batch(step.indices).to(net.module_device))
         if before is not None:
             # a skipped step changed the batch-norm statistics and nothing else
-            buffers = twin._flat.copy_of_buffers()
-            put_state(twin, twin._flat, replace(before, buffers=buffers))
+            buffers = net._flat.copy_of_buffers()
+            put_state(net, net._flat, replace(before, buffers=buffers))
 
 
 def _put_settings(optimizer, step):
@@ -112,7 +112,7 @@ def _put_settings(optimizer, step):
 
 
 def _cast(values, dtype):
-    """Floating-point values in another width; whole numbers, and None, as they are."""
+    """Floating-point values in another precision; whole numbers, and None, as they are."""
     if dtype is None or values is None:
         return values
     if torch.is_tensor(values):

@@ -1,4 +1,4 @@
-"""The states of a recorded training from the last to the first, few of them in memory at once."""
+"""States of a recorded training from the last to the first, few of them in memory at once."""
 
 from math import isqrt
 
@@ -16,18 +16,18 @@ def rewind(replay):
 
     Notes
     -----
-    For T steps at most ``2 sqrt(T)`` states, rounded up, are held beside those that the training
-    kept (two more if it kept none on the way). The two of a caller who goes through them in pairs
-    are among them. Between two kept states all
-    others are held if that is within the bound: every step is repeated once. Otherwise only each
-    s-th is, s as small as the bound allows, and the ``s - 1`` states between are repeated once
-    more when their turn comes. Where every state was kept nothing is repeated.
+    For T steps at most ``2 sqrt(T)`` states, rounded up, are in memory beside those that the
+    training kept (two more if it kept none on the way). This includes the two states of a caller
+    that reads them in pairs. All states between two kept ones are in memory if the bound allows
+    it; every step is then repeated once. Otherwise every s-th state is, s as small as the bound
+    allows, and the ``s - 1`` states in between are computed a second time when they are needed.
+    Where every state was kept no step is repeated.
     """
     n_steps = replay.n_steps
     limit = max(isqrt(4 * n_steps) - 2, 1)  # the caller holds two
     kept = replay.kept_steps
     if n_steps - 1 not in kept:
-        kept = kept - {n_steps}  # arrive there by replay, which is so put to the test
+        kept = kept - {n_steps}  # reach it by replay, which tests the replay
     last = n_steps
     for first in sorted(kept, reverse=True):
         yield from _descend(replay, first, last, limit)
@@ -35,7 +35,7 @@ def rewind(replay):
 
 
 def _descend(replay, first, last, limit):
-    """States from `last` to `first`, of which the latter is kept."""
+    """States from `last` down to `first`, which the training kept."""
     stride = _stride(last - first + 1, limit)
     anchors = [s for s in replay.states(first, last) if (s.step - first) % stride == 0]
     if stride == 1:
@@ -47,7 +47,7 @@ def _descend(replay, first, last, limit):
 
 
 def _stride(n_states, limit):
-    """Smallest distance of anchors with which they and the states between two fit the limit."""
+    """Smallest distance between anchors at which they and the states between two fit the limit."""
     if n_states <= limit:
         return 1
     strides = range(2, n_states + 1)

@@ -1,4 +1,4 @@
-"""Batch order as data: which rows every training step sees."""
+"""Batch order as data: the rows of every training step."""
 
 import numpy as np
 from torch.utils.data import Sampler
@@ -19,9 +19,10 @@ def batch_schedule(n_samples, batch_size, epoch, seed, *, shuffle=True, drop_las
     seed : int
         With `epoch` it fixes the order.
     shuffle : bool, default=True
-        Without, rows come in the order of the data.
+        If False, rows come in the order of the data.
     drop_last : bool, default=False
-        Only batches of exactly `batch_size` rows; the rows left over sit the epoch out.
+        If True, there are only batches of exactly `batch_size` rows, and the remaining rows are
+        not used in this epoch.
 
     Returns
     -------
@@ -38,28 +39,17 @@ def batch_schedule(n_samples, batch_size, epoch, seed, *, shuffle=True, drop_las
 
 
 class ScheduledBatches(Sampler):
-    """Batch sampler that follows :func:`batch_schedule` from `epoch` on.
+    """Batch sampler that follows :func:`batch_schedule` from `epoch` on, with its `settings`.
 
     Each iteration is one epoch and moves to the next.
     """
 
-    def __init__(self, n_samples, batch_size, seed, epoch=0, *, shuffle=True, drop_last=False):
-        self.n_samples = n_samples
-        self.batch_size = batch_size
-        self.seed = seed
+    def __init__(self, epoch, **settings):
         self.epoch = epoch
-        self.shuffle = shuffle
-        self.drop_last = drop_last
+        self.settings = settings
 
     def _batches(self):
-        return batch_schedule(
-            self.n_samples,
-            self.batch_size,
-            self.epoch,
-            self.seed,
-            shuffle=self.shuffle,
-            drop_last=self.drop_last,
-        )
+        return batch_schedule(epoch=self.epoch, **self.settings)
 
     def __len__(self):
         return len(self._batches())

@@ -1,4 +1,4 @@
-"""What training leaves behind: its schedule, some of its states, never the data."""
+"""Record of a training run: its schedule and some of its states, never the data."""
 
 from dataclasses import dataclass, fields
 from itertools import pairwise
@@ -13,16 +13,16 @@ from sam_attribution.training._inputs import n_rows
 
 @dataclass(frozen=True)
 class Step:
-    """One training step: its rows, its rate per parameter group, its ascent.
+    """One training step: its rows, its rate per parameter group, its perturbation.
 
-    `settings` are what else the optimizer went by, a dict per parameter group; steps between
+    `settings` are the other settings of the optimizer, a dict per parameter group; steps between
     which nothing changed share one object.
 
-    A GradScaler multiplies the loss by `loss_scale`; `skipped` tells that half precision
-    overflowed and the scaler left parameters and optimiser as they were. Callbacks (clipping)
-    multiplied the gradient by `gradient_factor`, NaN if they changed it in another way;
-    `changed_by` are the classes of those that did and are no clipping by norm. The optimiser left
-    the parameters `without_gradient` as they were.
+    A GradScaler multiplies the loss by `loss_scale`; a step is `skipped` if half precision
+    overflowed, and then changes neither parameters nor optimizer. Callbacks (clipping) multiplied
+    the gradient by `gradient_factor`, which is NaN if they changed it in another way; `changed_by`
+    holds the classes of those that did other than by clipping the norm. The optimizer did not
+    change the parameters `without_gradient`.
     """
 
     indices: np.ndarray
@@ -49,7 +49,7 @@ class State:
 
 @dataclass(frozen=True)
 class Stretch:
-    """Steps ``first`` up to, not including, ``last``, stood for by the state at ``middle``."""
+    """Steps ``first`` up to, not including, ``last``, represented by the state at ``middle``."""
 
     first: int
     middle: int
@@ -57,7 +57,7 @@ class Stretch:
 
 
 def equal_stretches(first, last, n_stretches):
-    """Split steps ``first..last`` into stretches of equal length (fewer if steps are few)."""
+    """Stretches of equal length that cover steps ``first..last`` (fewer if steps are few)."""
     n_stretches = min(n_stretches, last - first)
     edges = np.linspace(first, last, n_stretches + 1).round().astype(int).tolist()
     return [Stretch(a, (a + b) // 2, b) for a, b in pairwise(edges)]
@@ -65,7 +65,7 @@ def equal_stretches(first, last, n_stretches):
 
 @dataclass(frozen=True)
 class DataFingerprint:
-    """Hashes of the training data, one a part, so that an error names the part that differs."""
+    """Hashes of the parts of the training data, so that an error names the part that differs."""
 
     n_samples: int
     X: str | None
@@ -97,13 +97,13 @@ def _content_hash(data):
 
 
 class Trajectory:
-    """Schedule and states of one training run, as far as they were to be kept.
+    """Record of one training run: its schedule and the states that were to be kept.
 
     Parameters
     ----------
     keep : int, "all" or None
-        ``K`` keeps the first and the last state and K between, each in the middle of one of
-        K equal stretches of the planned steps. The schedule is kept in every case.
+        ``K`` keeps the first and the last state and K in between, each in the middle of one of
+        K equal stretches of the planned steps. The schedule is always kept.
     seed : int
         Fixes batch order and, with the number of a step, its dropout masks.
 
@@ -113,11 +113,11 @@ class Trajectory:
     states : list of State
         In the order of their steps.
     stretches : list of Stretch
-        Cover all steps; none unless `keep` is a number.
+        They cover all steps; none unless `keep` is a number.
     fingerprint : DataFingerprint
-        Of the rows trained on.
+        Hashes of the training data.
     broken : str or None
-        Why this run cannot be replayed, if so.
+        Reason why this run cannot be replayed, if there is one.
     """
 
     def __init__(self, keep, seed):
@@ -136,13 +136,8 @@ class Trajectory:
         """Number of training steps taken."""
         return len(self.schedule)
 
-    @property
-    def n_samples(self):
-        """Number of rows trained on."""
-        return self.fingerprint.n_samples
-
     def begin(self, data, perturbation):
-        """Note what is trained on; the run breaks if it is not what it was so far."""
+        """Note data and perturbation; mark the run broken if they changed since it began."""
         if self.fingerprint is None:
             self.fingerprint, self.perturbation = data, perturbation
         elif changed := self.fingerprint.differences(data):
@@ -151,30 +146,30 @@ class Trajectory:
             self.mark_broken(f"the perturbation changed to {perturbation!r}")
 
     def note_names(self, names):
-        """Note which parameters are trained; the run breaks if others are later on."""
+        """Note which parameters are trained; mark the run broken if this changed."""
         self.names = self.names or names
         if names != self.names:
             self.mark_broken("parameters were frozen or thawed on the way")
 
     def plan(self, n_steps):
-        """Append stretches for the next `n_steps` steps."""
+        """Append the stretches of the next `n_steps` steps."""
         if self.keep is not None and self.keep != "all":
             self.stretches += equal_stretches(self.n_steps, self.n_steps + n_steps, self.keep)
 
     def wants_state(self):
-        """Whether the state before the coming step is one to keep."""
+        """True if the state before the coming step is to be kept."""
         if self.keep is None:
             return False
         middles = (stretch.middle for stretch in self.stretches)
         return self.keep == "all" or self.n_steps == 0 or self.n_steps in middles
 
     def add_state(self, state):
-        """Keep a state, unless it is there already (the last one before ``partial_fit``)."""
+        """Keep a state, unless it is kept already (the last one before ``partial_fit``)."""
         if not self.states or self.states[-1].step < state.step:
             self.states.append(state)
 
     def end(self):
-        """Cut the plan down to the steps that were taken (early stopping)."""
+        """Reduce the stretches to the steps that were taken (early stopping)."""
         reached = [s for s in self.stretches if s.middle < self.n_steps]
         if self.stretches and self.n_steps:
             last = reached.pop() if reached else Stretch(0, 0, 0)
@@ -182,11 +177,11 @@ class Trajectory:
         self.stretches = reached
 
     def mark_broken(self, reason):
-        """Remember the first reason why replay would not be this run."""
+        """Note why the run cannot be replayed; the first reason stays."""
         self.broken = self.broken or reason
 
     def nearest(self, step):
-        """Return the last kept state at or before `step`."""
+        """Last kept state at or before `step`."""
         self.check_states()
         return [state for state in self.states if state.step <= step][-1]
 
@@ -200,12 +195,12 @@ class Trajectory:
             )
 
     def check_data(self, X, codes, sample_weight=None):
-        """Raise a ValueError that names what is wrong if this run cannot be gone through again.
+        """Raise a ValueError that names the reason if this run cannot be replayed with these data.
 
         Parameters
         ----------
         X, codes, sample_weight
-            What claims to be the training data, as ``ConformantNet.as_trained`` returns it.
+            Training data as ``ConformantNet.as_trained`` returns them.
         """
         if self.broken:
             raise ValueError(f"The recorded trajectory cannot be used: {self.broken}.")

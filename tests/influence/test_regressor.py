@@ -129,7 +129,7 @@ def test_folds_judge_every_row_and_average():
 
 def test_diagnostics_name_the_unit_and_the_quality():
     table = influence().fit(X, y).diagnostics_
-    assert table.loc[0, "scale"].startswith("squared units of y, but curvature is forgotten")
+    assert table.loc[0, "scale"].startswith("squared units of y, but curvature is ignored")
     net = SAMRegressor(**SMALL).fit(X, y)
     assert table.loc[0, "validation_r2"] == pytest.approx(net.score(X_val, y_val))
     assert "validation_accuracy" not in table

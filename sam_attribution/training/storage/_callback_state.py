@@ -1,4 +1,4 @@
-"""What callbacks have learned on the way, as data, so that they can go on with it."""
+"""State of callbacks as data, so that a resumed run continues with it."""
 
 from pickle import PicklingError
 
@@ -7,16 +7,16 @@ from skorch.callbacks import EpochScoring, ProgressBar
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution.training.storage._packing import Packer
 
-# begun anew in every epoch
+# created anew in every epoch
 _SHORT_LIVED = {EpochScoring: {"y_trues_", "y_preds_"}, ProgressBar: {"pbar_"}}
 
 
 def callback_states(callbacks):
     """Attributes of every callback, by its name.
 
-    Plain data are kept as they are, learning rate schedulers and their like by their
-    ``state_dict``. Of anything else the fingerprint must do: it shows whether a new callback
-    is in the same state without our help.
+    Plain data are kept as they are, learning rate schedulers and the like by their
+    ``state_dict``. For anything else the fingerprint is kept: it shows whether a new callback is
+    in the same state anyway.
     """
     return {
         name: {k: _described(v) for k, v in vars(cb).items() if k not in _short_lived(cb)}
@@ -25,12 +25,12 @@ def callback_states(callbacks):
 
 
 def restore_callbacks(callbacks, recorded):
-    """Bring new callbacks, after ``on_train_begin``, to where the recorded ones were.
+    """Give new callbacks, after ``on_train_begin``, the state of the recorded ones.
 
     Raises
     ------
     ValueError
-        If a callback holds something that is not data, with the names of both.
+        If a callback holds something that is not data; it names callback and attribute.
     """
     for name, callback in callbacks:
         for attribute, state in recorded[name].items():

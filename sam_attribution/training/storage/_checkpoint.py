@@ -1,4 +1,4 @@
-"""All that a net needs in order to go on with its training as if nothing had happened."""
+"""Checkpoint of a net: all that it needs to continue training as if it had not stopped."""
 
 import numpy as np
 import torch
@@ -10,7 +10,7 @@ from sam_attribution.training.storage._stored_states import as_data
 
 
 def take_checkpoint(net):
-    """Everything that training changes, as data, but for history and schedule."""
+    """Everything that training changes, as data, without history and schedule."""
     flat = FlatModule(net.module_)
     return {
         "state": as_data(take_state(net, flat, net.trajectory_.n_steps)),
@@ -26,7 +26,7 @@ def take_checkpoint(net):
 
 @torch.no_grad()
 def put_checkpoint(net, checkpoint):
-    """Bring a new net, after ``on_train_begin``, to where the other one was."""
+    """Give a new net, after ``on_train_begin``, the state of a checkpoint."""
     for name, parameter in net.module_.named_parameters():
         parameter.requires_grad_(name in checkpoint["trained"])
         if name in checkpoint["frozen"]:
@@ -47,7 +47,7 @@ def _is_module(criterion):
     return isinstance(criterion, torch.nn.Module)
 
 
-# steps are seeded by their number; samplers and transforms of the user's draw from these
+# steps are seeded by their number; a user's samplers and transforms draw from these streams
 def _random_state(device):
     on_cuda = torch.device(device).type == "cuda"
     return {

@@ -1,4 +1,4 @@
-"""Nested plain data as one safetensors file, and back: no pickle, so no code in a file."""
+"""Nested plain data as one safetensors file, without pickle, so that a file holds no code."""
 
 import json
 from collections import OrderedDict
@@ -24,14 +24,14 @@ def to_bytes(value):
 
 
 def from_bytes(data):
-    """Value that :func:`to_bytes` was given; tensors are on the CPU."""
+    """Value that was given to :func:`to_bytes`; tensors are on the CPU."""
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     return unpack(json.loads(header["__metadata__"]["content"]), load(data))
 
 
 class Packer:
-    """Turns values into JSON and lays their tensors aside, named after their place."""
+    """Converter of values into JSON; it collects their tensors, named after their place."""
 
     def __init__(self):
         self.tensors = {}
@@ -42,7 +42,7 @@ class Packer:
         if value is None or type(value) in (bool, int, float, str):
             return value
         if isinstance(value, torch.Tensor):
-            return {"tensor": self._lay_aside(value.detach(), name)}
+            return {"tensor": self._collect(value.detach(), name)}
         if isinstance(value, np.ndarray):
             return self._array(value, name)
         if isinstance(value, np.generic):
@@ -64,10 +64,10 @@ class Packer:
         if array.dtype.hasobject:
             return {"objects": self._items(array.ravel().tolist(), name), "shape": [*array.shape]}
         content = torch.from_numpy(np.frombuffer(array.tobytes(), np.uint8).copy())
-        place = self._lay_aside(content, name)
+        place = self._collect(content, name)
         return {"array": place, "dtype": array.dtype.str, "shape": [*array.shape]}
 
-    def _lay_aside(self, tensor, name):
+    def _collect(self, tensor, name):
         # tied weights are one tensor under two names: safetensors wants it once
         identity = (tensor.data_ptr(), tensor.shape, tensor.stride(), tensor.dtype, tensor.device)
         if tensor.numel() and identity in self._names:
@@ -81,7 +81,7 @@ class Packer:
 
 
 def unpack(packed, tensors):
-    """Value that was packed."""
+    """Value that was given to :meth:`Packer.pack`."""
     match packed:
         case {"tensor": name}:
             return tensors[name]

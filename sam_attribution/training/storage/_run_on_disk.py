@@ -1,4 +1,4 @@
-"""One training run in a folder: written epoch by epoch, and taken up again."""
+"""Training run in a folder: written epoch by epoch, and resumed."""
 
 import platform
 from dataclasses import asdict
@@ -19,20 +19,21 @@ _SAMPLERS = {"iterator_train__sampler", "iterator_train__batch_sampler"}
 
 
 class RunOnDisk:
-    """The files of one run.
+    """Files of one run.
 
     - ``state-<step>``: one kept state;
-    - ``epoch-<number>``: what was added since the file before it, which is the schedule and
-      the history of an epoch and the names of the states kept in it;
-    - ``checkpoint-<number>``: where training stood, to go on from; only the newest stays;
+    - ``epoch-<number>``: schedule and history of an epoch, and the names of the states kept in
+      it;
+    - ``checkpoint-<number>``: the checkpoint from which training continues; only the newest
+      stays;
     - ``manifest.json``: settings, fingerprints, and the hashes of the files above.
 
     Parameters
     ----------
     folder : path
     settings : dict, optional
-        Of a net that is not initialised yet, as ``describe_settings`` has them; read from the
-        folder by :meth:`open`.
+        Settings of a net that is not initialised yet, as ``describe_settings`` returns them;
+        :meth:`open` reads them from the folder.
     """
 
     def __init__(self, folder, settings=None):
@@ -44,12 +45,12 @@ class RunOnDisk:
             "checkpoint": None,
             "finished": False,
         }
-        self.checkpoint = None  # of a run to be taken up
+        self.checkpoint = None  # of a run to be resumed
         self._n_written = {"steps": 0, "rows": 0, "states": 0}
 
     @classmethod
     def open(cls, folder):
-        """Return the run that a folder holds, to be taken up."""
+        """Run that a folder holds, to be resumed."""
         run = cls(folder)
         run.manifest = run.store.read_manifest()
         run.checkpoint = run.store.read(run.manifest["checkpoint"])
@@ -57,16 +58,16 @@ class RunOnDisk:
 
     @property
     def path(self):
-        """The manifest, for messages."""
+        """Path of the manifest, for messages."""
         return self.store.folder / MANIFEST
 
     @property
     def finished(self):
-        """Whether training came to its end."""
+        """True if training came to its end."""
         return self.manifest["finished"]
 
     def begin(self, net, epochs):
-        """Write down what is trained, how and for how many `epochs`, before the first step."""
+        """Write settings, data hashes and the number of `epochs`, before the first step."""
         self.manifest |= {
             "versions": _versions(),
             "n_threads": torch.get_num_threads(),
@@ -87,7 +88,7 @@ class RunOnDisk:
         return settings
 
     def commit(self, net, finished=False):
-        """Write what is new and where training stands, then the manifest that says so."""
+        """Write the new part of the run and a checkpoint, then the manifest that names them."""
         number, old = len(self.manifest["epochs"]), self.manifest["checkpoint"]
         epoch = self.store.write(f"epoch-{number:06d}", self._addition(net))
         checkpoint = self.store.write(f"checkpoint-{number:06d}", take_checkpoint(net))
@@ -105,7 +106,7 @@ class RunOnDisk:
             self.store.delete(old)
 
     def _addition(self, net):
-        """What came about since the last commit."""
+        """Schedule, history and kept states since the last commit."""
         written = self._n_written
         return {
             "schedule": schedule_as_data(net.trajectory_.schedule[written["steps"] :]),
@@ -121,14 +122,14 @@ class RunOnDisk:
         }
 
     def configured(self, cls, settings):
-        """Return an untrained net of class `cls`, as this run was begun with."""
+        """Untrained net of class `cls` with the settings of this run."""
         if (wanted := self.manifest["class"]) != cls.__qualname__:
             raise ValueError(f"{self.path} is of a {wanted}. Call {wanted}.resume.")
         self._check_circumstances()
         return configured(cls, self.store.folder, self.manifest["settings"], settings)
 
     def _check_circumstances(self):
-        """Raise if this process would not compute what the run would have computed."""
+        """Raise a ValueError if this process would not compute the same numbers as the run."""
         then, now = self.manifest["versions"], _versions()
         if changed := [f"{k} {then.get(k)}" for k in now if then.get(k) != now[k]]:
             raise ValueError(
@@ -150,11 +151,11 @@ class RunOnDisk:
             )
 
     def epochs_left(self, net):
-        """Epochs that the run would still have trained for."""
+        """Number of epochs that the run had still to train."""
         return 0 if self.finished else self.manifest["until"] - len(net.history)
 
     def restore(self, net):
-        """Bring a new net, after ``on_train_begin``, to where this run stood."""
+        """Give a new net, after ``on_train_begin``, history, schedule and state of this run."""
         checkpoint, self.checkpoint = self.checkpoint, None
         additions = [self.store.read(entry) for entry in self.manifest["epochs"]]
         self.states.entries = [tuple(pair) for part in additions for pair in part["states"]]
@@ -175,7 +176,7 @@ class RunOnDisk:
 
 
 def _standing(net):
-    """Where a run stands, as far as a reader of the manifest may want to know."""
+    """Progress of a run for the manifest."""
     trajectory = net.trajectory_
     return {
         "n_steps": trajectory.n_steps,

@@ -1,4 +1,4 @@
-"""A schedule as arrays, and back."""
+"""Schedule as arrays, and back."""
 
 import numpy as np
 
@@ -6,7 +6,7 @@ from sam_attribution.training._trajectory import Step
 
 
 def schedule_as_data(steps):
-    """Rows, rates and ascents of some steps, in a handful of arrays; what is rare by step."""
+    """Rows, rates and perturbation norms of some steps as arrays; rare entries by step."""
     known = [step.indices for step in steps if step.indices is not None]
     return {
         "indices": np.concatenate([np.asarray(i) for i in known]) if known else None,
@@ -24,7 +24,7 @@ def schedule_as_data(steps):
 
 
 def schedule_of(data):
-    """Steps that :func:`schedule_as_data` was given."""
+    """Steps that were given to :func:`schedule_as_data`."""
     # a run whose batches do not know their rows is broken, and not read
     edges = np.cumsum(data["sizes"])[:-1].astype(int)
     batches = [] if data["indices"] is None else np.split(data["indices"], edges)
@@ -46,12 +46,12 @@ def schedule_of(data):
 
 
 def _where_any(names):
-    """Tuples of names by the number of their step, where there are any."""
+    """Tuples of names by the number of their step; empty ones are left out."""
     return {number: each for number, each in enumerate(names) if each}
 
 
 def _changes(settings):
-    """Numbers of the steps whose settings are not those of the step before, with these."""
+    """Pairs of step number and settings, for the steps whose settings changed."""
     return [
         (number, each)
         for number, each in enumerate(settings)

@@ -1,4 +1,4 @@
-"""The settings of a run: written down as far as they are data, by fingerprint if not."""
+"""Settings of a run: values if they are plain data, and fingerprints of all."""
 
 import copy
 from pickle import PicklingError
@@ -10,7 +10,7 @@ from sam_attribution._fingerprint import fingerprint
 from sam_attribution.training.storage._packing import Packer, unpack
 from sam_attribution.training.storage._store import MANIFEST
 
-# the seed that was drawn is stored, the place may change, and talking changes nothing
+# the seed that was drawn is stored, the folder may move, and verbose changes no number
 _FREE = {"random_state", "trajectory_dir", "verbose"}
 
 
@@ -25,21 +25,21 @@ def describe_settings(net):
 
 
 def configured(cls, folder, recorded, given):
-    """Return a net of class `cls` with the recorded settings.
+    """Net of class `cls` with the recorded settings.
 
     Parameters
     ----------
     cls : type
     folder : path
     recorded : dict
-        What :func:`describe_settings` returned.
+        Settings as :func:`describe_settings` returned them.
     given : dict
-        Settings that are objects or classes, passed again.
+        Settings that are objects or classes, which the user passes again.
 
     Raises
     ------
     ValueError
-        If the settings are not those recorded, with the names of those that differ.
+        If settings differ from the recorded ones; it names them.
     """
     values = {name: unpack(packed, {}) for name, packed in recorded["values"].items()}
     net = cls(**{**values, **given, "trajectory_dir": folder})
@@ -73,7 +73,7 @@ def _fingerprint(value):
 
 @torch.no_grad()
 def _without_weights(module):
-    """A copy with zeros: weights come from the store, so another draw of them may be passed."""
+    """Copy with zero weights: the stored ones are used, so those of the user may differ."""
     module = copy.deepcopy(module)
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.zero_()

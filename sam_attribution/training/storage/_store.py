@@ -1,4 +1,4 @@
-"""A folder whose files are either whole and what they were, or refused by name."""
+"""Folder of files that are read only if they are unchanged."""
 
 import hashlib
 import json
@@ -13,27 +13,24 @@ _RESTORE = "Restore the folder from a copy, or train again in another one."
 
 
 class Store:
-    """Safetensors files in a folder, and the manifest that vouches for them.
+    """Safetensors files in a folder, and a manifest with their hashes.
 
-    A file is written under another name, flushed to the disk and renamed; it counts once the
-    manifest, replaced last and in the same way, has its hash. So whoever reads sees one
+    A file is written under another name, flushed to the disk and renamed. It counts once the
+    manifest, which is replaced last and in the same way, has its hash. A reader therefore sees one
     manifest and the files that belong to it, whenever the writer was killed.
 
     Parameters
     ----------
     folder : path
-        Made when something is written.
+        It is made when something is written.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder).absolute()
         self._own = {None}  # hashes of the manifests that this object wrote or read
 
-    def __str__(self):
-        return str(self.folder)
-
     def exists(self):
-        """Whether anything counts here yet."""
+        """True if the folder has a manifest."""
         return (self.folder / MANIFEST).is_file()
 
     def write(self, name, value):
@@ -44,7 +41,7 @@ class Store:
         return {"file": file, "bytes": len(data), "sha256": _hash(data)}
 
     def read(self, entry):
-        """Content of the file that an entry stands for."""
+        """Content of the file of a manifest entry; raise a ValueError if it changed."""
         data = self._read(entry["file"])
         if _hash(data) != entry["sha256"]:
             raise ValueError(
@@ -54,7 +51,7 @@ class Store:
         return from_bytes(data)
 
     def check_sizes(self, entries):
-        """Raise for a file that is missing or has another size, without reading it."""
+        """Raise a ValueError for a file that is missing or has another size, without reading it."""
         for entry in entries:
             path = self.folder / entry["file"]
             if not path.is_file():
@@ -66,7 +63,7 @@ class Store:
                 )
 
     def write_manifest(self, content):
-        """Replace the manifest; from now on its files are what is stored."""
+        """Replace the manifest; from now on the files that it names are stored."""
         self.check_owner()
         content = {"format": FORMAT, **content}
         data = json.dumps({**content, "sha256": _hash_of_json(content)}, indent=1).encode()
@@ -74,7 +71,7 @@ class Store:
         self._write(MANIFEST, data)
 
     def read_manifest(self):
-        """Content of the manifest, once its own hash and format are right."""
+        """Content of the manifest; raise a ValueError if its hash or format is wrong."""
         path = self.folder / MANIFEST
         if not self.exists():
             raise ValueError(
@@ -94,7 +91,7 @@ class Store:
         return content
 
     def check_owner(self):
-        """Raise if the folder belongs to another run than the one this object writes."""
+        """Raise a ValueError if the folder belongs to another run than this object writes."""
         path = self.folder / MANIFEST
         found = _hash(path.read_bytes()) if path.exists() else None
         if found in self._own:
@@ -105,14 +102,14 @@ class Store:
         )
 
     def sweep(self, entries):
-        """Delete numbered and half-written files that `entries` do not name."""
+        """Delete numbered and partly written files that `entries` do not name."""
         kept = {entry["file"] for entry in entries}
         for path in (*self.folder.glob("*-[0-9]*.safetensors"), *self.folder.glob("*.partial")):
             if path.name not in kept:
                 path.unlink()
 
     def delete(self, entry):
-        """Delete a file that the manifest has ceased to name."""
+        """Delete a file that the manifest no longer names."""
         (self.folder / entry["file"]).unlink(missing_ok=True)
 
     def _read(self, file):
@@ -133,7 +130,7 @@ class Store:
 
 
 def _flush_names(folder):
-    """Make a renaming outlive a power cut, where a folder can be opened (not on Windows)."""
+    """Flush a renaming to the disk, where a folder can be opened (not on Windows)."""
     if os.name == "posix":
         descriptor = os.open(folder, os.O_RDONLY)
         try:
@@ -143,7 +140,7 @@ def _flush_names(folder):
 
 
 def _parsed(data):
-    """Parse JSON; nothing, if it is no JSON object."""
+    """Parsed JSON object; an empty one if `data` hold none."""
     try:
         content = json.loads(data)
     except ValueError:

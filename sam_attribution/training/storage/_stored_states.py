@@ -7,9 +7,9 @@ from sam_attribution.training._trajectory import State
 
 
 class StoredState:
-    """A :class:`State` whose tensors are read, onto the CPU, when they are asked for.
+    """A :class:`State` whose tensors are read, onto the CPU, when they are accessed.
 
-    The one read last stays in memory.
+    The state that was read last stays in memory.
     """
 
     def __init__(self, step, store, entry):
@@ -29,7 +29,7 @@ class StoredState:
 
     @property
     def optimizer(self):
-        """State of the optimiser."""
+        """State of the optimizer."""
         return self._read().optimizer
 
     def _read(self):
@@ -37,13 +37,13 @@ class StoredState:
 
 
 class StoredStates(Sequence):
-    """What a list of states is in memory, as files of a folder.
+    """Sequence of states that are files of a folder.
 
     Parameters
     ----------
     store : Store
     entries : list of (int, dict), optional
-        Step and manifest entry of the states that are there already.
+        Step and manifest entry of the states that are in the folder already.
     """
 
     def __init__(self, store, entries=()):
@@ -60,7 +60,7 @@ class StoredStates(Sequence):
         return StoredState(step, self._store, entry)
 
     def append(self, state):
-        """Write a state; the manifest learns of it at the next commit."""
+        """Write a state; the manifest names it after the next commit."""
         entry = self._store.write(f"state-{state.step:08d}", as_data(state))
         self.entries.append((state.step, entry))
 
