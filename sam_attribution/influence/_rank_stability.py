@@ -5,10 +5,12 @@ from itertools import combinations
 import numpy as np
 from scipy.stats import spearmanr
 from sklearn.base import clone
+from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_consistent_length
 
 from sam_attribution._validation import check_sample_weight
 from sam_attribution.fitting import checked_rows, estimator_or_default, is_frozen, net_of
+from sam_attribution.validation_data import ValidationData
 
 
 def rank_stability(influence, X, y, sample_weight, n_seeds):
@@ -49,6 +51,9 @@ def _reseeded(influence, number):
     estimator = estimator_or_default(twin.estimator)
     # a folder holds one training, that of the influence itself
     net_of(estimator).set_params(random_state=seed, trajectory_dir=None)
+    if not isinstance(twin.validation, ValidationData):  # a fraction would be drawn anew
+        splits = [each.trained.split for each in influence.attributions_]
+        twin.validation = check_cv([(split.train, split.held_out) for split in splits])
     return twin.set_params(estimator=estimator, random_state=influence._seed)
 
 

@@ -184,6 +184,24 @@ def test_seeds_rank_alike_as_spearman_says():
     assert table["check"].tolist()[-1] == "rank_stability"
 
 
+def test_other_seeds_score_the_same_rows(monkeypatch):
+    """Also where a fraction is held out, which another seed would draw anew."""
+    scored, fit = [], SAMInfluence.fit
+
+    def noted(self, *args, **kwargs):
+        fitted = fit(self, *args, **kwargs)
+        scored.append(np.isnan(fitted.scores_))
+        return fitted
+
+    fitted = influence(SAMClassifier(max_epochs=2), method="grad-dot", validation=0.3).fit(X, y)
+    monkeypatch.setattr(SAMInfluence, "fit", noted)
+    fitted.diagnose(X, y, n_seeds=2)
+    for held_out_rows in scored:
+        np.testing.assert_array_equal(held_out_rows, np.isnan(fitted.scores_))
+    assert len(scored) == 2
+    assert 0 < scored[0].sum() < len(y)
+
+
 def test_seeds_leave_the_influence_and_its_splits_as_they_are():
     model = make_pipeline(StandardScaler(), linear())
     fitted = SAMInfluence(model, random_state=0).fit(X, y)
