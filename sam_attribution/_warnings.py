@@ -8,18 +8,19 @@ import joblib
 import sklearn
 import skorch
 import torch
+import tqdm
 
 from sam_attribution.exceptions import AttributionWarning
 
 # code between the user's line and the place that warns
+_LIBRARIES = (joblib, sklearn, skorch, torch, tqdm)
 _BETWEEN = tuple(
-    f"{Path(each).parent}/"
-    for each in (__file__, joblib.__file__, sklearn.__file__, skorch.__file__, torch.__file__)
+    f"{Path(each).parent}/" for each in (__file__, *(library.__file__ for library in _LIBRARIES))
 )
 
 
 def warn(message, category=AttributionWarning):
-    """Issue a warning for the first line above this package, scikit-learn, skorch and torch."""
+    """Issue a warning for the first line above this package and the libraries it is called by."""
     frame, level = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame, level = frame.f_back, level + 1

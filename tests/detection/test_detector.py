@@ -115,6 +115,7 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         detector.report(tmp_path / "page.html", X[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [0.2, StratifiedKFold(3)], ids=["fraction", "folds"])
 def test_every_row_is_judged_without_a_trusted_set(validation):
     y, wrong = pair_noise(Y, 0.3, random_state=1)
@@ -171,7 +172,8 @@ def test_rows_that_come_in_turns():
     assert agreements[0] == pytest.approx(agreements[1], rel=0.2)
 
 
-def test_a_trusted_row_speaks_for_its_class():
+@pytest.mark.slow
+def test_trusted_rows_correct_a_class_of_which_most_is_wrong():
     """Most of a class is called another: by the labels alone that is what it is called."""
     y = Y.copy()
     threes = np.flatnonzero(Y == 3)
@@ -184,7 +186,8 @@ def test_a_trusted_row_speaks_for_its_class():
     assert auc(wrong, trusted) > auc(wrong, alone) + 0.15
 
 
-def test_trusted_rows_say_nothing_of_a_class_that_they_lack():
+@pytest.mark.slow
+def test_trusted_rows_do_not_change_a_class_that_they_lack():
     y, wrong = symmetric_noise(Y, 0.4, random_state=0)
     some = Y_HELD > 4
     own = ValidationData(X_HELD[some], Y_HELD[some])
@@ -251,6 +254,7 @@ class NoHead(nn.Module):
         return self.layers(X)[..., 0, 0]
 
 
+@pytest.mark.slow
 def test_images_and_a_network_without_a_last_linear_layer():
     y, wrong = symmetric_noise(Y, 0.2, random_state=0)
     model = classifier(module=NoHead, lr=0.3, max_epochs=12)
@@ -258,6 +262,7 @@ def test_images_and_a_network_without_a_last_linear_layer():
     assert auc(wrong, detector) > 0.93
 
 
+@pytest.mark.slow
 def test_many_classes():
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(200), 12)
@@ -268,6 +273,7 @@ def test_many_classes():
     assert detector.label_log_proba_.shape == (2400, 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_class_that_no_row_carries_keeps_its_column(frozen):
     some = Y > 0
@@ -310,6 +316,7 @@ def test_a_single_validation_row_decides_nothing(recwarn):
     assert not [each for each in recwarn if "std()" in str(each.message)]
 
 
+@pytest.mark.slow
 def test_a_row_of_weight_zero_does_not_shape_its_class():
     y, _ = symmetric_noise(Y, 0.1, random_state=0)
     weight = np.ones(1300)
@@ -321,6 +328,7 @@ def test_a_row_of_weight_zero_does_not_shape_its_class():
     assert np.median(light.scores_[threes]) < 0
 
 
+@pytest.mark.slow
 def test_confusions_of_rows_without_weight_do_not_count():
     y, wrong = pair_noise(Y, 0.3, random_state=0)
     weight = np.ones(1300)
@@ -346,6 +354,7 @@ def test_given_contamination_and_what_is_not_changed():
     assert (np.random.get_state()[1] == state[1]).all()
 
 
+@pytest.mark.slow
 def test_snapshots_are_denser_early_in_training():
     fitted = classifier(max_epochs=20).fit(X, Y)
     path = problem_from_estimator(fitted, X, Y).path
@@ -361,6 +370,7 @@ def test_validation_labels_are_compared_before_training():
     torch.testing.assert_close(initial_features(trained, trained.X), last.features)
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_counted_at_the_early_states():
     y, _ = symmetric_noise(Y, 0.4, random_state=0)
     fitted = classifier(max_epochs=40, lr=0.3, module__n_hidden=128).fit(X, y)
@@ -431,7 +441,7 @@ def test_bad_settings(settings, message):
         MislabelDetector(**settings).fit(X[:100], Y[:100])
 
 
-def test_a_network_that_learns_nothing_is_said_to():
+def test_a_network_that_learns_nothing_is_warned_of_at_the_line_of_the_user():
     rng = np.random.default_rng(0)
     with pytest.warns(AttributionWarning, match="hardly better than the class freq") as caught:
         MislabelDetector(classifier(max_epochs=3)).fit_predict(
