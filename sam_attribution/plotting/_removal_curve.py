@@ -5,11 +5,12 @@ from sklearn.base import is_regressor
 
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting._axes import axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import by_name, columns
 from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval, curve_of, scores_to_try
 
 
-class RemovalCurveDisplay:
+class RemovalCurveDisplay(Display):
     """Accuracy by the share of rows removed, lowest scores first or at random.
 
     Parameters
@@ -233,20 +234,8 @@ class RemovalCurveDisplay:
         }
         return cls(curves, value_name=value_name).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        RemovalCurveDisplay
-        """
+    def _plot(self, ax):
         (self.ax_,) = axes_for(ax, 1)
-        self.figure_ = self.ax_.figure
         self.random_line_, self.random_band_ = self._draw_random()
         self.lines_ = [
             self._draw(name, curve, style)
@@ -257,7 +246,6 @@ class RemovalCurveDisplay:
             ylabel=f"{self.value_name} after training without them",
         )
         legend_beside(self.ax_)
-        return self
 
     def _draw(self, name, curve, style):
         lowest = curve[curve["kind"] == "lowest score"].sort_values("fraction")
