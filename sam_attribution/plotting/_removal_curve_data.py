@@ -33,12 +33,6 @@ class ScoreAfterRemoval:
         twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
         return twin.score(self.X_test, self.y_test)
 
-    def scores_by(self, scorer):
-        """Scores of a fitted scorer, or of a fitted clone of a scorer that is not fitted."""
-        if getattr(scorer, "scores_", None) is None:
-            scorer = seed_nested(clone(scorer), self.seed).fit(self.X, self.y)
-        return scorer.scores_
-
 
 def scores_to_try(scores, scorer, name, evaluate):
     """Scores that fit the rows, and the name of a single method."""
@@ -47,7 +41,9 @@ def scores_to_try(scores, scorer, name, evaluate):
         raise TypeError(f"Either scores or scorer must be given, got {both}.")
     if scorer is not None:
         name = type(scorer).__name__ if name is None else name
-        scores = evaluate.scores_by(scorer)
+        if getattr(scorer, "scores_", None) is None:
+            scorer = seed_nested(clone(scorer), evaluate.seed).fit(evaluate.X, evaluate.y)
+        scores = scorer.scores_
     tried = columns(scores)
     for each in tried.values() if isinstance(tried, dict) else [tried]:
         check_length(each, "scores", len(evaluate.y))
@@ -60,7 +56,7 @@ def curve_of(fractions, values, random_values=None):
     if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
     lowest = _lines(fractions, values, "accuracy", "lowest score", pd.NA)
-    draws = [] if random_values is None else np.atleast_2d(np.asarray(random_values, dtype=float))
+    draws = [] if random_values is None else np.atleast_2d(random_values)
     random = [
         _lines(fractions, draw, "random_accuracy", "random", seed)
         for seed, draw in enumerate(draws)
