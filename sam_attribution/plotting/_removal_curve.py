@@ -169,12 +169,11 @@ class RemovalCurveDisplay(Display):
         array([ 0., 10.])
         """
         evaluate = ScoreAfterRemoval(estimator, X, y, X_test, y_test, random_state)
-        tried, name = scores_to_try(scores, scorer, name, evaluate)
+        tried = scores_to_try(scores, scorer, name, evaluate)
         default_name = "R²" if is_regressor(estimator) else "accuracy"
         return cls.from_scores(
             tried,
             evaluate,
-            name=name,
             fractions=fractions,
             n_random=n_random,
             random_state=evaluate.seed,

@@ -14,7 +14,7 @@ from sam_attribution._validation import (
     num_samples,
     take_rows,
 )
-from sam_attribution.plotting._display_arguments import columns
+from sam_attribution.plotting._display_arguments import by_name, columns
 
 
 class ScoreAfterRemoval:
@@ -35,7 +35,7 @@ class ScoreAfterRemoval:
 
 
 def scores_to_try(scores, scorer, name, evaluate):
-    """Scores that fit the rows, and the name of a single method."""
+    """Dict of the scores of each method, one score for each row."""
     if (scores is None) == (scorer is None):
         both = "neither" if scores is None else "both"
         raise TypeError(f"Either scores or scorer must be given, got {both}.")
@@ -44,10 +44,10 @@ def scores_to_try(scores, scorer, name, evaluate):
         if getattr(scorer, "scores_", None) is None:
             scorer = seed_nested(clone(scorer), evaluate.seed).fit(evaluate.X, evaluate.y)
         scores = scorer.scores_
-    tried = columns(scores)
-    for each in tried.values() if isinstance(tried, dict) else [tried]:
+    tried = by_name(columns(scores), name, argument="scores", default="lowest scores")
+    for each in tried.values():
         check_length(each, "scores", len(evaluate.y))
-    return tried, name
+    return tried
 
 
 def curve_of(fractions, values, random_values=None):
