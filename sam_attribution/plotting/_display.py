@@ -4,11 +4,6 @@
 class Display:
     """Base class: a display draws in ``_plot(ax)``, which sets ``ax_`` to the first of its Axes."""
 
-    @property
-    def figure_(self):
-        """Figure that was drawn on."""
-        return self.ax_.figure
-
     def plot(self, ax=None):
         """Draw the display.
 
@@ -23,4 +18,5 @@ class Display:
             The display itself.
         """
         self._plot(ax)
+        self.figure_ = self.ax_.figure
         return self

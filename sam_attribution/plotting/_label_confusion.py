@@ -133,7 +133,7 @@ class LabelConfusionDisplay(Display):
         self.image_ = self.ax_.imshow(counts, cmap="Blues", vmin=0, vmax=max(counts.max(), 1))
         self.texts_ = _write(self.ax_, counts)
         if not self.texts_:
-            self.figure_.colorbar(self.image_, ax=self.ax_, label="rows")
+            self.ax_.figure.colorbar(self.image_, ax=self.ax_, label="rows")
         self._label(names, counts)
 
     def _count(self):

@@ -154,7 +154,7 @@ class WhatIfDisplay(Display):
         shown = _from_worst_to_best(shown) if self.normalize else shown
         self.image_ = self.ax_.imshow(shown, cmap="cividis", aspect="auto")
         unit = "0 = worst label of the row, 1 = best" if self.normalize else "higher = better"
-        bar = self.figure_.colorbar(self.image_, ax=self.ax_, fraction=0.05)
+        bar = self.ax_.figure.colorbar(self.image_, ax=self.ax_, fraction=0.05)
         bar.set_label(f"fit of the label ({unit})", fontsize="small")
         self._mark(given[self.rows_], suggested[self.rows_])
         self._label(names)
