@@ -10,13 +10,12 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 
 import numpy as np
+import pandas as pd
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils._param_validation import HasMethods as _HasMethods
 from sklearn.utils._param_validation import (
-    Hidden,
     Interval,
-    InvalidParameterError,
     Options,
     StrOptions,
     validate_parameter_constraints,
@@ -27,9 +26,7 @@ from sklearn.utils.validation import _num_samples as num_samples
 
 __all__ = [
     "HasMethods",
-    "Hidden",
     "Interval",
-    "InvalidParameterError",
     "Options",
     "StrOptions",
     "check_arguments",
@@ -51,6 +48,9 @@ __all__ = [
     "take_rows",
     "target_column",
 ]
+
+
+_TOO_LARGE = 2**63
 
 
 class HasMethods(_HasMethods):
@@ -77,10 +77,6 @@ def check_arguments(rules, caller, **arguments):
     validate_parameter_constraints(rules, arguments, caller_name=caller)
 
 
-_TOO_LARGE = 2**63
-
-
-# not parameters, but of the user as well: scikit-learn's clone takes them over
 def forget_fit(estimator):
     """Delete the fitted attributes, public names that end with an underscore.
 
@@ -111,9 +107,7 @@ def check_sample_weight(sample_weight, X, **rules):
 def from_tensor(data, name):
     """Array with the content of a torch tensor on any device; other data are returned unchanged."""
     refuse_sparse_tensor(data, name)
-    if not hasattr(data, "detach"):
-        return data
-    return data.detach().cpu().numpy()
+    return data.detach().cpu().numpy() if hasattr(data, "detach") else data
 
 
 def refuse_sparse_tensor(data, name):
@@ -142,7 +136,7 @@ def check_numbers(values, name, *, n_axes=None, finite="allow-nan"):
     False refuses neither.
     """
     values = from_tensor(values, name)
-    _check_axes(_shape_of(values), name, n_axes)
+    _check_axes(np.shape(values), name, n_axes)
     with refusing_overflow(name):
         return check_array(
             values,
@@ -160,7 +154,9 @@ def check_mask(values, name, n_samples=None):
         values = np.asarray(from_tensor(values, name))
     else:
         values = check_column(values, name, n_samples)
-    is_boolean = np.isin(values, (0, 1)) & (values.dtype.kind in "biufO")
+    # np.isin cannot compare pandas.NA
+    known = np.where(pd.isna(values), None, values) if values.dtype == object else values
+    is_boolean = np.isin(known, (0, 1)) & (values.dtype.kind in "biufO")
     if not is_boolean.all():
         raise ValueError(
             f"{name} must hold True and False only, got {values[~is_boolean][:5].tolist()}. Turn "
@@ -190,7 +186,7 @@ def check_labels(y, name="y"):
 def check_targets(y, name="y", *, dtype="float64", warn=False):
     """Array of real targets, shape (n_samples,); each row must have one number."""
     y = from_tensor(y, name)
-    shape = _shape_of(y)
+    shape = np.shape(y)
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"{name} must hold one number per row, got an array of shape {shape}: several "
@@ -244,7 +240,7 @@ def target_column(y, name, *, warn=False):
 
 
 def _check_is_column(values, name):
-    shape = _shape_of(values)
+    shape = np.shape(values)
     _check_axes(shape[:1] if shape[1:] == (1,) else shape, name, (1,))
 
 
@@ -255,10 +251,6 @@ def _check_axes(shape, name, n_axes):
         raise ValueError(
             f"{name} should be a {kinds} array, got an array of shape {shape} instead."
         )
-
-
-def _shape_of(y):
-    return tuple(y.shape if hasattr(y, "shape") else np.asarray(y).shape)
 
 
 def _got(y):

@@ -57,6 +57,10 @@ def test_a_mask_has_any_shape_where_no_number_of_rows_is_known():
         (lambda: check_mask([2, 5], "wrong", 2), r"True and False only, got \[2, 5\]. Turn row nu"),
         (lambda: check_mask(["a", "b"], "wrong"), r"wrong must hold .* only, got \['a', 'b'\]"),
         (lambda: check_mask([1.0, np.nan], "wrong"), r"wrong must hold .* only, got \[nan\]"),
+        (
+            lambda: check_mask(pd.array([True, None, False], dtype="boolean"), "wrong", 3),
+            r"wrong must hold .* only, got \[<NA>\]",
+        ),
         (lambda: check_mask([0, 1], "wrong", 3), "wrong must hold one value .* 3 rows, got 2"),
     ],
 )

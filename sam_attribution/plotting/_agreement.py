@@ -5,10 +5,11 @@ from scipy import stats
 
 from sam_attribution.metrics import agreement, over_queries
 from sam_attribution.plotting._axes import BLUE, REFERENCE, VERMILLION, axes_for
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import by_name, columns
 
 
-class AgreementDisplay:
+class AgreementDisplay(Display):
     """Scatter plot of retraining against scores, with a panel for each method.
 
     On the dashed line a score has the right size. The solid line is fitted to the points; its
@@ -79,28 +80,16 @@ class AgreementDisplay:
         """
         return cls(scores, truth, name=name, unit=unit).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes, sequence of Axes or None, default=None
-            Axes to draw on, one for each method; None makes a figure.
-
-        Returns
-        -------
-        AgreementDisplay
-        """
+    def _plot(self, ax):
         tables = {name: agreement(scores, self.truth) for name, scores in self.scores.items()}
         self.figures_ = {name: over_queries(table) for name, table in tables.items()}
         self.axes_ = axes_for(ax, len(self.scores))
-        self.ax_, self.figure_ = self.axes_[0], self.axes_[0].figure
+        self.ax_ = self.axes_[0]
         self.points_, self.lines_, self.identity_ = [], [], []
         for panel, (name, scores) in zip(self.axes_, self.scores.items(), strict=True):
             self._draw(panel, *_pairs(scores, self.truth))
             panel.set_title(_title(name, self.figures_[name]), fontsize="medium")
         self._label()
-        return self
 
     def _draw(self, ax, scores, truth):
         slope, intercept = _fitted(scores, truth)

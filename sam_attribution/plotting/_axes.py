@@ -54,9 +54,15 @@ def curve_styles():
 
 
 def _new_axes(n_panels, size):
+    try:
+        import matplotlib.pyplot as plt
+    except ImportError as error:
+        raise ImportError(
+            "A display needs matplotlib. Install it, or sam-attribution[plot]."
+        ) from error
     n_columns = min(n_panels, _COLUMNS)
     n_rows = -(-n_panels // n_columns)
-    _, axes = _pyplot().subplots(
+    _, axes = plt.subplots(
         n_rows,
         n_columns,
         figsize=size or (max(4.0 * n_columns, 6.0), 4.2 * n_rows),
@@ -67,13 +73,3 @@ def _new_axes(n_panels, size):
     for spare in axes.flat[n_panels:]:
         spare.remove()
     return axes.ravel()[:n_panels]
-
-
-def _pyplot():
-    try:
-        import matplotlib.pyplot as plt
-    except ImportError as error:
-        raise ImportError(
-            "A display needs matplotlib. Install it, or sam-attribution[plot]."
-        ) from error
-    return plt

@@ -9,12 +9,13 @@ from sklearn.utils import check_scalar
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.metrics import detection, detection_curve
 from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import by_name, columns, fitted_attributes
 
 _CURVE, _RANDOM, _ORACLE = "detection curve", "detection curve: random", "detection curve: oracle"
 
 
-class DetectionCurveDisplay:
+class DetectionCurveDisplay(Display):
     """Share of the wrong labels found, by the share of rows inspected, lowest score first.
 
     A higher curve means less work. Two reference lines show an oracle that lists wrong labels
@@ -116,24 +117,12 @@ class DetectionCurveDisplay:
         name = type(detector).__name__ if name is None else name
         return cls.from_predictions(is_wrong, scores, name=name, recall_at=recall_at, ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        DetectionCurveDisplay
-        """
+    def _plot(self, ax):
         if self.recall_at is not None:
             check_scalar(self.recall_at, "recall_at", Real, min_val=0, max_val=1)
         found = {name: self._found(scores) for name, scores in self.scores.items()}
         self.figures_ = {name: figures for name, (_, figures) in found.items()}
         (self.ax_,) = axes_for(ax, 1)
-        self.figure_ = self.ax_.figure
         drawn = sum(line.get_gid() == _CURVE for line in self.ax_.lines)
         styles = islice(curve_styles(), drawn, None)
         self.lines_ = [
@@ -150,7 +139,6 @@ class DetectionCurveDisplay:
         lines = sorted(self.ax_.lines, key=lambda line: line.get_gid() != _CURVE)
         shown = [line for line in lines if line.get_gid() in (_CURVE, _ORACLE, _RANDOM)]
         self.ax_.legend(handles=shown, loc="lower right", fontsize="small")
-        return self
 
     def _found(self, scores):
         """Detection curve of the scores, and its figures."""
@@ -183,20 +171,20 @@ class DetectionCurveDisplay:
     def _draw_references(self, share_wrong):
         if self.recall_at is not None:
             self.ax_.axvline(100 * self.recall_at, color="0.8", linewidth=1, zorder=0)
-        looks = REFERENCE | {"linestyle": ":"}
-        oracle = {"label": "oracle: wrong labels only", **looks}
-        random = {"label": "rows in random order", **looks, "linestyle": "--"}
+        x = [0, 100 * share_wrong, 100]
         self.oracle_line_ = self._reference(
-            [0, 100 * share_wrong, 100], [0, 100, 100], _ORACLE, oracle
+            x, [0, 100, 100], ":", label="oracle: wrong labels only", gid=_ORACLE
         )
-        self.random_line_ = self._reference([0, 100], [0, 100], _RANDOM, random)
+        self.random_line_ = self._reference(
+            [0, 100], [0, 100], "--", label="rows in random order", gid=_RANDOM
+        )
 
-    def _reference(self, x, y, gid, looks):
+    def _reference(self, x, y, linestyle, *, label, gid):
         """Reference line, which may be an equal one of an earlier display on these Axes."""
         for line in self.ax_.lines:
             if line.get_gid() == gid and np.array_equal(line.get_data(), [x, y]):
                 return line
-        return self.ax_.plot(x, y, gid=gid, zorder=1, **looks)[0]
+        return self.ax_.plot(x, y, linestyle, label=label, gid=gid, zorder=1, **REFERENCE)[0]
 
 
 def _unjudged_last(scores):

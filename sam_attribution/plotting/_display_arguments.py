@@ -41,21 +41,12 @@ def by_name(values, name, *, argument, default):
 
 def fitted_attributes(estimator, names, *, argument="detector"):
     """Values of the attributes `names` of a fitted estimator, in that order."""
-    missing = [name for name in names if isinstance(estimator, type) or not _has(estimator, name)]
+    is_class = isinstance(estimator, type)
+    missing = [name for name in names if is_class or getattr(estimator, name, None) is None]
     if missing:
+        got = f"the class {estimator.__name__}" if is_class else type(estimator).__name__
         raise NotFittedError(
-            f"{argument} must be fitted and then have {', '.join(names)}, got "
-            f"{_described(estimator)} without {', '.join(missing)}. Call its fit first, or pass "
-            "arrays to from_predictions."
+            f"{argument} must be fitted and then have {', '.join(names)}, got {got} without "
+            f"{', '.join(missing)}. Call its fit first, or pass arrays to from_predictions."
         )
     return [getattr(estimator, name) for name in names]
-
-
-def _has(estimator, name):
-    return getattr(estimator, name, None) is not None
-
-
-def _described(estimator):
-    if isinstance(estimator, type):
-        return f"the class {estimator.__name__}"
-    return type(estimator).__name__

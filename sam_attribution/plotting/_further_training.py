@@ -2,10 +2,11 @@
 
 from sam_attribution.metrics import similarity_curve
 from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import by_name
 
 
-class FurtherTrainingDisplay:
+class FurtherTrainingDisplay(Display):
     """Cosine similarity of scores and further training, with a curve for each method.
 
     Parameters
@@ -69,20 +70,8 @@ class FurtherTrainingDisplay:
         curves = {key: similarity_curve(values, truth, amounts) for key, values in scores.items()}
         return cls(curves, amount_name=amount_name).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        FurtherTrainingDisplay
-        """
+    def _plot(self, ax):
         (self.ax_,) = axes_for(ax, 1)
-        self.figure_ = self.ax_.figure
         self.ax_.axhline(0, **REFERENCE)
         drawn = [
             _draw(self.ax_, name, curve, style)
@@ -97,7 +86,6 @@ class FurtherTrainingDisplay:
         )
         self.ax_.title.set_fontsize("medium")
         legend_beside(self.ax_)
-        return self
 
 
 def _draw(ax, name, curve, style):

@@ -7,12 +7,13 @@ from sklearn.metrics import confusion_matrix
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import axes_for, name_columns
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 
 _MOST_CLASSES_WITH_NUMBERS = 30
 
 
-class LabelConfusionDisplay:
+class LabelConfusionDisplay(Display):
     """Table of the number of rows with each given and each suggested label.
 
     Parameters
@@ -122,31 +123,18 @@ class LabelConfusionDisplay:
             ax=ax,
         )
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        LabelConfusionDisplay
-        """
+    def _plot(self, ax):
         self.counts_ = self._count()
         classes = self.counts_.index
         names = class_texts(classes, self.class_names, classes)
         side = 2.6 + 0.42 * min(max(len(names), 4), _MOST_CLASSES_WITH_NUMBERS)
         (self.ax_,) = axes_for(ax, 1, size=(side + 0.4, side))
-        self.figure_ = self.ax_.figure
         counts = self.counts_.to_numpy()
         self.image_ = self.ax_.imshow(counts, cmap="Blues", vmin=0, vmax=max(counts.max(), 1))
         self.texts_ = _write(self.ax_, counts)
         if not self.texts_:
-            self.figure_.colorbar(self.image_, ax=self.ax_, label="rows")
+            self.ax_.figure.colorbar(self.image_, ax=self.ax_, label="rows")
         self._label(names, counts)
-        return self
 
     def _count(self):
         given = check_column(self.given, "given")

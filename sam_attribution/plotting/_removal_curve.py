@@ -5,11 +5,12 @@ from sklearn.base import is_regressor
 
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting._axes import axes_for, curve_styles, legend_beside
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import by_name, columns
 from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval, curve_of, scores_to_try
 
 
-class RemovalCurveDisplay:
+class RemovalCurveDisplay(Display):
     """Accuracy by the share of rows removed, lowest scores first or at random.
 
     Parameters
@@ -168,12 +169,11 @@ class RemovalCurveDisplay:
         array([ 0., 10.])
         """
         evaluate = ScoreAfterRemoval(estimator, X, y, X_test, y_test, random_state)
-        tried, name = scores_to_try(scores, scorer, name, evaluate)
+        tried = scores_to_try(scores, scorer, name, evaluate)
         default_name = "R²" if is_regressor(estimator) else "accuracy"
         return cls.from_scores(
             tried,
             evaluate,
-            name=name,
             fractions=fractions,
             n_random=n_random,
             random_state=evaluate.seed,
@@ -233,20 +233,8 @@ class RemovalCurveDisplay:
         }
         return cls(curves, value_name=value_name).plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        RemovalCurveDisplay
-        """
+    def _plot(self, ax):
         (self.ax_,) = axes_for(ax, 1)
-        self.figure_ = self.ax_.figure
         self.random_line_, self.random_band_ = self._draw_random()
         self.lines_ = [
             self._draw(name, curve, style)
@@ -257,7 +245,6 @@ class RemovalCurveDisplay:
             ylabel=f"{self.value_name} after training without them",
         )
         legend_beside(self.ax_)
-        return self
 
     def _draw(self, name, curve, style):
         lowest = curve[curve["kind"] == "lowest score"].sort_values("fraction")

@@ -14,7 +14,7 @@ from sam_attribution._validation import (
     num_samples,
     take_rows,
 )
-from sam_attribution.plotting._display_arguments import columns
+from sam_attribution.plotting._display_arguments import by_name, columns
 
 
 class ScoreAfterRemoval:
@@ -33,25 +33,21 @@ class ScoreAfterRemoval:
         twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
         return twin.score(self.X_test, self.y_test)
 
-    def scores_by(self, scorer):
-        """Scores of a fitted scorer, or of a fitted clone of a scorer that is not fitted."""
-        if getattr(scorer, "scores_", None) is None:
-            scorer = seed_nested(clone(scorer), self.seed).fit(self.X, self.y)
-        return scorer.scores_
-
 
 def scores_to_try(scores, scorer, name, evaluate):
-    """Scores that fit the rows, and the name of a single method."""
+    """Dict of the scores of each method, one score for each row."""
     if (scores is None) == (scorer is None):
         both = "neither" if scores is None else "both"
         raise TypeError(f"Either scores or scorer must be given, got {both}.")
     if scorer is not None:
         name = type(scorer).__name__ if name is None else name
-        scores = evaluate.scores_by(scorer)
-    tried = columns(scores)
-    for each in tried.values() if isinstance(tried, dict) else [tried]:
+        if getattr(scorer, "scores_", None) is None:
+            scorer = seed_nested(clone(scorer), evaluate.seed).fit(evaluate.X, evaluate.y)
+        scores = scorer.scores_
+    tried = by_name(columns(scores), name, argument="scores", default="lowest scores")
+    for each in tried.values():
         check_length(each, "scores", len(evaluate.y))
-    return tried, name
+    return tried
 
 
 def curve_of(fractions, values, random_values=None):
@@ -60,7 +56,7 @@ def curve_of(fractions, values, random_values=None):
     if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
     lowest = _lines(fractions, values, "accuracy", "lowest score", pd.NA)
-    draws = [] if random_values is None else np.atleast_2d(np.asarray(random_values, dtype=float))
+    draws = [] if random_values is None else np.atleast_2d(random_values)
     random = [
         _lines(fractions, draw, "random_accuracy", "random", seed)
         for seed, draw in enumerate(draws)

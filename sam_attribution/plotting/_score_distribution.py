@@ -5,13 +5,14 @@ import numpy as np
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import REFERENCE, VERMILLION, axes_for
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 
 _WIDTH, _BINS = 0.42, 40
 _GOLDEN = 0.6180339887498949
 
 
-class ScoreDistributionDisplay:
+class ScoreDistributionDisplay(Display):
     """Scores of all rows by given label, with the suspicious rows highlighted.
 
     Each class has a line and each row a dot; dots spread out where many rows have about the same
@@ -117,18 +118,7 @@ class ScoreDistributionDisplay:
             scores, labels, suspicious=suspicious, class_names=class_names, ax=ax
         )
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        ScoreDistributionDisplay
-        """
+    def _plot(self, ax):
         scores = check_column(self.scores, "scores", dtype="float64")
         labels = check_column(self.labels, "labels", len(scores))
         judged = ~np.isnan(scores)
@@ -138,14 +128,12 @@ class ScoreDistributionDisplay:
         classes = np.unique(labels)
         names = class_texts(classes, self.class_names, classes)
         (self.ax_,) = axes_for(ax, 1, size=(7.0, 1.6 + 0.5 * max(len(classes), 3)))
-        self.figure_ = self.ax_.figure
         self.points_, self.suspicious_points_ = [], []
         for height, label in enumerate(classes):
             rows = judged & (labels == label)
             self._draw_class(height, scores[rows], suspicious[rows])
         self.threshold_line_ = None if threshold is None else self._draw_threshold(threshold)
         self._label(names, int((~judged).sum()), bool(suspicious.any()))
-        return self
 
     def _separated(self, scores, judged):
         """Mask of the suspicious rows, and the score that separates them from the others."""

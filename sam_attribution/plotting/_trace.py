@@ -6,6 +6,7 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import from_tensor, num_samples, take_rows
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 from sam_attribution.plotting._trace_images import draw_images
 from sam_attribution.plotting._trace_lines import lines_of
@@ -15,7 +16,7 @@ _COLUMNS = ["query", "rank", "train_row", "label", "score", "epochs"]
 _MOST_QUERIES = 20
 
 
-class TraceDisplay:
+class TraceDisplay(Display):
     """Training rows that harmed and helped each query most.
 
     Images are drawn as images; rows of features and texts are drawn as a table. Each training row
@@ -165,23 +166,10 @@ class TraceDisplay:
         settings = {"unit": _unit_of(influence, split or 0)} | settings
         return cls.from_predictions(table, X_query, X_train, ax=ax, **settings)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure of the right size.
-
-        Returns
-        -------
-        TraceDisplay
-        """
+    def _plot(self, ax):
         _check_table(self.explanation)
-        X_query, X_train = (
-            from_tensor(self.X_query, "X_query"),
-            from_tensor(self.X_train, "X_train"),
-        )
+        X_query = from_tensor(self.X_query, "X_query")
+        X_train = from_tensor(self.X_train, "X_train")
         self.lines_ = lines_of(self.explanation, self.class_names, self.unit)
         rows = _rows_of(self.lines_, X_query, X_train)
         self.images_, self.table_ = [], None
@@ -192,8 +180,6 @@ class TraceDisplay:
             if names is None:
                 names = getattr(X_train, "columns", None)
             self.ax_, self.table_ = draw_table(ax, self.lines_, rows, names, self.unit)
-        self.figure_ = self.ax_.figure
-        return self
 
 
 def _check_table(explanation):

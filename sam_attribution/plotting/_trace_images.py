@@ -5,10 +5,9 @@ from textwrap import wrap
 import numpy as np
 
 from sam_attribution._image_shape import images_of
-from sam_attribution.plotting._axes import BLUE, VERMILLION, axes_for
-from sam_attribution.plotting._trace_lines import ARROW, CAPTION
+from sam_attribution.plotting._axes import axes_for
+from sam_attribution.plotting._trace_lines import ARROW, CAPTION, COLOURS
 
-_COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}
 _HEADS = {
     "query": "query",
     "harmed": "training rows that harmed it most",
@@ -61,25 +60,15 @@ def _in_range(image):
 
 def _places(lines):
     """Query number and left edge of every image, and the width of the whole."""
-    most = {role: _most(lines, role) for role in _COLOURS}
-    starts, x = {}, 0.0
-    for role, number in most.items():
-        starts[role] = x
-        x += number * _STEP + (_GAP if number else 0)
-    places, seen, line = [], {}, -1
-    for role in lines["role"]:
-        if role == "query":
-            line, seen = line + 1, {}
-        position = seen.get(role, 0)
-        seen[role] = position + 1
-        places.append((line, starts[role] + position * _STEP))
-    return places, x - _GAP
-
-
-def _most(lines, role):
-    """Largest number of lines of a role that a query has."""
-    counts = lines.loc[lines["role"] == role, "query"].value_counts()
-    return 0 if counts.empty else int(counts.max())
+    query = (lines["role"] == "query").cumsum() - 1
+    position = lines.groupby([query, "role"]).cumcount()
+    lefts, x = position * _STEP, 0.0
+    for role in COLOURS:
+        of_role = lines["role"] == role
+        if of_role.any():
+            lefts[of_role] += x
+            x += (position[of_role].max() + 1) * _STEP + _GAP
+    return list(zip(query, lefts, strict=True)), x - _GAP
 
 
 def _draw(ax, image, x, y, line):
@@ -87,7 +76,7 @@ def _draw(ax, image, x, y, line):
 
     grey = {"cmap": "gray_r"} if image.ndim == 2 else {}
     drawn = ax.imshow(image, extent=(x, x + 1, y, y + 1), interpolation="nearest", **grey)
-    frame = Rectangle((x, y), 1, 1, fill=False, edgecolor=_COLOURS[line.role], linewidth=2)
+    frame = Rectangle((x, y), 1, 1, fill=False, edgecolor=COLOURS[line.role], linewidth=2)
     ax.add_patch(frame)
     for number, text in enumerate(line.text.split("\n")):
         bold = line.stands_out and (ARROW in text or text.startswith("predicted"))
@@ -103,4 +92,4 @@ def _head(ax, lines, places):
         if lefts:
             middle = (min(lefts) + max(lefts) + 1) / 2
             style = {"ha": "center", "va": "bottom", "fontweight": "bold", "fontsize": 9}
-            ax.text(middle, 1.1, text, color=_COLOURS[role], **style)
+            ax.text(middle, 1.1, text, color=COLOURS[role], **style)

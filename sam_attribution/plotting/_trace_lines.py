@@ -3,7 +3,9 @@
 import pandas as pd
 
 from sam_attribution._class_names import class_texts
+from sam_attribution.plotting._axes import BLUE, VERMILLION
 
+COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}  # by role
 ARROW = "→"
 CAPTION = (
     f"label {ARROW} suggested label; score = predicted rise of the query's loss if the row is "
@@ -22,15 +24,10 @@ def lines_of(explanation, class_names, unit):
     lines = []
     for query, table in explanation.groupby("query", sort=False):
         lines.append(_query_line(query, table.iloc[0], class_names))
-        harmed, helped = table[table["rank"] > 0], table[table["rank"] < 0]
-        lines += [_row_line("harmed", r, class_names, unit) for _, r in _in_order(harmed)]
-        lines += [_row_line("helped", r, class_names, unit) for _, r in _in_order(helped)]
+        for role, shown in (("harmed", table["rank"] > 0), ("helped", table["rank"] < 0)):
+            rows = table[shown].sort_values("rank", key=abs, kind="stable")  # most extreme first
+            lines += [_row_line(role, row, class_names, unit) for _, row in rows.iterrows()]
     return pd.DataFrame(lines)
-
-
-def _in_order(table):
-    """Iterator over the lines of a table, most extreme rank first."""
-    return table.sort_values("rank", key=abs, kind="stable").iterrows()
 
 
 def _query_line(query, row, class_names):
@@ -56,7 +53,8 @@ def _row_line(role, row, class_names, unit):
     differs = suggested != label
     if differs:
         label = f"{label} {ARROW} {suggested}"
-    score, epochs = _signed(row["score"]), str(row["epochs"])
+    score = f"{row['score']:+.2g}".replace("-", "\N{MINUS SIGN}")
+    epochs = str(row["epochs"])
     text = [f"row {row['train_row']}", f"label {label}", f"{score} {unit or ''}".strip()]
     if epochs:
         text.append(f"epoch{'s' * (not epochs.isdigit())} {_shortened(epochs)}")
@@ -80,7 +78,3 @@ def _shortened(epochs):
             return f"{kept} …"
         kept = f"{kept}, {part}"
     return kept
-
-
-def _signed(score):
-    return f"{score:+.2g}".replace("-", "\N{MINUS SIGN}")

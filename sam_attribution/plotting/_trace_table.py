@@ -5,11 +5,10 @@ from textwrap import fill, wrap
 import numpy as np
 
 from sam_attribution._class_names import label_text
-from sam_attribution.plotting._axes import BLUE, VERMILLION, axes_for
-from sam_attribution.plotting._trace_lines import CAPTION
+from sam_attribution.plotting._axes import axes_for
+from sam_attribution.plotting._trace_lines import CAPTION, COLOURS
 
 _WIDEST_TEXT, _MOST_LINES, _MOST_FEATURES = 56, 4, 6
-_COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}
 _CHARACTER, _LINE = 0.085, 0.19  # inches at 9 points
 
 
@@ -17,9 +16,10 @@ def draw_table(ax, lines, rows, names, unit):
     """Draw the table; return the Axes and the Table."""
     heads, contents = _contents(rows, names)
     heads = ["", "row", "label", f"score ({unit})" if unit else "score", "epochs", *heads]
+    positions = lines["train_row"].where(lines["role"] != "query", lines["query"])
     cells = [
-        [line.role, _position(line), line.label, line.score, line.epochs, *content]
-        for line, content in zip(lines.itertuples(), contents, strict=True)
+        [line.role, str(position), line.label, line.score, line.epochs, *content]
+        for line, position, content in zip(lines.itertuples(), positions, contents, strict=True)
     ]
     every = [heads, *cells]
     widths = [max(_width(line[c]) for line in every) + 2 for c in range(len(heads))]
@@ -70,10 +70,6 @@ def _number(value):
         return str(value)
 
 
-def _position(line):
-    return str(line.query if line.role == "query" else line.train_row)
-
-
 def _width(text):
     return max(map(len, text.split("\n")))
 
@@ -92,5 +88,5 @@ def _dress(table, roles, stand_out, heights):
         cell.set_text_props(parse_math=False)
         if role in ("head", "query") or (stand_out[row] and column == 2):
             cell.set_text_props(fontweight="bold")
-        elif role in _COLOURS and column in (0, 3):
-            cell.set_text_props(color=_COLOURS[role])
+        elif role in COLOURS and column in (0, 3):
+            cell.set_text_props(color=COLOURS[role])

@@ -8,10 +8,11 @@ from sklearn.utils import check_scalar
 from sam_attribution._class_names import class_texts
 from sam_attribution._validation import check_column, check_numbers, codes_among, from_tensor
 from sam_attribution.plotting._axes import VERMILLION, axes_for, name_columns
+from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 
 
-class WhatIfDisplay:
+class WhatIfDisplay(Display):
     """Heat map with a line for each of the most suspicious rows and a column for each label.
 
     A bright cell means that the label fits the row. A circle marks the given label of the row, a
@@ -128,7 +129,7 @@ class WhatIfDisplay:
         """
         names = ["label_log_proba_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
         what_if, given, suggested, scores, classes = fitted_attributes(detector, names)
-        display = cls(
+        return cls.from_predictions(
             what_if,
             given,
             suggested=suggested,
@@ -137,21 +138,10 @@ class WhatIfDisplay:
             class_names=class_names,
             k=k,
             normalize=normalize,
+            ax=ax,
         )
-        return display.plot(ax=ax)
 
-    def plot(self, ax=None):
-        """Draw the display.
-
-        Parameters
-        ----------
-        ax : Axes or None, default=None
-            Axes to draw on; None makes a figure.
-
-        Returns
-        -------
-        WhatIfDisplay
-        """
+    def _plot(self, ax):
         check_scalar(self.k, "k", Integral, min_val=1)
         table = check_numbers(self.what_if, "what_if", n_axes=(2,), finite=False)
         classes, given, suggested = self._codes(table)
@@ -160,16 +150,14 @@ class WhatIfDisplay:
         (self.ax_,) = axes_for(
             ax, 1, size=(3.6 + 0.45 * max(len(names), 4), 1.7 + 0.26 * max(len(self.rows_), 6))
         )
-        self.figure_ = self.ax_.figure
         shown = table[self.rows_]
         shown = _from_worst_to_best(shown) if self.normalize else shown
         self.image_ = self.ax_.imshow(shown, cmap="cividis", aspect="auto")
         unit = "0 = worst label of the row, 1 = best" if self.normalize else "higher = better"
-        bar = self.figure_.colorbar(self.image_, ax=self.ax_, fraction=0.05)
+        bar = self.ax_.figure.colorbar(self.image_, ax=self.ax_, fraction=0.05)
         bar.set_label(f"fit of the label ({unit})", fontsize="small")
         self._mark(given[self.rows_], suggested[self.rows_])
         self._label(names)
-        return self
 
     def _codes(self, table):
         """Labels of the columns, and positions of the given and suggested labels among them."""

@@ -68,11 +68,9 @@ def texts_of(descriptions, n_samples):
 
 def index_of(X):
     """Return the index of a DataFrame or Series as texts; None for row numbers."""
-    index = getattr(X, "index", None)
-    is_pandas = isinstance(X, pd.DataFrame | pd.Series)
-    if not is_pandas or index.equals(pd.RangeIndex(len(X))):
+    if not isinstance(X, pd.DataFrame | pd.Series) or X.index.equals(pd.RangeIndex(len(X))):
         return None
-    return [str(name) for name in index]
+    return [str(name) for name in X.index]
 
 
 def _ranked(values, name, n_samples):

@@ -8,7 +8,7 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 
-from sam_attribution._validation import from_tensor, num_samples, take_rows
+from sam_attribution._validation import check_length, from_tensor, num_samples, take_rows
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 _COLUMNS = ("row", "given", "decision", "label")
@@ -64,7 +64,7 @@ def apply_decisions(X, y, csv, *, classes=None):
     _check_y(y, n_samples)
     values = from_tensor(y, "y")
     values = values.array if isinstance(values, pd.Series) else values
-    labels = WrittenLabels(list(values), [] if classes is None else list(classes))
+    labels = WrittenLabels([*values, *(() if classes is None else classes)])
     decisions = [_checked(entry, values, labels) for entry in _entries(csv)]
     _check_once(decisions)
     new = {d.row: d.label for d in decisions if d.decision == "relabel"}
@@ -85,10 +85,7 @@ class _Decision:
 def _check_y(y, n_samples):
     if np.ndim(y) != 1 and not isinstance(y, list | tuple):
         raise ValueError(f"y must have one dimension, got an array of shape {np.shape(y)}.")
-    if num_samples(y) != n_samples:
-        raise ValueError(
-            f"y must hold one label for each of the {n_samples} rows of X, got {num_samples(y)}."
-        )
+    check_length(y, "y", n_samples)
 
 
 def _entries(csv):

@@ -18,7 +18,6 @@ from sam_attribution.review._page_labels import page_labels
 from sam_attribution.review._shown_values import (
     are_probabilities,
     best_labels,
-    by_suspicion,
     ranks,
     without_logarithm,
 )
@@ -130,7 +129,8 @@ def review_page(
         label_scores=label_scores,
     )
     n_samples = len(columns.scores)
-    rows = by_suspicion(columns.scores)[: check_n_rows(n_rows, n_samples)]
+    by_suspicion = np.argsort(columns.scores, kind="stable")  # NaN sorts last
+    rows = by_suspicion[: check_n_rows(n_rows, n_samples)]
     labels, n_classes = page_labels(columns.given, columns.suggested, classes, class_names)
     content = content_of(X, rows, image_shape)
     data = {

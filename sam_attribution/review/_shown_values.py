@@ -1,13 +1,8 @@
-"""Numbers of the page: order and ranks of the rows, probabilities, best labels of a row."""
+"""Numbers of the page: ranks of the rows, probabilities, best labels of a row."""
 
 import numpy as np
 
 MOST_LABELS = 3
-
-
-def by_suspicion(scores):
-    """Return the rows from the lowest score to the highest: ties in the order of rows, NaN last."""
-    return np.argsort(scores, kind="stable")
 
 
 def ranks(values):

@@ -44,17 +44,11 @@ def label_token(label):
 
 
 class WrittenLabels:
-    """Reader of labels that the page, a person or a spreadsheet wrote.
+    """Reader of labels that the page, a person or a spreadsheet wrote, meaning one of `labels`."""
 
-    Parameters
-    ----------
-    labels, classes : list
-        Labels that may be meant.
-    """
-
-    def __init__(self, labels, classes):
+    def __init__(self, labels):
         self._exact = {}
-        for label in [*labels, *classes]:
+        for label in labels:
             self._exact.setdefault(label_token(label), label)
         self._loose = {}
         for token, label in self._exact.items():

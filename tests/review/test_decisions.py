@@ -248,9 +248,7 @@ def test_a_missing_column_is_named(text):
 
 
 def test_labels_that_are_not_one_per_row():
-    with pytest.raises(
-        ValueError, match="y must hold one label for each of the 3 rows of X, got 2"
-    ):
+    with pytest.raises(ValueError, match="y must hold one value for each of the 3 rows, got 2"):
         apply_decisions([0, 1, 2], [0, 1], written())
     with pytest.raises(ValueError, match="y must have one dimension"):
         apply_decisions(np.zeros(3), np.zeros((3, 1)), written())
