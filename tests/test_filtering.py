@@ -285,6 +285,7 @@ def test_another_classifier_is_scored_by_a_default_sam_classifier():
     assert isinstance(default_scorer(LogisticRegression()).estimator, SAMClassifier)
 
 
+@pytest.mark.slow
 def test_a_search_with_real_influence_scores_every_fold_once(monkeypatch):
     n_fits, fit = [], SAMInfluence.fit
 
@@ -311,6 +312,7 @@ def expected_failures(estimator):
     }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         FilteredClassifier(

@@ -51,6 +51,7 @@ def pairs():
     return y, wrong, MislabelDetector(classifier(), validation=CLEAN, random_state=0).fit(X, y)
 
 
+@pytest.mark.slow
 def test_systematic_confusion_is_found_counted_and_undone(pairs):
     _, wrong, detector = pairs
     assert auc(wrong, detector) > 0.99
@@ -86,6 +87,7 @@ def test_attributes_agree_with_each_other(pairs):
     assert (detector.given_labels_ == y).all()
 
 
+@pytest.mark.slow
 def test_the_review_page_takes_what_was_found(pairs, tmp_path):
     y, _, detector = pairs
     shown = {
@@ -107,6 +109,7 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         detector.report(tmp_path / "page.html", X[:5])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("validation", [0.2, StratifiedKFold(3)], ids=["fraction", "folds"])
 def test_every_row_is_judged_without_a_trusted_set(validation):
     y, wrong = pair_noise(Y, 0.3, random_state=1)
@@ -120,6 +123,7 @@ def test_every_row_is_judged_without_a_trusted_set(validation):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "noise", "trusted"), [(0, 0, True), (1, 0, True), (0, 0.3, False), (1, 0.3, False)]
 )
@@ -133,6 +137,7 @@ def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
     assert auc(wrong, detector) > 0.98
 
 
+@pytest.mark.slow
 def test_labels_that_fit_better_before_training_are_trusted():
     """As the classes look alike by either labels, the likelihoods of the accounts do not tell."""
     y, wrong = symmetric_noise(Y, 0.4, random_state=0)
@@ -142,6 +147,7 @@ def test_labels_that_fit_better_before_training_are_trusted():
     assert auc(wrong, detector) > 0.98
 
 
+@pytest.mark.slow
 def test_rows_that_come_in_turns():
     """Every second row is of one class: samples of the rows must hold the other, too."""
     rng = np.random.default_rng(0)
@@ -160,6 +166,7 @@ def test_rows_that_come_in_turns():
     assert agreements[0] == pytest.approx(agreements[1], rel=0.2)
 
 
+@pytest.mark.slow
 def test_a_trusted_row_speaks_for_its_class():
     """Most of a class is called another: by the labels alone that is what it is called."""
     y = Y.copy()
@@ -173,6 +180,7 @@ def test_a_trusted_row_speaks_for_its_class():
     assert auc(wrong, trusted) > auc(wrong, alone) + 0.15
 
 
+@pytest.mark.slow
 def test_trusted_rows_say_nothing_of_a_class_that_they_lack():
     y, wrong = symmetric_noise(Y, 0.4, random_state=0)
     some = Y_HELD > 4
@@ -185,6 +193,7 @@ def test_trusted_rows_say_nothing_of_a_class_that_they_lack():
     assert (detector.suggested_labels_[lacking] == Y[lacking]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_symmetric_noise_is_counted():
     y, wrong = symmetric_noise(Y, 0.1, random_state=0)
     detector = MislabelDetector(classifier(), random_state=0)
@@ -197,6 +206,7 @@ def test_symmetric_noise_is_counted():
     )
 
 
+@pytest.mark.slow
 def test_clean_labels_are_left_alone():
     detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, Y)
     assert detector.contamination_ < 0.03
@@ -218,6 +228,7 @@ def test_frames_strings_and_unequal_classes():
     assert (detector.suggested_labels_[wrong] == truth[wrong]).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_frozen_classifier_is_used_as_it_is(pairs):
     y, _, detector = pairs
     frozen = FrozenEstimator(classifier().fit(X, y))
@@ -240,6 +251,7 @@ class NoHead(nn.Module):
         return self.layers(X)[..., 0, 0]
 
 
+@pytest.mark.slow
 def test_images_and_a_network_without_a_last_linear_layer():
     y, wrong = symmetric_noise(Y, 0.2, random_state=0)
     model = classifier(module=NoHead, lr=0.3, max_epochs=12)
@@ -247,6 +259,7 @@ def test_images_and_a_network_without_a_last_linear_layer():
     assert auc(wrong, detector) > 0.93
 
 
+@pytest.mark.slow
 def test_many_classes():
     rng = np.random.default_rng(0)
     truth = np.repeat(np.arange(200), 12)
@@ -257,6 +270,7 @@ def test_many_classes():
     assert detector.what_if_.shape == (2400, 200)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("frozen", [False, True])
 def test_a_class_that_no_row_carries_keeps_its_column(frozen):
     some = Y > 0
@@ -299,6 +313,7 @@ def test_a_single_validation_row_decides_nothing(recwarn):
     assert not [each for each in recwarn if "std()" in str(each.message)]
 
 
+@pytest.mark.slow
 def test_a_row_of_weight_zero_does_not_shape_its_class():
     y, _ = symmetric_noise(Y, 0.1, random_state=0)
     weight = np.ones(1300)
@@ -310,6 +325,7 @@ def test_a_row_of_weight_zero_does_not_shape_its_class():
     assert np.median(light.scores_[threes]) < 0
 
 
+@pytest.mark.slow
 def test_confusions_of_rows_without_weight_do_not_count():
     y, wrong = pair_noise(Y, 0.3, random_state=0)
     weight = np.ones(1300)
@@ -319,6 +335,7 @@ def test_confusions_of_rows_without_weight_do_not_count():
     assert detector.transition_[5, 6] > 0.2
 
 
+@pytest.mark.slow
 def test_ranking_by_an_influence():
     y, _ = pair_noise(Y, 0.3, random_state=0)
     influence = SAMInfluence(evaluation="margin", aggregate="worst-class")
@@ -350,6 +367,7 @@ def test_given_contamination_and_what_is_not_changed():
     assert (np.random.get_state()[1] == state[1]).all()
 
 
+@pytest.mark.slow
 def test_looks_are_denser_early_in_training():
     fitted = classifier(max_epochs=20).fit(X, Y)
     path = problem_from_estimator(fitted, X, Y).path
@@ -365,6 +383,7 @@ def test_validation_labels_are_compared_before_training():
     torch.testing.assert_close(first_look(trained, trained.X), last.features)
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_counted_at_the_early_states():
     y, _ = symmetric_noise(Y, 0.4, random_state=0)
     fitted = classifier(max_epochs=40, lr=0.3, module__n_hidden=128).fit(X, y)
@@ -453,6 +472,7 @@ def test_nothing_of_an_earlier_fit_is_left():
     assert not hasattr(detector, "estimator_")
 
 
+@pytest.mark.slow
 @parametrize_with_checks([MislabelDetector(SAMClassifier(max_epochs=4))])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)
