@@ -13,6 +13,7 @@ PAGES = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page):
     result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")

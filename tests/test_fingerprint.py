@@ -93,6 +93,7 @@ def test_the_fit_of_a_frozen_estimator_counts():
     assert fingerprint(first) != fingerprint(second)
 
 
+@pytest.mark.slow
 def test_is_the_same_in_every_process():
     code = (
         "from sam_attribution.training import SAMClassifier\n"

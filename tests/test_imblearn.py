@@ -16,6 +16,7 @@ from sam_attribution.imblearn import MislabelSampler
 from sam_attribution.influence import SAMInfluence
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         MislabelSampler(

@@ -275,6 +275,7 @@ CALLS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLS)
 @examples
 @given(draw=st.data())
@@ -322,6 +323,7 @@ FOR_PARAMETERS = {name: values.filter(lambda value: not callable(value)) for nam
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("cls", MAKE, ids=lambda cls: cls.__name__)
 @examples
 @given(draw=st.data())

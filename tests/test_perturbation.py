@@ -17,6 +17,7 @@ def draw(seed, n=5):
     return (torch.randn(n, generator=generator, dtype=torch.float64) for _ in range(4))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PERTURBATIONS)
 @given(seed=st.integers(0, 1000))
 def test_products_equal_autodiff(name, seed):
@@ -30,6 +31,7 @@ def test_products_equal_autodiff(name, seed):
     torch.testing.assert_close(back_g, D.T @ dw)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.5, 2, 3, math.inf])
 @given(seed=st.integers(0, 1000))
 def test_eps_is_the_steepest_point_of_the_ball(p, seed):

@@ -23,6 +23,7 @@ validation = ValidationData(X_val, y_val)
 classifier = SAMClassifier(max_epochs=5, lr=0.2, dtype="float64")
 
 
+@pytest.mark.slow
 def test_figures_are_those_of_the_methods_on_one_training():
     seeded = clone(classifier).set_params(random_state=3)
     methods = {"gif": "gif", "few states": GIF(n_checkpoints=2), "unrolled": "unrolled"}
@@ -54,6 +55,7 @@ def test_truth_may_be_known_in_part():
     assert table.loc["hif-fast", "n"] == 3
 
 
+@pytest.mark.slow
 def test_pipelines_frozen_models_and_regressors():
     steps = make_pipeline(StandardScaler(), classifier)
     assert compare(["tracin"], steps, X, y, validation=validation).loc["tracin", "trainings"] > 0

@@ -23,6 +23,7 @@ def mean_loss(problem, w):
     return problem.weights @ losses / problem.weights.sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("batch_size", [7, "auto"])
 def test_hessian_equals_autodiff(kind, batch_size):
@@ -68,6 +69,7 @@ def second_moment(problem, w):
     return gradients.T @ (problem.weights[:, None] * gradients) / problem.total_weight
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("batch_size", [1, 7, "auto"])
 def test_the_empirical_fisher_matrix_is_the_second_moment_of_the_gradients(kind, batch_size):
@@ -105,6 +107,7 @@ def test_the_empirical_fisher_matrix_of_other_losses(criterion):
     torch.testing.assert_close(fisher.to_dense(), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.2])
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_the_closed_form_of_the_heads_fisher_matrix(kind, rho):
@@ -123,6 +126,7 @@ def test_the_closed_form_of_the_heads_fisher_matrix(kind, rho):
     assert (ggn - block.to_dense()).norm() > 0.01 * ggn.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PERTURBATIONS)
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 def test_sam_jacobian_of_a_network_equals_autodiff(kind, name):
@@ -169,6 +173,7 @@ def test_variants_differ_and_unknown_ones_are_refused():
         SAMPoint(problem, "laplace")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curvature", [Hessian, GaussNewton, EmpiricalFisher])
 def test_sampled_curvature_is_the_whole_on_average(curvature):
     problem = fitted_problem("mlp", True)

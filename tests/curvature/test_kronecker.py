@@ -146,6 +146,7 @@ def in_basis(block, matrix):
     return basis @ matrix[block.layer.index][:, block.layer.index] @ basis.T
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODULES)
 def test_eigenvalues_are_the_diagonal_of_the_gauss_newton_matrix_in_the_basis(kind):
     problem = problem_of(kind)
@@ -273,6 +274,7 @@ def test_the_corrected_diagonal_is_nearer_in_frobenius_norm(kind):
     assert off[0] < off[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", MODULES)
 def test_the_inverse_inverts(kind):
     problem = problem_of(kind)
@@ -288,6 +290,7 @@ def test_the_inverse_inverts(kind):
         torch.testing.assert_close(back[index] + damping * solved[index], columns[index])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "kind", ["mlp", "conv, grouped", "conv, norms", "own", "tokens", "tokens, padded"]
 )
@@ -297,6 +300,7 @@ def test_passes_do_not_matter(kind):
     torch.testing.assert_close(KroneckerCurvature(problem, problem.params).to_dense(), whole)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("row_loss", [CrossEntropyRows(0.1, torch.tensor([1.0, 2.0, 0.5])), None])
 def test_drawn_back_signals_have_the_exact_mean(row_loss):
     loss = {"row_loss": row_loss.in_double_precision()} if row_loss else {}

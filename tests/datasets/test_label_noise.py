@@ -25,6 +25,7 @@ def assert_noisy(y, result, fraction):
     assert y_noisy.dtype == y.dtype
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("noise", CLASS_NOISE)
 @given(y=labels, fraction=fractions, seed=seeds)
 def test_exactly_the_fraction_gets_another_label(noise, y, fraction, seed):
@@ -34,6 +35,7 @@ def test_exactly_the_fraction_gets_another_label(noise, y, fraction, seed):
     np.testing.assert_array_equal(y, before)
 
 
+@pytest.mark.slow
 @given(
     fraction=fractions,
     seed=seeds,

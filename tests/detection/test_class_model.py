@@ -9,6 +9,11 @@ from sam_attribution.detection._class_model import ClassModel, stratified_folds
 RNG = np.random.default_rng(0)
 
 
+@pytest.fixture(autouse=True)
+def _the_same_numbers_whichever_test_ran_before():
+    RNG.bit_generator.state = np.random.default_rng(0).bit_generator.state
+
+
 def blobs(n=90, n_classes=3, n_features=4):
     y = torch.as_tensor(RNG.permutation(np.arange(n) % n_classes))
     centres = torch.as_tensor(RNG.normal(size=(n_classes, n_features)) * 2)

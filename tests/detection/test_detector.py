@@ -58,6 +58,7 @@ def pairs():
     return y, wrong, MislabelDetector(classifier(), validation=CLEAN, random_state=0).fit(X, y)
 
 
+@pytest.mark.slow
 def test_systematic_confusion_is_found_counted_and_undone(pairs):
     _, wrong, detector = pairs
     assert auc(wrong, detector) > 0.99
@@ -93,6 +94,7 @@ def test_attributes_agree_with_each_other(pairs):
     assert (detector.given_labels_ == y).all()
 
 
+@pytest.mark.slow
 def test_the_review_page_takes_what_was_found(pairs, tmp_path):
     y, _, detector = pairs
     shown = {
@@ -129,6 +131,7 @@ def test_every_row_is_judged_without_a_trusted_set(validation):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("seed", "noise", "trusted"), [(0, 0, True), (1, 0, True), (0, 0.3, False), (1, 0.3, False)]
 )
@@ -145,6 +148,7 @@ def test_validation_labels_are_trusted_if_they_are_right(seed, noise, trusted):
     assert auc(wrong, detector) > 0.98
 
 
+@pytest.mark.slow
 def test_labels_that_fit_better_before_training_are_trusted():
     """The classes are alike by either labels, so likelihoods of the noise models do not tell."""
     y, wrong = symmetric_noise(Y, 0.4, random_state=0)
@@ -154,6 +158,7 @@ def test_labels_that_fit_better_before_training_are_trusted():
     assert auc(wrong, detector) > 0.98
 
 
+@pytest.mark.slow
 def test_rows_that_come_in_turns():
     """Every second row is of one class: samples of the rows must hold the other, too."""
     rng = np.random.default_rng(0)
@@ -199,6 +204,7 @@ def test_trusted_rows_do_not_change_a_class_that_they_lack():
     assert (detector.suggested_labels_[lacking] == Y[lacking]).mean() > 0.9
 
 
+@pytest.mark.slow
 def test_symmetric_noise_is_counted():
     y, wrong = symmetric_noise(Y, 0.1, random_state=0)
     detector = MislabelDetector(classifier(), random_state=0)
@@ -211,6 +217,7 @@ def test_symmetric_noise_is_counted():
     )
 
 
+@pytest.mark.slow
 def test_clean_labels_are_left_alone():
     detector = MislabelDetector(classifier(), validation=CLEAN).fit(X, Y)
     assert detector.contamination_ < 0.03
@@ -232,6 +239,7 @@ def test_frames_strings_and_unequal_classes():
     assert (detector.suggested_labels_[wrong] == truth[wrong]).mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_frozen_classifier_is_used_as_it_is(pairs):
     y, _, detector = pairs
     frozen = FrozenEstimator(classifier().fit(X, y))
@@ -459,6 +467,7 @@ def test_nothing_of_an_earlier_fit_is_left():
     assert not hasattr(detector, "estimator_")
 
 
+@pytest.mark.slow
 @parametrize_with_checks([MislabelDetector(SAMClassifier(max_epochs=4))])
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

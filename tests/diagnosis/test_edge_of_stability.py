@@ -31,6 +31,7 @@ OPTIMIZERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OPTIMIZERS)
 @pytest.mark.parametrize("rho", [0.0, 1.0])
 def test_curvature_is_that_of_the_dense_matrix(name, rho):

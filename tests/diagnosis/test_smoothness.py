@@ -63,12 +63,14 @@ def test_prediction_holds_on_a_convex_run():
     assert errors.roughness < 0.01
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearby", ["weights", "starts"])
 def test_metasmoothness_of_a_rough_run_is_low(nearby):
     problem = rough()
     assert metasmoothness(problem, queries_of(problem), nearby=nearby) < 0.5
 
 
+@pytest.mark.slow
 def test_prediction_fails_on_a_rough_run():
     problem = rough()
     queries = queries_of(problem)
@@ -94,6 +96,7 @@ def test_queries_of_length_one_are_predicted_in_their_unit():
     assert errors.linearity_error < 0.05
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_epochs", [400, 1200])  # to an infinite loss, and to weights of NaN
 def test_a_training_that_diverges_is_no_prediction(n_epochs):
     """One row, one weight: a step shrinks the error to -.9 of it, with the row twice to -2.8."""
@@ -132,6 +135,7 @@ def queries_for(problem, name):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_goes_where_training_went(name):
     problem = smooth_problem(name)
@@ -145,6 +149,7 @@ def test_a_run_goes_where_training_went(name):
         assert all(torch.equal(one.buffers[name], other.buffers[name]) for name in one.buffers)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_a_run_without_a_row_is_retraining(name):
     problem = smooth_problem(name)
@@ -159,6 +164,7 @@ def test_a_run_without_a_row_is_retraining(name):
     torch.testing.assert_close(rise, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_scores_at_other_row_weights_are_the_derivative_there(name):
     problem = smooth_problem(name)

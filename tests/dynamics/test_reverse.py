@@ -70,6 +70,7 @@ def by_torch(step, state, tracked):
     return torch.func.vjp(whole_step, state.params, vectors, statistics, ones)[1]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_cotangents", [1, 3])
 @pytest.mark.parametrize("case", CASES)
 def test_the_product_is_that_of_reverse_mode(case, n_cotangents):

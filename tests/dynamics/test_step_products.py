@@ -77,6 +77,7 @@ def inner(a, b):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 @pytest.mark.parametrize("number", [0, 4])
 def test_the_product_with_tangents_is_the_transpose_of_that_with_cotangents(case, number):

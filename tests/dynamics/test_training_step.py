@@ -59,6 +59,7 @@ def settings(optimizer):
     return options | {"optimizer": kind, "lr": 0.02}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS, ids=repr)
 @pytest.mark.parametrize(
     ("perturbation", "rho"), [("l2", 0.0), ("l2", 0.2), ("linf", 0.02), ("adaptive", 0.2)]

@@ -294,6 +294,7 @@ def test_a_net_stands_in_for_a_classifier_that_is_none():
     assert [type(step) for _, step in scaled.steps] == [StandardScaler, SAMClassifier]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", [0, 1])
 def test_rows_reach_the_default_scorer_as_they_reach_the_classifier(seed):
     """Features of wine are hundreds apart: without the scaler a network learns nothing."""
@@ -304,6 +305,7 @@ def test_rows_reach_the_default_scorer_as_they_reach_the_classifier(seed):
     assert wrong[~model.kept_].mean() > 0.8
 
 
+@pytest.mark.slow
 def test_a_search_with_the_default_scorer_scores_every_fold_once(monkeypatch):
     n_fits, fit = [], MislabelDetector.fit
 
@@ -330,6 +332,7 @@ def expected_failures(estimator):
     }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         FilteredClassifier(

@@ -82,6 +82,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_every_way_gives_the_same_scores(name):
     fitted, asked = CASES[name]()
@@ -93,6 +94,7 @@ def test_every_way_gives_the_same_scores(name):
         np.testing.assert_allclose(gradients.mean(0), fitted.scores_, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["tangents", "row-gradients", "auto"])
 def test_order_and_company_of_queries_do_not_matter(how, monkeypatch):
     fitted = influence(method=GIF(query="checkpoint", n_checkpoints=3))
@@ -149,6 +151,7 @@ def test_a_progress_bar_names_the_way(capsys):
     assert "queries (row-gradients)" in capsys.readouterr().err
 
 
+@pytest.mark.slow
 def test_projected_scores_are_right_on_average_with_the_error_that_is_promised():
     fitted = influence(method="grad-dot")
     problem = fitted.attributions_[0].problem
@@ -207,6 +210,7 @@ def test_another_way_is_refused(how):
         influence().attribute(X_query, y_query, how=how)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["tangents", "row-gradients", Projected()])
 def test_methods_with_their_own_way_have_no_other(how):
     fitted = influence(method=Unrolled(check=None))
@@ -219,6 +223,7 @@ def test_a_projection_to_nothing_is_refused():
         influence().attribute(X_query, y_query, how=Projected(0))
 
 
+@pytest.mark.slow
 def test_projected_scores_of_some_parameters_take_the_directions_that_leave_them():
     """With far more numbers than parameters few of them share a sum."""
     fitted = influence(parameters="*bias", method=HIF(damping=0.5))

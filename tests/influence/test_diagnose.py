@@ -55,6 +55,7 @@ def test_a_smooth_run_is_fine_and_fit_is_silent():
     assert fitted.diagnostics_.loc[0, "metasmoothness"] == pytest.approx(1, abs=1e-3)
 
 
+@pytest.mark.slow
 def test_a_rough_run_warns():
     with pytest.warns(UserWarning, match="do not trust scores of single rows"):
         fitted = influence(rough()).fit(X, y)
@@ -63,6 +64,7 @@ def test_a_rough_run_warns():
     assert fitted.diagnostics_.loc[0, "linearity_error"] > 0.5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("check", ["weights", "starts"])
 def test_metasmoothness_warns_too(check):
     with pytest.warns(UserWarning, match="differs slightly from this one gives different scores"):
@@ -71,6 +73,7 @@ def test_metasmoothness_warns_too(check):
     assert "roughness" not in fitted.diagnostics_
 
 
+@pytest.mark.slow
 def test_the_check_can_be_left_out():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
@@ -78,6 +81,7 @@ def test_the_check_can_be_left_out():
     assert not {"roughness", "metasmoothness", "seconds_checking"} & set(fitted.diagnostics_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [GIF(), HIF(damping=0.1)], ids=["gif", "hif"])
 def test_other_methods_are_told_whether_the_training_can_be_attributed(method):
     expected = influence(rough(), Unrolled(check=None)).fit(X, y)
@@ -152,6 +156,7 @@ def test_a_regressor_has_its_r2():
     assert skill == fitted.diagnostics_.loc[0, "validation_r2"]
 
 
+@pytest.mark.slow
 def test_stationarity_matters_to_hif():
     far, near = linear(max_epochs=1), linear(max_epochs=600, lr=0.3, optimizer__weight_decay=0.1)
     tables = [influence(each, "hif").fit(X, y).diagnose() for each in (far, near)]
@@ -233,6 +238,7 @@ OTHERS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("data", "message"), OTHERS.values(), ids=OTHERS)
 @pytest.mark.parametrize("steps", [False, True])
 def test_other_data_than_those_of_fit_are_refused(data, message, steps):

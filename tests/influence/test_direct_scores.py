@@ -55,6 +55,7 @@ SETTINGS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", SETTINGS)
 def test_scores_queries_and_self_influence_are_those_of_the_method_with_probes(settings):
     found = influence(Explicit(), **settings).fit(X, y)
@@ -99,6 +100,7 @@ NOT_THERE = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", [*NOT_THERE, "transform_train_"])
 def test_what_it_cannot_answer_is_not_there_before_and_after_fit(name):
     estimator = influence(Explicit())

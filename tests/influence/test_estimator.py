@@ -52,6 +52,7 @@ WEIGHT_CHECKS = {
 }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [
         SAMInfluence(SAMClassifier(max_epochs=5)),
@@ -76,6 +77,7 @@ def validation_loss(classifier):
     return -np.log(p[np.arange(len(y_val)), y_val]).mean()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHOD_CASES)
 @pytest.mark.parametrize("evaluation", ["loss", "margin"])
 def test_the_four_views_of_a_score_agree(name, evaluation):
@@ -118,6 +120,7 @@ def test_positive_means_helpful():
     assert 0.5 < np.polyfit(scores, truth, 1)[0] < 1.5
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_found_and_corrected():
     rng = np.random.default_rng(0)
     centers = 4 * rng.normal(size=(3, 6))
@@ -241,6 +244,7 @@ def test_any_pickle_will_do(method):
     np.testing.assert_array_equal(again.transform(X), fitted.transform(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["gif", "unrolled"])
 @pytest.mark.filterwarnings("ignore::UserWarning")
 def test_a_caller_who_needs_no_gradients_gets_the_same_scores(method):
@@ -274,6 +278,7 @@ def test_a_name_stands_for_the_slow_object_with_its_defaults(name):
     assert repr(METHODS[name]()) == repr(SLOW[name])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(SLOW)))
 def test_a_name_stands_for_the_object_with_its_defaults(name):
     method = {
@@ -302,6 +307,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
     np.testing.assert_array_equal(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(SLOW) - {"unrolled"}))
 @pytest.mark.parametrize(("n_hidden", "parameters"), [(8, "all"), (16, "all"), (16, "head")])
 def test_every_name_works_as_it_is(name, n_hidden, parameters):
@@ -378,6 +384,7 @@ def test_unknown_query_labels_are_refused():
         fitted.score_samples(X, y + 7)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize(
     "settings",

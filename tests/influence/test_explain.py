@@ -78,6 +78,7 @@ def test_one_split_shows_the_rows_that_it_trained_on():
         assert sorted(table.loc[table["query"] == 2, "train_row"]) == sorted(train)
 
 
+@pytest.mark.slow
 def test_epochs_are_those_of_the_largest_parts_of_a_score():
     """Against single scores: one state at a time, by a trajectory of every epoch's middle."""
     clf = SAMClassifier(max_epochs=4, batch_size=15, dtype="float64", random_state=0)
@@ -115,6 +116,7 @@ def unfolded(text):
     return [epoch for span in spans for epoch in range(span[0], span[-1] + 1)]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [GIF(n_checkpoints=None), TracIn(n_checkpoints=2)])
 def test_epochs_for_every_step_and_for_stretches_longer_than_an_epoch(method):
     clf = SAMClassifier(max_epochs=6, batch_size=15, random_state=0)

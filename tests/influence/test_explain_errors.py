@@ -36,6 +36,7 @@ def errors_by_hand(estimator, X, y):
     return sorted(wrong, key=of_truth.__getitem__)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_errors", [None, 3])
 def test_the_worst_mistakes_are_explained(n_errors):
     fitted, asked = influence(labels=names[y]), names[y_query]
@@ -90,6 +91,7 @@ def unfolded(text):
     return [epoch for span in spans for epoch in range(span[0], span[-1] + 1)]
 
 
+@pytest.mark.slow
 def test_queries_are_asked_some_at_a_time(monkeypatch):
     fitted = influence()
     expected = fitted.explain_errors(X_query, y_query, k=2)
@@ -103,6 +105,7 @@ def test_queries_are_asked_some_at_a_time(monkeypatch):
     assert set(sizes) <= {1, 2}
 
 
+@pytest.mark.slow
 def test_the_aggregate_is_for_the_suggestions_alone():
     mean, worst = (
         influence(aggregate=aggregate).explain_errors(X_query, y_query)

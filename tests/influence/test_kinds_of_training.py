@@ -43,6 +43,7 @@ def influence(kind, dtype="float64", **settings):
     return SAMInfluence(estimator, validation=held_out, **settings).fit(X, y), X, y
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_checkpoints", [3, None])
 def test_gif_is_the_sum_over_replayed_states_of_explicit_products(kind, n_checkpoints):
@@ -70,6 +71,7 @@ def test_gif_is_the_sum_over_replayed_states_of_explicit_products(kind, n_checkp
     np.testing.assert_allclose(fitted.scores_, expected, rtol=1e-8, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("method", [GIF(), TracIn(), HIF(damping=0.5)], ids=repr)
 @pytest.mark.filterwarnings("ignore:AdamW's decoupled weight decay")
@@ -82,6 +84,7 @@ def test_the_four_views_of_a_score_agree(kind, method):
     assert np.abs(fitted.scores_).max() > 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batch_size_does_not_matter(kind, dtype):

@@ -71,6 +71,7 @@ def one_split(**settings):
     return influence(**settings).set_params(validation=0.2, random_state=0, batch_size=4)
 
 
+@pytest.mark.slow
 def test_threads_that_share_rows_do_not_wait_for_each_other(monkeypatch):
     expected = one_split().fit(X, y)
     jobs = []
@@ -87,6 +88,7 @@ def test_threads_that_share_rows_do_not_wait_for_each_other(monkeypatch):
     np.testing.assert_array_equal(fitted.scores_, expected.scores_)
 
 
+@pytest.mark.slow
 def test_threads_take_turns():
     """They would draw from one random stream of torch, and share forward mode's levels."""
     expected = influence().fit(X, y, sample_weight=weight)
@@ -157,6 +159,7 @@ def _process_id():
     return os.getpid()
 
 
+@pytest.mark.slow
 def test_every_split_has_a_trajectory_folder_of_its_own(tmp_path):
     expected = influence().fit(X, y)
     stored = influence()
@@ -165,6 +168,7 @@ def test_every_split_has_a_trajectory_folder_of_its_own(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["split_0", "split_1", "split_2"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("verbose", "bars"), [(0, []), (1, ["split"]), (2, ["split", "probes"])])
 def test_progress_is_shown_when_asked_for(verbose, bars, capsys):
     fitted = influence(verbose=verbose).fit(X, y)

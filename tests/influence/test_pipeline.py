@@ -27,6 +27,7 @@ X_val, names_val = 5 + 3 * X_val, np.array(["ant", "bee", "cat"])[y_val]
 HELD_OUT = ValidationData(X_val, names_val)
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [SAMInfluence(make_pipeline(StandardScaler(), SAMClassifier(max_epochs=3)))],
     expected_failed_checks=lambda estimator: WEIGHT_CHECKS,
@@ -58,6 +59,7 @@ CASES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", CASES)
 def test_scores_are_those_of_the_bare_classifier_on_the_transformed_rows(case):
     steps, rows, rows_val = CASES[case]
@@ -91,6 +93,7 @@ def test_the_steps_see_training_rows_only(tmp_path):
     assert not hasattr(pipeline[0], "mean_")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("pipeline", [False, True])
 @pytest.mark.parametrize("weighted", [False, True])
 def test_frozen_scores_are_those_of_training_again(pipeline, weighted):

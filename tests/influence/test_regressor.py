@@ -32,6 +32,7 @@ EXPECTED_FAILURES = {
 }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [SAMInfluence(SAMRegressor(max_epochs=5, lr=1e-4))],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
@@ -45,6 +46,7 @@ def influence(estimator=None, **settings):
     return SAMInfluence(estimator, **{"validation": HELD_OUT, "random_state": 0, **settings})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
 def test_the_views_of_a_score_agree(name, parameters):
@@ -69,6 +71,7 @@ def test_the_views_of_a_score_agree(name, parameters):
         np.testing.assert_allclose(fitted.self_influence(), own, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [None, weight])
 def test_gif_is_the_sum_over_states_of_explicit_products(sample_weight):
     fitted = influence(method=GIF(n_checkpoints=3)).fit(X, y, sample_weight=sample_weight)
@@ -91,6 +94,7 @@ def test_gif_is_the_sum_over_states_of_explicit_products(sample_weight):
     np.testing.assert_allclose(fitted.scores_, expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.slow
 def test_positive_means_helpful():
     """Sign and unit, against retraining without single rows (weight 0, same batches)."""
     settings = SMALL | {"max_epochs": 4, "batch_size": -1, "rho": 0.02, "lr": 0.01}
@@ -127,6 +131,7 @@ def test_folds_judge_every_row_and_average():
     np.testing.assert_allclose(fitted.scores_, expected, rtol=1e-10)
 
 
+@pytest.mark.slow
 def test_diagnostics_name_the_unit_and_the_quality():
     table = influence().fit(X, y).diagnostics_
     assert table.loc[0, "scale"].startswith("squared units of y, but curvature is ignored")
@@ -173,6 +178,7 @@ def test_pipelines_and_frozen_ones():
         influence(frozen, validation=held_out).fit(rows, y + 1e-6)
 
 
+@pytest.mark.slow
 @pytest.mark.xdist_group("processes")
 def test_jobs_pickles_and_columns_of_targets():
     expected = influence(batch_size=7).fit(X, y)
@@ -187,6 +193,7 @@ def test_jobs_pickles_and_columns_of_targets():
     np.testing.assert_array_equal(column.scores_, expected.scores_)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("method", ["gif", "grad-cos", HIF(damping=0.3)], ids=str)
 def test_batch_size_does_not_matter(method, dtype):

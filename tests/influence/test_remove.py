@@ -61,6 +61,7 @@ METHODS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("name", "parameters"),
     [(n, p) for n in METHODS for p in ("all", "head") if (n, p) != ("unrolled", "head")],
@@ -91,6 +92,7 @@ def test_batch_norm_statistics_are_part_of_the_step():
         assert torch.equal(before, after) == name.endswith("num_batches_tracked")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", METHODS)
 def test_the_edited_weights_are_those_of_the_step_and_nothing_else_is_changed(name):
     fitted = influence(METHODS[name]).fit(X, y)
@@ -118,6 +120,7 @@ def test_the_head_alone_is_edited():
     assert len(moved) == 2  # weight and bias of the last layer
 
 
+@pytest.mark.slow
 def test_the_report_holds_what_can_be_computed_by_hand():
     fitted = influence("unrolled").fit(X, y)
     edited = fitted.remove(REMOVED)
@@ -174,6 +177,7 @@ def test_the_bolder_a_promise_the_more_has_to_be_delivered(predicted, rise, sile
     assert all(f"{predicted:.3g} was predicted" in reason for reason in reasons)
 
 
+@pytest.mark.slow
 def test_a_small_step_does_not_warn():
     fitted = influence("unrolled").fit(X, y)
     with warnings.catch_warnings():
@@ -181,6 +185,7 @@ def test_a_small_step_does_not_warn():
         assert fitted.remove([3]).edit_["nonlinearity"] < 0.1
 
 
+@pytest.mark.slow
 def test_verification_is_training_again_without_random_groups():
     fitted, run = trained(network(norm=True), "momentum")
     edited = fitted.remove([1, 5], verify=3)
@@ -294,6 +299,7 @@ def test_a_mask_names_the_same_rows():
         assert torch.equal(weights(fitted.remove(indices)), expected)
 
 
+@pytest.mark.slow
 def test_a_regressor_is_edited():
     target = X @ np.arange(6) / 3
     estimator = SAMRegressor(**SMALL, lr=0.01)
@@ -318,6 +324,7 @@ BAD = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BAD)
 def test_bad_indices_are_named(name):
     indices, message = BAD[name]

@@ -293,6 +293,7 @@ def test_lissa_of_all_rows_is_the_solution():
     torch.testing.assert_close(solution.x, expected, rtol=1e-8, atol=1e-8)
 
 
+@pytest.mark.slow
 def test_lissa_of_some_rows_nears_it_with_more_terms_and_repeats():
     operator, b, expected = lissa_problem()
 

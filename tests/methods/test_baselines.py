@@ -41,6 +41,7 @@ def test_grad_dot_is_the_product_of_final_gradients(kind):
     torch.testing.assert_close(scores_of(GradDot(), problem, queries), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("n_checkpoints", [3, None])
 def test_tracin_is_the_sum_of_products_at_unperturbed_states(n_checkpoints, kind):
@@ -78,6 +79,7 @@ def test_tracin_equals_gif_at_rho_zero():
     assert torch.equal(found, scores_of(GIF(query="checkpoint"), problem, queries))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_influence_function_solves_with_the_plain_hessian(kind):
     _, problem, queries = setting(kind, optimizer__weight_decay=0.05)
@@ -99,6 +101,7 @@ def test_the_influence_function_solves_with_the_plain_hessian(kind):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["w", "w+eps"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_influence_function_solves_with_the_empirical_fisher_matrix(kind, at):
@@ -112,6 +115,7 @@ def test_the_influence_function_solves_with_the_empirical_fisher_matrix(kind, at
     torch.testing.assert_close(scores_of(method, problem, queries), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["all", "*.weight", "head"])
 @pytest.mark.parametrize("curvature", ["hessian", "ggn", "fisher"])
 def test_blocks_leave_out_what_couples_the_layers(curvature, parameters):

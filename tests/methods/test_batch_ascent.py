@@ -40,6 +40,7 @@ def dense_steps(problem):
     return torch.linalg.solve(J + DAMPING * torch.eye(len(J), dtype=J.dtype), C)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 @pytest.mark.parametrize("perturbation", ["l2", "adaptive"])
 @pytest.mark.parametrize("solver", ["auto", GMRES(tol=1e-12, max_iter=1000, restart=400)])
@@ -56,6 +57,7 @@ def test_scores_and_edits_are_the_derivative_of_the_mean_over_batches(kind, pert
     torch.testing.assert_close(edits, whole, rtol=1e-7, atol=1e-11)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["head", "*bias"])
 def test_a_part_of_the_parameters_uses_its_block(parameters):
     problem = fitted_problem("cnn", options={"parameters": parameters}, **SETTINGS)
@@ -101,6 +103,7 @@ def test_with_perturbation_the_two_differ_and_other_rows_sit_in_every_batch():
     assert 1e-3 * scores["full"].norm() < difference < 0.5 * scores["full"].norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["fast", "full"])
 def test_random_rows_of_the_mean_jacobian_are_it_on_average(variant):
     problem = fitted_problem("mlp", True, **SETTINGS)

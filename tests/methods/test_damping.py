@@ -21,6 +21,7 @@ def prepared_with_warning(problem, method=None):
         return (method or HIF()).prepare(problem)
 
 
+@pytest.mark.slow
 def test_an_unstable_jacobian_gets_more_than_its_most_negative_eigenvalue():
     problem = fitted_problem("mlp", max_epochs=30)
     leftmost = float(eigenvalues(problem).real.min())
@@ -31,6 +32,7 @@ def test_an_unstable_jacobian_gets_more_than_its_most_negative_eigenvalue():
     assert "shrunk" in diagnostics["scale"]
 
 
+@pytest.mark.slow
 def test_a_flat_jacobian_gets_one_over_the_time_of_training():
     problem = fitted_problem("mlp", max_epochs=30)
     diagnostics = prepared_with_warning(problem, HIF("fast", curvature="ggn")).diagnostics

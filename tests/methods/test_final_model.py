@@ -43,6 +43,7 @@ def sides(problem, at="w", evaluation="loss"):
     return v, problem.weights[:, None] / problem.weights.sum() * rows, rows, point
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["w", "w+eps"])
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("corrected", [True, False])
@@ -86,6 +87,7 @@ def test_a_layer_without_curvature_needs_a_damping():
         scores(EKFAC(damping=0.0), dead)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["w", "w+eps"])
 @pytest.mark.parametrize("damping", ["auto", 0.3])
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
@@ -106,6 +108,7 @@ def test_datainf_is_the_published_formula_parameter_by_parameter(kind, damping, 
     torch.testing.assert_close(found, shares @ torch.as_tensor(u), rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [EKFAC(), EKFAC(n_draws=2, random_state=0), DataInf(), TRAK(proj_dim=12, random_state=0)],
@@ -128,6 +131,7 @@ def test_passes_and_the_order_of_rows_do_not_matter(method):
         )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [
@@ -271,6 +275,7 @@ def test_the_curvature_of_a_part_of_a_layer_is_that_part_of_the_gauss_newton_mat
             torch.testing.assert_close(found[span, span], exact[span, span])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["all", "head"])
 @pytest.mark.parametrize("at", ["w", "w+eps"])
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])

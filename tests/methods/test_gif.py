@@ -45,6 +45,7 @@ def given(problem, gradients):
     return gradients[torch.arange(len(problem.y)), problem.y]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("query", ["final", "checkpoint"])
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("sample_weight", [False, True])
@@ -64,6 +65,7 @@ def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("recorded", [4, 2])
 def test_checkpoints_are_the_middles_of_equal_stretches(recorded):
     classifier, X, y, _ = fitted("mlp", max_epochs=4, trajectory=recorded, callbacks=[SCHEDULER])
@@ -232,6 +234,7 @@ def test_bad_settings_are_named(settings, message):
         GIF(**settings).prepare(problem_from_estimator(classifier, X, y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings",
     [
@@ -300,6 +303,7 @@ def test_effective_rates_of_adam_know_clipping_and_skipped_steps(monkeypatch):
         torch.testing.assert_close(rates[t], -w, rtol=1e-10, atol=0)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_checkpoints", [4, None])
 def test_effective_adam_scores_are_sums_over_its_rates(n_checkpoints):
     classifier, X, y, _ = fitted("mlp", lr=0.01, optimizer=torch.optim.Adam, max_epochs=4)

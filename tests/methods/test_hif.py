@@ -40,6 +40,7 @@ def dense_scores(problem, damping, selected=slice(None), curvature="hessian"):
     return steps.T @ v
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 @pytest.mark.parametrize("perturbation", ["l2", "adaptive"])
 @pytest.mark.parametrize("solver", [Direct(), GMRES(tol=1e-12, max_iter=1000, restart=400)])
@@ -51,6 +52,7 @@ def test_scores_equal_the_dense_formula(kind, perturbation, solver):
     torch.testing.assert_close(found, dense_scores(problem, 0.5), rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("curvature", ["ggn", "fisher"])
 def test_another_curvature_stands_for_every_hessian(curvature):
     problem = fitted_problem("mlp", True, optimizer__weight_decay=0.01)
@@ -60,6 +62,7 @@ def test_another_curvature_stands_for_every_hessian(curvature):
     assert (found - dense_scores(problem, 0.5)).norm() > 0.01 * found.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["head", "*bias", ["*.weight"]])
 def test_a_subset_of_parameters_uses_its_block_with_the_whole_perturbation(parameters):
     problem = fitted_problem("cnn", options={"parameters": parameters})
@@ -73,6 +76,7 @@ def test_unknown_parameter_names_are_refused():
         fitted_problem("cnn", options={"parameters": "tail*"})
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("batch_size", [1, 7])
 def test_batch_size_does_not_matter(batch_size):
     whole = scores_of(fitted_problem("cnn"), HIF(damping=0.3))

@@ -60,6 +60,7 @@ def fixed_point(convex, p):
     return w
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "perturbation", [PNorm(1.5), PNorm(2), PNorm(3), PNorm(math.inf), Adaptive()], ids=repr
 )
@@ -80,6 +81,7 @@ def test_jacobian_and_row_terms_equal_autodiff_anywhere(
     torch.testing.assert_close(rows_as_columns(point, "full"), rows, **close)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("p", [1.5, 2, 3])
 def test_scores_are_the_derivative_of_the_solved_root(p):
     compared = []
@@ -118,6 +120,7 @@ def check_derivative(p, seed, n, d, n_classes, weight_decay, fraction):
     assert abs(float(scores[k, 0]) + derivative) <= 1e-6 * scale
 
 
+@pytest.mark.slow
 def test_scores_and_steps_agree_with_exact_leave_one_out():
     """Scores of every problem; and over all problems ``full`` has the smallest step error."""
     errors = {variant: [] for variant in VARIANTS}
@@ -164,6 +167,7 @@ def check_scores(convex, problem, left_out, seed):
     assert 0.9 <= linregress(scores, truth).slope <= 1.1
 
 
+@pytest.mark.slow
 @given(n=st.integers(3, 40), rho=st.floats(0.01, 1.0), **shapes)
 @any_problem
 def test_variants_are_one_for_the_inf_norm(seed, n, d, n_classes, rho, weight_decay):

@@ -53,6 +53,7 @@ def leverages(convex):
     return (A * torch.linalg.solve(A.T @ A / len(A) + decay, A.T).T).sum(1) / len(A)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_without_sam_against_the_closed_form(seed):
     convex, fresh = two_problems(seed, 200, 4, 0.05)
@@ -68,6 +69,7 @@ def test_without_sam_against_the_closed_form(seed):
     torch.testing.assert_close(scores / (1 - leverages(convex)), along, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("seed", SEEDS)
 def test_with_sam_against_the_solved_roots(seed):
     convex, fresh = two_problems(seed, 200, 4, 0.05)

@@ -40,6 +40,7 @@ def groups_of(n_groups, n_rows=24, seed=0):
     return shuffled.tensor_split(n_groups)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [None, weight[:24]])
 @pytest.mark.parametrize("norm", [False, True])
 def test_a_score_is_simpsons_rule_over_derivatives_by_finite_differences(norm, sample_weight):
@@ -73,6 +74,7 @@ def test_a_score_is_simpsons_rule_over_derivatives_by_finite_differences(norm, s
         assert influence.scores_[row] == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_it_is_nearer_to_removal_than_the_derivative_where_rows_are_fitted():
     truth = fitted(LeaveOneOut()).scores_
     start, whole = (
@@ -85,6 +87,7 @@ def test_it_is_nearer_to_removal_than_the_derivative_where_rows_are_fitted():
     assert abs(slopes[1] - 1) < 0.1 < 0.25 < abs(slopes[0] - 1)
 
 
+@pytest.mark.slow
 def test_where_training_is_nearly_linear_in_the_weights_it_is_the_derivative():
     start, whole, truth = (
         fitted(method, max_epochs=1, lr=1e-3).scores_
@@ -95,6 +98,7 @@ def test_where_training_is_nearly_linear_in_the_weights_it_is_the_derivative():
     assert np.linalg.norm(whole - truth) < 0.005 * size < np.linalg.norm(start - truth)
 
 
+@pytest.mark.slow
 def test_tables_queries_and_passes_agree():
     method = IntegratedUnrolled(n_groups=3, random_state=1)
     influence = fitted(method, max_epochs=3)
@@ -110,6 +114,7 @@ def test_tables_queries_and_passes_agree():
     assert not np.allclose(other.scores_, influence.scores_, rtol=1e-6)
 
 
+@pytest.mark.slow
 def test_rows_held_out_are_in_no_group():
     influence = SAMInfluence(
         classifier(max_epochs=2), method=IntegratedUnrolled(n_groups=19), random_state=0
@@ -118,6 +123,7 @@ def test_rows_held_out_are_in_no_group():
     assert int(influence.diagnostics_["n_groups"][0]) == 19
 
 
+@pytest.mark.slow
 def test_a_regression():
     rows, target, _ = targets(20)
     held_out = ValidationData(rows[::2] + 0.1, target[::2])

@@ -35,6 +35,7 @@ def ascended(problem, w, rows=slice(None)):
     return w + problem.rho * g / g.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [GradCos, SelfInfluence, TracIn])
 def test_the_point_matters_for_rho_above_0_alone(method):
     for rho, same in ((0.0, True), (0.1, False)):
@@ -45,6 +46,7 @@ def test_the_point_matters_for_rho_above_0_alone(method):
         method(at="eps").prepare(problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("groups", [{}, {"optimizer__param_groups": [("*weight", {"lr": 0.05})]}])
 @pytest.mark.parametrize("at", ["w", "w+eps"])
@@ -70,6 +72,7 @@ def influence(method, **settings):
     return SAMInfluence(clf, method=method, validation=held_out, **settings).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [TracIn(), GIF(n_checkpoints=None), GradCos()])
 def test_self_influence_of_any_method_is_attribute_on_the_own_row(method):
     fitted_influence = influence(method)
@@ -79,6 +82,7 @@ def test_self_influence_of_any_method_is_attribute_on_the_own_row(method):
         np.testing.assert_allclose(expected, 1)
 
 
+@pytest.mark.slow
 def test_self_influence_is_that_of_tracin_and_ranks_memorised_rows_lowest():
     own = influence("self-influence")
     np.testing.assert_allclose(own.self_influence(), influence("tracin").self_influence())
@@ -120,6 +124,7 @@ def test_self_influence_needs_a_recorded_training():
         training_scores(problem, SelfInfluence().prepare(problem).probes(None))
 
 
+@pytest.mark.slow
 def test_rows_of_several_splits_are_averaged():
     from sklearn.model_selection import StratifiedKFold
 

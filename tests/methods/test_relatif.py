@@ -53,6 +53,7 @@ def expected_scores(problem, name, normalize, gradients):
     return moved @ v / size[..., None]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", INFLUENCES)
 @pytest.mark.parametrize("normalize", ["loss", "parameters"])
 @pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
@@ -68,6 +69,7 @@ def test_every_label_has_the_published_formula(name, normalize, parameters):
     torch.testing.assert_close(scores(method, problem), given, **close)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("normalize", ["loss", "parameters"])
 @pytest.mark.parametrize("kind", ["cnn", "regression"])
 def test_convolutions_and_targets(kind, normalize):
@@ -79,6 +81,7 @@ def test_convolutions_and_targets(kind, normalize):
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-10)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["all", "head"])
 @pytest.mark.parametrize("influence", [InfluenceFunction(damping=0.5), EKFAC()], ids=str)
 def test_passes_do_not_matter(influence, parameters):
@@ -89,6 +92,7 @@ def test_passes_do_not_matter(influence, parameters):
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [InfluenceFunction, EKFAC])
 def test_the_point_matters_for_rho_above_0_alone(method):
     for rho, same in ((0.0, True), (0.1, False)):
@@ -148,6 +152,7 @@ def test_what_inverts_no_matrix_is_refused(influence, message):
         RelatIF(influence).prepare(fitted_problem("mlp"))
 
 
+@pytest.mark.slow
 def test_by_default_many_solves_are_cheap():
     small = fitted_problem("mlp", optimizer__weight_decay=0.05)
     with pytest.warns(UserWarning, match="not safely invertible"):

@@ -39,6 +39,7 @@ def relative_error(step, truth):
     return float((step - truth).norm() / truth.norm())
 
 
+@pytest.mark.slow
 def test_hif_goes_to_the_fixed_point_without_the_rows():
     """Row by row, and 2 % at once: the error of the first order, largest without SAM's part."""
     convex, w = convex_problem()
@@ -80,6 +81,7 @@ def test_the_influence_function_forgets_sam():
     assert (full - plain).norm() > 0.02 * plain.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.2])
 @pytest.mark.parametrize("smoothing", [0.0, 0.1])
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
@@ -121,6 +123,7 @@ def explicit_sum(problem, groups, *, n_checkpoints, perturbed=True):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_checkpoints", [3, None])
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
@@ -151,6 +154,7 @@ def test_the_head_alone_moves(method):
     assert (step[:, ~rest].norm(dim=1) > 0).all()
 
 
+@pytest.mark.slow
 def test_arnoldi_in_place_of_the_exact_solve():
     problem = fitted_problem("mlp", trajectory="all")
     exact = HIF(damping=0.5).prepare(problem).removal_step(GROUPS).params
@@ -176,6 +180,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_unrolled_is_the_derivative_of_real_retraining(name):
     """Parameters and batch norm's statistics, for two groups in one sweep."""

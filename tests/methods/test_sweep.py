@@ -35,6 +35,7 @@ class Changed(Callback):
         net.module_.state_dict()[self.name].mul_(self.factor)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("dtype", "name", "change", "named"),
     [
@@ -52,6 +53,7 @@ def test_what_a_callback_changes_after_a_step_is_found_out(dtype, name, change, 
         changed.fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("lr", [0.1, 1e-3, 1e-6])
 @pytest.mark.parametrize("optimizer", [torch.optim.SGD, torch.optim.AdamW])
 def test_rounding_is_no_change(lr, optimizer):

@@ -121,6 +121,7 @@ class Kinks:
         return self._smallest <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ball", BALLS)
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
@@ -207,6 +208,7 @@ CRITERIA = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [None, weight], ids=["", "sample_weight"])
 @pytest.mark.parametrize("name", CRITERIA)
 def test_any_criterion_is_differentiated(name, sample_weight):
@@ -264,6 +266,7 @@ def test_at_rho_zero_it_is_the_derivative_of_plain_sgd(rho):
         assert off(influence.scores_, plain) > 0.01
 
 
+@pytest.mark.slow
 def test_the_table_holds_the_score_with_every_label_at_the_steps_of_the_row():
     """Column c: the derivative in the weight of the same row with label c, at its own steps."""
     influence, run = trained(network(norm=True), "nesterov")
@@ -291,6 +294,7 @@ def test_the_table_holds_the_score_with_every_label_at_the_steps_of_the_row():
     assert influence.transform_train_[k, y[k]] == influence.scores_[k]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 def test_clipping_is_differentiated(optimizer):
     clip = [("clip", GradientNormClipping(0.3))]
@@ -333,6 +337,7 @@ SCHEDULES = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trajectory", [1, "all"])
 @pytest.mark.parametrize("name", SCHEDULES)
 def test_schedules_of_other_settings_than_the_rate_are_differentiated(name, trajectory):
@@ -373,6 +378,7 @@ class Idle(nn.Module):
         return self.network(rows)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["nesterov", "adam", "adamw"])
 def test_parameters_that_take_no_part_are_not_stepped(optimizer):
     """torch leaves a parameter without a gradient alone: no weight decay."""
@@ -401,6 +407,7 @@ class LayerDrop(nn.Module):
         return output if left_out else output + self.now_and_then(rows)
 
 
+@pytest.mark.slow
 def test_a_layer_left_out_of_some_steps_is_no_matter_where_a_step_remembers_nothing():
     """There a step without a gradient changes nothing, for torch as in the sweep."""
     influence, run = trained(LayerDrop().double(), "sgd", max_epochs=4)
@@ -411,6 +418,7 @@ def test_a_layer_left_out_of_some_steps_is_no_matter_where_a_step_remembers_noth
     assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-6
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("module", [network(), network(norm=True, dropout=True)], ids=["", "norm"])
 def test_neither_kept_states_nor_scoring_batches_matter(module):
     few, _ = trained(module, "adam", trajectory=1)
@@ -421,6 +429,7 @@ def test_neither_kept_states_nor_scoring_batches_matter(module):
         np.testing.assert_allclose(few.fit(X, y).scores_, every.scores_, rtol=1e-10, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_many_queries_in_one_sweep_are_the_queries_one_by_one():
     influence, _ = trained(network(norm=True, dropout=True), "adamw")
     together = influence.attribute(X_val, y_val)
@@ -499,6 +508,7 @@ def test_the_tangent_names_the_steps_since_the_state_it_set_out_from():
         influence.remove([0])
 
 
+@pytest.mark.slow
 def test_float64_differentiates_a_run_of_its_own():
     single = {"dtype": "float32", "max_epochs": 4}
     module = network("gelu", norm=True, dropout=True)
@@ -557,6 +567,7 @@ DOUBLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", DOUBLE)
 def test_float64_is_the_run_that_was_in_float64_from_its_start(case):
     settings = {"net": SAMClassifier, "sample_weight": None, "trajectory": "all", **DOUBLE[case]}
@@ -648,6 +659,7 @@ class Scratch(nn.Module):
         return output
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["unrolled", LeaveOneOut(models_at_once=4)])
 def test_a_buffer_that_is_only_written_to_is_none_of_the_state(method):
     class Doubled(Scratch):
@@ -744,6 +756,7 @@ class Rugged(nn.Module):
         return self.last(torch.sin(5 * self.first(rows)))
 
 
+@pytest.mark.slow
 def test_a_sweep_that_explodes_says_where_and_the_training_is_not_lost():
     classifier = SAMClassifier(Rugged(), lr=0.3, max_epochs=40, batch_size=4, random_state=0)
     influence = SAMInfluence(classifier, method="unrolled", random_state=0)
@@ -797,6 +810,7 @@ def copied(value):
     return [copied(each) for each in value] if isinstance(value, list | tuple) else value
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trajectory", [1, "all"], ids=["replay", "sweep"])
 @pytest.mark.parametrize("error", [None, ValueError("mid"), KeyboardInterrupt()], ids=repr)
 def test_nothing_of_the_users_is_changed(error, trajectory, monkeypatch):

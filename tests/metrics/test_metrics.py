@@ -17,6 +17,7 @@ from sam_attribution.metrics import (
 rng = np.random.default_rng(0)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**16), n_query=st.integers(1, 3), n=st.integers(3, 30))
 def test_agreement_by_definition(seed, n_query, n):
@@ -97,6 +98,7 @@ def test_constant_columns_have_no_correlation():
     assert line["cosine"] == pytest.approx(6 / np.sqrt(3 * 14))
 
 
+@pytest.mark.slow
 def test_datamodelling_sums_over_the_rows_left_out():
     scores = rng.normal(size=(2, 12))
     left_out = rng.random((40, 12)) < 0.5
@@ -113,6 +115,7 @@ def test_datamodelling_sums_over_the_rows_left_out():
     assert kept.value == pytest.approx(-found.value)
 
 
+@pytest.mark.slow
 def test_the_interval_covers_and_shrinks_with_the_number_of_subsets():
     """Against the spread over fresh draws of the subsets."""
     scores = rng.normal(size=(1, 12))
@@ -134,6 +137,7 @@ def test_the_interval_covers_and_shrinks_with_the_number_of_subsets():
     assert narrow.high - narrow.low < 0.6 * wide
 
 
+@pytest.mark.slow
 def test_a_query_without_a_correlation_counts_nowhere():
     scores = rng.normal(size=(3, 12))
     scores[1] = 0
@@ -147,6 +151,7 @@ def test_a_query_without_a_correlation_counts_nowhere():
     assert np.isnan([nothing.value, nothing.low, nothing.high]).all()
 
 
+@pytest.mark.slow
 def test_the_interval_repeats_and_leaves_the_global_stream_alone():
     scores, left_out = rng.normal(size=12), rng.random((40, 12)) < 0.5
     values, state = rng.normal(size=40), np.random.get_state()[1].copy()
@@ -165,6 +170,7 @@ def test_the_interval_repeats_and_leaves_the_global_stream_alone():
     assert np.isnan(bounds(0, n_bootstrap=0)).all()
 
 
+@pytest.mark.slow
 @settings(derandomize=True, deadline=None, max_examples=30)
 @given(seed=st.integers(0, 2**16), n=st.integers(2, 30), n_levels=st.integers(1, 5))
 def test_detection_does_not_depend_on_the_order_of_the_rows(seed, n, n_levels):

@@ -36,6 +36,7 @@ def test_the_lowest_scores_go_in_a_stable_order():
     assert table["seed"].isna().all()
 
 
+@pytest.mark.slow
 @settings(derandomize=True, max_examples=30)
 @given(seed=st.integers(0, 2**16), n=st.integers(1, 40), share_judged=st.floats(0, 1))
 def test_removed_sets_are_nested_and_hold_judged_rows_only(seed, n, share_judged):

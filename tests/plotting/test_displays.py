@@ -122,6 +122,7 @@ def test_axes_and_curves_are_labelled_inside_the_figure(draw):
         assert (box.max <= edge.max).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("draw", MAPS.values(), ids=MAPS)
 def test_all_that_is_written_lies_inside_the_figure(draw):
     display = draw()

@@ -171,6 +171,7 @@ def test_texts_are_wrapped_and_never_read_as_formulas(container):
     assert max(map(len, lines)) <= 56
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("shape", [(4,), (4, 4)], ids=["table", "images"])
 def test_labels_are_never_read_as_formulas(shape):
     named = TABLE.assign(label="$a_$", most_helpful_label="$^$")
@@ -195,6 +196,7 @@ def influence(**settings):
     return SAMInfluence(clf, validation=HELD_OUT, **settings).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "unit"),
     [

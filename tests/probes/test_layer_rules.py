@@ -47,6 +47,7 @@ def pushed(layer, values, tangents):
         return unpack_dual(functional_call(layer, duals, (duals.pop("x"),)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("without", ["nothing", "x", "weight", "bias"])
 @pytest.mark.parametrize("name", LAYERS)
 def test_rules_agree_with_torch(name, without):

@@ -17,6 +17,7 @@ from tests.probes.test_scores import random_probe
 EXACT = {"rtol": 1e-10, "atol": 1e-12}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 @pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
 @pytest.mark.parametrize("with_metric", [False, True])
@@ -35,6 +36,7 @@ def test_squared_norms_are_those_of_explicit_gradients(kind, parameters, with_me
     torch.testing.assert_close(found[:, 0], given, **EXACT)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 @pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
 def test_any_measure_of_a_gradient_sees_the_attributed_part(kind, parameters, monkeypatch):

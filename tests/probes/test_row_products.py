@@ -50,6 +50,7 @@ def probe_of(problem, kind=Probe, **options):
     return kind(problem.params + 0.1 * shift, directions, problem.buffers, **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", [Probe, CosineProbe])
 @pytest.mark.parametrize("name", PROBLEMS)
 def test_row_gradients_give_what_tangents_give(name, kind):
@@ -117,6 +118,7 @@ def test_which_probes_are_known_by_row_gradients():
     assert not reads_gradients(probe_of(problem, Own))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", PROBLEMS)
 @pytest.mark.parametrize("evaluation", ["loss", "margin"])
 @pytest.mark.parametrize("normalize", [False, True])

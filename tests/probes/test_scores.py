@@ -85,6 +85,7 @@ def test_batch_probes_count_for_their_rows_with_their_share_of_the_weight():
     torch.testing.assert_close(stranger, gradients / problem.weights.sum())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", KINDS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batch_size_does_not_matter(kind, dtype):

@@ -150,6 +150,7 @@ def test_scores_equal_gradients_row_by_row(name, sample_weight):
     torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [False, True])
 @pytest.mark.parametrize("name", CRITERIA)
 def test_gif_at_every_step_is_the_sum_over_the_training(name, sample_weight):
@@ -170,6 +171,7 @@ def test_gif_at_every_step_is_the_sum_over_the_training(name, sample_weight):
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [False, True])
 @pytest.mark.parametrize("name", CRITERIA)
 def test_curvature_is_that_of_torchs_mean(name, sample_weight):

@@ -50,6 +50,7 @@ EVALUATIONS = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("parameters", ["all", "head"])
 @pytest.mark.parametrize(("kind", "evaluation"), EVALUATIONS)
 def test_query_gradients_equal_autodiff(parameters, kind, evaluation):

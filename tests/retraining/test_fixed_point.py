@@ -52,6 +52,7 @@ def queries_of(convex, problem):
     return Queries(problem, fresh.X, fresh.y, problem.row_loss.per_sample, everyone)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CASES)
 def test_scores_are_those_of_the_exact_roots(name):
     convex = draw(name)
@@ -124,6 +125,7 @@ def test_too_large_a_radius_is_said_with_the_largest():
         FixedPoint().prepare(problem)
 
 
+@pytest.mark.slow
 def test_steps_that_do_not_suffice_are_said_to_be_too_few():
     problem, root = trained(draw(), distance=3.0)
     (enough,) = (
@@ -171,6 +173,7 @@ def test_the_infinity_norm_is_said_to_have_hardly_any():
         FixedPoint().prepare(problem)
 
 
+@pytest.mark.slow
 def test_through_saminfluence_from_a_trained_classifier():
     X, y, weight = tabular()
     held_out = ValidationData(*tabular(15, seed=1)[:2])

@@ -108,6 +108,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", RUNS)
 def test_equals_a_plain_loop(name):
     training, further, optimizer, loop = RUNS[name]
@@ -150,6 +151,7 @@ def test_pairing_takes_most_of_the_noise_out():
     assert paired.var(1).mean() < 0.02 * unpaired.var(1).mean()
 
 
+@pytest.mark.slow
 def test_convergence_on_a_convex_problem_is_exact_leave_one_out():
     convex = SoftmaxRegression.draw(3, 60, 2, 3, 0.05, 0.1, PNorm(2))
     clf = SAMClassifier(
@@ -194,6 +196,7 @@ def test_scores_are_on_the_device_of_the_problem():
     assert [each.device.type for each in found] == ["cpu", "cpu"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("adjustment", ["full-data", "mean"])
 def test_scores_of_an_influence_are_the_adjusted_values_at_the_end(adjustment):
     method = FurtherTraining(

@@ -71,6 +71,7 @@ def effect_by_hand(influence, absent, name="momentum"):
     return float((losses[0] - losses[1]).detach())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_scores_are_those_of_a_loop_of_plain_torch(name):
     found = fitted_influence(LeaveOneOut(rows=[2, 17, 30]), name)
@@ -80,6 +81,7 @@ def test_scores_are_those_of_a_loop_of_plain_torch(name):
     assert np.isnan(np.delete(found.scores_, [2, 17, 30])).all()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("options", [{"models_at_once": 1}, {"models_at_once": 7}, {"n_jobs": 2}])
 def test_one_by_one_stacks_and_processes_agree(options):
     expected = fitted_influence("loo", "dropout").scores_
@@ -120,6 +122,7 @@ def test_folds_leave_out_the_rows_that_they_train_on():
     np.testing.assert_allclose(found, expected, rtol=1e-9, atol=1e-13)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [LeaveOneOut, FurtherTraining])
 def test_rows_are_positions_in_the_rows_given_to_fit(method):
     """A split holds some out: those score NaN, and the others are the ones that were named."""
@@ -247,6 +250,7 @@ CHANGED = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("train", CHANGED.values(), ids=CHANGED)
 def test_seeds_of_another_training_are_refused(train):
     X, y, _ = tabular()
@@ -261,6 +265,7 @@ class Killed(BaseException):
     """What Ctrl-C raises, without stopping the tests."""
 
 
+@pytest.mark.slow
 def test_an_interrupted_run_goes_on(tmp_path, monkeypatch):
     expected = fitted_influence(LeaveOneOut(models_at_once=6)).scores_
     method = LeaveOneOut(models_at_once=6, resume_dir=tmp_path)

@@ -46,6 +46,7 @@ def ends(program, weights, **options):
     return torch.cat([state.params for state in states]), buffers
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", TRAININGS)
 def test_a_stack_is_a_loop_of_plain_torch(name):
     clf, data, program = training_of(name)
@@ -61,6 +62,7 @@ def test_a_stack_is_a_loop_of_plain_torch(name):
     assert (params[1:] - params[0]).norm(dim=1).min() > 1e-3
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", ["momentum", "batch norm", "dropout", "adam"])
 def test_stacks_of_any_size_and_processes_give_the_same(name):
     program = training_of(name)[2]

@@ -82,6 +82,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_it_trains_as_the_classifier_does(run):
     settings = dict(RUNS[run])
@@ -253,6 +254,7 @@ def test_an_overflow_under_a_scaler_is_a_step_not_taken():
         assert torch.equal(before.params, after.params) == step.skipped
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", ["momentum", "adam"])
 def test_skipped_steps_are_replayed(optimizer):
     settings = {

@@ -58,6 +58,7 @@ def mean_gradient(module, X, y):
     return nn.utils.parameters_to_vector(gradients)
 
 
+@pytest.mark.slow
 @each
 def test_a_step_equals_one_by_hand(name):
     (module, clf), (X, y, *_) = fitted(name), data(name)
@@ -76,6 +77,7 @@ def test_a_step_equals_one_by_hand(name):
         torch.testing.assert_close(b, statistics[buffer])
 
 
+@pytest.mark.slow
 @each
 def test_scores_equal_gradients_row_by_row(name):
     """GIF on one stretch: rate / n <grad V(w_T), grad l_k(w_0 + eps_0)>, in evaluation mode."""

@@ -31,12 +31,14 @@ def weights_of(clf):
     return nn.utils.parameters_to_vector(clf.module_.parameters()).detach()
 
 
+@pytest.mark.slow
 def test_defaults_read_digits():
     X, y = load_digits(return_X_y=True)
     X, X_test, y, y_test = train_test_split(X / 16, y, test_size=0.2, stratify=y, random_state=0)
     assert SAMClassifier(random_state=0).fit(X, y).score(X_test, y_test) >= 0.96
 
 
+@pytest.mark.slow
 def test_string_labels_come_back():
     clf = net(max_epochs=60).fit(X, names)
     assert clf.classes_.tolist() == ["ant", "bee", "cat"]
@@ -44,6 +46,7 @@ def test_string_labels_come_back():
     assert torch.equal(weights_of(clf), weights_of(net(max_epochs=60).fit(X, codes)))
 
 
+@pytest.mark.slow
 def test_scoring_while_training_compares_like_with_like():
     callbacks = [EpochScoring("roc_auc_ovr", name="roc", lower_is_better=False)]
     clf = net(train_split=ValidSplit(0.3, stratified=True, random_state=0), callbacks=callbacks,
@@ -65,6 +68,7 @@ def equivalents():
     }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", equivalents())
 def test_the_container_does_not_matter(kind):
     data = equivalents()[kind]
@@ -88,6 +92,7 @@ def test_another_number_of_features_is_refused(data):
         net().fit(X, codes).predict(data)
 
 
+@pytest.mark.slow
 def test_images_reach_a_convolution_as_they_are():
     class CNN(nn.Sequential):
         def __init__(self, n_classes):

@@ -1,3 +1,4 @@
+import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -20,6 +21,7 @@ def expected_failures(estimator):
     }
 
 
+@pytest.mark.slow
 @parametrize_with_checks(
     [MINI_BATCH, FULL_BATCH, *REGRESSORS],
     expected_failed_checks=expected_failures,

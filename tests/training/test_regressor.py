@@ -62,6 +62,7 @@ def test_training_equals_a_loop_by_hand(name, sample_weight):
     torch.testing.assert_close(weights_of(reg), expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_defaults_predict_diabetes():
     X, y = load_diabetes(return_X_y=True)
     X, y = scale(X), scale(y)
@@ -148,6 +149,7 @@ def test_a_stored_run_goes_on(tmp_path):
         SAMRegressor.resume(tmp_path / "run", X, y + 1)
 
 
+@pytest.mark.slow
 def test_scoring_while_training_and_a_search():
     callbacks = [EpochScoring("r2", name="r2", lower_is_better=False)]
     split = ValidSplit(0.25, random_state=0)

@@ -144,6 +144,7 @@ def without_times(history):
     return [{k: v for k, v in row.items() if k != "dur"} for row in history]
 
 
+@pytest.mark.slow
 def test_dead_at_every_single_file(tmp_path, monkeypatch):
     momentum = {"optimizer__momentum": 0.9}
     lived = classifier(tmp_path / "whole", **momentum).fit(X, y)
@@ -179,6 +180,7 @@ CALLBACKS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CALLBACKS)
 def test_callbacks_go_on(tmp_path, monkeypatch, name):
     settings = {"module": Dropping, "train_split": ValidSplit(4), "optimizer": torch.optim.Adam}
@@ -292,6 +294,7 @@ REFUSALS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("what", REFUSALS)
 def test_another_run_is_refused_by_name(tmp_path, what):
     data, settings, message = REFUSALS[what]

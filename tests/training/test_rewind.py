@@ -70,6 +70,7 @@ def rewound(clf, **options):
     return steps, bool(same), replay
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("trajectory", [1, 2, 5, 40, "all"])
 @pytest.mark.parametrize("n_steps", [12, 48, 120])
 def test_every_state_comes_once_bit_for_bit_and_few_are_held(trajectory, n_steps):
@@ -117,6 +118,7 @@ def test_whoever_goes_in_pairs_holds_few_states_however_long_the_run(n_kept):
             assert replay.most <= math.ceil(2 * n_steps**0.5) + (0 if n_kept else 2), n_steps
 
 
+@pytest.mark.slow
 def test_in_double_precision_the_run_is_gone_through_from_its_start():
     clf = trained(5, 48)
     replay = Watched(clf, *clf.as_trained(X, y), dtype="float64")
@@ -130,6 +132,7 @@ def test_in_double_precision_the_run_is_gone_through_from_its_start():
     assert replay.most <= 2 * 48**0.5 + 2
 
 
+@pytest.mark.slow
 def test_in_double_precision_every_state_is_of_the_run_from_the_first():
     clf = trained(5, 48)
     alone = next(clf.replayer(X, y, dtype="float64").states(45, 45))

@@ -63,6 +63,7 @@ def module():
     return MLP(5, 3, n_hidden=7).double()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ball", BALLS)
 @pytest.mark.parametrize(
     "sgd",

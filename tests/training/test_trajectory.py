@@ -68,6 +68,7 @@ RUNS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("run", RUNS)
 def test_replay_is_bit_for_bit(run):
     every, few = trained(**RUNS[run]), trained(trajectory=1, **RUNS[run])
