@@ -7,6 +7,7 @@ therefore first described in plain data: parameters, tensors, the code of classe
 
 import sys
 from functools import cached_property, partial, singledispatch
+from pickle import PicklingError
 from types import CodeType, FunctionType, MethodType
 
 import joblib
@@ -31,6 +32,14 @@ def fingerprint(*values):
         If something in `values` can be neither described nor pickled.
     """
     return joblib.hash(_described(values, _Above()))
+
+
+def fingerprint_or_none(value):
+    """Hash of the content of `value`; None if it can be neither described nor pickled."""
+    try:
+        return fingerprint(value)
+    except (TypeError, PicklingError, AttributeError):
+        return None
 
 
 class _Above:

@@ -7,32 +7,18 @@ class ParameterLayout:
     """Order, shapes and slices of a module's trainable parameters in one flat vector.
 
     No other code knows which slice of a ``(n_params,)`` vector belongs to which parameter. Tied
-    weights count once, frozen ones (``requires_grad=False``) not at all.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-        The module whose ``named_parameters()`` fix the order.
-
-    Attributes
-    ----------
-    names : tuple of str
-    shapes : tuple of torch.Size
-    slices : dict of str to slice
-    size : int
-        Number of trainable scalars, ``n_params``.
+    weights count once, frozen ones (``requires_grad=False``) not at all. ``named_parameters()``
+    fix the order; `size` is the number of trainable scalars, ``n_params``.
     """
 
     def __init__(self, module):
-        trainable = [(name, p) for name, p in module.named_parameters() if p.requires_grad]
-        self.names = tuple(name for name, _ in trainable)
-        self.shapes = tuple(p.shape for _, p in trainable)
-        self.slices = {}
-        start = 0
-        for name, p in trainable:
-            self.slices[name] = slice(start, start + p.numel())
-            start += p.numel()
-        self.size = start
+        trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
+        self.names = tuple(trainable)
+        self.shapes = tuple(p.shape for p in trainable.values())
+        self.slices, self.size = {}, 0
+        for name, p in trainable.items():
+            self.slices[name] = slice(self.size, self.size + p.numel())
+            self.size += p.numel()
 
     def flatten(self, tensors):
         """Flat vector of a mapping, or of an iterable in layout order, shape (n_params,)."""

@@ -160,22 +160,7 @@ class _Custom(Perturbation):
 
 
 def as_perturbation(perturbation: Any) -> Any:
-    """Return the perturbation object that a name or an object stands for.
-
-    Parameters
-    ----------
-    perturbation : {"l2", "linf", "adaptive"} or object
-        An object needs ``eps(w, g, rho)``; ``jvp`` and ``vjp`` are optional.
-
-    Returns
-    -------
-    Perturbation
-
-    Raises
-    ------
-    ValueError
-        For an unknown name, or an object without ``eps``.
-    """
+    """Perturbation for a name or an object with ``eps``; ``jvp`` and ``vjp`` are optional."""
     named = {"l2": PNorm(2), "linf": PNorm(math.inf), "adaptive": Adaptive()}
     if isinstance(perturbation, str) and perturbation in named:
         return named[perturbation]

@@ -31,23 +31,16 @@ def is_clipping(callback):
 
 
 def norm_clippings(callbacks, steps):
-    """Largest norm and type of norm of each clipping among (name, callback) pairs, in order.
-
-    Raises
-    ------
-    ValueError
-        If another callback changed a gradient in one of the recorded steps.
-    """
+    """Largest norm and type of norm of each clipping among (name, callback) pairs, in order."""
     if others := sorted({name for step in steps if not step.skipped for name in step.changed_by}):
         raise ValueError(
             f"callbacks hold {others[0]}, which changes gradients in a way that this method "
             "cannot differentiate. Clip with GradientNormClipping."
         )
-    clippings = [callback for _, callback in callbacks if is_clipping(callback)]
     return [
-        (c.gradient_clip_value, c.gradient_clip_norm_type)
-        for c in clippings
-        if c.gradient_clip_value is not None
+        (callback.gradient_clip_value, callback.gradient_clip_norm_type)
+        for _, callback in callbacks
+        if is_clipping(callback) and callback.gradient_clip_value is not None
     ]
 
 

@@ -5,7 +5,7 @@ from skorch.dataset import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sam_attribution.training._mixin import SAMMixin
+from sam_attribution.training._mixin import SAMMixin, arguments_in
 from sam_attribution.training._net import ConformantNet
 
 
@@ -133,32 +133,4 @@ class SAMClassifier(SAMMixin, ConformantNet):
         classes=None,
         **kwargs,
     ):
-        super().__init__(
-            module,
-            rho=rho,
-            perturbation=perturbation,
-            trajectory=trajectory,
-            trajectory_dir=trajectory_dir,
-            random_state=random_state,
-            dtype=dtype,
-            criterion=criterion,
-            optimizer=optimizer,
-            lr=lr,
-            max_epochs=max_epochs,
-            batch_size=batch_size,
-            iterator_train=iterator_train,
-            iterator_valid=iterator_valid,
-            iterator_train__shuffle=iterator_train__shuffle,
-            dataset=dataset,
-            train_split=train_split,
-            callbacks=callbacks,
-            predict_nonlinearity=predict_nonlinearity,
-            warm_start=warm_start,
-            verbose=verbose,
-            device=device,
-            compile=compile,
-            use_caching=use_caching,
-            torch_load_kwargs=torch_load_kwargs,
-            classes=classes,
-            **kwargs,
-        )
+        super().__init__(**arguments_in(locals()))

@@ -32,23 +32,12 @@ def _private(name):
     )
 
 
-class _CtrlC(BaseException):
-    """Ctrl-C, as opposed to a KeyboardInterrupt that a callback raised."""
-
-
 class Conformant(ArrayInputs, ModuleBuilder):
     """Mixin before a skorch net that makes it keep scikit-learn's contract.
 
     Differences from skorch: input is validated, the user's module and the global random streams
     stay as they are, batch order is a pure function of the seed, rows may be weighted, all rows
     are trained on (no silent validation split), and Ctrl-C raises.
-
-    Parameters
-    ----------
-    module, random_state, dtype, train_split, verbose, iterator_train__shuffle
-        As in :class:`ConformantNet`.
-    **kwargs : dict
-        Further arguments of the skorch net.
     """
 
     _parameter_constraints = {
@@ -103,6 +92,12 @@ class Conformant(ArrayInputs, ModuleBuilder):
         )
         self.random_state = random_state
         self.dtype = dtype
+
+    def __init_subclass__(cls, **kwargs):
+        """Merge the constraint tables of all bases, each of which has its own parameters only."""
+        super().__init_subclass__(**kwargs)
+        tables = [vars(base).get("_parameter_constraints", {}) for base in reversed(cls.__mro__)]
+        cls._parameter_constraints = {k: rule for table in tables for k, rule in table.items()}
 
     # this function itself, by which scikit-learn knows what to indent inside a pipeline
     __repr__ = BaseEstimator.__repr__
@@ -166,19 +161,14 @@ class Conformant(ArrayInputs, ModuleBuilder):
         return self
 
     def _train_until_stopped(self, X, codes, **fit_params):
+        """Train as skorch's ``partial_fit`` does, which would end on Ctrl-C without an error."""
+        self.notify("on_train_begin", X=X, y=codes)
         try:
-            super().partial_fit(X, codes, **fit_params)
-        except _CtrlC as stopped:
-            raise stopped.__cause__ from None
-
-    def fit_loop(self, *args, **kwargs):
-        """Train; Ctrl-C raises, where skorch would end training without an error."""
-        try:
-            return super().fit_loop(*args, **kwargs)
+            self.fit_loop(X, codes, **fit_params)
         except KeyboardInterrupt as error:
-            if raised_by_callback(error):
+            if not raised_by_callback(error):
                 raise
-            raise _CtrlC from error
+        self.notify("on_train_end", X=X, y=codes)
 
     def __getstate__(self):
         """State for pickle.

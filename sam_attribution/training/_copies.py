@@ -18,24 +18,10 @@ def shallow_copy(net):
 
 
 def edited_copy(net, params, buffers, reason):
-    """A copy of a fitted net with other weights, and no recorded training.
+    """A copy of a fitted net with flat `params`, some new `buffers`, and no recorded training.
 
-    Parameters
-    ----------
-    net : SAMClassifier
-        Fitted; left untouched.
-    params : Tensor of shape (n_params,)
-        Its new trainable parameters.
-    buffers : dict of str to Tensor
-        New values of some buffers; the others stay.
-    reason : str
-        Change of the weights, for the error that replaying the training raises.
-
-    Returns
-    -------
-    SAMClassifier
-        It has a new optimizer and no `trajectory_dir`, so that the recorded run of `net` is not
-        overwritten.
+    Replaying its training raises an error with the `reason` for the change. The copy has a new
+    optimizer and no `trajectory_dir`, so that the recorded run of `net` is not overwritten.
     """
     other = _independent_copy(net, net.callbacks_)
     flat = FlatModule(other.module_)

@@ -23,13 +23,8 @@ class Batch(list):
 class IndexedDataset(torch.utils.data.Dataset):
     """A dataset whose batches come with the positions of their rows.
 
-    Parameters
-    ----------
-    dataset : torch.utils.data.Dataset
-        With a length. The positions in a ``Subset`` are those in the data below it, which the
-        user passed to ``fit``.
-    collate_fn : callable, optional
-        Makes a batch of a list of rows. Without it, plain arrays are indexed at once.
+    The positions in a ``Subset`` are those in the data below it, which the user passed to ``fit``.
+    Without a `collate_fn`, plain arrays are indexed at once.
     """
 
     def __init__(self, dataset, collate_fn=None):

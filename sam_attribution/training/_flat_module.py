@@ -12,14 +12,9 @@ class FlatModule:
     """Flat view of the trainable parameters, gradients and buffers of a module in training.
 
     It holds the tensors themselves, so that a step need not search the module for them. Make a
-    new one when parameters may have been frozen or replaced.
-
-    Parameters
-    ----------
-    module : torch.nn.Module
-    others : list of Tensor, optional
-        Parameters that are trained beside those of the module, such as a criterion's: the
-        optimizer updates them, SAM does not perturb them.
+    new one when parameters may have been frozen or replaced. `others` are parameters that are
+    trained beside those of the module, such as a criterion's: the optimizer updates them, SAM does
+    not perturb them.
     """
 
     def __init__(self, module, others=()):

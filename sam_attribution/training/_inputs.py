@@ -92,7 +92,7 @@ class ArrayInputs:
         return X
 
     def _checked_tensor(self, X, reset):
-        self._check_n_features(X, reset)
+        self._check_shape(X, reset)
         X = X.to(getattr(torch, self.dtype)) if self._is_cast(X.is_floating_point()) else X
         if not torch.isfinite(X).all():
             raise ValueError(f"Input X contains NaN or a value too large for {X.dtype}.")
@@ -110,8 +110,8 @@ class ArrayInputs:
         assert_all_finite(X, input_name="X")  # the narrower type may hold less
         return X
 
-    def _check_n_features(self, X, reset):
-        """Check the shape of a tensor, as ``validate_data`` does for arrays."""
+    def _check_shape(self, X, reset):
+        """Check the shape of a tensor, and its number of features as for arrays."""
         if X.layout != torch.strided or X.is_complex():
             raise ValueError(f"X must be a dense, real tensor, got {X.layout} of {X.dtype}.")
         if X.ndim < 2 or X.numel() == 0:
@@ -119,13 +119,7 @@ class ArrayInputs:
                 f"X must have 2 dimensions or more, and rows and features, got shape "
                 f"{tuple(X.shape)}."
             )
-        if reset:
-            self.n_features_in_ = X.shape[1]
-        elif X.shape[1] != self.n_features_in_:
-            raise ValueError(
-                f"X has {X.shape[1]} features, but {type(self).__name__} is expecting "
-                f"{self.n_features_in_} features as input."
-            )
+        validate_data(self, X, reset=reset, skip_check_array=True)
 
     def _is_cast(self, floating):
         """True if `X` is cast to `dtype`; whole numbers are token ids for a user's module."""

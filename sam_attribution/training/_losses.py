@@ -17,20 +17,9 @@ _CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss)
 def loss_per_sample(criterion, y_pred, targets):
     """Loss of every row, shape (n_samples,), differentiable.
 
-    Parameters
-    ----------
-    criterion : torch.nn.Module
-        With a ``reduction``; label smoothing and class weights are kept.
-    y_pred : Tensor of shape (n_samples, n_classes) or (n_samples,)
-        Output of the module: logits, or probabilities for ``NLLLoss`` (as in skorch); the
-        predictions of a regressor.
-    targets : Tensor of shape (n_samples,)
-        Label codes, or real numbers.
-
-    Raises
-    ------
-    ValueError
-        If the criterion has no value per row.
+    `y_pred` are logits, or probabilities for ``NLLLoss`` (as in skorch), shape
+    (n_samples, n_classes), with label codes as `targets`; or the predictions of a regressor, shape
+    (n_samples,), with real numbers. Label smoothing and class weights of the criterion are kept.
     """
     criterion = unreduced(criterion)
     if isinstance(criterion, nn.NLLLoss):

@@ -13,6 +13,9 @@ from sam_attribution.training._accelerated import loss_scale, scaler_of
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training.storage import StoringMixin
 
+# __class__ is there for super()
+_NO_ARGUMENTS = {"self", "__class__", "kwargs"}
+
 
 class SAMMixin(StoringMixin):
     """Mixin that trains a net by SAM: a step takes the gradient at ``w + eps(w, g)``.
@@ -76,7 +79,6 @@ class SAMMixin(StoringMixin):
     def __init_subclass__(cls, **kwargs):
         super().__init_subclass__(**kwargs)
         _check_order(cls)
-        cls._parameter_constraints = _all_constraints(cls)
 
     def set_params(self, **params):
         """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
@@ -136,6 +138,12 @@ class SAMMixin(StoringMixin):
         return value
 
 
+def arguments_in(scope):
+    """Arguments of a constructor by name, from its ``locals()`` before it defines others."""
+    given = {name: value for name, value in scope.items() if name not in _NO_ARGUMENTS}
+    return given | scope["kwargs"]
+
+
 def _check_order(cls):
     """Raise a TypeError if another mixin's step would replace SAM's, or never be called."""
     order = cls.__mro__
@@ -148,12 +156,6 @@ def _check_order(cls):
                 f"change the step, and the order decides. Write class {cls.__name__}(SAMMixin, "
                 f"{other.__name__}, ConformantNet)."
             )
-
-
-def _all_constraints(cls):
-    """Constraint tables of a class and its bases as one table."""
-    tables = [vars(base).get("_parameter_constraints", {}) for base in reversed(cls.__mro__)]
-    return {name: rule for table in tables for name, rule in table.items()}
 
 
 @contextmanager

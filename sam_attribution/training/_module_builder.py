@@ -15,14 +15,8 @@ from sam_attribution.training._random import isolated_random_state
 class MLP(nn.Sequential):
     """Network with one hidden layer and GELU, a smooth activation as influence methods need it.
 
-    Parameters
-    ----------
-    n_features : int
-        Numbers per row; images are flattened.
-    n_outputs : int
-        Number of logits, or 1 for a regressor.
-    n_hidden : int, default=32
-        Width of the hidden layer.
+    `n_features` are the numbers per row (images are flattened), `n_outputs` the number of logits,
+    or 1 for a regressor.
     """
 
     def __init__(self, n_features, n_outputs, n_hidden=32):

@@ -42,15 +42,18 @@ class RecordingMixin:
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, and keep the last state, also if an error ends training."""
         epochs = self._begin(X, y, self.max_epochs if epochs is None else epochs)
-        if unknown := sorted(set(fit_params) - {"_routing_method"}):
-            self.trajectory_.mark_broken(f"the module was given {', '.join(unknown)} by fit")
+        if fit_params:
+            given = ", ".join(sorted(fit_params))
+            self.trajectory_.mark_broken(f"the module was given {given} by fit")
         if reason := why_not_recorded(self):
             self.trajectory_.mark_broken(reason)
         try:
             return super().fit_loop(X, y, epochs=epochs, **fit_params)
         finally:
             self._flat = None
-            self._record_end()
+            if self.trajectory_.keep is not None:
+                self.trajectory_.add_state(self._state())
+            self.trajectory_.end()
 
     def _begin(self, X, y, epochs):
         """Note the training data; return the number of epochs to train for."""
@@ -130,11 +133,6 @@ class RecordingMixin:
             before = after
         self._gradient_factor = factor_between(first, after)
 
-    def _record_end(self):
-        if self.trajectory_.keep is not None:
-            self.trajectory_.add_state(self._state())
-        self.trajectory_.end()
-
     def _state(self):
         return take_state(self, self._flat_module(), self.trajectory_.n_steps)
 
@@ -172,13 +170,7 @@ class RecordingMixin:
         return self.replayer(X, y, sample_weight).states(start, stop)
 
     def replayer(self, X, y, sample_weight=None, **options):
-        """A :class:`Replay` of the recorded training with its `options`.
-
-        Raises
-        ------
-        ValueError
-            If the data are not those of training.
-        """
+        """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
         data = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(*data)
         return Replay(self, *data, **options)

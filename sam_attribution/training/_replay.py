@@ -17,17 +17,9 @@ _TOLERANCE = 1e-3
 class Replay:
     """Repetition of a net's recorded steps on a copy; the net itself does not change.
 
-    Parameters
-    ----------
-    net : RecordingMixin
-        Fitted.
-    X, codes, sample_weight
-        The training data, as ``net.as_trained`` returns them.
-    exact : bool, default=False
-        If True, a recorded state must be reached bit for bit, not only nearly.
-    dtype : {"float32", "float64"}, optional
-        Precision of the repeated steps, by default the net's. With another the run starts from the
-        first state and is compared with no recorded one.
+    The data are those that ``net.as_trained`` returns. With `exact`, a recorded state must be
+    reached bit for bit, not only nearly. With a `dtype`, the precision of the repeated steps, the
+    run starts from the first state and is compared with no recorded one.
     """
 
     def __init__(self, net, X, codes, sample_weight, *, exact=False, dtype=None):
@@ -95,7 +87,9 @@ class Replay:
         net, step = self._net, self._recorded.schedule[number]
         net.rho = step.rho
         set_loss_scale(net, step.loss_scale)
-        _put_settings(net.optimizer_, step)
+        groups = net.optimizer_.param_groups
+        for group, rate, values in zip(groups, step.rates, step.settings, strict=True):
+            group.update(values, lr=rate)
         before = take_state(net, net._flat, number) if step.skipped else None
         with isolated_random_state(self._recorded.seed, net.module_device):
             net.train_step(self._rows.batch(step.indices).to(net.module_device))
@@ -103,12 +97,6 @@ class Replay:
             # a skipped step changed the batch-norm statistics and nothing else
             buffers = net._flat.copy_of_buffers()
             put_state(net, net._flat, replace(before, buffers=buffers))
-
-
-def _put_settings(optimizer, step):
-    """Give each parameter group the rate and the settings that it had in a recorded step."""
-    for group, rate, values in zip(optimizer.param_groups, step.rates, step.settings, strict=True):
-        group.update(values, lr=rate)
 
 
 def _cast(values, dtype):

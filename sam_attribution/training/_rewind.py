@@ -4,18 +4,8 @@ from math import isqrt
 
 
 def rewind(replay):
-    """Yield every state, the last one first.
+    """Yield every state of a replay, the last one first.
 
-    Parameters
-    ----------
-    replay : Replay
-
-    Yields
-    ------
-    State
-
-    Notes
-    -----
     For T steps at most ``2 sqrt(T)`` states, rounded up, are in memory beside those that the
     training kept (two more if it kept none on the way). This includes the two states of a caller
     that reads them in pairs. All states between two kept ones are in memory if the bound allows

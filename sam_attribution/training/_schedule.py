@@ -5,28 +5,12 @@ from torch.utils.data import Sampler
 
 
 def batch_schedule(n_samples, batch_size, epoch, seed, *, shuffle=True, drop_last=False):
-    """Row indices of every batch of one epoch, in training order.
+    """Row indices of every batch of one epoch (from 0), in training order.
 
-    Parameters
-    ----------
-    n_samples : int
-        Number of rows.
-    batch_size : int
-        Largest batch; ``-1`` means all rows in one. Batches differ by one row at most, so
-        no epoch ends on a nearly empty one.
-    epoch : int
-        Number of the epoch, from 0.
-    seed : int
-        With `epoch` it fixes the order.
-    shuffle : bool, default=True
-        If False, rows come in the order of the data.
-    drop_last : bool, default=False
-        If True, there are only batches of exactly `batch_size` rows, and the remaining rows are
-        not used in this epoch.
-
-    Returns
-    -------
-    list of ndarray of int
+    `seed` and `epoch` fix the order; without `shuffle` it is that of the data. Batches have at
+    most `batch_size` rows (``-1``: all) and differ by one row at most, so no epoch ends on a nearly
+    empty one. With `drop_last` they have exactly `batch_size` rows, and the remaining rows are not
+    used in this epoch.
     """
     if batch_size == -1 or batch_size >= n_samples:
         batch_size = n_samples

@@ -197,10 +197,7 @@ class Trajectory:
     def check_data(self, X, codes, sample_weight=None):
         """Raise a ValueError that names the reason if this run cannot be replayed with these data.
 
-        Parameters
-        ----------
-        X, codes, sample_weight
-            Training data as ``ConformantNet.as_trained`` returns them.
+        They are as ``ConformantNet.as_trained`` returns them.
         """
         if self.broken:
             raise ValueError(f"The recorded trajectory cannot be used: {self.broken}.")

@@ -14,7 +14,13 @@ from skorch.dataset import Dataset, ValidSplit
 from torch import nn
 
 from sam_attribution.perturbation import PNorm
-from sam_attribution.training import MLP, SAMClassifier, SAMRegressor
+from sam_attribution.training import (
+    MLP,
+    ConformantNet,
+    ConformantRegressor,
+    SAMClassifier,
+    SAMRegressor,
+)
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 4)).astype("float32")
@@ -236,6 +242,12 @@ def test_a_fit_forgets_the_one_before():
 def test_wrong_parameters_are_named(params, message):
     with pytest.raises(ValueError, match=message):
         net(**params).fit(X, codes)
+
+
+@pytest.mark.parametrize("cls", [ConformantNet, ConformantRegressor])
+def test_wrong_parameters_are_named_without_sam_too(cls):
+    with pytest.raises(ValueError, match=f"'dtype' parameter of {cls.__name__}"):
+        cls(dtype="int8").fit(X, codes)
 
 
 def test_the_default_module_wants_arrays_first():

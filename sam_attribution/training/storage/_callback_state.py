@@ -1,11 +1,9 @@
 """State of callbacks as data, so that a resumed run continues with it."""
 
-from pickle import PicklingError
-
 from skorch.callbacks import EpochScoring, ProgressBar
 
-from sam_attribution._fingerprint import fingerprint
-from sam_attribution.training.storage._packing import Packer
+from sam_attribution._fingerprint import fingerprint_or_none
+from sam_attribution.training.storage._packing import tensors_in
 
 # created anew in every epoch
 _SHORT_LIVED = {EpochScoring: {"y_trues_", "y_preds_"}, ProgressBar: {"pbar_"}}
@@ -25,13 +23,7 @@ def callback_states(callbacks):
 
 
 def restore_callbacks(callbacks, recorded):
-    """Give new callbacks, after ``on_train_begin``, the state of the recorded ones.
-
-    Raises
-    ------
-    ValueError
-        If a callback holds something that is not data; it names callback and attribute.
-    """
+    """Give new callbacks, after ``on_train_begin``, the state of the recorded ones."""
     for name, callback in callbacks:
         for attribute, state in recorded[name].items():
             if not _restored(callback, attribute, *state):
@@ -46,7 +38,9 @@ def _described(value):
         kind, value = "state_dict", value.state_dict()
     else:
         kind = "value"
-    return (kind, value) if _is_data(value) else ("fingerprint", _fingerprint(value))
+    if tensors_in(value) is None:
+        kind, value = "fingerprint", fingerprint_or_none(value)
+    return kind, value
 
 
 def _restored(callback, attribute, kind, content):
@@ -58,25 +52,10 @@ def _restored(callback, attribute, kind, content):
     if kind == "state_dict":
         getattr(callback, attribute).load_state_dict(content)
         return True
-    return content is not None and _fingerprint(getattr(callback, attribute)) == content
+    return content is not None and fingerprint_or_none(getattr(callback, attribute)) == content
 
 
 def _short_lived(callback):
     return {
         name for cls, names in _SHORT_LIVED.items() if isinstance(callback, cls) for name in names
     }
-
-
-def _is_data(value):
-    try:
-        Packer().pack(value, "attribute")
-    except TypeError:
-        return False
-    return True
-
-
-def _fingerprint(value):
-    try:
-        return fingerprint(value)
-    except (TypeError, PicklingError, AttributeError):
-        return None

@@ -6,17 +6,18 @@ import torch
 from sam_attribution.training._flat_module import FlatModule, put_state, take_state
 from sam_attribution.training._trajectory import State
 from sam_attribution.training.storage._callback_state import callback_states, restore_callbacks
-from sam_attribution.training.storage._stored_states import as_data
 
 
 def take_checkpoint(net):
     """Everything that training changes, as data, without history and schedule."""
     flat = FlatModule(net.module_)
+    parameters = net.module_.named_parameters()
+    is_module = isinstance(net.criterion_, torch.nn.Module)
     return {
-        "state": as_data(take_state(net, flat, net.trajectory_.n_steps)),
+        "state": vars(take_state(net, flat, net.trajectory_.n_steps)),
         "trained": list(flat.layout.names),
-        "frozen": _frozen(net.module_),
-        "criterion": net.criterion_.state_dict() if _is_module(net.criterion_) else None,
+        "frozen": {name: p for name, p in parameters if not p.requires_grad},
+        "criterion": net.criterion_.state_dict() if is_module else None,
         "callbacks": callback_states(net.callbacks_),
         "classes": getattr(net, "classes_inferred_", None),
         "rho": net.rho,  # a callback may have changed it
@@ -37,14 +38,6 @@ def put_checkpoint(net, checkpoint):
     restore_callbacks(net.callbacks_, checkpoint["callbacks"])
     net.rho = checkpoint["rho"]
     _set_random_state(net.module_device, checkpoint["random"])
-
-
-def _frozen(module):
-    return {name: p for name, p in module.named_parameters() if not p.requires_grad}
-
-
-def _is_module(criterion):
-    return isinstance(criterion, torch.nn.Module)
 
 
 # steps are seeded by their number; a user's samplers and transforms draw from these streams

@@ -11,13 +11,7 @@ _SEQUENCES = {"list": list, "tuple": tuple, "set": set}
 
 
 def to_bytes(value):
-    """Content of a safetensors file: tensors as such, the rest as JSON in its header.
-
-    Raises
-    ------
-    TypeError
-        If something in `value` is neither plain data, nor an array or a tensor.
-    """
+    """Content of a safetensors file: tensors as such, the rest as JSON in its header."""
     packer = Packer()
     content = json.dumps(packer.pack(value, "content"))
     return save(packer.tensors, metadata={"content": content})
@@ -28,6 +22,16 @@ def from_bytes(data):
     length = int.from_bytes(data[:8], "little")
     header = json.loads(data[8 : 8 + length])
     return unpack(json.loads(header["__metadata__"]["content"]), load(data))
+
+
+def tensors_in(value):
+    """Tensors and arrays in plain data, by their place; None if `value` is not plain data."""
+    packer = Packer()
+    try:
+        packer.pack(value, "value")
+    except TypeError:
+        return None
+    return packer.tensors
 
 
 class Packer:

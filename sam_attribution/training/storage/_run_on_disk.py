@@ -28,12 +28,7 @@ class RunOnDisk:
       stays;
     - ``manifest.json``: settings, fingerprints, and the hashes of the files above.
 
-    Parameters
-    ----------
-    folder : path
-    settings : dict, optional
-        Settings of a net that is not initialised yet, as ``describe_settings`` returns them;
-        :meth:`open` reads them from the folder.
+    A new run needs the ``describe_settings`` of a net that is not initialised yet.
     """
 
     def __init__(self, folder, settings=None):
@@ -44,9 +39,9 @@ class RunOnDisk:
             "epochs": [],
             "checkpoint": None,
             "finished": False,
+            "written": {"steps": 0, "rows": 0, "states": 0},
         }
         self.checkpoint = None  # of a run to be resumed
-        self._n_written = {"steps": 0, "rows": 0, "states": 0}
 
     @classmethod
     def open(cls, folder):
@@ -92,11 +87,10 @@ class RunOnDisk:
         number, old = len(self.manifest["epochs"]), self.manifest["checkpoint"]
         epoch = self.store.write(f"epoch-{number:06d}", self._addition(net))
         checkpoint = self.store.write(f"checkpoint-{number:06d}", take_checkpoint(net))
-        # not before: Ctrl-C may come at any moment, and another commit after it
-        self._note_written(net)
+        # at once: Ctrl-C may come at any moment, and another commit after it
         self.manifest = {
             **self.manifest,
-            **_standing(net),
+            **self._progress(net),
             "finished": finished,
             "epochs": [*self.manifest["epochs"], epoch],
             "checkpoint": checkpoint,
@@ -107,18 +101,20 @@ class RunOnDisk:
 
     def _addition(self, net):
         """Schedule, history and kept states since the last commit."""
-        written = self._n_written
+        written = self.manifest["written"]
         return {
             "schedule": schedule_as_data(net.trajectory_.schedule[written["steps"] :]),
             "history": [dict(row) for row in net.history[written["rows"] :]],
             "states": [list(pair) for pair in self.states.entries[written["states"] :]],
         }
 
-    def _note_written(self, net):
-        self._n_written = {
-            "steps": net.trajectory_.n_steps,
-            "rows": len(net.history),
-            "states": len(self.states),
+    def _progress(self, net):
+        trajectory, rows, states = net.trajectory_, len(net.history), len(self.states)
+        return {
+            "planned_epochs": net._planned_epochs,
+            "stretches": [[s.first, s.middle, s.last] for s in trajectory.stretches],
+            "broken": trajectory.broken,
+            "written": {"steps": trajectory.n_steps, "rows": rows, "states": states},
         }
 
     def configured(self, cls, settings):
@@ -159,7 +155,8 @@ class RunOnDisk:
         checkpoint, self.checkpoint = self.checkpoint, None
         additions = [self.store.read(entry) for entry in self.manifest["epochs"]]
         self.states.entries = [tuple(pair) for part in additions for pair in part["states"]]
-        self.store.check_sizes([entry for _, entry in self.states.entries])
+        states = [entry for _, entry in self.states.entries]
+        self.store.check_sizes(states)
         put_checkpoint(net, checkpoint)
         net.history_ = History([row for part in additions for row in part["history"]])
         trajectory = net.trajectory_
@@ -167,23 +164,7 @@ class RunOnDisk:
         trajectory.stretches = [Stretch(*edges) for edges in self.manifest["stretches"]]
         if trajectory.n_steps:
             trajectory.note_names(tuple(checkpoint["trained"]))
-        self._note_written(net)
-        self._sweep()
-
-    def _sweep(self):
-        states = [entry for _, entry in self.states.entries]
         self.store.sweep([*self.manifest["epochs"], self.manifest["checkpoint"], *states])
-
-
-def _standing(net):
-    """Progress of a run for the manifest."""
-    trajectory = net.trajectory_
-    return {
-        "n_steps": trajectory.n_steps,
-        "planned_epochs": net._planned_epochs,
-        "stretches": [[s.first, s.middle, s.last] for s in trajectory.stretches],
-        "broken": trajectory.broken,
-    }
 
 
 def _versions():

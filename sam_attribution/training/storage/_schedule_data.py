@@ -4,63 +4,36 @@ import numpy as np
 
 from sam_attribution.training._trajectory import Step
 
+_NUMBERS = ("rates", "perturbation_norm", "rho", "skipped", "loss_scale", "gradient_factor")
+_RARE = ("changed_by", "without_gradient")
+
 
 def schedule_as_data(steps):
-    """Rows, rates and perturbation norms of some steps as arrays; rare entries by step."""
-    known = [step.indices for step in steps if step.indices is not None]
-    return {
-        "indices": np.concatenate([np.asarray(i) for i in known]) if known else None,
-        "sizes": np.array([-1 if s.indices is None else len(s.indices) for s in steps]),
-        "rates": np.array([s.rates for s in steps], dtype=np.float64),
-        "perturbation_norms": np.array([s.perturbation_norm for s in steps], dtype=np.float64),
-        "rho": np.array([s.rho for s in steps], dtype=np.float64),
-        "skipped": np.array([s.skipped for s in steps], dtype=bool),
-        "loss_scales": np.array([s.loss_scale for s in steps], dtype=np.float64),
-        "gradient_factors": np.array([s.gradient_factor for s in steps], dtype=np.float64),
-        "settings": _changes([s.settings for s in steps]),
-        "changed_by": _where_any([s.changed_by for s in steps]),
-        "without_gradient": _where_any([s.without_gradient for s in steps]),
+    """Rows and numbers of some steps as arrays; settings where they change, rare names by step."""
+    # a run whose batches do not know their rows is broken, and not read
+    rows = [step.indices for step in steps if step.indices is not None]
+    settings = [step.settings for step in steps]
+    changes = [n for n in range(len(steps)) if n == 0 or settings[n] is not settings[n - 1]]
+    data = {
+        "indices": np.concatenate([np.empty(0, int), *rows]),
+        "sizes": np.array([len(each) for each in rows], int),
+        "settings": {number: settings[number] for number in changes},
     }
+    for name in _NUMBERS:
+        data[name] = np.array([getattr(step, name) for step in steps])
+    for name in _RARE:
+        values = enumerate(getattr(step, name) for step in steps)
+        data[name] = {number: value for number, value in values if value}
+    return data
 
 
 def schedule_of(data):
     """Steps that were given to :func:`schedule_as_data`."""
-    # a run whose batches do not know their rows is broken, and not read
-    edges = np.cumsum(data["sizes"])[:-1].astype(int)
-    batches = [] if data["indices"] is None else np.split(data["indices"], edges)
-    names = ("rates", "perturbation_norms", "rho", "skipped", "loss_scales", "gradient_factors")
-    numbers = zip(*(data[name].tolist() for name in names), strict=True)
-    return [
-        Step(
-            rows,
-            tuple(rates),
-            *others,
-            settings,
-            changed_by=data["changed_by"].get(number, ()),
-            without_gradient=data["without_gradient"].get(number, ()),
-        )
-        for number, (rows, (rates, *others), settings) in enumerate(
-            zip(batches, numbers, _settings(data), strict=True)
-        )
-    ]
-
-
-def _where_any(names):
-    """Tuples of names by the number of their step; empty ones are left out."""
-    return {number: each for number, each in enumerate(names) if each}
-
-
-def _changes(settings):
-    """Pairs of step number and settings, for the steps whose settings changed."""
-    return [
-        (number, each)
-        for number, each in enumerate(settings)
-        if number == 0 or each is not settings[number - 1]
-    ]
-
-
-def _settings(data):
-    """The settings of every step."""
-    starts = [number for number, _ in data["settings"]]
-    lengths = np.diff([*starts, len(data["sizes"])])
-    return [each for (_, each), n in zip(data["settings"], lengths, strict=True) for _ in range(n)]
+    steps, settings = [], ()
+    batches = np.split(data["indices"], np.cumsum(data["sizes"]))[:-1]
+    for number, rows in enumerate(batches):
+        settings = data["settings"].get(number, settings)
+        rates, *numbers = (data[name][number].tolist() for name in _NUMBERS)
+        rare = {name: data[name].get(number, ()) for name in _RARE}
+        steps.append(Step(rows, tuple(rates), *numbers, settings=settings, **rare))
+    return steps

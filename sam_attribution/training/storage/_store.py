@@ -17,21 +17,13 @@ class Store:
 
     A file is written under another name, flushed to the disk and renamed. It counts once the
     manifest, which is replaced last and in the same way, has its hash. A reader therefore sees one
-    manifest and the files that belong to it, whenever the writer was killed.
-
-    Parameters
-    ----------
-    folder : path
-        It is made when something is written.
+    manifest and the files that belong to it, whenever the writer was killed. The folder is made
+    when something is written.
     """
 
     def __init__(self, folder):
         self.folder = Path(folder).absolute()
         self._own = {None}  # hashes of the manifests that this object wrote or read
-
-    def exists(self):
-        """True if the folder has a manifest."""
-        return (self.folder / MANIFEST).is_file()
 
     def write(self, name, value):
         """Write one file; return its entry for the manifest."""
@@ -73,7 +65,7 @@ class Store:
     def read_manifest(self):
         """Content of the manifest; raise a ValueError if its hash or format is wrong."""
         path = self.folder / MANIFEST
-        if not self.exists():
+        if not path.is_file():
             raise ValueError(
                 f"{path} is missing: no training has begun in this folder. Pass the folder that "
                 "was given as trajectory_dir, or call fit."

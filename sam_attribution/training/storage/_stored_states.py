@@ -37,18 +37,11 @@ class StoredState:
 
 
 class StoredStates(Sequence):
-    """Sequence of states that are files of a folder.
+    """Sequence of states that are files of a folder; `entries` are steps and manifest entries."""
 
-    Parameters
-    ----------
-    store : Store
-    entries : list of (int, dict), optional
-        Step and manifest entry of the states that are in the folder already.
-    """
-
-    def __init__(self, store, entries=()):
+    def __init__(self, store):
         self._store = store
-        self.entries = list(entries)
+        self.entries = []
 
     def __len__(self):
         return len(self.entries)
@@ -61,13 +54,8 @@ class StoredStates(Sequence):
 
     def append(self, state):
         """Write a state; the manifest names it after the next commit."""
-        entry = self._store.write(f"state-{state.step:08d}", as_data(state))
+        entry = self._store.write(f"state-{state.step:08d}", vars(state))
         self.entries.append((state.step, entry))
-
-
-def as_data(state):
-    """A state as a dict: ``State(**as_data(state))`` is the state."""
-    return dict(vars(state))
 
 
 @lru_cache(maxsize=1)

@@ -68,17 +68,14 @@ class StoringMixin(RecordingMixin):
 
     def initialize(self):
         """Build everything; states are written to the folder, if there is one."""
-        run = self._run()
+        run = self._resumed
+        if run is None and self.trajectory_dir is not None:
+            run = RunOnDisk(self.trajectory_dir, describe_settings(self))
         super().initialize()
         if run:
             self.trajectory_.states = run.states
         self._on_disk = run
         return self
-
-    def _run(self):
-        if self._resumed or self.trajectory_dir is None:
-            return self._resumed
-        return RunOnDisk(self.trajectory_dir, describe_settings(self))
 
     def _new_seed(self):
         return self._resumed.manifest["seed"] if self._resumed else super()._new_seed()
