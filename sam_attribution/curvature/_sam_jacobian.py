@@ -8,8 +8,8 @@ from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.linalg import (
     BlockDiagonal,
+    Damped,
     Diagonal,
-    Identity,
     LinearOperator,
     Restricted,
     Scaled,
@@ -191,7 +191,7 @@ def sam_jacobian(point, variant):
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}.")
     if variant == "fast" or point.problem.rho == 0:
         return point.H_perturbed + point.decay
-    moved = Identity(point.w) + point.D @ point.H
+    moved = Damped(point.D @ point.H, 1.0)
     if variant == "paper":
         return (point.H_perturbed + point.decay) @ moved
     return point.H_perturbed @ (moved + point.E) + point.decay
