@@ -19,7 +19,7 @@ from benchmarks.scoring.cases import (
     validation_queries,
 )
 from benchmarks.scoring.timing import against, seconds
-from sam_attribution.probes import Probe, _modes
+from sam_attribution.probes import Probe, _tangents
 from sam_attribution.problem import differentiable_kernels
 
 
@@ -110,7 +110,7 @@ def _ours(problem, probe):
 
 def _torchs_own_rules(problem, probe):
     def way(X):
-        with mock.patch.object(_modes, "LayerRules", nullcontext):
+        with mock.patch.object(_tangents, "LayerRules", nullcontext):
             return probe.label_table(problem, X)
 
     return way
@@ -124,7 +124,7 @@ def _channels_last(problem, probe):
 def _double_backward(problem, probe):
     def way(X):
         with differentiable_kernels(problem.module):
-            return _modes.double_backward(problem, probe, X)
+            return _tangents.double_backward(problem, probe, X)
 
     return way
 

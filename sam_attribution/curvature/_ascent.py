@@ -12,17 +12,8 @@ class SAMPoints:
     """One :class:`SAMPoint` for all rows, or one for each of some batches.
 
     Points of batches are held if their vectors take 256 MiB at most; else one is in memory at a
-    time, and made again at each reading, which costs the batch's gradient again.
-
-    Parameters
-    ----------
-    problem : Problem
-    batches : list of Tensor of positions, optional
-        All rows together if None.
-    w : Tensor of shape (n_params,), optional
-        By default the trained parameters.
-    **settings
-        Settings of :class:`SAMPoint`.
+    time, and made again at each reading, which costs the batch's gradient again. `w` is by default
+    the trained parameters, `settings` are those of :class:`SAMPoint`.
     """
 
     def __init__(self, problem, batches=None, *, w=None, **settings):

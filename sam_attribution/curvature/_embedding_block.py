@@ -8,12 +8,9 @@ class EmbeddingBlock:
 
     The token ``padding_idx`` has no gradient, and counts neither as an input nor as a
     back-signal.
-
-    Parameters
-    ----------
-    layer : Layer
-        Layer whose module is an ``nn.Embedding``.
     """
+
+    is_exact = False
 
     def __init__(self, layer):
         self.layer = layer
@@ -36,10 +33,6 @@ class EmbeddingBlock:
         on_signals, self._basis = torch.linalg.eigh(self._signals)
         del self._inputs, self._signals
         self.eigenvalues = (frequencies[:, None] * on_signals).clamp(min=0)
-
-    def forget_eigenvalues(self):
-        """Set the eigenvalues to 0, to be added up anew."""
-        self.eigenvalues = torch.zeros_like(self.eigenvalues)
 
     def add_eigenvalues(self, calls, signals, _shares):
         """Add squared gradients in the eigenbasis, for one back-signal."""

@@ -11,12 +11,6 @@ class _HeadCurvature(LinearOperator):
 
     One forward pass to make; a product then costs two products with the layer's input, which is
     held.
-
-    Parameters
-    ----------
-    problem : Problem
-        With a head.
-    point : Tensor of shape (n_params,)
     """
 
     def __init__(self, problem, point):

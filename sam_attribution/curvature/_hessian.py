@@ -11,15 +11,7 @@ _PASSES_AT_ONCE = 8
 
 
 class _Curvature(ColumnOperator):
-    """A symmetric curvature of the weighted mean loss at one point, batched over rows.
-
-    Parameters
-    ----------
-    problem : Problem
-    point : Tensor of shape (n_params,)
-    rows : Tensor of positions, optional
-        The rows whose share of the mean is taken; all rows if None.
-    """
+    """A symmetric curvature of the weighted mean loss, or of the share that `rows` have in it."""
 
     def __init__(self, problem, point, rows=None):
         super().__init__(point, symmetric=True)
@@ -54,12 +46,10 @@ class Hessian(_Curvature):
     """
 
     def _product(self, rows):
-        def gradient(params):
-            return torch.func.grad(
-                lambda w: self.problem.weighted_loss(w, self.problem.buffers, rows)
-            )(params)
+        def loss(w):
+            return self.problem.weighted_loss(w, self.problem.buffers, rows)
 
-        product = torch.func.vjp(gradient, self.point)[1]
+        product = torch.func.vjp(torch.func.grad(loss), self.point)[1]
         return lambda v: product(v)[0]
 
 

@@ -65,37 +65,32 @@ class KroneckerCurvature(ColumnOperator):
             block.decompose()
         if corrected:
             for block in self.blocks:
-                block.forget_eigenvalues()
+                if not block.is_exact:
+                    block.eigenvalues.zero_()
             for block, gradients in self._gradients():
-                block.add_eigenvalues(*gradients)
+                if not block.is_exact:
+                    block.add_eigenvalues(*gradients)
 
     def matmat(self, columns):
-        return self._scaled(columns, lambda values: values)
+        return self._scaled(columns, [block.eigenvalues for block in self.blocks])
 
     def solve(self, columns, damping):
-        """``(A + damping)^-1`` on the attributed part, zero outside; damping for each block.
-
-        Parameters
-        ----------
-        columns : Tensor of shape (n_params, k)
-        damping : float or list of float
-        """
+        """``(A + damping)^-1`` on the attributed part, zero outside; a number or one per block."""
         dampings = damping if isinstance(damping, list) else [damping] * len(self.blocks)
-        inverses = [lambda values, d=d: 1 / (values + d) for d in dampings]
-        return self._scaled(columns, *inverses)
+        pairs = zip(self.blocks, dampings, strict=True)
+        return self._scaled(columns, [1 / (block.eigenvalues + d) for block, d in pairs])
 
     def mean_eigenvalues(self):
         """Mean of each block's eigenvalues: the scale that a damping can be measured by."""
         return [float(block.eigenvalues.mean()) for block in self.blocks]
 
-    def _scaled(self, columns, *functions):
+    def _scaled(self, columns, factors):
+        """Columns times some factors, of the shape of the eigenvalues, in each eigenbasis."""
         result = torch.zeros_like(columns)
-        functions = functions if len(functions) > 1 else functions * len(self.blocks)
-        for block, function in zip(self.blocks, functions, strict=True):
+        for block, values in zip(self.blocks, factors, strict=True):
             index = block.layer.index.to(columns.device)
             rotated = block.rotated(columns[index])
-            values = function(block.eigenvalues).to(columns)
-            result[index] = block.rotated_back(values[..., None] * rotated)
+            result[index] = block.rotated_back(values.to(columns)[..., None] * rotated)
         return result
 
     def _gradients(self):
@@ -130,6 +125,8 @@ def _block(layer, problem, point):
 class _KroneckerBlock:
     """The curvature of a Linear or Conv layer, one Kronecker product for each group."""
 
+    is_exact = False
+
     def __init__(self, layer):
         self.layer = layer
         self._inputs = self._signals = 0.0
@@ -151,10 +148,6 @@ class _KroneckerBlock:
         on_signals, self.signal_basis = torch.linalg.eigh(self._signals)
         del self._inputs, self._signals
         self.eigenvalues = (on_signals[:, :, None] * on_inputs[:, None]).clamp(min=0)
-
-    def forget_eigenvalues(self):
-        """Set the eigenvalues to 0, to be added up anew."""
-        self.eigenvalues = torch.zeros_like(self.eigenvalues)
 
     def add_eigenvalues(self, calls, signals, _shares):
         """Add squared gradients in the eigenbasis, for one back-signal."""
@@ -202,6 +195,8 @@ class _KroneckerBlock:
 class _PlainBlock:
     """The exact curvature of any other layer, or its diagonal if that is large."""
 
+    is_exact = True
+
     def __init__(self, layer, problem, point):
         self.layer = layer
         self._own = layer.own_tensors(problem.layout.unflatten(point))
@@ -228,12 +223,6 @@ class _PlainBlock:
             values, self._basis = self._moments, None
         self.eigenvalues = values.clamp(min=0)
         del self._moments
-
-    def forget_eigenvalues(self):
-        """Do nothing: the eigenvalues are exact."""
-
-    def add_eigenvalues(self, *_gradients):
-        """Do nothing: the eigenvalues are exact."""
 
     def rotated(self, columns):
         """Columns in the eigenbasis."""

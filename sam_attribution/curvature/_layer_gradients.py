@@ -19,13 +19,7 @@ class Call:
 class Layer:
     """A module without parts, and the places of its attributed parameters in the flat vector.
 
-    Parameters
-    ----------
-    name : str
-    module : nn.Module
-    names : list of str
-        Its attributed parameters, by the names they have in the whole module.
-    layout : ParameterLayout
+    `names` are those that these have in the whole module.
     """
 
     def __init__(self, name, module, names, layout):
@@ -53,14 +47,9 @@ class Layer:
         return "bias" in self.own_names
 
     def factors(self, call, signal):
-        """Inputs and back-signals of a call, position by position.
+        """Inputs and back-signals of a call, (n, groups, positions, n_in) and (..., n_out).
 
-        Returns
-        -------
-        inputs : Tensor of shape (n, groups, positions, n_in)
-        signals : Tensor of shape (n, groups, positions, n_out)
-            The gradient of row i in the weight (and bias) of a group is
-            ``signals[i].T @ inputs[i]``.
+        The gradient of row i in the weight (and bias) of a group is ``signals[i].T @ inputs[i]``.
         """
         if isinstance(self.module, nn.Linear):
             inputs = call.given.reshape(len(signal), 1, -1, call.given.shape[-1])
@@ -94,14 +83,7 @@ class Layer:
 class LayerGradients:
     """The layers of a problem that have attributed parameters.
 
-    Parameters
-    ----------
-    problem : Problem
-
-    Raises
-    ------
-    ValueError
-        If parameters belong to no layer that can be watched: they are named.
+    A ValueError if parameters belong to no layer that can be watched: they are named.
     """
 
     def __init__(self, problem):

@@ -8,16 +8,7 @@ from sam_attribution.problem import loss_in_output
 def loss_curvature(problem, logits, rows):
     """Products with the Hessian of each row's weighted loss in its logits.
 
-    Parameters
-    ----------
-    problem : Problem
-    logits : Tensor of shape (n, n_classes)
-    rows : Tensor of positions, shape (n,)
-
-    Returns
-    -------
-    callable
-        From tangents of shape (n, n_classes) to back-signals of that shape.
+    A function from tangents of shape (n, n_classes) to back-signals of that shape.
     """
 
     def loss(z):

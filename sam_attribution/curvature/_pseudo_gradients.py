@@ -7,24 +7,10 @@ from sam_attribution.problem import CrossEntropyRows
 
 
 def exact_roots(problem, logits, rows):
-    """Roots R with ``R R'`` the Hessian of each row's loss in its logits.
+    """Columns (n, n_classes) of roots R with ``R R'`` the Hessian of each row's loss in its logits.
 
-    Parameters
-    ----------
-    problem : Problem
-    logits : Tensor of shape (n, n_classes)
-    rows : Tensor of positions, shape (n,)
-
-    Returns
-    -------
-    iterable of Tensor of shape (n, n_classes)
-        The columns of R one after another. For cross-entropy column c is
-        ``sqrt(p_c) (e_c - p)``: what label c would pull, times the root of its probability.
-
-    Raises
-    ------
-    ValueError
-        If a loss curves downwards in its logits.
+    For cross-entropy column c is ``sqrt(p_c) (e_c - p)``: what label c would pull, times the root
+    of its probability. A ValueError if a loss curves downwards in its logits.
     """
     if isinstance(problem.row_loss, CrossEntropyRows):
         p, size = logits.softmax(1), _label_sizes(problem, rows)
@@ -35,22 +21,11 @@ def exact_roots(problem, logits, rows):
 
 
 def drawn_roots(problem, logits, rows, n_draws, generator):
-    """Random columns whose outer products have the same Hessian for their mean.
+    """Random columns (n, n_classes) whose outer products have the same Hessian for their mean.
 
     Labels are drawn from the model's own probabilities for cross-entropy; for other losses the
-    columns of the exact root are added up with random signs.
-
-    Parameters
-    ----------
-    problem, logits, rows
-        As for :func:`exact_roots`.
-    n_draws : int
-    generator : torch.Generator
-
-    Returns
-    -------
-    iterable of Tensor of shape (n, n_classes)
-        `n_draws` of them, each divided by ``sqrt(n_draws)``.
+    columns of the exact root are added up with random signs. `n_draws` of them, each divided by
+    ``sqrt(n_draws)``.
     """
     if isinstance(problem.row_loss, CrossEntropyRows):
         p, size = logits.softmax(1), _label_sizes(problem, rows)

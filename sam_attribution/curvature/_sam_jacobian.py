@@ -8,8 +8,8 @@ from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.linalg import (
     BlockDiagonal,
+    Damped,
     Diagonal,
-    Identity,
     LinearOperator,
     Restricted,
     Scaled,
@@ -22,47 +22,26 @@ CURVATURES = {"hessian": Hessian, "ggn": GaussNewton, "fisher": EmpiricalFisher}
 _OF_HEAD = {"hessian": HeadHessian, "ggn": HeadHessian, "fisher": HeadFisher}
 
 
-class GradientDerivative(LinearOperator):
-    """``D = d eps / d g`` at one point."""
+class EpsDerivative(LinearOperator):
+    """``d eps / d w`` at fixed gradient or ``d eps / d g`` at fixed w, or its transpose."""
 
-    def __init__(self, perturbation, w, g, rho):
-        super().__init__(w, symmetric=False)
-        self.arguments = (w, g, rho)
-        self.perturbation = perturbation
+    def __init__(self, point, by, *, transposed=False):
+        super().__init__(point.w, symmetric=False)
+        self._point = point
+        self._by = by
+        self._transposed = transposed
 
     def matvec(self, v):
-        return self.perturbation.jvp(*self.arguments, torch.zeros_like(v), v)
-
-    def pull_back(self, u):
-        """Product of the transpose with `u`."""
-        return self.perturbation.vjp(*self.arguments, u)[1]
+        problem, place = self._point.problem, ("w", "g").index(self._by)
+        at = self._point.w, self._point.gradient, problem.rho
+        if self._transposed:
+            return problem.perturbation.vjp(*at, v)[place]
+        directions = [torch.zeros_like(v), torch.zeros_like(v)]
+        directions[place] = v
+        return problem.perturbation.jvp(*at, *directions)
 
     def _transpose(self):
-        return _Adjoint(self)
-
-
-class WeightDerivative(GradientDerivative):
-    """``E = d eps / d w`` at one point and fixed gradient; zero for p-norms."""
-
-    def matvec(self, v):
-        return self.perturbation.jvp(*self.arguments, v, torch.zeros_like(v))
-
-    def pull_back(self, u):
-        return self.perturbation.vjp(*self.arguments, u)[0]
-
-
-class _Adjoint(LinearOperator):
-    """The transpose of one of the two above."""
-
-    def __init__(self, operator):
-        super().__init__(operator.like, symmetric=False)
-        self.operator = operator
-
-    def matvec(self, v):
-        return self.operator.pull_back(v)
-
-    def _transpose(self):
-        return self.operator
+        return EpsDerivative(self._point, self._by, transposed=not self._transposed)
 
 
 class SAMPoint:
@@ -126,14 +105,12 @@ class SAMPoint:
     @property
     def D(self):
         """``d eps / d g``."""
-        problem = self.problem
-        return GradientDerivative(problem.perturbation, self.w, self.gradient, problem.rho)
+        return EpsDerivative(self, "g")
 
     @property
     def E(self):
-        """``d eps / d w`` at fixed gradient."""
-        problem = self.problem
-        return WeightDerivative(problem.perturbation, self.w, self.gradient, problem.rho)
+        """``d eps / d w`` at fixed gradient; zero for p-norms."""
+        return EpsDerivative(self, "w")
 
     @property
     def decay(self):
@@ -171,17 +148,8 @@ class SAMPoint:
 def sam_jacobian(point, variant):
     """``dF/dw`` at a :class:`SAMPoint`: exact, or as one of the paper's approximations.
 
-    Parameters
-    ----------
-    point : SAMPoint
-    variant : {"full", "paper", "fast"}
-        ``full``: ``H~ (I + D H + E) + lam``, the exact derivative. ``paper``:
-        ``(H~ + lam)(I + D H)``. ``fast``: ``H~ + lam``. Equal where D = E = 0.
-
-    Returns
-    -------
-    LinearOperator
-        Not symmetric, but for ``fast``.
+    ``full``: ``H~ (I + D H + E) + lam``, the exact derivative. ``paper``: ``(H~ + lam)(I + D H)``.
+    ``fast``: ``H~ + lam``, the only one that is symmetric. Equal where D = E = 0.
 
     References
     ----------
@@ -191,7 +159,7 @@ def sam_jacobian(point, variant):
         raise ValueError(f"variant must be one of {VARIANTS}, got {variant!r}.")
     if variant == "fast" or point.problem.rho == 0:
         return point.H_perturbed + point.decay
-    moved = Identity(point.w) + point.D @ point.H
+    moved = Damped(point.D @ point.H, 1.0)
     if variant == "paper":
         return (point.H_perturbed + point.decay) @ moved
     return point.H_perturbed @ (moved + point.E) + point.decay

@@ -2,8 +2,7 @@
 
 from sam_attribution.dynamics._optimizer import SGD, Adam, NormClipping
 from sam_attribution.dynamics._reverse import Cotangent, step_vjp
-from sam_attribution.dynamics._sam import sam_gradient
-from sam_attribution.dynamics._step import TrainingState, training_step
+from sam_attribution.dynamics._step import TrainingState, sam_gradient, training_step
 from sam_attribution.dynamics._tangent import Tangent, step_jvp
 
 __all__ = [

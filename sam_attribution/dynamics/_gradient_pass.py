@@ -6,7 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
-from sam_attribution.dynamics._sam import Buffers
+from sam_attribution.dynamics._step import Buffers
 
 
 class BatchPasses(Protocol):
@@ -45,17 +45,8 @@ class RowSensitivity(NamedTuple):
 class GradientPass:
     """Mean-loss gradient of a batch at one point, with the graph to differentiate it.
 
-    Reverse over reverse throughout, which the symmetry of Hessians allows.
-
-    Parameters
-    ----------
-    batch : BatchPasses
-    params : Tensor of shape (n_params,)
-    buffers : dict of str to Tensor
-    pulled : iterable of str
-        Buffers whose cotangents :meth:`pull` is to give.
-    moving : iterable of str
-        Buffers whose tangents :meth:`push` is to carry.
+    Reverse over reverse throughout, which the symmetry of Hessians allows. :meth:`pull` gives the
+    cotangents of the buffers `pulled`, :meth:`push` carries the tangents of those `moving`.
     """
 
     def __init__(

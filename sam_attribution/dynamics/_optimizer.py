@@ -1,5 +1,6 @@
 """Optimizers and gradient clipping of torch as pure functions of flat vectors."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -7,6 +8,7 @@ import torch
 from torch import Tensor
 
 Memory = tuple[Tensor, ...]
+Clipping = Callable[[Tensor], Tensor]
 
 
 class Optimizer(Protocol):
@@ -103,15 +105,24 @@ class Adam:
         return params, (count, first, second)
 
 
+def vector_update(
+    memory: Memory, rate: float | Tensor, optimizer: Optimizer, clip: Clipping | None
+) -> Callable[..., tuple[Tensor, ...]]:
+    """The update as a function of parameters, gradient and the vectors in `memory`, in a row."""
+
+    def update(params: Tensor, gradient: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
+        gradient = gradient if clip is None else clip(gradient)
+        given = iter(vectors)
+        before = tuple(next(given) if m.ndim else m for m in memory)
+        params, after = optimizer.update(params, before, gradient, rate)
+        return params, *after
+
+    return update
+
+
 @dataclass(frozen=True)
 class NormClipping:
-    """``torch.nn.utils.clip_grad_norm_`` of all parameters together.
-
-    Parameters
-    ----------
-    max_norm : float
-    norm_type : float, default=2.0
-    """
+    """``torch.nn.utils.clip_grad_norm_`` of all parameters together."""
 
     max_norm: float
     norm_type: float = 2.0

@@ -1,6 +1,5 @@
 """The vector-Jacobian product of one training step: two passes backward over two passes."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
@@ -13,9 +12,8 @@ from sam_attribution.dynamics._gradient_pass import (
     leaf_of,
     pulled_back,
 )
-from sam_attribution.dynamics._optimizer import Optimizer
-from sam_attribution.dynamics._sam import Buffers
-from sam_attribution.dynamics._step import TrainingState
+from sam_attribution.dynamics._optimizer import Clipping, Optimizer, vector_update
+from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
 
 
@@ -53,7 +51,7 @@ def step_vjp(
     perturbation: Perturbation,
     rho: float,
     optimizer: Optimizer,
-    clip: Callable[[Tensor], Tensor] | None = None,
+    clip: Clipping | None = None,
 ) -> StepProduct:
     """Pull cotangents back through one step of :func:`training_step`.
 
@@ -85,22 +83,21 @@ def step_vjp(
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
     first = GradientPass(batch, state.params, state.buffers, pulled=cotangent.buffers)
-    moved, second = None, first
+    gradient, second, sensitivities = first.gradient.detach(), first, []
     if rho != 0:
-        moved = state.params + perturbation.eps(state.params, first.gradient.detach(), rho)
+        moved = state.params + perturbation.eps(state.params, gradient, rho)
         # batch-norm statistics stay those of the first pass
         second = GradientPass(batch, moved, first.after)
     update = _Update(state, second.gradient.detach(), rate, optimizer, clip)
     to_params, to_memory, to_gradient = update.pull(cotangent)
-    if moved is None:
-        pulled, to_buffers, sensitivity = first.pull(to_gradient, cotangent.buffers)
-        before = Cotangent(to_params + pulled, to_buffers, to_memory)
-        return StepProduct(update.after(first.after), before, [sensitivity])
-    at_moved, _, upper = second.pull(to_gradient, {})
-    by_w, by_g = _through_eps(perturbation, state.params, first.gradient.detach(), rho, at_moved)
-    pulled, to_buffers, lower = first.pull(by_g, cotangent.buffers)
-    before = Cotangent(to_params + at_moved + by_w + pulled, to_buffers, to_memory)
-    return StepProduct(update.after(first.after), before, [upper, lower])
+    if rho != 0:
+        at_moved, _, upper = second.pull(to_gradient, {})
+        by_w, to_gradient = _through_eps(perturbation, state.params, gradient, rho, at_moved)
+        to_params = to_params + at_moved + by_w
+        sensitivities.append(upper)
+    pulled, to_buffers, lower = first.pull(to_gradient, cotangent.buffers)
+    before = Cotangent(to_params + pulled, to_buffers, to_memory)
+    return StepProduct(update.after(first.after), before, [*sensitivities, lower])
 
 
 class _Update:
@@ -112,15 +109,14 @@ class _Update:
         gradient: Tensor,
         rate: float | Tensor,
         optimizer: Optimizer,
-        clip: Callable[[Tensor], Tensor] | None,
+        clip: Clipping | None,
     ) -> None:
-        self._leaves = [leaf_of(state.params), leaf_of(gradient)]
         self._vectors = [memory.ndim > 0 for memory in state.memory]
-        before = tuple(leaf_of(m) if m.ndim else m for m in state.memory)
-        self._leaves += [m for m in before if m.ndim]
+        vectors = [memory for memory in state.memory if memory.ndim]
+        self._leaves = [leaf_of(value) for value in (state.params, gradient, *vectors)]
         with torch.enable_grad():
-            clipped = self._leaves[1] if clip is None else clip(self._leaves[1])
-            self._params, self._memory = optimizer.update(self._leaves[0], before, clipped, rate)
+            update = vector_update(state.memory, rate, optimizer, clip)
+            self._params, *self._memory = update(*self._leaves)
 
     def after(self, buffers: Buffers) -> TrainingState:
         """The state after the step."""

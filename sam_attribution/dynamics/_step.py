@@ -3,11 +3,14 @@
 from collections.abc import Callable
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
 
-from sam_attribution.dynamics._optimizer import Memory, Optimizer
-from sam_attribution.dynamics._sam import BatchLoss, Buffers, sam_gradient
+from sam_attribution.dynamics._optimizer import Clipping, Memory, Optimizer
 from sam_attribution.perturbation import Perturbation
+
+Buffers = dict[str, Tensor]
+BatchLoss = Callable[[Tensor, Buffers, Tensor], tuple[Tensor, Buffers]]
 
 
 class TrainingState(NamedTuple):
@@ -27,14 +30,15 @@ def training_step(
     perturbation: Perturbation,
     rho: float,
     optimizer: Optimizer,
-    clip: Callable[[Tensor], Tensor] | None = None,
+    clip: Clipping | None = None,
 ) -> TrainingState:
     """State after one step of SAM, with the descent done by `optimizer`.
 
     Parameters
     ----------
     loss : callable
-        Mean loss of the step's batch and the new buffers, see :func:`sam_gradient`.
+        ``loss(params, buffers, row_weights) -> (mean loss, new buffers)`` of the step's batch;
+        changes nothing that it is given.
     state : TrainingState
     row_weights : Tensor of shape (n_rows,)
         Weights of the batch's rows; the batch's denominator is the loss's own and does not change.
@@ -60,3 +64,30 @@ def training_step(
     gradient = gradient if clip is None else clip(gradient)
     params, memory = optimizer.update(state.params, state.memory, gradient, rate)
     return TrainingState(params, buffers, memory)
+
+
+def sam_gradient(
+    loss: BatchLoss,
+    params: Tensor,
+    buffers: Buffers,
+    row_weights: Tensor,
+    perturbation: Perturbation,
+    rho: float,
+) -> tuple[Tensor, Buffers]:
+    """Gradient of the batch loss at ``w + eps(w, g)``, and the buffers after the step.
+
+    The row weights, 1 for a row that is there and 0 for one removed, weight both passes; rho of 0
+    takes a single one.
+
+    References
+    ----------
+    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412, eq. 2 and 3.
+    """
+    gradient_of = torch.func.grad(loss, has_aux=True)
+    gradient, after = gradient_of(params, buffers, row_weights)
+    if rho == 0:
+        return gradient, after
+    eps = perturbation.eps(params, gradient, rho)
+    # batch-norm statistics stay those of the first pass
+    gradient, _ = gradient_of(params + eps, after, row_weights)
+    return gradient, after

@@ -1,15 +1,13 @@
 """The Jacobian-vector product of one training step: the transpose of ``step_vjp``."""
 
-from collections.abc import Callable
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sam_attribution.dynamics._gradient_pass import BatchPasses, GradientPass
-from sam_attribution.dynamics._optimizer import Memory, Optimizer
-from sam_attribution.dynamics._sam import Buffers
-from sam_attribution.dynamics._step import TrainingState
+from sam_attribution.dynamics._optimizer import Clipping, Optimizer, vector_update
+from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
 
 
@@ -40,7 +38,7 @@ def step_jvp(
     perturbation: Perturbation,
     rho: float,
     optimizer: Optimizer,
-    clip: Callable[[Tensor], Tensor] | None = None,
+    clip: Clipping | None = None,
 ) -> tuple[TrainingState, Tangent]:
     """Carry tangents through one step of :func:`training_step`.
 
@@ -82,46 +80,14 @@ def step_jvp(
         second = GradientPass(batch, moved, first.after)
         pushed, _ = second.push(torch.stack(along), {}, row_weights)
         gradient = second.gradient.detach()
-    update = _Update(state.memory, rate, optimizer, clip)
-    moving = [m for m in tangent.memory if m is not None]
-    new_params, *new_memory = update(state.params, gradient, *update.vectors)
-    params, *memory = update.push((state.params, gradient), (params, pushed, *moving))
+    update = vector_update(state.memory, rate, optimizer, clip)
+    at = (state.params, gradient, *(m for m in state.memory if m.ndim))
+    moving = (m for m in tangent.memory if m is not None)
+    new_params, *new_memory = update(*at)
+    push = torch.vmap(lambda *columns: torch.func.jvp(update, at, columns)[1])
+    params, *memory = push(params, pushed, *moving)
     after = {name: buffer.detach() for name, buffer in first.after.items()}
     return (
         TrainingState(new_params, after, tuple(new_memory)),
         Tangent(params, buffers, tuple(m if m.ndim > 1 else None for m in memory)),
     )
-
-
-class _Update:
-    """The optimiser's step as a function of vectors."""
-
-    def __init__(
-        self,
-        memory: Memory,
-        rate: float | Tensor,
-        optimizer: Optimizer,
-        clip: Callable[[Tensor], Tensor] | None,
-    ) -> None:
-        self._memory = memory
-        self._rate = rate
-        self._optimizer = optimizer
-        self._clip = clip
-        self.vectors = [m for m in memory if m.ndim]
-
-    def __call__(self, params: Tensor, gradient: Tensor, *vectors: Tensor) -> tuple[Tensor, ...]:
-        gradient = gradient if self._clip is None else self._clip(gradient)
-        given = iter(vectors)
-        memory = tuple(next(given) if m.ndim else m for m in self._memory)
-        params, memory = self._optimizer.update(params, memory, gradient, self._rate)
-        return params, *memory
-
-    def push(
-        self, point: tuple[Tensor, Tensor], tangents: tuple[Tensor, ...]
-    ) -> tuple[Tensor, ...]:
-        """Tangents of all outputs, for k tangents of all inputs."""
-        at = (*point, *self.vectors)
-        pushed: tuple[Tensor, ...] = torch.vmap(
-            lambda *columns: torch.func.jvp(self, at, columns)[1]
-        )(*tangents)
-        return pushed

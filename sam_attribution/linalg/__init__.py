@@ -16,7 +16,6 @@ from sam_attribution.linalg._operator import (
     Damped,
     Dense,
     Diagonal,
-    Identity,
     LinearOperator,
     Product,
     Restricted,

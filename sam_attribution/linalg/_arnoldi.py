@@ -10,7 +10,7 @@ from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._operator import Damped, LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution
 from sam_attribution.linalg._spectrum import krylov_basis, spectrum_of
 
 
@@ -98,9 +98,7 @@ class _ArnoldiInverse(Inverse):
             x = x + (columns - self._basis.T @ inside) / self._outside
         if not self._solver.measured:
             return Solution(x, True, 0, float("nan"))
-        return checked_solution(
-            self._solver, self._operator, x, columns, len(self._basis), self._solver.tol
-        )
+        return self._checked(x, columns, len(self._basis), self._solver.tol)
 
 
 def _smallest(matrix: np.ndarray) -> float:

@@ -45,7 +45,5 @@ class BiCGSTAB(ScipyKrylov):
         self.tol = tol
         self.max_iter = max_iter
 
-    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> np.ndarray:
-        x: np.ndarray
-        x, _ = scipy.sparse.linalg.bicgstab(A, b, rtol=self.tol, maxiter=max(1, n_products // 2))
-        return x
+    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> Any:
+        return scipy.sparse.linalg.bicgstab(A, b, rtol=self.tol, maxiter=max(1, n_products // 2))

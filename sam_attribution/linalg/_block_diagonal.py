@@ -5,42 +5,19 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from sam_attribution.linalg._operator import ColumnOperator, LinearOperator
+from sam_attribution.linalg._operator import DerivedOperator, LinearOperator
 
 
-class BlockDiagonal(ColumnOperator):
+class BlockDiagonal(DerivedOperator):
     """A square operator with the entries between blocks set to 0.
 
-    Parameters
-    ----------
-    operator : LinearOperator
-    blocks : sequence of LongTensor
-        Positions of each block; every position stands in one of them.
-
-    Raises
-    ------
-    ValueError
-        If the blocks leave a position out, or have one twice.
-
-    Notes
-    -----
     A product costs one product with `operator` for each block in which the vector is not 0, so
-    that the dense matrix costs what that of `operator` costs.
-
-    Examples
-    --------
-    >>> import torch
-    >>> from sam_attribution.linalg import BlockDiagonal, Dense
-    >>> blocks = [torch.tensor([0, 2]), torch.tensor([1])]
-    >>> BlockDiagonal(Dense(torch.ones(3, 3)), blocks).to_dense()
-    tensor([[1., 0., 1.],
-            [0., 1., 0.],
-            [1., 0., 1.]])
+    that the dense matrix costs what that of `operator` costs. `blocks` are positions, every one in
+    one block.
     """
 
     def __init__(self, operator: LinearOperator, blocks: Sequence[Tensor]) -> None:
-        super().__init__(operator.like, symmetric=operator.symmetric)
-        self.operator = operator
+        super().__init__(operator)
         self.blocks = [block.to(operator.like.device) for block in blocks]
         self._block_of = _block_of(self.blocks, operator)
 
@@ -54,12 +31,6 @@ class BlockDiagonal(ColumnOperator):
             products = self.operator.matmat(torch.where(inside, columns[:, column], 0))
             result.index_add_(1, column, torch.where(inside, products, 0))
         return result
-
-    def _transpose(self) -> LinearOperator:
-        return BlockDiagonal(self.operator.T, self.blocks)
-
-    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
-        return BlockDiagonal(self.operator.sampled(n_rows, generator), self.blocks)
 
 
 def _block_of(blocks: list[Tensor], operator: LinearOperator) -> Tensor:

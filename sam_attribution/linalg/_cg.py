@@ -15,7 +15,7 @@ from sam_attribution.linalg._operator import (
     check_operator,
     check_symmetric,
 )
-from sam_attribution.linalg._solution import Inverse, Solution, Solver, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution, Solver
 
 _PROGRESS = 0.5  # a new start has to bring the residual down to this part of what it was
 _SLACK = 2.0  # of the tolerance: beyond it the solution has not converged
@@ -100,9 +100,7 @@ class _CGInverse(Inverse):
             if worst <= 1 or worst > _PROGRESS * last:
                 break
             last = worst
-        return checked_solution(
-            self._solver, self._operator, x, columns, n_iter, self._solver.tol * _SLACK
-        )
+        return self._checked(x, columns, n_iter, self._solver.tol * _SLACK)
 
     def _descend(self, x: Tensor, error: Tensor, goal: Tensor, n_iter: int) -> tuple[Tensor, int]:
         """Steps from `x` until the residual that is carried along is small enough."""

@@ -9,15 +9,7 @@ class CountSketch:
 
     ``<S a, S b>`` is ``<a, b>`` on average over S, with a standard deviation of at most
     ``sqrt((|a|^2 |b|^2 + <a, b>^2) / proj_dim)``: that of a Gaussian matrix, at a `proj_dim`-th of
-    its cost and memory.
-
-    Parameters
-    ----------
-    like : Tensor of shape (size,)
-        Fixes size, dtype and device.
-    proj_dim : int
-    generator : torch.Generator
-        On the CPU.
+    its cost and memory. `like` (size,) fixes size, dtype and device; `generator` is on the CPU.
 
     References
     ----------

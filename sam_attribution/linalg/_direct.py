@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._operator import Dense, LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution
 
 
 class Direct(BaseEstimator):
@@ -74,7 +74,7 @@ class _DirectInverse(Inverse):
         check_columns(self._operator, columns)
         x = self._solve(columns)
         x = x + self._solve(columns - self._operator.matmat(x))
-        return checked_solution(self._solver, self._operator, x, columns, 0, self._solver.tol)
+        return self._checked(x, columns, 0, self._solver.tol)
 
     def _solve(self, columns: Tensor) -> Tensor:
         x: Tensor = torch.linalg.lu_solve(self._lu, self._pivots, columns, adjoint=self._transposed)

@@ -46,9 +46,7 @@ class GMRES(ScipyKrylov):
         self.max_iter = max_iter
         self.restart = restart
 
-    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> np.ndarray:
+    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> Any:
         restart = min(self.restart, len(b), n_products)
         rounds = max(1, n_products // (restart + 1))
-        x: np.ndarray
-        x, _ = scipy.sparse.linalg.gmres(A, b, rtol=self.tol, restart=restart, maxiter=rounds)
-        return x
+        return scipy.sparse.linalg.gmres(A, b, rtol=self.tol, restart=restart, maxiter=rounds)

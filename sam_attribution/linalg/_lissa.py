@@ -12,7 +12,7 @@ from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._neumann import best_scale
 from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution
 
 _N_STEPS = 20  # of Arnoldi, to see the spectrum of all rows
 _MARGIN = 2.0  # some rows curve more than all of them do on average
@@ -107,7 +107,7 @@ class _LiSSAInverse(Inverse):
         while (x := self._mean_of_series(columns)) is None:
             self.scale *= _MORE
         n_iter = self._solver.n_terms * self._solver.n_repeats
-        return checked_solution(self._solver, self._operator, x, columns, n_iter, self._solver.tol)
+        return self._checked(x, columns, n_iter, self._solver.tol)
 
     def _mean_of_series(self, columns: Tensor) -> Tensor | None:
         """Mean over the repeated series, None if one of them diverges."""

@@ -50,7 +50,5 @@ class MINRES(ScipyKrylov):
     def _check_structure(self, operator: LinearOperator) -> None:
         check_symmetric(operator, self)
 
-    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> np.ndarray:
-        x: np.ndarray
-        x, _ = scipy.sparse.linalg.minres(A, b, rtol=self.tol, maxiter=n_products)
-        return x
+    def _attempt(self, A: CountedProducts, b: np.ndarray, n_products: int) -> Any:
+        return scipy.sparse.linalg.minres(A, b, rtol=self.tol, maxiter=n_products)

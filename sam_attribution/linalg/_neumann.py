@@ -11,7 +11,7 @@ from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution
 from sam_attribution.linalg._spectrum import ritz_values
 
 _N_STEPS = 80  # of Arnoldi, to see the spectrum
@@ -92,9 +92,7 @@ class _NeumannInverse(Inverse):
                 x, error = ahead, error_ahead
             else:
                 self.scale *= _MORE
-        return checked_solution(
-            self._solver, self._operator, x, columns, n_iter, self._solver.tol * _SLACK
-        )
+        return self._checked(x, columns, n_iter, self._solver.tol * _SLACK)
 
     def _some_terms(self, x: Tensor, error: Tensor) -> tuple[Tensor, Tensor]:
         for _ in range(_TERMS):

@@ -1,6 +1,7 @@
 """Square linear operators known by their products, and the algebra between them."""
 
 from abc import ABC, abstractmethod
+from copy import copy
 from functools import reduce
 
 import torch
@@ -76,7 +77,7 @@ class LinearOperator(ABC):
 
 
 class ColumnOperator(LinearOperator):
-    """An operator that defines :meth:`matmat`, which costs less than its products one by one."""
+    """An operator that defines :meth:`matmat`; a product with one vector is one of its columns."""
 
     def matvec(self, v: Tensor) -> Tensor:
         return self.matmat(v[:, None])[:, 0]
@@ -86,7 +87,7 @@ class ColumnOperator(LinearOperator):
         """Product with columns, shape (size, k)."""
 
 
-class Dense(LinearOperator):
+class Dense(ColumnOperator):
     """A matrix held as a tensor: the reference for all others."""
 
     def __init__(self, matrix: Tensor, *, symmetric: bool = False) -> None:
@@ -94,9 +95,6 @@ class Dense(LinearOperator):
             raise ValueError(f"matrix must be square, got shape {tuple(matrix.shape)}.")
         super().__init__(matrix[0], symmetric=symmetric)
         self.matrix = matrix
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.matrix @ v
 
     def matmat(self, columns: Tensor) -> Tensor:
         return self.matrix @ columns
@@ -108,42 +106,23 @@ class Dense(LinearOperator):
         return Dense(self.matrix.T)
 
 
-class Diagonal(LinearOperator):
+class Diagonal(ColumnOperator):
     """Multiplication of every entry by its own number."""
 
     def __init__(self, diagonal: Tensor) -> None:
         super().__init__(diagonal, symmetric=True)
         self.diagonal = diagonal
 
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.diagonal * v
-
     def matmat(self, columns: Tensor) -> Tensor:
         return self.diagonal[:, None] * columns
 
 
-class Identity(LinearOperator):
-    """The operator that returns its argument."""
-
-    def __init__(self, like: Tensor) -> None:
-        super().__init__(like, symmetric=True)
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return v
-
-    def matmat(self, columns: Tensor) -> Tensor:
-        return columns
-
-
-class Sum(LinearOperator):
+class Sum(ColumnOperator):
     """``A + B + ...``."""
 
     def __init__(self, *terms: LinearOperator) -> None:
         super().__init__(_common_like(terms), symmetric=all(t.symmetric for t in terms))
         self.terms = terms
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return reduce(torch.add, (term.matvec(v) for term in self.terms))
 
     def matmat(self, columns: Tensor) -> Tensor:
         return reduce(torch.add, (term.matmat(columns) for term in self.terms))
@@ -155,16 +134,13 @@ class Sum(LinearOperator):
         return Sum(*(term.sampled(n_rows, generator) for term in self.terms))
 
 
-class Product(LinearOperator):
+class Product(ColumnOperator):
     """``A B``: B is applied first."""
 
     def __init__(self, left: LinearOperator, right: LinearOperator) -> None:
         super().__init__(_common_like((left, right)), symmetric=False)
         self.left = left
         self.right = right
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.left.matvec(self.right.matvec(v))
 
     def matmat(self, columns: Tensor) -> Tensor:
         return self.left.matmat(self.right.matmat(columns))
@@ -177,66 +153,59 @@ class Product(LinearOperator):
         return Product(left, self.right.sampled(n_rows, generator))  # other rows: no bias
 
 
-class Scaled(LinearOperator):
+class DerivedOperator(ColumnOperator):
+    """An operator made from another, in the same way for its transpose and for its samples."""
+
+    def __init__(self, operator: LinearOperator) -> None:
+        super().__init__(operator.like, symmetric=operator.symmetric)
+        self.operator = operator
+
+    def _transpose(self) -> LinearOperator:
+        return self._of(self.operator.T)
+
+    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
+        return self._of(self.operator.sampled(n_rows, generator))
+
+    def _of(self, operator: LinearOperator) -> LinearOperator:
+        twin = copy(self)
+        twin.operator = operator
+        return twin
+
+
+class Scaled(DerivedOperator):
     """``factor A``."""
 
     def __init__(self, operator: LinearOperator, factor: float) -> None:
-        super().__init__(operator.like, symmetric=operator.symmetric)
-        self.operator = operator
+        super().__init__(operator)
         self.factor = factor
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.factor * self.operator.matvec(v)
 
     def matmat(self, columns: Tensor) -> Tensor:
         return self.factor * self.operator.matmat(columns)
 
-    def _transpose(self) -> LinearOperator:
-        return Scaled(self.operator.T, self.factor)
 
-    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
-        return Scaled(self.operator.sampled(n_rows, generator), self.factor)
-
-
-class Damped(LinearOperator):
+class Damped(DerivedOperator):
     """``A + damping I``."""
 
     def __init__(self, operator: LinearOperator, damping: float) -> None:
-        super().__init__(operator.like, symmetric=operator.symmetric)
-        self.operator = operator
+        super().__init__(operator)
         self.damping = damping
-
-    def matvec(self, v: Tensor) -> Tensor:
-        return self.operator.matvec(v) + self.damping * v
 
     def matmat(self, columns: Tensor) -> Tensor:
         return self.operator.matmat(columns) + self.damping * columns
 
-    def _transpose(self) -> LinearOperator:
-        return Damped(self.operator.T, self.damping)
 
-    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
-        return Damped(self.operator.sampled(n_rows, generator), self.damping)
-
-
-class Restricted(ColumnOperator):
+class Restricted(DerivedOperator):
     """The principal block of an operator on the entries listed in `index`."""
 
     def __init__(self, operator: LinearOperator, index: Tensor) -> None:
-        super().__init__(operator.like[index], symmetric=operator.symmetric)
-        self.operator = operator
+        super().__init__(operator)
+        self.like = operator.like[index]
         self.index = index
 
     def matmat(self, columns: Tensor) -> Tensor:
         padded = columns.new_zeros(self.operator.size, columns.shape[1])
         padded[self.index] = columns
         return self.operator.matmat(padded)[self.index]
-
-    def _transpose(self) -> LinearOperator:
-        return Restricted(self.operator.T, self.index)
-
-    def sampled(self, n_rows: int, generator: torch.Generator) -> LinearOperator:
-        return Restricted(self.operator.sampled(n_rows, generator), self.index)
 
 
 def check_operator(operator: object) -> None:

@@ -1,6 +1,7 @@
 """Base of scipy's iterative solvers: one right-hand side after another, products counted."""
 
 from abc import ABC, abstractmethod
+from typing import Any
 
 import numpy as np
 import scipy.sparse.linalg
@@ -10,7 +11,7 @@ from torch import Tensor
 
 from sam_attribution._validation import check_parameters
 from sam_attribution.linalg._operator import LinearOperator, check_columns, check_operator
-from sam_attribution.linalg._solution import Inverse, Solution, checked_solution
+from sam_attribution.linalg._solution import Inverse, Solution
 
 # the residual that stops the loop is measured in float64, the one that is judged in the
 # operator's own precision
@@ -37,8 +38,8 @@ class ScipyKrylov(BaseEstimator, ABC):
         """Raise a ValueError for an operator that this solver cannot solve."""
 
     @abstractmethod
-    def _attempt(self, A: "CountedProducts", b: np.ndarray, n_products: int) -> np.ndarray:
-        """Call scipy once, for `n_products` at most; return the solution it got to."""
+    def _attempt(self, A: "CountedProducts", b: np.ndarray, n_products: int) -> Any:
+        """Call scipy once, for `n_products` at most; return its pair of solution and status."""
 
 
 class ScipyInverse(Inverse):
@@ -52,15 +53,14 @@ class ScipyInverse(Inverse):
         solved = [self._solve(column.double().cpu().numpy()) for column in columns.T]
         x = torch.as_tensor(np.stack([column for column, _ in solved], axis=1)).to(columns)
         n_products = max(count for _, count in solved)
-        return checked_solution(
-            self._solver, self._operator, x, columns, n_products, self._solver.tol * _SLACK
-        )
+        return self._checked(x, columns, n_products, self._solver.tol * _SLACK)
 
     def _solve(self, b: np.ndarray) -> tuple[np.ndarray, int]:
         A, limit = CountedProducts(self._operator), self._solver.max_iter
         goal, x, error = self._solver.tol * np.linalg.norm(b), np.zeros_like(b), b
         while np.linalg.norm(error) > goal and A.count < limit:
-            ahead = x + self._solver._attempt(A, error, limit - A.count)
+            correction, _ = self._solver._attempt(A, error, limit - A.count)
+            ahead = x + correction
             error_ahead = b - A.matvec(ahead)
             if not np.linalg.norm(error_ahead) < np.linalg.norm(error):
                 break  # as good as the operator's precision allows

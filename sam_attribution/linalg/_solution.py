@@ -65,22 +65,20 @@ class Inverse(ABC):
         """The inverse of the transposed operator, made ready when it is first asked for."""
         return self if self._operator.symmetric else self._solver.prepare(self._operator.T)
 
-
-def checked_solution(
-    solver: object, operator: LinearOperator, x: Tensor, columns: Tensor, n_iter: int, tol: float
-) -> Solution:
-    """Measure the residual of `x` and warn if it is above `tol`."""
-    norms = torch.linalg.vector_norm(columns, dim=0)
-    errors = torch.linalg.vector_norm(columns - operator.matmat(x), dim=0)
-    residual = float((errors / torch.where(norms == 0, 1.0, norms)).max())
-    converged = residual <= tol
-    if not converged:
-        warn(
-            f"{solver!r} stopped at a relative residual of {residual:.1e} (tol {tol:.1e}) on "
-            f"{operator!r} after {n_iter} iterations: raise {_way_on(solver)}.",
-            ConvergenceWarning,
-        )
-    return Solution(x, converged, n_iter, residual)
+    def _checked(self, x: Tensor, columns: Tensor, n_iter: int, tol: float) -> Solution:
+        """The solution `x` with its residual; warns if that is above `tol`."""
+        norms = torch.linalg.vector_norm(columns, dim=0)
+        errors = torch.linalg.vector_norm(columns - self._operator.matmat(x), dim=0)
+        residual = float((errors / torch.where(norms == 0, 1.0, norms)).max())
+        converged = residual <= tol
+        if not converged:
+            warn(
+                f"{self._solver!r} stopped at a relative residual of {residual:.1e} (tol "
+                f"{tol:.1e}) on {self._operator!r} after {n_iter} iterations: raise "
+                f"{_way_on(self._solver)}.",
+                ConvergenceWarning,
+            )
+        return Solution(x, converged, n_iter, residual)
 
 
 def _way_on(solver: object) -> str:

@@ -13,16 +13,9 @@ _SAFE = 1e-4
 
 @dataclass(frozen=True)
 class Spectrum:
-    """Outer bounds of the eigenvalues.
+    """Outer bounds of the eigenvalues: largest modulus, smallest and largest real part.
 
-    Attributes
-    ----------
-    radius : float
-        Largest modulus.
-    leftmost : float
-        Smallest real part; positive means that the operator is safely invertible.
-    rightmost : float
-        Largest real part.
+    A positive `leftmost` means that the operator is safely invertible.
     """
 
     radius: float
@@ -61,14 +54,10 @@ def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:
 
 
 def krylov_basis(operator: LinearOperator, n_steps: int) -> tuple[Tensor, np.ndarray]:
-    """Orthonormal Krylov basis of a fixed random vector, and the operator in it.
+    """Orthonormal Krylov basis (m, size) of a fixed random vector, and the operator in it, (m, m).
 
-    Returns
-    -------
-    basis : Tensor of shape (m, size)
-        ``m = min(n_steps, operator.size)``, or fewer that span an invariant subspace.
-    matrix : ndarray of shape (m, m)
-        ``basis A basis'``, a Hessenberg matrix.
+    ``m = min(n_steps, operator.size)``, or fewer that span an invariant subspace; the matrix
+    ``basis A basis'`` is Hessenberg.
     """
     n_steps = min(n_steps, operator.size)
     generator = torch.Generator().manual_seed(0)

@@ -13,30 +13,19 @@ _TANGENT, _GRADIENT, _GEMM = 2.2, 4.0, 0.6
 
 
 def pass_costs(problem, n_directions):
-    """Estimated cost of reading one row along some directions at one point, by either way.
+    """Estimated cost of reading one row along k directions at one point, by either way.
 
-    Parameters
-    ----------
-    problem : Problem
-    n_directions : int
-        Number of directions that are read at once, k.
+    In multiply-adds. With f = (multiply-adds of a row's forward pass) + 40 (numbers that its
+    layers put out) and P parameters,
 
-    Returns
-    -------
-    dict of str to float
-        In multiply-adds. With f = (multiply-adds of a row's forward pass) + 40 (numbers that its
-        layers put out) and P parameters,
+    - ``"tangents"``: ``2.2 f k``, one forward-mode pass per direction;
+    - ``"row-gradients"``: ``4 f + 100 P + .6 P k``, two forward passes and a backward pass, a
+      gradient that is written down, and a matrix product (which points with the same
+      directions share, see :func:`row_products`: not counted here).
 
-        - ``"tangents"``: ``2.2 f k``, one forward-mode pass per direction;
-        - ``"row-gradients"``: ``4 f + 100 P + .6 P k``, two forward passes and a backward pass, a
-          gradient that is written down, and a matrix product (which points with the same
-          directions share, see :func:`row_products`: not counted here).
+    With ``parameters="head"`` one forward pass serves all directions: ``f`` and
+    ``p`` per direction, p the size of the head.
 
-        With ``parameters="head"`` one forward pass serves all directions: ``f`` and
-        ``p`` per direction, p the size of the head.
-
-    Examples
-    --------
     >>> import torch
     >>> from sam_attribution.probes import pass_costs
     >>> from sam_attribution.problem import Problem

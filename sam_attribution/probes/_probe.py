@@ -62,63 +62,54 @@ class Probe:
         return gradients @ self.directions
 
 
-class CosineProbe(Probe):
-    """Reads ``<direction, gradient> / ||gradient||``, 0 where the gradient is; no 1/n."""
+class QuotientProbe(Probe):
+    """Reads ``<direction, gradient> / size of the gradient``, 0 where the size is; no 1/n."""
 
     weighted: ClassVar[bool] = False
 
     def label_table(self, problem, X):
-        products = super().label_table(problem, X)
-        return _divided(products, squared_row_norms(problem, self, X))
+        return _divided(super().label_table(problem, X), self._squared_sizes(problem, X))
 
     def given_label(self, problem, X, y):
-        products = super().given_label(problem, X, y)
-        return _divided(products, squared_row_norms(problem, self, X, y=y)[:, 0])
-
-    def of_gradients(self, gradients):
-        return _divided(super().of_gradients(gradients), gradients.square().sum(1))
-
-
-@dataclass(frozen=True, eq=False, kw_only=True)
-class RelativeProbe(Probe):
-    """Reads ``<direction, gradient> / sqrt(squared_size(gradient))``, 0 where that is; no 1/n.
-
-    Attributes
-    ----------
-    squared_size : callable
-        ``columns (n_params, m) -> (m,)``, for gradients of single rows.
-    """
-
-    squared_size: Callable[[Tensor], Tensor]
-
-    weighted: ClassVar[bool] = False
-    projectable: ClassVar[bool] = False
-
-    def label_table(self, problem, X):
-        products = super().label_table(problem, X)
-        return _divided(products, measured_rows(problem, self, X, self.squared_size))
-
-    def given_label(self, problem, X, y):
-        products = super().given_label(problem, X, y)
-        sizes = measured_rows(problem, self, X, self.squared_size, y)
-        return _divided(products, sizes[:, 0])
+        sizes = self._squared_sizes(problem, X, y)
+        return _divided(super().given_label(problem, X, y), sizes[:, 0])
 
     def of_gradients(self, gradients):
         return _divided(super().of_gradients(gradients), self.squared_size(gradients.T))
 
 
+class CosineProbe(QuotientProbe):
+    """Divides by the norm of the gradient."""
+
+    def squared_size(self, columns):
+        """Squared norms of `columns`."""
+        return columns.square().sum(0)
+
+    def _squared_sizes(self, problem, X, y=None):
+        return squared_row_norms(problem, self, X, y=y)
+
+
+@dataclass(frozen=True, eq=False, kw_only=True)
+class RelativeProbe(QuotientProbe):
+    """Divides by the root of ``squared_size``, (n_params, m) -> (m,), of single rows' gradients."""
+
+    squared_size: Callable[[Tensor], Tensor]
+
+    projectable: ClassVar[bool] = False
+
+    def _squared_sizes(self, problem, X, y=None):
+        return measured_rows(problem, self, X, self.squared_size, y)
+
+
 class SquaredNormProbe(Probe):
     """Reads ``sum(direction * gradient**2)``: the squared norm for a direction of ones."""
 
-    def label_table(self, problem, X):
-        return self._squares(problem, X)
-
-    def given_label(self, problem, X, y):
-        return self._squares(problem, X, y)[:, 0]
-
-    def _squares(self, problem, X, y=None):
+    def label_table(self, problem, X, y=None):
         columns = [squared_row_norms(problem, self, X, metric, y) for metric in self.directions.T]
         return torch.stack(columns, dim=2)
+
+    def given_label(self, problem, X, y):
+        return self.label_table(problem, X, y)[:, 0]
 
 
 def _divided(products, squared_norms):

@@ -11,24 +11,9 @@ _BYTES = 2**28  # that the logit Jacobians of one chunk of rows may take
 def squared_row_norms(problem, probe, X, metric=None, y=None):
     """``sum(metric * gradient**2)`` of the row's loss at a probe's point, for each label.
 
-    Parameters
-    ----------
-    problem : Problem
-        Only the parameters that it attributes count.
-    probe : Probe
-        Gives point and buffers.
-    X : Tensor of shape (n, ...)
-    metric : Tensor of shape (n_params,), optional
-        Ones if None.
-    y : Tensor of shape (n,), optional
-        The labels the rows have; every label they might have if None.
+    Only the parameters that the problem attributes count. `metric` (n_params,) is ones if None;
+    shape (n, n_classes), or (n, 1) for the labels `y`.
 
-    Returns
-    -------
-    Tensor of shape (n, n_classes), or (n, 1) with `y`
-
-    Notes
-    -----
     One forward pass with ``problem.head``. Otherwise a backward pass per row and class, in
     chunks whose Jacobians take 256 MiB each at most (one row at least; two are held): since the
     loss sees the parameters through the logits z, ``||grad l||**2 = dl/dz' (J J') dl/dz`` for
@@ -45,21 +30,9 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
 def measured_rows(problem, probe, X, measure, y=None):
     """Any number computed from the row's gradient at a probe's point, for each label.
 
-    Parameters
-    ----------
-    problem, probe, X, y
-        As in :func:`squared_row_norms`.
-    measure : callable
-        ``columns (n_params, m) -> (m,)``; each column is a gradient, zero outside the attributed
-        parameters.
-
-    Returns
-    -------
-    Tensor of shape (n, n_classes), or (n, 1) with `y`
-
-    Notes
-    -----
-    Passes as there; the gradients of a chunk, one per label, are held as well.
+    `measure` takes columns (n_params, m), each a gradient, zero outside the attributed parameters,
+    and returns (m,). The rest is as for :func:`squared_row_norms`, passes too; the gradients of a
+    chunk, one per label, are held as well.
     """
     measured = []
     for gradients in _gradients(problem, probe, X, y):

@@ -13,12 +13,8 @@ class RowProducts:
     """A probe that is read by forming its rows' gradients, some at a time, for the label given.
 
     One backward pass per row and a matrix product, however many directions there are; the other
-    way, :meth:`Probe.given_label`, goes forward once per direction. The same numbers.
-
-    Parameters
-    ----------
-    probe : Probe
-        See :func:`reads_gradients`.
+    way, :meth:`Probe.given_label`, goes forward once per direction. The same numbers for a probe
+    that :func:`reads_gradients`.
     """
 
     def __init__(self, probe):

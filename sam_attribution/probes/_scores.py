@@ -4,21 +4,11 @@ import torch
 
 
 def training_scores(problem, probes, *, given_only=False, rows=None):
-    """Scores of rows trained on, for every label they might have carried.
+    """Scores of rows trained on, for every label they might have carried, (n, n_classes, k).
 
-    Parameters
-    ----------
-    problem : Problem
-    probes : iterable of Probe
-        A probe with ``rows`` counts for those rows only, with their exact share of the batch.
-    given_only : bool, default=False
-        Only for the label that each row has.
-    rows : Tensor of positions, optional
-        Score these only, in this order; all of them if None.
-
-    Returns
-    -------
-    Tensor of shape (n_samples, n_classes, k), or (n_samples, k) with `given_only`
+    (n, k) with `given_only`: for the label that each row has. `rows` are the positions to score, in
+    this order; all if None. A probe with ``rows`` counts for those rows only, with their exact
+    share of the batch.
     """
     rows = torch.arange(len(problem.y), device=problem.y.device) if rows is None else rows
     place = torch.full(problem.y.shape, -1, device=problem.y.device)
@@ -40,17 +30,7 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
 def row_scores(problem, probes, X, y=None):
     """Scores of any rows, as if each had been in every batch with weight 1/n.
 
-    Parameters
-    ----------
-    problem : Problem
-    probes : iterable of Probe
-    X : Tensor of shape (n, ...)
-    y : Tensor of shape (n,), optional
-        Label codes, or targets; every label if None.
-
-    Returns
-    -------
-    Tensor of shape (n, k) with `y`, (n, n_classes, k) without
+    Shape (n, k) with label codes or targets `y`, (n, n_classes, k) for every label without.
     """
     total = 0.0
     for probe in probes:

@@ -12,13 +12,7 @@ class StepProbe(Probe):
     """A probe that holds the output of its batch's rows in training, and the output's derivative.
 
     They went through the module together, in training mode. Other rows are read one by one, in
-    evaluation mode.
-
-    Attributes
-    ----------
-    output : Tensor of shape (n_rows, n_outputs)
-    tangents : Tensor of shape (n_rows, n_outputs, k)
-        Derivative of the output along the directions.
+    evaluation mode. Shapes (n_rows, n_outputs) and, along k directions, (n_rows, n_outputs, k).
     """
 
     output: Tensor

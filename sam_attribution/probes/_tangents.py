@@ -1,20 +1,19 @@
 """Logits and their derivatives along parameter directions, without row gradients."""
 
-from sam_attribution.probes._modes import tangent_mode
-from sam_attribution.problem import differentiable_kernels
+from dataclasses import replace
+
+import torch
+from torch.autograd import forward_ad
+from torch.func import functional_call
+
+from sam_attribution.probes._layer_rules import LayerRules
+from sam_attribution.probes._row_norms import jacobians_row_by_row
+from sam_attribution.problem import FirstThatWorks, differentiable_kernels
 
 
 def logits_and_tangents(problem, probe, X):
-    """One pass over rows `X` at a probe's point.
+    """Logits (n, n_classes) of `X` at a probe's point and their derivatives (n, n_classes, k).
 
-    Returns
-    -------
-    logits : Tensor of shape (n, n_classes)
-    tangents : Tensor of shape (n, n_classes, k)
-        Derivatives of the logits along ``probe.directions``.
-
-    Notes
-    -----
     About 2.5 forward passes and the memory of one, per direction, where the module has
     forward mode. With `problem.head` one forward pass serves all directions.
     """
@@ -29,3 +28,59 @@ def logits_and_tangents(problem, probe, X):
 def within(directions, selected):
     """True if the directions vanish outside the `selected` entries, or `selected` is None."""
     return bool(directions.count_nonzero() == directions[selected].count_nonzero())
+
+
+def tangent_mode(problem, probe):
+    """The first of ``MODES`` that works on one row of the problem; it is then used for all."""
+
+    def attempt(mode):
+        one = replace(probe, directions=torch.ones_like(probe.point)[:, None])
+        mode(problem, one, problem.X[:1])
+
+    return _WAYS.of(problem, attempt)
+
+
+def forward_mode(problem, probe, X):
+    """Dual numbers: about 2.5 forward passes per direction, the memory of one."""
+    passes = [_dual_pass(problem, probe, direction, X) for direction in probe.directions.T]
+    return passes[0][0], torch.stack([tangent for _, tangent in passes], dim=2)
+
+
+def double_backward(problem, probe, X):
+    """``J v`` as the derivative of ``J'u`` in u: about 6 forward passes, backward memory."""
+    leaf = probe.point.detach().requires_grad_()
+    with torch.enable_grad():
+        logits = problem.logits(leaf, probe.buffers, X)
+        u = torch.zeros_like(logits, requires_grad=True)
+        pulled = torch.autograd.grad(logits, leaf, u, create_graph=True)[0]
+        tangents = [
+            torch.autograd.grad(pulled, u, direction, retain_graph=True)[0]
+            for direction in probe.directions.T
+        ]
+    return logits.detach(), torch.stack(tangents, dim=2)
+
+
+def tangents_from_jacobians(problem, probe, X):
+    """Products with the gradient of every logit of every row: any trainable module has these."""
+    logits, tangents = [], []
+    for row in X.split(1):
+        z, jacobian = jacobians_row_by_row(problem, probe, row)
+        logits.append(z)
+        tangents.append(jacobian @ probe.directions)
+    return torch.cat(logits), torch.cat(tangents)
+
+
+def _dual_pass(problem, probe, direction, X):
+    tangents = problem.layout.unflatten(direction)
+    with torch.no_grad(), forward_ad.dual_level(), LayerRules():
+        params = {
+            name: forward_ad.make_dual(value, tangents[name]) if tangents[name].any() else value
+            for name, value in problem.layout.unflatten(probe.point).items()
+        }
+        output = functional_call(problem.module, (params, probe.buffers), (X,))
+        logits, tangent = forward_ad.unpack_dual(output)
+        return logits, torch.zeros_like(logits) if tangent is None else tangent
+
+
+MODES = (forward_mode, double_backward, tangents_from_jacobians)
+_WAYS = FirstThatWorks("differentiated along a direction", *MODES)

@@ -34,16 +34,8 @@ def differentiable_kernels(module):
 class FirstThatWorks:
     """Ways to the same numbers, from the fastest to the most general.
 
-    Parameters
-    ----------
-    purpose : str
-        The end of the error message if none works, as in "cannot be ...".
-    *ways : callable
-
-    Attributes
-    ----------
-    chosen : WeakKeyDictionary
-        The way that works for each problem asked so far.
+    `purpose` is the end of the error message if none works, as in "cannot be ...". ``chosen`` holds
+    the way that works for each problem asked so far.
     """
 
     def __init__(self, purpose, *ways):
@@ -52,18 +44,9 @@ class FirstThatWorks:
         self.chosen = WeakKeyDictionary()
 
     def of(self, problem, attempt):
-        """The way that works for a problem.
+        """The way that works for a problem; `attempt` takes a way and follows it for one row.
 
-        Parameters
-        ----------
-        problem : Problem
-        attempt : callable
-            Takes a way and follows it for one row.
-
-        Raises
-        ------
-        ValueError
-            If none works, with the error of each.
+        A ValueError if none does, with the error of each.
         """
         if problem not in self.chosen:
             self.chosen[problem] = self._find(problem, attempt)

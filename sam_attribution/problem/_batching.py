@@ -10,19 +10,9 @@ _MAX_ROWS = 1024
 
 
 def auto_batch_size(module, X):
-    """Rows per forward pass for scoring, the same at every call (no timing involved).
+    """Rows per forward pass for scoring, 1 to 1024: the same at every call (no timing involved).
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        In evaluation mode.
-    X : Tensor of shape (n_samples, ...)
-        Rows of the kind that will be scored; only the first is used.
-
-    Returns
-    -------
-    int
-        Between 1 and 1024.
+    `module` is in evaluation mode; of `X` only the first row is used.
     """
     budget = _ACTIVATIONS.get(X.device.type, _ACTIVATIONS["cuda"])
     return max(1, min(_MAX_ROWS, budget // activations_per_row(module, X)))

@@ -21,13 +21,7 @@ def margin(logits, y):
 
 
 def evaluation_function(evaluation, row_loss):
-    """Return the function behind ``evaluation="loss"``, ``"margin"`` or a callable.
-
-    Raises
-    ------
-    ValueError
-        For any other name.
-    """
+    """Function behind ``evaluation="loss"``, ``"margin"`` or a callable; ValueError otherwise."""
     if callable(evaluation):
         return partial(_checked, evaluation, row_loss)
     named = {

@@ -28,32 +28,20 @@ def problem_from_estimator(
     positions=None,
     n_given=None,
 ):
-    """Freeze a fitted estimator and the rows it was trained on.
+    """Freeze a fitted estimator, left untouched, and the rows it was trained on.
 
     Parameters
     ----------
     estimator : SAMClassifier or SAMRegressor
-        Fitted; left untouched.
     X, y, sample_weight : array-like
-        Exactly what it was fitted on.
+        Exactly what it was fitted on; a ValueError otherwise.
     parameters : {"all", "head"}, str or list of str, default="all"
         The parameters that are attributed: all, those of the last linear layer, or those whose
         names match shell-style patterns.
     batch_size : int or "auto", default="auto"
         Rows per forward pass.
-    positions : array-like of int, shape (n_samples,), optional
-        Positions that the rows have among all rows given to ``fit``, if they are a part of them.
-    n_given : int, optional
-        Number of all rows given to ``fit``; needed with `positions`.
-
-    Returns
-    -------
-    Problem
-
-    Raises
-    ------
-    ValueError
-        If the rows are not those the estimator was trained on, or no name matches.
+    positions, n_given : optional
+        As for :class:`Problem`.
     """
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     _check_training(estimator)

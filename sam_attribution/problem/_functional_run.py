@@ -18,17 +18,8 @@ class NumberedState(NamedTuple):
 class FunctionalRun:
     """The states of a :class:`FunctionalTraining`, computed when asked for; nothing is recorded.
 
-    Parameters
-    ----------
-    training : FunctionalTraining
-    start : dynamics.TrainingState, optional
-        The recorded start if None.
-
-    Attributes
-    ----------
-    n_steps : int
-    kept_steps : set of int
-        Steps whose states need not be computed, for ``training.rewind``.
+    They set out from the recorded start unless a ``dynamics.TrainingState`` is given.
+    ``kept_steps`` is what ``training.rewind`` asks for: steps whose states need not be computed.
     """
 
     def __init__(self, training, start=None):

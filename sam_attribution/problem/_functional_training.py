@@ -18,13 +18,8 @@ from sam_attribution.training import derived_seed, isolated_random_state
 class PureStep:
     """One recorded step as a function of state and row weights.
 
-    Attributes
-    ----------
-    batch : TrainingBatch
-        Its ``rows`` are positions in the problem.
-    rate : float or Tensor of shape (n_params,)
-    settings : dict
-        ``perturbation``, ``rho``, ``optimizer`` and ``clip`` of ``dynamics.training_step``.
+    The ``rows`` of `batch` are positions in the problem; `settings` are ``perturbation``, ``rho``,
+    ``optimizer`` and ``clip`` of ``dynamics.training_step``.
     """
 
     batch: TrainingBatch
@@ -53,18 +48,8 @@ class PureStep:
 class FunctionalTraining:
     """The recorded training of a problem, step by step.
 
-    Parameters
-    ----------
-    problem : Problem
-        With a recorded training.
-    row_weights : Tensor of shape (n_samples,), optional
-        Weights of the rows in every step; ones, as in training, if None.
-
-    Attributes
-    ----------
-    n_steps : int
-    tracked : set of str
-        Names of the buffers that training moves: batch norm's running statistics.
+    `row_weights` (n_samples,) weight the rows in every step; ones, as in training, if None.
+    ``tracked`` are the names of the buffers that training moves: batch norm's running statistics.
 
     Raises
     ------
@@ -120,13 +105,7 @@ class FunctionalTraining:
         return TrainingState(recorded.params.to(device, dtype), buffers, memory)
 
     def start(self):
-        """The state before the first step.
-
-        Raises
-        ------
-        ValueError
-            If no state was recorded.
-        """
+        """The state before the first step; a ValueError if no state was recorded."""
         return self.state(self.problem.path.nearest(0))
 
 

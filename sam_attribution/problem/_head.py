@@ -8,17 +8,8 @@ from torch.func import functional_call
 class Head:
     """The last ``nn.Linear`` of a module and where its weights sit in the flat vector.
 
-    Parameters
-    ----------
-    module : torch.nn.Module
-        A private copy in evaluation mode.
-    layout : ParameterLayout
-        The flat order of its trainable parameters.
-
-    Raises
-    ------
-    ValueError
-        If the module has no trainable ``nn.Linear``.
+    `module` is a private copy in evaluation mode. A ValueError if it has no trainable
+    ``nn.Linear``.
     """
 
     def __init__(self, module, layout):
@@ -45,10 +36,7 @@ class Head:
     def features(self, params, buffers, X):
         """Logits and the head's input, from one forward pass.
 
-        Raises
-        ------
-        ValueError
-            If the logits are not the head applied to its input.
+        A ValueError if the logits are not the head applied to its input.
         """
         caught = []
         handle = self._layer.register_forward_pre_hook(lambda _m, args: caught.append(args[0]))
@@ -63,7 +51,7 @@ class Head:
 
     def tangents(self, features, directions):
         """Logit tangents (n, n_classes, k) of head directions (n_params, k)."""
-        columns = [self._apply(features, direction) for direction in directions.T]
+        columns = [self._linear(self._layout.unflatten(d), features) for d in directions.T]
         return torch.stack(columns, dim=2)
 
     def gradient(self, features, logit_gradient):
@@ -85,15 +73,13 @@ class Head:
             flat[..., self._layout.slices[self.bias_name]] = logit_gradients
         return flat
 
-    def _apply(self, features, flat):
-        parts = self._layout.unflatten(flat)
-        bias = parts[self.bias_name] if self.bias_name else None
-        return nn.functional.linear(features, parts[self.weight_name], bias)
+    def _linear(self, params, features):
+        bias = params[self.bias_name] if self.bias_name else None
+        return nn.functional.linear(features, params[self.weight_name], bias)
 
     def _check(self, params, logits, features):
         if features is not None and features.ndim == 2:
-            bias = params[self.bias_name] if self.bias_name else None
-            again = nn.functional.linear(features, params[self.weight_name], bias)
+            again = self._linear(params, features)
             if again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-4, atol=1e-5):
                 return
         raise ValueError(

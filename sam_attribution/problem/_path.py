@@ -42,11 +42,7 @@ class PathPoint:
     def row_params(self, problem, at):
         """The parameters at which the rows' gradients are taken, shape (n_params,).
 
-        Parameters
-        ----------
-        problem : Problem
-        at : {"w", "w+eps"}
-            ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch.
+        ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch.
         """
         if at == "w":
             return self.params
@@ -55,19 +51,10 @@ class PathPoint:
         raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
 
     def scaled(self, columns):
-        """Directions and a number that together stand for `columns` times the rate.
+        """Directions and a number that together stand for `columns` (n_params, k) times the rate.
 
-        Parameters
-        ----------
-        columns : Tensor of shape (n_params, k)
-
-        Returns
-        -------
-        directions : Tensor of shape (n_params, k)
-            `columns` themselves (not a copy) if the rate is one number, else times the rate of
-            each parameter.
-        rate : float
-            The rate if it is one number, else 1.
+        If the rate is one number these are `columns` themselves (not a copy) and the rate, else
+        `columns` times the rate of each parameter, and 1.
         """
         if isinstance(self.rate, float):
             return columns, self.rate
@@ -77,14 +64,8 @@ class PathPoint:
 class TrainingPath:
     """States, batches and rates of one fitted estimator.
 
-    Parameters
-    ----------
-    classifier : SAMClassifier or SAMRegressor
-        Fitted; its ``trajectory_`` holds the schedule and some states, its ``replay``
-        recomputes the others.
-    X, y, sample_weight : array-like
-        The rows it was fitted on, as given to ``fit``.
-    layout : ParameterLayout
+    Its ``trajectory_`` holds the schedule and some states, its ``replay`` recomputes the others.
+    `X`, `y` and `sample_weight` are the rows it was fitted on, as given to ``fit``.
     """
 
     def __init__(self, classifier, X, y, sample_weight, layout):
@@ -125,10 +106,7 @@ class TrainingPath:
     def clipping(self):
         """Gradient clipping by the callbacks, as a function of the gradient; None without any.
 
-        Raises
-        ------
-        ValueError
-            If a callback changed gradients otherwise than by clipping their norm.
+        A ValueError if a callback changed gradients otherwise than by clipping their norm.
         """
         if all(step.gradient_factor == 1 for step in self.schedule):
             return None
@@ -182,10 +160,7 @@ class TrainingPath:
     def gradient_factors(self):
         """Factors that clipping put on each step's gradient, 0 for a step that was skipped.
 
-        Raises
-        ------
-        ValueError
-            If a callback changed a gradient in another way.
+        A ValueError if a callback changed a gradient in another way.
         """
         factors = np.array([step.gradient_factor for step in self._trajectory.schedule])
         factors = np.where(self.taken, factors, 0.0)  # what clipping made of an overflow is gone
@@ -213,12 +188,9 @@ class TrainingPath:
         )
 
     def optimizer_state(self, state):
-        """State that the optimizer kept for each parameter at a recorded state, in layout order.
+        """Shape, optimizer's entries and parameter group of each parameter at a recorded state.
 
-        Returns
-        -------
-        list of (torch.Size, dict or None, int)
-            Shape, entries (None if the parameter was never stepped), parameter group.
+        In layout order. The entries are None for a parameter that was never stepped.
         """
         entries = state.optimizer["state"]
         return [
@@ -281,10 +253,7 @@ class TrainingPath:
     def trained_again(self, seed):
         """A classifier of the same settings fitted to the same rows from another seed, and these.
 
-        Returns
-        -------
-        tuple
-            Classifier, X, y, sample_weight; of its states the first is recorded.
+        Of its states the first is recorded.
         """
         twin = clone(self._classifier)
         twin.set_params(random_state=seed, trajectory=1, trajectory_dir=None)

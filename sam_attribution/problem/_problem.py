@@ -1,7 +1,6 @@
 """The frozen hand-over from training to mathematics."""
 
 import copy
-from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -253,6 +252,3 @@ def _check_rows_are_independent(module):
                 f"module has a {type(part).__name__} at {name!r} without running statistics, "
                 "which couples the rows in evaluation mode too. Use track_running_stats=True."
             )
-
-
-RowEvaluation = Callable[[Tensor, Tensor], Tensor]

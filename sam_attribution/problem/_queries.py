@@ -1,12 +1,13 @@
 """The validation side: evaluation functions and their gradients, at any parameters."""
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 
 import torch
 from torch import Tensor
 
 from sam_attribution.dynamics import Cotangent
-from sam_attribution.problem._problem import Problem, RowEvaluation
+from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_gradients import gradients_of
 from sam_attribution.problem._row_loss import gradient_in_output
 from sam_attribution.problem._running_statistics import RunningStatistics
@@ -34,7 +35,7 @@ class Queries:
     problem: Problem
     X: Tensor
     y: Tensor
-    evaluation: RowEvaluation
+    evaluation: Callable[[Tensor, Tensor], Tensor]
     groups: tuple[Tensor, ...]
     normalize: bool = False
 
@@ -62,7 +63,7 @@ class Queries:
         if all(len(group) == 1 for group in self.groups):
             gradients = self._row_gradients(params, buffers, torch.cat(self.groups))
         elif self.problem.head is None:
-            each = [self._gradient(params, buffers, group) for group in self.groups]
+            each = [self._gradients(params, buffers, group)[0] for group in self.groups]
             gradients = self.problem.restrict(torch.stack(each, dim=1)).T
         else:
             gradients = torch.stack(self._head_gradients(params, buffers))
@@ -103,9 +104,6 @@ class Queries:
             found[at] = problem.head.row_gradients(features, in_logits)
         return found
 
-    def _gradient(self, params, buffers, group):
-        return self._gradients(params, buffers, group)[0]
-
     def _gradients(self, params, buffers, group, tracked=()):
         """Gradients of a query in the parameters, and in each of the `tracked` buffers."""
         leaf = params.detach().requires_grad_()
@@ -123,12 +121,14 @@ class Queries:
         """Closed form from one forward pass over the validation rows."""
         named = self.problem.layout.unflatten(params)
         totals = [torch.zeros_like(params) for _ in self.groups]
-        member = torch.stack([_membership(group, len(self.y)) for group in self.groups])
         rows = torch.arange(len(self.y), device=self.y.device)
+        shares = torch.zeros(len(totals), len(rows), dtype=torch.float64, device=rows.device)
+        for share, group in zip(shares, self.groups, strict=True):
+            share[group] = 1 / len(group)
         for part in rows.split(self.problem.rows_per_pass):
             logits, features = self.problem.head.features(named, buffers, self.X[part])
             logit_gradient = gradient_in_output(self.evaluation, logits, self.y[part])
-            for total, share in zip(totals, member[:, part], strict=True):
+            for total, share in zip(totals, shares[:, part], strict=True):
                 weighted = share[:, None].to(logit_gradient) * logit_gradient
                 total += self.problem.head.gradient(features, weighted)
         return totals
@@ -139,10 +139,3 @@ def _divided(parts, norms):
     if norms is None:
         return parts
     return parts / torch.where(norms == 0, 1.0, norms).view(-1, *[1] * (parts.ndim - 1))
-
-
-def _membership(group, n_rows):
-    """1 / len(group) at the rows of `group`, 0 elsewhere."""
-    share = torch.zeros(n_rows, dtype=torch.float64, device=group.device)
-    share[group] = 1 / len(group)
-    return share

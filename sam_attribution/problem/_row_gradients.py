@@ -12,26 +12,12 @@ _BYTES = {"cpu": 3 * 2**23, "cuda": 2**28}
 
 
 def row_gradients(problem, point, per_sample=None, buffers=None):
-    """Gradients of every training row at one point, in chunks of 24 MiB (CUDA: 256 MiB) at most.
+    """Yield positions (m,) of training rows and their gradients (m, n_params) at one point.
 
-    Parameters
-    ----------
-    problem : Problem
-    point : Tensor of shape (n_params,)
-    per_sample : callable, optional
-        ``(output, y) -> (n,)``, what to differentiate; the training loss if None.
-    buffers : dict of str to Tensor, optional
-        The buffers at that point; by default those of the trained model.
-
-    Yields
-    ------
-    rows : Tensor of positions, shape (m,)
-    gradients : Tensor of shape (m, n_params)
-        Without the rows' weights; zero outside the attributed parameters.
-
-    Notes
-    -----
-    Two forward passes and a backward pass per row, batched by vmap where the module lets it.
+    Without the rows' weights; zero outside the attributed parameters. `per_sample`, (output, y) ->
+    (n,), is what to differentiate, by default the training loss; `buffers` are those at the point,
+    by default those of the trained model. Two forward passes and a backward pass per row, batched
+    by vmap where the module lets it, in chunks of 24 MiB (CUDA: 256 MiB) at most.
     """
     buffers = problem.buffers if buffers is None else buffers
     for passed in problem.chunks(None):

@@ -16,62 +16,79 @@ from torch import nn
 from sam_attribution.training import class_weight, loss_per_sample, without_class_weight
 
 
-class CrossEntropyRows:
-    """Cross-entropy, with label smoothing: the derivative in the logits is closed form.
+class RowLoss:
+    """The loss of a row by a criterion; its derivative in the output comes from autodiff.
 
-    Parameters
-    ----------
-    label_smoothing : float, default=0.0
-        As in ``torch.nn.CrossEntropyLoss``.
-    class_weight : Tensor of shape (n_classes,), optional
-        Its ``weight``.
+    `criterion` has a ``reduction``, see ``training.loss_per_sample``.
     """
+
+    def __init__(self, criterion):
+        self.criterion = criterion
+
+    def in_double_precision(self):
+        """The same loss in float64, whatever numbers its criterion holds."""
+        double = copy.copy(self)
+        double.criterion = copy.deepcopy(self.criterion).double()
+        return double
+
+    def predicted(self, output):
+        """Argument of evaluation functions: the module's output itself."""
+        return output
+
+    def per_sample(self, output, y):
+        """Training loss of every row, shape (n,), in the unit `unit` if no class has a weight."""
+        return loss_per_sample(self.criterion, self.predicted(output), y)
+
+    def evaluated(self, output, y):
+        """Loss of every validation row: without class weights."""
+        return self.per_sample(output, y)
+
+    def along(self, output, tangents, y):
+        """Change of each row's loss along tangents (n, c, k) of its output (n, c), for its label.
+
+        Shape (n, k): the entries of ``label_table`` at `y`. One backward pass.
+        """
+        return _along(gradient_in_output(self.per_sample, output, y), tangents)
+
+
+class GenericRows(RowLoss):
+    """Any loss of logits, label by label; of ``NLLLoss`` the module puts out probabilities."""
 
     unit = "nats"
 
-    def __init__(self, label_smoothing=0.0, class_weight=None):
-        self.label_smoothing = label_smoothing
-        self.class_weight = class_weight
+    @property
+    def class_weight(self):
+        """Weights of the classes, shape (n_classes,), or None."""
+        return class_weight(self.criterion)
+
+    def evaluated(self, output, y):
+        return loss_per_sample(without_class_weight(self.criterion), output, y)
 
     def to_logits(self, output):
-        """Logits: the module's output itself."""
-        return output
-
-    def in_double_precision(self):
-        """The same loss in float64."""
-        weight = self.class_weight
-        return CrossEntropyRows(self.label_smoothing, None if weight is None else weight.double())
-
-    def predicted(self, output):
-        """Argument of evaluation functions: the logits."""
-        return output
-
-    def per_sample(self, logits, y):
-        """Training loss of every row, shape (n,), in nats if there are no class weights."""
-        return self._loss(logits, y, weight=self.class_weight)
-
-    def evaluated(self, logits, y):
-        """Loss of every validation row: without class weights, in nats."""
-        return self._loss(logits, y)
-
-    def _loss(self, logits, y, **weight):
-        return nn.functional.cross_entropy(
-            logits, y, reduction="none", label_smoothing=self.label_smoothing, **weight
-        )
+        """Logits of the module's output."""
+        if not isinstance(self.criterion, nn.NLLLoss):
+            return output
+        return torch.log(output + torch.finfo(output.dtype).eps)
 
     def label_table(self, logits, tangents):
         """Change of each row's loss along logit tangents, for every label.
 
-        Parameters
-        ----------
-        logits : Tensor of shape (n, n_classes)
-        tangents : Tensor of shape (n, n_classes, k)
-
-        Returns
-        -------
-        Tensor of shape (n, n_classes, k)
-            Entry (i, c, j): derivative of row i's loss, were its label c, along tangent j.
+        Entry (i, c, j) of shape (n, n_classes, k): derivative of row i's loss, were its label c,
+        along tangent j. One backward pass per class.
         """
+        labels = torch.arange(logits.shape[1], device=logits.device)
+        columns = [self.along(logits, tangents, label.expand(len(logits))) for label in labels]
+        return torch.stack(columns, dim=1)
+
+
+class CrossEntropyRows(GenericRows):
+    """Cross-entropy, with label smoothing: the derivative in the logits is closed form."""
+
+    def __init__(self, label_smoothing=0.0, class_weight=None):
+        super().__init__(nn.CrossEntropyLoss(class_weight, label_smoothing=label_smoothing))
+        self.label_smoothing = label_smoothing
+
+    def label_table(self, logits, tangents):
         # relative to the likeliest label: p'dz - dz_c would cancel where p_c is nearly 1
         likeliest = logits.argmax(1)[:, None, None].expand(-1, 1, tangents.shape[2])
         relative = tangents - tangents.gather(1, likeliest)
@@ -83,91 +100,19 @@ class CrossEntropyRows:
         return (1 - smoothing) * table + smoothing * table.mean(1, True) if smoothing else table
 
     def along(self, logits, tangents, y):
-        """Change of each row's loss along logit tangents, for the label it has.
-
-        Parameters
-        ----------
-        logits : Tensor of shape (n, n_classes)
-        tangents : Tensor of shape (n, n_classes, k)
-        y : LongTensor of shape (n,)
-
-        Returns
-        -------
-        Tensor of shape (n, k)
-            The entries of :meth:`label_table` at `y`.
-        """
         return self.label_table(logits, tangents)[torch.arange(len(y), device=y.device), y]
 
 
-class GenericRows:
-    """Any per-row loss: the derivative in the logits comes from autodiff, label by label.
-
-    Parameters
-    ----------
-    criterion : torch.nn.Module
-        With a ``reduction``, see ``training.loss_per_sample``; of ``NLLLoss`` the module puts
-        out probabilities (as skorch wants).
-    """
-
-    unit = "nats"
-
-    def __init__(self, criterion):
-        self.criterion = criterion
-        self.class_weight = class_weight(criterion)
-        self.probabilities = isinstance(criterion, nn.NLLLoss)
-
-    def in_double_precision(self):
-        """The same loss in float64, whatever numbers its criterion holds."""
-        return GenericRows(copy.deepcopy(self.criterion).double())
-
-    def per_sample(self, output, y):
-        """Training loss of every row, shape (n,)."""
-        return loss_per_sample(self.criterion, output, y)
-
-    def evaluated(self, output, y):
-        """Loss of every validation row: without class weights."""
-        return loss_per_sample(without_class_weight(self.criterion), output, y)
-
-    def to_logits(self, output):
-        """Logits of the module's output."""
-        if not self.probabilities:
-            return output
-        return torch.log(output + torch.finfo(output.dtype).eps)
-
-    def predicted(self, output):
-        """Argument of evaluation functions: the module's output itself."""
-        return output
-
-    def label_table(self, logits, tangents):
-        """As :meth:`CrossEntropyRows.label_table`, at the price of n_classes backward passes."""
-        labels = torch.arange(logits.shape[1], device=logits.device)
-        columns = [self.along(logits, tangents, label.expand(len(logits))) for label in labels]
-        return torch.stack(columns, dim=1)
-
-    def along(self, output, tangents, y):
-        """As :meth:`CrossEntropyRows.along`, at the price of one backward pass."""
-        return _along(gradient_in_output(self.per_sample, output, y), tangents)
-
-
-class TargetRows:
+class TargetRows(RowLoss):
     """Any loss of a prediction and a real number, one output per row.
 
-    Parameters
-    ----------
-    criterion : torch.nn.Module, default=None
-        With a ``reduction``, see ``training.loss_per_sample``. ``None`` is the squared error
-        ``(f - y)^2``, without a half.
-
-    Attributes
-    ----------
-    unit : str
-        Unit of the loss.
+    Without a criterion it is the squared error ``(f - y)^2``, without a half.
     """
 
     class_weight = None
 
     def __init__(self, criterion=None):
-        self.criterion = nn.MSELoss() if criterion is None else criterion
+        super().__init__(nn.MSELoss() if criterion is None else criterion)
         named = f"units of {type(criterion).__name__}"
         self.unit = "squared units of y" if criterion is None else named
 
@@ -181,24 +126,6 @@ class TargetRows:
             'evaluation="margin" needs classes, but this is a regression. Use "loss" or a '
             "callable (prediction, y) -> values."
         )
-
-    def in_double_precision(self):
-        """The same loss in float64, whatever numbers its criterion holds."""
-        double = copy.copy(self)
-        double.criterion = copy.deepcopy(self.criterion).double()
-        return double
-
-    def per_sample(self, output, y):
-        """Training loss of every row, shape (n,), from the module's output (n, 1)."""
-        return loss_per_sample(self.criterion, self.predicted(output), y)
-
-    def evaluated(self, output, y):
-        """Loss of every validation row: the same as :meth:`per_sample`."""
-        return self.per_sample(output, y)
-
-    def along(self, output, tangents, y):
-        """Change of each row's loss along tangents (n, 1, k) of its output, shape (n, k)."""
-        return _along(gradient_in_output(self.per_sample, output, y), tangents)
 
 
 def gradient_in_output(per_sample, output, y):

@@ -9,17 +9,9 @@ class RunningStatistics(TorchFunctionMode):
     """A mode in which batch norm leaves its running statistics alone; ``after`` has the new ones.
 
     torch writes them in place, out of sight of autograd, and evaluation mode reads them without a
-    derivative; but what they owe to the weights matters. Here both are differentiable.
-
-    Parameters
-    ----------
-    buffers : dict of str to Tensor
-        The very tensors that the module is called with.
-
-    Attributes
-    ----------
-    after : dict of str to Tensor
-        All buffers, those of batch norm as training would leave them.
+    derivative; but what they owe to the weights matters. Here both are differentiable. `buffers`
+    are the very tensors that the module is called with, ``after`` all of them, those of batch norm
+    as training would leave them.
     """
 
     def __init__(self, buffers):
@@ -80,10 +72,7 @@ def couples_rows(module):
 def running_statistics(module):
     """Names of the buffers that batch norm moves in training, as a set.
 
-    Raises
-    ------
-    ValueError
-        For a batch norm that does not compute as torch's does.
+    A ValueError for a batch norm that does not compute as torch's does.
     """
     norms = {
         prefix: part

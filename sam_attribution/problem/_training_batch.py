@@ -7,16 +7,10 @@ from sam_attribution.training import seed_torch
 
 
 class TrainingBatch:
-    """Rows of a problem that training put into one batch.
+    """Rows of a problem that training put into one batch; `seed` fixes the dropout masks.
 
-    Parameters
-    ----------
-    problem : Problem
-    rows : Tensor of positions
-    seed : int
-        Fixes the dropout masks.
-    row_weights : Tensor of shape (n_samples,), optional
-        Weights of all rows of the problem; ones if None. The denominator does not change.
+    `row_weights` (n_samples,) are those of all rows of the problem, ones if None. The denominator
+    does not change.
     """
 
     def __init__(self, problem, rows, seed, row_weights=None):

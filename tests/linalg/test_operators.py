@@ -6,7 +6,6 @@ from sam_attribution.linalg import (
     Damped,
     Dense,
     Diagonal,
-    Identity,
     LinearOperator,
     Product,
     Restricted,
@@ -30,7 +29,6 @@ OPERATORS = {
     "dense": (Dense(A), A),
     "symmetric": (Dense(S, symmetric=True), S),
     "diagonal": (Diagonal(d), torch.diag(d)),
-    "identity": (Identity(d), torch.eye(6, dtype=torch.float64)),
     "sum": (Dense(A) + Dense(B), A + B),
     "sum of symmetric": (Sum(Dense(S, symmetric=True), Diagonal(d)), S + torch.diag(d)),
     "product": (Dense(A) @ Dense(B), A @ B),
@@ -38,7 +36,10 @@ OPERATORS = {
     "difference": (Dense(A) - Dense(B), A - B),
     "scaled": (3.0 * Dense(A), 3 * A),
     "restricted": (Restricted(Dense(A), index), A[index][:, index]),
-    "nested": (Damped(Dense(A) @ (Identity(d) + Dense(B)), 2.0), A + A @ B + 2 * torch.eye(6)),
+    "nested": (
+        Damped(Dense(A) @ (Diagonal(d) + Dense(B)), 2.0),
+        A @ torch.diag(d) + A @ B + 2 * torch.eye(6),
+    ),
 }
 
 

@@ -6,7 +6,7 @@ from torch import nn
 
 from sam_attribution.curvature import Hessian
 from sam_attribution.probes import Probe, training_scores
-from sam_attribution.probes._modes import MODES, double_backward, forward_mode, tangent_mode
+from sam_attribution.probes._tangents import MODES, double_backward, forward_mode, tangent_mode
 from sam_attribution.problem import Problem, differentiable_kernels
 from tests.models import row_gradients
 
