@@ -16,7 +16,7 @@ from scipy.stats import pearsonr, spearmanr
 from benchmarks.agreement import CASES, SEED, rows
 from benchmarks.report import machine, read, write
 from sam_attribution import SAMClassifier
-from sam_attribution.diagnosis import run_scores
+from sam_attribution.diagnosis import unrolled_scores
 from sam_attribution.problem import (
     FunctionalRun,
     FunctionalTraining,
@@ -44,7 +44,7 @@ def derivatives(name, left_out):
         weights = torch.ones(len(y))
         weights[left_out] = weight
         training = FunctionalTraining(problem, weights)
-        scores = run_scores(problem, training, FunctionalRun(training), queries)
+        scores = unrolled_scores(training, FunctionalRun(training).backwards(), queries)
         found[str(weight)] = scores[left_out, 0].double().numpy()
     return found
 

@@ -24,7 +24,7 @@ from torch import nn
 
 from benchmarks.metasmoothness import SEED, agreement, leave_one_out, left_out_rows, trained
 from benchmarks.report import machine, write
-from sam_attribution.diagnosis import run_scores
+from sam_attribution.diagnosis import unrolled_scores
 from sam_attribution.problem import FunctionalRun, FunctionalTraining
 
 PARTS = {"a half": 2, "a quarter": 4, "an eighth": 8}
@@ -77,7 +77,7 @@ def mean_over_starts(problem, queries, length, n_starts=8):
         noise = torch.randn(start.params.shape, generator=generator)
         moved = start.params + length * start.params.norm() / noise.norm() * noise
         run = FunctionalRun(training, start._replace(params=moved))
-        total = total + run_scores(problem, training, run, queries)[:, 0] / n_starts
+        total = total + unrolled_scores(training, run.backwards(), queries)[:, 0] / n_starts
     return total
 
 

@@ -1,6 +1,10 @@
 """Checks of whether scores can be trusted: the numbers, and their meaning in words."""
 
-from sam_attribution.diagnosis._check_table import CHECKS, Check, check_table
+from sam_attribution.diagnosis._check_table import CHECKS, check_table
 from sam_attribution.diagnosis._edge_of_stability import extreme_curvature
-from sam_attribution.diagnosis._metasmoothness import metasmoothness, recorded_scores, run_scores
-from sam_attribution.diagnosis._prediction import PredictionErrors, prediction_errors
+from sam_attribution.diagnosis._metasmoothness import (
+    metasmoothness,
+    recorded_scores,
+    unrolled_scores,
+)
+from sam_attribution.diagnosis._prediction import prediction_errors

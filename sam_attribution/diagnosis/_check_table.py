@@ -14,19 +14,9 @@ FINE, DOUBTFUL, BAD = "fine", "doubtful", "bad"
 class Check:
     """Limits, meaning and advice for one column of ``diagnostics_``.
 
-    Attributes
-    ----------
-    column : str
-    fine, doubtful : float
-        A value this good is fine, or doubtful; the rest is bad. More is better if `fine` is more
-        than `doubtful`.
-    meanings : dict
-        Meaning of each status; a status that is not there has the meaning of the next better
-        one. ``{value}`` stands for the value.
-    advice : str
-        Remedy, unless the status is fine.
-    applies : callable
-        Takes the row of ``diagnostics_`` as a dict; False if the check does not concern it.
+    A value as good as `fine` or `doubtful` has that status; the rest is bad. More is better if
+    `fine` is more than `doubtful`. In `meanings`, ``{value}`` stands for the value. `applies` takes
+    the row of ``diagnostics_`` as a dict; False if the check does not concern it.
     """
 
     column: str
@@ -44,13 +34,6 @@ class Check:
             return FINE
         return DOUBTFUL if found >= sign * self.doubtful else BAD
 
-    def meaning(self, status):
-        """The sentence for a status."""
-        better = {BAD: DOUBTFUL, DOUBTFUL: FINE}
-        while status not in self.meanings:
-            status = better[status]
-        return self.meanings[status]
-
 
 _SMOOTHER = "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches"
 _LEARN = "scale the features, change lr or rho, train longer"
@@ -58,10 +41,6 @@ _LEARN = "scale the features, change lr or rho, train longer"
 
 def _solves(row):
     return not pd.isna(row.get("damping"))
-
-
-def _regression(row):
-    return "validation_r2" in row
 
 
 CHECKS = (
@@ -76,7 +55,7 @@ CHECKS = (
             "no information",
         },
         _LEARN,
-        applies=lambda row: not _regression(row),
+        applies=lambda row: "validation_r2" not in row,
     ),
     Check(
         "validation_skill",
@@ -90,7 +69,7 @@ CHECKS = (
             "scores carry no information",
         },
         _LEARN,
-        applies=_regression,
+        applies=lambda row: "validation_r2" in row,
     ),
     Check(
         "stationarity",
@@ -218,19 +197,10 @@ CHECKS = (
 
 
 def check_table(diagnostics):
-    """Table of all checks that apply, with their meaning in words.
+    """Table of all checks that apply to ``SAMInfluence.diagnostics_``, with their meaning in words.
 
-    Parameters
-    ----------
-    diagnostics : DataFrame
-        One row per split, as ``SAMInfluence.diagnostics_``; columns without a check are passed
-        over, and so are numbers that are not there (NaN).
-
-    Returns
-    -------
-    CheckTable
-        DataFrame with the columns `split`, `check` (the column), `value`, `status` (``"fine"``,
-        ``"doubtful"`` or ``"bad"``), `meaning`, `advice` (empty where the status is fine).
+    Columns without a check and numbers that are not there (NaN) are passed over. `advice` is empty
+    where the status is fine.
 
     Examples
     --------
@@ -277,8 +247,6 @@ class CheckTable(pd.DataFrame):
         notes = [self._note(line) for line in self.itertuples() if line.status != FINE]
         return "\n\n".join([table, *notes])
 
-    __str__ = __repr__
-
     def _repr_html_(self):
         with pd.option_context("display.max_colwidth", None):
             return self.to_html(index=False)
@@ -294,5 +262,5 @@ class CheckTable(pd.DataFrame):
 def _line(split, check, value):
     status = check.status(value)
     advice = "" if status == FINE else check.advice
-    meaning = check.meaning(status).format(value=value)
+    meaning = check.meanings[status].format(value=value)
     return (split, check.column, value, status, meaning, advice)

@@ -10,12 +10,6 @@ from sam_attribution.linalg import extreme_eigenvalues
 def extreme_curvature(problem, n_products=20):
     """Largest eigenvalue of the Hessian at ``w + eps``, and its distance from instability.
 
-    Parameters
-    ----------
-    problem : Problem
-    n_products : int, default=20
-        Products with the Hessian; the largest eigenvalue needs few.
-
     Returns
     -------
     curvature : float
@@ -37,12 +31,8 @@ def extreme_curvature(problem, n_products=20):
     """
     jacobian = sam_jacobian(SAMPoint(problem), "fast")
     curvature = extreme_eigenvalues(jacobian, n_products).rightmost
-    return curvature, curvature * _median_rate(problem.path) / _stability_limit(problem.path)
-
-
-def _median_rate(path):
-    """Median rate over the steps; the largest over the parameter groups."""
-    return float(np.median(path.learning_rates, axis=0).max())
+    rate = float(np.median(problem.path.learning_rates, axis=0).max())  # largest over the groups
+    return curvature, curvature * rate / _stability_limit(problem.path)
 
 
 def _stability_limit(path):

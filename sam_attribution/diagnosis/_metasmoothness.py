@@ -18,29 +18,10 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
     rounding, and neither the scores nor retraining without a row are reproducible. No model is
     retrained without a row for this.
 
-    Parameters
-    ----------
-    problem : Problem
-        Problem with a recorded training.
-    queries : Queries
-    scores : Tensor of shape (n_samples, k), optional
-        Unrolled scores of the recorded training; computed if None.
-    nearby : {"weights", "starts"}, default="weights"
-        ``weights``: row weights that differ by a random vector of length 1, the length of one row's
-        removal. ``starts``: starts that differ by a thousandth of their length.
-    seed : int, default=0
-        Seed of the direction.
-
-    Returns
-    -------
-    float
-        Number between -1 and 1, the mean over the two neighbours and the queries; 0 if a
-        neighbour's derivative is not finite.
-
-    Raises
-    ------
-    ValueError
-        For an unknown `nearby`, or a training that cannot be differentiated.
+    `scores` are those of the recorded training, computed if None. The trainings near it differ in
+    their row weights by a random vector of length 1, the length of one row's removal, or with
+    ``nearby="starts"`` in their start, by a thousandth of its length. The mean over both and the
+    queries is returned, between -1 and 1; 0 if a neighbour's derivative is not finite.
 
     Notes
     -----
@@ -57,7 +38,7 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
         scores = recorded_scores(problem, queries)
     neighbours = _NEIGHBOURS[nearby](problem, torch.Generator().manual_seed(seed))
     try:
-        found = [run_scores(problem, *each, queries) for each in neighbours]
+        found = [unrolled_scores(near, run.backwards(), queries) for near, run in neighbours]
     except UnstableTraining:
         return 0.0
     alike = [torch.nn.functional.cosine_similarity(scores, each, dim=0) for each in found]
@@ -68,29 +49,19 @@ def recorded_scores(problem, queries):
     """Unrolled scores of the recorded training, shape (n_samples, k)."""
     training = FunctionalTraining(problem)
     states = map(training.state, problem.path.states_backwards(exact=True))
-    return _scores(problem, training, states, queries)
+    return unrolled_scores(training, states, queries)
 
 
-def run_scores(problem, training, run, queries):
-    """Unrolled scores of a :class:`FunctionalRun`, shape (n_samples, k)."""
-    return _scores(problem, training, run.backwards(), queries)
-
-
-def _scores(problem, training, states, queries):
-    def cotangent_at(state):
-        return queries.cotangent(state.params, state.buffers, sorted(training.tracked))
-
-    return training_scores(problem, reverse_sweep(training, states, cotangent_at), given_only=True)
+def unrolled_scores(training, states, queries):
+    """Unrolled scores of a training, shape (n_samples, k), from its states, the last one first."""
+    probes = reverse_sweep(training, states, queries)
+    return training_scores(training.problem, probes, given_only=True)
 
 
 def _nearby_weights(problem, generator):
-    """Two trainings with row weights plus and minus a random vector of length 1.
+    """Two trainings with row weights plus and minus a random vector of length 1, and their runs.
 
     The vector has the length of one row's removal, and entries of equal size and random sign.
-
-    Returns
-    -------
-    list of (FunctionalTraining, FunctionalRun)
     """
     coins = torch.randint(2, (len(problem.y),), generator=generator)
     direction = (2.0 * coins - 1).to(problem.params) / n_trained_on(problem) ** 0.5
@@ -99,12 +70,7 @@ def _nearby_weights(problem, generator):
 
 
 def _nearby_starts(problem, generator):
-    """Two trainings from starts plus and minus a random vector, a thousandth of their length.
-
-    Returns
-    -------
-    list of (FunctionalTraining, FunctionalRun)
-    """
+    """A training twice, and its runs from starts that differ by a thousandth of their length."""
     training = FunctionalTraining(problem)
     start = training.start()
     noise = torch.randn(start.params.shape, generator=generator).to(start.params)

@@ -6,7 +6,7 @@ from typing import NamedTuple
 import torch
 
 from sam_attribution.problem import FunctionalTraining
-from sam_attribution.retraining import train_many
+from sam_attribution.retraining import final_models
 
 _SIDES = (1, -1)
 
@@ -31,19 +31,8 @@ class PredictionErrors(NamedTuple):
 def prediction_errors(problem, queries, scores):
     """Move all rows' weights along the scores, and compare the query with the prediction.
 
-    Parameters
-    ----------
-    problem : Problem
-        Problem with a recorded training.
-    queries : Queries
-        Several queries are averaged.
-    scores : Tensor of shape (n_samples, k)
-        Unrolled scores of that training.
-
-    Returns
-    -------
-    PredictionErrors
-        Root mean square over the two directions, more weight and less; inf if a training diverges.
+    `scores` are the unrolled ones of the recorded training; several queries are averaged. Errors
+    are root mean squares over the two directions, more weight and less; inf if a training diverges.
 
     Notes
     -----
@@ -72,13 +61,9 @@ def n_trained_on(problem):
 
 def _changes(problem, queries, row_weights):
     """Change of the queries' mean by training with each set of row weights but the last."""
-    training = FunctionalTraining(problem)
-    found = []
-    for stack in train_many(training, training.start(), row_weights):
-        (state,) = stack.states
-        for number, params in enumerate(state.params):
-            buffers = {name: buffer[number] for name, buffer in state.buffers.items()}
-            found.append((queries.values(params, buffers).double() / _units(queries)).mean())
+    units = _units(queries)
+    models = final_models(FunctionalTraining(problem), row_weights)
+    found = [(queries.values(*model).double() / units).mean() for model in models]
     return torch.stack(found[:-1]).cpu() - found[-1].cpu()
 
 

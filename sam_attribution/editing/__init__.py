@@ -1,5 +1,5 @@
 """Models edited as if some rows had never been there, and checks of the edit."""
 
-from sam_attribution.editing._report import edit_report, nonlinearity
+from sam_attribution.editing._report import edit_report
 from sam_attribution.editing._state import outputs, state_after
 from sam_attribution.editing._verification import random_groups, verification

@@ -11,39 +11,14 @@ _ROWS = 128  # on which the nonlinearity is measured
 
 
 def edit_report(queries, before, step, predicted_rise):
-    """Compare a step with half of it, and its effect with the predicted one.
+    """Compare the first step of a Tangent with half of it, and its effect with the predicted one.
 
-    Parameters
-    ----------
-    queries : Queries
-        The validation rows as one query.
-    before : Tensor of shape (n, n_outputs)
-        Outputs of the model for them.
-    step : Tangent
-        Change of the trained state; the first of its k steps is used.
-    predicted_rise : float
-        Predicted rise of the query's value; NaN if nothing is predicted.
+    `queries` has the validation rows as one query, `before` the outputs of the model for them;
+    `predicted_rise` is NaN if nothing is predicted. In the dict that is returned, `step_length` is
+    relative to the weights, and `value` is that before the edit. It warns if the nonlinearity is
+    above 0.5, or if rise and prediction differ by more than half of the predicted rise and a tenth
+    of the value together.
 
-    Returns
-    -------
-    dict
-        `step_length`: length of the step, relative to the weights; `nonlinearity`: see
-        :func:`nonlinearity`; `value`: of the query, before the edit; `predicted_rise` of it, and
-        its `rise`.
-
-    Raises
-    ------
-    ValueError
-        If outputs of the edited model are not finite.
-
-    Warns
-    -----
-    AttributionWarning
-        If the nonlinearity is above 0.5, or if rise and prediction differ by more than half of the
-        predicted rise and a tenth of the value together.
-
-    Notes
-    -----
     Cost: a forward pass over the validation rows, and another over at most 128 of them, evenly
     spaced, for the nonlinearity.
     """
@@ -73,18 +48,10 @@ def edit_report(queries, before, step, predicted_rise):
 
 
 def nonlinearity(start, half, end):
-    """Share of the outputs' movement that is not linear in the length of the step.
+    """``2 ||end - 2 half + start|| / ||end - start||``: share of a movement that is not linear.
 
-    Parameters
-    ----------
-    start, half, end : Tensor of shape (n, n_outputs)
-        Outputs for the same rows without the step, after half of it, and after all of it.
-
-    Returns
-    -------
-    float
-        ``2 ||end - 2 half + start|| / ||end - start||``: 0 on a straight line, 1 where the second
-        order alone moves them.
+    `start`, `half` and `end` are outputs without the step, after half of it, and after all of it.
+    The share is 0 on a straight line, 1 where the second order alone moves them.
 
     Notes
     -----

@@ -4,23 +4,7 @@ import torch
 
 
 def state_after(problem, step, number, size=1.0):
-    """Parameters and buffers of a problem after a step, or a part of it.
-
-    Parameters
-    ----------
-    problem : Problem
-    step : Tangent
-        Change of the trained state.
-    number : int
-        Number of the step, of the k in it.
-    size : float, default=1.0
-        Part of the step that is taken.
-
-    Returns
-    -------
-    params : Tensor of shape (n_params,)
-    buffers : dict of str to Tensor
-    """
+    """Parameters and buffers of a problem after one of a Tangent's steps, or `size` of it."""
     params = problem.params + size * step.params[number].to(problem.params)
     moved = {
         name: problem.buffers[name] + size * tangent[number].to(problem.buffers[name])

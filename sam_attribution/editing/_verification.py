@@ -6,16 +6,11 @@ import torch
 
 from sam_attribution.editing._state import outputs, state_after
 from sam_attribution.problem import FunctionalTraining
-from sam_attribution.retraining import train_many
+from sam_attribution.retraining import final_models
 
 
 def random_groups(candidates, size, n_groups, seed):
-    """`n_groups` random draws of `size` of the `candidates`, each without replacement.
-
-    Returns
-    -------
-    list of Tensor
-    """
+    """`n_groups` random draws of `size` of the `candidates`, each without replacement."""
     rng = np.random.default_rng(seed)
     draws = (rng.choice(len(candidates), size, replace=False) for _ in range(n_groups))
     return [candidates[torch.as_tensor(np.sort(draw))] for draw in draws]
@@ -24,32 +19,13 @@ def random_groups(candidates, size, n_groups, seed):
 def verification(queries, groups, step, **options):
     """Compare predicted changes with training again without each group.
 
-    Training has the same start and batches, with the rows of the group at weight 0.
+    Training has the same start and batches, with the rows of the group at weight 0. `queries` has
+    the validation rows as one query, `step` a predicted change of the trained state for each group;
+    `options` are those of ``retraining.train_many``. The table has a row per group: `cosine`
+    between the predicted change of the attributed parameters and that by training again,
+    `length_ratio` of the first to the second, and for both models the rise of the query's value
+    and, for a classifier, the accuracy on the validation rows.
 
-    Parameters
-    ----------
-    queries : Queries
-        The validation rows as one query, for a problem with a recorded training.
-    groups : list of Tensor of positions
-    step : Tangent
-        The predicted change of the trained state for each group.
-    **options : dict
-        Options of ``retraining.train_many``.
-
-    Returns
-    -------
-    DataFrame
-        One row per group: `cosine` between the predicted change of the attributed parameters and
-        that by training again, `length_ratio` of the first to the second, and for both models
-        the rise of the query's value and, for a classifier, the accuracy on the validation rows.
-
-    Raises
-    ------
-    ValueError
-        If the recorded training cannot be written as pure steps, or no start was recorded.
-
-    Notes
-    -----
     Cost: a training for each group and one more with every row. Changes are measured from the
     latter, so that rounding errors cancel.
     """
@@ -59,12 +35,9 @@ def verification(queries, groups, step, **options):
     before = float(queries.values(problem.params, problem.buffers)[0])
     found = []
     for number, (params, buffers) in enumerate(states):
-        of_both = {
-            "edited": state_after(problem, step, number),
-            "retrained": (params, buffers),
-        }
+        of_both = {"edited": state_after(problem, step, number), "retrained": (params, buffers)}
         found.append(
-            _agreement(_attributed(problem, step.params[number], params - base))
+            _agreement(problem, step.params[number], params - base)
             | {f"rise_{name}": float(queries.values(*state)[0]) - before
                for name, state in of_both.items()}
             | {f"accuracy_{name}": _accuracy(queries, *state) for name, state in of_both.items()
@@ -74,24 +47,16 @@ def verification(queries, groups, step, **options):
 
 
 def _retrained(problem, groups, options):
-    """Yield final states: with all rows, then without each group."""
-    training = FunctionalTraining(problem)
+    """Iterator of final states: with all rows, then without each group."""
     weights = problem.params.new_ones(len(groups) + 1, len(problem.y))
     for row, group in zip(weights[1:], groups, strict=True):
         row[group] = 0.0
-    for stack in train_many(training, training.start(), weights, **options):
-        (state,) = stack.states
-        for number, params in enumerate(state.params):
-            yield params, {name: b[number] for name, b in state.buffers.items()}
+    return final_models(FunctionalTraining(problem), weights, **options)
 
 
-def _attributed(problem, *steps):
-    selected = problem.selected
-    return [step.double() if selected is None else step[selected].double() for step in steps]
-
-
-def _agreement(steps):
-    edited, retrained = steps
+def _agreement(problem, *steps):
+    selected = slice(None) if problem.selected is None else problem.selected
+    edited, retrained = (step[selected].double() for step in steps)
     lengths = edited.norm() * retrained.norm()
     return {
         "cosine": float(edited @ retrained / lengths),

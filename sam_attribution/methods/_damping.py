@@ -35,21 +35,7 @@ def choose_damping(damping, jacobian, path):
     e, and ``1 / (e + 1 / tau)`` approximates that. So the damping is ``1 / tau``, or 1.5 times the
     most negative real part if that is more, because the inverse of an unstable direction is
     meaningless. Without a recorded training, 0.01 of the largest modulus replaces ``1 / tau``.
-
-    Parameters
-    ----------
-    damping : "auto" or float
-    jacobian : LinearOperator
-    path : TrainingPath or None
-
-    Returns
-    -------
-    DampingChoice
-
-    Warns
-    -----
-    AttributionWarning
-        If a damping was needed.
+    Warns if a damping was needed.
     """
     if damping != "auto":
         return DampingChoice(float(damping), "given")
@@ -57,7 +43,9 @@ def choose_damping(damping, jacobian, path):
     where = f"leftmost {spectrum.leftmost:.2e}, largest modulus {spectrum.radius:.2e}"
     if not spectrum.needs_damping:
         return DampingChoice(0.0, f"none needed: eigenvalues in the right half plane ({where})")
-    least, what = _least(path, spectrum.radius)
+    least = None if path is None else inverse_horizon(path)
+    what = f"1 / horizon = {least:.2e}" if least is not None else f"{_FRACTION} x largest modulus"
+    least = _FRACTION * spectrum.radius if least is None else least
     chosen = max(least, -_MARGIN * spectrum.leftmost)
     warn(
         f"the SAM Jacobian is not safely invertible ({where}); damping={chosen:.3g} was added "
@@ -68,24 +56,13 @@ def choose_damping(damping, jacobian, path):
     )
 
 
-def _least(path, radius):
-    inverse = None if path is None else inverse_horizon(path)
-    if inverse is None:
-        return _FRACTION * radius, f"{_FRACTION} x largest modulus"
-    return inverse, f"1 / horizon = {inverse:.2e}"
-
-
 def inverse_horizon(path):
     """One over the sum of the rates of the training, momentum included.
 
     If parameters have different sums (Adam, parameter groups), this is the mean over those that
-    moved. For Adam the second moments at the end are used, so that nothing is replayed.
-
-    Returns
-    -------
-    float or None
-        None if it is unknown: another optimizer, gradients changed by a callback, no step taken,
-        or no recorded state of Adam.
+    moved. For Adam the second moments at the end are used, so that nothing is replayed. None if it
+    is unknown: another optimizer, gradients changed by a callback, no step taken, or no recorded
+    state of Adam.
     """
     try:
         horizon = torch.as_tensor(_horizon(path), dtype=torch.float64)

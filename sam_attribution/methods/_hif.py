@@ -104,18 +104,8 @@ class HIF(Method):
         TypeError
             If `solver` is a method.
         """
-        return prepared_hif(self, problem)
-
-
-def prepared_hif(method, problem, blocks="none"):
-    """The prepared method of :meth:`HIF.prepare`, with a full or a layerwise curvature."""
-    check_parameters(method)
-    if isinstance(method.solver, Method):
-        raise TypeError(
-            f"solver must solve linear systems, as GMRES() does, got {method.solver!r}."
-        )
-    _warn_of_decoupled_decay(problem)
-    return _PreparedHIF(method, problem, blocks)
+        check_parameters(self)
+        return PreparedHIF(self, problem)
 
 
 def adjoint_probes(point, variant, columns, share=1.0):
@@ -153,8 +143,12 @@ def removal_columns(point, variant, groups):
     return columns / (problem.weight_of(batch) or 1.0)
 
 
-class _PreparedHIF(Prepared):
-    def __init__(self, method, problem, blocks):
+class PreparedHIF(Prepared):
+    """HIF for a problem, with a full or a layerwise curvature."""
+
+    def __init__(self, method, problem, blocks="none"):
+        _check_solver(method.solver)
+        _warn_of_decoupled_decay(problem)
         self._problem = problem
         self._variant = method.variant
         batches = _batches(problem) if method.ascent == "batch" else None
@@ -175,7 +169,9 @@ class _PreparedHIF(Prepared):
             "damping_reason": choice.reason,
             "stationarity": points[0].relative_stationarity(points.sam_gradient()),
         }
-        self._points = points if method.stationary else self._after_a_newton_step(points)
+        if not method.stationary:
+            points = points.at(points.w - self.solve(points.sam_gradient()[:, None])[:, 0])
+        self._points = points
 
     def probes(self, queries):
         query_gradients = queries.directions(self._problem.params, self._problem.buffers)
@@ -199,11 +195,6 @@ class _PreparedHIF(Prepared):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
         return self._solve(columns, self._inverse_of_transpose.T)
 
-    def _after_a_newton_step(self, points):
-        """The points after one Newton step towards the fixed point."""
-        step = self.solve(points.sam_gradient()[:, None])[:, 0]
-        return points.at(points.w - step)
-
     def _solve(self, columns, inverse):
         selected = self._problem.selected
         solution = inverse.matmat(columns if selected is None else columns[selected])
@@ -213,6 +204,11 @@ class _PreparedHIF(Prepared):
         padded = torch.zeros_like(columns)
         padded[selected] = solution.x
         return padded
+
+
+def _check_solver(solver):
+    if isinstance(solver, Method):
+        raise TypeError(f"solver must solve linear systems, as GMRES() does, got {solver!r}.")
 
 
 def _batches(problem):

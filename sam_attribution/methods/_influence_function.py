@@ -2,7 +2,7 @@
 
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution.curvature import BLOCKS
-from sam_attribution.methods._hif import HIF, prepared_hif
+from sam_attribution.methods._hif import HIF, PreparedHIF
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._row_point import AT, row_point
 
@@ -72,4 +72,4 @@ class InfluenceFunction(Method):
         check_parameters(self)
         settings = self.get_params(deep=False)
         point, blocks = row_point(problem, settings.pop("at")), settings.pop("blocks")
-        return prepared_hif(HIF("fast", **settings), point.problem, blocks)
+        return PreparedHIF(HIF("fast", **settings), point.problem, blocks)

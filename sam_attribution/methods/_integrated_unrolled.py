@@ -132,9 +132,4 @@ class _PreparedIntegrated(Prepared):
     def _sweep_at(self, weight, member, queries):
         weights = torch.where(member, weight, 1.0)
         training = FunctionalTraining(self.problem, weights.to(self.problem.params))
-        states = FunctionalRun(training).backwards()
-        return reverse_sweep(training, states, partial(self._cotangent, queries, training))
-
-    def _cotangent(self, queries, training, state):
-        queries = queries.of(self.problem)
-        return queries.cotangent(state.params, state.buffers, sorted(training.tracked))
+        return reverse_sweep(training, FunctionalRun(training).backwards(), queries)

@@ -1,6 +1,6 @@
 """Sums along the recorded training, as GIF and TracIn compute them."""
 
-from functools import partial
+from functools import cached_property, partial
 
 import torch
 
@@ -12,20 +12,7 @@ from sam_attribution.problem import summed_gradient
 
 
 class PathSum(Prepared):
-    """``sum over states of rate * <query gradient, row gradient>``.
-
-    Parameters
-    ----------
-    problem : Problem
-    query : {"final", "checkpoint"}
-        Point of the query gradient: the final parameters or each visited state.
-    n_checkpoints : int or None
-        Number of stretches, each represented by its middle state; None visits every step.
-    rates : {"plain", "effective"}
-    at : {"w", "w+eps"}
-        Point of row gradients: each state, or the point where SAM took the gradient of the batch
-        drawn there.
-    """
+    """``sum over states of rate * <query gradient, row gradient>``, with the options of GIF."""
 
     along_training = True
 
@@ -37,7 +24,6 @@ class PathSum(Prepared):
         self._at = at
         self._rates = RATES[rates](problem.path)
         self.rows_are_exchangeable = n_checkpoints is not None
-        self._kept = None
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit}, but curvature is ignored: trust sign and order, "
             "not the slope",
@@ -46,14 +32,11 @@ class PathSum(Prepared):
 
     def probes(self, queries):
         if self.rows_are_exchangeable:
-            return list(self.visit(queries))
-        return Replayable(partial(self.visit, queries), self._problem.path.n_steps)
+            return list(self.probes_once(queries))
+        return Replayable(partial(self.probes_once, queries), self._problem.path.n_steps)
 
     def probes_once(self, queries):
-        return self.visit(queries)
-
-    def visit(self, queries):
-        """Yield the probes in the order of the training."""
+        """Yield the probes, those of checkpoints in the order of the training."""
         problem = self._problem
         final = queries.directions(problem.params, problem.buffers)
         for point, row_point in self._points():
@@ -79,16 +62,16 @@ class PathSum(Prepared):
         return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
 
     def _points(self):
-        """Visited states, each with the point where row gradients are taken.
+        """Visited states, each with the point where row gradients are taken."""
+        if self.rows_are_exchangeable:
+            return self._checkpoints
+        return self._visited(self._problem.path.every_step(self._rates))
 
-        The points of checkpoints are kept, because the probes hold them anyway.
-        """
-        if not self.rows_are_exchangeable:
-            return self._visited(self._problem.path.every_step(self._rates))
-        if self._kept is None:
-            points = self._problem.path.checkpoints(self._n_checkpoints, self._rates)
-            self._kept = list(self._visited(points))
-        return self._kept
+    @cached_property
+    def _checkpoints(self):
+        """Kept, because the probes hold them anyway."""
+        path = self._problem.path
+        return list(self._visited(path.checkpoints(self._n_checkpoints, self._rates)))
 
     def _visited(self, points):
         for point in points:
@@ -100,14 +83,14 @@ class PathSum(Prepared):
             directions = queries.directions(point.params, point.buffers)
         # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
         directions, rate = point.scaled(directions)
-        every_step = self._n_checkpoints is None
+        rows = None if self.rows_are_exchangeable else point.rows
         return Probe(
             point=row_point,
             directions=directions,
             buffers=point.buffers,
             rate=rate,
-            rows=point.rows if every_step else None,
-            rows_weight=problem.weight_of(point.rows) if every_step else None,
+            rows=rows,
+            rows_weight=None if rows is None else problem.weight_of(rows),
             steps=point.steps,
         )
 

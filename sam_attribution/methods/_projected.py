@@ -127,14 +127,7 @@ class _ProjectedProbe(RowProducts):
         self._stored = stored
 
     def of_members(self, part):
-        stored = torch.from_numpy(self._stored[part.cpu().numpy()])
-        return _ProjectedRows(self.probe, stored.to(self.probe.point))
-
-
-class _ProjectedRows:
-    def __init__(self, probe, gradients):
-        self._probe = probe
-        self._gradients = gradients
+        return _ProjectedProbe(self.probe, self._stored[part.cpu().numpy()])
 
     def given_label(self, problem, X, y):
-        return self._probe.of_gradients(self._gradients)
+        return self.probe.of_gradients(torch.from_numpy(self._stored).to(self.probe.point))

@@ -7,13 +7,7 @@ import torch
 
 
 class StepRates:
-    """Rates that are one number per step and parameter group.
-
-    Parameters
-    ----------
-    path : TrainingPath
-    table : ndarray of shape (n_steps, n_groups)
-    """
+    """Rates of a TrainingPath from a `table` of shape (n_steps, n_groups)."""
 
     def __init__(self, path, table):
         self._path = path
@@ -34,16 +28,8 @@ class AdamRates:
 
     The recursion is elementwise, backwards over ``w <- (1 - eta * decoupled) * w - s * m`` and
     ``m <- beta1 * m + (1 - beta1) * (gradient + decay * w)``, with the step size ``s`` of the
-    recorded second moment.
-
-    Parameters
-    ----------
-    path : TrainingPath
-        Trained with ``torch.optim.Adam`` or ``AdamW``.
-
-    Notes
-    -----
-    Every second moment is needed, so training is replayed each time, see ``training.rewind``.
+    recorded second moment. Every second moment is needed, so training is replayed each time, see
+    ``training.rewind``.
     """
 
     def __init__(self, path):
@@ -78,16 +64,13 @@ class AdamRates:
     def _spread_settings(self, groups):
         """First beta, decay within the gradient, decoupled decay: floats or (n_params,)."""
         spread = self._path.spread
-        decoupled = [self._is_decoupled(group) for group in groups]
-        pairs = list(zip(groups, decoupled, strict=True))
+        adamw = self._path.optimizer is torch.optim.AdamW
+        pairs = [(group, group.get("decoupled_weight_decay", adamw)) for group in groups]
         return (
             spread([group["betas"][0] for group in groups]),
             spread([0.0 if apart else group["weight_decay"] for group, apart in pairs]),
             spread([group["weight_decay"] if apart else 0.0 for group, apart in pairs]),
         )
-
-    def _is_decoupled(self, group):
-        return group.get("decoupled_weight_decay", self._path.optimizer is torch.optim.AdamW)
 
     def per_rate(self, after, groups):
         """Distance that a unit first moment moves each parameter at rate 1, (n_params,)."""
@@ -110,11 +93,7 @@ def effective_rates(path):
 
     For SGD without momentum and weight decay these are the learning rates. Momentum makes them
     larger, because a step's gradient acts on later steps too. Adam has one for each parameter.
-
-    Raises
-    ------
-    ValueError
-        For an optimizer other than torch's SGD, Adam and AdamW.
+    ValueError for an optimizer other than torch's SGD, Adam and AdamW.
     """
     if path.optimizer is torch.optim.SGD:
         settings = zip(*map(path.settings_at, range(path.n_steps)), strict=True)

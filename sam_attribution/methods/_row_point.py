@@ -9,12 +9,5 @@ AT = [StrOptions({"w", "w+eps"})]
 
 
 def row_point(problem, at):
-    """The :class:`SAMPoint` at whose ``perturbed`` row gradients are taken.
-
-    Parameters
-    ----------
-    problem : Problem
-    at : {"w", "w+eps"}
-        ``w``: the trained parameters, as if rho were 0.
-    """
+    """The SAMPoint at whose ``perturbed`` row gradients are taken; for "w" as if rho were 0."""
     return SAMPoint(problem if at == "w+eps" else replace(problem, rho=0.0))

@@ -7,7 +7,7 @@ import torch
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
-from sam_attribution.methods._rates import RATES
+from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT
 from sam_attribution.probes import SquaredNormProbe
 
@@ -79,7 +79,7 @@ class _PreparedSelfInfluence(Prepared):
 
     def probes(self, queries):
         path = self._problem.path
-        points = path.checkpoints(self._n_checkpoints, RATES["plain"](path))
+        points = path.checkpoints(self._n_checkpoints, plain_rates(path))
         return [self._negated(point) for point in points]
 
     def _negated(self, point):

@@ -15,32 +15,19 @@ class UnstableTraining(ValueError):
     """The derivative through training overflows."""
 
 
-def reverse_sweep(training, states, cotangent_at):
+def reverse_sweep(training, states, queries):
     """Yield the probes of a training, computed backwards from the gradients of the queries.
 
-    Parameters
-    ----------
-    training : FunctionalTraining
-    states : iterable of dynamics.TrainingState
-        All of them, the last one first.
-    cotangent_at : callable
-        Gradients of the queries at the last state, a ``dynamics.Cotangent``.
-
-    Yields
-    ------
-    StepProbe
-        Probe of a step, the last step first, for the rows of its batch.
-
-    Raises
-    ------
-    ValueError
-        If a step does not lead from one state to the next, or a derivative is not finite.
+    `states` are all of its states, the last one first, as TrainingState. A :class:`StepProbe` is
+    for the rows of its step's batch. ValueError if a step does not lead from one state to the
+    next, or a derivative is not finite.
     """
     numbers = reversed(range(training.n_steps))
     cotangent = None
     for number, (after, before) in zip(numbers, pairwise(states), strict=True):
         if cotangent is None:
-            cotangent = cotangent_at(after)
+            names, asked = sorted(training.tracked), queries.of(training.problem)
+            cotangent = asked.cotangent(after.params, after.buffers, names)
         step = training.step(number)
         product = step.vjp(before, cotangent)
         check_same(f"step {number}", product.after, after, before, training.tracked)
@@ -53,30 +40,9 @@ def reverse_sweep(training, states, cotangent_at):
 def tangent_sweep(training, groups, recorded, *, verbose=0):
     """Change of the final state without each group of rows, computed forwards through the steps.
 
-    Parameters
-    ----------
-    training : FunctionalTraining
-    groups : list of Tensor of positions
-    recorded : iterable of State
-        Recorded states, in the order of training; the first is its start. The sweep continues from
-        each of them.
-    verbose : int, default=0
-        Above 0 shows a progress bar over the steps.
-
-    Returns
-    -------
-    Tangent
-        Change of the state after the last step.
-
-    Raises
-    ------
-    ValueError
-        If the steps do not lead where training went, or the tangent overflows.
-
-    Notes
-    -----
-    One state and one tangent per group are held. The steps compute the states on the way, so
-    nothing is replayed.
+    The sweep continues from each of the `recorded` states; the first of them is the start. One
+    state and one tangent per group are held. The steps compute the states on the way, so nothing
+    is replayed. ValueError if the steps do not lead where training went, or the tangent overflows.
     """
     recorded = {state.step: state for state in recorded}
     state = before = training.state(recorded[0])
@@ -102,8 +68,9 @@ def check_same(steps, computed, recorded, before, tracked=()):
     `steps` names the steps in the message, such as "step 3". States are compared in their
     parameters and in the buffers of the `tracked` names.
     """
+    states = computed, recorded, before
     for name in (None, *tracked):
-        found, met, was = (_part(state, name) for state in (computed, recorded, before))
+        found, met, was = (s.params if name is None else s.buffers[name] for s in states)
         off, moved, scale = (found - met).norm(), (met - was).norm(), met.norm()
         # float32 steps on a CPU are within 1 eps of ||w|| of each other, plus 1e-5 of their length
         slack = 10 * torch.finfo(met.dtype).eps * scale
@@ -114,10 +81,6 @@ def check_same(steps, computed, recorded, before, tracked=()):
                 "(mixed precision, a callback or a custom train_step). Take a method such as "
                 '"gif" or "hif".'
             )
-
-
-def _part(state, name):
-    return state.params if name is None else state.buffers[name]
 
 
 def check_finite(where, derivative):

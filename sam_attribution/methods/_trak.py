@@ -9,7 +9,7 @@ from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.linalg import CountSketch
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
-from sam_attribution.methods._rates import StepRates
+from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
 from sam_attribution.problem import margin, row_gradients
@@ -139,8 +139,7 @@ def _states(method, problem):
         return
     check_recorded(problem)
     path = problem.path
-    # the rates of the stretches are not asked for
-    for point in path.checkpoints(method.n_checkpoints, StepRates(path, path.learning_rates)):
+    for point in path.checkpoints(method.n_checkpoints, plain_rates(path)):
         yield point.params, point.row_params(problem, method.at), point.buffers
 
 

@@ -1,6 +1,7 @@
 """Unrolled attribution: the derivative of the recorded training itself."""
 
 from functools import partial
+from itertools import chain
 
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution._warnings import warn
@@ -125,13 +126,14 @@ class _PreparedUnrolled(Prepared):
 
     def _sweep(self, queries):
         """The probes of every step, the last one first."""
-        training = self._training
-        states = map(training.state, self.problem.path.states_backwards(**self._options))
-        return reverse_sweep(training, states, partial(self._final_cotangent, queries))
+        states = self.problem.path.states_backwards(**self._options)
+        states = self._end_checked(map(self._training.state, states))
+        return reverse_sweep(self._training, states, queries)
 
-    def _final_cotangent(self, queries, state):
-        recorded = self.problem.params
-        distance = (state.params - recorded).norm() / recorded.norm()
+    def _end_checked(self, states):
+        """The states as they are; the first is compared with the end of the recorded run."""
+        end, recorded = next(states), self.problem.params
+        distance = (end.params - recorded).norm() / recorded.norm()
         self.diagnostics["replay_distance"] = float(distance)
         if distance > _DOUBTFUL:
             warn(
@@ -140,5 +142,4 @@ class _PreparedUnrolled(Prepared):
                 "rounding errors are amplified or a callback changed the weights. Train the "
                 'estimator with dtype="float64", or with a smaller lr.'
             )
-        queries = queries.of(self.problem)
-        return queries.cotangent(state.params, state.buffers, sorted(self._training.tracked))
+        return chain([end], states)

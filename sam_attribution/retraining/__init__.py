@@ -3,14 +3,14 @@
 from sam_attribution.retraining._fixed_point import FixedPoint
 from sam_attribution.retraining._further_training import FurtherTraining
 from sam_attribution.retraining._further_values import FurtherTrainingValues
-from sam_attribution.retraining._leave_one_out import LeaveOneOut, PreparedLeaveOneOut
+from sam_attribution.retraining._leave_one_out import LeaveOneOut
 from sam_attribution.retraining._newton import (
     NoFixedPoint,
     OutOfSteps,
     fixed_point,
     largest_radius,
 )
-from sam_attribution.retraining._train_many import Stack, train_many
+from sam_attribution.retraining._train_many import final_models, train_many
 
 __all__ = [
     "FixedPoint",

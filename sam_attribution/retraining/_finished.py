@@ -7,23 +7,12 @@ import numpy as np
 import torch
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution.retraining._train_many import models_of
 from sam_attribution.training.storage import Store
 
 
 class FinishedModels:
-    """Stacks of models, with a key for each model.
-
-    Parameters
-    ----------
-    stacks : list or StackFiles
-        Stacks, each ``(keys, params, buffers)``.
-    known : iterable of str, default=()
-        Keys of the models that are already finished.
-
-    Attributes
-    ----------
-    known : set of str
-    """
+    """Stacks of models, each ``(keys, params, buffers)``; `known` are the keys of all models."""
 
     def __init__(self, stacks, known=()):
         self.known = set(known)
@@ -35,19 +24,13 @@ class FinishedModels:
         self.known.update(keys)
 
     def __iter__(self):
-        """Yield key, parameters and buffers of every model."""
+        """Yield the key of every model, with its parameters and buffers."""
         for keys, params, buffers in self._stacks:
-            for place, key in enumerate(keys):
-                yield key, params[place], {name: b[place] for name, b in buffers.items()}
+            yield from zip(keys, models_of(params, buffers), strict=True)
 
 
 class StackFiles:
-    """Stacks in a folder, a file each, including those of an earlier run.
-
-    Parameters
-    ----------
-    folder : path
-    """
+    """Stacks in a folder, a file each, including those of an earlier run."""
 
     def __init__(self, folder):
         self._store = Store(folder)

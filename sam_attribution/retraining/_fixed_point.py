@@ -97,9 +97,9 @@ class FixedPoint(LeavesOut):
             root = _solved(less, full.params, absent.names[model], settings, full.inverse)
             buffers = {name: buffer[None] for name, buffer in problem.buffers.items()}
             models.put([key_of(absent.positions[model])], root.params[None], buffers)
-        prepared = PreparedLeaveOneOut([models], absent)
+        scale = f"{problem.row_loss.unit}, measured by solving for fixed points"
+        prepared = PreparedLeaveOneOut([models], absent, scale)
         prepared.diagnostics |= {
-            "scale": f"{problem.row_loss.unit}, measured by solving for fixed points",
             "root_residual": full.residual,
             "distance_from_trained": float((full.params - problem.params).norm()),
         }

@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 from sam_attribution._seeding import draw_seed
 from sam_attribution.retraining._further_steps import FurtherSteps
 from sam_attribution.retraining._further_values import FurtherTrainingValues
-from sam_attribution.retraining._train_many import train_many
+from sam_attribution.retraining._train_many import models_of, train_many
 from sam_attribution.training import derived_seed
 
 _STEP_SETTINGS = ("batch_size", "lr", "rho", "perturbation", "optimizer")
@@ -16,16 +16,7 @@ _STEP_SETTINGS = ("batch_size", "lr", "rho", "perturbation", "optimizer")
 def further_runs(method, problem, absent, evaluate_at, read=None):
     """Yield for each seed the stacks of its models, a list: the model with all rows comes first.
 
-    Parameters
-    ----------
-    method : FurtherTraining
-    problem : Problem
-    absent : LeftOut
-        The rows to leave out one by one; model 0 leaves out none.
-    evaluate_at : sequence of int
-        Epochs, ascending, after which states of the models are kept.
-    read : callable, optional
-        Takes a stacked state and returns the part of it that is kept; by default all of it.
+    States are kept after the epochs `evaluate_at`, or the part of them that `read` returns.
     """
     settings = {name: getattr(method, name) for name in _STEP_SETTINGS}
     seed = draw_seed(method.random_state)
@@ -59,28 +50,17 @@ def checked_epochs(evaluate_at, n_epochs):
 
 def values_of_stack(queries, state):
     """Query values of stacked models, shape (n_models, n_query)."""
-    models = range(len(state.params))
-    buffers = ({name: b[model] for name, b in state.buffers.items()} for model in models)
-    return torch.stack([queries.values(w, b) for w, b in zip(state.params, buffers, strict=True)])
+    return torch.stack([queries.values(*each) for each in models_of(state.params, state.buffers)])
 
 
 def further_values(queries, absent, evaluate_at, found):
-    """Collect the query values of all models in one object.
+    """The query values of all models as FurtherTrainingValues.
 
-    Parameters
-    ----------
-    queries : Queries
-    absent : LeftOut
-    evaluate_at : sequence of int
-    found : list of list of Stack
-        Stacks of every seed, whose states are those of :func:`values_of_stack`.
-
-    Raises
-    ------
-    ValueError
-        If a value is not finite.
+    `found` has the stacks of every seed, whose states are those of :func:`values_of_stack`.
     """
-    values = torch.stack([_joined(stacks) for stacks in found]).transpose(0, 1).double()
+    # (n_amounts, n_seeds, n_models, n_query)
+    each = [torch.cat([torch.stack(stack.states) for stack in stacks], 1) for stacks in found]
+    values = torch.stack(each, dim=1).double()
     _check_finite(values, absent)
     problem = queries.problem
     rises = (values - queries.values(problem.params, problem.buffers)).cpu().numpy()
@@ -90,11 +70,6 @@ def further_values(queries, absent, evaluate_at, found):
         values=rises[:, :, 1:].swapaxes(2, 3),
         full=rises[:, :, 0],
     )
-
-
-def _joined(stacks):
-    """Values of one seed, shape (n_amounts, n_models, n_query)."""
-    return torch.cat([torch.stack(stack.states) for stack in stacks], dim=1)
 
 
 def _check_finite(values, absent):

@@ -12,36 +12,9 @@ from sam_attribution.training import batch_schedule, derived_seed, isolated_rand
 class FurtherSteps:
     """More epochs over the rows that a problem was trained on, in new batches.
 
-    Parameters
-    ----------
-    problem : Problem
-        Problem with a recorded training, of which the last state is enough.
-    n_epochs : int
-    seed : int
-        Seed of batches and dropout masks.
-    batch_size : int, optional
-        The default is that of the training; -1 takes all rows at once.
-    lr : float, optional
-        The default is the mean rate of the training, so that an epoch has the effect of a training
-        epoch.
-    rho : float, optional
-        The default is that of the training's last step.
-    perturbation : str or object, optional
-        The default is that of the training.
-    optimizer : dynamics.SGD or dynamics.Adam, optional
-        The default is that of the training, with its last settings. Its memory starts empty.
-
-    Attributes
-    ----------
-    n_steps : int
-    ends_of_epochs : ndarray of shape (n_epochs,)
-        Number of steps up to the end of each epoch.
-
-    Raises
-    ------
-    ValueError
-        If the training's optimizer has no functional form and no other one is given, or training
-        moves a buffer in a way that is not known.
+    The last state of the recorded training is enough. Settings are those of FurtherTraining; the
+    default of each is that of the training. `seed` draws batches and dropout masks,
+    `ends_of_epochs` are numbers of steps.
     """
 
     def __init__(

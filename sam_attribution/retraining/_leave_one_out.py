@@ -124,7 +124,8 @@ class LeaveOneOut(LeavesOut):
         options = {name: getattr(self, name) for name in names}
         first = retrained(problem, absent, recorded_end=problem.params, **options)
         others = [retrained(each, absent, **options) for each in self._other_seeds(problem)]
-        return PreparedLeaveOneOut([first, *others], absent, problem.row_loss.unit)
+        scale = f"{problem.row_loss.unit}, measured by retraining"
+        return PreparedLeaveOneOut([first, *others], absent, scale)
 
     def _other_seeds(self, problem):
         for number in range(1, self.n_seeds):
@@ -153,21 +154,13 @@ def _settings(path):
 
 
 class PreparedLeaveOneOut(PreparedScores):
-    """Retrained models, ready for any query.
+    """Retrained models, one FinishedModels for each seed, ready for any query."""
 
-    Parameters
-    ----------
-    seeds : list of FinishedModels
-    absent : LeftOut
-    unit : str, default="nats"
-        Unit of the loss.
-    """
-
-    def __init__(self, seeds, absent, unit="nats"):
+    def __init__(self, seeds, absent, scale):
         self._seeds = seeds
         self._absent = absent
         self.diagnostics = {
-            "scale": f"{unit}, measured by retraining",
+            "scale": scale,
             "n_retrained": len(seeds) * (len(absent) - 1),
             "n_seeds": len(seeds),
         }
@@ -197,7 +190,7 @@ class PreparedLeaveOneOut(PreparedScores):
         wanted, like = set(keys), queries.problem.params
         values = {
             key: queries.values(params.to(like.device), _moved(buffers, like.device))
-            for key, params, buffers in models
+            for key, (params, buffers) in models
             if key in wanted
         }
         found = torch.stack([values[key] for key in keys])

@@ -11,17 +11,9 @@ from sam_attribution.methods import Method
 
 @dataclass(frozen=True, eq=False)
 class LeftOut:
-    """Models to retrain, each without some rows; model 0 leaves out none.
+    """Models to retrain, each without the rows at some `positions`; model 0 leaves out none.
 
-    Slices are row weights for ``train_many``.
-
-    Attributes
-    ----------
-    names : list of str
-        Phrases for messages, such as "without row 3".
-    positions : list of ndarray
-        Positions of the rows that each model leaves out.
-    n_samples : int
+    Slices are row weights for ``train_many``; `names` are phrases such as "without row 3".
     """
 
     names: list[str]
@@ -45,17 +37,10 @@ class LeftOut:
         return LeftOut(names, positions, self.n_samples)
 
     def per_row(self, effects):
-        """Shares of rows in the effects of their groups.
+        """Shares of rows in the effects of their groups: (n_groups, k) to (n_samples, k).
 
-        Parameters
-        ----------
-        effects : Tensor of shape (n_groups, k)
-
-        Returns
-        -------
-        Tensor of shape (n_samples, k)
-            The effect of a row's group, divided by its number of rows; the mean over its groups
-            if it is in several, NaN if it is in none.
+        The effect of a row's group, divided by its number of rows; the mean over its groups if it
+        is in several, NaN if it is in none.
         """
         total = effects.new_zeros(self.n_samples, effects.shape[1])
         count = effects.new_zeros(self.n_samples, 1)
@@ -76,41 +61,26 @@ class LeavesOut(Method):
         _asked(self.rows, self.groups, n_samples)
 
     def left_out(self, problem):
-        """Return the :class:`LeftOut` of a problem that `rows` and `groups` ask for."""
-        return left_out(problem, self.rows, self.groups)
+        """Return the :class:`LeftOut` that `rows` and `groups` ask for, checked.
 
-
-def left_out(problem, rows, groups):
-    """Return the models to retrain without `rows` or `groups`, checked.
-
-    Parameters
-    ----------
-    problem : Problem
-        Rows that it never trained on are not left out, nor are groups of such rows.
-    rows : array-like of int, or of bool with shape (n_given,), or None
-        Rows to leave out one at a time, as positions in the rows given to ``fit``.
-    groups : array-like of shape (n_given,) or bool (n_groups, n_given), list of lists, or None
-
-    Returns
-    -------
-    LeftOut
-        With positions among the problem's rows, and names by positions among the rows given.
-    """
-    if problem.selected is not None:
-        raise ValueError('retraining moves every parameter: use parameters="all" with it.')
-    visited = np.ones(len(problem.y), dtype=bool)
-    if problem.visited is not None:
-        visited = problem.visited.cpu().numpy()
-    positions, n_given = _given(problem)
-    place = np.full(n_given, -1)  # among the problem's rows
-    place[positions[visited]] = np.flatnonzero(visited)
-    names, members = _asked(rows, groups, n_given)
-    found = [place[member][place[member] >= 0] for member in members]
-    if groups is not None:
-        _check_groups(names, found, visited.sum())
-    some = [number for number, group in enumerate(found) if len(group)]
-    names = ["with every row", *(f"without {names[number]}" for number in some)]
-    return LeftOut(names, [np.arange(0), *(found[number] for number in some)], len(visited))
+        Positions are among the problem's rows, names by positions among the rows given to ``fit``.
+        Rows that were not trained on are not left out, nor are groups of such rows.
+        """
+        if problem.selected is not None:
+            raise ValueError('retraining moves every parameter: use parameters="all" with it.')
+        visited = np.ones(len(problem.y), dtype=bool)
+        if problem.visited is not None:
+            visited = problem.visited.cpu().numpy()
+        positions, n_given = _given(problem)
+        place = np.full(n_given, -1)  # among the problem's rows
+        place[positions[visited]] = np.flatnonzero(visited)
+        names, members = _asked(self.rows, self.groups, n_given)
+        found = [place[member][place[member] >= 0] for member in members]
+        if self.groups is not None:
+            _check_groups(names, found, visited.sum())
+        some = [number for number, group in enumerate(found) if len(group)]
+        names = ["with every row", *(f"without {names[number]}" for number in some)]
+        return LeftOut(names, [np.arange(0), *(found[number] for number in some)], len(visited))
 
 
 def _given(problem):

@@ -22,15 +22,7 @@ class OutOfSteps(ValueError):
 
 @dataclass(frozen=True)
 class Root:
-    """A fixed point, and the inverse of a Jacobian near it.
-
-    Attributes
-    ----------
-    params : Tensor of shape (n_params,)
-    residual : float
-        ``||F(w)||`` there.
-    inverse : object with ``matmat``
-    """
+    """A fixed point w, its residual ``||F(w)||``, and the inverse of a Jacobian near it."""
 
     params: torch.Tensor
     residual: float
@@ -38,29 +30,11 @@ class Root:
 
 
 def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
-    """Solve ``F(w) = grad L(w + eps(grad L(w))) + lam w = 0``.
+    """Solve ``F(w) = grad L(w + eps(grad L(w))) + lam w = 0`` until ``||F(w)|| <= tol``.
 
-    Parameters
-    ----------
-    problem : Problem
-    start : Tensor of shape (n_params,)
-    inverse : object with ``matmat``, optional
-        Inverse of a Jacobian near the root. It is used as long as each step reduces the residual to
-        a tenth; after that the exact Jacobian (``curvature.sam_jacobian``) is inverted.
-    tol : float, default=1e-10
-        Tolerance for ``||F(w)||``.
-    max_iter : int, default=100
-
-    Returns
-    -------
-    Root
-
-    Raises
-    ------
-    NoFixedPoint
-        If no step reduces the residual any more.
-    OutOfSteps
-        If the residual was still falling after `max_iter` steps.
+    A given `inverse` of a Jacobian near the root is used as long as each step reduces the residual
+    to a tenth; after that the exact Jacobian (``curvature.sam_jacobian``) is inverted. Raises
+    NoFixedPoint if no step reduces the residual any more, OutOfSteps if it was still falling.
     """
     point = SAMPoint(problem, w=start)
     for number in range(max_iter + 1):
@@ -81,12 +55,8 @@ def fixed_point(problem, start, inverse=None, *, tol=1e-10, max_iter=100):
 def largest_radius(problem, start, **options):
     """``rho_max ~ ||H_0^{-1} lam w_0||_p``, above which SAM hardly ever has a fixed point.
 
-    `w_0` is the minimiser of the decayed loss and `H_0` its Hessian there.
-
-    Returns
-    -------
-    float or None
-        None where the formula does not hold: other perturbations than ``PNorm`` with finite p.
+    `w_0` is the minimiser of the decayed loss and `H_0` its Hessian there. None where the formula
+    does not hold: other perturbations than ``PNorm`` with finite p.
     """
     p = getattr(problem.perturbation, "p", math.inf)
     if p == math.inf:

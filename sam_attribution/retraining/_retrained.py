@@ -14,33 +14,11 @@ _DOUBTFUL, _ANOTHER_RUN = 1e-3, 1e-1
 
 
 def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options):
-    """Train every model that is not finished yet.
+    """Train every model that is not finished yet, and return all as FinishedModels.
 
-    Parameters
-    ----------
-    problem : Problem
-        Problem with a recorded training.
-    absent : LeftOut
-    recorded_end : Tensor of shape (n_params,), optional
-        Weights at which the model with every row has to end; checked when that is trained.
-    resume_dir : path, optional
-    **options : dict
-        Options of ``train_many``.
-
-    Returns
-    -------
-    FinishedModels
-
-    Raises
-    ------
-    ValueError
-        If the training is not finite without some of the rows, cannot be repeated, or ends at other
-        weights.
-
-    Warns
-    -----
-    AttributionWarning
-        If it ends near these weights, but not at them.
+    The model with every row has to end at the weights `recorded_end`, if they are given: it warns
+    if it ends near them, and raises a ValueError if it ends elsewhere. `options` are those of
+    ``train_many``.
     """
     program = FunctionalTraining(problem)
     start = program.start()  # raises if nothing was recorded

@@ -18,19 +18,23 @@ _BYTES = {"cpu": 2**22, "cuda": 2**30}
 
 
 class Stack(NamedTuple):
-    """Models that were trained in one stack.
-
-    Attributes
-    ----------
-    models : slice
-        Positions of the models among all of them.
-    states : list
-        State, or the part of it that is kept, before each step in `at`; by default a TrainingState
-        whose tensors have shape (n_models, ...).
-    """
+    """Models that were trained in one stack: their positions, and what is kept of their states."""
 
     models: slice
     states: list
+
+
+def models_of(params, buffers):
+    """Yield parameters and buffers of every model, from those of a stack."""
+    for number, w in enumerate(params):
+        yield w, {name: buffer[number] for name, buffer in buffers.items()}
+
+
+def final_models(training, row_weights, **options):
+    """Yield parameters and buffers at the end of a recorded training with other row weights."""
+    for stack in train_many(training, training.start(), row_weights, **options):
+        (state,) = stack.states
+        yield from models_of(state.params, state.buffers)
 
 
 def train_many(
@@ -72,12 +76,7 @@ def train_many(
     Returns
     -------
     iterator of Stack
-        In the order of the models.
-
-    Raises
-    ------
-    ValueError
-        If `at` or `models_at_once` are not such numbers.
+        In the order of the models. The tensors of a state have shape (n_models, ...).
 
     Notes
     -----
@@ -136,18 +135,7 @@ def _size(models_at_once, program, n_models, n_jobs):
 
 
 def stack_size(batch):
-    """Number of models in one stack, by a rule that measures no time.
-
-    Parameters
-    ----------
-    batch : TrainingBatch
-        A batch that the models are trained on.
-
-    Returns
-    -------
-    int
-        At least 1; with 1 the models are trained one after another.
-    """
+    """Number of models in one stack on a batch, by a rule that measures no time."""
     problem, params = batch.problem, batch.problem.params
     numbers = len(params) + len(batch.rows) * activations_per_row(problem.module, problem.X)
     budget = _BYTES.get(params.device.type, _BYTES["cuda"])

@@ -9,7 +9,7 @@ from sam_attribution.diagnosis import (
     metasmoothness,
     prediction_errors,
     recorded_scores,
-    run_scores,
+    unrolled_scores,
 )
 from sam_attribution.problem import (
     FunctionalRun,
@@ -171,7 +171,7 @@ def test_scores_at_other_row_weights_are_the_derivative_there(name):
     queries = queries_for(problem, name)
     there = 0.5 + torch.rand(len(problem.y), generator=torch.Generator().manual_seed(0)).double()
     training = FunctionalTraining(problem, there)
-    found = run_scores(problem, training, FunctionalRun(training), queries)
+    found = unrolled_scores(training, FunctionalRun(training).backwards(), queries)
     for row in (0, 7):
         step = torch.zeros_like(there)
         step[row] = 1e-4
