@@ -19,9 +19,9 @@ from sam_attribution._validation import (
     forget_fit,
     refuse_sparse_tensor,
 )
+from sam_attribution._warnings import warn
 from sam_attribution.filtering._score_cache import fitted_scores
 from sam_attribution.filtering._scorer import scorer_on
-from sam_attribution.filtering._selection import check_classes_stay, check_scores
 from sam_attribution.training import SAMClassifier
 
 
@@ -61,9 +61,9 @@ class RowFilter(BaseEstimator):
             memory=self.memory,
             random_state=self.random_state,
         )
-        check_scores(self.scores_, len(y))
+        _check_scores(self.scores_, len(y))
         kept = ~lowest(self.scores_, self.removal_fraction)
-        check_classes_stay(y, kept, self.removal_fraction)
+        _check_classes_stay(y, kept, self.removal_fraction)
         return kept
 
     def _scorer(self):
@@ -81,3 +81,37 @@ def _refuse_regressor(name, estimator):
             f"{name} must be of a classifier, got {estimator!r}: filters look for wrong labels, "
             "and a real target is none. Read SAMInfluence(regressor).fit(X, y).scores_."
         )
+
+
+def _check_scores(scores, n_samples):
+    """Raise a ValueError for scores of a wrong shape; warn of rows without one."""
+    if scores.shape != (n_samples,):
+        raise ValueError(
+            f"scorer must leave scores_ of shape ({n_samples},), one for each row, got shape "
+            f"{scores.shape}."
+        )
+    unjudged = np.isnan(scores).mean()
+    if unjudged:
+        warn(
+            f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer held "
+            f"them out. A cross-validation splitter as its validation judges every row."
+        )
+
+
+def _check_classes_stay(y, kept, removal_fraction):
+    """Raise a ValueError if a class would lose all of its rows; warn if it loses most."""
+    lost = np.setdiff1d(y, y[kept])
+    if len(lost):
+        raise ValueError(
+            f"removal_fraction={removal_fraction} would drop every row of class "
+            f"{', '.join(map(repr, lost.tolist()))}. Lower it, or look at the scores of that class."
+        )
+    classes, counts = np.unique(y, return_counts=True)
+    left = np.array([np.sum(kept[y == label]) for label in classes])
+    for label, count, rest in zip(classes.tolist(), counts, left, strict=True):
+        if rest < count / 2:
+            warn(
+                f"removal_fraction={removal_fraction} drops {count - rest} of the {count} rows of "
+                f"class {label!r}. Rare classes are hard to judge: look at the scores of that "
+                "class before you trust it."
+            )

@@ -9,7 +9,6 @@ from sam_attribution.fitting._estimator import is_frozen, net_of, with_net
 from sam_attribution.fitting._fit_data import FitData, fit_data
 from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._over_splits import mean_over_splits, over_splits
-from sam_attribution.fitting._single_queries import single_queries
 from sam_attribution.fitting._splits import Split
 from sam_attribution.fitting._targets import ClassTargets, NumericTargets, targets_of
-from sam_attribution.fitting._trained_split import TrainedSplit, train_split
+from sam_attribution.fitting._trained_split import TrainedSplit, single_queries, train_split

@@ -2,13 +2,22 @@
 
 from dataclasses import dataclass
 
+import numpy as np
+import torch
 from sklearn.frozen import FrozenEstimator
+from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._validation import take_rows
-from sam_attribution.fitting._estimator import net_of, rows_at_net, train
+from sam_attribution.fitting._checks import check_estimator_kind
+from sam_attribution.fitting._estimator import is_frozen, net_of, rows_at_net, train
 from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._splits import Split
-from sam_attribution.problem import Problem, problem_from_estimator
+from sam_attribution.problem import (
+    Problem,
+    Queries,
+    evaluation_function,
+    problem_from_estimator,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,6 +95,29 @@ def train_split(
         n_given=n_given,
     )
     return TrainedSplit(estimator, split, problem, seconds)
+
+
+def single_queries(
+    estimator, X, y, X_query, y_query, *, sample_weight=None, evaluation="loss"
+):  # fmt: skip
+    """Queries, one per query row, to the model of a fitted estimator, which stays untouched.
+
+    `X`, `y` and `sample_weight` are exactly what it was fitted on; other rows are refused.
+    """
+    check_estimator_kind(estimator)
+    check_is_fitted(estimator)
+    check_consistent_length(X_query, y_query)
+    frozen = estimator if is_frozen(estimator) else FrozenEstimator(estimator)
+    every_row = Split(np.arange(len(y)), X_query, y_query, np.arange(0))
+    trained = train_split(frozen, every_row, X, y, sample_weight)
+    X_query, y_query = trained.tensors(X_query, y_query)
+    return Queries(
+        trained.problem,
+        X_query,
+        y_query,
+        evaluation_function(evaluation, trained.problem.row_loss),
+        tuple(torch.arange(len(y_query), device=y_query.device).split(1)),
+    )
 
 
 def _rows_of(split, X, y, sample_weight):
