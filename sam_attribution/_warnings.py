@@ -14,10 +14,8 @@ from sam_attribution.exceptions import AttributionWarning
 
 # code between the user's line and the place that warns
 _LIBRARIES = (joblib, sklearn, skorch, torch, tqdm)
-_BETWEEN = tuple(
-    f"{Path(str(each)).parent}/"
-    for each in (__file__, *(library.__file__ for library in _LIBRARIES))
-)
+_FILES = (__file__, *(library.__file__ for library in _LIBRARIES))
+_BETWEEN = tuple(f"{Path(str(file)).parent}/" for file in _FILES)
 
 
 def warn(message, category=AttributionWarning):
