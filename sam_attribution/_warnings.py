@@ -2,22 +2,15 @@
 
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
-
-import joblib
-import sklearn
-import skorch
-import torch
-import tqdm
 
 from sam_attribution.exceptions import AttributionWarning
 
-# code between the user's line and the place that warns
-_LIBRARIES = (joblib, sklearn, skorch, torch, tqdm)
-_BETWEEN = tuple(
-    f"{Path(str(each)).parent}/"
-    for each in (__file__, *(library.__file__ for library in _LIBRARIES))
-)
+# code between the user's line and the place that warns, as far as it is installed
+_LIBRARIES = ("accelerate", "imblearn", "joblib", "sklearn", "skorch", "torch", "tqdm")
+_FILES = (__file__, *(spec.origin for name in _LIBRARIES if (spec := find_spec(name))))
+_BETWEEN = tuple(f"{Path(file).parent}/" for file in _FILES)
 
 
 def warn(message, category=AttributionWarning):
