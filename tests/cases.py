@@ -82,3 +82,6 @@ METHODS = {
 
 # A row that was in no batch counts in every batch with weight 1/n, which warns
 BY_BATCHES = ("gif every step", "hif, batches", "unrolled")
+
+# Not linear in the query: the score against a mean of queries is not the mean of the scores
+NO_MEAN_OVER_QUERIES = ("grad-cos", "self-influence")

@@ -62,3 +62,10 @@ def test_ci_runs_the_python_versions_that_are_promised():
 def test_the_citation_has_the_version():
     (cited,) = re.findall(r"^version: (\S+)$", read("CITATION.cff"), re.MULTILINE)
     assert cited == sam_attribution.__version__
+
+
+@pytest.mark.parametrize("page", ["README.md", "CONTRIBUTING.md"])
+def test_the_tests_that_a_page_names_are_there(page):
+    named = set(re.findall(r"\btests/[\w/]+(?:\.py)?", read(page)))
+    assert named
+    assert not [name for name in sorted(named) if not (ROOT / name).exists()]

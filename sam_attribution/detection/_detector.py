@@ -92,7 +92,7 @@ class MislabelDetector(BaseEstimator):
         - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
           0 the noise model by EM is taken;
         - ``noise_rate``: the estimated share of wrong labels;
-        - ``n_train``, ``n_held_out``, ``seconds_judging``.
+        - ``n_train``, ``n_held_out``, ``seconds_scoring``.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)

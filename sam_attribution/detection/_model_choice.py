@@ -96,7 +96,7 @@ class ModelChoice:
                 "noise_rate": result.noise_rate,
                 "n_train": len(split.train),
                 "n_held_out": len(split.y),
-                "seconds_judging": evidence.seconds,
+                "seconds_scoring": evidence.seconds,
             }
             for split, evidence, result in zip(
                 self._splits, self._evidence, self._results, strict=True

@@ -35,7 +35,7 @@ class NoiseModel:
         Log-probability of the true class of the rows trained on, without their own labels.
     held_out_scores : Tensor of shape (n_states, m, n_classes)
         Scores of the class model for the held-out rows.
-    log_prior : Tensor of shape (n_classes,)
+    log_class_prior : Tensor of shape (n_classes,)
     inverse_temperature : float
         Factor of the class scores in the softmax.
     """
@@ -44,18 +44,20 @@ class NoiseModel:
     transition: Tensor
     log_p: Tensor
     held_out_scores: Tensor
-    log_prior: Tensor
+    log_class_prior: Tensor
     inverse_temperature: float
 
     @property
     def held_out_log_p(self):
         """Log-probability (m, n_classes) of the true class of the held-out rows."""
-        return log_probabilities(self.held_out_scores, self.log_prior, self.inverse_temperature)
+        return log_probabilities(
+            self.held_out_scores, self.log_class_prior, self.inverse_temperature
+        )
 
     def held_out_likelihood(self, y, transition):
         """Log-likelihood (m,) of held-out labels, at their own best inverse temperature."""
-        best = best_inverse_temperature(self.held_out_scores, self.log_prior, y, transition)
-        log_p = log_probabilities(self.held_out_scores, self.log_prior, best)
+        best = best_inverse_temperature(self.held_out_scores, self.log_class_prior, y, transition)
+        log_p = log_probabilities(self.held_out_scores, self.log_class_prior, best)
         return log_likelihood(log_p, y, transition)
 
 
@@ -106,9 +108,9 @@ def em_steps(class_model, y, weights, responsibilities, transition, n_steps, n_s
     """
     for _ in range(n_steps):
         scores = class_model.mean_scores(responsibilities, n_states)[None]
-        log_prior = _log_prior(responsibilities, weights)
-        best = best_inverse_temperature(scores, log_prior, y, transition, weights)
-        log_p = log_probabilities(scores, log_prior, best)
+        log_class_prior = _log_class_prior(responsibilities, weights)
+        best = best_inverse_temperature(scores, log_class_prior, y, transition, weights)
+        log_p = log_probabilities(scores, log_class_prior, best)
         responsibilities = log_posterior(log_p, y, transition).exp()
         before = transition
         transition = transition_matrix(label_counts(responsibilities, y, weights))
@@ -137,10 +139,10 @@ def noise_rate_as_given(class_model, y, weights, noise_model, y_held_out, n_earl
     """
     trained = class_model.mean_scores(noise_model.responsibilities, n_early)
     held_out = class_model.mean_held_out_scores(noise_model.responsibilities, n_early)
-    log_prior = noise_model.log_prior
-    inverse_temperature = _held_out_inverse_temperature(held_out[None], log_prior, y_held_out)
-    log_p = log_probabilities(trained[None], log_prior, inverse_temperature)
-    transition = _uniform(len(log_prior), 0.1)
+    log_class_prior = noise_model.log_class_prior
+    inverse_temperature = _held_out_inverse_temperature(held_out[None], log_class_prior, y_held_out)
+    log_p = log_probabilities(trained[None], log_class_prior, inverse_temperature)
+    transition = _uniform(len(log_class_prior), 0.1)
     for _ in range(_N_EM_STEPS_TRANSITION):
         responsibilities = log_posterior(log_p, y, transition).exp()
         transition = transition_matrix(label_counts(responsibilities, y, weights))
@@ -156,10 +158,10 @@ def label_counts(responsibilities, y, weights):
 def _noise_model(class_model, responsibilities, transition, y, weights):
     states = class_model.each_state(responsibilities)
     trained, held_out = (torch.stack(scores) for scores in zip(*states, strict=True))
-    log_prior = _log_prior(responsibilities, weights)
-    best = best_inverse_temperature(trained, log_prior, y, transition, weights)
-    log_p = log_probabilities(trained, log_prior, best)
-    return NoiseModel(responsibilities, transition, log_p, held_out, log_prior, best)
+    log_class_prior = _log_class_prior(responsibilities, weights)
+    best = best_inverse_temperature(trained, log_class_prior, y, transition, weights)
+    log_p = log_probabilities(trained, log_class_prior, best)
+    return NoiseModel(responsibilities, transition, log_p, held_out, log_class_prior, best)
 
 
 def _confident_joint(log_p, y):
@@ -168,17 +170,17 @@ def _confident_joint(log_p, y):
     return counted + torch.eye(log_p.shape[1])
 
 
-def _log_prior(responsibilities, weights):
+def _log_class_prior(responsibilities, weights):
     return (weights @ responsibilities / weights.sum()).clamp_min(1e-9).log()
 
 
-def _held_out_inverse_temperature(scores, log_prior, y):
+def _held_out_inverse_temperature(scores, log_class_prior, y):
     """Inverse temperature of the most likely pair of an inverse temperature and a noise rate."""
     best = -inf, 1.0
     for rate in _NOISE_RATES:
-        transition = _uniform(len(log_prior), rate)
-        inverse_temperature = best_inverse_temperature(scores, log_prior, y, transition)
-        log_p = log_probabilities(scores, log_prior, inverse_temperature)
+        transition = _uniform(len(log_class_prior), rate)
+        inverse_temperature = best_inverse_temperature(scores, log_class_prior, y, transition)
+        log_p = log_probabilities(scores, log_class_prior, inverse_temperature)
         likelihood = float(log_likelihood(log_p, y, transition).sum())
         best = max(best, (likelihood, inverse_temperature))
     return best[1]

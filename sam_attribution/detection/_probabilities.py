@@ -12,20 +12,20 @@ _ROWS_FOR_TEMPERATURE = 1000
 _TINY = 1e-12
 
 
-def log_probabilities(scores, log_prior, inverse_temperature):
-    """Log of the mean over states of ``softmax(inverse_temperature * scores + log_prior)``.
+def log_probabilities(scores, log_class_prior, inverse_temperature):
+    """Log of the mean over states of ``softmax(inverse_temperature * scores + log_class_prior)``.
 
     Parameters
     ----------
     scores : Tensor of shape (n_states, n, n_classes)
-    log_prior : Tensor of shape (n_classes,)
+    log_class_prior : Tensor of shape (n_classes,)
     inverse_temperature : float
 
     Returns
     -------
     Tensor of shape (n, n_classes)
     """
-    log_p = torch.log_softmax(inverse_temperature * scores + log_prior, dim=2)
+    log_p = torch.log_softmax(inverse_temperature * scores + log_class_prior, dim=2)
     return log_p[0] if len(scores) == 1 else mean_probability(log_p)
 
 
@@ -44,14 +44,14 @@ def log_likelihood(log_p, y, transition):
     return (log_p.exp() * transition[:, y].T).sum(1).clamp_min(_TINY).log()
 
 
-def best_inverse_temperature(scores, log_prior, y, transition, weights=None):
+def best_inverse_temperature(scores, log_class_prior, y, transition, weights=None):
     """Inverse temperature that makes the given labels most probable, from up to 1000 rows."""
     rows = subsample(len(y), _ROWS_FOR_TEMPERATURE)
     scores, y = scores[:, rows], y[rows]
     weights = torch.ones(len(y)) if weights is None else weights[rows]
 
     def unlikelihood(log_inverse_temperature):
-        log_p = log_probabilities(scores, log_prior, exp(log_inverse_temperature))
+        log_p = log_probabilities(scores, log_class_prior, exp(log_inverse_temperature))
         return -float(weights @ log_likelihood(log_p, y, transition))
 
     settings = {"bounds": _LOG_INVERSE_TEMPERATURE, "method": "bounded", "options": {"xatol": 0.1}}

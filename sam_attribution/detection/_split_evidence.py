@@ -82,7 +82,7 @@ class SplitEvidence:
     @property
     def log_likelihood_by_frequency(self):
         """Log-likelihood (m,) of each held-out label by the class frequencies alone."""
-        return self._as_given.log_prior[self._y_held_out]
+        return self._as_given.log_class_prior[self._y_held_out]
 
     def result(self, *, by_em, trust):
         """Return the label posteriors under one of the noise models.

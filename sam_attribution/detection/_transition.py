@@ -9,7 +9,7 @@ _MOST_WRONG = 0.95
 
 
 def transition_matrix(counts, shape=None):
-    """Probability of each given label, per true class.
+    """Transition matrix with an empirical-Bayes Gamma prior on each rate of wrong labels.
 
     Parameters
     ----------

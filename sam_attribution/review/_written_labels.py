@@ -4,6 +4,8 @@ import json
 
 import numpy as np
 
+_SHOWN = 10  # labels in a message
+
 
 def label_token(label):
     r"""Write a label as JSON on one line, as the CSV of decisions holds it.
@@ -59,8 +61,10 @@ class WrittenLabels:
         """Return the label, or raise a ValueError."""
         token = self._token(text)
         if token is None:
+            known = sorted(self._exact)
+            more = f", ... ({len(known)} in all)" if len(known) > _SHOWN else ""
             raise ValueError(
-                f"{where}: label must be one of {', '.join(list(self._exact)[:10])}, got {text!r}. "
+                f"{where}: label must be one of {', '.join(known[:_SHOWN])}{more}, got {text!r}. "
                 "Further labels can be allowed with classes."
             )
         return self._exact[token]

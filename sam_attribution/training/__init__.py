@@ -1,6 +1,7 @@
 """Training with SAM: nets that keep scikit-learn's contract and record what they do."""
 
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer
+from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
@@ -11,13 +12,12 @@ from sam_attribution.training._losses import (
     unreduced,
     without_class_weight,
 )
-from sam_attribution.training._mixin import SAMMixin
 from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
 from sam_attribution.training._random import derived_seed, isolated_random_state, seed_torch
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
-from sam_attribution.training._schedule import batch_schedule
+from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._trajectory import equal_stretches
 
 __all__ = [

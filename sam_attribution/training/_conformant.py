@@ -13,6 +13,7 @@ from sam_attribution._validation import (
     check_parameters,
     forget_fit,
 )
+from sam_attribution.training._batch_order import ScheduledBatches
 from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._copies import shallow_copy
@@ -21,7 +22,6 @@ from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
 from sam_attribution.training._module_builder import ModuleBuilder
 from sam_attribution.training._random import derived_seed, isolated_random_state
-from sam_attribution.training._schedule import ScheduledBatches
 
 
 def _private(name):

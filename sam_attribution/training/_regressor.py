@@ -5,8 +5,8 @@ from skorch.dataset import Dataset
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sam_attribution.training._mixin import SAMMixin, arguments_in
 from sam_attribution.training._net import ConformantRegressor
+from sam_attribution.training._sam_step import SAMMixin, arguments_in
 
 
 class SAMRegressor(SAMMixin, ConformantRegressor):

@@ -33,7 +33,7 @@ from sam_attribution.methods import (
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 from sam_attribution.training import MLP, SAMClassifier
 from sam_attribution.validation_data import ValidationData
-from tests.cases import BY_BATCHES
+from tests.cases import BY_BATCHES, NO_MEAN_OVER_QUERIES
 from tests.cases import METHODS as METHOD_CASES
 from tests.models import SmallCNN, images, tabular
 
@@ -86,7 +86,7 @@ def test_the_four_views_of_a_score_agree(name, evaluation):
     fitted = influence(method=METHOD_CASES[name], evaluation=evaluation).fit(X, y)
     assert fitted.scores_.shape == (60,)
     np.testing.assert_array_equal(fitted.scores_, fitted.transform_train_[np.arange(60), y])
-    if name not in ("grad-cos", "self-influence"):  # no mean over queries
+    if name not in NO_MEAN_OVER_QUERIES:
         np.testing.assert_allclose(
             fitted.attribute(X_val, y_val).mean(0), fitted.scores_, rtol=1e-8, atol=1e-12
         )
