@@ -672,7 +672,7 @@ def diagnosed(record, influence, *args, **options):
         table = influence.diagnose(*args, **options)
         for line in table.itertuples():
             record(f"{line.check}/value", line.value)
-            record(f"{line.check}/verdict", getattr(line, "status", None) or line.verdict)
+            record(f"{line.check}/status", attribute_of(line, "status", "verdict"))
         record.table("diagnostics_", influence.diagnostics_)
 
 

@@ -1,10 +1,13 @@
 """The same function many times, in this process or in several: the same bits."""
 
+import os
 from contextlib import contextmanager
 from threading import RLock
 
 import torch
 from sklearn.utils.parallel import Parallel, delayed
+
+from sam_attribution._warnings import collected_warnings, warn
 
 _TURN = RLock()
 
@@ -13,11 +16,13 @@ def in_parallel(function, arguments, *, n_jobs):
     """Yield what `function` makes of each dict of keyword `arguments`, in their order.
 
     `arguments` may be a generator: each is taken when it is about to start. `n_jobs` and
-    ``joblib.parallel_config`` have joblib's meaning.
+    ``joblib.parallel_config`` have joblib's meaning. Warnings of other processes are issued here.
     """
-    parallel = _parallel(n_jobs)
-    job, n_threads = delayed(_call), torch.get_num_threads()
-    return parallel(job(function, n_threads, each) for each in arguments)
+    job, here = delayed(_call), (os.getpid(), torch.get_num_threads())
+    for found, said in _parallel(n_jobs)(job(function, here, each) for each in arguments):
+        for message, category in said:
+            warn(message, category)
+        yield found
 
 
 def _parallel(n_jobs):
@@ -28,10 +33,15 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs, max_nbytes=None)
 
 
-def _call(function, n_threads, arguments):
+def _call(function, caller, arguments):
+    process, n_threads = caller
     # threads of one process take turns: they share torch's random stream and forward mode
     with _TURN, _torch_threads(n_threads):
-        return function(**arguments)
+        if os.getpid() == process:
+            return function(**arguments), ()
+        with collected_warnings() as said:
+            found = function(**arguments)
+        return found, said
 
 
 @contextmanager

@@ -1,21 +1,22 @@
 """Warnings that point at the line of the user."""
 
+import contextlib
+import functools
 import sys
 import warnings
+from importlib.util import find_spec
 from pathlib import Path
-
-import joblib
-import sklearn
-import skorch
-import torch
-import tqdm
 
 from sam_attribution.exceptions import AttributionWarning
 
-# code between the user's line and the place that warns
-_LIBRARIES = (joblib, sklearn, skorch, torch, tqdm)
-_FILES = (__file__, *(library.__file__ for library in _LIBRARIES))
-_BETWEEN = tuple(f"{Path(str(file)).parent}/" for file in _FILES)
+# code between the user's line and the place that warns, as far as it is installed
+_LIBRARIES = ("accelerate", "imblearn", "joblib", "sklearn", "skorch", "torch", "tqdm")
+_FILES = (__file__, *(spec.origin for name in _LIBRARIES if (spec := find_spec(name))))
+_BETWEEN = (
+    *(f"{Path(str(file)).parent}/" for file in _FILES),
+    contextlib.__file__,
+    functools.__file__,
+)
 
 
 def warn(message, category=AttributionWarning):
@@ -24,3 +25,13 @@ def warn(message, category=AttributionWarning):
     while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextlib.contextmanager
+def collected_warnings():
+    """Collect the warnings of a worker process as (message, category), for :func:`warn` to say."""
+    collected = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        yield collected
+    collected.extend((str(each.message), each.category) for each in caught)

@@ -3,6 +3,7 @@ import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
 
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.training import SAMClassifier
 from tests.filtering.test_filters import FirstFeature, X, fresh_cache, y  # noqa: F401
@@ -53,6 +54,14 @@ def test_a_search_over_fractions_scores_every_fold_once(sampler):
     grid = {f"{name}__removal_fraction": [0, 0.05, 0.1, 0.2]}
     search = GridSearchCV(pipeline, grid, cv=5).fit(X, y)
     assert FirstFeature.n_fits == 5 + (search.best_params_[f"{name}__removal_fraction"] > 0)
+
+
+def test_a_warning_of_the_sampler_names_the_line_that_called():
+    sampler = MislabelSampler(FirstFeature(), removal_fraction=0.3)
+    rare = np.where(np.argsort(np.argsort(X[:, 0])) < len(X) * 0.4, 0, 1)
+    with pytest.warns(AttributionWarning, match="Rare classes are hard to judge") as caught:
+        sampler.fit_resample(X, rare)
+    assert {each.filename for each in caught} == {__file__}
 
 
 def test_the_sampler_gives_what_the_filter_gives():

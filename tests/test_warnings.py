@@ -4,7 +4,7 @@ import warnings
 
 import numpy as np
 import pytest
-from sklearn.model_selection import cross_val_score
+from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
@@ -61,6 +61,15 @@ def test_a_warning_names_the_line_that_called(call):
     found = places(call)
     assert found
     assert set(found) == {(__file__, call.__code__.co_firstlineno)}
+
+
+def test_warnings_of_other_processes_name_the_line_that_called():
+    influence = SAMInfluence(
+        SAMClassifier(**SMALL), method="hif", validation=StratifiedKFold(2), n_jobs=2
+    )
+    found = places(lambda: influence.fit(X, y))
+    assert len(found) >= 2
+    assert {file for file, _ in found} == {__file__}
 
 
 def test_without_a_line_of_the_user_it_is_issued_all_the_same():

@@ -36,4 +36,6 @@ def _with_a_net(classifier):
     if not isinstance(classifier, Pipeline):
         return SAMClassifier()
     twin = clone(classifier)
-    return Pipeline([*twin.steps[:-1], (twin.steps[-1][0], SAMClassifier())])
+    *steps, (name, last) = twin.steps
+    twin.steps = [*steps, (name, _with_a_net(last))]
+    return twin

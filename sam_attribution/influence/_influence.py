@@ -230,7 +230,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         work = partial(train_and_attribute, method=method, **settings)
         how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "SAMInfluence"}
         self.attributions_ = over_splits(work, estimators, splits, *data, **how)
-        self._index = getattr(X, "index", None)
+        self._index = getattr(data[0], "index", None)  # a list has an attribute of that name
         self._collect(data[1], targets)
         warn_of_doubt(self.diagnostics_)
         return self

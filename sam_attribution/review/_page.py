@@ -143,7 +143,7 @@ def review_page(
         "index": _taken(index_of(X), rows),
         **_packed_columns(columns, labels, n_classes, rows),
     }
-    data["fingerprint"] = _fingerprint(data, content.sheets)
+    data["fingerprint"] = _page_hash(data, content.sheets)
     path = Path(path)
     path.write_text(page(str(title), data, content.sheets), encoding="utf-8", newline="\n")
     return path
@@ -194,7 +194,7 @@ def _taken(texts, rows):
     return None if texts is None else [texts[row] for row in rows]
 
 
-def _fingerprint(data, sheets):
+def _page_hash(data, sheets):
     """Return a hash of what the decisions are about: the rows, their labels and contents."""
     about = ("n_samples", "rows", "labels", "given", "content", "descriptions")
     digest = hashlib.sha256(json.dumps([data[name] for name in about]).encode())

@@ -10,7 +10,7 @@ from sklearn.datasets import load_wine, make_blobs
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression, Perceptron
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
-from sklearn.pipeline import make_pipeline
+from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
@@ -290,6 +290,9 @@ def test_a_scorer_keeps_the_estimator_that_it_names():
 def test_a_net_stands_in_for_a_classifier_that_is_none():
     assert isinstance(scorer_on(LogisticRegression()).estimator, SAMClassifier)
     assert isinstance(scorer_on(FrozenEstimator(SAMClassifier())).estimator, SAMClassifier)
+    inner = make_pipeline(StandardScaler(), LogisticRegression())
+    nested = scorer_on(Pipeline([("all", inner)])).estimator
+    assert [type(step) for _, step in nested[-1].steps] == [StandardScaler, SAMClassifier]
     scaled = scorer_on(make_pipeline(StandardScaler(), LogisticRegression())).estimator
     assert [type(step) for _, step in scaled.steps] == [StandardScaler, SAMClassifier]
 

@@ -61,6 +61,13 @@ def test_the_index_of_the_rows_stands_beside_their_positions():
     assert table["train_index"].tolist() == [f"id {3 * row}" for row in table["train_row"]]
 
 
+@pytest.mark.parametrize("given", [X.tolist(), torch.as_tensor(X)], ids=["list", "tensor"])
+def test_rows_without_an_index_have_positions_only(given):
+    held_out = ValidationData(X_query, names[y_query])
+    table = influence(held_out, X=given).explain(X_query[:1], names[y_query[:1]], k=1)
+    assert table.columns.tolist() == COLUMNS
+
+
 def test_a_large_k_shows_every_row_once():
     fitted = influence(ValidationData(X_query, names[y_query]))
     table = fitted.explain(X_query[:1], names[y_query[:1]], k=30)
