@@ -53,8 +53,9 @@ print(to_look_at.round(1).to_string())
 print(f"\nwrong labels: {wrong.sum()}; among the rows above: {wrong[detector.suspicious_].sum()}")
 
 # %%
-# ``network`` and ``classes`` are what the two witnesses say of the given label, in log-probability:
-# 0 is certainty that it is right.
+# ``network`` and ``classes`` are the two components of the score: the log-probability of the given
+# label by the network's own predictions, and by the class model in its features. 0 is certainty
+# that the label is right.
 #
 # If the bottle were somebody else's
 # ----------------------------------

@@ -18,8 +18,9 @@ def in_parallel(function, arguments, *, n_jobs):
     `arguments` may be a generator: each is taken when it is about to start. `n_jobs` and
     ``joblib.parallel_config`` have joblib's meaning. Warnings of other processes are issued here.
     """
-    job, here = delayed(_call), (os.getpid(), torch.get_num_threads())
-    for found, said in _parallel(n_jobs)(job(function, here, each) for each in arguments):
+    job, here, n_threads = delayed(_call), os.getpid(), torch.get_num_threads()
+    calls = (job(function, here, n_threads, each) for each in arguments)
+    for found, said in _parallel(n_jobs)(calls):
         for message, category in said:
             warn(message, category)
         yield found
@@ -33,11 +34,10 @@ def _parallel(n_jobs):
         return Parallel(n_jobs=n_jobs, max_nbytes=None)
 
 
-def _call(function, caller, arguments):
-    process, n_threads = caller
+def _call(function, caller, n_threads, arguments):
     # threads of one process take turns: they share torch's random stream and forward mode
     with _TURN, _torch_threads(n_threads):
-        if os.getpid() == process:
+        if os.getpid() == caller:  # its threads share what collects warnings
             return function(**arguments), ()
         with collected_warnings() as said:
             found = function(**arguments)

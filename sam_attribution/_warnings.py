@@ -29,7 +29,7 @@ def warn(message, category=AttributionWarning):
 
 @contextlib.contextmanager
 def collected_warnings():
-    """Collect the warnings of a worker process as (message, category), for :func:`warn` to say."""
+    """Collect the warnings of a worker as pairs (message, category), for :func:`warn` to issue."""
     collected = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -69,7 +69,7 @@ class FilteredClassifier(ClassifierMixin, RowFilter):
     Scores depend on the scorer and the rows only, so a search over ``removal_fraction`` computes
     them once per fold, unless ``memory=None``. Scorers are told apart by their parameters, their
     weights and the code of their classes; functions that this code calls by a global name are not
-    read.
+    read. A search over ``estimator__lr`` reaches a scorer without an estimator of its own as well.
 
     Examples
     --------

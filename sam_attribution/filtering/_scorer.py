@@ -1,10 +1,10 @@
 """The scorer of a filter, on the estimator of the filter where it names none."""
 
 from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 
 from sam_attribution.detection import MislabelDetector
-from sam_attribution.fitting import is_frozen, net_of
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier, SAMMixin
 
@@ -16,7 +16,7 @@ def scorer_on(classifier, scorer=None):
     ----------
     classifier : classifier
         One that does not end in a SAM-trained net cannot be attributed: ``SAMClassifier()`` stands
-        in for its last step.
+        in for its last step. For a frozen one an unfitted copy is trained.
     scorer : estimator, default=None
         None is ``MislabelDetector()``.
 
@@ -31,11 +31,11 @@ def scorer_on(classifier, scorer=None):
 
 
 def _with_a_net(classifier):
-    if isinstance(net_of(classifier), SAMMixin) and not is_frozen(classifier):
-        return clone(classifier)
+    if isinstance(classifier, FrozenEstimator):
+        return _with_a_net(classifier.estimator)
     if not isinstance(classifier, Pipeline):
-        return SAMClassifier()
-    twin = clone(classifier)
-    *steps, (name, last) = twin.steps
-    twin.steps = [*steps, (name, _with_a_net(last))]
-    return twin
+        return clone(classifier) if isinstance(classifier, SAMMixin) else SAMClassifier()
+    copy = clone(classifier)
+    *steps, (name, last) = copy.steps
+    copy.steps = [*steps, (name, _with_a_net(last))]
+    return copy

@@ -290,12 +290,18 @@ def test_a_scorer_keeps_the_estimator_that_it_names():
 
 def test_a_net_stands_in_for_a_classifier_that_is_none():
     assert isinstance(scorer_on(LogisticRegression()).estimator, SAMClassifier)
-    assert isinstance(scorer_on(FrozenEstimator(SAMClassifier())).estimator, SAMClassifier)
     inner = make_pipeline(StandardScaler(), LogisticRegression())
     nested = scorer_on(Pipeline([("all", inner)])).estimator
     assert [type(step) for _, step in nested[-1].steps] == [StandardScaler, SAMClassifier]
     scaled = scorer_on(make_pipeline(StandardScaler(), LogisticRegression())).estimator
     assert [type(step) for _, step in scaled.steps] == [StandardScaler, SAMClassifier]
+
+
+def test_a_copy_of_a_frozen_classifier_is_trained_to_score():
+    frozen_net = make_pipeline(StandardScaler(), FrozenEstimator(SCALED[-1]))
+    for frozen in (FrozenEstimator(SCALED), frozen_net):
+        found = scorer_on(frozen).estimator
+        assert [repr(step) for _, step in found.steps] == [repr(step) for _, step in SCALED.steps]
 
 
 @pytest.mark.slow
