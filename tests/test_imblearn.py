@@ -47,6 +47,7 @@ def test_in_a_pipeline_it_is_the_filtered_classifier(sampler):
     np.testing.assert_array_equal(fitted.predict_proba(X), expected.predict_proba(X))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sampler", [MislabelFilter, MislabelSampler])
 def test_a_search_over_fractions_scores_every_fold_once(sampler):
     name = sampler.__name__.lower()

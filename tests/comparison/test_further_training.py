@@ -20,6 +20,7 @@ METHOD = FurtherTraining(n_epochs=3, n_seeds=2, rows=[1, 20, 33], random_state=0
 SETTINGS = {"max_epochs": 3, "batch_size": 16, "dtype": "float64", "random_state": 0}
 
 
+@pytest.mark.slow
 def test_a_pipeline_is_asked_as_its_classifier_is():
     pipeline = make_pipeline(StandardScaler(), SAMClassifier(**SETTINGS)).fit(X, y)
     scaler, clf = (step for _, step in pipeline.steps)

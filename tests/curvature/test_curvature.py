@@ -157,6 +157,7 @@ def test_relative_stationarity_is_a_share_of_the_rows_gradients():
     assert point.relative_stationarity(n_rows=3) == pytest.approx(some)
 
 
+@pytest.mark.slow
 def test_variants_differ_and_unknown_ones_are_refused():
     problem = fitted_problem("mlp", optimizer__weight_decay=0.02)
     point = SAMPoint(problem)

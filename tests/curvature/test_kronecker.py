@@ -185,6 +185,7 @@ ONE_POSITION = {
 }  # fmt: skip
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("corrected", [True, False])
 @pytest.mark.parametrize("kind", ONE_POSITION)
 def test_one_row_with_one_position_has_the_exact_block(kind, corrected):

@@ -389,6 +389,7 @@ def test_wrong_labels_are_counted_at_the_early_states():
     assert abs(early - 0.4) < abs(whole - 0.4)
 
 
+@pytest.mark.slow
 def test_rows_per_pass_do_not_matter():
     fitted = classifier(max_epochs=3).fit(X, Y)
     whole, some = (problem_from_estimator(fitted, X, Y, batch_size=b) for b in (1300, 7))

@@ -48,6 +48,7 @@ def rough(**settings):
     return fitted_problem("mlp", module=network(nn.ReLU), **options)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nearby", ["weights", "starts"])
 @pytest.mark.parametrize("momentum", [0.0, 0.9])
 def test_metasmoothness_of_a_convex_run_is_one(nearby, momentum):

@@ -204,6 +204,7 @@ def test_bad_parameters_are_named(parameters, message):
         filtered(**parameters).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("make_X", [np.asarray, pd.DataFrame])
 def test_a_search_scores_every_fold_once(make_X):
     grid = {"removal_fraction": [0, 0.05, 0.1, 0.2]}

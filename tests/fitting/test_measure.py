@@ -1,11 +1,13 @@
 """Peak memory above the start, and time in laps."""
 
 import numpy as np
+import pytest
 import torch
 
 from sam_attribution.fitting import Measure
 
 
+@pytest.mark.slow
 def test_the_peak_is_above_the_start_whatever_was_before():
     torch.ones(2**27).sum()  # 512 MiB, given back
     measure = Measure(None)

@@ -204,6 +204,7 @@ def test_projected_without_a_folder_leaves_nothing_behind(tmp_path, monkeypatch)
     assert not list(tmp_path.iterdir())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", ["quickly", None, 3, np.array(["auto", "auto"]), Projected])
 def test_another_way_is_refused(how):
     with pytest.raises(ValueError, match='how must be "auto", "tangents", "row-gradients" or a'):

@@ -102,6 +102,7 @@ def test_the_four_views_of_a_score_agree(name, evaluation):
     )
 
 
+@pytest.mark.slow
 def test_positive_means_helpful():
     """The sign and the unit, against retraining without single rows (weight 0, same batches)."""
     settings = SMALL | {"max_epochs": 4, "batch_size": -1, "rho": 0.02, "lr": 0.05}
@@ -150,6 +151,7 @@ def test_a_fraction_is_held_out_and_not_judged():
     )
 
 
+@pytest.mark.slow
 def test_folds_judge_every_row_and_average():
     folds = KFold(3, shuffle=True, random_state=0)
     fitted = influence(validation=folds).fit(X, y)
@@ -205,6 +207,7 @@ def test_images_and_the_head():
         )
 
 
+@pytest.mark.slow
 def test_sample_weight_reaches_training_and_shares():
     fitted = influence().fit(X, y, sample_weight=weight[:60] if len(weight) >= 60 else None)
     expected = SAMClassifier(**SMALL).fit(X, y, sample_weight=weight)

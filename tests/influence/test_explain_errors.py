@@ -61,6 +61,7 @@ def test_the_worst_mistakes_are_explained(n_errors):
     np.testing.assert_array_equal(most_helpful, scores.argmax(1))
 
 
+@pytest.mark.slow
 def test_epochs_are_those_in_which_the_harm_was_done():
     """Query and row gradients at the middle of every epoch, formed one by one."""
     fitted = influence(method=TracIn(n_checkpoints=4))
@@ -134,6 +135,7 @@ def test_a_table_and_a_pipeline():
     assert table["query"].drop_duplicates().tolist() == errors
 
 
+@pytest.mark.slow
 def test_the_model_of_a_split_is_asked():
     fitted = influence(validation=StratifiedKFold(3, shuffle=True, random_state=0))
     with pytest.raises(ValueError, match=r"split must be one of 0\.\.2"):

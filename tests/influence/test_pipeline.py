@@ -139,6 +139,7 @@ def test_a_frozen_estimator_wants_its_own_rows():
             SAMInfluence(frozen, validation=HELD_OUT).fit(rows, labels)
 
 
+@pytest.mark.slow
 def test_frozen_without_states_has_the_methods_of_the_final_model():
     given = SAMClassifier(trajectory=None, **SMALL).fit(X, names)
     frozen = SAMInfluence(FrozenEstimator(given), validation=HELD_OUT, method="hif-fast")

@@ -120,6 +120,7 @@ def test_a_fraction_is_held_out_and_not_judged():
     assert not np.array_equal(held_out, np.isnan(influence(validation=0.5).fit(X, y).scores_))
 
 
+@pytest.mark.slow
 def test_folds_judge_every_row_and_average():
     folds = KFold(3, shuffle=True, random_state=0)
     fitted = influence(validation=folds).fit(X, y)
@@ -161,6 +162,7 @@ def test_a_callable_is_asked_of_predictions():
     np.testing.assert_allclose(fitted.scores_, expected, rtol=1e-9)
 
 
+@pytest.mark.slow
 def test_pipelines_and_frozen_ones():
     scaler = StandardScaler().fit(5 * X + 3)
     bare = influence(validation=ValidationData(scaler.transform(5 * X_val + 3), y_val))
@@ -217,6 +219,7 @@ def test_explain_shows_targets_and_suggests_nothing():
 NOT_THERE = ["transform", "fit_transform", "suggest_labels", "get_feature_names_out", "set_output"]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "name",
     [*NOT_THERE, "transform_train_", "classes_"],

@@ -83,6 +83,7 @@ def check_step_against_scores(fitted, rows):
     assert (ends[0] - ends[1]) / (2 * h) == pytest.approx(expected, rel=1e-6, abs=1e-10)
 
 
+@pytest.mark.slow
 def test_batch_norm_statistics_are_part_of_the_step():
     fitted, _ = trained(network(norm=True), "nesterov")
     check_step_against_scores(fitted, [1, 5])

@@ -68,6 +68,7 @@ def test_a_pipeline_inside_influence_gives_the_weights_to_its_last_step():
     np.testing.assert_array_equal(fitted.scores_, expected.scores_)
 
 
+@pytest.mark.slow
 def test_a_search_routes_weights_to_training_and_scoring():
     folds = KFold(3)
     asking = filtered().set_fit_request(sample_weight=True).set_score_request(sample_weight=True)

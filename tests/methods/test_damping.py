@@ -39,6 +39,7 @@ def test_a_flat_jacobian_gets_one_over_the_time_of_training():
     assert diagnostics["damping"] == pytest.approx(inverse_horizon(problem.path), rel=1e-9)
 
 
+@pytest.mark.slow
 def test_without_a_known_training_a_share_of_the_largest_eigenvalue():
     problem = fitted_problem("mlp", optimizer=torch.optim.RMSprop, lr=0.001)
     assert inverse_horizon(problem.path) is None

@@ -86,6 +86,7 @@ def test_checkpoints_are_the_middles_of_equal_stretches(recorded):
     torch.testing.assert_close(scores, expected, rtol=1e-10, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("nesterov", [False, True])
 @pytest.mark.parametrize("weight_decay", [0.0, 0.3])
 @pytest.mark.parametrize(("momentum", "dampening"), [(0.0, 0.0), (0.9, 0.0), (0.9, 0.4)])

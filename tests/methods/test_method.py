@@ -21,6 +21,7 @@ def test_wrong_settings_are_named_before_any_training(method, monkeypatch):
         SAMInfluence(SAMClassifier(max_epochs=1), method=method).fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "found"),
     [(GIF(), True), (HIF(damping=0.5), True), (EKFAC(), True), (Unrolled(), True),

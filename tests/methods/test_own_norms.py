@@ -16,6 +16,7 @@ from tests.models import fitted, fitted_problem, tabular
 X, y, _ = tabular()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["w", "w+eps"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_grad_cos_is_the_cosine_of_final_gradients(kind, at):

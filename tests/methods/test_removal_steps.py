@@ -140,6 +140,7 @@ def test_gif_and_tracin_sum_the_rows_gradients_along_the_path(kind, n_checkpoint
     assert (expected - plain).norm() > 1e-3 * plain.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", [GIF(n_checkpoints=3), HIF("fast", damping=0.5)], ids=repr)
 def test_the_head_alone_moves(method):
     whole = fitted_problem("cnn", trajectory="all")
@@ -205,6 +206,7 @@ def test_unrolled_is_the_derivative_of_real_retraining(name):
             assert relative_error(tangent[number], truth) < 1e-6
 
 
+@pytest.mark.slow
 def test_unrolled_in_float64_goes_where_the_float32_run_goes():
     problem = fitted_problem("cnn", dtype="float32", trajectory=3, optimizer__momentum=0.9)
     single, double = (

@@ -44,6 +44,7 @@ def fitted(method, random_state=0, **settings):
     return influence.fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWING)
 def test_the_outer_seed_is_taken(name):
     method = DRAWING[name]
@@ -53,6 +54,7 @@ def test_the_outer_seed_is_taken(name):
     assert method.get_params()[SEED_OF.get(name, "random_state")] is None
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", DRAWING)
 def test_a_seed_of_its_own_is_kept(name):
     key = SEED_OF.get(name, "random_state")

@@ -239,6 +239,7 @@ def test_any_criterion_is_differentiated(name, sample_weight):
     assert off(influence.scores_[rows], truth) <= 1e-5
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("rho", [0.0, 0.2])
 def test_at_rho_zero_it_is_the_derivative_of_plain_sgd(rho):
     influence, run = trained(network(), "sgd", rho=rho)
@@ -358,6 +359,7 @@ class GradientNorm(Callback):
         net.history.record_batch("gradient_norm", float(norm))
 
 
+@pytest.mark.slow
 def test_a_callback_that_only_watches_gradients_is_no_reason_to_refuse():
     clip = ("clip", GradientNormClipping(0.3))
     others = [("watch", GradientNorm()), ("none", GradientNormClipping(None))]
@@ -438,6 +440,7 @@ def test_many_queries_in_one_sweep_are_the_queries_one_by_one():
     np.testing.assert_allclose(together.mean(0), influence.scores_, rtol=1e-9, atol=1e-14)
 
 
+@pytest.mark.slow
 def test_other_rows_count_in_every_batch_with_one_nth():
     """On training rows it is what their own batches give, spread over all of them."""
     influence, _ = trained(network(), "momentum", batch_size=36)  # one batch: the same thing
@@ -486,6 +489,7 @@ def test_batch_norm_that_stays_in_evaluation_mode_couples_no_rows():
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("rho", "n_probes"), [(0.1, 16), (0.0, 8)])
 @pytest.mark.parametrize("verbose", [0, 1])
 def test_what_takes_as_long_as_training_shows_how_far_it_is(rho, n_probes, verbose, capsys):
@@ -624,6 +628,7 @@ def double(recorded):
     return recorded
 
 
+@pytest.mark.slow
 def test_explain_names_the_epochs():
     influence, _ = trained(network())
     table = influence.explain(X_val[:2], y_val[:2], k=2)

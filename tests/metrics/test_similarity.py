@@ -12,6 +12,7 @@ from sam_attribution.metrics import similarities, similarity_curve
 rng = np.random.default_rng(0)
 
 
+@pytest.mark.slow
 @settings(derandomize=True, max_examples=30)
 @given(
     seed=st.integers(0, 2**16),

@@ -96,6 +96,7 @@ def test_given_axes_are_drawn_on_and_pyplot_is_left_alone(draw):
     assert dict(mpl.rcParams) == before
 
 
+@pytest.mark.slow
 @every_display
 def test_without_axes_there_is_one_new_figure(draw):
     display = draw()
@@ -105,6 +106,7 @@ def test_without_axes_there_is_one_new_figure(draw):
     assert len(plt.get_fignums()) == 2
 
 
+@pytest.mark.slow
 @curve_display
 def test_axes_and_curves_are_labelled_inside_the_figure(draw):
     display = draw(name="gif")
@@ -211,6 +213,7 @@ def test_agreement_without_a_unit_and_without_a_line():
     assert "(logits)" in AgreementDisplay(SCORES, TRUTH, unit="logits").plot().ax_.get_xlabel()
 
 
+@pytest.mark.slow
 def test_further_training_shows_mean_and_error_of_every_method():
     methods = {f"method {k}": rng.normal(size=(4, 20)) for k in range(9)}
     display = FurtherTrainingDisplay.from_predictions(

@@ -86,6 +86,7 @@ def test_names_of_classes_no_unit_and_no_suggestions():
 FLAT = TRAIN.reshape(10, -1), QUERY.reshape(9, -1)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("shape", "expected"),
     [

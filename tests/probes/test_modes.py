@@ -85,6 +85,7 @@ def problem_of(build, dtype=torch.float64):
     return Problem(module=build().to(dtype).eval(), X=X, y=y, n_classes=3, batch_size=3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 @pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
 def test_the_mode_that_works_gives_the_row_gradients(name, dtype):

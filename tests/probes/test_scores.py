@@ -35,6 +35,7 @@ def test_every_row_and_label_equals_its_explicit_gradient(kind):
     torch.testing.assert_close(row_scores(problem, [probe], problem.X, problem.y), given, **close)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "criterion", [nn.MSELoss, nn.L1Loss, nn.SmoothL1Loss, partial(nn.HuberLoss, delta=0.5)]
 )
@@ -56,6 +57,7 @@ def test_rows_with_targets_equal_their_explicit_gradients(criterion, parameters)
         torch.testing.assert_close(torch.stack(gradients), by_hand, **close)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 def test_batch_size_does_not_matter_to_targets(dtype):
     scores = []

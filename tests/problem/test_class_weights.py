@@ -124,6 +124,7 @@ def test_torchs_own_mean_is_the_one_written_out():
         torch.testing.assert_close(criterion(logits, codes), expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [False, True])
 @pytest.mark.parametrize("name", CRITERIA)
 def test_scores_equal_gradients_row_by_row(name, sample_weight):

@@ -92,6 +92,7 @@ def test_a_root_far_away_is_found_with_an_inverse_that_does_not_fit():
         torch.testing.assert_close(found.params, root, rtol=1e-9, atol=1e-10)
 
 
+@pytest.mark.slow
 def test_a_large_system_is_solved_without_a_matrix(monkeypatch):
     monkeypatch.setattr("sam_attribution.linalg._default.DENSE_SIZE", 1)
     problem, root = trained(draw())
@@ -114,6 +115,7 @@ def test_no_largest_radius_is_known(perturbation):
     assert largest_radius(problem, problem.params) is None
 
 
+@pytest.mark.slow
 def test_too_large_a_radius_is_said_with_the_largest():
     convex = draw()
     radius = float(convex.largest_radius(2))
@@ -197,6 +199,7 @@ def loss_of(convex, w, held_out):
     return nn.functional.cross_entropy(logits, torch.tensor(held_out.y))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("settings", "message"),
     [

@@ -175,6 +175,7 @@ def test_convergence_on_a_convex_problem_is_exact_leave_one_out():
     assert np.abs(found.curves()).min() > 1e-6
 
 
+@pytest.mark.slow
 def test_nothing_depends_on_the_stacks():
     queries = queries_of(trained().fit(X, y))
     one, other = (

@@ -111,6 +111,7 @@ def value_of_trained(influence):
     return -np.log(p[np.arange(len(p)), held_out().y]).mean()
 
 
+@pytest.mark.slow
 def test_folds_leave_out_the_rows_that_they_train_on():
     X, y, _ = tabular(21)
     folds = StratifiedKFold(3)
@@ -139,6 +140,7 @@ def test_rows_are_positions_in_the_rows_given_to_fit(method):
     np.testing.assert_array_equal(masked, some)
 
 
+@pytest.mark.slow
 def test_groups_are_labels_of_the_rows_given_to_fit():
     """Of a group goes what was trained on; a fold that holds all of it says nothing about it."""
     X, y, _ = tabular(21)
@@ -165,6 +167,7 @@ def test_a_training_that_breaks_names_the_row_as_it_was_given(monkeypatch):
     assert train[5] != 5
 
 
+@pytest.mark.slow
 def test_no_row_of_a_split_is_left_out_of_it():
     X, y, _ = tabular(21)
     folds = PredefinedSplit(np.arange(21) // 7)

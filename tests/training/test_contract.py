@@ -199,6 +199,7 @@ def test_nothing_of_the_users_changes(random_state):
     assert all(p.grad is None for p in module.parameters())
 
 
+@pytest.mark.slow
 def test_random_state_is_all_the_randomness():
     with_seed = [weights_of(net(random_state=s).fit(X, codes)) for s in (1, 1, 2, None, None)]
     assert torch.equal(with_seed[0], with_seed[1])
@@ -275,6 +276,7 @@ def test_grid_search_over_rho_and_the_ball():
     assert search.best_estimator_.module_[1].out_features == 3
 
 
+@pytest.mark.slow
 def test_a_fitted_clone_and_a_pickle():
     clf = net().fit(X, names)
     assert not hasattr(clone(clf), "module_")

@@ -40,6 +40,7 @@ def weights_of(reg):
     return nn.utils.parameters_to_vector(reg.module_.parameters()).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", CRITERIA)
 @pytest.mark.parametrize("sample_weight", [None, weight])
 def test_training_equals_a_loop_by_hand(name, sample_weight):
@@ -84,6 +85,7 @@ TARGETS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:A column-vector y")
 @pytest.mark.parametrize("kind", TARGETS)
 def test_the_container_of_targets_does_not_matter(kind):
@@ -104,6 +106,7 @@ def test_a_dataset_of_columns_is_no_other_loss():
         net(MLP(6, 1)).fit(Dataset(X, np.c_[y, y]), None)
 
 
+@pytest.mark.slow
 def test_replay_pickle_and_going_on_are_bit_for_bit():
     reg = net(optimizer__momentum=0.9, trajectory="all").fit(X, y, sample_weight=weight)
     again = pickle.loads(pickle.dumps(reg))

@@ -24,6 +24,7 @@ WRITTEN = [
 ]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("net", "text"), WRITTEN)
 def test_only_parameters_that_are_not_defaults_before_and_after_fit(net, text):
     assert repr(net) == text
