@@ -416,8 +416,8 @@ def test_momentum_that_a_scheduler_cycles_is_that_of_the_base_run():
     clf = classifier(callbacks=[cycle], max_epochs=5, batch_size=10)
     found = influence(LeaveOneOut(rows=[1]), estimator=clf).fit(*tabular()[:2])
     problem = found.attributions_[0].problem
-    base = next(iter(found.attributions_[0].prepared._seeds[0]))
-    torch.testing.assert_close(base[1], problem.params, rtol=1e-12, atol=1e-12)
+    _, (params, _) = next(iter(found.attributions_[0].prepared._seeds[0]))
+    torch.testing.assert_close(params, problem.params, rtol=1e-12, atol=1e-12)
 
 
 def test_nothing_given_is_changed():

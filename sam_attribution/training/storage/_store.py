@@ -25,6 +25,10 @@ class Store:
         self.folder = Path(folder).absolute()
         self._own = {None}  # hashes of the manifests that this object wrote or read
 
+    def exists(self):
+        """True if the folder has a manifest."""
+        return (self.folder / MANIFEST).is_file()
+
     def write(self, name, value):
         """Write one file; return its entry for the manifest."""
         file = f"{name}.safetensors"
@@ -65,7 +69,7 @@ class Store:
     def read_manifest(self):
         """Content of the manifest; raise a ValueError if its hash or format is wrong."""
         path = self.folder / MANIFEST
-        if not path.is_file():
+        if not self.exists():
             raise ValueError(
                 f"{path} is missing: no training has begun in this folder. Pass the folder that "
                 "was given as trajectory_dir, or call fit."
