@@ -136,7 +136,7 @@ def check_numbers(values, name, *, n_axes=None, finite="allow-nan"):
     False refuses neither.
     """
     values = from_tensor(values, name)
-    _check_axes(np.shape(values), name, n_axes)
+    _check_axes(_shape_of(values), name, n_axes)
     with refusing_overflow(name):
         return check_array(
             values,
@@ -186,7 +186,7 @@ def check_labels(y, name="y"):
 def check_targets(y, name="y", *, dtype="float64", warn=False):
     """Array of real targets, shape (n_samples,); each row must have one number."""
     y = from_tensor(y, name)
-    shape = np.shape(y)
+    shape = _shape_of(y)
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"{name} must hold one number per row, got an array of shape {shape}: several "
@@ -240,7 +240,7 @@ def target_column(y, name, *, warn=False):
 
 
 def _check_is_column(values, name):
-    shape = np.shape(values)
+    shape = _shape_of(values)
     _check_axes(shape[:1] if shape[1:] == (1,) else shape, name, (1,))
 
 
@@ -256,3 +256,8 @@ def _check_axes(shape, name, n_axes):
 def _got(y):
     kinds = sorted({type(label).__name__ for label in np.asarray(y).ravel().tolist()})
     return f"got {', '.join(kinds)}"
+
+
+def _shape_of(values):
+    # np.shape would ask the object, which may know __array__ only
+    return tuple(values.shape if hasattr(values, "shape") else np.asarray(values).shape)
