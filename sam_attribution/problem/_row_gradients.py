@@ -27,7 +27,7 @@ def row_gradients(problem, point, per_sample=None, buffers=None):
 
 
 def gradients_of(problem, point, buffers, X, y, per_sample=None):
-    """As :func:`row_gradients`, for any rows and buffers, and in all parameters."""
+    """Gradients as of :func:`row_gradients`, for any rows and buffers, in all parameters."""
     for rows in torch.arange(len(y), device=y.device).split(rows_at_once(problem)):
         # by a call: a name for them here would keep them in memory while the generator waits
         yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
