@@ -35,6 +35,17 @@ class Method(BaseEstimator, ABC):
         """
         check_parameters(self)
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError for a model that this method cannot answer for, before training.
+
+        Parameters
+        ----------
+        problem : Problem
+            A few rows and the untrained module; ``problem.path`` is None.
+        optimizer : torch.optim.Optimizer
+            What would train the module.
+        """
+
     @abstractmethod
     def prepare(self, problem):
         """Return a :class:`Prepared`, or :class:`PreparedScores`, for a problem.
