@@ -40,7 +40,7 @@ def further_training(
         What it was fitted with.
     evaluation : {"loss", "margin"} or callable, default="loss"
     random_state : int, RandomState instance or None, default=None
-        Goes to a method that has none of its own.
+        Goes to a method that has none of its own; None takes the seed of the training.
 
     Returns
     -------
@@ -81,4 +81,5 @@ def further_training(
     queries = single_queries(
         estimator, X, y, X_query, y_query, sample_weight=sample_weight, evaluation=evaluation
     )
-    return seed_nested(clone(method), random_state).values(queries, evaluate_at)
+    seed = queries.problem.path.seed if random_state is None else random_state
+    return seed_nested(clone(method), seed).values(queries, evaluate_at)

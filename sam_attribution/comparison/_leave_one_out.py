@@ -21,8 +21,8 @@ class LeftOutEffects:
     standard_errors : ndarray of shape (n_samples,) or None
         Over the seeds; None for a single one.
     group_effects : ndarray of shape (n_seeds, n_groups)
-        Of whole groups, in the order given, labels in ascending order; of single rows without
-        groups.
+        Of whole groups, in the order given, labels in ascending order; of single rows, in the
+        order of ``rows``, without groups.
     estimator : SAMClassifier, SAMRegressor or Pipeline
         Fitted to all rows.
     """

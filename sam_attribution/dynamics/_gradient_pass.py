@@ -116,16 +116,20 @@ def pulled_back(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
 ) -> list[Tensor]:
     """Products of k cotangents with the Jacobian, each of shape (k, ...)."""
-    several = len(cotangents[0]) > 1
-    found = torch.autograd.grad(
-        outputs,
-        leaves,
-        list(cotangents) if several else [c[0] for c in cotangents],
-        retain_graph=True,
-        allow_unused=True,
-        is_grads_batched=several,
-    )
-    shapes = [(len(cotangents[0]), *leaf.shape) for leaf in leaves]
+    options = {"retain_graph": True, "allow_unused": True}
+    k = len(cotangents[0])
+    if k > 1:
+        try:
+            found = torch.autograd.grad(
+                outputs, leaves, list(cotangents), is_grads_batched=True, **options
+            )
+        except RuntimeError:  # a backward pass that vmap does not know
+            parts = [pulled_back(outputs, leaves, [c[i : i + 1] for c in cotangents])
+                     for i in range(k)]  # fmt: skip
+            return [torch.cat(each) for each in zip(*parts, strict=True)]
+    else:
+        found = torch.autograd.grad(outputs, leaves, [c[0] for c in cotangents], **options)
+    shapes = [(k, *leaf.shape) for leaf in leaves]
     return [
         leaf.new_zeros(shape) if product is None else product.reshape(shape)
         for leaf, product, shape in zip(leaves, found, shapes, strict=True)

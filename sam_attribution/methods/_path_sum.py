@@ -8,7 +8,7 @@ from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe, Replayable
-from sam_attribution.problem import summed_gradient
+from sam_attribution.problem import check_recorded, summed_gradient
 
 
 class PathSum(Prepared):
@@ -92,16 +92,4 @@ class PathSum(Prepared):
             rows=rows,
             rows_weight=None if rows is None else problem.weight_of(rows),
             steps=point.steps,
-        )
-
-
-def check_recorded(problem):
-    """Raise a ValueError unless the problem's recorded training led to its parameters."""
-    if problem.path is None:
-        raise ValueError('this method needs a recorded training. Use "hif" or "grad-dot".')
-    if not problem.path.ends_at(problem.params):
-        raise ValueError(
-            "the final parameters are not those at the end of the recorded training "
-            "(EarlyStopping(load_best=True) puts earlier ones back, for example). Train without "
-            'that, or use a method of the final model: "hif" or "grad-dot".'
         )

@@ -6,10 +6,10 @@ import torch
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
-from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT
 from sam_attribution.probes import SquaredNormProbe
+from sam_attribution.problem import check_recorded
 
 
 class SelfInfluence(Method):

@@ -8,11 +8,10 @@ from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.linalg import CountSketch
 from sam_attribution.methods._method import Method, Prepared
-from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
-from sam_attribution.problem import margin, row_gradients
+from sam_attribution.problem import check_recorded, margin, row_gradients
 
 _FRACTION = 0.1  # of the mean eigenvalue, as for EK-FAC
 

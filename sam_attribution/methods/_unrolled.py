@@ -6,7 +6,6 @@ from itertools import chain
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution._warnings import warn
 from sam_attribution.methods._method import Method, Prepared
-from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._sweep import reverse_sweep, tangent_sweep
 from sam_attribution.probes import Replayable
 from sam_attribution.problem import FunctionalTraining, couples_rows
@@ -81,7 +80,6 @@ class Unrolled(Method):
             some of the parameters are to be attributed.
         """
         check_parameters(self)
-        check_recorded(problem)
         if problem.selected is not None:
             raise ValueError(
                 'parameters must be "all" for unrolled attribution: training moves all '

@@ -14,6 +14,7 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
+from sam_attribution.problem._recorded import check_recorded
 from sam_attribution.problem._row_gradients import (
     gradients_of,
     row_gradients,

@@ -9,6 +9,7 @@ from torch import Tensor
 from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
 from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
 from sam_attribution.problem._functional_optimizer import functional_optimizer, optimizer_memory
+from sam_attribution.problem._recorded import check_recorded
 from sam_attribution.problem._running_statistics import running_statistics
 from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import derived_seed, isolated_random_state
@@ -54,11 +55,13 @@ class FunctionalTraining:
     Raises
     ------
     ValueError
-        If the training cannot be written as pure steps: the optimizer, a callback, skipped steps
+        If the training did not lead to the problem's parameters, or cannot be written as pure
+        steps: the optimizer, a callback, skipped steps
         or a buffer that changes in an unknown way, each by name.
     """
 
     def __init__(self, problem, row_weights=None):
+        check_recorded(problem)
         path = problem.path
         self.problem = problem
         self._row_weights = row_weights

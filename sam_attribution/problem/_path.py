@@ -11,6 +11,7 @@ from sklearn.base import clone
 from torch import Tensor
 
 from sam_attribution.dynamics import NormClipping
+from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import bare_optimizer, equal_stretches, norm_clippings, rewind
 
 
@@ -146,10 +147,20 @@ class TrainingPath:
         steps = [step for step in self.schedule[first:] if not step.skipped]
         return [torch.as_tensor(step.indices, device=self._device) for step in steps]
 
-    def ends_at(self, params):
-        """True if `params` are those at the end of the recorded training."""
+    @property
+    def moved_by(self):
+        """Names of callbacks that changed weights outside of steps, with the last such step."""
+        return self._trajectory.moved_by
+
+    def ends_at(self, problem):
+        """True if a problem's parameters and batch-norm statistics are those at the end."""
         states = self._trajectory.states
-        return len(states) == 0 or torch.equal(states[-1].params.to(params), params)
+        if len(states) == 0:
+            return True
+        last, names = states[-1], statistics_of(problem.module)
+        pairs = [(last.params, problem.params)]
+        pairs += [(last.buffers[name], problem.buffers[name]) for name in names]
+        return all(torch.equal(recorded.to(now), now) for recorded, now in pairs)
 
     @property
     def learning_rates(self):
@@ -302,4 +313,11 @@ def _places_in_optimizer(groups, layout, module):
     """The place of each parameter, in layout order."""
     pairs = [(p, g) for g, group in enumerate(groups) for p in group["params"]]
     place = {id(p): _Owner(number, group) for number, (p, group) in enumerate(pairs)}
-    return [place[id(p)] for p in layout.parameters_of(module)]
+    parameters = layout.parameters_of(module)
+    if not all(id(p) in place for p in parameters):
+        raise ValueError(
+            "module_ was replaced after training: it holds other parameters than optimizer_, so "
+            "that the recorded steps are not about them. Copy values into the trained module "
+            "instead: net.module_.load_state_dict(other.state_dict())."
+        )
+    return [place[id(p)] for p in parameters]

@@ -74,20 +74,29 @@ def running_statistics(module):
 
     A ValueError for a batch norm that does not compute as torch's does.
     """
-    norms = {
-        prefix: part
-        for prefix, part in module.named_modules()
-        if isinstance(part, nn.modules.batchnorm._BatchNorm)
-    }
-    for prefix, part in norms.items():
+    for prefix, part in _norms(module).items():
         if not part.forward.__module__.startswith("torch."):
             raise ValueError(
                 f"module has {type(part).__name__} at {prefix!r}, a batch norm with a forward of "
                 "its own: how its running statistics depend on the weights is not known. Use one "
                 'of torch.nn, or take a method such as "gif".'
             )
+    return statistics_of(module)
+
+
+def statistics_of(module):
+    """Names of the running statistics of every batch norm in the module, as a set."""
     return {
         f"{prefix}.{name}".lstrip(".")
-        for prefix in norms
+        for prefix, part in _norms(module).items()
         for name in ("running_mean", "running_var")
+        if getattr(part, name) is not None
+    }
+
+
+def _norms(module):
+    return {
+        prefix: part
+        for prefix, part in module.named_modules()
+        if isinstance(part, nn.modules.batchnorm._BatchNorm)
     }

@@ -24,7 +24,8 @@ class FixedPoint(LeavesOut):
     Parameters
     ----------
     rows : array-like of int, or of bool with shape (n_samples,), default=None
-        Rows to leave out, as positions in those given to ``fit``, or a mask; ``None`` is all.
+        Rows to leave out, as positions in those given to ``fit``, each once, or a mask; ``None``
+        is all.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or list of \
             lists of int, default=None
         Rows to leave out together. For both see :class:`LeaveOneOut`.

@@ -27,7 +27,7 @@ class FurtherSteps:
         self._batches = _batches(problem, n_epochs, batch_size, seed)
         self.n_steps = len(self._batches)
         self.ends_of_epochs = self.n_steps // n_epochs * np.arange(1, n_epochs + 1)
-        self._rate = path.spread(path.learning_rates.mean(0)) if lr is None else float(lr)
+        self._rate = _mean_rate(path) if lr is None else float(lr)
         self._settings = {
             "perturbation": as_perturbation(perturbation or problem.perturbation),
             "rho": problem.rho if rho is None else float(rho),
@@ -46,6 +46,16 @@ class FurtherSteps:
 
     def _batch(self, number):
         return TrainingBatch(self.problem, self._batches[number], derived_seed(self.seed, number))
+
+
+def _mean_rate(path):
+    rates = path.learning_rates.mean(0)
+    if not rates.any():
+        raise ValueError(
+            "lr must be given for further training: that of the training was 0 in every step, and "
+            "nothing would change. Pass FurtherTraining(lr=0.1), for example."
+        )
+    return path.spread(rates)
 
 
 def _batches(problem, n_epochs, batch_size, seed):

@@ -31,8 +31,8 @@ class FurtherTraining(LeavesOut):
         Repetitions to average over. The models of one seed share batches and masks, so that most
         of the seed's effect cancels in the difference.
     rows : array-like of int, or of bool with shape (n_samples,), default=None
-        Rows to leave out, as positions in those given to ``fit``, or a mask of them. The others
-        score NaN, and so do those that were not trained on. ``None`` leaves out each row in turn.
+        Rows to leave out, as positions in those given to ``fit``, each once, or a mask of them.
+        Results follow their order. The others score NaN, and so do those that were not trained on. ``None`` leaves out each row in turn.
     adjustment : {"full-data", "mean"}, default="full-data"
         Effect of further training itself, which is subtracted. ``full-data``: the change by
         training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows left out

@@ -25,8 +25,8 @@ class LeaveOneOut(LeavesOut):
     Parameters
     ----------
     rows : array-like of int, or of bool with shape (n_samples,), default=None
-        Rows to leave out one at a time, as positions in those given to ``fit``, or a mask of
-        them. The others get NaN, and so do rows that a split holds out for validation. ``None``
+        Rows to leave out one at a time, as positions in those given to ``fit``, each once, or a mask
+        of them. Results follow their order. The others get NaN, and so do rows that a split holds out for validation. ``None``
         leaves out every row in turn.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or list of \
             lists of int, default=None

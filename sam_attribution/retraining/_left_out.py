@@ -117,7 +117,13 @@ def _checked_rows(rows, n_samples, argument="rows"):
         )
     if outside := rows[(rows < 0) | (rows >= n_samples)].tolist():
         raise ValueError(f"{argument} must be positions in 0..{n_samples - 1}, got {outside[0]}.")
-    return np.unique(rows)
+    numbers, counts = np.unique(rows, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(
+            f"{argument} lists row {numbers[counts > 1][0]} twice. Give each position once; a mask "
+            "must be of bool."
+        )
+    return rows
 
 
 def _members(groups, n_samples):
@@ -159,11 +165,6 @@ def _holds_positions(groups):
 def _mask(rows, n_samples, number):
     """Mask of the rows that a group lists by their positions."""
     found = _checked_rows(rows, n_samples, f"groups: group {number}")
-    if _as_array(rows).dtype != bool and len(found) < len(rows):
-        raise ValueError(
-            f"groups: group {number} lists a row twice. Give each position once; a mask must be of "
-            "bool."
-        )
     return np.isin(np.arange(n_samples), found)
 
 

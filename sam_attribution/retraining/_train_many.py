@@ -1,6 +1,7 @@
 """Many trainings at once: the same steps from the same start, with different row weights."""
 
 from numbers import Integral
+from operator import itemgetter
 from typing import NamedTuple
 
 import torch
@@ -99,21 +100,36 @@ def train_stack(program, start, row_weights, at, read=None):
     """States of one stack of models, or the parts kept of them, before each step in `at`."""
     weights = row_weights.to(start.params)
     state = _each(start, lambda tensor: tensor.expand(len(weights), *tensor.shape))
-    found = []
+    found, after = [], _together if len(weights) > 1 else _one_by_one
     for number in range(at[-1] + 1):
         if number in at:
             found.append(state if read is None else read(state))
         if number < at[-1]:
-            state = _after(program.step(number), state, weights)
+            step = program.step(number)
+            try:
+                state = after(step, state, weights[:, step.batch.rows])
+            except RuntimeError:
+                if after is _one_by_one:
+                    raise
+                after = _one_by_one  # the module branches on numbers, which vmap does not know
+                state = after(step, state, weights[:, step.batch.rows])
     return found
 
 
-def _after(step, state, row_weights):
-    weights = row_weights[:, step.batch.rows]
-    if len(weights) > 1:
-        return torch.vmap(step.after, randomness="same")(state, weights)
-    alone = _each(state, lambda tensor: tensor[0])
-    return _each(step.after(alone, weights[0]), lambda tensor: tensor[None])
+def _together(step, state, row_weights):
+    return torch.vmap(step.after, randomness="same")(state, row_weights)
+
+
+def _one_by_one(step, state, row_weights):
+    alone = []
+    for number, weights in enumerate(row_weights):
+        one = _each(state, itemgetter(number))
+        alone.append(step.after(one, weights))
+    return TrainingState(
+        torch.stack([one.params for one in alone]),
+        {name: torch.stack([one.buffers[name] for one in alone]) for name in alone[0].buffers},
+        tuple(torch.stack(parts) for parts in zip(*(one.memory for one in alone), strict=True)),
+    )
 
 
 def _each(state, change):

@@ -74,7 +74,8 @@ def bare_copy(module):
 
 def bare_optimizer(optimizer):
     """The torch optimizer inside accelerate's, or the one given."""
-    return getattr(optimizer, "optimizer", optimizer)
+    wrapped = type(optimizer).__module__.partition(".")[0] == "accelerate"
+    return optimizer.optimizer if wrapped else optimizer
 
 
 def _accelerator(net):

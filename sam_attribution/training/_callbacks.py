@@ -1,9 +1,28 @@
 """Callbacks that change the gradient of a step, and callbacks that end training."""
 
 import torch
-from skorch.callbacks import Callback, GradientNormClipping
+from skorch.callbacks import (
+    BatchScoring,
+    Callback,
+    EpochScoring,
+    EpochTimer,
+    GradientNormClipping,
+    LRScheduler,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
 
 _TOLERANCE = 1e-4
+_ONLY_WATCH = (
+    BatchScoring,
+    EpochScoring,
+    EpochTimer,
+    LRScheduler,
+    PassthroughScoring,
+    PrintLog,
+    ProgressBar,
+)
 
 
 def acting_on_gradients(callbacks):
@@ -13,6 +32,12 @@ def acting_on_gradients(callbacks):
         for pair in callbacks
         if getattr(type(pair[1]), "on_grad_computed", None) is not Callback.on_grad_computed
     ]
+
+
+def may_move_weights(callback, method_name):
+    """True if a callback has a method of that name of its own, which might change weights."""
+    own = getattr(type(callback), method_name, None) is not getattr(Callback, method_name, None)
+    return own and type(callback) not in _ONLY_WATCH
 
 
 def factor_between(before, after):

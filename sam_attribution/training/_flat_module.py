@@ -3,6 +3,7 @@
 import copy
 
 import torch
+from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.training._trajectory import State
@@ -80,6 +81,22 @@ def other_parameters(net):
     own = {id(p) for p in net.module_.parameters()}
     named = net.get_all_learnable_params()
     return {name: p for name, p in named if id(p) not in own and p.requires_grad}
+
+
+def moving_tensors(module, *, copy=False):
+    """Parameters of a module and running statistics of its batch norms, as a list."""
+    norms = [m for m in module.modules() if isinstance(m, nn.modules.batchnorm._BatchNorm)]
+    statistics = [s for m in norms for s in (m.running_mean, m.running_var) if s is not None]
+    found = [tensor.detach() for tensor in (*module.parameters(), *statistics)]
+    return [tensor.clone() for tensor in found] if copy else found
+
+
+def same_tensors(some, others):
+    """True if two lists of tensors hold the same numbers; NaN equals NaN."""
+    return len(some) == len(others) and all(
+        a.shape == b.shape and torch.allclose(a, b, rtol=0, atol=0, equal_nan=True)
+        for a, b in zip(some, others, strict=True)
+    )
 
 
 def take_state(net, flat, step):

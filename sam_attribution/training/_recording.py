@@ -12,10 +12,31 @@ from sam_attribution.training._accelerated import (
     was_skipped,
     why_not_recorded,
 )
-from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
-from sam_attribution.training._flat_module import FlatModule, other_parameters, take_state
+from sam_attribution.training._callbacks import (
+    acting_on_gradients,
+    factor_between,
+    is_clipping,
+    may_move_weights,
+)
+from sam_attribution.training._flat_module import (
+    FlatModule,
+    moving_tensors,
+    other_parameters,
+    same_tensors,
+    take_state,
+)
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
+
+
+_BETWEEN_STEPS = {
+    "on_train_begin",
+    "on_train_end",
+    "on_epoch_begin",
+    "on_epoch_end",
+    "on_batch_begin",
+    "on_batch_end",
+}
 
 
 class RecordingMixin:
@@ -58,6 +79,7 @@ class RecordingMixin:
     def _begin(self, X, y, epochs):
         """Note the training data; return the number of epochs to train for."""
         self._planned_epochs = epochs
+        self.trajectory_.meet(self._flat_module().vector())
         self.trajectory_.begin(
             DataFingerprint.of(X, y, self._sample_weight), copy.deepcopy(self.perturbation)
         )
@@ -74,7 +96,9 @@ class RecordingMixin:
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
             self.trajectory_.plan(self._planned_epochs * len(iterator))
             self._planned_epochs = 0
-        return super().run_single_epoch(iterator, training, **kwargs)
+        super().run_single_epoch(iterator, training, **kwargs)
+        if training:
+            self.trajectory_.check_perturbation(self.perturbation)
 
     def train_step(self, batch, **fit_params):
         """One recorded optimizer step; Ctrl-C within it makes the run unusable for replay."""
@@ -116,11 +140,30 @@ class RecordingMixin:
         return schedule[-1].settings if unchanged else settings
 
     def notify(self, method_name, **cb_kwargs):
-        """Call the callbacks; note by which factor they changed the gradient."""
+        """Call the callbacks; note which of them changed the gradient, or weights between steps."""
         acting = acting_on_gradients(self.callbacks_)
-        if method_name != "on_grad_computed" or not acting:
+        if method_name == "on_grad_computed" and acting:
+            self._notify_of_gradient(acting, **cb_kwargs)
+        elif method_name in _BETWEEN_STEPS and self._may_move_weights(method_name):
+            self._notify_between_steps(method_name, **cb_kwargs)
+        else:
             super().notify(method_name, **cb_kwargs)
-            return
+
+    def _may_move_weights(self, method_name):
+        callbacks = (callback for _, callback in self.callbacks_)
+        taken = self.trajectory_.n_steps > 0
+        return taken and any(may_move_weights(each, method_name) for each in callbacks)
+
+    def _notify_between_steps(self, method_name, **cb_kwargs):
+        getattr(self, method_name)(self, **cb_kwargs)
+        for _, callback in self.callbacks_:
+            watched = may_move_weights(callback, method_name)
+            before = moving_tensors(self.module_, copy=True) if watched else None
+            getattr(callback, method_name)(self, **cb_kwargs)
+            if watched and not same_tensors(before, moving_tensors(self.module_)):
+                self.trajectory_.note_moved(type(callback).__name__)
+
+    def _notify_of_gradient(self, acting, **cb_kwargs):
         flat = self._flat_module()
         first = flat.gradient()
         self.on_grad_computed(self, **cb_kwargs)
@@ -180,4 +223,8 @@ def _settings_of(optimizer):
     """Momentum, betas, weight decay and the like of each parameter group, a tuple of dict."""
     # schedulers cycle momentum as well as the rate
     names = sorted(bare_optimizer(optimizer).defaults.keys() - {"lr"})
-    return tuple({n: copy.deepcopy(group[n]) for n in names} for group in optimizer.param_groups)
+    return tuple(
+        # load_state_dict adds defaults that groups do not have
+        {name: copy.deepcopy(group[name]) for name in names if name in group}
+        for group in optimizer.param_groups
+    )

@@ -7,7 +7,7 @@ import numpy as np
 import torch
 from skorch.utils import is_dataset
 
-from sam_attribution._fingerprint import fingerprint
+from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
 from sam_attribution.training._inputs import n_rows
 
 
@@ -92,6 +92,12 @@ class DataFingerprint:
             )
 
 
+def _content(perturbation):
+    """Hashes of a perturbation's settings, and of all its attributes."""
+    attributes = getattr(perturbation, "__dict__", None)
+    return fingerprint_or_none(perturbation), fingerprint_or_none(attributes)
+
+
 def _content_hash(data):
     return None if data is None or is_dataset(data) else fingerprint(data)
 
@@ -118,6 +124,9 @@ class Trajectory:
         Hashes of the training data.
     broken : str or None
         Reason why this run cannot be replayed, if there is one.
+    moved_by : dict of str to int
+        Names of callbacks (or of what else) that changed weights outside of a step, with the
+        number of steps taken before the last such change.
     """
 
     def __init__(self, keep, seed):
@@ -130,6 +139,7 @@ class Trajectory:
         self.perturbation = None
         self.names = None
         self.broken = None
+        self.moved_by = {}
 
     @property
     def n_steps(self):
@@ -142,8 +152,16 @@ class Trajectory:
             self.fingerprint, self.perturbation = data, perturbation
         elif changed := self.fingerprint.differences(data):
             self.mark_broken(f"partial_fit went on with other data ({', '.join(changed)})")
-        elif fingerprint(perturbation) != fingerprint(self.perturbation):
-            self.mark_broken(f"the perturbation changed to {perturbation!r}")
+        else:
+            self.check_perturbation(perturbation)
+
+    def check_perturbation(self, perturbation):
+        """Mark the run broken if the perturbation is not the one that it began with."""
+        if _content(perturbation) != _content(self.perturbation):
+            self.mark_broken(
+                f"the perturbation changed to {perturbation!r}; its eps(w, g, rho) has to depend on "
+                "w, g and rho alone"
+            )
 
     def note_names(self, names):
         """Note which parameters are trained; mark the run broken if this changed."""
@@ -179,6 +197,18 @@ class Trajectory:
     def mark_broken(self, reason):
         """Note why the run cannot be replayed; the first reason stays."""
         self.broken = self.broken or reason
+
+    def note_moved(self, name):
+        """Note that something other than a step changed the weights after the last step."""
+        self.moved_by[name] = self.n_steps
+
+    def meet(self, params):
+        """Note that the weights are not those at the end of the steps so far, unless known."""
+        ended = len(self.states) and self.states[-1].step == self.n_steps
+        if ended and self.n_steps and self.n_steps not in self.moved_by.values():
+            recorded = self.states[-1].params
+            if not torch.equal(recorded, params.to(recorded)):
+                self.note_moved("something between two calls of fit or partial_fit")
 
     def nearest(self, step):
         """Last kept state at or before `step`."""

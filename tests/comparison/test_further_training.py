@@ -103,3 +103,17 @@ def test_errors_name_what_is_wrong():
         further_training(clf, X, y, X_query, y_query, evaluate_at=[3, 11])
     with pytest.raises(TypeError, match=r"method must be a FurtherTraining\(\), got 'further"):
         further_training(clf, X, y, X_query, y_query, method="further-training")
+
+
+def test_curves_follow_the_order_of_rows_and_repeat_without_a_seed():
+    clf = SAMClassifier(**SETTINGS).fit(X, y)
+    order = [33, 1, 20]
+    asked = {"n_epochs": 1, "n_seeds": 1}
+    found, sorted_rows = (
+        further_training(clf, X, y, X_query, y_query, method=FurtherTraining(rows=rows, **asked))
+        for rows in (order, sorted(order))
+    )
+    np.testing.assert_array_equal(found.rows, order)
+    expected = sorted_rows.curves()[..., [2, 0, 1]]
+    np.testing.assert_allclose(found.curves(), expected, rtol=1e-9, atol=1e-13)
+    assert np.abs(expected).min() > 1e-9

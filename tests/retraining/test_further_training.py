@@ -250,6 +250,8 @@ def test_errors_name_what_is_wrong():
     queries = queries_of(trained().fit(X, y))
     with pytest.raises(ValueError, match="rows must be a list of positions"):
         FurtherTraining(rows=[0.5]).values(queries, [1])
+    with pytest.raises(ValueError, match="rows lists row 7 twice"):
+        FurtherTraining(rows=[7, 3, 7]).values(queries, [1])
     with pytest.raises(ValueError, match=r"rows must be positions in 0\.\.39, got 40"):
         FurtherTraining(rows=[2, 40]).values(queries, [1])
     head = dataclasses.replace(queries.problem, selected=torch.arange(3))

@@ -18,6 +18,7 @@ from sam_attribution.retraining import (
     _train_many,
     train_many,
 )
+from sam_attribution.retraining._retrained import retrained as retrained_models
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
 from tests.models import SmallCNN, fitted_problem, images, tabular
@@ -396,19 +397,27 @@ class Scaled(Callback):
                 parameter.mul_(self.factor)
 
 
+def test_weights_that_a_callback_changed_are_refused_by_its_name():
+    clf = classifier(callbacks=[Scaled(1.0001)])
+    with pytest.raises(ValueError, match="Scaled changed them after step"):
+        influence(LeaveOneOut(rows=[1]), estimator=clf).fit(*tabular()[:2])
+
+
 @pytest.mark.parametrize("models_at_once", [1, "auto"])
 def test_a_base_run_that_is_not_the_recorded_one_is_refused(tmp_path, models_at_once):
-    method = LeaveOneOut(rows=[1, 2], models_at_once=models_at_once, resume_dir=tmp_path)
-    clf = classifier(callbacks=[Scaled(1.2)])
+    problem, _ = problem_and_queries()
+    options = {"models_at_once": models_at_once, "resume_dir": tmp_path}
+    absent = LeaveOneOut(rows=[1, 2]).left_out(problem)
     for _ in range(2):  # nothing of it is taken up again
-        with pytest.raises(ValueError, match=r"ends [1-3]\.\de-01 away from the weights of the"):
-            influence(method, estimator=clf).fit(*tabular()[:2])
+        with pytest.raises(ValueError, match=r"ends 1\.7e-01 away from the weights of the"):
+            retrained_models(problem, absent, recorded_end=1.2 * problem.params, **options)
 
 
 def test_a_base_run_beside_the_recorded_one_warns():
-    clf = classifier(callbacks=[Scaled(1.005)])
-    with pytest.warns(UserWarning, match=r"ends [2-9]\.\de-03 away from the weights of the"):
-        influence(LeaveOneOut(rows=[1], n_seeds=2), estimator=clf).fit(*tabular()[:2])
+    problem, _ = problem_and_queries()
+    absent = LeaveOneOut(rows=[1]).left_out(problem)
+    with pytest.warns(UserWarning, match=r"ends 5\.0e-03 away from the weights of the"):
+        retrained_models(problem, absent, recorded_end=1.005 * problem.params)
 
 
 def test_momentum_that_a_scheduler_cycles_is_that_of_the_base_run():
@@ -441,7 +450,7 @@ BAD = [
     ({"groups": [[0, 1], [40, 2, 3]]}, r"groups: group 1 must be positions in 0\.\.39, got 40"),
     ({"groups": [[0, 1], []]}, "groups: group 1 must be a list of positions"),
     ({"groups": [[0, [1, 2]], [3]]}, "groups: group 0 must be a list of positions"),
-    ({"groups": MASKS.astype(int)}, "groups: group 0 lists a row twice.* a mask must be of bool"),
+    ({"groups": MASKS.astype(int)}, "groups: group 0 lists row 0 twice.* a mask must be of bool"),
     ({"groups": np.array(3)}, "groups must be labels"),
     ({"rows": [[1], [2, 3]]}, "rows must be a list of positions"),
     ({"groups": [None, "a"] * 20}, "groups must hold labels of one kind that sorts, got NoneType"),

@@ -154,3 +154,27 @@ def test_a_bad_number_of_models_is_named(size):
     program = training_of("momentum")[2]
     with pytest.raises(ValueError, match='models_at_once must be "auto" or a positive integer'):
         train_many(program, program.start(), without_one(2), models_at_once=size)
+
+
+class Cumulative(nn.Sequential):
+    """A batch norm whose factor depends on the number of batches, and a branch on a number."""
+
+    def __init__(self):
+        super().__init__(nn.Linear(6, 4), nn.BatchNorm1d(4, momentum=None), nn.Linear(4, 3))
+
+    def forward(self, X):
+        output = super().forward(X)
+        return output.tanh() if output.sum().item() > 0 else output
+
+
+@pytest.mark.slow
+def test_a_module_that_vmap_does_not_know_is_trained_one_by_one():
+    torch.manual_seed(0)
+    clf, X, y, _ = fitted("mlp", module=Cumulative(), trajectory=1)
+    program = FunctionalTraining(problem_from_estimator(clf, X, y))
+    weights = without_one(4)
+    expected = ends(program, weights, models_at_once=1)
+    for found, alone in zip(ends(program, weights, models_at_once=3), expected, strict=True):
+        torch.testing.assert_close(found, alone, **CLOSE)
+    torch.testing.assert_close(expected[0][0], program.problem.params, **CLOSE)
+    assert (expected[0][1:] - expected[0][0]).norm(dim=1).min() > 1e-4

@@ -114,6 +114,7 @@ class RunOnDisk:
             "planned_epochs": net._planned_epochs,
             "stretches": [[s.first, s.middle, s.last] for s in trajectory.stretches],
             "broken": trajectory.broken,
+            "moved_by": trajectory.moved_by,
             "written": {"steps": trajectory.n_steps, "rows": rows, "states": states},
         }
 
@@ -162,6 +163,7 @@ class RunOnDisk:
         trajectory = net.trajectory_
         trajectory.schedule = [step for part in additions for step in schedule_of(part["schedule"])]
         trajectory.stretches = [Stretch(*edges) for edges in self.manifest["stretches"]]
+        trajectory.moved_by = dict(self.manifest.get("moved_by", {}))
         if trajectory.n_steps:
             trajectory.note_names(tuple(checkpoint["trained"]))
         self.store.sweep([*self.manifest["epochs"], self.manifest["checkpoint"], *states])

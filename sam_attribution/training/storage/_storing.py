@@ -100,7 +100,9 @@ class StoringMixin(RecordingMixin):
 
     def notify(self, method_name, **kwargs):
         """Call the callbacks, and write a checkpoint after them."""
-        super().notify(method_name, **kwargs)
         run, ended = self._on_disk, method_name == "on_train_end"
+        if run and run.finished and ended:
+            return  # a run that had ended was read: what callbacks did then is in its checkpoint
+        super().notify(method_name, **kwargs)
         if run and not run.finished and (ended or method_name == "on_epoch_end"):
             run.commit(self, finished=ended)
