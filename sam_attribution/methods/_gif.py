@@ -5,6 +5,8 @@ from numbers import Integral
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._path_sum import PathSum
+from sam_attribution.methods._rates import check_effective
+from sam_attribution.training import bare_optimizer
 
 
 class GIF(Method):
@@ -15,11 +17,13 @@ class GIF(Method):
     query : {"final", "checkpoint"}, default="final"
         Take the query's gradient at the final parameters (the paper) or at each visited
         state (as TracIn does).
-    n_checkpoints : int or None, default=10
+    n_checkpoints : "recorded", int or None, default="recorded"
         Number of equal stretches of the training. Each is represented by its middle state, where
-        every row counts with 1/n. None visits every step, where a row counts in its own
-        batches only, with its share of them; the states between the recorded ones are
-        replayed, which costs one training.
+        every row counts with 1/n. ``recorded`` takes the stretches of the recording
+        (``trajectory`` of the net; ten of them if every state was recorded), so that nothing is
+        repeated. For another number the states between are replayed, which costs up to one
+        training: the column `steps_repeated` of ``diagnostics_`` counts its steps. None visits
+        every step, where a row counts in its own batches only, with its share of them.
     rates : {"plain", "effective"}, default="plain"
         ``plain``: the learning rates. ``effective``: these, with the effect of momentum (Adam: its
         moments) and weight decay until the end of training. The ranking hardly differs. Both
@@ -28,7 +32,10 @@ class GIF(Method):
     Notes
     -----
     The unit is nats per removed row, but the slope against retraining need not be 1, because
-    curvature is ignored. Cost: per state one gradient of the batch drawn there, one of
+    curvature is ignored. With dropout or batch norm, eps is that of the recorded batch in training
+    mode with the recorded masks; with ``n_checkpoints=None`` the rows' gradients are, too. At the
+    middle state of a stretch rows outside the batch have none in training mode, so all are taken
+    in evaluation mode. Cost: per state one gradient of the batch drawn there, one of
     the queries if ``query="checkpoint"``, and per query one forward-mode pass over the rows.
 
     References
@@ -42,16 +49,24 @@ class GIF(Method):
     GIF(n_checkpoints=5, query='checkpoint')
     """
 
-    def __init__(self, *, query="final", n_checkpoints=10, rates="plain"):
+    def __init__(self, *, query="final", n_checkpoints="recorded", rates="plain"):
         self.query = query
         self.n_checkpoints = n_checkpoints
         self.rates = rates
 
     _parameter_constraints = {
         "query": [StrOptions({"final", "checkpoint"})],
-        "n_checkpoints": [Interval(Integral, 1, None, closed="left"), None],
+        "n_checkpoints": [
+            StrOptions({"recorded"}),
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "rates": [StrOptions({"plain", "effective"})],
     }
+
+    def check_model(self, problem, optimizer):
+        if self.rates == "effective":
+            check_effective(type(bare_optimizer(optimizer)))
 
     def prepare(self, problem):
         """Check the settings against the recorded training.

@@ -65,6 +65,9 @@ class IntegratedUnrolled(Method):
         self.n_groups = n_groups
         self.random_state = random_state
 
+    def check_model(self, problem, optimizer):
+        Unrolled(check=None).check_model(problem, optimizer)
+
     def prepare(self, problem):
         """Split the rows into groups; check that the recorded training can be differentiated.
 

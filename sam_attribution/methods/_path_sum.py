@@ -7,7 +7,7 @@ import torch
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
-from sam_attribution.probes import Probe, Replayable
+from sam_attribution.probes import Probe, Replayable, step_probe
 from sam_attribution.problem import check_recorded, summed_gradient
 
 
@@ -28,7 +28,19 @@ class PathSum(Prepared):
             "scale": f"{problem.row_loss.unit}, but curvature is ignored: trust sign and order, "
             "not the slope",
             "steps": problem.path.n_steps,
+            "steps_repeated": self._rates.n_repeated(n_checkpoints),
+            "mode": self._mode(),
         }
+
+    def _mode(self):
+        """Mode of the module in which gradients are taken, in words."""
+        if not self._problem.training_differs:
+            return "training and evaluation are the same"
+        if self._at == "w" and self.rows_are_exchangeable:
+            return "evaluation: n_checkpoints=None follows the masks of training"
+        if self.rows_are_exchangeable:
+            return "training for eps, evaluation for rows: n_checkpoints=None follows the masks"
+        return "training, with the recorded masks; other rows in evaluation"
 
     def probes(self, queries):
         if self.rows_are_exchangeable:
@@ -59,7 +71,14 @@ class PathSum(Prepared):
             rows, weight = point.rows[torch.isin(point.rows, group)], problem.weight_of(point.rows)
         if len(rows) == 0:
             return 0.0
+        if batch := self._batch(point):
+            present = torch.isin(point.rows, group).to(row_point)
+            return batch.gradient(row_point, point.buffers, present)
         return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
+
+    def _batch(self, point):
+        """The batch of a visited step in training mode, if that matters."""
+        return None if self.rows_are_exchangeable else point.batch(self._problem)
 
     def _points(self):
         """Visited states, each with the point where row gradients are taken."""
@@ -83,6 +102,9 @@ class PathSum(Prepared):
             directions = queries.directions(point.params, point.buffers)
         # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
         directions, rate = point.scaled(directions)
+        if batch := self._batch(point):
+            options = {"rate": rate, "steps": point.steps}
+            return step_probe(batch, row_point, point.buffers, directions, **options)
         rows = None if self.rows_are_exchangeable else point.rows
         return Probe(
             point=row_point,

@@ -13,6 +13,10 @@ class StepRates:
         self._path = path
         self.table = table
 
+    def n_repeated(self, n_checkpoints):
+        """Number of training steps that are repeated to visit so many states."""
+        return self._path.n_repeated(n_checkpoints)
+
     def over(self, stretches):
         """Sum over each stretch, float or (n_params,)."""
         return [self._path.spread(self.table[s.first : s.last].sum(0)) for s in stretches]
@@ -34,6 +38,10 @@ class AdamRates:
 
     def __init__(self, path):
         self._path = path
+
+    def n_repeated(self, n_checkpoints):
+        """Number of training steps that are repeated: those of all states that are not kept."""
+        return self._path.n_repeated(None)
 
     def over(self, stretches):
         """Sum over each stretch, (n_params,) each."""
@@ -95,17 +103,22 @@ def effective_rates(path):
     larger, because a step's gradient acts on later steps too. Adam has one for each parameter.
     ValueError for an optimizer other than torch's SGD, Adam and AdamW.
     """
+    check_effective(path.optimizer)
     if path.optimizer is torch.optim.SGD:
         settings = zip(*map(path.settings_at, range(path.n_steps)), strict=True)
         columns = zip(path.learning_rates.T, settings, strict=True)
         rates = np.stack([_sgd_rates(*column, path.taken) for column in columns], axis=1)
         return StepRates(path, rates * path.gradient_factors[:, None])
-    if path.optimizer in (torch.optim.Adam, torch.optim.AdamW):
-        return AdamRates(path)
-    raise ValueError(
-        f'rates="effective" is known for SGD, Adam and AdamW of torch.optim, not for '
-        f'{path.optimizer.__name__}. Use rates="plain".'
-    )
+    return AdamRates(path)
+
+
+def check_effective(kind):
+    """Raise a ValueError for a class of optimizer whose effective rates are not known."""
+    if kind not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
+        raise ValueError(
+            f'rates="effective" is known for SGD, Adam and AdamW of torch.optim, not for '
+            f'{kind.__name__}. Use rates="plain".'
+        )
 
 
 RATES = {"plain": plain_rates, "effective": effective_rates}

@@ -4,7 +4,7 @@ from numbers import Integral
 
 import torch
 
-from sam_attribution._validation import Interval, check_parameters
+from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT
@@ -22,8 +22,9 @@ class SelfInfluence(Method):
 
     Parameters
     ----------
-    n_checkpoints : int, default=10
-        Number of stretches of the training, each represented by its middle state.
+    n_checkpoints : "recorded" or int, default="recorded"
+        Number of stretches of the training, each represented by its middle state, see
+        :class:`GIF`.
     at : {"w", "w+eps"}, default="w"
         Point of the row's gradient: each state, or the point where SAM took its gradient there (of
         the recorded batch). Both factors of the square are taken there; ``TracIn(at="w+eps")``
@@ -47,12 +48,12 @@ class SelfInfluence(Method):
     SelfInfluence(n_checkpoints=5)
     """
 
-    def __init__(self, *, n_checkpoints=10, at="w"):
+    def __init__(self, *, n_checkpoints="recorded", at="w"):
         self.n_checkpoints = n_checkpoints
         self.at = at
 
     _parameter_constraints = {
-        "n_checkpoints": [Interval(Integral, 1, None, closed="left")],
+        "n_checkpoints": [StrOptions({"recorded"}), Interval(Integral, 1, None, closed="left")],
         "at": AT,
     }
 
@@ -75,6 +76,7 @@ class _PreparedSelfInfluence(Prepared):
             "scale": f"{problem.row_loss.unit} of the row's own loss, negated; curvature is "
             "ignored: trust the order",
             "steps": problem.path.n_steps,
+            "steps_repeated": problem.path.n_repeated(method.n_checkpoints),
         }
 
     def probes(self, queries):

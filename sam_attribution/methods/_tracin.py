@@ -2,7 +2,7 @@
 
 from numbers import Integral
 
-from sam_attribution._validation import Interval, check_parameters
+from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._path_sum import PathSum
 from sam_attribution.methods._row_point import AT
@@ -16,9 +16,9 @@ class TracIn(Method):
 
     Parameters
     ----------
-    n_checkpoints : int or None, default=10
+    n_checkpoints : "recorded", int or None, default="recorded"
         Number of stretches of the training, each represented by its middle state; None visits
-        every step, where a row counts in its own batches only.
+        every step, where a row counts in its own batches only. See :class:`GIF`.
     at : {"w", "w+eps"}, default="w"
         Point of row gradients: each state, or the point where SAM took its gradient there (of the
         recorded batch), which is ``GIF(query="checkpoint")``. Query gradients are always taken at
@@ -41,12 +41,16 @@ class TracIn(Method):
     TracIn(n_checkpoints=5)
     """
 
-    def __init__(self, *, n_checkpoints=10, at="w"):
+    def __init__(self, *, n_checkpoints="recorded", at="w"):
         self.n_checkpoints = n_checkpoints
         self.at = at
 
     _parameter_constraints = {
-        "n_checkpoints": [Interval(Integral, 1, None, closed="left"), None],
+        "n_checkpoints": [
+            StrOptions({"recorded"}),
+            Interval(Integral, 1, None, closed="left"),
+            None,
+        ],
         "at": AT,
     }
 

@@ -39,9 +39,10 @@ class TRAK(Method):
         Point of row gradients: the trained parameters, or the point where SAM takes its gradient
         (of the full batch; at a checkpoint of the recorded one). Query gradients are always taken
         at ``w``.
-    n_checkpoints : int, optional
-        Number of stretches of the training. The score is the mean over their middle states, each
-        with gradients, matrix and projection of its own. None takes the final model alone.
+    n_checkpoints : "recorded" or int, optional
+        Number of stretches of the training, see :class:`GIF`. The score is the mean over their
+        middle states, each with gradients, matrix and projection of its own. None takes the final
+        model alone.
     random_state : int, RandomState instance or None, default=None
         Draws the projection; None takes the seed of SAMInfluence.
 
@@ -85,7 +86,11 @@ class TRAK(Method):
         "ridge": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "weighted": ["boolean"],
         "at": AT,
-        "n_checkpoints": [None, Interval(Integral, 1, None, closed="left")],
+        "n_checkpoints": [
+            None,
+            StrOptions({"recorded"}),
+            Interval(Integral, 1, None, closed="left"),
+        ],
         "random_state": ["random_state"],
     }
 

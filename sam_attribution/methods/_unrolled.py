@@ -8,7 +8,7 @@ from sam_attribution._warnings import warn
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._sweep import reverse_sweep, tangent_sweep
 from sam_attribution.probes import Replayable
-from sam_attribution.problem import FunctionalTraining, couples_rows
+from sam_attribution.problem import FunctionalTraining, check_functional, couples_rows
 
 _DOUBTFUL = 1e-3  # of the weights: a float32 run that amplifies no rounding is some 1e-6 away
 
@@ -70,6 +70,10 @@ class Unrolled(Method):
         "check": [None, StrOptions({"prediction", "starts", "weights"})],
     }
 
+    def check_model(self, problem, optimizer):
+        _check_whole(problem)
+        check_functional(problem, optimizer)
+
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.
 
@@ -80,12 +84,16 @@ class Unrolled(Method):
             some of the parameters are to be attributed.
         """
         check_parameters(self)
-        if problem.selected is not None:
-            raise ValueError(
-                'parameters must be "all" for unrolled attribution: training moves all '
-                'parameters together. Use "gif" or "hif" for a part of them.'
-            )
+        _check_whole(problem)
         return _PreparedUnrolled(problem, self.precision)
+
+
+def _check_whole(problem):
+    if problem.selected is not None:
+        raise ValueError(
+            'parameters must be "all" for unrolled attribution: training moves all '
+            'parameters together. Use "gif" or "hif" for a part of them.'
+        )
 
 
 class _PreparedUnrolled(Prepared):

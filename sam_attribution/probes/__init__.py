@@ -1,5 +1,6 @@
 """Probes: pairs (point, direction), scored for all rows and labels by forward-mode passes."""
 
+from sam_attribution.probes._batch_tangents import step_probe
 from sam_attribution.probes._costs import pass_costs
 from sam_attribution.probes._probe import CosineProbe, Probe, RelativeProbe, SquaredNormProbe
 from sam_attribution.probes._replayable import Replayable

@@ -9,7 +9,11 @@ from sam_attribution.problem._from_estimator import (
 )
 from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_run import FunctionalRun
-from sam_attribution.problem._functional_training import FunctionalTraining, PureStep
+from sam_attribution.problem._functional_training import (
+    FunctionalTraining,
+    PureStep,
+    check_functional,
+)
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem

@@ -14,7 +14,7 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
-from sam_attribution.training import bare_copy, unreduced
+from sam_attribution.training import bare_copy, uncompiled, unreduced
 
 
 def problem_from_estimator(
@@ -45,7 +45,7 @@ def problem_from_estimator(
     """
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     _check_training(estimator)
-    module = bare_copy(estimator.module_).eval()
+    module = bare_copy(uncompiled(estimator.module_)).eval()
     layout = ParameterLayout(module)
     rows, targets = estimator.to_tensors(X, y)
     path = TrainingPath(estimator, X, y, sample_weight, layout)
@@ -86,7 +86,9 @@ def problem_from_another_seed(problem, seed):
 
 
 def _row_loss(estimator):
-    criterion = unreduced(deepcopy(estimator.criterion_))  # refuses what has no loss per row
+    criterion = unreduced(
+        deepcopy(uncompiled(estimator.criterion_))
+    )  # refuses what has no loss per row
     if not is_classifier(estimator):
         return TargetRows() if type(criterion) is nn.MSELoss else TargetRows(criterion)
     if type(criterion) is nn.CrossEntropyLoss:

@@ -4,6 +4,13 @@ import torch
 
 from sam_attribution.dynamics import SGD, Adam
 
+_SGD = ("momentum", "dampening", "nesterov")
+_NEEDED = {
+    torch.optim.SGD: _SGD,
+    torch.optim.Adam: ("betas", "eps"),
+    torch.optim.AdamW: ("betas", "eps"),
+}
+
 
 def functional_optimizer(path, groups=None, dtype=None):
     """The settings of the path's optimizer, to be used by ``dynamics.training_step``.
@@ -17,25 +24,31 @@ def functional_optimizer(path, groups=None, dtype=None):
         For an optimizer that has no functional form here, or settings that it lacks.
     """
     groups = path.group_settings if groups is None else groups
+    check_optimizer(path.optimizer, groups)
     decays = path.spread([group.get("weight_decay", 0.0) for group in groups], dtype)
     decays = path.where_stepped(decays, dtype)
     if path.optimizer is torch.optim.SGD:
-        names = ("momentum", "dampening", "nesterov")
-        return SGD(**{name: _common(groups, name) for name in names}, weight_decay=decays)
-    if path.optimizer not in (torch.optim.Adam, torch.optim.AdamW):
-        raise ValueError(
-            "this method needs the optimizer's step as a function, which is known for SGD, Adam "
-            f"and AdamW of torch.optim, not for {path.optimizer.__name__}. Train with one of "
-            'these, or take a method such as "gif" or "hif".'
-        )
-    if _common(groups, "amsgrad"):
-        raise ValueError("optimizer__amsgrad=True has no functional form here. Use False.")
+        return SGD(**{name: _common(groups, name) for name in _SGD}, weight_decay=decays)
     return Adam(
         betas=tuple(_common(groups, "betas")),
         eps=_common(groups, "eps"),
         weight_decay=decays,
         decoupled=_common(groups, "decoupled_weight_decay", path.optimizer is torch.optim.AdamW),
     )
+
+
+def check_optimizer(kind, groups):
+    """Raise a ValueError for a class of optimizer, or settings, without a functional form here."""
+    if kind not in _NEEDED:
+        raise ValueError(
+            "this method needs the optimizer's step as a function, which is known for SGD, Adam "
+            f"and AdamW of torch.optim, not for {kind.__name__}. Train with one of these, or take "
+            'a method such as "gif" or "hif".'
+        )
+    for name in _NEEDED[kind]:
+        _common(groups, name)
+    if _common(groups, "amsgrad"):
+        raise ValueError("optimizer__amsgrad=True has no functional form here. Use False.")
 
 
 def optimizer_memory(path, state):

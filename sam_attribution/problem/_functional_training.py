@@ -1,18 +1,20 @@
 """The recorded training as pure steps, which can be differentiated or run with other weights."""
 
-from contextlib import contextmanager
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
 from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
-from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
-from sam_attribution.problem._functional_optimizer import functional_optimizer, optimizer_memory
+from sam_attribution.problem._functional_optimizer import (
+    check_optimizer,
+    functional_optimizer,
+    optimizer_memory,
+)
 from sam_attribution.problem._recorded import check_recorded
 from sam_attribution.problem._running_statistics import running_statistics
 from sam_attribution.problem._training_batch import TrainingBatch
-from sam_attribution.training import derived_seed, isolated_random_state
+from sam_attribution.training import bare_optimizer, derived_seed
 
 
 @dataclass(frozen=True, eq=False)
@@ -32,17 +34,17 @@ class PureStep:
 
         Differentiable, and batched by ``torch.vmap``.
         """
-        with _as_in_training(self.batch):
+        with self.batch.in_training():
             return training_step(self.batch, state, row_weights, self.rate, **self.settings)
 
     def vjp(self, state, cotangent):
         """``dynamics.step_vjp`` at a state."""
-        with _as_in_training(self.batch):
+        with self.batch.in_training():
             return step_vjp(self.batch, state, self.rate, cotangent, **self.settings)
 
     def jvp(self, state, tangent, row_weights):
         """``dynamics.step_jvp`` at a state."""
-        with _as_in_training(self.batch):
+        with self.batch.in_training():
             return step_jvp(self.batch, state, self.rate, tangent, row_weights, **self.settings)
 
 
@@ -112,12 +114,13 @@ class FunctionalTraining:
         return self.state(self.problem.path.nearest(0))
 
 
-@contextmanager
-def _as_in_training(batch):
-    """Random stream and kernels for one step."""
-    module, device = batch.problem.training_module, batch.problem.params.device
-    with isolated_random_state(batch.seed, device), differentiable_kernels(module):
-        yield
+def check_functional(problem, optimizer):
+    """Raise a ValueError, before training, for a training that could not be pure steps.
+
+    `problem` has the untrained module, `optimizer` is what would train it.
+    """
+    check_optimizer(type(bare_optimizer(optimizer)), optimizer.param_groups)
+    running_statistics(problem.training_module)
 
 
 def _check_steps(path):

@@ -12,7 +12,17 @@ from torch import Tensor
 
 from sam_attribution.dynamics import NormClipping
 from sam_attribution.problem._running_statistics import statistics_of
-from sam_attribution.training import bare_optimizer, equal_stretches, norm_clippings, rewind
+from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.training import (
+    bare_optimizer,
+    derived_seed,
+    equal_stretches,
+    norm_clippings,
+    rewind,
+    uncompiled,
+)
+
+_STRETCHES = 10  # where every state was recorded
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,6 +41,8 @@ class PathPoint:
         Radius of the perturbation at that step.
     steps : tuple of int
         First step that it stands for, and the first that it no longer does.
+    seed : int, optional
+        Fixes the dropout masks of the step that starts here.
     """
 
     params: Tensor
@@ -39,14 +51,25 @@ class PathPoint:
     rate: float | Tensor
     rho: float
     steps: tuple[int, int]
+    seed: int | None = None
+
+    def batch(self, problem):
+        """The batch in training mode; None where that is evaluation mode, or no seed is known."""
+        if self.seed is None or not problem.training_differs:
+            return None
+        return TrainingBatch(problem, self.rows, self.seed)
 
     def row_params(self, problem, at):
         """The parameters at which the rows' gradients are taken, shape (n_params,).
 
-        ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch.
+        ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch, in training
+        mode with the masks of the step.
         """
         if at == "w":
             return self.params
+        if at == "w+eps" and (batch := self.batch(problem)) and self.rho:
+            gradient = batch.gradient(self.params, self.buffers)
+            return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
         if at == "w+eps":
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
@@ -74,12 +97,13 @@ class TrainingPath:
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
         self._device = classifier.module_device
-        self._like = layout.vector_of(classifier.module_)[:0]
+        module = uncompiled(classifier.module_)
+        self._like = layout.vector_of(module)[:0]
         groups = classifier.optimizer_.param_groups
         self.optimizer = type(bare_optimizer(classifier.optimizer_))
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
-        self._owners = _places_in_optimizer(groups, layout, classifier.module_)
+        self._owners = _places_in_optimizer(groups, layout, module)
         self._ends_of_epochs = np.cumsum(
             [sum("train_batch_size" in batch for batch in e["batches"]) for e in classifier.history]
         )
@@ -237,16 +261,38 @@ class TrainingPath:
         ends = self._ends_of_epochs
         return tuple(int(np.searchsorted(ends, t, side="right")) + 1 for t in (first, last - 1))
 
-    def checkpoints(self, n_checkpoints, rates):
-        """The middle state of each of `n_checkpoints` equal stretches of the steps.
+    def stretches(self, n_checkpoints):
+        """`n_checkpoints` equal stretches of the steps; "recorded" for those that were recorded.
 
-        `rates` are summed over each stretch. The stretches are those that were recorded, if
-        so many were asked for when training was planned (early stopping leaves fewer,
-        ``partial_fit`` more of them); else states are replayed.
+        The recorded ones are taken as well if so many were asked for when training was planned
+        (early stopping leaves fewer, ``partial_fit`` more of them). Where every state was
+        recorded, "recorded" are ten.
         """
-        stretches = self._trajectory.stretches
-        if self._trajectory.keep != n_checkpoints:
-            stretches = equal_stretches(0, self.n_steps, n_checkpoints)
+        self._trajectory.check_states()
+        keep = self._trajectory.keep
+        if n_checkpoints == "recorded":
+            n_checkpoints = _STRETCHES if keep == "all" else keep
+        if keep == n_checkpoints:
+            return self._trajectory.stretches
+        return equal_stretches(0, self.n_steps, n_checkpoints)
+
+    def n_repeated(self, n_checkpoints):
+        """Number of training steps that are repeated to visit the states of the stretches.
+
+        Of every step for None.
+        """
+        middles = [stretch.middle for stretch in self.stretches(n_checkpoints or self.n_steps)]
+        recorded = {state.step for state in self._trajectory.states}
+        if recorded.issuperset(middles):
+            return 0
+        return middles[-1] - self.nearest(middles[0]).step
+
+    def checkpoints(self, n_checkpoints, rates):
+        """The middle state of each of the :meth:`stretches`.
+
+        `rates` are summed over each stretch. States that were not recorded are replayed.
+        """
+        stretches = self.stretches(n_checkpoints)
         totals = rates.over(stretches)
         states = self._states([stretch.middle for stretch in stretches])
         for stretch, total, state in zip(stretches, totals, states, strict=True):
@@ -284,7 +330,8 @@ class TrainingPath:
         rows = torch.as_tensor(step.indices, device=self._device)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        return PathPoint(params, buffers, rows, rate, step.rho, steps)
+        seed = derived_seed(self.seed, state.step)
+        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed)
 
     def _states(self, steps):
         self._trajectory.check_states()

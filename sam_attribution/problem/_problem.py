@@ -13,6 +13,7 @@ from sam_attribution.perturbation import PNorm
 from sam_attribution.problem._batching import auto_batch_size
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._row_loss import CrossEntropyRows
+from sam_attribution.problem._training_batch import TrainingBatch
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -144,6 +145,24 @@ class Problem:
     def training_module(self):
         """The module in training mode, as ``train()`` makes it."""
         return copy.deepcopy(self.module).train()
+
+    @cached_property
+    def training_differs(self):
+        """True if the module's outputs in training mode are not those in evaluation mode.
+
+        Dropout and batch norm do that. One recorded batch is asked, under a few seeds.
+        """
+        rows = torch.as_tensor(self.path.schedule[0].indices, device=self.y.device)
+        with torch.no_grad():
+            expected = self.logits(self.params, TrainingBatch.copied(self.buffers), self.X[rows])
+            return not all(
+                torch.equal(self._output_in_training(rows, seed), expected) for seed in range(8)
+            )
+
+    def _output_in_training(self, rows, seed):
+        batch = TrainingBatch(self, rows, seed)
+        with batch.in_training():
+            return batch.outputs(self.params, batch.copied(self.buffers))[0]
 
     def in_double_precision(self):
         """The same problem in float64."""

@@ -35,7 +35,8 @@ class RunningStatistics(TorchFunctionMode):
         eps=1e-5,
     ):
         affine = (weight, bias, training, momentum, eps)
-        if running_mean is None or not (training or running_mean.requires_grad):
+        known = running_mean is not None and id(running_mean) in self._names
+        if not (known and (training or running_mean.requires_grad)):
             return nn.functional.batch_norm(input, running_mean, running_var, *affine)
         if not training:
             return _normalised(input, running_mean, running_var, weight, bias, eps)

@@ -1,9 +1,13 @@
 """One batch in training mode, with its dropout masks and batch statistics."""
 
+from contextlib import contextmanager
+
+import torch
 from torch.func import functional_call
 
+from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
 from sam_attribution.problem._running_statistics import RunningStatistics
-from sam_attribution.training import seed_torch
+from sam_attribution.training import isolated_random_state, seed_torch
 
 
 class TrainingBatch:
@@ -39,12 +43,32 @@ class TrainingBatch:
             output = functional_call(problem.training_module, (named, buffers), (self._X,))
         return output, statistics.after
 
+    @contextmanager
+    def in_training(self):
+        """Random stream and kernels for one step."""
+        module, device = self.problem.training_module, self.problem.params.device
+        with isolated_random_state(self.seed, device), differentiable_kernels(module):
+            yield
+
+    @staticmethod
+    def copied(buffers):
+        """Copies of `buffers`, which a module may write to in place."""
+        return {name: buffer.clone() for name, buffer in buffers.items()}
+
+    def gradient(self, params, buffers, row_weights=None):
+        """Gradient of the mean loss in training mode, shape (n_params,); no weight decay."""
+        leaf = params.detach().clone().requires_grad_()
+        weights = torch.ones_like(self.shares) if row_weights is None else row_weights
+        with self.in_training(), torch.enable_grad():
+            loss, _ = self(leaf, buffers, weights)
+            return torch.autograd.grad(loss, leaf)[0]
+
     def mean_loss(self, output):
         """``sum_i a_i l_i / sum_i a_i`` over the batch."""
         return self.shares @ self.problem.row_loss.per_sample(output, self._y)
 
     def __call__(self, params, buffers, row_weights):
         """Mean loss with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""
-        output, after = self.outputs(params, {name: b.clone() for name, b in buffers.items()})
+        output, after = self.outputs(params, self.copied(buffers))
         losses = self.problem.row_loss.per_sample(output, self._y)
         return (row_weights * self.shares) @ losses, after

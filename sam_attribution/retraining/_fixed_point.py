@@ -11,6 +11,7 @@ from sam_attribution.retraining._finished import FinishedModels, key_of
 from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
 from sam_attribution.retraining._left_out import LeavesOut
 from sam_attribution.retraining._newton import NoFixedPoint, OutOfSteps, fixed_point, largest_radius
+from sam_attribution.training import bare_optimizer
 
 
 class FixedPoint(LeavesOut):
@@ -75,6 +76,11 @@ class FixedPoint(LeavesOut):
         "verbose": ["verbose"],
     }
 
+    def check_model(self, problem, optimizer):
+        super().check_model(problem, optimizer)
+        _check_objective(type(bare_optimizer(optimizer)), optimizer.param_groups)
+        _check_precision(problem, self.tol)
+
     def prepare(self, problem):
         """Solve for all models.
 
@@ -86,7 +92,8 @@ class FixedPoint(LeavesOut):
             rows or groups that are not there.
         """
         check_parameters(self)
-        _check_objective(problem)
+        if problem.path is not None:
+            _check_objective(problem.path.optimizer, problem.path.group_settings)
         _check_precision(problem, self.tol)
         absent = self.left_out(problem)
         settings = {"tol": self.tol, "max_iter": self.max_iter}
@@ -136,9 +143,9 @@ def _where_one_could_be(problem, start, tol):
     )
 
 
-def _check_objective(problem):
-    path = problem.path
-    if path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays:
+def _check_objective(kind, groups):
+    decays = any(group.get("weight_decay") for group in groups)
+    if issubclass(kind, torch.optim.AdamW) and decays:
         raise ValueError(
             "AdamW's decoupled weight decay belongs to no objective, so there is no fixed point "
             "to solve for. Train with SGD or Adam."

@@ -34,7 +34,7 @@ class FurtherSteps:
             "optimizer": functional_optimizer(path) if optimizer is None else optimizer,
             "clip": path.clipping(),
         }
-        _check_buffers(self._batch(0))
+        check_buffers(self._batch(0))
 
     def start(self):
         """The state at the end of the training, without the optimizer's memory."""
@@ -68,7 +68,7 @@ def _batches(problem, n_epochs, batch_size, seed):
     return [rows[torch.as_tensor(batch)] for epoch in epochs for batch in epoch]
 
 
-def _check_buffers(batch):
+def check_buffers(batch):
     """Raise a ValueError if a pass in training mode moves a buffer that batch norm does not own."""
     problem = batch.problem
     buffers = {name: buffer.clone() for name, buffer in problem.buffers.items()}

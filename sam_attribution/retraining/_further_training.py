@@ -7,12 +7,14 @@ import torch
 
 from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
 from sam_attribution.methods import PreparedScores
+from sam_attribution.problem import TrainingBatch, check_functional
 from sam_attribution.retraining._further_runs import (
     checked_epochs,
     further_runs,
     further_values,
     values_of_stack,
 )
+from sam_attribution.retraining._further_steps import check_buffers
 from sam_attribution.retraining._left_out import LeavesOut
 
 
@@ -32,7 +34,8 @@ class FurtherTraining(LeavesOut):
         of the seed's effect cancels in the difference.
     rows : array-like of int, or of bool with shape (n_samples,), default=None
         Rows to leave out, as positions in those given to ``fit``, each once, or a mask of them.
-        Results follow their order. The others score NaN, and so do those that were not trained on. ``None`` leaves out each row in turn.
+        Results follow their order. The others score NaN, and so do those that were not trained
+        on. ``None`` leaves out each row in turn.
     adjustment : {"full-data", "mean"}, default="full-data"
         Effect of further training itself, which is subtracted. ``full-data``: the change by
         training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows left out
@@ -133,6 +136,13 @@ class FurtherTraining(LeavesOut):
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
+
+    def check_model(self, problem, optimizer):
+        super().check_model(problem, optimizer)
+        if self.optimizer is None:
+            check_functional(problem, optimizer)
+        rows = torch.arange(len(problem.y), device=problem.y.device)
+        check_buffers(TrainingBatch(problem, rows, seed=0))
 
     def prepare(self, problem):
         """Train all models to the end and keep their weights."""

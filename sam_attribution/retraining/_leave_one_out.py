@@ -8,7 +8,7 @@ import torch
 
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods import PreparedScores
-from sam_attribution.problem import problem_from_another_seed
+from sam_attribution.problem import check_functional, problem_from_another_seed
 from sam_attribution.retraining._finished import key_of
 from sam_attribution.retraining._left_out import LeavesOut
 from sam_attribution.retraining._retrained import retrained
@@ -25,9 +25,9 @@ class LeaveOneOut(LeavesOut):
     Parameters
     ----------
     rows : array-like of int, or of bool with shape (n_samples,), default=None
-        Rows to leave out one at a time, as positions in those given to ``fit``, each once, or a mask
-        of them. Results follow their order. The others get NaN, and so do rows that a split holds out for validation. ``None``
-        leaves out every row in turn.
+        Rows to leave out one at a time, as positions in those given to ``fit``, each once, or a
+        mask of them. Results follow their order. The others get NaN, and so do rows that a split
+        holds out for validation. ``None`` leaves out every row in turn.
     groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or list of \
             lists of int, default=None
         Rows to leave out together: a label for each row given to ``fit``, a mask per group, or the
@@ -106,6 +106,10 @@ class LeaveOneOut(LeavesOut):
         "resume_dir": [None, str, PathLike],
         "verbose": ["verbose"],
     }
+
+    def check_model(self, problem, optimizer):
+        super().check_model(problem, optimizer)
+        check_functional(problem, optimizer)
 
     def prepare(self, problem):
         """Train all models, or those that `resume_dir` does not hold yet.

@@ -50,6 +50,12 @@ class LeftOut:
         return total / count
 
 
+def check_whole(problem):
+    """Raise a ValueError for a problem in which a part of the parameters is attributed."""
+    if problem.selected is not None:
+        raise ValueError('retraining moves every parameter: use parameters="all" with it.')
+
+
 class LeavesOut(Method):
     """A method that leaves out ``rows``, or ``groups`` of them."""
 
@@ -60,14 +66,16 @@ class LeavesOut(Method):
         super().check_request(n_samples)
         _asked(self.rows, self.groups, n_samples)
 
+    def check_model(self, problem, optimizer):
+        check_whole(problem)
+
     def left_out(self, problem):
         """Return the :class:`LeftOut` that `rows` and `groups` ask for, checked.
 
         Positions are among the problem's rows, names by positions among the rows given to ``fit``.
         Rows that were not trained on are not left out, nor are groups of such rows.
         """
-        if problem.selected is not None:
-            raise ValueError('retraining moves every parameter: use parameters="all" with it.')
+        check_whole(problem)
         visited = np.ones(len(problem.y), dtype=bool)
         if problem.visited is not None:
             visited = problem.visited.cpu().numpy()

@@ -4,6 +4,7 @@ from sam_attribution.training._accelerated import bare_copy, bare_optimizer
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
+from sam_attribution.training._compiled import uncompiled
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
 from sam_attribution.training._losses import (

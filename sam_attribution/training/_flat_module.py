@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
+from sam_attribution.training._compiled import uncompiled
 from sam_attribution.training._trajectory import State
 
 
@@ -19,6 +20,7 @@ class FlatModule:
     """
 
     def __init__(self, module, others=()):
+        module = uncompiled(module)
         self.layout = ParameterLayout(module)
         self.parameters = self.layout.parameters_of(module)
         self.buffers = dict(module.named_buffers())

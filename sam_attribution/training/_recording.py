@@ -28,7 +28,6 @@ from sam_attribution.training._flat_module import (
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
 
-
 _BETWEEN_STEPS = {
     "on_train_begin",
     "on_train_end",

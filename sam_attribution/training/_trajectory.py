@@ -159,8 +159,8 @@ class Trajectory:
         """Mark the run broken if the perturbation is not the one that it began with."""
         if _content(perturbation) != _content(self.perturbation):
             self.mark_broken(
-                f"the perturbation changed to {perturbation!r}; its eps(w, g, rho) has to depend on "
-                "w, g and rho alone"
+                f"the perturbation changed to {perturbation!r}; its eps(w, g, rho) has to depend "
+                "on w, g and rho alone"
             )
 
     def note_names(self, names):

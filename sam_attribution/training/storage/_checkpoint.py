@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 
+from sam_attribution.training._compiled import uncompiled
 from sam_attribution.training._flat_module import FlatModule, put_state, take_state
 from sam_attribution.training._trajectory import State
 from sam_attribution.training.storage._callback_state import callback_states, restore_callbacks
@@ -11,7 +12,7 @@ from sam_attribution.training.storage._callback_state import callback_states, re
 def take_checkpoint(net):
     """Everything that training changes, as data, without history and schedule."""
     flat = FlatModule(net.module_)
-    parameters = net.module_.named_parameters()
+    parameters = uncompiled(net.module_).named_parameters()
     is_module = isinstance(net.criterion_, torch.nn.Module)
     return {
         "state": vars(take_state(net, flat, net.trajectory_.n_steps)),
@@ -28,7 +29,7 @@ def take_checkpoint(net):
 @torch.no_grad()
 def put_checkpoint(net, checkpoint):
     """Give a new net, after ``on_train_begin``, the state of a checkpoint."""
-    for name, parameter in net.module_.named_parameters():
+    for name, parameter in uncompiled(net.module_).named_parameters():
         parameter.requires_grad_(name in checkpoint["trained"])
         if name in checkpoint["frozen"]:
             parameter.copy_(checkpoint["frozen"][name])
