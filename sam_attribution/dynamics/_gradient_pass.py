@@ -116,19 +116,27 @@ def pulled_back(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
 ) -> list[Tensor]:
     """Products of k cotangents with the Jacobian, each of shape (k, ...)."""
-    options = {"retain_graph": True, "allow_unused": True}
     k = len(cotangents[0])
     if k > 1:
         try:
-            found = torch.autograd.grad(
-                outputs, leaves, list(cotangents), is_grads_batched=True, **options
-            )
+            return _products(outputs, leaves, cotangents, k)
         except RuntimeError:  # a backward pass that vmap does not know
-            parts = [pulled_back(outputs, leaves, [c[i : i + 1] for c in cotangents])
-                     for i in range(k)]  # fmt: skip
-            return [torch.cat(each) for each in zip(*parts, strict=True)]
-    else:
-        found = torch.autograd.grad(outputs, leaves, [c[0] for c in cotangents], **options)
+            pass
+    each = [_products(outputs, leaves, [c[i] for c in cotangents], 1) for i in range(k)]
+    return each[0] if k == 1 else [torch.cat(parts) for parts in zip(*each, strict=True)]
+
+
+def _products(
+    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor], k: int
+) -> list[Tensor]:
+    found = torch.autograd.grad(
+        outputs,
+        leaves,
+        list(cotangents),
+        retain_graph=True,
+        allow_unused=True,
+        is_grads_batched=k > 1,
+    )
     shapes = [(k, *leaf.shape) for leaf in leaves]
     return [
         leaf.new_zeros(shape) if product is None else product.reshape(shape)

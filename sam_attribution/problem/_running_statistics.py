@@ -35,11 +35,12 @@ class RunningStatistics(TorchFunctionMode):
         eps=1e-5,
     ):
         affine = (weight, bias, training, momentum, eps)
-        known = running_mean is not None and id(running_mean) in self._names
-        if not (known and (training or running_mean.requires_grad)):
+        if running_mean is None or not (training or running_mean.requires_grad):
             return nn.functional.batch_norm(input, running_mean, running_var, *affine)
         if not training:
             return _normalised(input, running_mean, running_var, weight, bias, eps)
+        if id(running_mean) not in self._names:  # no buffer of the module
+            return nn.functional.batch_norm(input, running_mean, running_var, *affine)
         variance, mean = torch.var_mean(input, [0, *range(2, input.ndim)], correction=1)
         self._move(running_mean, mean, momentum)
         self._move(running_var, variance, momentum)

@@ -194,6 +194,22 @@ def test_callbacks_go_on(tmp_path, monkeypatch, name):
     assert_same_run(resumed, lived)
 
 
+class Shrunk(Callback):
+    """Puts other weights in the place of the trained ones when training ends."""
+
+    def on_train_end(self, net, **kwargs):
+        for parameter in net.module_.parameters():
+            parameter.data.mul_(0.9)
+
+
+def test_a_finished_run_is_read_and_its_end_not_repeated(tmp_path):
+    lived = classifier(tmp_path, callbacks=[Shrunk()]).fit(X, y)
+    read = SAMClassifier.resume(tmp_path, X, y, callbacks=[Shrunk()])
+    ours, theirs = (net.module_.state_dict() for net in (lived, read))
+    assert all(torch.equal(ours[name], theirs[name]) for name in ours)
+    assert read.trajectory_.moved_by == lived.trajectory_.moved_by == {"Shrunk": 9}
+
+
 def test_a_seed_that_a_random_state_instance_drew_goes_on(tmp_path, monkeypatch):
     stream = {"random_state": np.random.RandomState(3)}
     lived = classifier(tmp_path / "whole", random_state=np.random.RandomState(3)).fit(X, y)
