@@ -1,5 +1,6 @@
 """Recording of a net's training, step by step."""
 
+import contextlib
 import copy
 from numbers import Integral
 
@@ -13,6 +14,7 @@ from sam_attribution.training._accelerated import (
     why_not_recorded,
 )
 from sam_attribution.training._callbacks import acting_on_gradients, factor_between, is_clipping
+from sam_attribution.training._divergence import check_end
 from sam_attribution.training._flat_module import FlatModule, other_parameters, take_state
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
@@ -48,12 +50,21 @@ class RecordingMixin:
         if reason := why_not_recorded(self):
             self.trajectory_.mark_broken(reason)
         try:
-            return super().fit_loop(X, y, epochs=epochs, **fit_params)
-        finally:
-            self._flat = None
-            if self.trajectory_.keep is not None:
-                self.trajectory_.add_state(self._state())
-            self.trajectory_.end()
+            super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except BaseException:
+            # a folder that is full or gone: the first error is the one to tell
+            with contextlib.suppress(OSError, ValueError):
+                self._end()
+            raise
+        self._end()
+        return self
+
+    def _end(self):
+        """Keep the last state."""
+        self._flat = None
+        self.trajectory_.end()
+        if self.trajectory_.keep is not None:
+            self.trajectory_.add_state(self._state())
 
     def _begin(self, X, y, epochs):
         """Note the training data; return the number of epochs to train for."""
@@ -77,11 +88,13 @@ class RecordingMixin:
         return super().run_single_epoch(iterator, training, **kwargs)
 
     def train_step(self, batch, **fit_params):
-        """One recorded optimizer step; Ctrl-C within it makes the run unusable for replay."""
+        """One recorded step; an error or Ctrl-C within it makes the run unusable for replay."""
         try:
             return self._recorded_step(batch, **fit_params)
-        except KeyboardInterrupt:
-            self.trajectory_.mark_broken("Ctrl-C interrupted training in the middle of a step")
+        except BaseException as error:
+            by_user = isinstance(error, KeyboardInterrupt)
+            cause = "Ctrl-C" if by_user else f"{type(error).__name__} ({error})"
+            self.trajectory_.mark_broken(f"{cause} interrupted training in the middle of a step")
             raise
 
     def _recorded_step(self, batch, **fit_params):
@@ -116,11 +129,16 @@ class RecordingMixin:
         return schedule[-1].settings if unchanged else settings
 
     def notify(self, method_name, **cb_kwargs):
-        """Call the callbacks; note by which factor they changed the gradient."""
+        """Call the callbacks; note how they changed the gradient, and check the end."""
         acting = acting_on_gradients(self.callbacks_)
-        if method_name != "on_grad_computed" or not acting:
-            super().notify(method_name, **cb_kwargs)
+        if method_name == "on_grad_computed" and acting:
+            self._notify_of_gradient(acting, method_name, **cb_kwargs)
             return
+        super().notify(method_name, **cb_kwargs)
+        if method_name == "on_train_end":  # callbacks may have put other weights in place
+            check_end(self, **cb_kwargs)
+
+    def _notify_of_gradient(self, acting, method_name, **cb_kwargs):
         flat = self._flat_module()
         first = flat.gradient()
         self.on_grad_computed(self, **cb_kwargs)
