@@ -1,54 +1,27 @@
 """Training run in a folder: written epoch by epoch, and resumed."""
 
 import contextlib
-import platform
-from dataclasses import asdict, fields
+from dataclasses import asdict
 
-import numpy as np
-import skorch
 import torch
 from skorch.history import History
 
-from sam_attribution._version import __version__
 from sam_attribution._warnings import warn
-from sam_attribution.training._trajectory import DataFingerprint, Stretch
+from sam_attribution.training._trajectory import Stretch
 from sam_attribution.training.storage._checkpoint import put_checkpoint, take_checkpoint
-from sam_attribution.training.storage._manifest import (
-    RESTORE,
-    are,
-    check_keys,
-    has_keys,
-    is_a,
-    is_count,
-    is_entry,
+from sam_attribution.training.storage._manifest import RESTORE
+from sam_attribution.training.storage._run_manifest import (
+    check_circumstances,
+    check_run,
+    progress_of,
+    versions,
 )
 from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
 from sam_attribution.training.storage._settings import configured, describe_settings
 from sam_attribution.training.storage._store import Store, readable
 from sam_attribution.training.storage._stored_states import StoredStates
 
-_SAMPLERS = {"iterator_train__sampler", "iterator_train__batch_sampler"}
 _OWN_FILES = ("state", "epoch", "checkpoint")
-
-# what each value of a manifest must be
-_RULES = {
-    "class": is_a(str),
-    "n_threads": is_count,
-    "seed": lambda value: is_count(value, 2**63),
-    "until": is_count,
-    "planned_epochs": is_count,
-    "finished": is_a(bool),
-    "broken": is_a(str, type(None)),
-    "error": is_a(str, type(None)),
-    "epochs": are(is_entry),
-    "checkpoint": is_entry,
-    "replaced": lambda value: value is None or is_entry(value),
-    "stretches": are(lambda edges: are(is_count)(edges) and len(edges) == 3),
-    "settings": has_keys("values", "fingerprints"),
-    "versions": is_a(dict),
-    "written": has_keys("steps", "rows", "states"),
-    "data": has_keys(*(field.name for field in fields(DataFingerprint))),
-}
 
 
 class RunOnDisk:
@@ -89,7 +62,7 @@ class RunOnDisk:
                 f"{run.path} knows of no checkpoint: the run was interrupted before its first "
                 "step. There is nothing to resume, call fit."
             )
-        check_keys(run.manifest, _RULES, run.path)
+        check_run(run.manifest, run.path)
         run.checkpoint = run.store.read(run.manifest["checkpoint"])
         return run
 
@@ -111,12 +84,12 @@ class RunOnDisk:
     @property
     def progress(self):
         """Epochs that are stored and epochs that were planned, as a phrase."""
-        return _progress_of(self.manifest)
+        return progress_of(self.manifest)
 
     def begin(self, net, epochs):
         """Write settings, data hashes and the number of `epochs`, before the first step."""
         self.manifest |= {
-            "versions": _versions(),
+            "versions": versions(),
             "n_threads": torch.get_num_threads(),
             "class": type(net).__qualname__,
             "settings": self._settings_of(net),
@@ -140,14 +113,15 @@ class RunOnDisk:
                     "no run there and might be replaced. Pass another folder, or an empty one."
                 )
             return
-        other = self.store.read_manifest()
+        other = Store(self.store.folder).read_manifest()
         if other.get("checkpoint", 0) is not None:
-            check_keys(other, _RULES, self.path)
-            state = "finished" if other["finished"] else f"stopped after {_progress_of(other)}"
+            check_run(other, self.path)
+            state = "finished" if other["finished"] else f"stopped after {progress_of(other)}"
             raise ValueError(
                 f"{self.path} is of another run, which {state}: a folder holds one run. Pass "
                 "another trajectory_dir, or call resume for the run that is there."
             )
+        self.store.read_manifest()  # of a run that took no step: its folder is taken over
 
     def _settings_of(self, net):
         settings = describe_settings(net)
@@ -205,35 +179,13 @@ class RunOnDisk:
         """Untrained net of class `cls` with the settings of this run."""
         if (wanted := self.manifest["class"]) != cls.__qualname__:
             raise ValueError(f"{self.path} is of a {wanted}. Call {wanted}.resume.")
-        self._check_circumstances()
+        check_circumstances(self.manifest, self.path)
         if error := self.manifest["error"]:
             warn(
                 f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
                 "on from there, and ends so again unless the cause is gone."
             )
         return configured(cls, self.store.folder, self.manifest["settings"], settings)
-
-    def _check_circumstances(self):
-        """Raise a ValueError if this process would not compute the same numbers as the run."""
-        then, now = self.manifest["versions"], _versions()
-        if changed := [f"{k} {then.get(k)}" for k in now if then.get(k) != now[k]]:
-            raise ValueError(
-                f"{self.path} was written with {', '.join(changed)}. Resume with these versions: "
-                "with others training would not go on bit for bit."
-            )
-        if self.manifest["broken"]:
-            raise ValueError(f"The run of {self.path} cannot go on: {self.manifest['broken']}.")
-        if own := _SAMPLERS & set(self.manifest["settings"]["fingerprints"]):
-            raise ValueError(
-                f"The run of {self.path} cannot go on: where {own.pop()} stood is not stored. "
-                "Train again without it, or with iterator_train__shuffle."
-            )
-        n_threads = self.manifest["n_threads"]
-        if n_threads != torch.get_num_threads():
-            raise ValueError(
-                f"{self.path} was written by a process with {n_threads} threads, this one has "
-                f"{torch.get_num_threads()}. Call torch.set_num_threads({n_threads}) first."
-            )
 
     def epochs_left(self, net):
         """Number of epochs that the run had still to train."""
@@ -278,17 +230,3 @@ class RunOnDisk:
         if old and old["file"] != self.manifest["checkpoint"]["file"]:
             self.store.delete(old)
         self.store.sweep()
-
-
-def _progress_of(manifest):
-    return f"{manifest['written']['rows']} of {manifest['until']} epochs"
-
-
-def _versions():
-    return {
-        "sam_attribution": __version__,
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "numpy": np.__version__,
-        "skorch": skorch.__version__,
-        "torch": torch.__version__,
-    }
