@@ -3,6 +3,7 @@
 from dataclasses import dataclass
 
 import numpy as np
+from sklearn.base import clone
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.retraining import FixedPoint, LeaveOneOut
@@ -43,6 +44,7 @@ def leave_one_out(
     evaluation="loss",
     sample_weight=None,
     random_state=None,
+    resume_dir=None,
 ):
     """Train without each row, or group of rows, and see what the validation loss does.
 
@@ -60,6 +62,10 @@ def leave_one_out(
     sample_weight : array-like of shape (n_samples,), default=None
     random_state : int, RandomState instance or None, default=None
         Goes to an estimator that has none of its own.
+    resume_dir : path, default=None
+        Folder for the models that are finished. After Ctrl-C, an error or a kill, the same call
+        trains the others only. It needs a `random_state`, here or of the estimator, and stands
+        for ``LeaveOneOut(resume_dir=...)``. By default an interruption loses all models.
 
     Returns
     -------
@@ -69,6 +75,8 @@ def leave_one_out(
     ------
     TypeError
         If `validation` is no ``ValidationData``, or `method` is something else.
+    ValueError
+        For a `resume_dir` with a method that has another one, or none, as ``FixedPoint``.
 
     See Also
     --------
@@ -100,7 +108,7 @@ def leave_one_out(
         )
     influence = SAMInfluence(
         estimator,
-        method=method,
+        method=_resumable(method, resume_dir),
         validation=validation,
         evaluation=evaluation,
         random_state=random_state,
@@ -113,3 +121,19 @@ def leave_one_out(
         group_effects=effects.cpu().numpy().astype(np.float64),
         estimator=influence.estimator_,
     )
+
+
+def _resumable(method, resume_dir):
+    """The method with a folder for finished models, if one is given."""
+    if resume_dir is None:
+        return method
+    if not isinstance(method, LeaveOneOut):
+        raise ValueError(
+            f"resume_dir is for LeaveOneOut(), got method={method!r}, which keeps no models. "
+            "Leave resume_dir out."
+        )
+    if method.resume_dir not in (None, resume_dir):
+        raise ValueError(
+            f"resume_dir={resume_dir!r} and method={method!r} name two folders. Pass one of them."
+        )
+    return clone(method).set_params(resume_dir=resume_dir)

@@ -79,6 +79,7 @@ def train(estimator, X, y, sample_weight=None):
     last = last_step(estimator)
     if isinstance(last, FrozenEstimator):
         check_is_fitted(last)
+        net_of(last).trajectory_.check_begun()
         return _rows_of_frozen(last.estimator, rows, y, sample_weight)
     last.fit(rows, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
     return rows

@@ -1,5 +1,6 @@
 """Row gradients in few numbers, kept in files: an approximation, for whoever asks for it."""
 
+import hashlib
 import os
 import tempfile
 from dataclasses import replace
@@ -15,6 +16,9 @@ from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg import CountSketch
 from sam_attribution.probes import RowProducts, gradients_for, within
+from sam_attribution.training.storage import naming_the_folder
+
+_DIGEST_BYTES = 32
 
 
 class Projected(BaseEstimator):
@@ -31,8 +35,8 @@ class Projected(BaseEstimator):
     folder : str or Path, default=None
         Where projected rows are kept, one file for each point that the method visits, so that
         later queries cost no gradient of a training row. Files are named by their content: those
-        of another model, other rows or another projection are not taken. ``None`` keeps them in
-        a temporary folder during one call.
+        of another model, other rows or another projection are not taken, and one that was cut
+        short or changed is an error. ``None`` keeps them in a temporary folder during one call.
     random_state : int, RandomState instance or None, default=None
         Draws S; None takes the seed of SAMInfluence, so that another ``fit`` with the same
         ``random_state`` finds the files in `folder` again.
@@ -90,9 +94,10 @@ class _Store:
         self._sketch = CountSketch(problem.params, settings.proj_dim, generator)
         self._temporary = tempfile.TemporaryDirectory() if settings.folder is None else None
         self._folder = Path(self._temporary.name if self._temporary else settings.folder)
-        self._folder.mkdir(parents=True, exist_ok=True)
+        with naming_the_folder("folder", self._folder):
+            self._folder.mkdir(parents=True, exist_ok=True)
         about = problem.module, problem.X, problem.y, problem.row_loss
-        self._about = fingerprint(*about, settings.proj_dim, seed)
+        self._about = fingerprint("with digest", *about, settings.proj_dim, seed)
 
     def __call__(self, probe):
         selected = self._problem.selected
@@ -100,23 +105,75 @@ class _Store:
         name = fingerprint(self._about, probe.point, probe.buffers, probe.rows, parameters)
         path = self._folder / f"{name}.npy"
         if not path.exists():
-            self._write(path, probe)
+            with naming_the_folder("folder", self._folder):
+                self._write(path, probe)
         directions = self._sketch.project(probe.directions.T).T
-        return _ProjectedProbe(replace(probe, directions=directions), np.load(path, mmap_mode="r"))
+        stored = _stored_rows(path, self._shape(probe))
+        return _ProjectedProbe(replace(probe, directions=directions), stored)
+
+    def _shape(self, probe):
+        n_rows = len(self._problem.y) if probe.rows is None else len(probe.rows)
+        return n_rows, self._sketch.proj_dim
 
     def _write(self, path, probe):
-        """Row gradients pass by, some at a time; the name appears when all are there."""
+        """Write row gradients, some at a time; the file has its name when all are there."""
         problem, rows = self._problem, probe.rows
         X, y = (part if rows is None else part[rows] for part in (problem.X, problem.y))
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
-        shape = (len(y), self._sketch.proj_dim)
         dtype = probe.point.new_empty(0).cpu().numpy().dtype
-        stored = np.lib.format.open_memmap(unfinished, mode="w+", dtype=dtype, shape=shape)
-        for at, gradients in gradients_for(problem, probe, X, y):
-            stored[at.cpu().numpy()] = self._sketch.project(gradients).cpu().numpy()
-        stored.flush()
-        del stored  # Windows renames closed files only
-        os.replace(unfinished, path)
+        try:
+            stored = _empty_rows(unfinished, dtype, self._shape(probe))
+            for at, gradients in gradients_for(problem, probe, X, y):
+                stored[at.cpu().numpy()] = self._sketch.project(gradients).cpu().numpy()
+            stored.flush()
+            del stored  # Windows renames closed files only
+            _append_digest(unfinished)
+            os.replace(unfinished, path)
+        finally:
+            unfinished.unlink(missing_ok=True)
+
+
+def _empty_rows(path, dtype, shape):
+    """A new file of rows as an array; raise an OSError if the disk has no room for it."""
+    rows = np.lib.format.open_memmap(path, mode="w+", dtype=dtype, shape=shape)
+    if hasattr(os, "posix_fallocate"):  # without room, writing to the map would kill the process
+        with path.open("r+b") as stream:
+            os.posix_fallocate(stream.fileno(), 0, path.stat().st_size)
+    return rows
+
+
+def _append_digest(path):
+    """Append to a file the hash of its content, which ``numpy.load`` does not read."""
+    with path.open("r+b") as stream:
+        digest = hashlib.file_digest(stream, "sha256").digest()
+        stream.seek(0, os.SEEK_END)
+        stream.write(digest)
+
+
+def _stored_rows(path, shape):
+    """Rows of a file, mapped; raise a ValueError if it was cut short or changed in any bit."""
+    if _is_whole(path):
+        rows = np.load(path, mmap_mode="r")
+        if rows.shape == shape:
+            return rows
+    raise ValueError(
+        f"{path} was cut short or changed, so its projected rows cannot be used. Delete the file: "
+        "it is computed again."
+    )
+
+
+def _is_whole(path):
+    """True if a file ends with the hash of what is before it."""
+    size = path.stat().st_size - _DIGEST_BYTES
+    if size <= 0:
+        return False
+    content = hashlib.sha256()
+    with path.open("rb") as stream:
+        while size:
+            part = stream.read(min(size, 2**20))
+            content.update(part)
+            size -= len(part)
+        return stream.read() == content.digest()
 
 
 class _ProjectedProbe(RowProducts):

@@ -8,7 +8,7 @@ import torch
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution.retraining._train_many import models_of
-from sam_attribution.training.storage import Store
+from sam_attribution.training.storage import Store, are, check_keys, is_entry
 
 
 class FinishedModels:
@@ -33,8 +33,8 @@ class StackFiles:
     """Stacks in a folder, a file each, including those of an earlier run."""
 
     def __init__(self, folder):
-        self._store = Store(folder)
-        self._entries = self._store.read_manifest()["stacks"] if self._store.exists() else []
+        self._store = Store(folder, "resume_dir")
+        self._entries = _stacks_in(self._store) if self._store.exists() else []
         self._store.check_sizes(self._entries)
 
     def keys(self):
@@ -53,6 +53,14 @@ class StackFiles:
         for entry in self._entries:
             content = self._store.read(entry)
             yield entry["keys"], content["params"], content["buffers"]
+
+
+def _stacks_in(store):
+    content = store.read_manifest()
+    check_keys(
+        content, {"stacks": are(lambda entry: is_entry(entry) and "keys" in entry)}, store.path
+    )
+    return content["stacks"]
 
 
 def finished_models(problem, resume_dir):

@@ -233,6 +233,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
         options = {"batch_size": self.batch_size} | self.get_params_for(prefix)
         if options["batch_size"] == -1:
             options["batch_size"] = len(dataset)
+        if isinstance(options["batch_size"], Integral):
+            options["batch_size"] = int(options["batch_size"])  # torch takes no other kind
         if training and not {"sampler", "batch_sampler"} & set(options):
             options["batch_sampler"] = self._scheduled(len(dataset), options)
         if options.get("batch_sampler") is not None:

@@ -29,7 +29,7 @@ def edited_copy(net, params, buffers, reason):
     flat.write_buffers(flat.copy_of_buffers() | buffers)
     other.trajectory_ = Trajectory(None, net.trajectory_.seed)
     other.trajectory_.mark_broken(reason)
-    other.trajectory_dir = other._on_disk = None
+    other.trajectory_dir = other._on_disk = other._folder_of_run = None
     return other
 
 

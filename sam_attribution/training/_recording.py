@@ -1,5 +1,6 @@
 """Recording of a net's training, step by step."""
 
+import contextlib
 import copy
 from numbers import Integral
 
@@ -18,6 +19,7 @@ from sam_attribution.training._callbacks import (
     is_clipping,
     may_move_weights,
 )
+from sam_attribution.training._divergence import check_end
 from sam_attribution.training._flat_module import (
     FlatModule,
     moving_tensors,
@@ -68,12 +70,21 @@ class RecordingMixin:
         if reason := why_not_recorded(self):
             self.trajectory_.mark_broken(reason)
         try:
-            return super().fit_loop(X, y, epochs=epochs, **fit_params)
-        finally:
-            self._flat = None
-            if self.trajectory_.keep is not None:
-                self.trajectory_.add_state(self._state())
-            self.trajectory_.end()
+            super().fit_loop(X, y, epochs=epochs, **fit_params)
+        except BaseException:
+            # a folder that is full or gone: the first error is the one to tell
+            with contextlib.suppress(OSError, ValueError):
+                self._end()
+            raise
+        self._end()
+        return self
+
+    def _end(self):
+        """Keep the last state."""
+        self._flat = None
+        self.trajectory_.end()
+        if self.trajectory_.keep is not None:
+            self.trajectory_.add_state(self._state())
 
     def _begin(self, X, y, epochs):
         """Note the training data; return the number of epochs to train for."""
@@ -100,11 +111,13 @@ class RecordingMixin:
             self.trajectory_.check_perturbation(self.perturbation)
 
     def train_step(self, batch, **fit_params):
-        """One recorded optimizer step; Ctrl-C within it makes the run unusable for replay."""
+        """One recorded step; an error or Ctrl-C within it makes the run unusable for replay."""
         try:
             return self._recorded_step(batch, **fit_params)
-        except KeyboardInterrupt:
-            self.trajectory_.mark_broken("Ctrl-C interrupted training in the middle of a step")
+        except BaseException as error:
+            by_user = isinstance(error, KeyboardInterrupt)
+            cause = "Ctrl-C" if by_user else f"{type(error).__name__} ({error})"
+            self.trajectory_.mark_broken(f"{cause} interrupted training in the middle of a step")
             raise
 
     def _recorded_step(self, batch, **fit_params):
@@ -139,7 +152,7 @@ class RecordingMixin:
         return schedule[-1].settings if unchanged else settings
 
     def notify(self, method_name, **cb_kwargs):
-        """Call the callbacks; note which of them changed the gradient, or weights between steps."""
+        """Call the callbacks; note which changed gradient or weights, and check the end."""
         acting = acting_on_gradients(self.callbacks_)
         if method_name == "on_grad_computed" and acting:
             self._notify_of_gradient(acting, **cb_kwargs)
@@ -147,6 +160,8 @@ class RecordingMixin:
             self._notify_between_steps(method_name, **cb_kwargs)
         else:
             super().notify(method_name, **cb_kwargs)
+        if method_name == "on_train_end":  # callbacks may have put other weights in place
+            check_end(self, **cb_kwargs)
 
     def _may_move_weights(self, method_name):
         callbacks = (callback for _, callback in self.callbacks_)

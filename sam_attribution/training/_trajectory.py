@@ -5,6 +5,7 @@ from itertools import pairwise
 
 import numpy as np
 import torch
+from sklearn.exceptions import NotFittedError
 from skorch.utils import is_dataset
 
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
@@ -224,11 +225,20 @@ class Trajectory:
                 'final model such as "hif".'
             )
 
+    def check_begun(self):
+        """Raise a NotFittedError if the net was initialized and given nothing to train on."""
+        if self.fingerprint is None and not self.broken:
+            raise NotFittedError(
+                "the estimator was initialized but not trained: its weights are the initial ones. "
+                "Call fit."
+            )
+
     def check_data(self, X, codes, sample_weight=None):
         """Raise a ValueError that names the reason if this run cannot be replayed with these data.
 
         They are as ``ConformantNet.as_trained`` returns them.
         """
+        self.check_begun()
         if self.broken:
             raise ValueError(f"The recorded trajectory cannot be used: {self.broken}.")
         given = DataFingerprint.of(X, codes, sample_weight)

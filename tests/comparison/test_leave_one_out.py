@@ -1,5 +1,7 @@
 """Leave-one-out as a function: what SAMInfluence finds, and whole groups besides."""
 
+from functools import partial
+
 import numpy as np
 import pytest
 import torch
@@ -10,6 +12,7 @@ from sam_attribution.comparison import leave_one_out
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
+from sam_attribution.retraining._finished import FinishedModels
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 from tests.models import tabular
@@ -85,3 +88,45 @@ def test_fixed_points():
 def test_a_fraction_is_refused():
     with pytest.raises(TypeError, match=r"validation must be ValidationData\(X, y\)"):
         leave_one_out(SAMClassifier(), X, y, 0.2)
+
+
+class Killed(BaseException):
+    """What Ctrl-C raises, without stopping the tests."""
+
+
+def test_after_an_interruption_the_same_call_goes_on(tmp_path, monkeypatch):
+    method = LeaveOneOut(rows=[1, 4, 9], models_at_once=1)
+    clf = SAMClassifier(**SETTINGS)
+    call = partial(leave_one_out, clf, X, y, HELD_OUT, method=method, random_state=0)
+    expected = call().scores
+    trained = []
+
+    def put(models, keys, *stack):
+        if len(trained) == 2:
+            raise Killed
+        trained.extend(keys)
+        keep(models, keys, *stack)
+
+    keep = FinishedModels.put
+    monkeypatch.setattr(FinishedModels, "put", put)
+    with pytest.raises(Killed):
+        call(resume_dir=tmp_path)
+    first, trained[:] = [*trained], ()
+    found = call(resume_dir=tmp_path)
+    assert len(first) == len(trained) == 2
+    assert not set(first) & set(trained)
+    assert np.array_equal(found.scores, expected, equal_nan=True)
+    assert method.resume_dir is None
+
+
+@pytest.mark.parametrize(
+    ("method", "message"),
+    [
+        (FixedPoint(), r"resume_dir is for LeaveOneOut\(\), got method=FixedPoint"),
+        (LeaveOneOut(resume_dir="there"), "name two folders. Pass one"),
+    ],
+)
+def test_a_folder_that_would_not_be_used_is_refused(tmp_path, method, message):
+    with pytest.raises(ValueError, match=message):
+        leave_one_out(SAMClassifier(), X, y, HELD_OUT, method=method, resume_dir=tmp_path)
+    assert not list(tmp_path.iterdir())

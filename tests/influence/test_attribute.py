@@ -1,5 +1,8 @@
 """Many queries: every way to read the rows, chunks of queries, and projected gradients."""
 
+import errno
+import os
+
 import numpy as np
 import pytest
 import torch
@@ -9,7 +12,15 @@ from sklearn.preprocessing import StandardScaler
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.influence._reading import choose_reading
-from sam_attribution.methods import GIF, HIF, InfluenceFunction, Projected, RelatIF, Unrolled
+from sam_attribution.methods import (
+    GIF,
+    HIF,
+    GradDot,
+    InfluenceFunction,
+    Projected,
+    RelatIF,
+    Unrolled,
+)
 from sam_attribution.problem import gradients_of, row_gradients
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
@@ -190,6 +201,47 @@ def test_projected_rows_are_taken_from_the_folder(tmp_path, monkeypatch):
         with pytest.raises(AssertionError, match="rows are known"):
             model.attribute(X_query, y_query, how=asked)
     assert files.keys() <= set(tmp_path.iterdir())
+
+
+def cut(content):
+    return content[:-100]
+
+
+def flipped(content):
+    return content[:500] + bytes([content[500] ^ 1]) + content[501:]
+
+
+@pytest.mark.parametrize(
+    "change", [cut, flipped, lambda content: b"", lambda content: content[:40]]
+)
+def test_a_projected_file_that_changed_is_named(tmp_path, change):
+    fitted = influence(method=GradDot())
+    how = Projected(64, folder=tmp_path)
+    first = fitted.attribute(X_query, y_query, how=how)
+    (file,) = tmp_path.iterdir()
+    whole = file.read_bytes()
+    file.write_bytes(change(whole))
+    with pytest.raises(
+        ValueError, match=rf"{file.name} was cut short or changed.* Delete the file"
+    ):
+        fitted.attribute(X_query, y_query, how=how)
+    file.unlink()
+    np.testing.assert_array_equal(fitted.attribute(X_query, y_query, how=how), first)
+    assert file.read_bytes() == whole
+
+
+def test_a_folder_for_projected_rows_without_room_is_named(tmp_path, monkeypatch):
+    def full(*args):
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    fitted = influence(method=GradDot())
+    (tmp_path / "file").write_text("")
+    with pytest.raises(OSError, match=r"folder=.*file' cannot be .* Pass a folder, not a file"):
+        fitted.attribute(X_query, y_query, how=Projected(64, folder=tmp_path / "file"))
+    monkeypatch.setattr(os, "posix_fallocate", full, raising=False)
+    with pytest.raises(OSError, match=r"folder=.*run' cannot be .* free some space"):
+        fitted.attribute(X_query, y_query, how=Projected(64, folder=tmp_path / "run"))
+    assert not list((tmp_path / "run").iterdir())
 
 
 def test_projected_gradients_cannot_be_measured_by_a_matrix():

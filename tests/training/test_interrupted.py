@@ -1,6 +1,7 @@
 """Ctrl-C ends training, and whatever it was for; early stopping ends training in good order."""
 
 import signal
+import warnings
 from functools import partial
 
 import numpy as np
@@ -11,6 +12,7 @@ from skorch.callbacks import Callback, EarlyStopping
 from torch.nn.utils import parameters_to_vector
 
 from sam_attribution.comparison import compare
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.filtering import FilteredClassifier
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.training import SAMClassifier, SAMRegressor
@@ -127,3 +129,87 @@ def test_a_run_on_disk_goes_on(tmp_path, ctrl_c):
     resumed = SAMClassifier.resume(tmp_path, X, y)
     assert len(resumed.history) == 3
     assert np.array_equal(resumed.predict_proba(X), classifier().fit(X, y).predict_proba(X))
+
+
+@pytest.fixture
+def stopped(tmp_path, ctrl_c):
+    """A net that Ctrl-C stopped in its second epoch of three, with a folder."""
+    clf = classifier(trajectory_dir=tmp_path / "run")
+    with pytest.raises(KeyboardInterrupt):
+        clf.fit(X, y)
+    ctrl_c.undo()
+    return clf
+
+
+def contents(folder):
+    return {path.name: path.read_bytes() for path in folder.iterdir()}
+
+
+def test_partial_fit_does_not_overwrite_a_run_that_can_be_resumed(stopped):
+    before = contents(stopped.trajectory_dir)
+    for go_on in (stopped.partial_fit, stopped.set_params(warm_start=True).fit):
+        with pytest.raises(
+            ValueError, match=r"stopped after 1 of 3 epochs.*by SAMClassifier\.resume\("
+        ):
+            go_on(X, y)
+    assert contents(stopped.trajectory_dir) == before
+    resumed = SAMClassifier.resume(stopped.trajectory_dir, X, y)
+    assert np.array_equal(resumed.predict_proba(X), classifier().fit(X, y).predict_proba(X))
+
+
+def test_without_its_folder_a_stopped_net_goes_on_in_memory(stopped):
+    folder = stopped.trajectory_dir
+    before = contents(folder)
+    stopped.set_params(trajectory_dir=None).partial_fit(X, y)
+    assert stopped.trajectory_.n_steps == 5 + 12
+    assert stopped.trajectory_.states[0].params.shape == stopped.trajectory_.states[-1].params.shape
+    assert contents(folder) == before
+
+
+@pytest.mark.parametrize("first", [None, "one"])
+def test_a_folder_that_is_set_after_training_began_is_refused(tmp_path, first):
+    folder = None if first is None else tmp_path / first
+    clf = classifier(max_epochs=1, trajectory_dir=folder).fit(X, y)
+    clf.set_params(trajectory_dir=tmp_path / "other")
+    with pytest.raises(ValueError, match=r"other' is not that of the run.*trajectory_dir=None"):
+        clf.partial_fit(X, y)
+    assert not (tmp_path / "other").exists()
+
+
+class Fails(Callback):
+    """Raises an error at the end of the second epoch, while the cause is there."""
+
+    causes = []
+
+    def on_epoch_end(self, net, **kwargs):
+        if self.causes and len(net.history) == 2:
+            raise RuntimeError("no connection")
+
+
+def test_an_error_is_noted_on_disk_and_said_by_resume(tmp_path, monkeypatch):
+    with monkeypatch.context() as patch:
+        patch.setattr(Fails, "causes", ["network"])
+        with pytest.raises(RuntimeError, match="no connection"):
+            classifier(trajectory_dir=tmp_path, callbacks=[Fails()]).fit(X, y)
+    said = r"had ended with RuntimeError: no connection \(after 1 of 3 epochs\)"
+    with pytest.warns(AttributionWarning, match=said):
+        resumed = SAMClassifier.resume(tmp_path, X, y, callbacks=[Fails()])
+    assert len(resumed.history) == 3
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        SAMClassifier.resume(tmp_path, X, y, callbacks=[Fails()])
+
+
+def test_an_error_within_a_step_makes_the_record_unusable(monkeypatch):
+    def infer(net, x, **params):
+        if net.module_.training and net.trajectory_.n_steps == 5:
+            raise RuntimeError("out of memory")
+        return original(net, x, **params)
+
+    original = Conformant.infer
+    monkeypatch.setattr(Conformant, "infer", infer)
+    clf = classifier()
+    with pytest.raises(RuntimeError, match="out of memory"):
+        clf.fit(X, y)
+    with pytest.raises(ValueError, match=r"RuntimeError \(out of memory\) interrupted training"):
+        clf.replayer(X, y)

@@ -18,6 +18,7 @@ from torch.utils.data import RandomSampler
 
 from sam_attribution.training import SAMClassifier
 from sam_attribution.training.storage._store import Store
+from sam_attribution.training.storage._writing import PARTIAL
 from tests.training.killed_runs import RUNS, Dropping, Plain, X, take_up, train, weights, y
 
 RANDOM = np.random.default_rng()  # the moment depends on the machine anyway
@@ -111,7 +112,7 @@ def dies_at(n, monkeypatch):
         left[0] -= 1
         if left[0] < 0:
             store.folder.mkdir(exist_ok=True)
-            (store.folder / f"{file}.partial").write_bytes(data[: len(data) // 2])
+            (store.folder / f"{file}{PARTIAL}").write_bytes(data[: len(data) // 2])
             raise Death
         write(store, file, data)
 
@@ -148,8 +149,8 @@ def without_times(history):
 def test_dead_at_every_single_file(tmp_path, monkeypatch):
     momentum = {"optimizer__momentum": 0.9}
     lived = classifier(tmp_path / "whole", **momentum).fit(X, y)
-    # 5 commits of 3 files, 4 states
-    for n in range(3, 5 * 3 + 4):
+    # the first manifest, 5 commits of 3 files, 4 states
+    for n in range(4, 1 + 5 * 3 + 4):
         with monkeypatch.context() as patch:
             dies_at(n, patch)
             with pytest.raises(Death):
@@ -158,13 +159,14 @@ def test_dead_at_every_single_file(tmp_path, monkeypatch):
         assert not list((tmp_path / str(n)).glob("*.partial"))
 
 
-@pytest.mark.parametrize("n", range(3))
+@pytest.mark.parametrize("n", range(4))
 def test_dead_before_training_began(tmp_path, monkeypatch, n):
     with monkeypatch.context() as patch:
         dies_at(n, patch)
         with pytest.raises(Death):
             classifier(tmp_path).fit(X, y)
-    with pytest.raises(ValueError, match=r"manifest.json is missing.*or call fit"):
+    nothing = r"manifest\.json (is missing|knows of no checkpoint).*call fit"
+    with pytest.raises(ValueError, match=nothing):
         SAMClassifier.resume(tmp_path, X, y)
     classifier(tmp_path).fit(X, y)  # what lies there is in nobody's way
 

@@ -182,7 +182,7 @@ class Masks(nn.Module):
 
 def test_both_passes_share_dropout_masks_and_steps_do_not():
     clf, _ = train(Masks())
-    drawn = clf.module_.drawn
+    drawn = clf.module_.drawn[: 2 * clf.trajectory_.n_steps]  # without the check at the end
     first, second = drawn[0::2], drawn[1::2]
     assert all(torch.equal(a, b) for a, b in zip(first, second, strict=True))
     assert not torch.equal(first[0], first[1])

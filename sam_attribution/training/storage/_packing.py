@@ -2,6 +2,7 @@
 
 import json
 from collections import OrderedDict
+from pathlib import Path, PurePath
 
 import numpy as np
 import torch
@@ -49,8 +50,12 @@ class Packer:
             return {"tensor": self._collect(value.detach(), name)}
         if isinstance(value, np.ndarray):
             return self._array(value, name)
-        if isinstance(value, np.generic):
+        if isinstance(value, np.generic) and not isinstance(value.item(), np.generic):
             return {"scalar": self.pack(value.item(), name), "dtype": value.dtype.str}
+        if isinstance(value, torch.dtype | torch.device):
+            return {type(value).__name__: str(value).removeprefix("torch.")}
+        if isinstance(value, PurePath):
+            return {"path": str(value)}
         if type(value) in _SEQUENCES.values():
             return {type(value).__name__: self._items(value, name)}
         if type(value) in (dict, OrderedDict):
@@ -95,6 +100,12 @@ def unpack(packed, tensors):
             return _objects([unpack(item, tensors) for item in items], shape)
         case {"scalar": value, "dtype": dtype}:
             return np.dtype(dtype).type(value)
+        case {"dtype": name}:
+            return _torch_dtype(name)
+        case {"device": name}:
+            return torch.device(name)
+        case {"path": name}:
+            return Path(name)
         case {"dict": pairs}:
             return {unpack(k, tensors): unpack(v, tensors) for k, v in pairs}
         case {"list": items} | {"tuple": items} | {"set": items}:
@@ -102,6 +113,13 @@ def unpack(packed, tensors):
             return kind(unpack(item, tensors) for item in items)
         case _:
             return packed
+
+
+def _torch_dtype(name):
+    found = getattr(torch, name, None)
+    if not isinstance(found, torch.dtype):
+        raise ValueError(f"torch has no dtype {name!r:.40}")
+    return found
 
 
 def _objects(items, shape):

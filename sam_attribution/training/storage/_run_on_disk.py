@@ -1,21 +1,27 @@
 """Training run in a folder: written epoch by epoch, and resumed."""
 
-import platform
+import contextlib
 from dataclasses import asdict
 
-import numpy as np
-import skorch
 import torch
 from skorch.history import History
 
+from sam_attribution._warnings import warn
 from sam_attribution.training._trajectory import Stretch
 from sam_attribution.training.storage._checkpoint import put_checkpoint, take_checkpoint
+from sam_attribution.training.storage._manifest import RESTORE
+from sam_attribution.training.storage._run_manifest import (
+    check_circumstances,
+    check_run,
+    progress_of,
+    versions,
+)
 from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
 from sam_attribution.training.storage._settings import configured, describe_settings
-from sam_attribution.training.storage._store import MANIFEST, Store
+from sam_attribution.training.storage._store import Store, readable
 from sam_attribution.training.storage._stored_states import StoredStates
 
-_SAMPLERS = {"iterator_train__sampler", "iterator_train__batch_sampler"}
+_OWN_FILES = ("state", "epoch", "checkpoint")
 
 
 class RunOnDisk:
@@ -26,7 +32,8 @@ class RunOnDisk:
       it;
     - ``checkpoint-<number>``: the checkpoint from which training continues; only the newest
       stays;
-    - ``manifest.json``: settings, fingerprints, and the hashes of the files above.
+    - ``manifest.json``: settings, fingerprints, and the hashes of the files above. It comes first,
+      so that a run finds its own files in the folder, and none of somebody else.
 
     A new run needs the ``describe_settings`` of a net that is not initialised yet.
     """
@@ -38,7 +45,9 @@ class RunOnDisk:
             "settings": settings,
             "epochs": [],
             "checkpoint": None,
+            "replaced": None,
             "finished": False,
+            "error": None,
             "written": {"steps": 0, "rows": 0, "states": 0},
         }
         self.checkpoint = None  # of a run to be resumed
@@ -48,32 +57,71 @@ class RunOnDisk:
         """Run that a folder holds, to be resumed."""
         run = cls(folder)
         run.manifest = run.store.read_manifest()
+        if run.manifest.get("checkpoint", 0) is None:
+            raise ValueError(
+                f"{run.path} knows of no checkpoint: the run was interrupted before its first "
+                "step. There is nothing to resume, call fit."
+            )
+        check_run(run.manifest, run.path)
         run.checkpoint = run.store.read(run.manifest["checkpoint"])
         return run
 
     @property
     def path(self):
         """Path of the manifest, for messages."""
-        return self.store.folder / MANIFEST
+        return self.store.path
 
     @property
     def finished(self):
         """True if training came to its end."""
         return self.manifest["finished"]
 
+    @property
+    def interrupted(self):
+        """True if training began and did not come to its end."""
+        return self.manifest["checkpoint"] is not None and not self.finished
+
+    @property
+    def progress(self):
+        """Epochs that are stored and epochs that were planned, as a phrase."""
+        return progress_of(self.manifest)
+
     def begin(self, net, epochs):
         """Write settings, data hashes and the number of `epochs`, before the first step."""
         self.manifest |= {
-            "versions": _versions(),
+            "versions": versions(),
             "n_threads": torch.get_num_threads(),
             "class": type(net).__qualname__,
             "settings": self._settings_of(net),
             "seed": net.trajectory_.seed,
             "data": asdict(net.trajectory_.fingerprint),
             "until": len(net.history) + epochs,
+            "error": None,
         }
-        self.store.check_owner()
+        if self.manifest["checkpoint"] is None:
+            self._take_folder()
+            self.store.write_manifest(self.manifest)
         self.commit(net)
+
+    def _take_folder(self):
+        """Raise a ValueError if the folder holds a run, or files that this run would replace."""
+        if self.store.is_own():  # there is no manifest
+            found = [name for kind in _OWN_FILES for name in self.store.files(f"{kind}-*")]
+            if found:
+                raise ValueError(
+                    f"trajectory_dir={str(self.store.folder)!r} holds {found[0]}, which is of "
+                    "no run there and might be replaced. Pass another folder, or an empty one."
+                )
+            return
+        other = Store(self.store.folder).read_manifest()
+        if other.get("checkpoint", 0) is not None:
+            check_run(other, self.path)
+            state = "finished" if other["finished"] else f"stopped after {progress_of(other)}"
+            raise ValueError(
+                f"{self.path} is of another run, which {state}: a folder holds one run. Pass "
+                "another trajectory_dir, or call resume for the run that is there."
+            )
+        self.store.read_manifest()  # of a run that took no step: its folder is taken over
 
     def _settings_of(self, net):
         settings = describe_settings(net)
@@ -84,6 +132,7 @@ class RunOnDisk:
 
     def commit(self, net, finished=False):
         """Write the new part of the run and a checkpoint, then the manifest that names them."""
+        self.store.check_owner()  # before anything is replaced
         number, old = len(self.manifest["epochs"]), self.manifest["checkpoint"]
         epoch = self.store.write(f"epoch-{number:06d}", self._addition(net))
         checkpoint = self.store.write(f"checkpoint-{number:06d}", take_checkpoint(net))
@@ -94,10 +143,19 @@ class RunOnDisk:
             "finished": finished,
             "epochs": [*self.manifest["epochs"], epoch],
             "checkpoint": checkpoint,
+            "replaced": old,
+            "error": None,
         }
         self.store.write_manifest(self.manifest)
         if old:
             self.store.delete(old)
+
+    def note_error(self, error):
+        """Note in the manifest which error ended training, so that resume can say so."""
+        self.manifest = {**self.manifest, "error": f"{type(error).__name__}: {error}"}
+        with contextlib.suppress(OSError, ValueError):  # the first error is the one to tell
+            if self.interrupted and self.store.exists():
+                self.store.write_manifest(self.manifest)
 
     def _addition(self, net):
         """Schedule, history and kept states since the last commit."""
@@ -122,30 +180,13 @@ class RunOnDisk:
         """Untrained net of class `cls` with the settings of this run."""
         if (wanted := self.manifest["class"]) != cls.__qualname__:
             raise ValueError(f"{self.path} is of a {wanted}. Call {wanted}.resume.")
-        self._check_circumstances()
+        check_circumstances(self.manifest, self.path)
+        if error := self.manifest["error"]:
+            warn(
+                f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
+                "on from there, and ends so again unless the cause is gone."
+            )
         return configured(cls, self.store.folder, self.manifest["settings"], settings)
-
-    def _check_circumstances(self):
-        """Raise a ValueError if this process would not compute the same numbers as the run."""
-        then, now = self.manifest["versions"], _versions()
-        if changed := [f"{k} {then.get(k)}" for k in now if then.get(k) != now[k]]:
-            raise ValueError(
-                f"{self.path} was written with {', '.join(changed)}. Resume with these versions: "
-                "with others training would not go on bit for bit."
-            )
-        if self.manifest["broken"]:
-            raise ValueError(f"The run of {self.path} cannot go on: {self.manifest['broken']}.")
-        if own := _SAMPLERS & set(self.manifest["settings"]["fingerprints"]):
-            raise ValueError(
-                f"The run of {self.path} cannot go on: where {own.pop()} stood is not stored. "
-                "Train again without it, or with iterator_train__shuffle."
-            )
-        n_threads = self.manifest["n_threads"]
-        if n_threads != torch.get_num_threads():
-            raise ValueError(
-                f"{self.path} was written by a process with {n_threads} threads, this one has "
-                f"{torch.get_num_threads()}. Call torch.set_num_threads({n_threads}) first."
-            )
 
     def epochs_left(self, net):
         """Number of epochs that the run had still to train."""
@@ -155,24 +196,39 @@ class RunOnDisk:
         """Give a new net, after ``on_train_begin``, history, schedule and state of this run."""
         checkpoint, self.checkpoint = self.checkpoint, None
         additions = [self.store.read(entry) for entry in self.manifest["epochs"]]
-        self.states.entries = [tuple(pair) for part in additions for pair in part["states"]]
-        states = [entry for _, entry in self.states.entries]
-        self.store.check_sizes(states)
+        with readable(self.path):
+            self.states.entries = [tuple(pair) for part in additions for pair in part["states"]]
+            net.history_ = History([row for part in additions for row in part["history"]])
+            self._restore_schedule(net.trajectory_, additions)
+        self._check_complete(net)
+        self.store.check_content([entry for _, entry in self.states.entries])
         put_checkpoint(net, checkpoint)
-        net.history_ = History([row for part in additions for row in part["history"]])
-        trajectory = net.trajectory_
-        trajectory.schedule = [step for part in additions for step in schedule_of(part["schedule"])]
+        if net.trajectory_.n_steps:
+            net.trajectory_.note_names(tuple(checkpoint["trained"]))
+        self._sweep()
+
+    def _restore_schedule(self, trajectory, additions):
+        parts = (schedule_of(part["schedule"]) for part in additions)
+        trajectory.schedule = [step for part in parts for step in part]
         trajectory.stretches = [Stretch(*edges) for edges in self.manifest["stretches"]]
-        trajectory.moved_by = dict(self.manifest.get("moved_by", {}))
-        if trajectory.n_steps:
-            trajectory.note_names(tuple(checkpoint["trained"]))
-        self.store.sweep([*self.manifest["epochs"], self.manifest["checkpoint"], *states])
+        trajectory.moved_by = dict(self.manifest["moved_by"])
 
+    def _check_complete(self, net):
+        trajectory = net.trajectory_
+        found = {
+            "steps": trajectory.n_steps,
+            "rows": len(net.history),
+            "states": len(self.states),
+        }
+        if found != self.manifest["written"]:
+            raise ValueError(
+                f"{self.path} promises {self.manifest['written']} and its files hold {found}. "
+                f"{RESTORE}"
+            )
 
-def _versions():
-    return {
-        "python": ".".join(platform.python_version_tuple()[:2]),
-        "numpy": np.__version__,
-        "skorch": skorch.__version__,
-        "torch": torch.__version__,
-    }
+    def _sweep(self):
+        """Delete what a killed process left: unfinished files and the checkpoint before."""
+        old = self.manifest["replaced"]
+        if old and old["file"] != self.manifest["checkpoint"]["file"]:
+            self.store.delete(old)
+        self.store.sweep()

@@ -6,8 +6,9 @@ import torch
 from torch import nn
 
 from sam_attribution._fingerprint import fingerprint_or_none
+from sam_attribution.training.storage._manifest import MANIFEST, RESTORE
 from sam_attribution.training.storage._packing import Packer, tensors_in, unpack
-from sam_attribution.training.storage._store import MANIFEST
+from sam_attribution.training.storage._store import readable
 
 # the seed that was drawn is stored, the folder may move, and verbose changes no number
 _FREE = {"random_state", "trajectory_dir", "verbose"}
@@ -25,7 +26,8 @@ def describe_settings(net):
 
 def configured(cls, folder, recorded, given):
     """Net of class `cls` with the recorded settings and those that the user passes again."""
-    net = cls(**{**unpack(recorded["values"], {}), **given, "trajectory_dir": folder})
+    values = _stored_values(recorded, folder / MANIFEST)
+    net = cls(**{**values, **given, "trajectory_dir": folder})
     now, then = describe_settings(net)["fingerprints"], recorded["fingerprints"]
     # None: nothing that could be compared
     names = [k for k in sorted({*now, *then}) if now.get(k) != then.get(k) or now[k] is None]
@@ -35,6 +37,17 @@ def configured(cls, folder, recorded, given):
             "cannot be compared. Pass them to resume as the classifier was made with them."
         )
     return net
+
+
+def _stored_values(recorded, path):
+    """Plain settings of a run; raise a ValueError if they do not have their fingerprints."""
+    then = recorded["fingerprints"]
+    with readable(path):
+        values = unpack(recorded["values"], {})
+        odd = [k for k, v in values.items() if k not in _FREE and then[k] != _fingerprint(v)]
+    if odd:
+        raise ValueError(f"{path} was edited: {', '.join(odd)} is not what it was. {RESTORE}")
+    return values
 
 
 def _fingerprint(value):

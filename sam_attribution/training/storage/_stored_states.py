@@ -54,6 +54,7 @@ class StoredStates(Sequence):
 
     def append(self, state):
         """Write a state; the manifest names it after the next commit."""
+        self._store.check_owner()
         entry = self._store.write(f"state-{state.step:08d}", vars(state))
         self.entries.append((state.step, entry))
 

@@ -19,6 +19,7 @@ class StoringMixin(RecordingMixin):
 
     trajectory_dir = None
     _on_disk = None
+    _folder_of_run = None  # trajectory_dir when training began
     _resumed = None
 
     @classmethod
@@ -51,6 +52,13 @@ class StoringMixin(RecordingMixin):
             or the number of threads differ, or if the run depended on something that is not stored
             (the error names it): a callback that holds more than data, a custom sampler, arguments
             passed to ``fit`` for the module.
+        OSError
+            If the folder cannot be written to, for want of space for example.
+
+        Warns
+        -----
+        AttributionWarning
+            If the run had ended with an error. Training goes on from the last checkpoint.
 
         Notes
         -----
@@ -74,11 +82,41 @@ class StoringMixin(RecordingMixin):
         super().initialize()
         if run:
             self.trajectory_.states = run.states
-        self._on_disk = run
+        self._on_disk, self._folder_of_run = run, self.trajectory_dir
         return self
 
     def _new_seed(self):
         return self._resumed.manifest["seed"] if self._resumed else super()._new_seed()
+
+    def _train_until_stopped(self, X, codes, **fit_params):
+        """Train; note in the folder which error ended training, if one did."""
+        self._check_folder()
+        try:
+            super()._train_until_stopped(X, codes, **fit_params)
+        except Exception as error:
+            if self._on_disk:
+                self._on_disk.note_error(error)
+            raise
+
+    def _check_folder(self):
+        """Raise a ValueError if going on would overwrite what ``resume`` could continue."""
+        run, now = self._on_disk, self.trajectory_dir
+        if run and now is None:  # go on in memory
+            self.trajectory_.states = list(self.trajectory_.states)
+            self._on_disk = self._folder_of_run = None
+        elif now != self._folder_of_run:
+            raise ValueError(
+                f"trajectory_dir={str(now)!r} is not that of the run, {self._folder_of_run!s}: "
+                "the new folder would lack its beginning. Call fit to train afresh there, or set "
+                "trajectory_dir=None to go on without a folder."
+            )
+        elif run and not self._resumed and run.interrupted:
+            raise ValueError(
+                f"trajectory_dir={str(now)!r} holds this run, which stopped after {run.progress}; "
+                "going on from the present weights would overwrite it. Continue it by "
+                f"{type(self).__name__}.resume(trajectory_dir, X, y), or set trajectory_dir=None "
+                "to go on without a folder."
+            )
 
     def _begin(self, X, y, epochs):
         if self._resumed:

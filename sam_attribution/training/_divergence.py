@@ -1,0 +1,42 @@
+"""Check that training ended at numbers: the last step has no step after it that would tell."""
+
+import math
+
+from sam_attribution.training._accelerated import scaler_of
+from sam_attribution.training._data import IndexedDataset
+from sam_attribution.training._flat_module import FlatModule
+
+
+def check_end(net, X, y):
+    """Raise a ValueError unless the weights, and the loss of the last batch, are finite."""
+    schedule = net.trajectory_.schedule
+    if not schedule:
+        return
+    flat = FlatModule(net.module_)
+    _finite(net, "largest weight", flat.vector().abs().max())
+    # a scaler repeats what overflows; a broken run may need more than its rows
+    if scaler_of(net) is None and not net.trajectory_.broken:
+        _finite(net, "loss", _loss(net, flat, X, y, schedule[-1].indices))
+
+
+def _loss(net, flat, X, y, rows):
+    """Loss of some training rows in evaluation mode; the net stays as it is."""
+    training, buffers = net.module_.training, flat.copy_of_buffers()
+    collate = net.get_params_for("iterator_train").get("collate_fn")
+    batch = IndexedDataset(net.get_dataset(X, y), collate).batch(rows).to(net.module_device)
+    try:
+        return net.validation_step(batch)["loss"]
+    finally:
+        net.module_.train(training)
+        flat.write_buffers(buffers)
+
+
+def _finite(net, what, value):
+    value = float(value)
+    if not math.isfinite(value):
+        n_steps = net.trajectory_.n_steps
+        net.trajectory_.mark_broken(f"training diverged, the {what} is {value} at its end")
+        raise ValueError(
+            f"The {what} is {value} after the last step ({n_steps}): training diverged. Lower lr "
+            "or rho, or scale the features."
+        )

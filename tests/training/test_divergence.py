@@ -1,0 +1,104 @@
+"""Training that ends in numbers that are none, or none any more after one pass, is an error."""
+
+import numpy as np
+import pytest
+import torch
+from skorch.callbacks import Callback, EarlyStopping
+from torch import nn
+
+from sam_attribution.exceptions import AttributionWarning
+from sam_attribution.training import SAMClassifier, SAMRegressor
+
+rng = np.random.default_rng(0)
+X = rng.normal(size=(30, 4)).astype("float32")
+y = rng.integers(0, 3, 30)
+
+
+def classifier(**settings):
+    return SAMClassifier(**{"max_epochs": 1, "batch_size": 10, "random_state": 0, **settings})
+
+
+class AfterLastStep(Callback):
+    """Changes the weights when there is no step any more that would notice."""
+
+    def __init__(self, factor):
+        self.factor = factor
+
+    def on_epoch_end(self, net, **kwargs):
+        with torch.no_grad():
+            for parameter in net.module_.parameters():
+                parameter.mul_(self.factor)
+
+
+@pytest.mark.parametrize(
+    ("factor", "what"), [(torch.nan, "largest weight is nan"), (1e30, "loss is (nan|inf)")]
+)
+def test_the_end_is_checked(factor, what):
+    clf = classifier(callbacks=[AfterLastStep(factor)])
+    with pytest.raises(ValueError, match=rf"{what} after the last step \(3\).* Lower lr or rho"):
+        clf.fit(X, y)
+    with pytest.raises(ValueError, match="cannot be used: training diverged"):
+        clf.replayer(X, y)
+
+
+@pytest.mark.parametrize("cls", [SAMClassifier, SAMRegressor])
+def test_a_rate_that_is_far_too_large_is_an_error(cls):
+    net = cls(lr=1e20, max_epochs=1, batch_size=-1, random_state=0)
+    hundreds = 100 * y.astype("float32")
+    with pytest.raises(ValueError, match="after the last step"):
+        net.fit(X, y if cls is SAMClassifier else hundreds)
+
+
+def test_large_weights_of_a_finite_loss_are_fine():
+    clf = classifier(module=nn.Linear(4, 3), callbacks=[AfterLastStep(1e6)]).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+def test_weights_that_a_callback_put_back_count():
+    callbacks = [
+        AfterEpoch(2, torch.nan),
+        EarlyStopping("train_loss", patience=1, load_best=True, threshold=100),
+    ]
+    clf = classifier(max_epochs=5, callbacks=callbacks).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+
+
+class AfterEpoch(AfterLastStep):
+    def __init__(self, number, factor):
+        super().__init__(factor)
+        self.number = number
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == self.number:
+            super().on_epoch_end(net, **kwargs)
+
+
+class Counting(nn.Module):
+    """Counts its passes in a buffer, in evaluation mode, too."""
+
+    def __init__(self):
+        super().__init__()
+        self.linear = nn.Linear(4, 3)
+        self.register_buffer("passes", torch.zeros(()))
+
+    def forward(self, X):
+        self.passes += 1
+        return self.linear(X)
+
+
+def test_the_check_leaves_no_trace():
+    clf = classifier(module=Counting, max_epochs=2).fit(X, y)
+    assert clf.module_.training
+    assert clf.module_.passes == clf.trajectory_.states[-1].buffers["passes"] == 6
+
+
+def test_on_disk_a_diverged_run_is_never_finished(tmp_path):
+    settings = {"module": nn.Linear(4, 3), "callbacks": [AfterLastStep(torch.nan)]}
+    with pytest.raises(ValueError, match="largest weight is nan"):
+        classifier(**settings, trajectory_dir=tmp_path).fit(X, y)
+    for _ in range(2):
+        with (
+            pytest.warns(AttributionWarning, match="had ended with ValueError: The largest weight"),
+            pytest.raises(ValueError, match=r"largest weight is nan after the last step \(3\)"),
+        ):
+            SAMClassifier.resume(tmp_path, X, y, **settings)
