@@ -114,11 +114,12 @@ def _in_standard_errors(differences):
 
 def _mean(found, n_samples):
     """Mean of the posteriors on each row, log-probabilities and components side by side."""
-    total, count = 0.0, np.zeros(n_samples)
+    first = found[0][1]
+    n_columns = first.log_proba.shape[1] + first.components.shape[1]
+    total, count = np.zeros((n_samples, n_columns)), np.zeros(n_samples)
     for rows, posterior in found:
-        both = np.hstack([posterior.log_proba.numpy(), posterior.components.numpy()])
-        values = np.zeros((n_samples, both.shape[1]))
-        values[rows] = both
-        total, count[rows] = total + values, count[rows] + 1
+        total[rows] += np.hstack([posterior.log_proba.numpy(), posterior.components.numpy()])
+        count[rows] += 1
     with np.errstate(invalid="ignore"):
-        return total / count[:, None]
+        total /= count[:, None]
+    return total
