@@ -6,6 +6,7 @@ import torch
 from scipy.special import log_softmax
 
 from sam_attribution._warnings import warn
+from sam_attribution.diagnosis import SCALE_FEATURES, what_helps
 
 _HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
 _LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
@@ -78,9 +79,18 @@ class ModelChoice:
         if _in_standard_errors(likelihoods - frequencies) < _HARDLY_BETTER:
             warn(
                 "The network's features predict the held-out labels hardly better than the class "
-                "frequencies do, so scores are weak evidence. Scale the features, train longer, "
-                "change lr, or hold out more rows: validation=StratifiedKFold(5, shuffle=True)."
+                "frequencies do, so scores are weak evidence. "
+                + what_helps(self._remedies(), self._evidence[0].trained.problem)
             )
+
+    def _remedies(self):
+        """What helps where the network learned nothing."""
+        general = SCALE_FEATURES, "train longer", "change lr"
+        if len(self._splits[0].held_out) == 0:
+            return (*general, "pass more validation rows")
+        if len(self._splits) == 1:
+            return (*general, "hold out more rows: validation=StratifiedKFold(5, shuffle=True)")
+        return general
 
     def diagnostics(self):
         """Return a table with a row per split."""

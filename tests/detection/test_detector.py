@@ -470,6 +470,26 @@ def test_a_network_that_learns_nothing_is_warned_of_at_the_line_of_the_user():
     assert caught[0].filename == __file__
 
 
+@pytest.mark.parametrize(
+    ("size", "validation", "advice"),
+    [
+        (1, 0.3, "Train longer, change lr, hold out more rows: validation=StratifiedKFold"),
+        (100, StratifiedKFold(3), r"Scale the features, train longer, change lr\.$"),
+        (
+            1,
+            ValidationData(np.eye(5)[[0, 1, 2]], [0, 1, 2]),
+            "Train longer, change lr, pass more val",
+        ),
+    ],
+)
+def test_a_network_that_learns_nothing_is_not_told_what_is_done_already(size, validation, advice):
+    rows = np.random.default_rng(0).normal(size=(90, 5))
+    with pytest.warns(AttributionWarning, match=f"weak evidence. {advice}"):
+        MislabelDetector(classifier(max_epochs=1, lr=1e-6), validation=validation).fit(
+            size * rows, np.arange(90) % 3
+        )
+
+
 def test_nothing_of_an_earlier_fit_is_left():
     detector = MislabelDetector(classifier(max_epochs=1)).fit(X, Y)
     with pytest.raises(ValueError, match="at least two classes"):
