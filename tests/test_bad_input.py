@@ -398,3 +398,35 @@ class Prior(nn.Linear):
 def test_a_model_that_learnt_nothing_is_noticed():
     with pytest.warns(UserWarning, match="for every validation row, so scores say little"):
         influence(classifier(Prior(6, 3)), validation=HELD_OUT).fit(X, y)
+
+
+@pytest.mark.parametrize(
+    ("size_of_X", "size_of_y", "advice"),
+    [
+        (1, 1, "Change lr or rho, train longer."),
+        (100, 1, "Scale the features, change lr or rho, train longer."),
+        (1, 100, "Scale y, change lr or rho, train longer."),
+    ],
+)
+def test_a_regressor_that_learnt_nothing_is_told_what_is_not_scaled(size_of_X, size_of_y, advice):
+    rows, values = size_of_X * X / X.std(0), size_of_y * X[:, 0] / X[:, 0].std()
+    model = SAMRegressor(Prior(6, 1), lr=1e-9, max_epochs=1, random_state=0)
+    held_out = ValidationData(rows[:9], values[:9])
+    with pytest.warns(UserWarning, match=f"so scores say little. {advice}$"):
+        influence(model, validation=held_out).fit(rows, values)
+
+
+@pytest.mark.parametrize(
+    ("size_of_X", "size_of_y", "lr", "advice"),
+    [
+        (1, 1, 1e5, "Lower lr or rho."),
+        (1e4, 1, 1, "Lower lr or rho, or scale the features."),
+        (1, 1e4, 1e5, "Lower lr or rho, or scale y."),
+        (1e4, 1e4, 1, "Lower lr or rho, or scale the features and y."),
+    ],
+)
+def test_a_training_that_diverges_is_told_what_is_not_scaled(size_of_X, size_of_y, lr, advice):
+    rows, values = size_of_X * X / X.std(0), size_of_y * X[:, 0] / X[:, 0].std()
+    model = SAMRegressor(lr=lr, max_epochs=30, random_state=0)
+    with pytest.raises(ValueError, match=f"those before it. {advice}$"):
+        model.fit(rows, values)

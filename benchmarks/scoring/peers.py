@@ -1,18 +1,14 @@
 """The same scores from other libraries, each with the settings that were fastest for it.
 
 Every function gets a case and a batch size, makes what can be made beforehand, and returns a
-function of no arguments that gives all scores in our unit and sign.
+function of no arguments that gives all scores in our unit and sign. A library is imported by the
+function that takes it, so that the others run without it.
 """
 
 import tempfile
 from functools import partial
 
 import torch
-from captum.influence import TracInCP
-from dattri.algorithm.tracin import TracInAttributor
-from dattri.task import AttributionTask
-from kronfluence import Analyzer, FactorArguments, ScoreArguments, Task, prepare_model
-from kronfluence.utils.dataset import DataLoaderKwargs
 from torch import nn
 from torch.func import functional_call, grad, vmap
 from torch.utils.data import DataLoader, TensorDataset
@@ -57,6 +53,8 @@ def captum(case, batch_size, fast):
     `fast` takes row gradients from activations and back-signals, of Linear and Conv2d only
     (``sample_wise_grads_per_batch``); otherwise rows go one by one through autograd.
     """
+    from captum.influence import TracInCP
+
     tracin = TracInCP(
         own_copy(case),
         TensorDataset(case.X, case.y),
@@ -90,6 +88,9 @@ def dattri(case, batch_size):
     Projection to 512 dimensions is its default and cannot be refused in the constructor; the
     test gradients are made again for every training batch.
     """
+    from dattri.algorithm.tracin import TracInAttributor
+    from dattri.task import AttributionTask
+
     module = own_copy(case)
 
     def row_loss(params, data):
@@ -112,20 +113,11 @@ def dattri(case, batch_size):
     return scores
 
 
-class _CrossEntropyTask(Task):
-    """Summed cross-entropy, asked of training and validation rows alike."""
-
-    def compute_train_loss(self, batch, model, sample=False):
-        """Loss of training rows."""
-        return nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="sum")
-
-    def compute_measurement(self, batch, model):
-        """Loss of validation rows."""
-        return self.compute_train_loss(batch, model)
-
-
 def kronfluence(case, batch_size):
     """Pairwise scores with the identity in place of the Hessian, query gradients aggregated."""
+    from kronfluence import ScoreArguments
+    from kronfluence.utils.dataset import DataLoaderKwargs
+
     folder = tempfile.TemporaryDirectory()
     analyzers = [_analyzer(case, state, folder.name) for state in case.checkpoints]
     train, valid = TensorDataset(case.X, case.y), TensorDataset(case.X_valid, case.y_valid)
@@ -151,23 +143,35 @@ def kronfluence(case, batch_size):
 
 
 def _analyzer(case, state, folder):
-    module = own_copy(case)
+    from kronfluence import Analyzer, FactorArguments, prepare_model
+
+    module, task = own_copy(case), _cross_entropy_task()
     module.load_state_dict(state)
-    task = _CrossEntropyTask()
     analyzer = Analyzer(
         f"checkpoint{id(state)}",
         prepare_model(module, task),
         task,
-        cpu=True,
+        cpu=case.X.device.type == "cpu",
         disable_tqdm=True,
         output_dir=folder,
     )
-    analyzer.fit_all_factors("identity", TensorDataset(case.X, case.y), 64, factor_args=_identity())
+    identity = FactorArguments(strategy="identity")
+    analyzer.fit_all_factors("identity", TensorDataset(case.X, case.y), 64, factor_args=identity)
     return analyzer
 
 
-def _identity():
-    return FactorArguments(strategy="identity")
+def _cross_entropy_task():
+    """Summed cross-entropy, asked of training and validation rows alike."""
+    from kronfluence import Task
+
+    class CrossEntropyTask(Task):
+        def compute_train_loss(self, batch, model, sample=False):
+            return nn.functional.cross_entropy(model(batch[0]), batch[1], reduction="sum")
+
+        def compute_measurement(self, batch, model):
+            return self.compute_train_loss(batch, model)
+
+    return CrossEntropyTask()
 
 
 PEERS = {

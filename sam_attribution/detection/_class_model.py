@@ -20,13 +20,12 @@ class ClassModel:
 
     Parameters
     ----------
-    features : list of Tensor of shape (n, n_features)
-        Features of the rows trained on, one tensor per state.
-    held_out : list of Tensor of shape (m, n_features)
-        Features of the held-out rows.
     folds : list of Tensor
         Positions of the rows of each fold, see :func:`stratified_folds`.
     weights : Tensor of shape (n,)
+    states : iterable of pairs of Tensor of shape (n, n_features) and (m, n_features)
+        Features of the rows trained on and of the held-out rows, a pair per state. They are
+        copied; :meth:`add_state` takes more of them.
 
     Notes
     -----
@@ -42,18 +41,22 @@ class ClassModel:
     arXiv:1901.11300.
     """
 
-    def __init__(self, features, held_out, folds, weights):
+    def __init__(self, folds, weights, states=()):
         order = torch.cat(folds)
         bounds = torch.tensor([0, *map(len, folds)]).cumsum(0).tolist()
         self._slices = [slice(*ends) for ends in pairwise(bounds)]  # rows of a fold side by side
         self._order, self._back, self._weights = order, order.argsort(), weights
-        self._states = [
-            _State(*_compact(*pair, order), self._slices, weights[order])
-            for pair in zip(features, held_out, strict=True)
-        ]
+        self._states = []
+        for features, held_out in states:
+            self.add_state(features, held_out)
 
-    def each_state(self, responsibilities):
-        """Yield the scores (n, n_classes) and (m, n_classes) of trained and held-out rows by state.
+    def add_state(self, features, held_out):
+        """Take in the features of one more state."""
+        compact = _compact(features, held_out, self._order)
+        self._states.append(_State(*compact, self._slices, self._weights[self._order]))
+
+    def scores(self, responsibilities):
+        """Scores (n_states, n, n_classes) of trained and (n_states, m, n_classes) of held-out rows.
 
         Parameters
         ----------
@@ -61,20 +64,30 @@ class ClassModel:
             Probability of each class for each row; rows sum to 1.
         """
         weighted = self._weighted(responsibilities)
-        for state in self._states:
-            yield state.scores(weighted)[self._back], state.held_out_scores(weighted)
+        trained = self._fold_by_fold(weighted, self._states)
+        for scores in trained:
+            scores.copy_(scores[self._back])
+        held_out = [state.held_out_scores(weighted) for state in self._states]
+        return trained, torch.stack(held_out)
 
     def mean_scores(self, responsibilities, n_states=None):
         """Mean scores (n, n_classes) over the first `n_states` states; over all by default."""
         weighted = self._weighted(responsibilities)
-        scores = [state.scores(weighted) for state in self._states[:n_states]]
-        return torch.stack(scores).mean(0)[self._back]
+        return self._fold_by_fold(weighted, self._states[:n_states]).mean(0)[self._back]
 
     def mean_held_out_scores(self, responsibilities, n_states=None):
         """Mean scores (m, n_classes) of the held-out rows."""
         weighted = self._weighted(responsibilities)
         scores = [state.held_out_scores(weighted) for state in self._states[:n_states]]
         return torch.stack(scores).mean(0)
+
+    @staticmethod
+    def _fold_by_fold(weighted, states):
+        """Scores (n_states, n, n_classes), rows in the order of folds; one copy in memory."""
+        found = weighted.new_empty(len(states), *weighted.shape)
+        for scores, state in zip(found, states, strict=True):
+            scores.copy_(state.scores(weighted))
+        return found
 
     def _weighted(self, responsibilities):
         return (responsibilities * self._weights[:, None])[self._order]
@@ -133,14 +146,14 @@ class _State:
 def _compact(features, held_out, order):
     """Return centred features of unit variance, at most 256; rows trained on in that order."""
     centre = features.mean(0)
-    features, held_out = features[order] - centre, held_out - centre
+    features, held_out = features[order].sub_(centre), held_out - centre
     if features.shape[1] > _MOST_FEATURES:
         some = features[subsample(len(features), _ROWS_FOR_DIRECTIONS)].numpy()
         leading = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2]
         directions = torch.as_tensor(leading.T.copy())
         features, held_out = features @ directions, held_out @ directions
     scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
-    return features / scale, held_out / scale
+    return features.div_(scale), held_out.div_(scale)  # of the copies made here
 
 
 def _with_inverse(scatter, total):

@@ -133,8 +133,8 @@ class MislabelDetector(BaseEstimator):
 
     Beyond the training, the cost is a forward pass over all rows for each of these states (with
     ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
-    x n_classes. Memory holds five copies of the last features and of the array of shape
-    (n_samples, n_classes).
+    x n_classes. Memory holds five copies of the last features, in float32 (with ``ValidationData``
+    ten), and of the array of shape (n_samples, n_classes).
 
     References
     ----------

@@ -6,6 +6,7 @@ import torch
 from scipy.special import log_softmax
 
 from sam_attribution._warnings import warn
+from sam_attribution.diagnosis import SCALE_FEATURES, what_helps
 
 _HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
 _LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
@@ -78,9 +79,18 @@ class ModelChoice:
         if _in_standard_errors(likelihoods - frequencies) < _HARDLY_BETTER:
             warn(
                 "The network's features predict the held-out labels hardly better than the class "
-                "frequencies do, so scores are weak evidence. Scale the features, train longer, "
-                "change lr, or hold out more rows: validation=StratifiedKFold(5, shuffle=True)."
+                "frequencies do, so scores are weak evidence. "
+                + what_helps(self._remedies(), self._evidence[0].trained.problem)
             )
+
+    def _remedies(self):
+        """What helps where the network learned nothing."""
+        general = SCALE_FEATURES, "train longer", "change lr"
+        if len(self._splits[0].held_out) == 0:
+            return (*general, "pass more validation rows")
+        if len(self._splits) == 1:
+            return (*general, "hold out more rows: validation=StratifiedKFold(5, shuffle=True)")
+        return general
 
     def diagnostics(self):
         """Return a table with a row per split."""
@@ -114,11 +124,12 @@ def _in_standard_errors(differences):
 
 def _mean(found, n_samples):
     """Mean of the posteriors on each row, log-probabilities and components side by side."""
-    total, count = 0.0, np.zeros(n_samples)
+    first = found[0][1]
+    n_columns = first.log_proba.shape[1] + first.components.shape[1]
+    total, count = np.zeros((n_samples, n_columns)), np.zeros(n_samples)
     for rows, posterior in found:
-        both = np.hstack([posterior.log_proba.numpy(), posterior.components.numpy()])
-        values = np.zeros((n_samples, both.shape[1]))
-        values[rows] = both
-        total, count[rows] = total + values, count[rows] + 1
+        total[rows] += np.hstack([posterior.log_proba.numpy(), posterior.components.numpy()])
+        count[rows] += 1
     with np.errstate(invalid="ignore"):
-        return total / count[:, None]
+        total /= count[:, None]
+    return total

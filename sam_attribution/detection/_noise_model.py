@@ -156,8 +156,7 @@ def label_counts(responsibilities, y, weights):
 
 
 def _noise_model(class_model, responsibilities, transition, y, weights):
-    states = class_model.each_state(responsibilities)
-    trained, held_out = (torch.stack(scores) for scores in zip(*states, strict=True))
+    trained, held_out = class_model.scores(responsibilities)
     log_class_prior = _log_class_prior(responsibilities, weights)
     best = best_inverse_temperature(trained, log_class_prior, y, transition, weights)
     log_p = log_probabilities(trained, log_class_prior, best)

@@ -9,6 +9,9 @@ from sam_attribution.detection._class_model import subsample
 
 _LOG_INVERSE_TEMPERATURE = (-4.0, 2.0)
 _ROWS_FOR_TEMPERATURE = 1000
+# A few arrays of states x rows x classes for these rows only. A power of two: then no vector of
+# the processor is cut, and the bits are those of all rows at once
+_ROWS_AT_A_TIME = 2**14
 _TINY = 1e-12
 
 
@@ -25,13 +28,17 @@ def log_probabilities(scores, log_class_prior, inverse_temperature):
     -------
     Tensor of shape (n, n_classes)
     """
-    log_p = torch.log_softmax(inverse_temperature * scores + log_class_prior, dim=2)
-    return log_p[0] if len(scores) == 1 else mean_probability(log_p)
+    found = []
+    for part in scores.split(_ROWS_AT_A_TIME, dim=1):
+        log_p = torch.log_softmax(inverse_temperature * part + log_class_prior, dim=2)
+        found.append(log_p[0] if len(log_p) == 1 else mean_probability(log_p))
+    return torch.cat(found)
 
 
 def mean_probability(log_p):
-    """Log of the mean of probabilities over the first axis."""
-    return log_p.logsumexp(0) - log(len(log_p))
+    """Log of the mean over states of probabilities, from a tensor (n, n_classes) per state."""
+    chunks = zip(*(state.split(_ROWS_AT_A_TIME) for state in log_p), strict=True)
+    return torch.cat([torch.stack(chunk).logsumexp(0) for chunk in chunks]) - log(len(log_p))
 
 
 def log_posterior(log_p, y, transition):

@@ -55,27 +55,23 @@ def snapshot_states(path):
     return [states[number] for number in sorted(nearest)]
 
 
-def snapshots(problem, X):
-    """Take a snapshot of rows at every state: one forward pass over `X` for each.
+def snapshot(problem, state, X):
+    """Take a snapshot of rows at a recorded state: one forward pass over `X`.
 
     Parameters
     ----------
     problem : Problem
-        Gives the module, the states and the rows per pass.
+        Gives the module and the rows per pass.
+    state : training.State
+        One of :func:`snapshot_states`.
     X : Tensor of shape (n, ...)
 
     Returns
     -------
-    list of Snapshot
+    Snapshot
     """
-    features_of = _features_of(problem, X[:1])
-    return [
-        Snapshot(
-            *_in_batches(problem, state, X, features_of),
-            is_early=state.step <= _EARLY * problem.path.n_steps,
-        )
-        for state in snapshot_states(problem.path)
-    ]
+    seen = _in_batches(problem, state, X, _features_of(problem, X[:1]))
+    return Snapshot(*seen, is_early=state.step <= _EARLY * problem.path.n_steps)
 
 
 def initial_features(problem, X):

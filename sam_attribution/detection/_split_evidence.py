@@ -19,7 +19,11 @@ from sam_attribution.detection._probabilities import (
     log_posterior,
     mean_probability,
 )
-from sam_attribution.detection._snapshots import initial_features, snapshots
+from sam_attribution.detection._snapshots import (
+    initial_features,
+    snapshot,
+    snapshot_states,
+)
 
 _ROWS_FOR_AGREEMENT = 3000
 
@@ -49,16 +53,36 @@ class SplitEvidence:
         self._X_held_out, y_held_out = trained.tensors(trained.split.X, trained.split.y)
         self._y, self._y_held_out = self._problem.y.cpu(), y_held_out.cpu()
         self._weights = self._problem.weights.detach().float().cpu()
-        taken = [snapshots(self._problem, X) for X in (self._problem.X, self._X_held_out)]
-        self._features = [[snapshot.features for snapshot in each] for each in taken]
-        self._network = [_mean_probability(each) for each in taken]
-        self._n_early = max(1, sum(snapshot.is_early for snapshot in taken[0]))
-        self._class_model = ClassModel(*self._features, stratified_folds(self._y), self._weights)
+        self._class_model = ClassModel(stratified_folds(self._y), self._weights)
+        self._features = []  # of the states, where they are needed again
+        seen = [self._look_at(state) for state in snapshot_states(self._problem.path)]
+        is_early, *log_probabilities = zip(*seen, strict=True)
+        self._n_early = max(1, sum(is_early))
+        self._network = [mean_probability(states) for states in log_probabilities]
+        del seen, log_probabilities  # arrays of states x rows x classes
         rows = self._class_model, self._y, self._weights
         self._as_given = fit_as_given(*rows, self._problem.n_classes)
         self._by_em = fit_by_em(*rows, self._as_given)
         self.likelihoods = self._likelihoods()
         self.seconds = perf_counter() - started
+
+    def _look_at(self, state):
+        """Hand the features at a state to the class model.
+
+        Returns
+        -------
+        is_early : bool
+        log_probabilities, held_out : Tensor of shape (n, n_classes), (m, n_classes)
+            By the network at that state.
+        """
+        trained, held_out = (
+            snapshot(self._problem, state, X) for X in (self._problem.X, self._X_held_out)
+        )
+        features = trained.features, held_out.features
+        self._class_model.add_state(*features)
+        if len(self.trained.split.held_out) == 0:  # a ValidationData: its labels may be trusted
+            self._features.append(features)
+        return trained.is_early, trained.log_probabilities, held_out.log_probabilities
 
     @cached_property
     def agreement(self):
@@ -70,8 +94,8 @@ class SplitEvidence:
         some = subsample(len(self._y), _ROWS_FOR_AGREEMENT)
         rows = self._problem.X[some.to(self._problem.X.device)], self._X_held_out
         y, weights = self._y[some], self._weights[some]
-        features = ([initial_features(self._problem, X)] for X in rows)
-        class_model = ClassModel(*features, stratified_folds(y), weights)
+        features = [initial_features(self._problem, X) for X in rows]
+        class_model = ClassModel(stratified_folds(y), weights, [features])
         fitted = fit_as_given(class_model, y, weights, self._problem.n_classes)
         pairs = (fitted.log_p, y), (fitted.held_out_log_p, self._y_held_out)
         hits = [(log_p.argmax(1) == y).double() for log_p, y in pairs]
@@ -122,7 +146,8 @@ class SplitEvidence:
         """
         y = self._y_held_out
         ones = torch.ones(len(y))
-        class_model = ClassModel(*reversed(self._features), stratified_folds(y), ones)
+        swapped = (reversed(pair) for pair in self._features)
+        class_model = ClassModel(stratified_folds(y), ones, swapped)
         log_p = fit_as_given(class_model, y, ones, self._problem.n_classes).held_out_log_p
         absent = torch.bincount(y, minlength=self._problem.n_classes) == 0
         if not absent.any():
@@ -188,8 +213,3 @@ def label_posterior(signals, y, transition):
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
     return LabelPosterior(log_posterior(sum(signals), y, transition), given)
-
-
-def _mean_probability(taken):
-    """Log of the network's probabilities, averaged over the states."""
-    return mean_probability(torch.stack([snapshot.log_probabilities for snapshot in taken]))

@@ -8,3 +8,9 @@ from sam_attribution.diagnosis._metasmoothness import (
     unrolled_scores,
 )
 from sam_attribution.diagnosis._prediction import prediction_errors
+from sam_attribution.diagnosis._remedies import (
+    SCALE_FEATURES,
+    SCALE_TARGETS,
+    done_already,
+    what_helps,
+)

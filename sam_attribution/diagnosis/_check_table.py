@@ -6,6 +6,16 @@ from textwrap import fill
 
 import pandas as pd
 
+from sam_attribution.diagnosis._remedies import (
+    AVERAGE,
+    DECAYING,
+    LARGER_BATCHES,
+    SCALE_FEATURES,
+    SCALE_TARGETS,
+    SMOOTH,
+    WEIGHT_DECAY,
+)
+
 _WIDTH = 79
 FINE, DOUBTFUL, BAD = "fine", "doubtful", "bad"
 
@@ -16,14 +26,15 @@ class Check:
 
     A value as good as `fine` or `doubtful` has that status; the rest is bad. More is better if
     `fine` is more than `doubtful`. In `meanings`, ``{value}`` stands for the value. `applies` takes
-    the row of ``diagnostics_`` as a dict; False if the check does not concern it.
+    the row of ``diagnostics_`` as a dict; False if the check does not concern it. Of the `advice`,
+    one phrase for each remedy, only that is given which the run does not follow already.
     """
 
     column: str
     fine: float
     doubtful: float
     meanings: dict[str, str]
-    advice: str
+    advice: tuple[str, ...]
     applies: Callable[[dict], bool] = lambda row: True
 
     def status(self, value):
@@ -35,8 +46,14 @@ class Check:
         return DOUBTFUL if found >= sign * self.doubtful else BAD
 
 
-_SMOOTHER = "smooth activations (GELU, Tanh) and average pooling, a smaller lr, larger batches"
-_LEARN = "scale the features, change lr or rho, train longer"
+_SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
+_LEARN = ("change lr or rho", "train longer")
+_SEARCH = "search method__damping"
+_PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
+_DONE_BY_ROW = {
+    _SEARCH: lambda row: row.get("damping_reason") == "given",
+    _PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
+}
 
 
 def _solves(row):
@@ -54,7 +71,7 @@ CHECKS = (
             BAD: "the model predicts the validation rows at chance, or below, so the scores carry "
             "no information",
         },
-        _LEARN,
+        (SCALE_FEATURES, *_LEARN),
         applies=lambda row: "validation_r2" not in row,
     ),
     Check(
@@ -68,7 +85,7 @@ CHECKS = (
             BAD: "the model predicts the validation targets no better than their mean, so the "
             "scores carry no information",
         },
-        _LEARN,
+        (SCALE_FEATURES, SCALE_TARGETS, *_LEARN),
         applies=lambda row: "validation_r2" in row,
     ),
     Check(
@@ -82,7 +99,7 @@ CHECKS = (
             BAD: "training was far from convergence, which this method assumes: do not trust the "
             "scores",
         },
-        'train longer with a decaying lr and some weight decay, or take "gif" or "unrolled"',
+        ("train longer", DECAYING, WEIGHT_DECAY, 'or take "gif" or "unrolled"'),
         applies=_solves,
     ),
     Check(
@@ -90,7 +107,7 @@ CHECKS = (
         float("inf"),
         float("inf"),
         {FINE: "distance of training from convergence; this method does not need it to be small"},
-        "",
+        (),
         applies=lambda row: not _solves(row),
     ),
     Check(
@@ -102,7 +119,7 @@ CHECKS = (
             DOUBTFUL: "damping was added to solve the linear system, which shrinks the scores: "
             "trust sign and order, not the size",
         },
-        'search method__damping, or take "unrolled" if the size matters',
+        (_SEARCH, 'take "unrolled" if the size matters'),
     ),
     Check(
         "residual",
@@ -113,7 +130,7 @@ CHECKS = (
             DOUBTFUL: "the linear system is solved approximately",
             BAD: "the linear system is not solved, so the scores are not those of the method",
         },
-        "more iterations (solver=GMRES(max_iter=...)), or more damping",
+        ("more damping", "more iterations of a solver that iterates"),
     ),
     Check(
         "edge_of_stability",
@@ -125,7 +142,7 @@ CHECKS = (
             BAD: "lr is above the largest that is stable for this curvature: training is at the "
             "edge of stability, where small changes can have large effects",
         },
-        'a smaller or decaying lr; diagnose(smoothness="prediction") tells whether it does harm',
+        ("a smaller lr", DECAYING, _PREDICTION),
     ),
     Check(
         "replay_distance",
@@ -138,7 +155,7 @@ CHECKS = (
             BAD: "the repeated steps end far from the point where training ended: training "
             "amplifies rounding errors, and the scores belong to another run",
         },
-        "a smaller lr, or smooth activations",
+        ("a smaller lr", SMOOTH),
     ),
     Check(
         "linearity_error",
@@ -191,16 +208,16 @@ CHECKS = (
             BAD: "other seeds rank the rows differently: the scores describe this run, not the "
             "data",
         },
-        "average the scores of several seeds; compare groups of rows, not single ones",
+        ("average the scores of several seeds", "compare groups of rows, not single ones"),
     ),
 )
 
 
-def check_table(diagnostics):
+def check_table(diagnostics, done=lambda split: ()):
     """Table of all checks that apply to ``SAMInfluence.diagnostics_``, with their meaning in words.
 
     Columns without a check and numbers that are not there (NaN) are passed over. `advice` is empty
-    where the status is fine.
+    where the status is fine; it leaves out the remedies that ``done(split)`` returns.
 
     Examples
     --------
@@ -214,11 +231,11 @@ def check_table(diagnostics):
     <BLANKLINE>
     rank_stability: other seeds rank the rows differently: the scores describe this
     run, not the data.
-      What helps: average the scores of several seeds; compare groups of rows, not
+      What helps: average the scores of several seeds, compare groups of rows, not
       single ones.
     """
     lines = [
-        _line(split, check, row[check.column])
+        _line(split, check, row, done)
         for split, row in diagnostics.to_dict("index").items()
         for check in CHECKS
         if not pd.isna(row.get(check.column)) and check.applies(row)
@@ -259,8 +276,15 @@ class CheckTable(pd.DataFrame):
         return "\n".join(parts)
 
 
-def _line(split, check, value):
+def _line(split, check, row, done):
+    value = row[check.column]
     status = check.status(value)
-    advice = "" if status == FINE else check.advice
+    advice = "" if status == FINE else _advice(check, row, done(split))
     meaning = check.meanings[status].format(value=value)
     return (split, check.column, value, status, meaning, advice)
+
+
+def _advice(check, row, done):
+    """The remedies of a check that are not in use already, as one phrase."""
+    done = {*done, *(remedy for remedy, is_done in _DONE_BY_ROW.items() if is_done(row))}
+    return ", ".join(remedy for remedy in check.advice if remedy not in done)

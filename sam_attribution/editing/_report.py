@@ -10,14 +10,14 @@ _SHARE, _SLACK = 0.5, 0.1  # of the prediction and of the value, that the rise m
 _ROWS = 128  # on which the nonlinearity is measured
 
 
-def edit_report(queries, before, step, predicted_rise):
+def edit_report(queries, before, step, predicted_rise, *, verified=False):
     """Compare the first step of a Tangent with half of it, and its effect with the predicted one.
 
     `queries` has the validation rows as one query, `before` the outputs of the model for them;
     `predicted_rise` is NaN if nothing is predicted. In the dict that is returned, `step_length` is
     relative to the weights, and `value` is that before the edit. It warns if the nonlinearity is
     above 0.5, or if rise and prediction differ by more than half of the predicted rise and a tenth
-    of the value together.
+    of the value together, and names what `verified` edits say.
 
     Cost: a forward pass over the validation rows, and another over at most 128 of them, evenly
     spaced, for the nonlinearity.
@@ -41,8 +41,8 @@ def edit_report(queries, before, step, predicted_rise):
     if reasons := [*_reasons(report)]:
         warn(
             f"the edit leaves the range in which it can be trusted: {'; '.join(reasons)}. Remove "
-            "fewer rows at once, take another method, or train again without them; verify= says "
-            "how far off edits of this size are."
+            "fewer rows at once, take another method, or train again without them; "
+            f"{'verification_' if verified else 'verify='} says how far off edits of this size are."
         )
     return report
 

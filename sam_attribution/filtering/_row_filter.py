@@ -61,7 +61,7 @@ class RowFilter(BaseEstimator):
             memory=self.memory,
             random_state=self.random_state,
         )
-        _check_scores(self.scores_, len(y))
+        _check_scores(self.scores_, len(y), getattr(scorer, "validation", None))
         kept = ~lowest(self.scores_, self.removal_fraction)
         _check_classes_stay(y, kept, self.removal_fraction)
         return kept
@@ -83,7 +83,7 @@ def _refuse_regressor(name, estimator):
         )
 
 
-def _check_scores(scores, n_samples):
+def _check_scores(scores, n_samples, validation):
     """Raise a ValueError for scores of a wrong shape; warn of rows without one."""
     if scores.shape != (n_samples,):
         raise ValueError(
@@ -92,9 +92,16 @@ def _check_scores(scores, n_samples):
         )
     unjudged = np.isnan(scores).mean()
     if unjudged:
+        is_splitter = hasattr(validation, "split")
+        remedy = (
+            "Take a splitter that trains on every row in some split, as StratifiedKFold(5) does, "
+            "and no train_split of the network."
+            if is_splitter
+            else "A cross-validation splitter as its validation judges every row."
+        )
         warn(
-            f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer held "
-            f"them out. A cross-validation splitter as its validation judges every row."
+            f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer "
+            f"{'trained on them in no split' if is_splitter else 'held them out'}. {remedy}"
         )
 
 

@@ -1,5 +1,6 @@
 """The part of SAMInfluence that says in words whether to trust the scores."""
 
+from functools import cache
 from numbers import Integral
 
 import pandas as pd
@@ -7,7 +8,7 @@ from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution._warnings import warn
-from sam_attribution.diagnosis import check_table
+from sam_attribution.diagnosis import check_table, done_already
 from sam_attribution.influence._rank_stability import rank_stability
 
 _WARNED_OF = ("linearity_error", "roughness", "metasmoothness")
@@ -17,15 +18,20 @@ _RULES = {
 }
 
 
-def warn_of_doubt(diagnostics):
+def warn_of_doubt(diagnostics, attributions):
     """Warn if ``fit`` found that the training cannot be attributed."""
-    table = check_table(diagnostics)
+    table = check_table(diagnostics, _done_by(attributions))
     doubtful = table[table["check"].isin(_WARNED_OF) & (table["status"] != "fine")]
     for line in doubtful.drop_duplicates("check").itertuples():
         warn(
             f"{line.meaning} ({line.check} {line.value:.2f}). What helps: {line.advice}. "
             "diagnose() says more.",
         )
+
+
+def _done_by(attributions):
+    """Function of a split: the remedies that its run has no use for."""
+    return cache(lambda split: done_already(attributions[split].problem))
 
 
 class Diagnosing:
@@ -86,7 +92,7 @@ class Diagnosing:
             for attribution in self.attributions_:
                 attribution.diagnostics["rank_stability"] = stability
         self.diagnostics_ = self._table_of_diagnostics()
-        return check_table(self._with_skill())
+        return check_table(self._with_skill(), _done_by(self.attributions_))
 
     def _table_of_diagnostics(self):
         table = pd.DataFrame([each.diagnostics for each in self.attributions_])

@@ -232,7 +232,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.attributions_ = over_splits(work, estimators, splits, *data, **how)
         self._index = getattr(data[0], "index", None)  # a list has an attribute of that name
         self._collect(data[1], targets)
-        warn_of_doubt(self.diagnostics_)
+        warn_of_doubt(self.diagnostics_, self.attributions_)
         return self
 
     @property

@@ -111,7 +111,7 @@ def edited_estimator(attribution, rows, *, verify, seed):
     edited = edited_copy(trained.net, params, {n: buffers[n] for n in step.buffers}, _REASON)
     predicted = attribution.predicted_rise(groups[0])
     before = attribution.validation_outputs
-    report = edit_report(attribution.validation, before, step, predicted)
+    report = edit_report(attribution.validation, before, step, predicted, verified=bool(verify))
     edited.edit_ = pd.Series({"n_removed": len(rows)} | report)
     if verify:
         edited.verification_ = _verified(attribution, groups[1:], step)

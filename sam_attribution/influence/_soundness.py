@@ -5,11 +5,16 @@ import numpy as np
 from sam_attribution._warnings import warn
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.diagnosis import (
+    SCALE_FEATURES,
+    SCALE_TARGETS,
     extreme_curvature,
     metasmoothness,
     prediction_errors,
     recorded_scores,
+    what_helps,
 )
+
+_LEARN = (SCALE_FEATURES, SCALE_TARGETS, "change lr or rho", "train longer")
 
 
 def smoothness(attribution, check):
@@ -50,7 +55,7 @@ def quality(trained):
         (label,) = predicted[:1].tolist()
         warn(
             f"The trained model predicts {label!r} for every validation row, so scores say "
-            "little. Scale the features, or change lr or rho.",
+            f"little. {what_helps(_LEARN, trained.problem)}",
         )
     if trained.problem.n_classes is None:
         return {"validation_r2": _r2(predicted, y)}

@@ -3,6 +3,8 @@
 from functools import partial
 from itertools import chain
 
+import torch
+
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution._warnings import warn
 from sam_attribution.methods._method import Method, Prepared
@@ -102,7 +104,7 @@ class _PreparedUnrolled(Prepared):
     differentiates_training = True
 
     def __init__(self, problem, precision):
-        self._options = {"exact": True}
+        self._options, self._recorded_dtype = {"exact": True}, problem.params.dtype
         if precision == "float64":
             problem, self._options = problem.in_double_precision(), {"dtype": "float64"}
         self.problem = problem
@@ -142,10 +144,11 @@ class _PreparedUnrolled(Prepared):
         distance = (end.params - recorded).norm() / recorded.norm()
         self.diagnostics["replay_distance"] = float(distance)
         if distance > _DOUBTFUL:
+            wide = "" if self._recorded_dtype == torch.float64 else 'dtype="float64", or with '
             warn(
                 f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
                 "estimator (relative): the scores belong to another run than yours, because "
                 "rounding errors are amplified or a callback changed the weights. Train the "
-                'estimator with dtype="float64", or with a smaller lr.'
+                f"estimator with {wide}a smaller lr."
             )
         return chain([end], states)

@@ -47,15 +47,20 @@ def _check_end(params, recorded):
             "estimator (relative): leaving rows out would be measured on another run. Either "
             "something changed the weights that is not known here (a callback such as "
             "EarlyStopping(load_best=True), a custom train_step, mixed precision): train without "
-            "it. Or training amplifies rounding errors: lower lr, or train with "
-            'dtype="float64".'
+            f"it. Or training amplifies rounding errors: {_steadier(recorded)}."
         )
     if distance > _DOUBTFUL:
         warn(
             f"Training repeated with every row ends {distance:.1e} away from the weights of the "
             "estimator (relative): it amplifies rounding errors, and the effects of leaving rows "
-            'out belong to another run than yours. Lower lr, or train with dtype="float64".'
+            f"out belong to another run than yours: {_steadier(recorded)}."
         )
+
+
+def _steadier(params):
+    """What makes a training amplify rounding errors less."""
+    is_wide = params.dtype == torch.float64
+    return "lower lr" if is_wide else 'lower lr, or train with dtype="float64"'
 
 
 def _keep(finished, models, state, program):

@@ -20,6 +20,7 @@ from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._trajectory import equal_stretches
+from sam_attribution.training._unit_size import far_from_unit_size
 
 __all__ = [
     "ConformantNet",

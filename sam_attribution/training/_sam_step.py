@@ -6,11 +6,13 @@ from numbers import Integral, Real
 from os import PathLike
 
 from skorch import NeuralNet
+from skorch.dataset import unpack_data
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
 from sam_attribution.training._random import derived_seed, seed_torch
+from sam_attribution.training._unit_size import remedy_for_divergence
 from sam_attribution.training.storage import StoringMixin
 
 # __class__ is there for super()
@@ -102,38 +104,38 @@ class SAMMixin(StoringMixin):
         flat = self._flat_module()
         gathered = flat.take_gradients()
         step = self._one_pass(seed, batch, **fit_params)
-        eps = self._ascent(flat) if self.rho else None
+        eps = self._ascent(flat, batch) if self.rho else None
         if eps is not None:
             flat.take_gradients()
             with _moved_by(eps, flat):
                 self._one_pass(seed, batch, **fit_params)
-        self._finite("gradient", flat.largest_gradient())
+        self._finite("gradient", flat.largest_gradient(), batch)
         flat.add_gradients(gathered)
         return step
 
     def _one_pass(self, seed, batch, **fit_params):
         seed_torch(seed, self.module_device)
         step = super().train_step_single(batch, **fit_params)
-        self._finite("loss", step["loss"])
+        self._finite("loss", step["loss"], batch)
         return step
 
-    def _ascent(self, flat):
+    def _ascent(self, flat, batch):
         """Perturbation from ``.grad``; None on an overflow, when the scaler skips the step."""
         # a power of two, so nothing is rounded
         gradient = flat.gradient() / loss_scale(self)
         eps = as_perturbation(self.perturbation).eps(flat.vector(), gradient, self.rho)
-        norm = self._finite("norm of the perturbation", eps.norm())
+        norm = self._finite("norm of the perturbation", eps.norm(), batch)
         if not math.isfinite(norm):
             return None
         self._perturbation_norm = norm
         return eps
 
-    def _finite(self, what, value):
+    def _finite(self, what, value, batch):
         value = value.item()
         if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                "those before it. Lower lr or rho, or scale the features."
+                f"those before it. {remedy_for_divergence(*unpack_data(batch))}"
             )
         return value
 

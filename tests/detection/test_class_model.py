@@ -47,8 +47,8 @@ def test_scores_are_those_of_the_other_folds(soft):
         membership = 0.7 * membership + 0.1
     weights = torch.as_tensor(RNG.uniform(0.5, 2, len(y)))
     folds = stratified_folds(y)
-    model = ClassModel([features], [held_out], folds, weights)
-    ((trained, others),) = model.each_state(membership)
+    model = ClassModel(folds, weights, [(features, held_out)])
+    (trained,), (others,) = model.scores(membership)
     h, h_held_out = scaled(features, held_out)
     weighted = membership * weights[:, None]
     for fold in folds:
@@ -62,11 +62,11 @@ def test_scores_are_those_of_the_other_folds(soft):
 def test_the_own_label_of_a_row_never_counts():
     features, y = blobs()
     folds, weights = stratified_folds(y), torch.ones(len(y), dtype=torch.float64)
-    model = ClassModel([features], [features[:2]], folds, weights)
+    model = ClassModel(folds, weights, [(features, features[:2])])
     other = torch.eye(3, dtype=torch.float64)[y]
-    ((before, _),) = model.each_state(other)
+    (before,), _ = model.scores(other)
     other[7] = other[7].roll(1)
-    ((after, _),) = model.each_state(other)
+    (after,), _ = model.scores(other)
     torch.testing.assert_close(after[7], before[7], rtol=1e-9, atol=1e-9)
     outsider = next(fold for fold in folds if 7 not in fold)[0]
     assert (after[outsider] - before[outsider]).abs().max() > 1e-3
@@ -85,7 +85,7 @@ def test_many_features_keep_what_tells_classes_apart():
     wide = torch.cat([features * 5, torch.as_tensor(RNG.normal(size=(600, 300)))], dim=1)
     weights = torch.ones(600, dtype=torch.float64)
     membership = torch.eye(3, dtype=torch.float64)[y]
-    model = ClassModel([wide], [wide[:1]], stratified_folds(y), weights)
+    model = ClassModel(stratified_folds(y), weights, [(wide, wide[:1])])
     trained = model.mean_scores(membership)
     assert (trained.argmax(1) == y).double().mean() > 0.9
 
@@ -93,6 +93,6 @@ def test_many_features_keep_what_tells_classes_apart():
 def test_features_that_are_all_alike_tell_nothing():
     y = torch.arange(20) % 2
     same = torch.ones(20, 3)
-    model = ClassModel([same], [same], stratified_folds(y), torch.ones(20))
+    model = ClassModel(stratified_folds(y), torch.ones(20), [(same, same)])
     trained = model.mean_scores(torch.eye(2)[y])
     assert trained.abs().max() == 0

@@ -1,6 +1,7 @@
 """MislabelDetector on digits with labels that were changed on purpose, and what it refuses."""
 
 import copy
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -24,7 +25,7 @@ from sam_attribution import (
 )
 from sam_attribution.datasets import pair_noise, symmetric_noise
 from sam_attribution.detection._noise_model import noise_rate_by_em
-from sam_attribution.detection._snapshots import initial_features, snapshot_states, snapshots
+from sam_attribution.detection._snapshots import initial_features, snapshot, snapshot_states
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.fitting import Split, TrainedSplit
@@ -42,7 +43,7 @@ def classifier(**settings):
     return SAMClassifier(**{"max_epochs": 15, "batch_size": 64, "random_state": 0} | settings)
 
 
-def trained_split(fitted, y):
+def trained_split(fitted, y, X=X):
     """`fitted` on the rows and labels `y`, with the clean rows held out."""
     split = Split(np.arange(len(y)), X_HELD, Y_HELD, np.arange(0))
     return TrainedSplit(fitted, split, problem_from_estimator(fitted, X, y), 0.0)
@@ -374,7 +375,7 @@ def test_validation_labels_are_compared_before_training():
     trained = problem_from_estimator(classifier(max_epochs=5).fit(X, Y), X, Y)
     still = classifier(max_epochs=1, lr=1e-30).fit(X, Y)
     untrained = problem_from_estimator(still, X, Y)
-    (*_, last) = snapshots(untrained, untrained.X)
+    last = snapshot(untrained, snapshot_states(untrained.path)[-1], untrained.X)
     torch.testing.assert_close(initial_features(trained, trained.X), last.features)
 
 
@@ -393,7 +394,8 @@ def test_wrong_labels_are_counted_at_the_early_states():
 def test_rows_per_pass_do_not_matter():
     fitted = classifier(max_epochs=3).fit(X, Y)
     whole, some = (problem_from_estimator(fitted, X, Y, batch_size=b) for b in (1300, 7))
-    for one, other in zip(snapshots(whole, whole.X), snapshots(some, some.X), strict=True):
+    for state in snapshot_states(whole.path):
+        one, other = (snapshot(problem, state, problem.X) for problem in (whole, some))
         torch.testing.assert_close(one.features, other.features, rtol=1e-5, atol=1e-5)
         torch.testing.assert_close(
             one.log_probabilities, other.log_probabilities, rtol=1e-5, atol=1e-5
@@ -406,14 +408,23 @@ def test_a_snapshot_is_taken_at_the_state_and_not_at_the_end():
     problem = problem_from_estimator(fitted, X, Y)
     states = snapshot_states(problem.path)
     assert len(states) > 1
-    for snapshot, state in zip(snapshots(problem, problem.X), states, strict=True):
+    for state in states:
+        seen = snapshot(problem, state, problem.X)
         twin = copy.deepcopy(fitted.module_).eval()
         nn.utils.vector_to_parameters(state.params, twin.parameters())
         twin.load_state_dict(state.buffers, strict=False)
         with torch.no_grad():
             expected = twin(problem.X)
-        torch.testing.assert_close(snapshot.log_probabilities, expected.log_softmax(1))
-        torch.testing.assert_close(snapshot.features, twin[:3](problem.X).detach())
+        torch.testing.assert_close(seen.log_probabilities, expected.log_softmax(1))
+        torch.testing.assert_close(seen.features, twin[:3](problem.X).detach())
+
+
+def test_features_are_kept_a_second_time_only_where_labels_may_be_trusted():
+    whole = trained_split(classifier(max_epochs=2).fit(X[:300], Y[:300]), Y[:300], X[:300])
+    n_states = len(snapshot_states(whole.problem.path))
+    assert len(SplitEvidence(whole)._features) == n_states
+    part = replace(whole, split=replace(whole.split, held_out=np.arange(300, 500)))
+    assert SplitEvidence(part)._features == []
 
 
 def test_buffers_go_where_the_rows_are():
@@ -457,6 +468,26 @@ def test_a_network_that_learns_nothing_is_warned_of_at_the_line_of_the_user():
             rng.normal(size=(300, 5)), np.arange(300) % 3
         )
     assert caught[0].filename == __file__
+
+
+@pytest.mark.parametrize(
+    ("size", "validation", "advice"),
+    [
+        (1, 0.3, "Train longer, change lr, hold out more rows: validation=StratifiedKFold"),
+        (100, StratifiedKFold(3), r"Scale the features, train longer, change lr\.$"),
+        (
+            1,
+            ValidationData(np.eye(5)[[0, 1, 2]], [0, 1, 2]),
+            "Train longer, change lr, pass more val",
+        ),
+    ],
+)
+def test_a_network_that_learns_nothing_is_not_told_what_is_done_already(size, validation, advice):
+    rows = np.random.default_rng(0).normal(size=(90, 5))
+    with pytest.warns(AttributionWarning, match=f"weak evidence. {advice}"):
+        MislabelDetector(classifier(max_epochs=1, lr=1e-6), validation=validation).fit(
+            size * rows, np.arange(90) % 3
+        )
 
 
 def test_nothing_of_an_earlier_fit_is_left():

@@ -19,6 +19,7 @@ from sam_attribution.detection._probabilities import (
     log_odds,
     log_posterior,
     log_probabilities,
+    mean_probability,
 )
 
 CENTRES = np.array([[0, 0], [5, 0], [0, 5], [5, 5]])
@@ -34,7 +35,7 @@ def drawn(transition, n=1500, spread=1.0, seed=0):
 
 def model_of(features, held_out, y):
     weights = torch.ones(len(y))
-    return ClassModel([features], [held_out], stratified_folds(y), weights), weights
+    return ClassModel(stratified_folds(y), weights, [(features, held_out)]), weights
 
 
 PAIR = np.eye(4) * 0.7 + np.roll(np.eye(4), 1, 1) * 0.3
@@ -102,6 +103,25 @@ def test_probabilities_against_the_sums_written_out():
     torch.testing.assert_close(log_posterior(log_p, y, transition + 1e-15).exp(), posterior)
     own = p[range(3), y]
     torch.testing.assert_close(log_odds(log_p, y), (own / (1 - own)).log())
+
+
+def test_probabilities_of_many_rows_are_formed_some_rows_at_a_time(monkeypatch):
+    """The bits are those of all rows at once; no array of states x rows x classes is made."""
+    generator = torch.Generator().manual_seed(0)
+    scores, prior = torch.randn(5, 40_003, 3, generator=generator), torch.full((3,), 1 / 3).log()
+    whole = torch.log_softmax(0.7 * scores + prior, dim=2)
+    sizes, logsumexp = [], torch.Tensor.logsumexp
+    monkeypatch.setattr(
+        torch.Tensor, "logsumexp", lambda x, dim: sizes.append(x.numel()) or logsumexp(x, dim)
+    )
+    log_p = log_probabilities(scores, prior, 0.7)
+    mean = mean_probability(list(whole))
+    monkeypatch.undo()
+    assert len(sizes) > 2
+    assert max(sizes) < scores.numel() / 2
+    expected = whole.logsumexp(0) - np.log(5)
+    torch.testing.assert_close(log_p, expected, rtol=0, atol=0)
+    torch.testing.assert_close(mean, expected, rtol=0, atol=0)
 
 
 def test_best_inverse_temperature_is_the_maximum_of_the_likelihood():

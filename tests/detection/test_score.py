@@ -15,7 +15,7 @@ from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
 from sam_attribution.datasets import pair_noise, symmetric_noise
 from sam_attribution.detection._class_model import ClassModel, stratified_folds
 from sam_attribution.detection._noise_model import fit_as_given
-from sam_attribution.detection._snapshots import snapshot_states, snapshots
+from sam_attribution.detection._snapshots import snapshot, snapshot_states
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.fitting import Split, TrainedSplit
 from sam_attribution.problem import problem_from_estimator
@@ -42,8 +42,10 @@ def probabilities_of_network(fitted, problem):
 def probabilities_of_trusted(problem, y_held):
     """Probabilities of the rows trained on, by the classes of the held-out rows."""
     y = torch.as_tensor(y_held)
-    features = ([s.features for s in snapshots(problem, torch.as_tensor(x))] for x in (X_HELD, X))
-    class_model = ClassModel(*features, stratified_folds(y), torch.ones(len(y)))
+    rows = torch.as_tensor(X_HELD), torch.as_tensor(X)
+    states = snapshot_states(problem.path)
+    features = [[snapshot(problem, state, x).features for x in rows] for state in states]
+    class_model = ClassModel(stratified_folds(y), torch.ones(len(y)), features)
     return fit_as_given(class_model, y, torch.ones(len(y)), 10).held_out_log_p.exp().numpy()
 
 

@@ -18,6 +18,7 @@ from sam_attribution._ranking import lowest
 from sam_attribution.datasets import pair_noise
 from sam_attribution.detection import MislabelDetector
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
+from sam_attribution.filtering import _row_filter as row_filter
 from sam_attribution.filtering._score_cache import _STORE
 from sam_attribution.filtering._scorer import scorer_on
 from sam_attribution.influence import SAMInfluence
@@ -83,10 +84,18 @@ def test_drops_the_lowest_rows_and_refits():
 
 
 def test_warns_what_share_could_not_be_judged():
-    with pytest.warns(UserWarning, match=r"25\.0% of the rows have no score"):
+    with pytest.warns(UserWarning, match=r"25\.0% of the rows have no score.*cross-validation"):
         fitted = filtered(scorer=Unjudged()).fit(X, y)
     assert fitted.kept_[:15].all()
     assert (~fitted.kept_).sum() == round(0.1 * 45)  # of the judged rows
+
+
+def test_a_splitter_is_not_advised_to_who_has_one():
+    scorer = Unjudged()
+    scorer.validation = StratifiedKFold(2)
+    with pytest.warns(UserWarning, match="Take a splitter that trains on every row") as caught:
+        row_filter._check_scores(scorer.fit(X, y).scores_, len(y), scorer.validation)
+    assert "A cross-validation splitter" not in str(caught[0].message)
 
 
 def test_fraction_zero_scores_nothing():
@@ -305,13 +314,13 @@ def test_a_copy_of_a_frozen_classifier_is_trained_to_score():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("seed", [0, 1])
-def test_rows_reach_the_default_scorer_as_they_reach_the_classifier(seed):
+@pytest.mark.parametrize(("seed", "scorer"), [(0, None), (1, MislabelDetector())])
+def test_rows_reach_a_scorer_as_they_reach_the_classifier(seed, scorer):
     """Features of wine are hundreds apart: without the scaler a network learns nothing."""
     wine, cultivar = load_wine(return_X_y=True)
     noisy, wrong = pair_noise(cultivar, 0.15, random_state=seed)
     classifier = make_pipeline(StandardScaler(), SAMClassifier(max_epochs=30, lr=0.1))
-    model = FilteredClassifier(classifier, random_state=seed).fit(wine, noisy)
+    model = FilteredClassifier(classifier, scorer=scorer, random_state=seed).fit(wine, noisy)
     assert wrong[~model.kept_].mean() > 0.8
 
 

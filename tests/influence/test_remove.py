@@ -164,7 +164,10 @@ def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
     curved = f"{report['nonlinearity']:.0%}"
     assert f"{curved} of the movement of the validation outputs is curved" in text
     assert f"rises by {report['rise']:.3g} where {report['predicted_rise']:.3g} was" in text
+    assert text.endswith("verify= says how far off edits of this size are.")
     assert caught[-1].filename == __file__
+    with pytest.warns(UserWarning, match="them; verification_ says how far off"):
+        fitted.remove(np.arange(45)[y[:45] != y[0]], verify=1)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import math
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -32,6 +33,34 @@ shapes = {
     "n_classes": st.integers(2, 4),
     "weight_decay": st.floats(0.01, 0.3),
 }
+
+
+SIDES = slice(60), slice(60, None)
+
+
+def effects_of_removal(convex, fresh, denominator):
+    """Rise of the mean loss of fresh rows when each row goes and the others' sum is divided so."""
+    n, w = len(convex.y), convex.minimiser()
+    scaled = replace(convex, weight_decay=convex.weight_decay * denominator / n)
+    roots, residuals = scaled.left_out_roots(w)
+    assert residuals.max() < 1e-10
+    ones = torch.ones(len(fresh.y), dtype=torch.float64)
+    return torch.stack([fresh.mean_loss(root, ones) for root in roots]) - fresh.mean_loss(w, ones)
+
+
+def test_fitting_the_other_rows_shifts_all_effects_alike():
+    """Weight 0 keeps 1/n: who divides by n - 1 finds the same effects but for a constant."""
+    both = SoftmaxRegression.draw(0, 120, 2, 2, rho=0.0, weight_decay=0.05, perturbation=None)
+    convex, fresh = (replace(both, X=both.X[rows], y=both.y[rows]) for rows in SIDES)
+    ours, theirs = (effects_of_removal(convex, fresh, denominator) for denominator in (60, 59))
+    others = torch.arange(60) != 7
+    alone = replace(convex, X=convex.X[others], y=convex.y[others])  # fitted without the row
+    ones = torch.ones(60, dtype=torch.float64)
+    rise = fresh.mean_loss(alone.minimiser(), ones) - fresh.mean_loss(convex.minimiser(), ones)
+    torch.testing.assert_close(theirs[7], rise, rtol=1e-8, atol=1e-12)
+    shift = theirs - ours
+    assert shift.std() < 0.1 * shift.mean().abs()
+    assert torch.corrcoef(torch.stack([ours, theirs]))[0, 1] > 0.9999
 
 
 def rows_as_columns(point, variant):

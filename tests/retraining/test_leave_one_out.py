@@ -18,6 +18,7 @@ from sam_attribution.retraining import (
     _train_many,
     train_many,
 )
+from sam_attribution.retraining._retrained import _check_end
 from sam_attribution.retraining._retrained import retrained as retrained_models
 from sam_attribution.training import SAMClassifier
 from sam_attribution.validation_data import ValidationData
@@ -497,3 +498,15 @@ def test_an_optimizer_without_functional_form_is_named():
 def test_a_part_of_the_parameters_is_refused():
     with pytest.raises(ValueError, match='use parameters="all"'):
         fitted_influence("loo", parameters="head")
+
+
+@pytest.mark.parametrize(
+    ("dtype", "advice"),
+    [(torch.float32, 'lower lr, or train with dtype="float64"'), (torch.float64, "lower lr")],
+)
+def test_double_precision_is_not_advised_to_who_has_it(dtype, advice):
+    recorded = torch.ones(4, dtype=dtype)
+    with pytest.warns(UserWarning, match=rf"another run than yours: {advice}\.$"):
+        _check_end(1.01 * recorded, recorded)
+    with pytest.raises(ValueError, match=rf"amplifies rounding errors: {advice}\.$"):
+        _check_end(2 * recorded, recorded)

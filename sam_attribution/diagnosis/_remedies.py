@@ -1,0 +1,69 @@
+"""What helps against scores that cannot be trusted, and what of it a run does already."""
+
+import numpy as np
+import torch
+from torch.overrides import TorchFunctionMode
+
+from sam_attribution.training import far_from_unit_size
+
+SCALE_FEATURES = "scale the features"
+SCALE_TARGETS = "scale y"
+SMOOTH = "smooth activations (GELU, Tanh)"
+AVERAGE = "average pooling in place of max pooling"
+LARGER_BATCHES = "larger batches"
+DECAYING = "a decaying lr"
+WEIGHT_DECAY = "some weight decay"
+
+_KINKS = ("relu", "hard", "threshold", "shrink", "clamp", "abs", "maximum", "minimum")
+
+
+def done_already(problem):
+    """Return the remedies that the run behind a problem has no more use for.
+
+    Cost: a forward pass over one row, to learn which functions the module calls.
+    """
+    far, called = far_from_unit_size(problem.X, problem.y), _functions_called(problem)
+    done = {
+        SCALE_FEATURES: "the features" not in far,
+        SCALE_TARGETS: "y" not in far,
+        SMOOTH: bool(called) and not any(kink in name for name in called for kink in _KINKS),
+        AVERAGE: bool(called) and not any("max_pool" in name for name in called),
+        WEIGHT_DECAY: bool(np.any(np.asarray(torch.as_tensor(problem.weight_decay).cpu()) > 0)),
+    }
+    return {remedy for remedy, is_done in (done | _done_in(problem.path)).items() if is_done}
+
+
+def what_helps(remedies, problem):
+    """Those of some remedies that the run behind a problem has use for, as a sentence."""
+    done = done_already(problem)
+    found = ", ".join(remedy for remedy in remedies if remedy not in done)
+    return f"{found[:1].upper()}{found[1:]}."
+
+
+def _done_in(path):
+    """Remedies that lie in the recorded training."""
+    if path is None or not path.schedule:
+        return {}
+    rates, sizes = path.learning_rates, {len(step.indices) for step in path.schedule}
+    return {
+        DECAYING: bool((rates[-1] < rates[0]).all()),
+        LARGER_BATCHES: sizes == {len(path.visited)},
+        WEIGHT_DECAY: path.decays,
+    }
+
+
+def _functions_called(problem):
+    """Names of the torch functions in a forward pass; none if it cannot be watched."""
+    with torch.no_grad(), _Watch() as watch:
+        problem.logits(problem.params, problem.buffers, problem.X[:1])
+    return watch.names
+
+
+class _Watch(TorchFunctionMode):
+    def __init__(self):
+        super().__init__()
+        self.names = set()
+
+    def __torch_function__(self, func, types, args=(), kwargs=None):
+        self.names.add(getattr(func, "__name__", ""))
+        return func(*args, **kwargs or {})
