@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sam_attribution._validation import check_labels, classes_of, codes_among, from_tensor
+from sam_attribution._validation import check_labels, classes_of, codes_among, values_of
 from sam_attribution.training._inputs import check_as_many
 
 
@@ -48,7 +48,7 @@ class ClassLabels:
         return hasattr(self, "classes_inferred_")
 
     def _given_targets(self, y):
-        return from_tensor(y, "y")
+        return values_of(y, "y")
 
     def _fit_targets(self, y, X, classes, reset):
         y = check_labels(y)
