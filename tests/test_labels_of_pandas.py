@@ -82,7 +82,9 @@ def test_missing_labels_are_named(kind):
         lambda X, y: instance_dependent_noise(X, y, 0.1),
     )
     for door in doors:
-        with pytest.raises(ValueError, match=r"Input y contains NaN: 20 missing .* in row 1\. Drop"):
+        with pytest.raises(
+            ValueError, match=r"Input y contains NaN: 20 missing .* in row 1\. Drop"
+        ):
             door(X, given)
 
 

@@ -21,7 +21,10 @@ def decision_lines(csv):
     header = [str(name).strip() for name in header]
     _check_header(header)
     entries = [(number, _entry(header, cells, number)) for number, cells in lines]
-    return [(n, entry) for n, entry in entries if any(entry[name] for name in COLUMNS[:-1])]
+    entries = [(n, entry) for n, entry in entries if any(entry[name] for name in COLUMNS[:-1])]
+    # a line that a person added is about the page of the others
+    page = next((entry["page"] for _, entry in entries if entry["page"]), "")
+    return [(n, entry | {"page": entry["page"] or page}) for n, entry in entries]
 
 
 def _of_frame(frame):
@@ -40,12 +43,22 @@ def _cell_text(value):
 def _of_text(text):
     lines = io.StringIO(text.removeprefix("\ufeff"), newline="").readlines()
     header = next((line for line in lines if line.strip()), "")
-    reader = csv_format.reader(lines, delimiter=max(",;\t", key=header.count))
+    reader = csv_format.reader(lines, delimiter=_separator(header))
     try:
         rows = [(reader.line_num, cells) for cells in reader if any(cells)]
     except csv_format.Error as error:
         raise ValueError(f"csv, line {reader.line_num}: no CSV ({error}).") from error
     return (rows[0][1], rows[1:]) if rows else ([], [])
+
+
+def _separator(header):
+    """The separator that finds most of the columns."""
+
+    def n_columns(separator):
+        cells = next(csv_format.reader([header], delimiter=separator), [])
+        return sum(cell.strip() in COLUMNS for cell in cells)
+
+    return max(",;\t", key=n_columns)
 
 
 def _text_of(csv):

@@ -78,7 +78,7 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
     """
     n_samples = num_samples(X)
     _check_y(y, n_samples)
-    check_order(X=X, y=y, ids=ids)
+    check_order(X=X, y=y)
     values = _as_list(y, "y")
     labels = WrittenLabels([*values, *(() if classes is None else _as_list(classes, "classes"))])
     rows = Rows(X, [label_token(label) for label in values], row_ids(X, ids, n_samples))

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from sam_attribution._validation import check_length, from_tensor, values_of
+from sam_attribution._validation import check_length, check_order, from_tensor, values_of
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 _NONE = "0"
@@ -20,6 +20,7 @@ def row_ids(X, ids, n_samples):
     if ids is None:
         tokens = [_id_token(name) for name in X.index] if hasattr(X, "iloc") else []
         return tokens if tokens and len(set(tokens)) == len(tokens) else None
+    check_order(X=X, ids=ids)
     check_length(ids, "ids", n_samples)
     tokens = [_id_token(name) for name in values_of(ids, "ids")]
     if len(set(tokens)) < len(tokens):

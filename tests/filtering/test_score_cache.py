@@ -92,9 +92,14 @@ def test_warnings_come_again_with_scores_out_of_the_cache(tmp_path, on_disk):
 
 
 def test_records_hold_what_was_issued_inside():
-    with pytest.warns(AttributionWarning), recorded_warnings() as outer:
-        warn("a")
-        with recorded_warnings() as inner:
-            warn("b")
+    def call():
+        with recorded_warnings() as outer:
+            warn("a")
+            with recorded_warnings() as inner:
+                warn("b")
+        return outer, inner
+
+    with pytest.warns(AttributionWarning):
+        outer, inner = call()
     assert [message for message, _ in outer] == ["a", "b"]
     assert [message for message, _ in inner] == ["b"]

@@ -28,8 +28,8 @@ function download() {
 }
 
 function cellsOf(text) {
-  const header = text.split("\n", 1)[0];
-  const count = (c) => header.split(c).length;
+  const header = text.trimStart().split("\n", 1)[0].replaceAll('"', "");
+  const count = (c) => header.split(c).filter((name) => COLUMNS.includes(name.trim())).length;
   const comma = [",", ";", "\t"].reduce((a, b) => (count(b) > count(a) ? b : a));
   const field = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r\\n|\\n|\\r|$)`, "y");
   const lines = [[]];
@@ -44,7 +44,8 @@ function cellsOf(text) {
 
 // Takes the decisions of a CSV over. Returns a sentence on what was taken.
 function loadCsv(text) {
-  const [header = [], ...lines] = cellsOf(text.replace(/^\ufeff/, ""));
+  const [names = [], ...lines] = cellsOf(text.replace(/^\ufeff/, ""));
+  const header = names.map((name) => name.trim());
   const missing = ["given", "decision", "label"].filter((name) => !header.includes(name));
   if (!header.includes("row") && !header.includes("id")) missing.unshift("row or id");
   if (missing.length) return `Nothing loaded: the file has no column ${missing.join(", ")}.`;
