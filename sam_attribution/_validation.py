@@ -7,10 +7,12 @@ where they are used.
 """
 
 from contextlib import contextmanager
+from itertools import combinations
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionDtype
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils._param_validation import HasMethods as _HasMethods
@@ -35,6 +37,7 @@ __all__ = [
     "check_length",
     "check_mask",
     "check_numbers",
+    "check_order",
     "check_parameters",
     "check_sample_weight",
     "check_targets",
@@ -47,6 +50,8 @@ __all__ = [
     "refusing_overflow",
     "take_rows",
     "target_column",
+    "values_of",
+    "without_nullable",
 ]
 
 
@@ -110,6 +115,53 @@ def from_tensor(data, name):
     return data.detach().cpu().numpy() if hasattr(data, "detach") else data
 
 
+def values_of(data, name):
+    """Array of labels or targets that keeps their type and value; a ValueError for missing ones.
+
+    scikit-learn turns nullable integers and booleans of pandas into floats, in which integers
+    above 2**53 merge. Other data than a tensor or a column of pandas are returned unchanged.
+    """
+    data = from_tensor(data, name)
+    if isinstance(data, pd.DataFrame) and isinstance(_only_dtype(data), ExtensionDtype):
+        return _array_of_column(data.iloc[:, 0], name)[:, None]
+    if isinstance(getattr(data, "dtype", None), ExtensionDtype):
+        return _array_of_column(data, name)
+    if isinstance(data, list | tuple) or getattr(getattr(data, "dtype", None), "kind", "") == "O":
+        _refuse_missing(np.flatnonzero([value is pd.NA for value in data]), name)
+    return data
+
+
+def without_nullable(X):
+    """Dataframe whose nullable integers and booleans are those of numpy, where none is missing.
+
+    scikit-learn turns them into floats, which a module cannot look up in an embedding.
+    """
+    if not isinstance(X, pd.DataFrame) or not any(map(_is_nullable_integer, X.dtypes)):
+        return X
+    parts = [
+        part.astype(part.dtype.numpy_dtype)
+        if _is_nullable_integer(part.dtype) and not part.hasnans
+        else part
+        for _, part in X.items()
+    ]
+    return pd.concat(parts, axis=1).set_axis(X.columns, axis=1)
+
+
+def check_order(**columns):
+    """Raise a ValueError if two of the arguments hold the same pandas index in another order.
+
+    They are paired by position, as in scikit-learn: indices of other rows are not compared.
+    """
+    indices = [(name, data.index) for name, data in columns.items() if hasattr(data, "iloc")]
+    for (first, one), (second, other) in combinations(indices, 2):
+        if len(one) == len(other) and not one.equals(other) and _same_set(one, other):
+            raise ValueError(
+                f"{first} and {second} have the same index in another order, but rows are paired "
+                f"by position. Align them with {second}.loc[{first}.index], or pass "
+                f"{second}.to_numpy() if the positions are right."
+            )
+
+
 def refuse_sparse_tensor(data, name):
     """Raise a TypeError for a sparse tensor, which cannot be indexed nor become an array."""
     if getattr(data, "is_sparse", False):
@@ -121,7 +173,7 @@ def check_column(values, name, n_samples=None, *, dtype=None, finite="allow-nan"
 
     The dtype "float64" asks for numbers, for which `finite` is the rule of :func:`check_numbers`.
     """
-    values = from_tensor(values, name)
+    values = values_of(values, name) if dtype is None else from_tensor(values, name)
     _check_is_column(values, name)
     values = np.asarray(values) if dtype is None else check_numbers(values, name, finite=finite)
     if n_samples is not None:
@@ -185,7 +237,7 @@ def check_labels(y, name="y"):
 
 def check_targets(y, name="y", *, dtype="float64", warn=False):
     """Array of real targets, shape (n_samples,); each row must have one number."""
-    y = from_tensor(y, name)
+    y = values_of(y, name)
     shape = _shape_of(y)
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
@@ -208,7 +260,7 @@ def check_targets(y, name="y", *, dtype="float64", warn=False):
 
 def classes_of(y, name="y"):
     """Sorted array of the distinct labels."""
-    y = from_tensor(y, name)
+    y = values_of(y, name)
     try:
         return np.unique(y)
     except TypeError as error:
@@ -220,6 +272,7 @@ def codes_among(classes, y, name="y"):
     y = target_column(y, name)
     if len(classes) == 0:
         raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
+    y = _as_integers_of(y, classes.dtype)
     try:
         codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)
         unknown = sorted(set(y[classes[codes] != y].tolist()))
@@ -232,11 +285,55 @@ def codes_among(classes, y, name="y"):
     return codes.astype(np.int64)
 
 
+def _as_integers_of(y, dtype):
+    """`y` in the integer type of the classes: numpy compares signed and unsigned ones as floats."""
+    if y.dtype.kind not in "iu" or dtype.kind not in "iu":
+        return y
+    same = y.astype(dtype)
+    return same if (same == y).all() else y
+
+
 def target_column(y, name, *, warn=False):
     """Array of shape (n_samples,), converted from `y` as scikit-learn's estimators convert it."""
-    y = from_tensor(y, name)
+    y = values_of(y, name)
     _check_is_column(y, name)
     return column_or_1d(y, warn=warn)
+
+
+def _is_nullable_integer(dtype):
+    return getattr(getattr(dtype, "numpy_dtype", None), "kind", "") in tuple("biu")
+
+
+def _only_dtype(frame):
+    return frame.dtypes.iloc[0] if frame.shape[1] == 1 else None
+
+
+def _array_of_column(column, name):
+    """Array of the values of a pandas column of an extension type."""
+    _refuse_missing(np.flatnonzero(pd.isna(column)), name)
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = values_of(pd.Series(dtype.categories), name)
+        return np.asarray(categories)[pd.Categorical(column).codes]
+    of_numpy = getattr(dtype, "numpy_dtype", None)  # of nullable types and those of Arrow
+    if of_numpy is not None and of_numpy.kind in "biuf":
+        return column.to_numpy(dtype=of_numpy)
+    return np.asarray(column)
+
+
+def _refuse_missing(rows, name):
+    if len(rows):
+        raise ValueError(
+            f"Input {name} contains NaN: {len(rows)} missing values, the first in row {rows[0]}. "
+            "Drop these rows or give them a value."
+        )
+
+
+def _same_set(one, other):
+    try:
+        return bool(one.isin(other).all() and other.isin(one).all())
+    except TypeError:  # of values that do not hash
+        return False
 
 
 def _check_is_column(values, name):

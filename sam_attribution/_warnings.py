@@ -4,6 +4,7 @@ import contextlib
 import functools
 import sys
 import warnings
+from contextvars import ContextVar
 from importlib.util import find_spec
 from pathlib import Path
 
@@ -19,12 +20,28 @@ _BETWEEN = (
 )
 
 
+_RECORDS = ContextVar("records", default=())
+
+
 def warn(message, category=AttributionWarning):
     """Issue a warning for the first line above this package and the libraries it is called by."""
+    for record in _RECORDS.get():
+        record.append((message, category))
     frame, level = sys._getframe(1), 2
     while frame is not None and frame.f_code.co_filename.startswith(_BETWEEN):
         frame, level = frame.f_back, level + 1
     warnings.warn(message, category, stacklevel=level)
+
+
+@contextlib.contextmanager
+def recorded_warnings():
+    """Note what :func:`warn` issues in this thread, as pairs (message, category)."""
+    record = []
+    token = _RECORDS.set((*_RECORDS.get(), record))
+    try:
+        yield record
+    finally:
+        _RECORDS.reset(token)
 
 
 @contextlib.contextmanager

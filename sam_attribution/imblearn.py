@@ -8,7 +8,7 @@ from imblearn.utils import check_target_type
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from sam_attribution._validation import classes_of, from_tensor, num_samples
+from sam_attribution._validation import check_order, classes_of, from_tensor, num_samples
 from sam_attribution.filtering import MislabelFilter
 
 __all__ = ["MislabelSampler"]
@@ -78,6 +78,7 @@ class MislabelSampler(BaseSampler):
         X_kept, y_kept
             The rows and labels that stay, in the order and the container they came in.
         """
+        check_order(X=X, y=y, sample_weight=sample_weight)
         y = from_tensor(y, "y")
         _check_rows(X, y)
         return super().fit_resample(X, y, sample_weight=sample_weight)

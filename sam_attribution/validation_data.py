@@ -4,7 +4,7 @@ import joblib
 import numpy as np
 from scipy.sparse import issparse
 
-from sam_attribution._validation import from_tensor, num_samples
+from sam_attribution._validation import check_order, from_tensor, num_samples, values_of
 
 
 class ValidationData:
@@ -30,7 +30,8 @@ class ValidationData:
     Raises
     ------
     ValueError
-        If there are no rows, `y` has more than one dimension, or the lengths differ.
+        If there are no rows, `y` has more than one dimension or missing values, the lengths
+        differ, or `X` and `y` have the same index in another order.
 
     Examples
     --------
@@ -46,7 +47,8 @@ class ValidationData:
     __slots__ = ("_X", "_digest", "_y")
 
     def __init__(self, X, y):
-        X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(from_tensor(y, "y")))
+        check_order(X=X, y=y)
+        X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(values_of(y, "y")))
         _check_rows(X, y)
         for name, value in (("_X", X), ("_y", y), ("_digest", joblib.hash((X, y)))):
             object.__setattr__(self, name, value)

@@ -1,4 +1,5 @@
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV, StratifiedKFold
@@ -79,3 +80,9 @@ def test_the_sampler_gives_what_the_filter_gives():
     kept = sampled.set_params(removal_fraction=0).fit_resample(X, y)
     np.testing.assert_array_equal(kept[0], X)
     assert not hasattr(sampled, "scores_")
+
+
+def test_indices_in_another_order_are_refused():
+    table = pd.DataFrame(X)
+    with pytest.raises(ValueError, match="X and y have the same index in another order"):
+        MislabelSampler(FirstFeature()).fit_resample(table[::-1], pd.Series(y))

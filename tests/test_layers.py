@@ -12,6 +12,7 @@ LAYERS = [
     "exceptions",
     "_warnings",
     "_validation",
+    "_accuracy",
     "_class_names",
     "_image_shape",
     "_seeding",

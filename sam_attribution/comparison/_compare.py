@@ -8,7 +8,7 @@ from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution._validation import check_column, check_mask
+from sam_attribution._validation import check_column, check_mask, check_order
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import Measure, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
@@ -106,6 +106,7 @@ def compare(
     """
     methods = _by_name(methods)
     _check_validation(validation)
+    check_order(X=X, y=y, sample_weight=sample_weight, truth=truth, wrong=wrong)
     truth = _checked_truth(truth, len(y))
     wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
     seed = draw_seed(random_state)

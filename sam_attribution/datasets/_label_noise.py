@@ -3,6 +3,8 @@
 from numbers import Real
 
 import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionArray
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from sklearn.pipeline import make_pipeline
@@ -14,7 +16,14 @@ from sklearn.utils import (
     check_random_state,
 )
 
-from sam_attribution._validation import classes_of, from_tensor, refusing_overflow, target_column
+from sam_attribution._validation import (
+    check_order,
+    classes_of,
+    from_tensor,
+    num_samples,
+    refusing_overflow,
+    target_column,
+)
 
 
 def symmetric_noise(y, fraction, *, random_state=None):
@@ -23,7 +32,7 @@ def symmetric_noise(y, fraction, *, random_state=None):
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels of any sortable type; the array is not changed.
+        Labels of any sortable type; they are not changed.
     fraction : float
         Share of the rows to change, from 0 to 1. Exactly ``round(fraction * n_samples)`` rows
         are changed.
@@ -32,8 +41,8 @@ def symmetric_noise(y, fraction, *, random_state=None):
 
     Returns
     -------
-    y_noisy : ndarray of shape (n_samples,)
-        Labels after the change.
+    y_noisy : of the type of `y`, shape (n_samples,)
+        Labels after the change. A Series keeps its index, name and dtype.
     changed : ndarray of shape (n_samples,), dtype bool
         True where ``y_noisy`` differs from `y`.
 
@@ -51,9 +60,9 @@ def symmetric_noise(y, fraction, *, random_state=None):
     >>> int(changed.sum()), bool((y_noisy[changed] != y[changed]).all())
     (3, True)
     """
-    y, classes, codes = _encoded(y)
+    classes, codes = _encoded(y)
     rng = check_random_state(random_state)
-    rows = rng.permutation(len(y))[: _n_changed(fraction, len(y))]
+    rows = rng.permutation(len(codes))[: _n_changed(fraction, len(codes))]
     steps = rng.randint(1, len(classes), size=len(rows))
     return _relabelled(y, rows, classes[(codes[rows] + steps) % len(classes)])
 
@@ -66,7 +75,7 @@ def pair_noise(y, fraction, *, random_state=None):
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels of any sortable type, in sorted order of classes; the array is not changed.
+        Labels of any sortable type, in sorted order of classes; they are not changed.
     fraction : float
         Share of the rows to change, from 0 to 1. Exactly ``round(fraction * n_samples)`` rows
         are changed.
@@ -75,8 +84,8 @@ def pair_noise(y, fraction, *, random_state=None):
 
     Returns
     -------
-    y_noisy : ndarray of shape (n_samples,)
-        Labels after the change.
+    y_noisy : of the type of `y`, shape (n_samples,)
+        Labels after the change. A Series keeps its index, name and dtype.
     changed : ndarray of shape (n_samples,), dtype bool
         True where ``y_noisy`` differs from `y`.
 
@@ -90,11 +99,11 @@ def pair_noise(y, fraction, *, random_state=None):
     >>> from sam_attribution.datasets import pair_noise
     >>> y_noisy, changed = pair_noise([0, 1, 2], 1.0)
     >>> y_noisy
-    array([1, 2, 0])
+    [1, 2, 0]
     """
-    y, classes, codes = _encoded(y)
+    classes, codes = _encoded(y)
     rng = check_random_state(random_state)
-    rows = rng.permutation(len(y))[: _n_changed(fraction, len(y))]
+    rows = rng.permutation(len(codes))[: _n_changed(fraction, len(codes))]
     return _relabelled(y, rows, classes[(codes[rows] + 1) % len(classes)])
 
 
@@ -106,7 +115,7 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
     X : array-like of shape (n_samples, ...)
         Finite inputs; more than two dimensions are flattened. The array is not changed.
     y : array-like of shape (n_samples,)
-        Labels of any sortable type, with at least two rows per class; the array is not changed.
+        Labels of any sortable type, with at least two rows per class; they are not changed.
     fraction : float
         Share of the rows to change, from 0 to 1. Exactly ``round(fraction * n_samples)`` rows
         are changed.
@@ -115,8 +124,8 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
 
     Returns
     -------
-    y_noisy : ndarray of shape (n_samples,)
-        Labels after the change.
+    y_noisy : of the type of `y`, shape (n_samples,)
+        Labels after the change. A Series keeps its index, name and dtype.
     changed : ndarray of shape (n_samples,), dtype bool
         True where ``y_noisy`` differs from `y`.
 
@@ -143,14 +152,15 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
     >>> int((changed & (y == 0)).sum()), int(changed.sum())  # setosa stands apart
     (0, 15)
     """
+    check_order(X=X, y=y)
     with refusing_overflow("X"):
         X = check_array(from_tensor(X, "X"), allow_nd=True, input_name="X")
-    y, classes, codes = _encoded(y)
-    check_consistent_length(X, y)
-    n_changed, rng = _n_changed(fraction, len(y)), check_random_state(random_state)
+    classes, codes = _encoded(y)
+    check_consistent_length(X, codes)
+    n_changed, rng = _n_changed(fraction, len(codes)), check_random_state(random_state)
     resemblance = _other_class_probabilities(X.reshape(len(X), -1), codes, rng)
     # exponential variables of rate r sort in the order of draws in proportion to r
-    times = rng.standard_exponential(len(y)) / resemblance.sum(axis=1)
+    times = rng.standard_exponential(len(codes)) / resemblance.sum(axis=1)
     rows = np.argsort(times, kind="stable")[:n_changed]
     return _relabelled(y, rows, classes[_draw_columns(resemblance[rows], rng)])
 
@@ -175,13 +185,13 @@ def _draw_columns(weights, rng):
 
 
 def _encoded(y):
-    """Array of the labels, sorted classes, and the code of each row's class."""
+    """Sorted classes, and the code of each row's class."""
     y = target_column(y, "y")
     assert_all_finite(y, input_name="y")
     classes = classes_of(y)
     if len(classes) < 2:
         raise ValueError(f"y must hold at least two classes to flip between, got {len(classes)}.")
-    return y, classes, np.searchsorted(classes, y)
+    return classes, np.searchsorted(classes, y)
 
 
 def _n_changed(fraction, n_samples):
@@ -192,7 +202,19 @@ def _n_changed(fraction, n_samples):
 
 
 def _relabelled(y, rows, labels):
-    """Copy of `y` with new `labels` at `rows`, and the mask of those rows."""
-    y_noisy, changed = y.copy(), np.zeros(len(y), dtype=bool)
-    y_noisy[rows], changed[rows] = labels, True
-    return y_noisy, changed
+    """Copy of `y` with new `labels` at `rows`, of the same type, and the mask of those rows."""
+    changed = np.zeros(num_samples(y), dtype=bool)
+    changed[rows] = True
+    if isinstance(y, list | tuple) and np.ndim(y) == 1:
+        new = dict(zip(rows.tolist(), labels.tolist(), strict=True))
+        return type(y)(new.get(row, label) for row, label in enumerate(y)), changed
+    if hasattr(y, "detach"):
+        noisy = y.detach().clone().reshape(-1)
+        noisy[rows.tolist()] = noisy.new_tensor(labels.tolist())
+        return noisy, changed
+    if isinstance(y, pd.DataFrame):
+        y = y.iloc[:, 0]
+    is_of_pandas = isinstance(y, pd.Series | ExtensionArray)
+    noisy = y.copy() if is_of_pandas else target_column(y, "y").copy()
+    (noisy.iloc if isinstance(y, pd.Series) else noisy)[rows] = labels
+    return noisy, changed

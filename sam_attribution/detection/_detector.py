@@ -10,7 +10,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._ranking import lowest
-from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution._validation import HasMethods, Interval, StrOptions, check_order
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._split_evidence import SplitEvidence
@@ -238,6 +238,7 @@ class MislabelDetector(BaseEstimator):
         *,
         class_names=None,
         descriptions=None,
+        ids=None,
         image_shape=None,
         n_rows=None,
         title="Label review",
@@ -257,10 +258,13 @@ class MislabelDetector(BaseEstimator):
             Names of the classes, in the order of ``classes_`` or by label.
         descriptions : list of str, optional
             A line of text for each row.
+        ids : array-like, optional
+            Names of the rows, by which decisions find them in a table of another order. By default
+            the index of `X`, or else the one that the `X` of ``fit`` had.
         image_shape : tuple of int, optional
             Shape of an image whose pixels are a flat row of `X`.
         n_rows : int, optional
-            Show only this many rows, the most suspicious ones. All by default.
+            Show only this many rows, the most suspicious ones. All by default, up to 100,000.
         title : str, default="Label review"
 
         Returns
@@ -274,7 +278,7 @@ class MislabelDetector(BaseEstimator):
             Before ``fit``.
         ValueError
             As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
-            of rows than ``fit`` had.
+            of rows than ``fit`` had, or the same index in another order.
         """
         check_is_fitted(self)
         n_rows_of_fit, n_given = len(self.scores_), X.shape[0] if hasattr(X, "shape") else len(X)
@@ -283,6 +287,11 @@ class MislabelDetector(BaseEstimator):
                 f"X must show the {n_rows_of_fit} rows of fit, in their order, got {n_given} rows. "
                 "Show some of them only with n_rows."
             )
+        index = getattr(self, "_index", None)
+        if index is not None:
+            check_order(y=pd.Series(self.given_labels_, index), X=X)
+            has_names = ids is not None or hasattr(X, "iloc") or not index.is_unique
+            ids = ids if has_names else index
         return review_page(
             path,
             X,
@@ -295,6 +304,7 @@ class MislabelDetector(BaseEstimator):
             classes=self.classes_,
             class_names=class_names,
             descriptions=descriptions,
+            ids=ids,
             image_shape=image_shape,
             n_rows=n_rows,
             title=title,
@@ -316,7 +326,7 @@ class MislabelDetector(BaseEstimator):
         self.classes_, self.given_labels_ = net_of(self.estimator_).classes_, y.copy()
         log_proba, components = choice.of_rows(len(y))
         self.label_log_proba_ = log_proba
-        index = getattr(X, "index", None)
+        self._index = index = getattr(X, "index", None)
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         best = self.classes_[np.nan_to_num(log_proba, nan=-np.inf).argmax(1)]
         self.suggested_labels_ = np.where(np.isnan(log_proba[:, 0]), y, best)

@@ -7,6 +7,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._accuracy import Accuracy
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import HasMethods, take_rows
 from sam_attribution.filtering._row_filter import RowFilter
@@ -23,7 +24,7 @@ def _fitted_or_given_has(name):
     return check
 
 
-class FilteredClassifier(ClassifierMixin, RowFilter):
+class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
     """Classifier trained without the rows that score lowest.
 
     Parameters

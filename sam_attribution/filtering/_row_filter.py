@@ -14,6 +14,7 @@ from sam_attribution._validation import (
     HasMethods,
     Interval,
     check_labels,
+    check_order,
     check_parameters,
     check_sample_weight,
     forget_fit,
@@ -41,6 +42,7 @@ class RowFilter(BaseEstimator):
         _refuse_regressor("estimator", self._classifier())
         _refuse_regressor("scorer", getattr(self.scorer, "estimator", None))
         refuse_sparse_tensor(X, "X")
+        check_order(X=X, y=y, sample_weight=sample_weight)
         X, y = indexable(X, check_labels(y))
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)

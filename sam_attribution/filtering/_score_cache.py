@@ -2,6 +2,7 @@
 
 import pickle
 from collections import OrderedDict
+from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
 from os import PathLike, fspath
@@ -11,41 +12,54 @@ import numpy as np
 from sklearn.utils.validation import check_memory
 
 from sam_attribution._fingerprint import fingerprint
-from sam_attribution._warnings import warn
+from sam_attribution._warnings import recorded_warnings, warn
+
+
+@dataclass(frozen=True)
+class Scored:
+    """Scores, and the warnings (message, category) that this package issued with them."""
+
+    scores: np.ndarray
+    said: tuple = ()
+
+    @property
+    def nbytes(self):
+        """Bytes of the scores."""
+        return self.scores.nbytes
 
 
 class ScoreStore:
-    """The most recently used score arrays, up to a number of bytes.
+    """The most recently used scores, up to a number of bytes.
 
     Parameters
     ----------
     max_bytes : int, default=2**26
-        The oldest arrays go when all together are larger; the newest always stays.
+        The oldest entries go when all together are larger; the newest always stays.
     """
 
     def __init__(self, max_bytes=2**26):
         self.max_bytes = max_bytes
-        self._arrays = OrderedDict()
+        self._entries = OrderedDict()
         self._lock = Lock()
 
     def get(self, key):
-        """Return the array behind `key`, or None."""
+        """Return the entry behind `key`, or None."""
         with self._lock:
-            if key in self._arrays:
-                self._arrays.move_to_end(key)
-            return self._arrays.get(key)
+            if key in self._entries:
+                self._entries.move_to_end(key)
+            return self._entries.get(key)
 
-    def put(self, key, scores):
-        """Keep `scores` as the newest array."""
+    def put(self, key, scored):
+        """Keep `scored` as the newest entry."""
         with self._lock:
-            self._arrays[key] = scores
-            while len(self._arrays) > 1 and self.n_bytes > self.max_bytes:
-                self._arrays.popitem(last=False)
+            self._entries[key] = scored
+            while len(self._entries) > 1 and self.n_bytes > self.max_bytes:
+                self._entries.popitem(last=False)
 
     @property
     def n_bytes(self):
         """Bytes held."""
-        return sum(scores.nbytes for scores in self._arrays.values())
+        return sum(entry.nbytes for entry in self._entries.values())
 
 
 _STORE = ScoreStore()  # one per process: clones of a filter find each other's scores
@@ -71,20 +85,27 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
     Returns
     -------
     scores : ndarray of shape (n_samples,)
-        A copy the caller owns.
+        A copy the caller owns. Warnings of this package that came with the scores are issued again
+        where the cache holds them.
     """
 
     def compute():
-        return _scores_of(scorer.fit(X, y, **fit_params))
+        with recorded_warnings() as said:
+            scores = _scores_of(scorer.fit(X, y, **fit_params))
+        return Scored(scores, tuple(said))
 
     key = None if memory is None else _key(scorer, X, y, fit_params, memory, random_state)
     if key is None:
-        return compute().copy()
+        return compute().scores.copy()
     known = _STORE.get(key)
-    # also what this process knows already goes to the disk, for others
-    scores = _from_disk(memory, key, compute if known is None else lambda: known)
-    _STORE.put(key, scores)
-    return scores.copy()
+    with recorded_warnings() as now:
+        # also what this process knows already goes to the disk, for others
+        scored = _from_disk(memory, key, compute if known is None else lambda: known)
+    _STORE.put(key, scored)
+    for message, category in scored.said:
+        if (message, category) not in now:
+            warn(message, category)
+    return scored.scores.copy()
 
 
 def _scores_of(scorer):
@@ -126,8 +147,8 @@ def _from_disk(memory, key, compute):
     if memory == "auto":
         return compute()
     location = fspath(memory) if isinstance(memory, PathLike) else memory
-    return check_memory(location).cache(_computed, ignore=["compute"])(key, compute)
+    return check_memory(location).cache(_scored, ignore=["compute"])(key, compute)
 
 
-def _computed(key, compute):
+def _scored(key, compute):
     return compute()

@@ -5,7 +5,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from sam_attribution._seeding import draw_seed
-from sam_attribution._validation import check_sample_weight, forget_fit
+from sam_attribution._validation import check_order, check_sample_weight, forget_fit
 from sam_attribution.fitting._checks import checked_training_rows, estimator_or_default
 from sam_attribution.fitting._estimator import clones
 from sam_attribution.fitting._splits import Split, make_splits
@@ -39,6 +39,7 @@ def fit_data(judge, X, y, sample_weight, targets, *, device=None):
     not fit the estimator, one another, or the validation.
     """
     forget_fit(judge)
+    check_order(X=X, y=y, sample_weight=sample_weight)
     X, y = checked_training_rows(judge, X, y, targets)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X)

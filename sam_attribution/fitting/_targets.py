@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.base import is_regressor
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
-from sam_attribution._validation import check_labels, check_targets, codes_among, from_tensor
+from sam_attribution._validation import check_labels, check_targets, codes_among, values_of
 from sam_attribution.fitting._estimator import net_of
 from sam_attribution.validation_data import ValidationData
 
@@ -26,7 +26,7 @@ class ClassTargets:
 
     def given(self, y):
         """`y` as an array, unchecked."""
-        return from_tensor(y, "y")
+        return values_of(y, "y")
 
     def learn(self, y, validation):
         """Checked labels; ValueError if there is nothing to tell apart, or to judge by."""

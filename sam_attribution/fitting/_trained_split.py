@@ -7,7 +7,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sam_attribution._validation import take_rows
+from sam_attribution._validation import check_order, take_rows
 from sam_attribution.fitting._checks import check_estimator_kind
 from sam_attribution.fitting._estimator import is_frozen, net_of, rows_at_net, train
 from sam_attribution.fitting._measure import Measure
@@ -107,6 +107,8 @@ def single_queries(
     check_estimator_kind(estimator)
     check_is_fitted(estimator)
     check_consistent_length(X_query, y_query)
+    check_order(X=X, y=y, sample_weight=sample_weight)
+    check_order(X_query=X_query, y_query=y_query)
     frozen = estimator if is_frozen(estimator) else FrozenEstimator(estimator)
     every_row = Split(np.arange(len(y)), X_query, y_query, np.arange(0))
     trained = train_split(frozen, every_row, X, y, sample_weight)

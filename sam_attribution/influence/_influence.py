@@ -9,7 +9,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._seeding import seed_nested
-from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution._validation import HasMethods, Interval, StrOptions, check_order
 from sam_attribution.fitting import (
     check_settings,
     checked_rows,
@@ -222,6 +222,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         *data, splits, estimators, seed = fit_data(
             self, X, y, sample_weight, targets, device=self.device
         )
+        check_order(X=X, groups=getattr(method, "groups", None))
         method.check_request(len(data[1]))
         method = seed_nested(method, seed)
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
@@ -281,6 +282,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         is, and by which way.
         """
         check_is_fitted(self)
+        check_order(X_query=X_query, y_query=y_query)
         X = checked_rows(self, X_query)
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)

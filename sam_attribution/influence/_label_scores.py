@@ -5,6 +5,7 @@ from sklearn.base import TransformerMixin, is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._validation import check_order
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
 from sam_attribution.influence._methods import METHODS
@@ -76,6 +77,7 @@ class LabelScores(TransformerMixin):
             Positive = would help. The mean over the splits.
         """
         check_is_fitted(self)
+        check_order(X=X, y=y)
         X = checked_rows(self, X)
         models = [attribution.trained for attribution in self.attributions_]
         y = self._targets.predicted(models, X) if y is None else y

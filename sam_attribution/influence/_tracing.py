@@ -7,7 +7,13 @@ from sklearn.base import is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sam_attribution._validation import Interval, check_arguments, check_column, take_rows
+from sam_attribution._validation import (
+    Interval,
+    check_arguments,
+    check_column,
+    check_order,
+    take_rows,
+)
 from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
 from sam_attribution.influence._explanation import explanation
 
@@ -114,6 +120,7 @@ class Tracing:
         """
         check_is_fitted(self)
         check_arguments(_RULES, "explain_errors", n_errors=n_errors)
+        check_order(X=X, y=y)
         X, y = checked_rows(self, X), check_column(y, "y")
         self._targets.check(y, "y")
         check_consistent_length(X, y)

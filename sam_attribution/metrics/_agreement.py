@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sam_attribution._validation import check_numbers
+from sam_attribution._validation import check_numbers, check_order
 
 
 def agreement(scores, truth):
@@ -43,6 +43,7 @@ def agreement(scores, truth):
     >>> float(line["pearson"].round(3)), float(line["slope"].round(3))
     (1.0, 2.0)
     """
+    check_order(scores=scores, truth=truth)
     scores, truth = one_row_per_query(scores, "scores"), one_row_per_query(truth, "truth")
     if scores.shape != truth.shape:
         raise ValueError(

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sam_attribution._validation import check_column, check_mask
+from sam_attribution._validation import check_column, check_mask, check_order
 
 
 def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):
@@ -89,6 +89,7 @@ def _curve(scores, wrong):
 
 
 def _judged(scores, wrong):
+    check_order(scores=scores, wrong=wrong)
     scores = check_column(scores, "scores", dtype="float64")
     wrong = check_mask(wrong, "wrong", len(scores))
     judged = ~np.isnan(scores)

@@ -10,9 +10,11 @@ from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import (
     check_column,
     check_length,
+    check_order,
     from_tensor,
     num_samples,
     take_rows,
+    values_of,
 )
 from sam_attribution.plotting._display_arguments import by_name, columns
 
@@ -22,9 +24,11 @@ class ScoreAfterRemoval:
 
     def __init__(self, estimator, X, y, X_test, y_test, random_state):
         self.estimator = estimator
-        self.X, self.y = from_tensor(X, "X"), np.asarray(from_tensor(y, "y"))
+        check_order(X=X, y=y)
+        check_order(X_test=X_test, y_test=y_test)
+        self.X, self.y = from_tensor(X, "X"), np.asarray(values_of(y, "y"))
         check_length(self.y, "y", num_samples(self.X))
-        self.X_test, self.y_test = from_tensor(X_test, "X_test"), from_tensor(y_test, "y_test")
+        self.X_test, self.y_test = from_tensor(X_test, "X_test"), values_of(y_test, "y_test")
         known = isinstance(random_state, Integral)
         self.seed = int(random_state) if known else draw_seed(random_state)
 

@@ -5,7 +5,7 @@ import re
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._validation import from_tensor, num_samples, take_rows
+from sam_attribution._validation import from_tensor, num_samples, take_rows, values_of
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 from sam_attribution.plotting._trace_images import draw_images
@@ -158,7 +158,7 @@ class TraceDisplay(Display):
         fitted_attributes(influence, ["explain"], argument="influence")
         check_is_fitted(influence)
         _check_few(len(y_query), "X_query has")
-        y_query = np.asarray(from_tensor(y_query, "y_query"))
+        y_query = np.asarray(values_of(y_query, "y_query"))
         table = influence.explain(X_query, y_query, k, split=split)
         predicted = influence.estimators_[split or 0].predict(X_query)
         asked = table["query"].to_numpy()

@@ -6,7 +6,13 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from sam_attribution._class_names import class_texts
-from sam_attribution._validation import check_column, check_numbers, codes_among, from_tensor
+from sam_attribution._validation import (
+    check_column,
+    check_numbers,
+    check_order,
+    classes_of,
+    codes_among,
+)
 from sam_attribution.plotting._axes import VERMILLION, axes_for, name_columns
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
@@ -161,7 +167,8 @@ class WhatIfDisplay(Display):
 
     def _codes(self, table):
         """Labels of the columns, and positions of the given and suggested labels among them."""
-        classes = np.unique(from_tensor(self.given, "given"))
+        check_order(given=self.given, suggested=self.suggested, scores=self.scores)
+        classes = classes_of(self.given, "given")
         classes = classes if self.classes is None else np.asarray(self.classes)
         if len(classes) != table.shape[1]:
             raise ValueError(

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sam_attribution._validation import classes_of
+from sam_attribution._validation import classes_of, values_of
 from sam_attribution.methods import Method
 
 
@@ -155,7 +155,7 @@ def _members(groups, n_samples):
 def _as_array(values):
     """An array; of objects for lists of different lengths."""
     try:
-        return np.asarray(values)
+        return np.asarray(values_of(values, "rows or groups"))
     except ValueError:
         found = np.empty(len(values), dtype=object)
         for number, value in enumerate(values):

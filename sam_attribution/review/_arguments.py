@@ -10,8 +10,12 @@ from sam_attribution._validation import (
     check_length,
     check_mask,
     check_numbers,
+    check_order,
     num_samples,
+    values_of,
 )
+
+MOST_ROWS = 100_000  # browsers limit how long a list can be
 
 
 @dataclass(frozen=True)
@@ -30,6 +34,7 @@ def review_columns(X, *, given, suggested, scores, suspicious, score_components,
     """Return the arguments as :class:`ReviewColumns`; a ValueError names a wrong one."""
     components = {} if score_components is None else dict(score_components)
     n_samples = num_samples(X)
+    check_order(X=X, given=given, suggested=suggested, scores=scores, suspicious=suspicious)
     return ReviewColumns(
         given=check_column(given, "given", n_samples),
         suggested=check_column(suggested, "suggested", n_samples),
@@ -49,11 +54,16 @@ def review_columns(X, *, given, suggested, scores, suspicious, score_components,
 
 def check_n_rows(n_rows, n_samples):
     """Return the number of rows on the page."""
-    if n_rows is None:
-        return n_samples
+    n_rows = n_samples if n_rows is None else n_rows
     if isinstance(n_rows, bool) or not isinstance(n_rows, int | np.integer) or n_rows < 1:
         raise ValueError(f"n_rows must be None or a positive integer, got {n_rows!r}.")
-    return min(int(n_rows), n_samples)
+    shown = min(int(n_rows), n_samples)
+    if shown > MOST_ROWS:
+        raise ValueError(
+            f"n_rows must be given: a browser cannot show a list of {shown} rows, {MOST_ROWS} at "
+            "most. Show the most suspicious ones, for example n_rows=1000."
+        )
+    return shown
 
 
 def texts_of(descriptions, n_samples):
@@ -66,8 +76,10 @@ def texts_of(descriptions, n_samples):
     return [str(text) for text in descriptions]
 
 
-def index_of(X):
-    """Return the index of a DataFrame or Series as texts; None for row numbers."""
+def names_of(X, ids):
+    """Return `ids`, or else the index of a DataFrame or Series, as texts; None for row numbers."""
+    if ids is not None:
+        return [str(name) for name in values_of(ids, "ids")]
     if not isinstance(X, pd.DataFrame | pd.Series) or X.index.equals(pd.RangeIndex(len(X))):
         return None
     return [str(name) for name in X.index]

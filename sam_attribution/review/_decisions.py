@@ -1,36 +1,45 @@
 """`apply_decisions`: the CSV of a review page, applied to the rows it is about."""
 
-import csv as csv_format
-import io
 from dataclasses import dataclass
-from os import PathLike
 
 import numpy as np
 import pandas as pd
+from pandas.api.extensions import ExtensionArray
 
-from sam_attribution._validation import check_length, from_tensor, num_samples, take_rows
+from sam_attribution._validation import (
+    check_length,
+    check_order,
+    num_samples,
+    take_rows,
+    values_of,
+)
+from sam_attribution.review._decision_file import decision_lines
+from sam_attribution.review._row_identity import Rows, row_ids
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
-_COLUMNS = ("row", "given", "decision", "label")
 _DECISIONS = ("keep", "relabel", "remove")
 
 
-def apply_decisions(X, y, csv, *, classes=None):
+def apply_decisions(X, y, csv, *, classes=None, ids=None):
     r"""Change labels and drop rows as a person decided on the review page.
 
     Parameters
     ----------
     X : array-like, sparse matrix, tensor or DataFrame of n_samples rows
-        The rows that the page was made of, in the same order.
+        The rows that the page was made of: in the same order, or in any order if they have ids.
     y : array-like of shape (n_samples,)
         Their labels as they were given.
-    csv : path-like, str or text file
-        What the page exports, with the columns row (position, from 0), given, suggested, decision
-        (keep, relabel or remove) and label (the label from now on); others are not read. Labels
-        are written as :func:`~sam_attribution.review.label_token` does; one typed without quotes
-        is understood if it can mean one label only. Commas, semicolons and tabs separate.
+    csv : path-like, str, file or DataFrame
+        What the page exports, in UTF-8, with the columns row (position, from 0), id, given,
+        suggested, decision (keep, relabel or remove), label (the label from now on) and page;
+        others are not read, and id and page may be missing. Labels and ids are written as
+        :func:`~sam_attribution.review.label_token` does; one typed without quotes is understood
+        if it can mean one label only. Commas, semicolons and tabs separate. Empty lines are
+        skipped.
     classes : array-like or None, default=None
         Further labels that rows may get, beside those in `y`: the page's ``classes``.
+    ids : array-like of shape (n_samples,) or None, default=None
+        The page's ``ids``. None: the index of `X`, if it has one that names each row once.
 
     Returns
     -------
@@ -41,9 +50,16 @@ def apply_decisions(X, y, csv, *, classes=None):
     Raises
     ------
     ValueError
-        If the decisions are not about these rows: a row that is not there or comes twice, a given
-        label other than that in `y`, an unknown decision or label, a missing column. The message
-        names the line and the row. Then nothing has been changed.
+        If the decisions are not about these rows: a row or an id that is not there or comes twice,
+        a given label other than that in `y`, another page, an unknown decision or label, a missing
+        column, another encoding. The message names the line and the row. Then nothing has been
+        changed.
+
+    Notes
+    -----
+    The column page tells the table of the page from others. A line with an id is found by it,
+    if the table has the same ids and labels in any order; a line without one by its position, if
+    the labels come in the same order, and the rows of `X` if they are those of the page.
 
     Examples
     --------
@@ -62,10 +78,11 @@ def apply_decisions(X, y, csv, *, classes=None):
     """
     n_samples = num_samples(X)
     _check_y(y, n_samples)
-    values = from_tensor(y, "y")
-    values = values.array if isinstance(values, pd.Series) else values
-    labels = WrittenLabels([*values, *(() if classes is None else classes)])
-    decisions = [_checked(entry, values, labels) for entry in _entries(csv)]
+    check_order(X=X, y=y)
+    values = _as_list(y, "y")
+    labels = WrittenLabels([*values, *(() if classes is None else _as_list(classes, "classes"))])
+    rows = Rows(X, [label_token(label) for label in values], row_ids(X, ids, n_samples))
+    decisions = [_checked(entry, values, labels, rows) for entry in decision_lines(csv)]
     _check_once(decisions)
     new = {d.row: d.label for d in decisions if d.decision == "relabel"}
     stays = np.ones(n_samples, dtype=bool)
@@ -88,47 +105,35 @@ def _check_y(y, n_samples):
     check_length(y, "y", n_samples)
 
 
-def _entries(csv):
-    """Pairs of line number and dict of the CSV."""
-    if isinstance(csv, str | PathLike):
-        with open(csv, encoding="utf-8", newline="") as file:
-            yield from _entries(file)
-        return
-    lines = list(io.StringIO(csv.read().removeprefix("\ufeff"), newline=""))
-    header = lines[0] if lines else ""
-    reader = csv_format.DictReader(lines, delimiter=max(",;\t", key=header.count))
-    missing = [name for name in _COLUMNS if name not in (reader.fieldnames or ())]
-    if missing:
-        raise ValueError(
-            f"csv must have the columns {', '.join(_COLUMNS)}, got {reader.fieldnames}: "
-            f"{', '.join(missing)} not found. Export it from the review page."
-        )
-    for entry in reader:
-        yield reader.line_num, {name: (entry[name] or "").strip() for name in _COLUMNS}
+def _as_list(labels, name):
+    labels = values_of(labels, name)
+    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
 
 
-def _checked(numbered, y, labels):
+def _checked(numbered, y, labels, rows):
     """One entry as a :class:`_Decision`; raise unless it is about a row of `y`."""
     line, entry = numbered
-    where, text = f"csv, line {line} (row {entry['row']})", entry["row"]
-    if not text.isdecimal() or int(text) >= len(y):
-        raise ValueError(
-            f"{where}: row must be a position from 0 to {len(y) - 1}, got {text!r}. Pass the X and "
-            "y that the page was made of."
-        )
-    row = int(text)
+    names = [f"{name} {entry[name]}" for name in ("row", "id") if entry[name]]
+    where = f"csv, line {line} ({', '.join(names)})"
+    row = rows.position(entry, where)
     if not labels.means(entry["given"], y[row]):
         raise ValueError(
             f"{where}: the given label must be that of y, got {entry['given'] or 'nothing'} where "
             f"y has {label_token(y[row])}. Pass the y that the page was made of, "
             "not a corrected one."
         )
-    if entry["decision"] not in _DECISIONS:
+    decision, text = entry["decision"], entry["label"]
+    if decision not in _DECISIONS:
         raise ValueError(
-            f"{where}: decision must be one of {', '.join(_DECISIONS)}, got {entry['decision']!r}."
+            f"{where}: decision must be one of {', '.join(_DECISIONS)}, got {decision!r}."
         )
-    label = labels.read(entry["label"], where) if entry["decision"] == "relabel" else None
-    return _Decision(line, row, entry["decision"], label)
+    if decision == "keep" and text and not labels.means(text, y[row]):
+        raise ValueError(
+            f"{where}: decision is keep, but label is {text}, not the given one. Write relabel, or "
+            "delete the label."
+        )
+    label = labels.read(text, where) if decision == "relabel" else None
+    return _Decision(line, row, decision, label)
 
 
 def _check_once(decisions):
@@ -156,7 +161,7 @@ def _relabelled(y, new):
 def _copy(y, labels):
     if hasattr(y, "detach"):
         return y.clone()
-    if isinstance(y, pd.Series):
+    if isinstance(y, pd.Series | ExtensionArray):
         return y.copy()
     # wide enough for the new labels: an array of "<U3" would cut "horse"
     y = np.asarray(y)

@@ -9,12 +9,13 @@ import numpy as np
 
 from sam_attribution.review._arguments import (
     check_n_rows,
-    index_of,
+    names_of,
     review_columns,
     texts_of,
 )
 from sam_attribution.review._content import content_of
 from sam_attribution.review._page_labels import page_labels
+from sam_attribution.review._row_identity import PageKey, row_ids
 from sam_attribution.review._shown_values import (
     are_probabilities,
     best_labels,
@@ -37,6 +38,7 @@ def review_page(
     classes=None,
     class_names=None,
     descriptions=None,
+    ids=None,
     image_shape=None,
     n_rows=None,
     title="Label review",
@@ -79,10 +81,13 @@ def review_page(
         What to call them on the page; a dict goes from label to name. The CSV holds the labels.
     descriptions : array-like of str of shape (n_samples,) or None, default=None
         A text to show beside each row.
+    ids : array-like of shape (n_samples,) or None, default=None
+        Names of the rows, each once, by which decisions find them in a table of another order.
+        None: the index of `X`, if it has one.
     image_shape : tuple of int or None, default=None
         Shape of one row of `X` as an image.
     n_rows : int or None, default=None
-        Show this many rows, the most suspicious ones. None: all.
+        Show this many rows, the most suspicious ones. None: all, up to 100,000.
     title : str, default="Label review"
         Of the page.
 
@@ -133,6 +138,8 @@ def review_page(
     rows = by_suspicion[: check_n_rows(n_rows, n_samples)]
     labels, n_classes = page_labels(columns.given, columns.suggested, classes, class_names)
     content = content_of(X, rows, image_shape)
+    ids_of_rows = row_ids(X, ids, n_samples)
+    given_tokens = [labels.tokens[code] for code in labels.codes(columns.given)]
     data = {
         "n_samples": n_samples,
         "rows": _packed(rows, "<i4"),
@@ -140,7 +147,9 @@ def review_page(
         "content": content.settings,
         "note": content.note,
         "descriptions": _taken(texts_of(descriptions, n_samples), rows),
-        "index": _taken(index_of(X), rows),
+        "index": _taken(names_of(X, ids), rows),
+        "ids": _taken(ids_of_rows, rows),
+        "page": PageKey.of(X, given_tokens, ids_of_rows).written(),
         **_packed_columns(columns, labels, n_classes, rows),
     }
     data["fingerprint"] = _page_hash(data, content.sheets)
@@ -196,7 +205,7 @@ def _taken(texts, rows):
 
 def _page_hash(data, sheets):
     """Return a hash of what the decisions are about: the rows, their labels and contents."""
-    about = ("n_samples", "rows", "labels", "given", "content", "descriptions")
+    about = ("n_samples", "rows", "ids", "labels", "given", "content", "descriptions")
     digest = hashlib.sha256(json.dumps([data[name] for name in about]).encode())
     for sheet in sheets:
         digest.update(sheet.encode())

@@ -1,9 +1,11 @@
 """Labels in the CSV of decisions: how they are written, and how they are read back."""
 
 import json
+from functools import cached_property
 
 import numpy as np
 
+_EXACT = 2**53  # integers below are floats as well
 _SHOWN = 10  # labels in a message
 
 
@@ -52,14 +54,10 @@ class WrittenLabels:
         self._exact = {}
         for label in labels:
             self._exact.setdefault(label_token(label), label)
-        self._loose = {}
-        for token, label in self._exact.items():
-            for text in _other_spellings(token, label):
-                self._loose.setdefault(text, set()).add(token)
 
     def read(self, text, where):
         """Return the label, or raise a ValueError."""
-        token = self._token(text)
+        token = self.token(text)
         if token is None:
             known = sorted(self._exact)
             more = f", ... ({len(known)} in all)" if len(known) > _SHOWN else ""
@@ -71,20 +69,31 @@ class WrittenLabels:
 
     def means(self, text, label):
         """Return True if the text stands for this label."""
-        return self._token(text) == label_token(label)
+        return self.token(text) == label_token(label)
 
-    def _token(self, text):
+    def token(self, text):
+        """Return the token of the label that a text stands for; None if it is none, or several."""
         if text in self._exact:
             return text
         meant = self._loose.get(text, set()) | self._loose.get(text.lower(), set())
-        return meant.pop() if len(meant) == 1 else None
+        return next(iter(meant)) if len(meant) == 1 else None
+
+    @cached_property
+    def _loose(self):
+        loose = {}
+        for token, label in self._exact.items():
+            for text in _other_spellings(token, label):
+                loose.setdefault(text, set()).add(token)
+        return loose
 
 
 def _other_spellings(token, label):
-    """Yield what a spreadsheet (TRUE, 1 for 1.0) or a person (cat without quotes) writes."""
+    """Yield what a spreadsheet (TRUE, 1 for 1.0, 1.0 for 1) or a person (cat) writes."""
     yield str(label).strip()
     value = json.loads(token)
     if isinstance(value, bool):
         yield token.lower()
     elif isinstance(value, float) and value.is_integer():
         yield str(int(value))
+    elif isinstance(value, int) and abs(value) < _EXACT:  # beyond, a float may mean several
+        yield f"{value}.0"

@@ -2,11 +2,17 @@
 
 import numpy as np
 
-from sam_attribution._validation import check_labels, classes_of, codes_among, from_tensor
+from sam_attribution._accuracy import Accuracy
+from sam_attribution._validation import (
+    check_labels,
+    classes_of,
+    codes_among,
+    values_of,
+)
 from sam_attribution.training._inputs import check_as_many
 
 
-class ClassLabels:
+class ClassLabels(Accuracy):
     """Target side of :class:`ConformantNet`, before :class:`Conformant`.
 
     While the net trains, ``classes_`` and ``predict`` return codes as well, because skorch's
@@ -48,7 +54,7 @@ class ClassLabels:
         return hasattr(self, "classes_inferred_")
 
     def _given_targets(self, y):
-        return from_tensor(y, "y")
+        return values_of(y, "y")
 
     def _fit_targets(self, y, X, classes, reset):
         y = check_labels(y)

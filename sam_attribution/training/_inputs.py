@@ -11,9 +11,11 @@ from skorch.dataset import get_len
 from skorch.utils import is_dataset
 
 from sam_attribution._validation import (
+    check_order,
     check_sample_weight,
     num_samples,
     refusing_overflow,
+    without_nullable,
 )
 
 
@@ -45,6 +47,7 @@ class ArrayInputs:
             Label codes; of a regressor floats in `dtype`.
         """
         check_is_fitted(self)
+        check_order(X=X, y=y)
         X = self._validated(X)
         if _is_opaque(X):
             raise TypeError(f"X must be an array or a tensor here, got {type(X).__name__}.")
@@ -57,6 +60,7 @@ class ArrayInputs:
     def as_trained(self, X, y, sample_weight=None):
         """The three as in training: validated, in `dtype`, labels as codes."""
         check_is_fitted(self)
+        check_order(X=X, y=y, sample_weight=sample_weight)
         y = self._given_targets(y)
         X = self._validated(X, y)
         targets = None if y is None else self._targets_of(y, X)
@@ -65,6 +69,7 @@ class ArrayInputs:
     def _fit_inputs(self, X, y, sample_weight, classes, afresh):
         """Validated training data; sets the fitted attributes of data and labels if `afresh`."""
         reset = afresh or not self._targets_are_known()
+        check_order(X=X, y=y, sample_weight=sample_weight)
         y = self._given_targets(y)
         X = self._validated(X, y, reset=reset)
         weight = self._checked_weight(sample_weight, X)
@@ -102,7 +107,7 @@ class ArrayInputs:
         dtype = self.dtype if self.module is None else "numeric"
         rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": dtype}
         with refusing_overflow("X"):
-            X = validate_data(self, X, y, reset=reset, **rules)
+            X = validate_data(self, without_nullable(X), y, reset=reset, **rules)
         X = X[0] if isinstance(X, tuple) else X
         if not self._is_cast(X.dtype.kind == "f") or X.dtype == self.dtype:
             return X

@@ -3,7 +3,7 @@
 import torch
 from sklearn.utils.metaestimators import available_if
 
-from sam_attribution._validation import check_targets, from_tensor
+from sam_attribution._validation import check_targets
 from sam_attribution.training._class_labels import shape_or_type
 from sam_attribution.training._inputs import check_as_many
 from sam_attribution.training._losses import check_output
@@ -58,7 +58,6 @@ class RealTargets:
         return hasattr(self, "_row_size")
 
     def _given_targets(self, y):
-        y = from_tensor(y, "y")
         return y if y is None else check_targets(y, dtype=self.dtype, warn=True)
 
     def _fit_targets(self, y, X, classes, reset):

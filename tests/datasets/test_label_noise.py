@@ -1,7 +1,9 @@
 from functools import partial
 
 import numpy as np
+import pandas as pd
 import pytest
+import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
@@ -98,3 +100,47 @@ def test_instance_dependent_noise_checks_its_inputs():
         instance_dependent_noise([[0.0], [1.0]], y, 0.5)
     with pytest.raises(ValueError, match="two rows of every class"):
         instance_dependent_noise([[0.0], [1.0], [2.0]], [0, 0, 1], 0.5)
+
+
+CODES = np.arange(12) % 3
+INDEX = [f"r{k}" for k in range(12)]
+CONTAINERS = {
+    "list": CODES.tolist(),
+    "tuple": tuple("abc"[code] for code in CODES),
+    "tensor": torch.tensor(CODES),
+    "Series": pd.Series(CODES, index=INDEX, name="label"),
+    "Int64": pd.Series(2**60 + CODES, index=INDEX, dtype="Int64"),
+    "boolean": pd.Series(CODES == 1, index=INDEX, dtype="boolean"),
+    "string": pd.Series(list("abc") * 4, index=INDEX, dtype="string"),
+    "category": pd.Series(list("cab") * 4, index=INDEX, dtype="category"),
+    "Categorical": pd.Categorical(list("cab") * 4),
+    "nullable array": pd.array(2**60 + CODES, dtype="Int64"),
+}
+
+
+@pytest.mark.parametrize("y", CONTAINERS.values(), ids=CONTAINERS)
+@pytest.mark.parametrize(
+    "noise", [*CLASS_NOISE, partial(instance_dependent_noise, np.eye(12))], ids=["sym", "pair", "X"]
+)
+def test_labels_come_back_as_they_were_given(noise, y):
+    before = list(y)
+    noisy, changed = noise(y, 0.5, random_state=0)
+    assert type(noisy) is type(y)
+    assert getattr(noisy, "dtype", None) == getattr(y, "dtype", None)
+    assert [bool(a != b) for a, b in zip(noisy, before, strict=True)] == changed.tolist()
+    assert changed.sum() == 6
+    assert set(map(str, noisy)) <= set(map(str, before))
+    assert list(y) == before
+    if isinstance(y, pd.Series):
+        assert noisy.index.equals(y.index)
+        assert noisy.name == y.name
+
+
+def test_the_same_rows_change_whatever_holds_the_labels():
+    expected, _ = symmetric_noise(CODES, 0.5, random_state=0)
+    for y in (CONTAINERS["list"], CONTAINERS["tensor"], CONTAINERS["Series"], CODES[:, None]):
+        noisy, _ = symmetric_noise(y, 0.5, random_state=0)
+        assert list(noisy) == expected.tolist()
+    frame = pd.DataFrame({"label": CODES}, index=INDEX)
+    noisy, _ = symmetric_noise(frame, 0.5, random_state=0)
+    pd.testing.assert_series_equal(noisy, pd.Series(expected, INDEX, name="label"))

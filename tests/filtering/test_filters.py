@@ -59,7 +59,7 @@ class Unjudged(FirstFeature):
 
 @pytest.fixture(autouse=True)
 def fresh_cache():
-    _STORE._arrays.clear()
+    _STORE._entries.clear()
     FirstFeature.n_fits = Unweighted.n_fits = Unjudged.n_fits = 0
 
 
@@ -246,9 +246,9 @@ def test_without_a_memory_nothing_is_cached(tmp_path):
     for _ in range(2):
         filtered(memory=None).fit(X, y)
     assert FirstFeature.n_fits == 3
-    _STORE._arrays.clear()
+    _STORE._entries.clear()
     filtered(memory=None).fit(X, y)
-    assert not _STORE._arrays
+    assert not _STORE._entries
 
 
 def test_without_a_seed_a_memory_is_declined_aloud(tmp_path):
@@ -259,7 +259,7 @@ def test_without_a_seed_a_memory_is_declined_aloud(tmp_path):
 
 def test_a_memory_outlives_the_process(tmp_path):
     first = filtered(memory=tmp_path).fit(X, y)
-    _STORE._arrays.clear()
+    _STORE._entries.clear()
     second = filtered(memory=str(tmp_path)).fit(X, y)
     assert FirstFeature.n_fits == 1
     np.testing.assert_array_equal(first.scores_, second.scores_)
@@ -269,7 +269,7 @@ def test_a_memory_also_gets_what_the_process_knows_already(tmp_path):
     filtered().fit(X, y)
     filtered(memory=tmp_path).fit(X, y)
     assert FirstFeature.n_fits == 1
-    _STORE._arrays.clear()
+    _STORE._entries.clear()
     filtered(memory=tmp_path).fit(X, y)
     assert FirstFeature.n_fits == 1
 

@@ -4,6 +4,7 @@ import time
 
 import numpy as np
 from selenium.webdriver import ActionChains
+from selenium.webdriver.common.actions.wheel_input import ScrollOrigin
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
@@ -36,6 +37,15 @@ def load(driver, path, *, height=3000, forget=True):
 
 def choose(driver, control, text):
     Select(driver.find_element(By.ID, control)).select_by_visible_text(text)
+
+
+def wheel(driver, pixels):
+    """Scroll the rows as a mouse does, and wait until they are drawn."""
+    origin = ScrollOrigin.from_element(driver.find_element(By.ID, "scroller"))
+    ActionChains(driver).scroll_from_origin(origin, 0, pixels).perform()
+    driver.execute_script(
+        "return new Promise(r => requestAnimationFrame(() => requestAnimationFrame(r)))"
+    )
 
 
 def press(driver, *keys):

@@ -3,6 +3,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 
 from sam_attribution.review import apply_decisions, review_page
@@ -119,3 +120,90 @@ def test_what_a_spreadsheet_makes_of_labels_is_loaded(driver, tmp_path, labels, 
         "suggested",
         None,
     ]
+
+
+NAMES = ["=a", "b,c", "naïve", "7"]
+KINDS = np.array(["cat", "dog", "cat", "dog"])
+
+
+@pytest.fixture
+def named(driver, tmp_path):
+    """A page of rows with ids, and where it lies."""
+    page = review_page(
+        tmp_path / "named.html",
+        pd.DataFrame(np.eye(4), index=NAMES),
+        given=KINDS,
+        suggested=KINDS[::-1],
+        scores=range(4),
+    )
+    load(driver, page)
+    return page
+
+
+def test_decisions_go_by_id_through_page_and_table(driver, named, tmp_path):
+    press(driver, "rxk")
+    file = exported(driver, tmp_path)
+    assert file.read_text(encoding="utf-8-sig").startswith(
+        "row,id,given,suggested,decision,label,page\n"
+    )
+    order = [3, 1, 0, 2]
+    table = pd.DataFrame(np.eye(4), index=NAMES).iloc[order]
+    rows, y = apply_decisions(table, KINDS[order], file)
+    assert rows.index.tolist() == ["7", "=a", "naïve"]
+    assert y.tolist() == ["dog", "dog", "cat"]
+    with pytest.raises(ValueError, match="the page was made of other rows"):
+        apply_decisions(table[::-1], KINDS[order], file)
+
+    moved = review_page(  # a page of the same rows in another order takes the file
+        tmp_path / "moved.html", table, given=KINDS[order], suggested=KINDS, scores=range(4)
+    )
+    load(driver, moved)
+    driver.find_element(By.ID, "file").send_keys(str(file))
+    wait_for(driver, "status", "Loaded 3 decisions.")
+    assert decided(driver) == ["", "remove", "relabel", "keep"]
+
+
+def test_a_file_of_another_page_is_not_loaded(driver, named, tmp_path):
+    press(driver, "k")
+    file = exported(driver, tmp_path)
+    other = review_page(
+        tmp_path / "other.html",
+        pd.DataFrame(np.eye(4), index=NAMES),
+        given=["cat"] * 4,
+        suggested=KINDS,
+        scores=range(4),
+    )
+    load(driver, other)
+    driver.find_element(By.ID, "file").send_keys(str(file))
+    message = "Loaded 0 decisions. Left out 1 that do not fit this page: row 0."
+    wait_for(driver, "status", message)
+
+
+@pytest.mark.parametrize(
+    ("line", "decision"),
+    [
+        ("0.0;;1.0;;relabel;2.0;\n;;;;;;\n", "relabel"),
+        (";r0;1;;remove;;\n", "remove"),
+        (";r1;1;;remove;;\n", ""),
+    ],
+)
+def test_a_file_that_a_spreadsheet_saved_is_loaded(driver, tmp_path, line, decision):
+    page = review_page(
+        tmp_path / "page.html",
+        [[1], [2]],
+        given=[1, 2],
+        suggested=[2, 1],
+        scores=[1, 2],
+        ids=["r0", "r1"],
+    )
+    load(driver, page)
+    (tmp_path / "some.csv").write_text(f"row;id;given;suggested;decision;label;page\n{line}")
+    driver.find_element(By.ID, "file").send_keys(str(tmp_path / "some.csv"))
+    wait_for(
+        driver,
+        "status",
+        "Loaded 1 decision."
+        if decision
+        else "Loaded 0 decisions. Left out 1 that do not fit this page: row r1.",
+    )
+    assert decided(driver)[0] == decision

@@ -9,6 +9,7 @@ from selenium.webdriver import Keys
 from selenium.webdriver.common.by import By
 from selenium.webdriver.support.ui import Select
 
+from sam_attribution.review import review_page
 from tests.review.browsing import (
     COMPONENTS,
     GIVEN,
@@ -29,7 +30,9 @@ from tests.review.browsing import (
     shown,
     text_of,
     wait_for,
+    wheel,
 )
+from tests.review.page_reader import data_of
 
 
 def test_rows_come_in_order_and_those_not_judged_last(opened):
@@ -220,3 +223,85 @@ def test_a_key_held_down_decides_once(opened):
         "new KeyboardEvent('keydown', {key: 'x', repeat, bubbles: true}))"
     )
     assert decided(opened).count("remove") == 1
+
+
+def current(driver):
+    """Name of the current row, and True if all of it can be seen."""
+    return driver.execute_script(
+        "const row = document.querySelector('.is-current'), at = row.getBoundingClientRect();"
+        "const screen = document.getElementById('scroller').getBoundingClientRect();"
+        "return [row.querySelector('.number').textContent,"
+        " at.top >= screen.top && at.bottom <= screen.bottom]"
+    )
+
+
+@pytest.fixture(scope="module")
+def digits(tmp_path_factory):
+    """A page of images, of which a few fit on a screen."""
+    n = 60
+    images = np.random.default_rng(0).integers(256, size=(n, 8, 8), dtype=np.uint8)
+    labels = np.arange(n) % 10
+    return review_page(
+        tmp_path_factory.mktemp("digits") / "review.html",
+        images,
+        given=labels,
+        suggested=(labels + 1) % 10,
+        scores=np.arange(n),
+        ids=[f"img_{k}" for k in range(n)],
+    )
+
+
+@pytest.mark.parametrize(
+    ("key", "pixels", "first"),
+    [
+        *(("krcxj"[k], 320, 2) for k in range(5)),
+        (Keys.ARROW_DOWN, 320, 2),
+        (Keys.ARROW_UP, 5000, None),
+        ("x", 160, 1),
+    ],
+)
+def test_after_scrolling_the_first_key_only_chooses_a_row_that_can_be_seen(
+    driver, digits, key, pixels, first
+):
+    load(driver, digits, height=900)
+    wheel(driver, pixels)
+    press(driver, key)
+    name, is_seen = current(driver)
+    assert is_seen
+    assert first is None or name == f"row {first} (img_{first})"
+    assert not any(decided(driver))
+    assert not driver.find_elements(By.CSS_SELECTOR, "dialog[open]")
+    assert text_of(driver, "status") == f"Now at {name}, the first row on the screen."
+    press(driver, "x")
+    assert text_of(driver, "status") == f"{name}: removed."
+
+
+def test_a_row_that_is_mostly_seen_is_decided_at_once(driver, digits):
+    load(driver, digits, height=900)
+    wheel(driver, 40)
+    press(driver, "x")
+    assert text_of(driver, "status") == "row 0 (img_0): removed."
+
+
+def test_a_focused_button_out_of_sight_decides_nothing(driver, digits):
+    load(driver, digits, height=900)
+    press(driver, Keys.TAB)
+    wheel(driver, 320)
+    press(driver, Keys.ENTER)
+    assert not any(decided(driver))
+    assert current(driver) == ["row 2 (img_2)", True]
+
+
+def test_another_tab_does_not_move_the_current_row(driver, digits):
+    load(driver, digits)
+    choose(driver, "state", "undecided")
+    press(driver, Keys.ESCAPE, "jj")
+    driver.execute_script(
+        "const key = Object.keys(localStorage)[0] ?? 'label-review:' + DATA_FINGERPRINT;"
+        "localStorage.setItem(key, JSON.stringify([[0, 'keep', '0']]));"
+        "dispatchEvent(new StorageEvent('storage', {key}))".replace(
+            "DATA_FINGERPRINT", f"'{data_of(digits)['fingerprint']}'"
+        )
+    )
+    assert shown(driver)[0] == "row 1 (img_1)"
+    assert current(driver)[0] == "row 2 (img_2)"

@@ -94,6 +94,15 @@ const KEYS = {
   "?": openHelp,
 };
 
+const ROW_KEYS = ["k", "r", "c", "x", "j", "ArrowDown", "ArrowUp"];
+
+// Nothing is decided about a row that cannot be seen: true if another one was made current.
+function hasMovedToSight() {
+  if (!backOnScreen()) return false;
+  announce(`Now at ${nameOf(items[current])}, the first row on the screen.`);
+  return true;
+}
+
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || document.querySelector("dialog[open]")) return;
   const isField = event.target.matches("input, select, textarea");
@@ -101,6 +110,7 @@ function onKey(event) {
   if (isField || !Object.hasOwn(KEYS, event.key)) return;
   if ("krcx".includes(event.key) && (!items.length || event.repeat)) return;
   event.preventDefault();
+  if (ROW_KEYS.includes(event.key) && hasMovedToSight()) return;
   KEYS[event.key]();
 }
 
@@ -169,6 +179,8 @@ function watchControls() {
   feed.addEventListener("click", (event) => {
     const row = event.target.closest(".row");
     if (!row) return;
+    const isByKey = event.detail === 0;
+    if (isByKey && hasMovedToSight()) return;
     goTo(items.indexOf(Number(row.dataset.item)));
     const button = event.target.closest("button");
     if (button?.getAttribute("aria-pressed") === "true") clear(Number(row.dataset.item));
@@ -182,7 +194,9 @@ function watchControls() {
   document.addEventListener("keydown", onKey);
   addEventListener("storage", (event) => {
     if (event.key !== STORE) return; // decided in another tab
+    const item = items[current];
     restore();
     refresh(current);
+    if (items.includes(item)) refresh(items.indexOf(item));
   });
 }

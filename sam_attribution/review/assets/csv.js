@@ -1,6 +1,6 @@
 // Decisions as CSV and back. Labels stand as JSON tokens, one line each.
 
-const COLUMNS = ["row", "given", "suggested", "decision", "label"];
+const COLUMNS = ["row", "id", "given", "suggested", "decision", "label", "page"];
 
 const quoted = (text) => (/[",\r\n;\t]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
 
@@ -9,7 +9,9 @@ function toCsv() {
   const lines = items.map((item) => {
     const { decision, label } = decisions.get(item);
     const token = label === null ? "" : TOKENS[label];
-    const cells = [String(ROWS[item]), TOKENS[GIVEN[item]], TOKENS[SUGGESTED[item]], decision, token];
+    const id = DATA.ids ? DATA.ids[item] : "";
+    const labels = [TOKENS[GIVEN[item]], TOKENS[SUGGESTED[item]], decision, token];
+    const cells = [String(ROWS[item]), id, ...labels, DATA.page];
     return cells.map(quoted).join(",");
   });
   return [COLUMNS.join(","), ...lines, ""].join("\r\n");
@@ -26,8 +28,8 @@ function download() {
 }
 
 function cellsOf(text) {
-  const header = text.split("\n", 1)[0];
-  const count = (c) => header.split(c).length;
+  const header = text.trimStart().split("\n", 1)[0].replaceAll('"', "");
+  const count = (c) => header.split(c).filter((name) => COLUMNS.includes(name.trim())).length;
   const comma = [",", ";", "\t"].reduce((a, b) => (count(b) > count(a) ? b : a));
   const field = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r\\n|\\n|\\r|$)`, "y");
   const lines = [[]];
@@ -42,16 +44,19 @@ function cellsOf(text) {
 
 // Takes the decisions of a CSV over. Returns a sentence on what was taken.
 function loadCsv(text) {
-  const [header = [], ...lines] = cellsOf(text.replace(/^\ufeff/, ""));
-  const missing = COLUMNS.filter((name) => name !== "suggested" && !header.includes(name));
+  const [names = [], ...lines] = cellsOf(text.replace(/^\ufeff/, ""));
+  const header = names.map((name) => name.trim());
+  const missing = ["given", "decision", "label"].filter((name) => !header.includes(name));
+  if (!header.includes("row") && !header.includes("id")) missing.unshift("row or id");
   if (missing.length) return `Nothing loaded: the file has no column ${missing.join(", ")}.`;
   const changes = [];
   const refused = [];
   for (const cells of lines) {
     const cell = (name) => (cells[header.indexOf(name)] || "").trim();
+    if (!COLUMNS.slice(0, -1).some(cell)) continue; // an empty line of a spreadsheet
     const change = changeOf(cell);
     if (change) changes.push(change);
-    else refused.push(cell("row"));
+    else refused.push(cell("row") || cell("id"));
   }
   if (changes.length) decide(changes);
   const taken = `Loaded ${counted(changes.length, "decision")}.`;
@@ -60,14 +65,29 @@ function loadCsv(text) {
   return `${taken} Left out ${numberText(refused.length)} that do not fit this page: row ${some}.`;
 }
 
-// The label that a text means: exact, or as a person or a spreadsheet wrote it.
-function codeOf(text) {
-  const spellings = [text, text.toLowerCase(), `${text}.0`, JSON.stringify(text)];
-  return CODES.get(spellings.find((spelling) => CODES.has(spelling)));
+// What a text means among tokens: exact, or as a person or a spreadsheet wrote it.
+function meantBy(text, known) {
+  const whole = text.replace(/^(-?\d{1,15})\.0$/, "$1");
+  const spellings = [text, text.toLowerCase(), `${text}.0`, JSON.stringify(text), whole];
+  return known.get(spellings.find((spelling) => known.has(spelling)));
+}
+
+const codeOf = (text) => meantBy(text, CODES);
+
+// The item that a line is about: by its id, or else by its position if the page had this order.
+function itemOf(cell) {
+  const [, labels, named, rows, contents] = (cell("page") || DATA.page).split("-");
+  const [, labelsHere, namedHere, rowsHere, contentsHere] = DATA.page.split("-");
+  if (DATA.ids && cell("id") && named !== "0") {
+    return named === namedHere ? meantBy(cell("id"), IDS) : undefined;
+  }
+  const isMoved = contents === contentsHere && rows !== rowsHere;
+  if (labels !== labelsHere || isMoved || !/^\d+(\.0*)?$/.test(cell("row"))) return undefined;
+  return ITEMS.get(Number(cell("row")));
 }
 
 function changeOf(cell) {
-  const item = /^\d+$/.test(cell("row")) ? ITEMS.get(Number(cell("row"))) : undefined;
+  const item = itemOf(cell);
   if (item === undefined || codeOf(cell("given")) !== GIVEN[item]) return null;
   const decision = cell("decision");
   if (decision === "keep") return [item, { decision, label: GIVEN[item] }];

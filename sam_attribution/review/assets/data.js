@@ -29,6 +29,8 @@ const TOKENS = DATA.labels.tokens;
 const CODES = new Map(TOKENS.map((token, code) => [token, code]));
 const ITEMS = new Map(Array.from(ROWS, (row, item) => [row, item]));
 
+const IDS = new Map((DATA.ids || []).map((token, item) => [token, item]));
+
 const isJudged = (item) => !Number.isNaN(SCORES[item]);
 
 const isSuspicious = (item) => SUSPICIOUS !== null && SUSPICIOUS[item] === 1;

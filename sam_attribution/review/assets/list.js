@@ -51,6 +51,13 @@ function place(item, position) {
   row.classList.toggle("is-current", position === current);
 }
 
+// Whether at least half of a row can be seen, or it fills half of the screen.
+function isOnScreen(position) {
+  const top = Math.max(position * rowHeight, scroller.scrollTop);
+  const bottom = Math.min((position + 1) * rowHeight, scroller.scrollTop + scroller.clientHeight);
+  return 2 * (bottom - top) >= Math.min(rowHeight, scroller.clientHeight);
+}
+
 // Make a row the current one, scroll it into view, and give it the focus.
 function goTo(position, { focus = true } = {}) {
   if (!items.length) return;
@@ -62,6 +69,15 @@ function goTo(position, { focus = true } = {}) {
   else if (top + ahead > scroller.scrollTop + room) scroller.scrollTop = top + ahead - room;
   draw();
   if (focus) drawn.get(items[current]).focus({ preventScroll: true });
+}
+
+// After scrolling, the current row may be out of sight: then make the first one current that can
+// be seen, and return true.
+function backOnScreen() {
+  if (!items.length || isOnScreen(current)) return false;
+  const first = Math.floor(scroller.scrollTop / rowHeight);
+  goTo(isOnScreen(first) ? first : first + 1);
+  return true;
 }
 
 function watchList() {

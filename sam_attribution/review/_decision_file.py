@@ -1,0 +1,113 @@
+"""The lines of a file of decisions as texts, as a page, a person or a spreadsheet wrote them."""
+
+import csv as csv_format
+import io
+from numbers import Number
+from os import PathLike
+
+import numpy as np
+import pandas as pd
+
+from sam_attribution.review._written_labels import label_token
+
+COLUMNS = ("row", "id", "given", "suggested", "decision", "label", "page")
+_NEEDED = ("given", "decision", "label")
+_SAVE_AS = 'Save it as "CSV UTF-8".'
+
+
+def decision_lines(csv):
+    """Return pairs of line number and dict of the texts in `COLUMNS`; empty lines are left out."""
+    header, lines = _of_frame(csv) if isinstance(csv, pd.DataFrame) else _of_text(_text_of(csv))
+    header = [str(name).strip() for name in header]
+    _check_header(header)
+    entries = [(number, _entry(header, cells, number)) for number, cells in lines]
+    entries = [(n, entry) for n, entry in entries if any(entry[name] for name in COLUMNS[:-1])]
+    # a line that a person added is about the page of the others
+    page = next((entry["page"] for _, entry in entries if entry["page"]), "")
+    return [(n, entry | {"page": entry["page"] or page}) for n, entry in entries]
+
+
+def _of_frame(frame):
+    rows = enumerate(frame.itertuples(index=False, name=None), 2)  # the header is line 1
+    return frame.columns, [(line, [_cell_text(value) for value in row]) for line, row in rows]
+
+
+def _cell_text(value):
+    if isinstance(value, str):
+        return value
+    if value is None or value is pd.NA or value is pd.NaT or value != value:
+        return ""
+    return label_token(value) if isinstance(value, Number | np.generic) else str(value)
+
+
+def _of_text(text):
+    lines = io.StringIO(text.removeprefix("\ufeff"), newline="").readlines()
+    header = next((line for line in lines if line.strip()), "")
+    reader = csv_format.reader(lines, delimiter=_separator(header))
+    try:
+        rows = [(reader.line_num, cells) for cells in reader if any(cells)]
+    except csv_format.Error as error:
+        raise ValueError(f"csv, line {reader.line_num}: no CSV ({error}).") from error
+    return (rows[0][1], rows[1:]) if rows else ([], [])
+
+
+def _separator(header):
+    """The separator that finds most of the columns."""
+
+    def n_columns(separator):
+        cells = next(csv_format.reader([header], delimiter=separator), [])
+        return sum(cell.strip() in COLUMNS for cell in cells)
+
+    return max(",;\t", key=n_columns)
+
+
+def _text_of(csv):
+    """The text of a path or of an open file."""
+    if isinstance(csv, str) and "\n" in csv:
+        raise ValueError("csv must be a path or a file, got text. Pass io.StringIO(text).")
+    if isinstance(csv, str | PathLike):
+        with open(csv, "rb") as file:
+            return _decoded(file.read())
+    if not hasattr(csv, "read"):
+        raise TypeError(f"csv must be a path, a file or a DataFrame, got {type(csv).__name__}.")
+    try:
+        return _decoded(csv.read())
+    except UnicodeDecodeError as error:
+        raise ValueError(f"csv is not in UTF-8 ({error}). {_SAVE_AS}") from error
+
+
+def _decoded(content):
+    if isinstance(content, bytes):
+        try:
+            content = content.decode("utf-8")
+        except UnicodeDecodeError as error:
+            raise ValueError(
+                f"csv must be in UTF-8, got byte {content[error.start]:#x} at position "
+                f"{error.start}: another encoding. {_SAVE_AS}"
+            ) from error
+    if "\0" in content:  # every second byte of UTF-16
+        raise ValueError(f"csv must be in UTF-8, got another encoding such as UTF-16. {_SAVE_AS}")
+    return content
+
+
+def _check_header(header):
+    missing = [name for name in _NEEDED if name not in header]
+    if not {"row", "id"} & set(header):
+        missing.insert(0, "row or id")
+    if missing:
+        raise ValueError(
+            f"csv must have the columns {', '.join(COLUMNS[:-1])}, got {', '.join(header)}: "
+            f"{', '.join(missing)} not found. Export it from the review page."
+        )
+    if twice := [name for name in COLUMNS if header.count(name) > 1]:
+        raise ValueError(f"csv has the column {twice[0]} more than once. Keep one of them.")
+
+
+def _entry(header, cells, number):
+    if any(cell.strip() for cell in cells[len(header) :]):
+        raise ValueError(
+            f"csv, line {number}: {len(cells)} cells for {len(header)} columns. Put a cell that "
+            "holds the separator in double quotes."
+        )
+    found = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
+    return {name: found.get(name, "") for name in COLUMNS}
