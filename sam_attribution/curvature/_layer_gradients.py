@@ -31,6 +31,11 @@ class Layer:
         self.shapes = [layout.shapes[layout.names.index(each)] for each in names]
 
     @property
+    def curvature_name(self):
+        """The curvature of the layer, in an error's words."""
+        return f"the curvature of the layer {self.name!r}"
+
+    @property
     def is_kronecker(self):
         """True if a row's gradient is a sum of outer products of an input and a back-signal."""
         kinds = (nn.Linear, nn.Conv1d, nn.Conv2d, nn.Conv3d)

@@ -3,6 +3,7 @@
 import torch
 from torch.func import hessian, vmap
 
+from sam_attribution.linalg import symmetric_eigen
 from sam_attribution.problem import CrossEntropyRows
 
 
@@ -62,7 +63,7 @@ def _eigen_roots(problem, logits, rows):
         return problem.row_loss.per_sample(z[None], y[None])[0]
 
     curved = vmap(hessian(loss))(logits, problem.y[rows])
-    values, vectors = torch.linalg.eigh(curved)
+    values, vectors = symmetric_eigen(curved, "the criterion's curvature in the module's output")
     if values.min() < -1e-6 * values.abs().max():
         raise ValueError(
             "criterion curves downwards in the module's output, so that its Gauss-Newton matrix is "

@@ -7,6 +7,12 @@ from sam_attribution.linalg._cg import CG
 from sam_attribution.linalg._count_sketch import CountSketch
 from sam_attribution.linalg._default import default_solver, is_small
 from sam_attribution.linalg._direct import Direct
+from sam_attribution.linalg._factorisation import (
+    SingularMatrix,
+    check_finite,
+    least_of_moments,
+    symmetric_eigen,
+)
 from sam_attribution.linalg._gmres import GMRES
 from sam_attribution.linalg._lissa import LiSSA
 from sam_attribution.linalg._minres import MINRES

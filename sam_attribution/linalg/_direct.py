@@ -5,11 +5,11 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, ClassVar
 
-import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg._factorisation import LU
 from sam_attribution.linalg._operator import Dense, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Inverse, Solution
 
@@ -23,7 +23,7 @@ class Direct(BaseEstimator):
     Parameters
     ----------
     tol : float, default=1e-3
-        A relative residual above this warns (the matrix is singular to working precision).
+        A relative residual above this warns.
 
     Examples
     --------
@@ -42,7 +42,7 @@ class Direct(BaseEstimator):
         self.tol = tol
 
     def prepare(self, operator: LinearOperator) -> "_DirectInverse":
-        """Materialise and factorise `operator`; raise ValueError if it is singular."""
+        """Materialise and factorise `operator`; raise ValueError if it is singular to rounding."""
         check_parameters(self)
         check_operator(operator)
         return _DirectInverse(self, operator)
@@ -56,9 +56,7 @@ class _DirectInverse(Inverse):
     def __init__(self, solver: Direct, operator: LinearOperator) -> None:
         super().__init__(solver, Dense(operator.to_dense(), symmetric=operator.symmetric))
         self._transposed = False
-        self._lu, self._pivots, info = torch.linalg.lu_factor_ex(self._operator.to_dense())
-        if int(info) != 0 or not torch.isfinite(self._lu).all():
-            raise ValueError(f"{operator!r} is singular or not finite. Raise the damping.")
+        self._lu = LU(self._operator.to_dense(), repr(operator))
 
     @cached_property
     def T(self) -> Inverse:
@@ -77,5 +75,4 @@ class _DirectInverse(Inverse):
         return self._checked(x, columns, 0, self._solver.tol)
 
     def _solve(self, columns: Tensor) -> Tensor:
-        x: Tensor = torch.linalg.lu_solve(self._lu, self._pivots, columns, adjoint=self._transposed)
-        return x
+        return self._lu.solve(columns, adjoint=self._transposed)

@@ -2,8 +2,6 @@
 
 from numbers import Integral, Real
 
-import torch
-
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.curvature import KroneckerCurvature
@@ -29,7 +27,8 @@ class EKFAC(Method):
         its gradient (of the full batch). Query gradients are always taken at the trained
         parameters.
     damping : "auto" or float, default="auto"
-        Number added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue.
+        Number added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue. A layer
+        in which no row has a gradient (behind dead ReLU units) adds nothing to any score.
     corrected : bool, default=True
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
@@ -76,7 +75,8 @@ class EKFAC(Method):
         Raises
         ------
         ValueError
-            For an unknown option, or parameters of layers that EK-FAC does not cover.
+            For an unknown option, or parameters of layers that EK-FAC does not cover; the first
+            solve for a layer whose damped curvature is singular.
         """
         check_parameters(self)
         return _PreparedEKFAC(self, problem)
@@ -119,10 +119,4 @@ class _PreparedEKFAC(Prepared):
 
     def solve(self, columns):
         """``(G + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
-        solved = self._curvature.solve(columns, self._added)
-        if not torch.isfinite(solved).all():
-            raise ValueError(
-                "EKFAC cannot invert a layer whose curvature is 0: give damping above 0, got "
-                f"{max(self._dampings)}."
-            )
-        return solved
+        return self._curvature.solve(columns, self._added)

@@ -6,7 +6,7 @@ import torch
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.linalg import CountSketch
+from sam_attribution.linalg import CountSketch, SingularMatrix, least_of_moments, symmetric_eigen
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._rates import plain_rates
@@ -155,7 +155,7 @@ class _Model:
         gram = self._gram(method.weighted)
         mean = float(gram.diagonal().mean())
         self.ridge = _FRACTION * mean if method.ridge == "auto" else float(method.ridge)
-        self._values, self._vectors = _decomposed(gram, self.ridge)
+        self._values, self._vectors = _decomposed(gram, self.ridge, params.dtype)
 
     @property
     def proj_dim(self):
@@ -218,10 +218,14 @@ def _sketches(problem, proj_dim, seed):
         yield None if proj_dim is None else CountSketch(problem.params, proj_dim, generator)
 
 
-def _decomposed(gram, ridge):
+def _decomposed(gram, ridge, dtype):
     """Eigenvalues and eigenvectors of the damped matrix; raises if it has no inverse."""
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = symmetric_eigen(gram, "TRAK's matrix Phi' Phi")
     values = values + ridge
-    if not values[0] > len(gram) * torch.finfo(gram.dtype).eps * values[-1]:
-        raise ValueError(f"Phi' Phi is singular or not finite with ridge={ridge}. Raise the ridge.")
+    if not values[0] > least_of_moments(values, len(gram), dtype):
+        raise SingularMatrix(
+            f"Phi' Phi is singular with ridge={ridge:g}: its eigenvalues are {float(values[0]):.1e} "
+            f"to {float(values[-1]):.1e}, and those near 0 are rounding. Give ridge above 0, or "
+            'ridge="auto".'
+        )
     return values, vectors
