@@ -2,7 +2,11 @@
 
 import torch
 
-from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
+from sam_attribution.curvature._logit_curvature import (
+    check_loss_curves,
+    gradient_products,
+    loss_curvature,
+)
 from sam_attribution.linalg import LinearOperator
 
 
@@ -41,6 +45,10 @@ class HeadHessian(_HeadCurvature):
     """
 
     _in_logits = staticmethod(loss_curvature)
+
+    def __init__(self, problem, point):
+        check_loss_curves(problem)
+        super().__init__(problem, point)
 
 
 class HeadFisher(_HeadCurvature):

@@ -4,6 +4,7 @@ import torch
 
 from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_gradients import LayerGradients
+from sam_attribution.curvature._logit_curvature import check_loss_curves
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
 from sam_attribution.linalg import ColumnOperator, SingularMatrix, least_of_moments, symmetric_eigen
 
@@ -54,6 +55,7 @@ class KroneckerCurvature(ColumnOperator):
 
     def __init__(self, problem, point, *, corrected=True, n_draws=None, seed=0):
         super().__init__(point, symmetric=True)
+        check_loss_curves(problem)
         self._layers = LayerGradients(problem)
         self._problem = problem
         self._n_draws = n_draws

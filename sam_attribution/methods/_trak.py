@@ -224,8 +224,8 @@ def _decomposed(gram, ridge, dtype):
     values = values + ridge
     if not values[0] > least_of_moments(values, len(gram), dtype):
         raise SingularMatrix(
-            f"Phi' Phi is singular with ridge={ridge:g}: its eigenvalues are {float(values[0]):.1e} "
-            f"to {float(values[-1]):.1e}, and those near 0 are rounding. Give ridge above 0, or "
-            'ridge="auto".'
+            f"Phi' Phi is singular with ridge={ridge:g}: its eigenvalues are "
+            f"{float(values[0]):.1e} to {float(values[-1]):.1e}, and those near 0 are rounding. "
+            'Give ridge above 0, or ridge="auto".'
         )
     return values, vectors

@@ -341,7 +341,7 @@ def test_trak_takes_no_more_columns_than_rows():
     with pytest.raises(ValueError, match="at most the number of rows, 30, got 31"):
         TRAK(proj_dim=31).prepare(binary())
     assert TRAK().prepare(binary()).diagnostics["proj_dim"] == 15
-    with pytest.raises(ValueError, match="singular with ridge=0: .* Give ridge above 0"):
+    with pytest.raises(ValueError, match=r"singular with ridge=0: .* Give ridge above 0"):
         TRAK(proj_dim=None, ridge=0).prepare(binary())
     with pytest.raises(ValueError, match="classifier, got a regression"):
         TRAK().prepare(fitted_problem("regression"))
