@@ -7,7 +7,7 @@ from sam_attribution.curvature._logit_curvature import (
     gradient_products,
     loss_curvature,
 )
-from sam_attribution.linalg import LinearOperator
+from sam_attribution.linalg import LinearOperator, check_memory
 
 
 class _HeadCurvature(LinearOperator):
@@ -20,6 +20,7 @@ class _HeadCurvature(LinearOperator):
     def __init__(self, problem, point):
         super().__init__(point[problem.selected], symmetric=True)
         self.problem = problem
+        _check_memory(problem)
         named = problem.layout.unflatten(point)
         parts = [
             problem.head.features(named, problem.buffers, problem.X[rows])
@@ -36,6 +37,14 @@ class _HeadCurvature(LinearOperator):
         back = self._in_logits(problem, self._logits, rows)(tangents)
         product = problem.head.gradient(self._features, back)
         return product[problem.selected] / problem.total_weight
+
+
+def _check_memory(problem):
+    """Raise a ValueError if the layer's inputs and outputs, made in parts, would not fit."""
+    per_row = sum(problem.head.shape)
+    n_bytes = 2 * len(problem.y) * per_row * problem.params.element_size()
+    what = f"the last layer's input and output for {len(problem.y)} rows"
+    check_memory(n_bytes, problem.params.device, what, 'Use "gif" or "ekfac".')
 
 
 class HeadHessian(_HeadCurvature):

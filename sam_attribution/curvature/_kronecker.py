@@ -6,7 +6,13 @@ from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_gradients import LayerGradients
 from sam_attribution.curvature._logit_curvature import check_loss_curves
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
-from sam_attribution.linalg import ColumnOperator, SingularMatrix, least_of_moments, symmetric_eigen
+from sam_attribution.linalg import (
+    ColumnOperator,
+    SingularMatrix,
+    check_memory,
+    least_of_moments,
+    symmetric_eigen,
+)
 
 _DENSE = 1024  # numbers of a layer that is neither Linear nor Conv, up to which all pairs count
 _BYTES = 2**26  # that the gradients of a part of a pass may take
@@ -55,7 +61,7 @@ class KroneckerCurvature(ColumnOperator):
 
     def __init__(self, problem, point, *, corrected=True, n_draws=None, seed=0):
         super().__init__(point, symmetric=True)
-        check_loss_curves(problem)
+        check_layers(problem)
         self._layers = LayerGradients(problem)
         self._problem = problem
         self._n_draws = n_draws
@@ -120,6 +126,37 @@ class KroneckerCurvature(ColumnOperator):
                 for block in self.blocks:
                     name = block.layer.name
                     yield block, (calls[name], signals[name], of_inputs[rows])
+
+
+def check_layers(problem):
+    """Raise a ValueError for a criterion, or for layers, that have no such curvature.
+
+    So it does if the factors of the layers would not fit into memory.
+    """
+    check_loss_curves(problem)
+    layers = LayerGradients(problem)
+    bytes_of = {layer.name: 8 * _numbers_held(layer) for layer in layers.layers}
+    largest = max(bytes_of, key=bytes_of.get)
+    what = f"K-FAC factors of {len(bytes_of)} layers, {largest!r} the largest,"
+    instead = (
+        'Leave layers out by parameters=[...] or parameters="head", or use "gif", "trak" or '
+        '"arnoldi", which hold no matrix of a layer\'s inputs.'
+    )
+    check_memory(sum(bytes_of.values()), problem.params.device, what, instead)
+    layers.passes(problem.params, torch.zeros(1, dtype=torch.long, device=problem.y.device))
+
+
+def _numbers_held(layer):
+    """Numbers in a layer's factors, with those that an eigendecomposition makes of them."""
+    if layer.is_embedding:
+        n_tokens, n_out = layer.module.weight.shape
+        return 2 * n_tokens * n_out + 3 * n_out**2
+    if not layer.is_kronecker:
+        return 3 * min(len(layer.index), _DENSE) ** 2 + len(layer.index)
+    groups = getattr(layer.module, "groups", 1)
+    n_out = layer.module.weight.shape[0] // groups
+    n_in = layer.module.weight[0].numel() + layer.has_bias
+    return groups * (3 * n_in**2 + 3 * n_out**2 + 2 * n_in * n_out)
 
 
 def _inverted(block, damping, dtype):

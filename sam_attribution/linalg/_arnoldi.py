@@ -78,8 +78,8 @@ class _ArnoldiInverse(Inverse):
 
     def __init__(self, solver: Arnoldi, operator: LinearOperator) -> None:
         super().__init__(solver, operator)
-        self._basis, matrix = krylov_basis(operator, solver.n_steps)
-        matrix = torch.as_tensor(matrix)
+        self._basis, hessenberg = krylov_basis(operator, solver.n_steps)
+        matrix = torch.as_tensor(hessenberg)
         damping = operator.damping if isinstance(operator, Damped) else 0.0
         self._outside = max(damping, _smallest(matrix, repr(operator)))
         if len(self._basis) < operator.size and self._outside <= 0:

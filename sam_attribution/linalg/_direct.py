@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg._factorisation import LU
+from sam_attribution.linalg._memory import check_memory
 from sam_attribution.linalg._operator import Dense, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Inverse, Solution
 
@@ -42,10 +43,24 @@ class Direct(BaseEstimator):
         self.tol = tol
 
     def prepare(self, operator: LinearOperator) -> "_DirectInverse":
-        """Materialise and factorise `operator`; raise ValueError if it is singular to rounding."""
+        """Materialise and factorise `operator`.
+
+        Raises
+        ------
+        ValueError
+            If the matrix does not fit into memory, or is singular to rounding or not finite.
+        """
         check_parameters(self)
         check_operator(operator)
+        check_dense_memory(operator)
         return _DirectInverse(self, operator)
+
+
+def check_dense_memory(operator: LinearOperator) -> None:
+    """Raise a ValueError for a matrix that does not fit: itself, its factors and a transfer."""
+    n_bytes = 3 * operator.size**2 * operator.like.element_size()
+    instead = 'Use an iterative solver, GMRES() or Arnoldi(), or parameters="head".'
+    check_memory(n_bytes, operator.like.device, f"the dense matrix of {operator!r}", instead)
 
 
 class _DirectInverse(Inverse):

@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sam_attribution.linalg._factorisation import eigenvalues
+from sam_attribution.linalg._memory import check_memory
 from sam_attribution.linalg._operator import Dense, LinearOperator
 
 _SAFE = 1e-4
@@ -62,6 +63,9 @@ def krylov_basis(operator: LinearOperator, n_steps: int) -> tuple[Tensor, np.nda
     ``basis A basis'`` is Hessenberg.
     """
     n_steps = min(n_steps, operator.size)
+    like, what = operator.like, f"a Krylov basis of {n_steps} vectors of {operator!r}"
+    n_bytes = 2 * n_steps * operator.size * like.element_size()
+    check_memory(n_bytes, like.device, what, 'Use fewer n_steps, or parameters="head".')
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(operator.size, generator=generator, dtype=torch.float64)
     basis = [(start / start.norm()).to(operator.like)]

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.curvature import KroneckerCurvature
+from sam_attribution.curvature import KroneckerCurvature, check_layers
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._hif import adjoint_probes, removal_columns
 from sam_attribution.methods._method import Method, Prepared
@@ -69,6 +69,10 @@ class EKFAC(Method):
         "random_state": ["random_state"],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError for layers or a criterion that EK-FAC does not cover."""
+        check_layers(problem)
+
     def prepare(self, problem):
         """Compute factors, eigenbases and eigenvalues.
 
@@ -97,7 +101,8 @@ class _PreparedEKFAC(Prepared):
         decays = [float(decay[block.layer.index].mean()) for block in self._curvature.blocks]
         self._added = [d + lam for d, lam in zip(self._dampings, decays, strict=True)]
         self.diagnostics = {
-            "scale": f"{problem.row_loss.unit}, shrunk by the damping: trust sign and order",
+            "scale": f"{problem.row_loss.unit}, by an approximate curvature with damping: trust "
+            "sign and order",
             "damping": max(self._dampings),
             "damping_reason": f"{_FRACTION} of each layer's mean eigenvalue; the largest is shown"
             if method.damping == "auto"

@@ -5,6 +5,7 @@ import tempfile
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from shutil import disk_usage
 
 import numpy as np
 import torch
@@ -108,15 +109,26 @@ class _Store:
         """Row gradients pass by, some at a time; the name appears when all are there."""
         problem, rows = self._problem, probe.rows
         X, y = (part if rows is None else part[rows] for part in (problem.X, problem.y))
+        dtype = probe.point.new_empty(0).cpu().numpy().dtype
+        self._check_room(len(y) * dtype.itemsize)
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         shape = (len(y), self._sketch.proj_dim)
-        dtype = probe.point.new_empty(0).cpu().numpy().dtype
         stored = np.lib.format.open_memmap(unfinished, mode="w+", dtype=dtype, shape=shape)
         for at, gradients in gradients_for(problem, probe, X, y):
             stored[at.cpu().numpy()] = self._sketch.project(gradients).cpu().numpy()
         stored.flush()
         del stored  # Windows renames closed files only
         os.replace(unfinished, path)
+
+    def _check_room(self, bytes_per_number):
+        """Raise a ValueError if the projected rows of a point do not fit onto the disk."""
+        needed, free = self._sketch.proj_dim * bytes_per_number, disk_usage(self._folder).free
+        if needed > free:
+            raise ValueError(
+                f"projected rows take {needed / 2**30:.3g} GiB for each point that the method "
+                f"visits, and {free / 2**30:.3g} GiB are free in {self._folder}. Use a lower "
+                "proj_dim, or another folder."
+            )
 
 
 class _ProjectedProbe(RowProducts):

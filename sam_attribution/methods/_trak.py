@@ -6,7 +6,13 @@ import torch
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.linalg import CountSketch, SingularMatrix, least_of_moments, symmetric_eigen
+from sam_attribution.linalg import (
+    CountSketch,
+    SingularMatrix,
+    check_memory,
+    least_of_moments,
+    symmetric_eigen,
+)
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._path_sum import check_recorded
 from sam_attribution.methods._rates import plain_rates
@@ -90,6 +96,11 @@ class TRAK(Method):
         "random_state": ["random_state"],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError for a regression."""
+        if problem.n_classes is None:
+            raise ValueError("TRAK needs the margin of a classifier, got a regression.")
+
     def prepare(self, problem):
         """Project the rows' gradients.
 
@@ -100,8 +111,7 @@ class TRAK(Method):
             checkpoints of a training that was not recorded.
         """
         check_parameters(self)
-        if problem.n_classes is None:
-            raise ValueError("TRAK needs the margin of a classifier, got a regression.")
+        self.check_model(problem, None)
         return _PreparedTRAK(self, problem)
 
 
@@ -205,6 +215,7 @@ class _Model:
 
 def _sketches(problem, proj_dim, seed):
     """Seeded projections, one after the other; None for the identity."""
+    size = problem.layout.size if problem.selected is None else len(problem.selected)
     n_rows = int((problem.weights > 0).sum())
     if proj_dim == "auto":
         proj_dim = max(1, min(512, n_rows // 2))
@@ -213,6 +224,8 @@ def _sketches(problem, proj_dim, seed):
             f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: Phi' Phi "
             "would not have full rank, and its inverse would be the ridge's."
         )
+    n_bytes = 3 * 8 * (size if proj_dim is None else proj_dim) ** 2
+    check_memory(n_bytes, problem.params.device, "TRAK's matrix Phi' Phi", "Use a lower proj_dim.")
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield None if proj_dim is None else CountSketch(problem.params, proj_dim, generator)
