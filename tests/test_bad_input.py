@@ -305,7 +305,7 @@ def test_no_classes_are_refused():
 
 def test_what_a_solver_cannot_take():
     singular, columns = Dense(torch.ones(3, 3).double()), torch.arange(3.0).double()[:, None]
-    with pytest.raises(ValueError, match=r"is singular or not finite\. Raise the damping"):
+    with pytest.raises(ValueError, match=r"is singular to .* float64: .* Raise the damping"):
         Direct().prepare(singular)
     with pytest.warns(ConvergenceWarning, match="stopped at a relative residual"):
         assert not GMRES().prepare(singular).matmat(columns).converged

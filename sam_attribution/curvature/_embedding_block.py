@@ -2,6 +2,8 @@
 
 import torch
 
+from sam_attribution.linalg import symmetric_eigen
+
 
 class EmbeddingBlock:
     """Token frequencies, a diagonal factor, times the second moment of the back-signals.
@@ -15,6 +17,7 @@ class EmbeddingBlock:
     def __init__(self, layer):
         self.layer = layer
         self._n_tokens, self._n_out = layer.module.weight.shape
+        self.vector_size = self._n_out
         self._inputs = self._signals = 0.0
         self._counted = 0.0
 
@@ -30,7 +33,7 @@ class EmbeddingBlock:
     def decompose(self):
         """Eigenbasis of the back-signals, and the eigenvalues of the product."""
         frequencies = self._inputs / (self._counted or 1.0)
-        on_signals, self._basis = torch.linalg.eigh(self._signals)
+        on_signals, self._basis = symmetric_eigen(self._signals, self.layer.curvature_name)
         del self._inputs, self._signals
         self.eigenvalues = (frequencies[:, None] * on_signals).clamp(min=0)
 

@@ -2,8 +2,12 @@
 
 import torch
 
-from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
-from sam_attribution.linalg import LinearOperator
+from sam_attribution.curvature._logit_curvature import (
+    check_loss_curves,
+    gradient_products,
+    loss_curvature,
+)
+from sam_attribution.linalg import LinearOperator, check_memory
 
 
 class _HeadCurvature(LinearOperator):
@@ -16,6 +20,7 @@ class _HeadCurvature(LinearOperator):
     def __init__(self, problem, point):
         super().__init__(point[problem.selected], symmetric=True)
         self.problem = problem
+        _check_memory(problem)
         named = problem.layout.unflatten(point)
         parts = [
             problem.head.features(named, problem.buffers, problem.X[rows])
@@ -34,6 +39,14 @@ class _HeadCurvature(LinearOperator):
         return product[problem.selected] / problem.total_weight
 
 
+def _check_memory(problem):
+    """Raise a ValueError if the layer's inputs and outputs, made in parts, would not fit."""
+    per_row = sum(problem.head.shape)
+    n_bytes = 2 * len(problem.y) * per_row * problem.params.element_size()
+    what = f"the last layer's input and output for {len(problem.y)} rows"
+    check_memory(n_bytes, problem.params.device, what, 'Use "gif" or "ekfac".')
+
+
 class HeadHessian(_HeadCurvature):
     """Hessian of the mean training loss in the numbers of ``problem.head``, at one point.
 
@@ -41,6 +54,10 @@ class HeadHessian(_HeadCurvature):
     """
 
     _in_logits = staticmethod(loss_curvature)
+
+    def __init__(self, problem, point):
+        check_loss_curves(problem)
+        super().__init__(problem, point)
 
 
 class HeadFisher(_HeadCurvature):

@@ -4,8 +4,15 @@ import torch
 
 from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_gradients import LayerGradients
+from sam_attribution.curvature._logit_curvature import check_loss_curves
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
-from sam_attribution.linalg import ColumnOperator
+from sam_attribution.linalg import (
+    ColumnOperator,
+    SingularMatrix,
+    check_memory,
+    least_of_moments,
+    symmetric_eigen,
+)
 
 _DENSE = 1024  # numbers of a layer that is neither Linear nor Conv, up to which all pairs count
 _BYTES = 2**26  # that the gradients of a part of a pass may take
@@ -54,6 +61,7 @@ class KroneckerCurvature(ColumnOperator):
 
     def __init__(self, problem, point, *, corrected=True, n_draws=None, seed=0):
         super().__init__(point, symmetric=True)
+        check_layers(problem)
         self._layers = LayerGradients(problem)
         self._problem = problem
         self._n_draws = n_draws
@@ -75,10 +83,14 @@ class KroneckerCurvature(ColumnOperator):
         return self._scaled(columns, [block.eigenvalues for block in self.blocks])
 
     def solve(self, columns, damping):
-        """``(A + damping)^-1`` on the attributed part, zero outside; a number or one per block."""
+        """``(A + damping)^-1`` on the attributed part, zero outside; a number or one per block.
+
+        Zero too in a layer that no row has a gradient in, if its damping is 0: no row moves it. A
+        SingularMatrix for any other layer whose eigenvalues may be rounding.
+        """
         dampings = damping if isinstance(damping, list) else [damping] * len(self.blocks)
         pairs = zip(self.blocks, dampings, strict=True)
-        return self._scaled(columns, [1 / (block.eigenvalues + d) for block, d in pairs])
+        return self._scaled(columns, [_inverted(block, d, columns.dtype) for block, d in pairs])
 
     def mean_eigenvalues(self):
         """Mean of each block's eigenvalues: the scale that a damping can be measured by."""
@@ -116,6 +128,51 @@ class KroneckerCurvature(ColumnOperator):
                     yield block, (calls[name], signals[name], of_inputs[rows])
 
 
+def check_layers(problem):
+    """Raise a ValueError for a criterion, or for layers, that have no such curvature.
+
+    So it does if the factors of the layers would not fit into memory.
+    """
+    check_loss_curves(problem)
+    layers = LayerGradients(problem)
+    bytes_of = {layer.name: 8 * _numbers_held(layer) for layer in layers.layers}
+    largest = max(bytes_of, key=bytes_of.get)
+    what = f"K-FAC factors of {len(bytes_of)} layers, {largest!r} the largest,"
+    instead = (
+        'Leave layers out by parameters=[...] or parameters="head", or use "gif", "trak" or '
+        '"arnoldi", which hold no matrix of a layer\'s inputs.'
+    )
+    check_memory(sum(bytes_of.values()), problem.params.device, what, instead)
+    layers.passes(problem.params, torch.zeros(1, dtype=torch.long, device=problem.y.device))
+
+
+def _numbers_held(layer):
+    """Numbers in a layer's factors, with those that an eigendecomposition makes of them."""
+    if layer.is_embedding:
+        n_tokens, n_out = layer.module.weight.shape
+        return 2 * n_tokens * n_out + 3 * n_out**2
+    if not layer.is_kronecker:
+        return 3 * min(len(layer.index), _DENSE) ** 2 + len(layer.index)
+    groups = getattr(layer.module, "groups", 1)
+    n_out = layer.module.weight.shape[0] // groups
+    n_in = layer.module.weight[0].numel() + layer.has_bias
+    return groups * (3 * n_in**2 + 3 * n_out**2 + 2 * n_in * n_out)
+
+
+def _inverted(block, damping, dtype):
+    """One over the damped eigenvalues of a block."""
+    values = block.eigenvalues + damping
+    if not values.any():
+        return values
+    if not values.min() > least_of_moments(values, block.vector_size, dtype):
+        raise SingularMatrix(
+            f"{block.layer.curvature_name} is singular with damping={damping:g}: its eigenvalues "
+            f"are {float(values.min()):.1e} to {float(values.max()):.1e}, and those near 0 are "
+            'rounding. Give damping above 0, or damping="auto".'
+        )
+    return 1 / values
+
+
 def _block(layer, problem, point):
     if layer.is_embedding:
         return EmbeddingBlock(layer)
@@ -144,9 +201,11 @@ class _KroneckerBlock:
 
     def decompose(self):
         """Eigenbases of both factors, and the eigenvalues of their product."""
-        on_inputs, self.input_basis = torch.linalg.eigh(self._inputs / self._counted)
-        on_signals, self.signal_basis = torch.linalg.eigh(self._signals)
+        what = self.layer.curvature_name
+        on_inputs, self.input_basis = symmetric_eigen(self._inputs / self._counted, what)
+        on_signals, self.signal_basis = symmetric_eigen(self._signals, what)
         del self._inputs, self._signals
+        self.vector_size = on_inputs.shape[1] + on_signals.shape[1]
         self.eigenvalues = (on_signals[:, :, None] * on_inputs[:, None]).clamp(min=0)
 
     def add_eigenvalues(self, calls, signals, _shares):
@@ -218,9 +277,10 @@ class _PlainBlock:
     def decompose(self):
         """Eigenbasis and eigenvalues; of a diagonal the identity and itself."""
         if self.is_dense:
-            values, self._basis = torch.linalg.eigh(self._moments)
+            values, self._basis = symmetric_eigen(self._moments, self.layer.curvature_name)
         else:
             values, self._basis = self._moments, None
+        self.vector_size = self._size if self.is_dense else 1
         self.eigenvalues = values.clamp(min=0)
         del self._moments
 

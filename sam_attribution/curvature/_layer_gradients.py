@@ -7,6 +7,8 @@ import torch
 from torch import nn
 from torch.func import functional_call, vjp, vmap
 
+from sam_attribution.problem import FirstThatWorks
+
 
 @dataclass(frozen=True, eq=False)
 class Call:
@@ -29,6 +31,11 @@ class Layer:
         spans = [layout.slices[each] for each in names]
         self.index = torch.cat([torch.arange(span.start, span.stop) for span in spans])
         self.shapes = [layout.shapes[layout.names.index(each)] for each in names]
+
+    @property
+    def curvature_name(self):
+        """The curvature of the layer, in an error's words."""
+        return f"the curvature of the layer {self.name!r}"
 
     @property
     def is_kronecker(self):
@@ -69,15 +76,36 @@ class Layer:
 
     def row_gradients(self, params, given, signal):
         """Gradient of each row in the attributed parameters, (n, n_numbers), for any layer."""
+        way = _WAYS.of(self, lambda way: way(self, params, given[:1], signal[:1]))
+        return way(self, params, given, signal)
 
-        def of_one(row, back):
-            def output(own):
-                return functional_call(self.module, own, (row[None],))
 
-            (gradient,) = vjp(output, params)[1](back[None])
-            return torch.cat([gradient[name].reshape(-1) for name in self.own_names])
+def rows_together(layer, params, given, signal):
+    """Gradients of a layer's rows by vmap."""
 
-        return vmap(of_one)(given, signal)
+    def of_one(row, back):
+        def output(own):
+            return functional_call(layer.module, own, (row[None],))
+
+        (gradient,) = vjp(output, params)[1](back[None])
+        return torch.cat([gradient[name].reshape(-1) for name in layer.own_names])
+
+    return vmap(of_one)(given, signal)
+
+
+def row_by_row(layer, params, given, signal):
+    """The same for layers that vmap does not know."""
+    leaves = {name: value.detach().requires_grad_() for name, value in params.items()}
+    own, gradients = [leaves[name] for name in layer.own_names], []
+    for row, back in zip(given.split(1), signal.split(1), strict=True):
+        with torch.enable_grad():
+            output = functional_call(layer.module, leaves, (row,))
+        parts = torch.autograd.grad(output, own, back, allow_unused=True, materialize_grads=True)
+        gradients.append(torch.cat([part.reshape(-1) for part in parts]))
+    return torch.stack(gradients)
+
+
+_WAYS = FirstThatWorks("differentiated row by row", rows_together, row_by_row)
 
 
 class LayerGradients:

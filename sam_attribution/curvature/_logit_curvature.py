@@ -2,6 +2,7 @@
 
 import torch
 
+from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.problem import loss_in_output
 
 
@@ -10,13 +11,52 @@ def loss_curvature(problem, logits, rows):
 
     A function from tangents of shape (n, n_classes) to back-signals of that shape.
     """
-
-    def loss(z):
-        return problem.weights[rows] @ problem.row_loss.per_sample(z, problem.y[rows])
+    gradient, leaf = _loss_gradient(problem, logits, rows)
+    if not gradient.requires_grad:  # the loss is linear in the logits
+        return torch.zeros_like
+    weights = problem.weights[rows, None]
 
     # symmetric, so that reverse mode will do, which more losses have
-    curved = torch.func.vjp(torch.func.grad(loss), logits)[1]
-    return lambda tangents: curved(tangents)[0]
+    def product(tangents):
+        return torch.autograd.grad(gradient, leaf, weights * tangents, retain_graph=True)[0]
+
+    return product
+
+
+def loss_hessians(problem, logits, rows):
+    """Hessian of each row's loss in its logits, without weights, (n, n_classes, n_classes)."""
+    gradient, leaf = _loss_gradient(problem, logits, rows)
+    if not gradient.requires_grad:
+        return logits.new_zeros(*logits.shape, logits.shape[1])
+    columns = [
+        torch.autograd.grad(part.sum(), leaf, retain_graph=True)[0] for part in gradient.unbind(1)
+    ]
+    return torch.stack(columns, dim=2)
+
+
+def check_loss_curves(problem):
+    """Raise a ValueError that names the criterion if it has no second derivative in torch."""
+    rows = torch.zeros_like(problem.y[:1], dtype=torch.long)
+    with torch.no_grad():
+        logits = problem.logits(problem.params, problem.buffers, problem.X[rows])
+    try:
+        loss_hessians(problem, logits, rows)
+    except (RuntimeError, NotImplementedError) as error:
+        raise ValueError(
+            f"criterion {type(problem.row_loss.criterion).__name__} has no second derivative in "
+            f'torch ({str(error).splitlines()[0]}). Use another criterion, curvature="fisher", '
+            'or a method without curvature, such as "gif".'
+        ) from error
+
+
+def _loss_gradient(problem, logits, rows):
+    """Gradient of each row's loss in its logits, with its graph, and the graph's leaf."""
+    leaf = logits.detach().requires_grad_()
+    with torch.enable_grad():
+        losses = problem.row_loss.per_sample(leaf, problem.y[rows])
+        gradient = torch.autograd.grad(losses.sum(), leaf, create_graph=True)[0]
+    check_differentiable_again(gradient)
+    return gradient, leaf
 
 
 def gradient_products(problem, logits, rows):

@@ -1,8 +1,9 @@
 """Square roots of the loss's curvature in the logits, for Gauss-Newton matrices."""
 
 import torch
-from torch.func import hessian, vmap
 
+from sam_attribution.curvature._logit_curvature import loss_hessians
+from sam_attribution.linalg import symmetric_eigen
 from sam_attribution.problem import CrossEntropyRows
 
 
@@ -57,12 +58,8 @@ def _one_hot(logits, labels):
 
 def _eigen_roots(problem, logits, rows):
     """Symmetric roots from an eigendecomposition for each row, (n, n_classes, n_classes)."""
-
-    def loss(z, y):
-        return problem.row_loss.per_sample(z[None], y[None])[0]
-
-    curved = vmap(hessian(loss))(logits, problem.y[rows])
-    values, vectors = torch.linalg.eigh(curved)
+    curved = loss_hessians(problem, logits, rows)
+    values, vectors = symmetric_eigen(curved, "the criterion's curvature in the module's output")
     if values.min() < -1e-6 * values.abs().max():
         raise ValueError(
             "criterion curves downwards in the module's output, so that its Gauss-Newton matrix is "

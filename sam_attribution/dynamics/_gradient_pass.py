@@ -6,6 +6,7 @@ from typing import NamedTuple, Protocol
 import torch
 from torch import Tensor
 
+from sam_attribution.dynamics._second_derivative import check_differentiable_again
 from sam_attribution.dynamics._step import Buffers
 
 
@@ -80,6 +81,7 @@ class GradientPass:
                 [self._back, *self._seeds],
                 create_graph=True,
             )
+        check_differentiable_again(self.gradient)
 
     def pull(
         self, to_gradient: Tensor, to_after: Buffers

@@ -3,12 +3,12 @@
 from numbers import Integral, Real
 from typing import Any, ClassVar
 
-import numpy as np
 import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg._factorisation import LU, eigenvalues
 from sam_attribution.linalg._operator import Damped, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Inverse, Solution
 from sam_attribution.linalg._spectrum import krylov_basis, spectrum_of
@@ -78,22 +78,23 @@ class _ArnoldiInverse(Inverse):
 
     def __init__(self, solver: Arnoldi, operator: LinearOperator) -> None:
         super().__init__(solver, operator)
-        self._basis, matrix = krylov_basis(operator, solver.n_steps)
-        self._matrix = torch.as_tensor(matrix).to(self._basis)
+        self._basis, hessenberg = krylov_basis(operator, solver.n_steps)
+        matrix = torch.as_tensor(hessenberg)
         damping = operator.damping if isinstance(operator, Damped) else 0.0
-        self._outside = max(damping, _smallest(matrix))
+        self._outside = max(damping, _smallest(matrix, repr(operator)))
         if len(self._basis) < operator.size and self._outside <= 0:
             raise ValueError(
                 f"Arnoldi divides what is outside its {len(self._basis)} vectors by the damping, "
                 f"but {operator!r} has none, and eigenvalues near 0 or below. Give a damping above "
                 "0, or use GMRES()."
             )
+        self._lu = LU(matrix.to(self._basis), repr(operator))
 
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column."""
         check_columns(self._operator, columns)
         inside = self._basis @ columns
-        x = self._basis.T @ torch.linalg.solve(self._matrix, inside)
+        x = self._basis.T @ self._lu.solve(inside)
         if len(self._basis) < self._operator.size:
             x = x + (columns - self._basis.T @ inside) / self._outside
         if not self._solver.measured:
@@ -101,7 +102,7 @@ class _ArnoldiInverse(Inverse):
         return self._checked(x, columns, len(self._basis), self._solver.tol)
 
 
-def _smallest(matrix: np.ndarray) -> float:
+def _smallest(matrix: Tensor, what: str) -> float:
     """Smallest real part of the eigenvalues, 0 if that is hardly above 0."""
-    spectrum = spectrum_of(np.linalg.eigvals(matrix))
+    spectrum = spectrum_of(eigenvalues(matrix, what))
     return 0.0 if spectrum.needs_damping else spectrum.leftmost

@@ -5,11 +5,12 @@ from functools import cached_property
 from numbers import Real
 from typing import Any, ClassVar
 
-import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
 from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.linalg._factorisation import LU
+from sam_attribution.linalg._memory import check_memory
 from sam_attribution.linalg._operator import Dense, LinearOperator, check_columns, check_operator
 from sam_attribution.linalg._solution import Inverse, Solution
 
@@ -23,7 +24,7 @@ class Direct(BaseEstimator):
     Parameters
     ----------
     tol : float, default=1e-3
-        A relative residual above this warns (the matrix is singular to working precision).
+        A relative residual above this warns.
 
     Examples
     --------
@@ -42,10 +43,24 @@ class Direct(BaseEstimator):
         self.tol = tol
 
     def prepare(self, operator: LinearOperator) -> "_DirectInverse":
-        """Materialise and factorise `operator`; raise ValueError if it is singular."""
+        """Materialise and factorise `operator`.
+
+        Raises
+        ------
+        ValueError
+            If the matrix does not fit into memory, or is singular to rounding or not finite.
+        """
         check_parameters(self)
         check_operator(operator)
+        check_dense_memory(operator)
         return _DirectInverse(self, operator)
+
+
+def check_dense_memory(operator: LinearOperator) -> None:
+    """Raise a ValueError for a matrix that does not fit: itself, its factors and a transfer."""
+    n_bytes = 3 * operator.size**2 * operator.like.element_size()
+    instead = 'Use an iterative solver, GMRES() or Arnoldi(), or parameters="head".'
+    check_memory(n_bytes, operator.like.device, f"the dense matrix of {operator!r}", instead)
 
 
 class _DirectInverse(Inverse):
@@ -56,9 +71,7 @@ class _DirectInverse(Inverse):
     def __init__(self, solver: Direct, operator: LinearOperator) -> None:
         super().__init__(solver, Dense(operator.to_dense(), symmetric=operator.symmetric))
         self._transposed = False
-        self._lu, self._pivots, info = torch.linalg.lu_factor_ex(self._operator.to_dense())
-        if int(info) != 0 or not torch.isfinite(self._lu).all():
-            raise ValueError(f"{operator!r} is singular or not finite. Raise the damping.")
+        self._lu = LU(self._operator.to_dense(), repr(operator))
 
     @cached_property
     def T(self) -> Inverse:
@@ -77,5 +90,4 @@ class _DirectInverse(Inverse):
         return self._checked(x, columns, 0, self._solver.tol)
 
     def _solve(self, columns: Tensor) -> Tensor:
-        x: Tensor = torch.linalg.lu_solve(self._lu, self._pivots, columns, adjoint=self._transposed)
-        return x
+        return self._lu.solve(columns, adjoint=self._transposed)

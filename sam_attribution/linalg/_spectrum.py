@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam_attribution.linalg._factorisation import eigenvalues
+from sam_attribution.linalg._memory import check_memory
 from sam_attribution.linalg._operator import Dense, LinearOperator
 
 _SAFE = 1e-4
@@ -42,7 +44,7 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
     vector is fixed, so the answer is reproducible.
     """
     if isinstance(operator, Dense):
-        values = torch.linalg.eigvals(operator.matrix.double()).cpu().numpy()
+        values = eigenvalues(operator.matrix, repr(operator))
     else:
         values = ritz_values(operator, n_steps)
     return spectrum_of(values)
@@ -50,7 +52,8 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
 
 def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:
     """Eigenvalue estimates (complex) from an Arnoldi basis of `n_steps` vectors at most."""
-    return np.linalg.eigvals(krylov_basis(operator, n_steps)[1])
+    matrix = torch.as_tensor(krylov_basis(operator, n_steps)[1])
+    return eigenvalues(matrix, repr(operator))
 
 
 def krylov_basis(operator: LinearOperator, n_steps: int) -> tuple[Tensor, np.ndarray]:
@@ -60,6 +63,9 @@ def krylov_basis(operator: LinearOperator, n_steps: int) -> tuple[Tensor, np.nda
     ``basis A basis'`` is Hessenberg.
     """
     n_steps = min(n_steps, operator.size)
+    like, what = operator.like, f"a Krylov basis of {n_steps} vectors of {operator!r}"
+    n_bytes = 2 * n_steps * operator.size * like.element_size()
+    check_memory(n_bytes, like.device, what, 'Use fewer n_steps, or parameters="head".')
     generator = torch.Generator().manual_seed(0)
     start = torch.randn(operator.size, generator=generator, dtype=torch.float64)
     basis = [(start / start.norm()).to(operator.like)]

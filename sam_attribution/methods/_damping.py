@@ -19,8 +19,13 @@ class DampingChoice:
     damping: float
     reason: str
 
-    def scale(self, unit):
-        """Expected slope of the scores against retraining, as text for ``diagnostics_``."""
+    def scale(self, unit, left_out=None):
+        """Expected slope of the scores against retraining, as text for ``diagnostics_``.
+
+        `left_out` is what the matrix leaves out of the derivative of SAM's gradient, if anything.
+        """
+        if self.damping == 0 and left_out:
+            return f"{unit}, but {left_out}: trust sign and order, not the slope"
         if self.damping == 0:
             return f"{unit}; slope 1 at a fixed point, up to 1 / (1 - leverage)"
         return f"{unit}, shrunk by the damping: trust sign and order, not the slope"

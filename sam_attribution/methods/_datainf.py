@@ -8,7 +8,7 @@ from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
-from sam_attribution.problem import row_gradients
+from sam_attribution.problem import row_gradients, unused_parameters
 
 _FRACTION = 0.1
 
@@ -55,6 +55,12 @@ class DataInf(Method):
         "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither")],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError for parameters that the module does not use."""
+        if self.damping == "auto":
+            unused = unused_parameters(problem)
+            _check_used([name for name in _attributed_spans(problem) if name in unused])
+
     def prepare(self, problem):
         """Measure the rows' gradients, parameter by parameter.
 
@@ -91,11 +97,7 @@ class _PreparedDataInf(Prepared):
         for rows, gradients in self._gradients():
             squares = [gradients[:, span].square().mean(1) for span in self._spans.values()]
             total += torch.stack(squares) @ self._shares[rows]
-        if still := [name for name, each in zip(self._spans, total, strict=True) if each == 0]:
-            raise ValueError(
-                f"no row has a gradient in {still}, so that DataInf has nothing to measure its "
-                "damping by there. Leave them out by parameters=[...], or give damping=."
-            )
+        _check_used([name for name, each in zip(self._spans, total, strict=True) if each == 0])
         return [_FRACTION * float(each) for each in total]
 
     def _gradients(self):
@@ -118,6 +120,14 @@ class _PreparedDataInf(Prepared):
         for span, damping in zip(self._spans.values(), self._dampings, strict=True):
             u[span] = (v[span] - corrections[span]) / damping
         return [Probe(self._point, u, problem.buffers)]
+
+
+def _check_used(still):
+    if still:
+        raise ValueError(
+            f"no row has a gradient in {still}, so that DataInf has nothing to measure its damping "
+            "by there. Leave them out by parameters=[...], or give damping=."
+        )
 
 
 def _attributed_spans(problem):

@@ -2,11 +2,9 @@
 
 from numbers import Integral, Real
 
-import torch
-
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.curvature import KroneckerCurvature
+from sam_attribution.curvature import KroneckerCurvature, check_layers
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._hif import adjoint_probes, removal_columns
 from sam_attribution.methods._method import Method, Prepared
@@ -29,7 +27,8 @@ class EKFAC(Method):
         its gradient (of the full batch). Query gradients are always taken at the trained
         parameters.
     damping : "auto" or float, default="auto"
-        Number added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue.
+        Number added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue. A layer
+        in which no row has a gradient (behind dead ReLU units) adds nothing to any score.
     corrected : bool, default=True
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
@@ -70,13 +69,18 @@ class EKFAC(Method):
         "random_state": ["random_state"],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError for layers or a criterion that EK-FAC does not cover."""
+        check_layers(problem)
+
     def prepare(self, problem):
         """Compute factors, eigenbases and eigenvalues.
 
         Raises
         ------
         ValueError
-            For an unknown option, or parameters of layers that EK-FAC does not cover.
+            For an unknown option, or parameters of layers that EK-FAC does not cover; the first
+            solve for a layer whose damped curvature is singular.
         """
         check_parameters(self)
         return _PreparedEKFAC(self, problem)
@@ -97,7 +101,8 @@ class _PreparedEKFAC(Prepared):
         decays = [float(decay[block.layer.index].mean()) for block in self._curvature.blocks]
         self._added = [d + lam for d, lam in zip(self._dampings, decays, strict=True)]
         self.diagnostics = {
-            "scale": f"{problem.row_loss.unit}, shrunk by the damping: trust sign and order",
+            "scale": f"{problem.row_loss.unit}, by an approximate curvature with damping: trust "
+            "sign and order",
             "damping": max(self._dampings),
             "damping_reason": f"{_FRACTION} of each layer's mean eigenvalue; the largest is shown"
             if method.damping == "auto"
@@ -119,10 +124,4 @@ class _PreparedEKFAC(Prepared):
 
     def solve(self, columns):
         """``(G + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
-        solved = self._curvature.solve(columns, self._added)
-        if not torch.isfinite(solved).all():
-            raise ValueError(
-                "EKFAC cannot invert a layer whose curvature is 0: give damping above 0, got "
-                f"{max(self._dampings)}."
-            )
-        return solved
+        return self._curvature.solve(columns, self._added)

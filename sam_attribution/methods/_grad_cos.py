@@ -5,7 +5,7 @@ from dataclasses import replace
 from sam_attribution._validation import check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._row_point import AT, row_point
-from sam_attribution.probes import CosineProbe
+from sam_attribution.probes import CosineProbe, check_row_norms
 
 
 class GradCos(Method):
@@ -40,6 +40,10 @@ class GradCos(Method):
 
     def __init__(self, *, at="w"):
         self.at = at
+
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError unless the gradient of a row alone can be measured."""
+        check_row_norms(problem)
 
     def prepare(self, problem):
         """Compute the point where row gradients are taken (ValueError for another `at`)."""

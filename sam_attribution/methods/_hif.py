@@ -1,5 +1,6 @@
 """Hessian-based influence at the trained point (HIF)."""
 
+import math
 from functools import partial
 from numbers import Real
 
@@ -9,7 +10,17 @@ from sam_attribution._validation import HasMethods, Interval, StrOptions, check_
 from sam_attribution._warnings import warn
 from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoints
 from sam_attribution.dynamics import Tangent
-from sam_attribution.linalg import Damped, Dense, default_solver, is_small
+from sam_attribution.linalg import (
+    CG,
+    MINRES,
+    Damped,
+    Dense,
+    Direct,
+    check_dense_memory,
+    check_symmetric,
+    default_solver,
+    is_small,
+)
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import Probe, Replayable
@@ -94,6 +105,10 @@ class HIF(Method):
         "stationary": ["boolean"],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError unless a product with the Jacobian, and the solver, will work."""
+        check_jacobian(problem, self)
+
     def prepare(self, problem):
         """Form the Jacobian, choose the damping, prepare the solver.
 
@@ -106,6 +121,21 @@ class HIF(Method):
         """
         check_parameters(self)
         return PreparedHIF(self, problem)
+
+
+def check_jacobian(problem, method, blocks="none"):
+    """Raise an error for a module, criterion or solver that HIF with these settings cannot take.
+
+    One product with the Jacobian of the problem's rows.
+    """
+    _check_solver(method.solver)
+    points = SAMPoints(problem, curvature=method.curvature, blocks=blocks)
+    jacobian = points.jacobian(method.variant)
+    if isinstance(method.solver, CG | MINRES):
+        check_symmetric(jacobian, method.solver)
+    if isinstance(method.solver, Direct):
+        check_dense_memory(jacobian)
+    jacobian.matvec(torch.ones_like(jacobian.like))
 
 
 def adjoint_probes(point, variant, columns, share=1.0):
@@ -144,9 +174,12 @@ def removal_columns(point, variant, groups):
 
 
 class PreparedHIF(Prepared):
-    """HIF for a problem, with a full or a layerwise curvature."""
+    """HIF for a problem, with a full or a layerwise curvature.
 
-    def __init__(self, method, problem, blocks="none"):
+    `left_out` says what else than the settings of HIF the matrix leaves out, if anything.
+    """
+
+    def __init__(self, method, problem, blocks="none", left_out=None):
         _check_solver(method.solver)
         _warn_of_decoupled_decay(problem)
         self._problem = problem
@@ -163,7 +196,9 @@ class PreparedHIF(Prepared):
         # the query side is solved once, so it is the transpose that is inverted
         self._inverse_of_transpose = solver.prepare(Damped(jacobian, choice.damping).T)
         self.diagnostics = {
-            "scale": choice.scale(problem.row_loss.unit),
+            "scale": choice.scale(
+                problem.row_loss.unit, left_out or _left_out(method, problem, blocks)
+            ),
             "ascent": method.ascent,
             "damping": choice.damping,
             "damping_reason": choice.reason,
@@ -206,6 +241,20 @@ class PreparedHIF(Prepared):
         return padded
 
 
+def _left_out(method, problem, blocks):
+    """What keeps the matrix from being the derivative of SAM's gradient, in words, or None."""
+    moves = problem.rho != 0 and getattr(problem.perturbation, "p", None) != math.inf
+    if method.variant != "full" and moves:
+        return f"variant {method.variant!r} is not the whole derivative"
+    if method.curvature != "hessian":
+        return f"curvature {method.curvature!r} stands for the Hessian"
+    if blocks != "none":
+        return "layers are taken apart"
+    if problem.selected is not None:
+        return "the other parameters do not move"
+    return "weight decay is decoupled" if _decay_is_decoupled(problem.path) else None
+
+
 def _check_solver(solver):
     if isinstance(solver, Method):
         raise TypeError(f"solver must solve linear systems, as GMRES() does, got {solver!r}.")
@@ -224,9 +273,12 @@ def _batches(problem):
 
 
 def _warn_of_decoupled_decay(problem):
-    path = problem.path
-    if path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays:
+    if _decay_is_decoupled(problem.path):
         warn(
             "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
             "fixed point: trust sign and order of these scores, not their scale."
         )
+
+
+def _decay_is_decoupled(path):
+    return path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays

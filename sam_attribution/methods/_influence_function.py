@@ -2,7 +2,7 @@
 
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution.curvature import BLOCKS
-from sam_attribution.methods._hif import HIF, PreparedHIF
+from sam_attribution.methods._hif import HIF, PreparedHIF, check_jacobian
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._row_point import AT, row_point
 
@@ -67,9 +67,20 @@ class InfluenceFunction(Method):
         self.stationary = stationary
         self.blocks = blocks
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError unless a product with the Hessian, and the solver, will work."""
+        settings, point, blocks = self._parts(problem)
+        check_jacobian(point.problem, HIF("fast", **settings), blocks)
+
     def prepare(self, problem):
         """Form the Hessian, choose the damping, prepare the solver (ValueError as for HIF)."""
         check_parameters(self)
+        settings, point, blocks = self._parts(problem)
+        left_out = None if point.problem.rho == problem.rho else "it is as if rho were 0"
+        return PreparedHIF(HIF("fast", **settings), point.problem, blocks, left_out)
+
+    def _parts(self, problem):
+        """Settings of HIF, point of the rows' gradients, and blocks."""
         settings = self.get_params(deep=False)
         point, blocks = row_point(problem, settings.pop("at")), settings.pop("blocks")
-        return PreparedHIF(HIF("fast", **settings), point.problem, blocks)
+        return settings, point, blocks

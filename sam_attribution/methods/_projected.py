@@ -6,6 +6,7 @@ import tempfile
 from dataclasses import replace
 from numbers import Integral
 from pathlib import Path
+from shutil import disk_usage
 
 import numpy as np
 import torch
@@ -119,8 +120,9 @@ class _Store:
         """Write row gradients, some at a time; the file has its name when all are there."""
         problem, rows = self._problem, probe.rows
         X, y = (part if rows is None else part[rows] for part in (problem.X, problem.y))
-        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         dtype = probe.point.new_empty(0).cpu().numpy().dtype
+        self._check_room(len(y) * dtype.itemsize)
+        unfinished = path.with_suffix(f".{os.getpid()}.unfinished")
         try:
             stored = _empty_rows(unfinished, dtype, self._shape(probe))
             for at, gradients in gradients_for(problem, probe, X, y):
@@ -131,6 +133,16 @@ class _Store:
             os.replace(unfinished, path)
         finally:
             unfinished.unlink(missing_ok=True)
+
+    def _check_room(self, bytes_per_number):
+        """Raise a ValueError if the projected rows of a point do not fit onto the disk."""
+        needed, free = self._sketch.proj_dim * bytes_per_number, disk_usage(self._folder).free
+        if needed > free:
+            raise ValueError(
+                f"projected rows take {needed / 2**30:.3g} GiB for each point that the method "
+                f"visits, and {free / 2**30:.3g} GiB are free in {self._folder}. Use a lower "
+                "proj_dim, or another folder."
+            )
 
 
 def _empty_rows(path, dtype, shape):

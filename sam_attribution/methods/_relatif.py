@@ -55,6 +55,10 @@ class RelatIF(Method):
         "normalize": [StrOptions({"loss", "parameters"})],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError unless `influence` can answer for the model."""
+        self._resolved(problem).check_model(problem, optimizer)
+
     def prepare(self, problem):
         """Prepare `influence`.
 
@@ -64,13 +68,7 @@ class RelatIF(Method):
             For an unknown option, or an `influence` that is no inverse times a row's gradient.
         """
         check_parameters(self)
-        influence = _by_default(problem) if self.influence is None else self.influence
-        if isinstance(influence, HIF) and (influence.variant, influence.ascent) != ("fast", "full"):
-            raise ValueError(
-                "influence must move the weights by an inverse matrix times the row's gradient; in "
-                f"{influence!r} a row moves the perturbation as well, or counts in its own batch. "
-                'Use HIF("fast").'
-            )
+        influence = self._resolved(problem)
         prepared = influence.prepare(problem)
         if not hasattr(prepared, "solve"):
             raise ValueError(
@@ -78,6 +76,17 @@ class RelatIF(Method):
                 f'HIF("fast") or EKFAC(), got {influence!r}.'
             )
         return _PreparedRelatIF(prepared, self.normalize)
+
+    def _resolved(self, problem):
+        """The method that gives the matrix; a ValueError for one that moves more than weights."""
+        influence = _by_default(problem) if self.influence is None else self.influence
+        if isinstance(influence, HIF) and (influence.variant, influence.ascent) != ("fast", "full"):
+            raise ValueError(
+                "influence must move the weights by an inverse matrix times the row's gradient; in "
+                f"{influence!r} a row moves the perturbation as well, or counts in its own batch. "
+                'Use HIF("fast").'
+            )
+        return influence
 
 
 def _by_default(problem):

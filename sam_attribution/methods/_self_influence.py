@@ -8,7 +8,7 @@ from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT
-from sam_attribution.probes import SquaredNormProbe
+from sam_attribution.probes import SquaredNormProbe, check_row_norms
 from sam_attribution.problem import check_recorded
 
 
@@ -56,6 +56,10 @@ class SelfInfluence(Method):
         "n_checkpoints": [StrOptions({"recorded"}), Interval(Integral, 1, None, closed="left")],
         "at": AT,
     }
+
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError unless the gradient of a row alone can be measured."""
+        check_row_norms(problem)
 
     def prepare(self, problem):
         """Check the settings against the recorded training (ValueError)."""

@@ -6,7 +6,13 @@ import torch
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.linalg import CountSketch
+from sam_attribution.linalg import (
+    CountSketch,
+    SingularMatrix,
+    check_memory,
+    least_of_moments,
+    symmetric_eigen,
+)
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT, row_point
@@ -94,6 +100,11 @@ class TRAK(Method):
         "random_state": ["random_state"],
     }
 
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError for a regression."""
+        if problem.n_classes is None:
+            raise ValueError("TRAK needs the margin of a classifier, got a regression.")
+
     def prepare(self, problem):
         """Project the rows' gradients.
 
@@ -104,8 +115,7 @@ class TRAK(Method):
             checkpoints of a training that was not recorded.
         """
         check_parameters(self)
-        if problem.n_classes is None:
-            raise ValueError("TRAK needs the margin of a classifier, got a regression.")
+        self.check_model(problem, None)
         return _PreparedTRAK(self, problem)
 
 
@@ -159,7 +169,7 @@ class _Model:
         gram = self._gram(method.weighted)
         mean = float(gram.diagonal().mean())
         self.ridge = _FRACTION * mean if method.ridge == "auto" else float(method.ridge)
-        self._values, self._vectors = _decomposed(gram, self.ridge)
+        self._values, self._vectors = _decomposed(gram, self.ridge, params.dtype)
 
     @property
     def proj_dim(self):
@@ -209,6 +219,7 @@ class _Model:
 
 def _sketches(problem, proj_dim, seed):
     """Seeded projections, one after the other; None for the identity."""
+    size = problem.layout.size if problem.selected is None else len(problem.selected)
     n_rows = int((problem.weights > 0).sum())
     if proj_dim == "auto":
         proj_dim = max(1, min(512, n_rows // 2))
@@ -217,15 +228,21 @@ def _sketches(problem, proj_dim, seed):
             f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: Phi' Phi "
             "would not have full rank, and its inverse would be the ridge's."
         )
+    n_bytes = 3 * 8 * (size if proj_dim is None else proj_dim) ** 2
+    check_memory(n_bytes, problem.params.device, "TRAK's matrix Phi' Phi", "Use a lower proj_dim.")
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield None if proj_dim is None else CountSketch(problem.params, proj_dim, generator)
 
 
-def _decomposed(gram, ridge):
+def _decomposed(gram, ridge, dtype):
     """Eigenvalues and eigenvectors of the damped matrix; raises if it has no inverse."""
-    values, vectors = torch.linalg.eigh(gram)
+    values, vectors = symmetric_eigen(gram, "TRAK's matrix Phi' Phi")
     values = values + ridge
-    if not values[0] > len(gram) * torch.finfo(gram.dtype).eps * values[-1]:
-        raise ValueError(f"Phi' Phi is singular or not finite with ridge={ridge}. Raise the ridge.")
+    if not values[0] > least_of_moments(values, len(gram), dtype):
+        raise SingularMatrix(
+            f"Phi' Phi is singular with ridge={ridge:g}: its eigenvalues are "
+            f"{float(values[0]):.1e} to {float(values[-1]):.1e}, and those near 0 are rounding. "
+            'Give ridge above 0, or ridge="auto".'
+        )
     return values, vectors

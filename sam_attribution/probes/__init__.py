@@ -4,6 +4,7 @@ from sam_attribution.probes._batch_tangents import step_probe
 from sam_attribution.probes._costs import pass_costs
 from sam_attribution.probes._probe import CosineProbe, Probe, RelativeProbe, SquaredNormProbe
 from sam_attribution.probes._replayable import Replayable
+from sam_attribution.probes._row_norms import check_row_norms
 from sam_attribution.probes._row_products import (
     RowProducts,
     gradients_for,

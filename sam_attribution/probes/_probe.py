@@ -113,5 +113,10 @@ class SquaredNormProbe(Probe):
 
 
 def _divided(products, squared_norms):
+    if not torch.isfinite(squared_norms).all():
+        raise ValueError(
+            "the norms of rows' gradients are not finite: weights or rows are so large that their "
+            "squares overflow. Train with a smaller lr, or scale X."
+        )
     norms = squared_norms.sqrt()[..., None]
     return torch.where(norms == 0, 0.0, products / torch.where(norms == 0, 1.0, norms))

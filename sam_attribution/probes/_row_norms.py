@@ -1,5 +1,7 @@
 """Norms of single rows' gradients, for every label, without holding the gradients of all rows."""
 
+from types import SimpleNamespace
+
 import torch
 from torch.func import jacrev, vmap
 
@@ -25,6 +27,12 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
         return _of_head(problem, probe, X, metric, y)
     parts = _in_parts(problem, probe, X, y)
     return torch.cat([_quadratic(gradients, (J * metric) @ J.mT) for gradients, J in parts])
+
+
+def check_row_norms(problem):
+    """Raise a ValueError unless a row's gradient can be measured for every label; one row."""
+    probe = SimpleNamespace(point=problem.params, buffers=problem.buffers)
+    squared_row_norms(problem, probe, problem.X[:1])
 
 
 def measured_rows(problem, probe, X, measure, y=None):

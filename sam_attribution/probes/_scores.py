@@ -24,6 +24,7 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
                 total = read.new_zeros(len(rows), *read.shape[1:])
             share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
             total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
+    _check_finite(total[problem.weights[rows] != 0])
     return total
 
 
@@ -40,7 +41,19 @@ def row_scores(problem, probes, X, y=None):
         ]
         share = probe.rate / problem.total_weight if probe.weighted else probe.rate
         total = total + share * torch.cat(parts)
+    _check_finite(total)
     return total
+
+
+def _check_finite(scores):
+    """Raise a ValueError unless every score is a number; `scores` has a row's on its first axis."""
+    n_bad = int((~torch.isfinite(scores.flatten(1)).all(1)).sum())
+    if n_bad:
+        raise ValueError(
+            f"the scores of {n_bad} of {len(scores)} rows are not finite: weights or rows are so "
+            "large that derivatives overflow. Train with a smaller lr, or scale X; a larger "
+            "damping helps where the method has one."
+        )
 
 
 def _shares(problem, probe, rows):

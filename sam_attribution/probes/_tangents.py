@@ -6,6 +6,7 @@ import torch
 from torch.autograd import forward_ad
 from torch.func import functional_call
 
+from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.probes._row_norms import jacobians_row_by_row
 from sam_attribution.problem import FirstThatWorks, differentiable_kernels
@@ -53,6 +54,7 @@ def double_backward(problem, probe, X):
         logits = problem.logits(leaf, probe.buffers, X)
         u = torch.zeros_like(logits, requires_grad=True)
         pulled = torch.autograd.grad(logits, leaf, u, create_graph=True)[0]
+        check_differentiable_again(pulled)
         tangents = [
             torch.autograd.grad(pulled, u, direction, retain_graph=True)[0]
             for direction in probe.directions.T

@@ -24,6 +24,7 @@ from sam_attribution.problem._row_gradients import (
     row_gradients,
     rows_at_once,
     summed_gradient,
+    unused_parameters,
 )
 from sam_attribution.problem._row_loss import (
     CrossEntropyRows,

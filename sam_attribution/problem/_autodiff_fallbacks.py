@@ -10,13 +10,16 @@ from torch import nn
 from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
+from sam_attribution.problem._embedding_bags import BagsAsSums
+
 
 @contextmanager
 def differentiable_kernels(module):
     """Choose kernels for `module` that have forward mode and second derivatives, for a while.
 
     Fused attention has neither, so it runs as plain matrix products; nor has oneDNN's LSTM,
-    so oneDNN is off for recurrent modules (and on for the others: convolutions need it).
+    so oneDNN is off for recurrent modules (and on for the others: convolutions need it). Nor have
+    embedding bags: they become sums.
     """
     _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
@@ -24,6 +27,8 @@ def differentiable_kernels(module):
         stack.enter_context(sdpa_kernel(SDPBackend.MATH))
         stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
         torch.backends.mha.set_fastpath_enabled(False)
+        if any(isinstance(part, nn.EmbeddingBag) for part in module.modules()):
+            stack.enter_context(BagsAsSums())
         if any(isinstance(part, nn.RNNBase) for part in module.modules()):
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs

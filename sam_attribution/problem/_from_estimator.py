@@ -10,6 +10,7 @@ from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import as_perturbation
+from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
@@ -34,7 +35,8 @@ def problem_from_estimator(
     ----------
     estimator : SAMClassifier or SAMRegressor
     X, y, sample_weight : array-like
-        Exactly what it was fitted on; a ValueError otherwise.
+        Exactly what it was fitted on; a ValueError otherwise, and if parameters, or the losses
+        of rows, are not finite.
     parameters : {"all", "head"}, str or list of str, default="all"
         The parameters that are attributed: all, those of the last linear layer, or those whose
         names match shell-style patterns.
@@ -52,7 +54,7 @@ def problem_from_estimator(
     head = Head(module, layout) if _is(parameters, "head") else None
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     dtype = layout.vector_of(module).dtype
-    return Problem(
+    problem = Problem(
         module=module,
         X=rows,
         y=targets,
@@ -70,6 +72,8 @@ def problem_from_estimator(
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
         n_given=n_given,
     )
+    check_losses_are_finite(problem)
+    return problem
 
 
 def problem_from_another_seed(problem, seed):

@@ -33,6 +33,11 @@ class Head:
         spans = [torch.arange(s.start, s.stop) for s in (self._layout.slices[n] for n in names)]
         return torch.cat(spans)
 
+    @property
+    def shape(self):
+        """Numbers that the layer puts out, and numbers that it takes, for one row."""
+        return tuple(self._layer.weight.shape)
+
     def features(self, params, buffers, X):
         """Logits and the head's input, from one forward pass.
 

@@ -11,6 +11,7 @@ from torch.func import functional_call
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
 from sam_attribution.problem._batching import auto_batch_size
+from sam_attribution.problem._finite import check_parameters_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._row_loss import CrossEntropyRows
 from sam_attribution.problem._training_batch import TrainingBatch
@@ -80,6 +81,7 @@ class Problem:
     def __post_init__(self):
         _check_rows_are_independent(self.module)
         _check_positions(self.positions, self.n_given, len(self.y))
+        check_parameters_are_finite(self.layout, self.params)
         # now: a tensor first made inside a torch.func transform does not outlive it
         for name in (
             "layout",

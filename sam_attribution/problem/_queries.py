@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from sam_attribution.dynamics import Cotangent
+from sam_attribution.problem._finite import check_gradients_are_finite
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_gradients import gradients_of
 from sam_attribution.problem._row_loss import gradient_in_output
@@ -67,8 +68,7 @@ class Queries:
             gradients = self.problem.restrict(torch.stack(each, dim=1)).T
         else:
             gradients = torch.stack(self._head_gradients(params, buffers))
-        norms = torch.linalg.vector_norm(gradients, dim=1) if self.normalize else None
-        return _divided(gradients, norms).T
+        return _divided(gradients, self._norms(gradients)).T
 
     def cotangent(self, params, buffers, tracked=()):
         """Query gradients in parameters and in the `tracked` buffers.
@@ -82,9 +82,18 @@ class Queries:
         with RunningStatistics(buffers):
             columns = [self._gradients(params, buffers, group, tracked) for group in self.groups]
         on_params, *on_buffers = (torch.stack(column) for column in zip(*columns, strict=True))
-        norms = torch.linalg.vector_norm(on_params, dim=1) if self.normalize else None
+        norms = self._norms(on_params)
         on_params, *on_buffers = (_divided(part, norms) for part in (on_params, *on_buffers))
         return Cotangent(on_params, dict(zip(tracked, on_buffers, strict=True)))
+
+    def _norms(self, gradients):
+        """Norms of finite (k, n_params) `gradients`; None if they keep their lengths."""
+        check_gradients_are_finite(gradients)
+        if not self.normalize:
+            return None
+        norms = torch.linalg.vector_norm(gradients, dim=1)
+        check_gradients_are_finite(norms[:, None])  # a square may overflow
+        return norms
 
     def _evaluate(self, params, buffers, rows):
         return self.evaluation(self.problem.logits(params, buffers, self.X[rows]), self.y[rows])

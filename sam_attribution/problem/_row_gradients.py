@@ -1,7 +1,7 @@
 """Gradients of rows: each row's own, some rows at a time, and their weighted sum."""
 
 import torch
-from torch.func import grad, vmap
+from torch.func import functional_call, grad, vmap
 
 from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
 from sam_attribution.problem._row_loss import gradient_in_output, loss_in_output
@@ -56,6 +56,16 @@ def summed_gradient(problem, params, buffers, rows):
         in_logits = loss_in_output(problem.row_loss, logits, problem.y[part])
         total += problem.head.gradient(features, problem.weights[part, None] * in_logits)
     return total
+
+
+def unused_parameters(problem):
+    """Names of parameters that the first row's output does not depend on, whatever their values."""
+    named = problem.layout.unflatten(problem.params)
+    leaves = {name: value.detach().requires_grad_() for name, value in named.items()}
+    with torch.enable_grad():
+        output = functional_call(problem.module, (leaves, problem.buffers), (problem.X[:1],))
+    found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
+    return {name for name, each in zip(leaves, found, strict=True) if each is None}
 
 
 def gradients_by_vmap(problem, point, buffers, X, in_output):

@@ -6,7 +6,7 @@ from dataclasses import dataclass, replace
 import torch
 
 from sam_attribution.curvature import SAMPoint, sam_jacobian
-from sam_attribution.linalg import default_solver
+from sam_attribution.linalg import SingularMatrix, default_solver
 
 _HALVINGS = 20
 _GAIN = 0.1  # largest ratio of residuals at which a used inverse is kept
@@ -69,7 +69,10 @@ def largest_radius(problem, start, **options):
 
 def _inverse_at(point):
     jacobian = sam_jacobian(point, "full")
-    return default_solver(jacobian.size).prepare(jacobian)
+    try:
+        return default_solver(jacobian.size).prepare(jacobian)
+    except SingularMatrix as error:
+        raise NoFixedPoint("the Jacobian there is singular") from error
 
 
 def _lower(point, inverse, n_halvings):

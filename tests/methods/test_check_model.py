@@ -1,100 +1,147 @@
-"""What a method cannot do with an optimizer or a module is said before training, as after it."""
+"""What a method cannot do with a model is said before training, in the words of later."""
 
-import dataclasses
+from dataclasses import replace
 
 import pytest
 import torch
 from torch import nn
 
-from sam_attribution.methods import GIF, IntegratedUnrolled, Unrolled
-from sam_attribution.problem import problem_from_estimator
-from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
-from sam_attribution.training import SAMClassifier
-from tests.models import tabular
-from tests.training.test_foreign_optimizers import SignDescent
+from sam_attribution.linalg import CG, Direct
+from sam_attribution.methods import (
+    EKFAC,
+    HIF,
+    TRAK,
+    DataInf,
+    GradCos,
+    InfluenceFunction,
+    RelatIF,
+    SelfInfluence,
+)
+from sam_attribution.problem import GenericRows, Problem, TargetRows
 
-X, y, _ = tabular(12)
-RETRAINING = [
-    Unrolled(check=None),
-    IntegratedUnrolled(n_groups=2),
-    LeaveOneOut(rows=[1]),
-    FurtherTraining(n_epochs=1, n_seeds=1, rows=[1]),
-]
-UNKNOWN = {
-    "amsgrad": {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True},
-    "rmsprop": {"optimizer": torch.optim.RMSprop},
-    "foreign": {"optimizer": SignDescent},
-    "groups": {
-        "optimizer": torch.optim.Adam,
-        "optimizer__param_groups": [("bias", {"betas": (0.5, 0.9)})],
-    },
-}
-KNOWN = {
-    "sgd": {"optimizer__momentum": 0.9, "optimizer__nesterov": True},
-    "adamw": {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1},
-}
+X, y = torch.randn(12, 4, generator=torch.Generator().manual_seed(1)), torch.arange(12) % 3
 
 
-def trained(**settings):
-    defaults = {"lr": 0.01, "max_epochs": 1, "random_state": 0, "dtype": "float64"}
-    net = SAMClassifier(nn.Linear(6, 3), **defaults | settings).fit(X, y)
-    return problem_from_estimator(net, X, y), net.optimizer_
+class Spare(nn.Module):
+    """Its second layer takes no part."""
 
-
-def at_the_door(problem):
-    return dataclasses.replace(problem, path=None)
-
-
-def same_refusal(method, problem, optimizer):
-    texts = []
-    for call in (lambda: method.check_model(at_the_door(problem), optimizer),
-                 lambda: method.prepare(problem)):  # fmt: skip
-        with pytest.raises(ValueError) as error:  # noqa: PT011
-            call()
-        texts.append(str(error.value))
-    assert texts[0] == texts[1]
-    return texts[0]
-
-
-@pytest.mark.parametrize("settings", UNKNOWN)
-@pytest.mark.parametrize("method", RETRAINING, ids=lambda method: type(method).__name__)
-def test_optimizers_without_a_functional_form(method, settings):
-    problem, optimizer = trained(**UNKNOWN[settings])
-    same_refusal(method, problem, optimizer)
-
-
-@pytest.mark.parametrize("settings", KNOWN)
-@pytest.mark.parametrize("method", [*RETRAINING, GIF(rates="effective")])
-def test_the_others_pass(method, settings):
-    problem, optimizer = trained(**KNOWN[settings])
-    method.check_model(at_the_door(problem), optimizer)
-    method.prepare(problem)
-
-
-def test_effective_rates_fixed_points_and_parts():
-    foreign = trained(**UNKNOWN["foreign"])
-    assert "not for SignDescent" in same_refusal(GIF(rates="effective"), *foreign)
-    GIF().check_model(at_the_door(foreign[0]), foreign[1])
-    assert "no objective" in same_refusal(FixedPoint(), *trained(**KNOWN["adamw"]))
-    assert "below the rounding" in same_refusal(FixedPoint(tol=1e-20), *trained())
-    problem, optimizer = trained()
-    head = dataclasses.replace(problem, selected=torch.arange(3))
-    for method in [*RETRAINING, FixedPoint()]:
-        assert "parameters" in same_refusal(method, head, optimizer)
-
-
-class Counting(nn.Linear):
     def __init__(self):
-        super().__init__(6, 3)
-        self.register_buffer("seen", torch.zeros(1))
+        super().__init__()
+        self.used, self.spare = nn.Linear(4, 3), nn.Linear(4, 3)
 
-    def forward(self, inputs):
-        if self.training:
-            self.seen += 1
-        return super().forward(inputs)
+    def forward(self, X):
+        return self.used(X)
 
 
-def test_buffers_that_models_cannot_share():
-    net = SAMClassifier(Counting(), max_epochs=1, random_state=0).fit(X, y)
-    problem = problem_from_estimator(net, X, y)
-    assert "buffer 'seen'" in same_refusal(RETRAINING[-1], problem, net.optimizer_)
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        return 2 * x
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 2 * gradient
+
+
+class Doubled(nn.Module):
+    def forward(self, X):
+        return Once.apply(X)
+
+
+def problem_of(module=None, **settings):
+    torch.manual_seed(0)
+    module = module or nn.Sequential(nn.Linear(4, 5), nn.Tanh(), nn.Linear(5, 3))
+    settings = {"X": X, "y": y, "n_classes": 3, "rho": 0.1, "weight_decay": 0.1} | settings
+    return Problem(module=module.eval(), **settings)
+
+
+def hinge(**settings):
+    return problem_of(row_loss=GenericRows(nn.MultiMarginLoss()), **settings)
+
+
+def regression():
+    return problem_of(nn.Linear(4, 1), y=X[:, 0], n_classes=None, row_loss=TargetRows())
+
+
+def tokens():
+    embedding = nn.Embedding(4, 3, scale_grad_by_freq=True)
+    return problem_of(
+        nn.Sequential(embedding, nn.Flatten(), nn.Linear(6, 3)), X=torch.ones(12, 2).long()
+    )
+
+
+def once():
+    return problem_of(nn.Sequential(nn.Linear(4, 3), Doubled()))
+
+
+REFUSED = {
+    "no curvature of the criterion": (HIF(), hinge, "criterion MultiMarginLoss has no second"),
+    "the same, plain": (InfluenceFunction(), hinge, "criterion MultiMarginLoss has no second"),
+    "the same, layers": (EKFAC(), hinge, "criterion MultiMarginLoss has no second"),
+    "the same, relative": (RelatIF(), hinge, "criterion MultiMarginLoss has no second"),
+    "no curvature of the module": (HIF(), once, "cannot be differentiated twice"),
+    "solver for symmetric ones": (HIF(solver=CG()), problem_of, "CG needs a symmetric operator"),
+    "regression": (TRAK(), regression, "margin of a classifier, got a regression"),
+    "unused layer": (
+        DataInf(),
+        lambda: problem_of(Spare()),
+        r"no row has .* \['spare.weight', 'sp",
+    ),
+    "unused, by layers": (
+        EKFAC(),
+        lambda: problem_of(Spare()),
+        r"layers \['spare'\] are not called",
+    ),
+    "embedding": (EKFAC(), tokens, "embeddings with scale_grad_by_freq"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the SAM Jacobian")
+@pytest.mark.parametrize("case", REFUSED)
+def test_a_model_is_refused_before_training_as_it_is_after(case):
+    method, make, words = REFUSED[case]
+    problem = make()
+    with pytest.raises(ValueError, match=words):
+        method.check_model(problem, None)
+    with pytest.raises(ValueError, match=words):
+        method.prepare(problem)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [HIF(), HIF("fast", solver=CG()), InfluenceFunction(blocks="layer"), EKFAC(), TRAK(), DataInf(),
+     GradCos(), SelfInfluence(), RelatIF(EKFAC())],
+    ids=repr,
+)  # fmt: skip
+def test_what_can_be_answered_passes(method):
+    problem = problem_of()
+    before = problem.params.clone()
+    assert method.check_model(problem, None) is None
+    assert torch.equal(problem.layout.vector_of(problem.module), before)
+
+
+def test_datainf_with_a_damping_takes_unused_layers():
+    DataInf(damping=0.1).check_model(problem_of(Spare()), None)
+    only_used = replace(problem_of(Spare()), selected=torch.arange(15))
+    DataInf().check_model(only_used, None)
+
+
+def test_what_does_not_fit_into_memory_names_another_way(monkeypatch):
+    monkeypatch.setattr("sam_attribution.linalg._memory.free_memory", lambda device: 3000.0)
+    wide = problem_of(nn.Linear(300, 3), X=torch.randn(12, 300))
+    cases = {
+        EKFAC(): r"K-FAC factors .*0\.00\d+ GiB, and .* are free\. .*parameters=\"head\".*\"gif\"",
+        HIF(solver=Direct()): r"dense matrix .* GiB.* GMRES\(\) or Arnoldi\(\)",
+    }
+    for method, words in cases.items():
+        with pytest.raises(ValueError, match=words):
+            method.check_model(wide, None)
+    with pytest.raises(ValueError, match=r"Phi' Phi would take .*lower proj_dim"):
+        TRAK(proj_dim=12).prepare(wide)
+    factors = 8 * (3 * 301**2 + 3 * 3**2 + 2 * 301 * 3)
+    monkeypatch.setattr("sam_attribution.linalg._memory.free_memory", lambda device: factors - 1.0)
+    with pytest.raises(ValueError, match="K-FAC factors"):
+        EKFAC().check_model(wide, None)
+    monkeypatch.setattr("sam_attribution.linalg._memory.free_memory", lambda device: factors + 1.0)
+    EKFAC().check_model(wide, None)

@@ -80,10 +80,31 @@ def test_edits_by_ekfac_are_its_inverse_times_the_rows_gradients():
     torch.testing.assert_close(step, torch.linalg.solve(matrix, shares[group].sum(0)))
 
 
-def test_a_layer_without_curvature_needs_a_damping():
+@pytest.mark.parametrize("dtype", ["float32", "float64"])
+def test_a_null_direction_of_the_softmax_is_no_curvature(dtype):
+    problem = fitted_problem("mlp", dtype=dtype)
+    for corrected in (True, False):
+        with pytest.raises(ValueError, match=r"layer .* is singular with damping=0: .*Give damp"):
+            scores(EKFAC(damping=0, corrected=corrected), problem)
+    slight = scores(EKFAC(damping=1e-6), problem)
+    more_exact = scores(EKFAC(damping=1e-6), problem.in_double_precision())
+    torch.testing.assert_close(slight.double(), more_exact, rtol=0.01, atol=1e-4 * slight.std())
+
+
+def test_a_layer_that_no_row_moves_adds_nothing():
+    """Behind units that are off for every row, damped by itself or not at all."""
+    torch.manual_seed(0)
+    module = nn.Sequential(nn.Linear(4, 5), nn.ReLU(), nn.Linear(5, 3, bias=False)).double().eval()
+    with torch.no_grad():
+        module[0].bias -= 100
+    X, y = torch.randn(20, 4).double(), torch.arange(20) % 3
+    problem = Problem(module=module, X=X, y=y, n_classes=3)
+    for method in (EKFAC(), EKFAC(damping=0)):
+        assert not scores(method, problem).any()
     problem = fitted_problem("mlp")
-    dead = replace(problem, X=torch.zeros_like(problem.X))
-    with pytest.raises(ValueError, match=r"give damping above 0, got 0\.0"):
+    dead = replace(problem, X=torch.zeros_like(problem.X))  # the first layer has its bias alone
+    assert scores(EKFAC(), dead).any()
+    with pytest.raises(ValueError, match="is singular with damping=0"):
         scores(EKFAC(damping=0.0), dead)
 
 
@@ -320,7 +341,7 @@ def test_trak_takes_no_more_columns_than_rows():
     with pytest.raises(ValueError, match="at most the number of rows, 30, got 31"):
         TRAK(proj_dim=31).prepare(binary())
     assert TRAK().prepare(binary()).diagnostics["proj_dim"] == 15
-    with pytest.raises(ValueError, match="singular or not finite with ridge=0"):
+    with pytest.raises(ValueError, match=r"singular with ridge=0: .* Give ridge above 0"):
         TRAK(proj_dim=None, ridge=0).prepare(binary())
     with pytest.raises(ValueError, match="classifier, got a regression"):
         TRAK().prepare(fitted_problem("regression"))

@@ -1,0 +1,49 @@
+"""Memory that is free, compared with what a matrix takes before it is made."""
+
+import os
+from pathlib import Path
+
+import torch
+
+_GIB = 2**30
+
+
+def check_memory(n_bytes: float, device: torch.device, what: str, instead: str) -> None:
+    """Raise a ValueError if `n_bytes` are more than what is free; silent where that is unknown."""
+    free = free_memory(device)
+    if free is not None and n_bytes > free:
+        raise ValueError(
+            f"{what} would take {n_bytes / _GIB:.3g} GiB, and {free / _GIB:.3g} GiB are free. "
+            f"{instead}"
+        )
+
+
+def free_memory(device: torch.device) -> float | None:
+    """Bytes free on a device, None if the system does not tell."""
+    if device.type == "cuda":
+        return float(torch.cuda.mem_get_info(device)[0])
+    if device.type != "cpu":
+        return None
+    known = [size for size in (_available(), _limit_of_container()) if size is not None]
+    return min(known, default=None)
+
+
+def _available() -> float | None:
+    """What Linux says is available, else the memory of the machine."""
+    try:
+        lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
+        (kib,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))
+        return 1024.0 * int(kib)
+    except (OSError, ValueError):
+        pass
+    try:
+        return float(os.sysconf("SC_PHYS_PAGES")) * os.sysconf("SC_PAGE_SIZE")
+    except (AttributeError, OSError, ValueError):  # Windows has no sysconf
+        return None
+
+
+def _limit_of_container() -> float | None:
+    try:
+        return float(Path("/sys/fs/cgroup/memory.max").read_text(encoding="ascii"))
+    except (OSError, ValueError):  # there is none, or it is "max"
+        return None
