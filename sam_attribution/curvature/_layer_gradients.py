@@ -5,7 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import vjp, vmap
+
+from sam_attribution.problem import functional_call
 
 
 @dataclass(frozen=True, eq=False)
@@ -72,7 +74,7 @@ class Layer:
 
         def of_one(row, back):
             def output(own):
-                return functional_call(self.module, own, (row[None],))
+                return functional_call(self.module, own, row[None])
 
             (gradient,) = vjp(output, params)[1](back[None])
             return torch.cat([gradient[name].reshape(-1) for name in self.own_names])

@@ -11,7 +11,13 @@ from sklearn.base import clone
 from torch import Tensor
 
 from sam_attribution.dynamics import NormClipping
-from sam_attribution.training import bare_optimizer, equal_stretches, norm_clippings, rewind
+from sam_attribution.training import (
+    bare_optimizer,
+    equal_stretches,
+    inner_module,
+    norm_clippings,
+    rewind,
+)
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,15 +79,21 @@ class TrainingPath:
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
         self._device = classifier.module_device
-        self._like = layout.vector_of(classifier.module_)[:0]
+        module = inner_module(classifier.module_)
+        self._like = layout.vector_of(module)[:0]
         groups = classifier.optimizer_.param_groups
         self.optimizer = type(bare_optimizer(classifier.optimizer_))
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
-        self._owners = _places_in_optimizer(groups, layout, classifier.module_)
+        self._owners = _places_in_optimizer(groups, layout, module)
         self._ends_of_epochs = np.cumsum(
             [sum("train_batch_size" in batch for batch in e["batches"]) for e in classifier.history]
         )
+
+    @property
+    def dtype(self):
+        """Precision of the parameters in training."""
+        return self._like.dtype
 
     @property
     def n_steps(self):

@@ -6,12 +6,17 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
 from sam_attribution.problem._batching import auto_batch_size
+from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._module_checks import (
+    check_layers,
+    check_on_few_rows,
+    mark_as_checked,
+)
 from sam_attribution.problem._row_loss import CrossEntropyRows
 
 
@@ -77,7 +82,7 @@ class Problem:
     n_given: int | None = None
 
     def __post_init__(self):
-        _check_rows_are_independent(self.module)
+        check_layers(self.module)
         _check_positions(self.positions, self.n_given, len(self.y))
         # now: a tensor first made inside a torch.func transform does not outlive it
         for name in (
@@ -91,6 +96,7 @@ class Problem:
             "auto_rows_per_pass",
         ):
             getattr(self, name)
+        check_on_few_rows(self)
 
     @cached_property
     def layout(self):
@@ -148,6 +154,7 @@ class Problem:
     def in_double_precision(self):
         """The same problem in float64."""
         module = copy.deepcopy(self.module).double()
+        mark_as_checked(module)
         weights, decay = self.sample_weight, self.weight_decay
         return replace(
             self,
@@ -162,7 +169,7 @@ class Problem:
 
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""
-        return functional_call(self.module, (self.layout.unflatten(params), buffers), (X,))
+        return functional_call(self.module, (self.layout.unflatten(params), buffers), X)
 
     def part(self, rows):
         """The same problem with some of its rows, which keep their share in the mean over all."""
@@ -237,18 +244,3 @@ def _check_positions(positions, n_given, n_samples):
             f"positions must be one for each of {n_samples} rows, together with n_given, got "
             f"{None if positions is None else len(positions)} positions and n_given={n_given}."
         )
-
-
-def _check_rows_are_independent(module):
-    """Raise a ValueError if one row's logits depend on other rows."""
-    if any(part.training for part in module.modules()):
-        raise ValueError(
-            "module must be in evaluation mode: batch statistics couple the rows. "
-            "Pass copy.deepcopy(module).eval()."
-        )
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
-            raise ValueError(
-                f"module has a {type(part).__name__} at {name!r} without running statistics, "
-                "which couples the rows in evaluation mode too. Use track_running_stats=True."
-            )

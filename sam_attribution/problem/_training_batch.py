@@ -1,7 +1,6 @@
 """One batch in training mode, with its dropout masks and batch statistics."""
 
-from torch.func import functional_call
-
+from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._running_statistics import RunningStatistics
 from sam_attribution.training import seed_torch
 
@@ -36,7 +35,7 @@ class TrainingBatch:
         seed_torch(self.seed, params.device)
         with RunningStatistics(buffers) as statistics:
             named = problem.layout.unflatten(params)
-            output = functional_call(problem.training_module, (named, buffers), (self._X,))
+            output = functional_call(problem.training_module, (named, buffers), self._X)
         return output, statistics.after
 
     def mean_loss(self, output):

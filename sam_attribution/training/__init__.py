@@ -19,6 +19,8 @@ from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._trajectory import equal_stretches
+from sam_attribution.training._untrained import untrained
+from sam_attribution.training._wrappers import inner_module
 
 __all__ = [
     "ConformantNet",

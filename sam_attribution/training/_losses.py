@@ -66,6 +66,15 @@ def check_criterion(criterion, n_classes=None):
         _check_class_weight(class_weight(criterion), n_classes)
 
 
+def check_reduction(criterion):
+    """Raise a ValueError for the criterion of a net that gives no single loss for a batch."""
+    if getattr(criterion, "reduction", "mean") == "none":
+        raise ValueError(
+            f"criterion__reduction='none' of {type(criterion).__name__} gives a loss per row, but "
+            "training needs one per batch. Use reduction='mean': rows are told apart without it."
+        )
+
+
 def check_weight_argument(weight):
     """Raise a TypeError for class weights that torch could not take."""
     if weight is not None and not isinstance(weight, torch.Tensor):
@@ -95,6 +104,11 @@ def _check_class_weight(weight, n_classes):
         raise ValueError(
             f"criterion__weight must have shape ({n_classes},), a weight for each of classes_, "
             f"got {tuple(weight.shape)}."
+        )
+    if not weight.is_floating_point():
+        raise TypeError(
+            f"criterion__weight must hold floating-point numbers, got {weight.dtype}. Use "
+            "weight.float()."
         )
     if not torch.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise ValueError(

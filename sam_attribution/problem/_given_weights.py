@@ -1,0 +1,60 @@
+"""Whether a module, called as a function, computes with the weights that it is given."""
+
+import torch
+
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.problem._few_rows import distinct_rows, double_copies, trying
+from sam_attribution.problem._functional_call import functional_call
+
+_TOLERANCE = 1e-3
+_STEP = 0.1
+
+
+def check_given_weights(module, X):
+    """Raise a ValueError if output or gradient at other weights are not those of these weights.
+
+    A few rows of `X` pass through a copy that is given other weights, and through one that has
+    them as its own. The two differ if parts are computed again in the backward pass (by a kind of
+    activation checkpointing that is not torch's), or if weights are kept outside of the module.
+    """
+    for twin, rows in double_copies(module, distinct_rows(X)):
+        try:
+            with trying(X.device):
+                found = _at_other_weights(twin, rows)
+        except Exception:  # of the user's module, which may raise anything
+            continue
+        if not all(_are_near(given, own) for given, own in found):
+            raise ValueError(
+                f"module {type(module).__name__} does not compute with the weights that it is "
+                "called with: its backward pass may compute activations again, or it keeps weights "
+                "outside of its parameters. Scores would be those of other weights. Switch "
+                "activation checkpointing off, or use torch.utils.checkpoint."
+            )
+        return
+
+
+def _at_other_weights(module, X):
+    """Output and gradient by a functional call, each with that of a module with these weights."""
+    layout = ParameterLayout(module)
+    w = layout.vector_of(module)
+    noise = torch.randn(len(w), dtype=w.dtype).to(w)
+    other = (w + _STEP * w.square().mean().sqrt() * noise).requires_grad_()
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.enable_grad():
+        output = functional_call(module, (layout.unflatten(other), buffers), X)
+        along = torch.linspace(1, 2, output.numel()).to(output).view(output.shape)
+        (gradient,) = torch.autograd.grad(output, other, along)
+        parameters = layout.parameters_of(module)
+        with torch.no_grad():
+            for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):
+                parameter.copy_(value)
+        own_output = module(X)
+        own_output.backward(along)
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))
+
+
+def _are_near(given, own):
+    size = torch.linalg.vector_norm(own)
+    distance = torch.linalg.vector_norm(given - own)
+    return not size.isfinite() or bool(distance <= _TOLERANCE * size)
