@@ -174,24 +174,11 @@ def _layers(problem):
             "modules at once, so that no layer's curvature is theirs. Leave them out by "
             'parameters=[...], or use curvature="ggn".'
         )
-    if strange := [name for name in wanted if _is_no_function_of_its_weight(owners[name][1])]:
-        raise ValueError(
-            f"parameters {strange} belong to embeddings with scale_grad_by_freq, sparse or "
-            "max_norm, whose gradient is scaled or stored otherwise, or which change their weight "
-            "when they are called. Leave them out by parameters=[...], or make the embedding "
-            "without."
-        )
     by_module = {}
     for name in wanted:
         by_module.setdefault(owners[name], []).append(name)
     for (prefix, module), names in by_module.items():
         yield Layer(prefix, module, names, layout)
-
-
-def _is_no_function_of_its_weight(module):
-    odd = ("scale_grad_by_freq", "sparse", "max_norm")
-    embeds = isinstance(module, nn.Embedding | nn.EmbeddingBag)
-    return embeds and any(getattr(module, name) not in (None, False) for name in odd)
 
 
 def _attributed_names(problem):

@@ -5,7 +5,7 @@ import torch
 
 from sam_attribution._validation import classes_of, take_rows
 from sam_attribution.problem import problem_before_training
-from sam_attribution.training import bare_optimizer, isolated_random_state, untrained
+from sam_attribution.training import bare_optimizer, untouched_random_state, untrained
 
 _N_ROWS = 16
 _TOLERANCE = 1e-3
@@ -21,7 +21,7 @@ def check_before_training(net, X, y, sample_weight=None, *, parameters="all", me
     trial = _untrained(net, X, y, sample_weight)
     if trial is None:
         return
-    with isolated_random_state(0, trial.net.module_device):
+    with untouched_random_state(trial.net.module_device):
         problem = problem_before_training(trial, parameters=parameters)
         check_trained(trial.net, problem, method)
 
@@ -73,4 +73,4 @@ def _check_losses(net, problem):
 def _differ(values, others):
     known = values.isfinite()  # a net may have diverged
     distance = (values - others)[known].abs()
-    return bool((distance > _TOLERANCE * values[known].abs().max()).any()) if len(distance) else False
+    return len(distance) > 0 and bool((distance > _TOLERANCE * values[known].abs().max()).any())

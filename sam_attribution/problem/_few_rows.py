@@ -1,12 +1,10 @@
-"""A few rows, and a private copy of a module, to try what the module does before it is relied on."""
+"""A few rows, and a copy of a module, to try what the module does before a score relies on it."""
 
 import copy
-import random
-from contextlib import contextmanager
 
 import torch
 
-from sam_attribution.training import isolated_random_state
+from sam_attribution.training import untouched_random_state
 
 _N_ROWS = 8
 _N_LOOKED_AT = 64
@@ -14,9 +12,10 @@ _N_LOOKED_AT = 64
 
 def distinct_rows(X):
     """Up to 8 rows that differ from one another, of 64 that are spread over `X`."""
-    spread = torch.linspace(0, len(X) - 1, min(len(X), _N_LOOKED_AT)).long()
+    like = {"dtype": torch.float64, "device": X.device}
+    spread = torch.linspace(0, len(X) - 1, min(len(X), _N_LOOKED_AT), **like).long()
     kept = []
-    for row in X[spread.unique().to(X.device)]:
+    for row in X[spread]:
         if not any(torch.equal(row, other) for other in kept):
             kept.append(row)
         if len(kept) == _N_ROWS:
@@ -24,18 +23,18 @@ def distinct_rows(X):
     return torch.stack(kept)
 
 
-def double_copies(module, X):
-    """Yield copies of module and rows: in float64, and in their own precision for a second try."""
-    yield copy.deepcopy(module).double(), X.double() if X.is_floating_point() else X
-    yield copy.deepcopy(module), X
+def running_copy(module, X):
+    """A copy of module and rows in float64, or as they are if the module knows no float64.
 
-
-@contextmanager
-def trying(device):
-    """Context for a pass that is not part of the training: it leaves every random stream alone."""
-    state = random.getstate()
-    with isolated_random_state(0, device):
+    None if the module does not run.
+    """
+    for dtype in (torch.float64, None):
+        twin = copy.deepcopy(module).to(dtype)
+        rows = X.to(dtype) if X.is_floating_point() else X
         try:
-            yield
-        finally:
-            random.setstate(state)
+            with torch.no_grad(), untouched_random_state(X.device):
+                twin(rows)
+        except Exception:  # of the user's module, which may raise anything
+            continue
+        return twin, rows
+    return None

@@ -3,8 +3,8 @@
 import torch
 
 from sam_attribution.parameters import ParameterLayout
-from sam_attribution.problem._few_rows import distinct_rows, double_copies, trying
 from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.training import untouched_random_state
 
 _TOLERANCE = 1e-3
 _STEP = 0.1
@@ -13,37 +13,36 @@ _STEP = 0.1
 def check_given_weights(module, X):
     """Raise a ValueError if output or gradient at other weights are not those of these weights.
 
-    A few rows of `X` pass through a copy that is given other weights, and through one that has
-    them as its own. The two differ if parts are computed again in the backward pass (by a kind of
-    activation checkpointing that is not torch's), or if weights are kept outside of the module.
+    `module`, a copy that is used up, is first called with other weights for a few rows `X`, and
+    then has them as its own. The two differ if parts are computed again in the backward pass (by a
+    kind of activation checkpointing that is not torch's), or if weights are kept elsewhere.
     """
-    for twin, rows in double_copies(module, distinct_rows(X)):
-        try:
-            with trying(X.device):
-                found = _at_other_weights(twin, rows)
-        except Exception:  # of the user's module, which may raise anything
-            continue
-        if not all(_are_near(given, own) for given, own in found):
-            raise ValueError(
-                f"module {type(module).__name__} does not compute with the weights that it is "
-                "called with: its backward pass may compute activations again, or it keeps weights "
-                "outside of its parameters. Scores would be those of other weights. Switch "
-                "activation checkpointing off, or use torch.utils.checkpoint."
-            )
+    try:
+        with untouched_random_state(X.device):
+            found = _at_other_weights(module, X)
+    except Exception:  # of the user's module, which may raise anything
         return
+    if not all(_are_near(given, own) for given, own in found):
+        raise ValueError(
+            f"module {type(module).__name__} does not compute with the weights that it is called "
+            "with: its backward pass computes activations again, or it keeps weights outside of "
+            "its parameters. Scores would be those of other weights. Switch activation "
+            "checkpointing off, or use torch.utils.checkpoint."
+        )
 
 
 def _at_other_weights(module, X):
     """Output and gradient by a functional call, each with that of a module with these weights."""
     layout = ParameterLayout(module)
     w = layout.vector_of(module)
-    noise = torch.randn(len(w), dtype=w.dtype).to(w)
+    noise = torch.randn_like(w)
     other = (w + _STEP * w.square().mean().sqrt() * noise).requires_grad_()
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.enable_grad():
         output = functional_call(module, (layout.unflatten(other), buffers), X)
-        along = torch.linspace(1, 2, output.numel()).to(output).view(output.shape)
-        (gradient,) = torch.autograd.grad(output, other, along)
+        like = {"dtype": output.dtype, "device": output.device}
+        along = torch.linspace(1, 2, output.numel(), **like).view(output.shape)
+        (gradient,) = torch.autograd.grad(output, other, along, materialize_grads=True)
         parameters = layout.parameters_of(module)
         with torch.no_grad():
             for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):

@@ -86,13 +86,13 @@ class Head:
 
     def check_gradient(self, params, buffers, X):
         """Raise a ValueError unless the closed form is the gradient of the logits of rows `X`."""
+        _, features = self.features(params, buffers, X)
         with torch.enable_grad():
             own = {name: params[name].detach().requires_grad_() for name in self.names}
             logits = functional_call(self._module, (params | own, buffers), X)
-            along = torch.linspace(1, 2, logits.numel(), dtype=logits.dtype, device=logits.device)
-            along = along.view(logits.shape)
+            like = {"dtype": logits.dtype, "device": logits.device}
+            along = torch.linspace(1, 2, logits.numel(), **like).view(logits.shape)
             found = torch.autograd.grad(logits, [*own.values()], along)
-        _, features = self.features(params, buffers, X)
         closed = self._layout.unflatten(self.gradient(features, along))
         for name, gradient in zip(own, found, strict=True):
             if not _are_near(gradient, closed[name]):
@@ -119,8 +119,10 @@ class Head:
 
     def _check(self, params, logits, features):
         if features is not None and features.ndim == 2:
-            again = self._linear(params, features)
-            if again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-4, atol=1e-5, equal_nan=True):
+            again, near = self._linear(params, features), {"rtol": 1e-4, "atol": 1e-5}
+            if again.shape == logits.shape and torch.allclose(
+                again, logits, **near, equal_nan=True
+            ):
                 return
         raise ValueError(
             'parameters="head" needs logits that are the last nn.Linear applied to its input, '

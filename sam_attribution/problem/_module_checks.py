@@ -5,6 +5,7 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
+from sam_attribution.problem._few_rows import distinct_rows, running_copy
 from sam_attribution.problem._given_weights import check_given_weights
 from sam_attribution.problem._row_independence import check_row_independence
 
@@ -26,12 +27,14 @@ def check_on_few_rows(problem):
     module = problem.module
     if module in _CHECKED:
         return
-    if len(problem.X):
-        check_row_independence(module, problem.X)
-        check_given_weights(module, problem.X)
-        if problem.head is not None:
-            named = problem.layout.unflatten(problem.params)
-            problem.head.check_gradient(named, problem.buffers, problem.X[:8])
+    rows = distinct_rows(problem.X)
+    found = running_copy(module, rows)
+    if found is not None:
+        check_row_independence(*found)
+        check_given_weights(*found)
+    if problem.head is not None:
+        named = problem.layout.unflatten(problem.params)
+        problem.head.check_gradient(named, problem.buffers, rows)
     mark_as_checked(module)
 
 

@@ -9,7 +9,9 @@ from torch import Tensor, nn
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
+from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
+from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import (
@@ -149,7 +151,9 @@ class Problem:
     @cached_property
     def training_module(self):
         """The module in training mode, as ``train()`` makes it."""
-        return copy.deepcopy(self.module).train()
+        module = copy.deepcopy(self.module).train()
+        check_buffers_in_backward(copy.deepcopy(module), distinct_rows(self.X))
+        return module
 
     def in_double_precision(self):
         """The same problem in float64."""

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
-from sam_attribution.problem._few_rows import distinct_rows, double_copies, trying
+from sam_attribution.training import untouched_random_state
 
 _N_ALONE = 3
 # Parts of the largest output: kernels round batches of other sizes otherwise
@@ -24,9 +24,9 @@ class _Outputs(NamedTuple):
 def check_row_independence(module, X):
     """Raise a ValueError if a module, in evaluation mode, is random or couples the rows of a batch.
 
-    A few rows of `X` pass through a copy, together, once more, and alone.
+    The rows `X`, a few that differ, pass through it together, once more, and alone.
     """
-    outputs = _outputs(module, distinct_rows(X))
+    outputs = _outputs(module, X)
     if outputs is None:
         return
     together, again, alone = outputs
@@ -49,18 +49,15 @@ def check_row_independence(module, X):
 
 
 def _outputs(module, X):
-    """None if the module does not run; the passes that follow say why."""
-    for twin, rows in double_copies(module, X):
-        try:
-            with torch.no_grad(), trying(X.device):
-                together, again = twin(rows), twin(rows)
-                alone = torch.cat([twin(row) for row in rows[:_N_ALONE].split(1)])
-        except Exception:  # of the user's module, which may raise anything
-            continue
-        parts = (together, again, alone)
-        if all(torch.is_tensor(part) and len(part) for part in parts):
-            return _Outputs(*parts)
-    return None
+    """None if the module does not run with a single row; the passes that follow say why."""
+    try:
+        with torch.no_grad(), untouched_random_state(X.device):
+            together, again = module(X), module(X)
+            alone = torch.cat([module(row) for row in X[:_N_ALONE].split(1)])
+    except Exception:  # of the user's module, which may raise anything
+        return None
+    parts = (together, again, alone)
+    return _Outputs(*parts) if all(torch.is_tensor(part) for part in parts) else None
 
 
 def _differ(outputs, others, tolerance):

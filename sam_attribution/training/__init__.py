@@ -14,7 +14,12 @@ from sam_attribution.training._losses import (
 )
 from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
-from sam_attribution.training._random import derived_seed, isolated_random_state, seed_torch
+from sam_attribution.training._random import (
+    derived_seed,
+    isolated_random_state,
+    seed_torch,
+    untouched_random_state,
+)
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._sam_step import SAMMixin

@@ -1,11 +1,12 @@
 """What training would start from, made without training."""
 
+import copy
 from typing import NamedTuple
 
 import torch
 from sklearn.base import clone
 
-from sam_attribution.training._random import isolated_random_state
+from sam_attribution.training._random import untouched_random_state
 
 
 class Untrained(NamedTuple):
@@ -31,13 +32,13 @@ def untrained(net, X, y, sample_weight=None, classes=None):
     Errors are those of ``fit``.
     """
     twin = clone(net).set_params(trajectory_dir=None, compile=False)
-    with isolated_random_state(0, net.device):
+    with untouched_random_state(net.device):
         X, targets, sample_weight = twin._fit_inputs(X, y, sample_weight, classes, True)
         twin._initialize_virtual_params()
         twin._initialize_module()
+        twin.module_ = copy.deepcopy(twin.module_).eval()  # a factory may give the user's own
         twin._initialize_criterion()
         twin._initialize_optimizer()
-        twin.module_.eval()
         device = twin.module_device
         tensors = twin.as_tensors(X), torch.as_tensor(targets, device=device)
         with torch.no_grad():  # a module or criterion that cannot work says so
