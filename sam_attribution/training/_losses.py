@@ -10,6 +10,8 @@ import copy
 import torch
 from torch import nn
 
+from sam_attribution.training._wrappers import inner_module
+
 # torch divides the batch's loss of these by the sum of its rows' class weights
 _CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss)
 
@@ -36,6 +38,7 @@ def loss_per_sample(criterion, y_pred, targets):
 
 def unreduced(criterion):
     """Copy of a criterion with ``reduction="none"``; ValueError if it has no loss per row."""
+    criterion = inner_module(criterion)
     check_criterion(criterion)
     name = type(criterion).__name__
     if class_weight(criterion) is not None and type(criterion) not in _CLASS_WEIGHTED:

@@ -58,39 +58,32 @@ def scores(module, method, X=X, **settings):
     return SAMInfluence(net(module, **settings), method=method, random_state=0).fit(X, Y).scores_
 
 
-@pytest.mark.parametrize("reentrant", [False, True])
-@pytest.mark.parametrize("method", ["gif", "hif-fast", "trak", "self-influence", "ekfac"])
+@pytest.mark.parametrize(
+    ("method", "reentrant"),
+    [("gif", False), ("gif", True), ("hif-fast", False), ("trak", False), ("ekfac", True)],
+)
 def test_scores_do_not_depend_on_activation_checkpointing(method, reentrant):
     expected = scores(Checkpointed(), method)
     np.testing.assert_allclose(scores(Checkpointed(reentrant), method), expected, rtol=1e-9)
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("reentrant", [False, True])
 @pytest.mark.parametrize(
-    "method",
+    ("method", "reentrant"),
     [
-        "arnoldi",
-        "cg",
-        "datainf",
-        "further-training",
-        "grad-cos",
-        "grad-dot",
-        "hif",
-        "hif-paper",
-        "if",
-        "integrated-unrolled",
-        "lissa",
-        "lissa-h",
-        "loo",
-        "relatif",
-        "tracin",
-        "unrolled",
+        ("datainf", False),
+        ("if", True),
+        ("loo", False),
+        ("relatif", True),
+        ("tracin", False),
+        ("unrolled", False),
+        ("unrolled", True),
     ],
 )
 def test_neither_do_those_of_the_other_methods(method, reentrant):
-    expected = scores(Checkpointed(), method)
-    np.testing.assert_allclose(scores(Checkpointed(reentrant), method), expected, rtol=1e-9)
+    expected = scores(Checkpointed(), method, max_epochs=1)
+    found = scores(Checkpointed(reentrant), method, max_epochs=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
 
 
 def test_torch_checkpoints_as_before_outside_of_our_passes():
@@ -109,7 +102,7 @@ def test_batch_norm_that_is_computed_twice_is_named(method):
         scores(Checkpointed(False, nn.BatchNorm1d(8)), method)
 
 
-@pytest.mark.parametrize("method", ["gif", "unrolled"])
+@pytest.mark.parametrize("method", ["gif", pytest.param("unrolled", marks=pytest.mark.slow)])
 def test_a_data_parallel_module_counts_as_the_module_inside(method):
     expected = scores(mlp(), method)
     np.testing.assert_array_equal(scores(nn.DataParallel(mlp()), method), expected)
@@ -124,7 +117,9 @@ def test_a_compiled_module_counts_as_the_module_inside(method):
     np.testing.assert_allclose(scores(mlp(*norm), method, **settings), expected, rtol=1e-9)
 
 
-@pytest.mark.parametrize("method", ["gif", "hif-fast", "ekfac", "unrolled"])
+@pytest.mark.parametrize(
+    "method", ["gif", "hif-fast", "ekfac", pytest.param("unrolled", marks=pytest.mark.slow)]
+)
 def test_gradients_that_are_stored_as_sparse_ones_change_no_score(method):
     def module(sparse):
         torch.manual_seed(0)
