@@ -7,13 +7,14 @@ put the module's own weights back by then, so that the gradient would be one at 
 from contextlib import contextmanager, nullcontext
 from contextvars import ContextVar
 from threading import Lock
+from typing import Any
 
 from torch.utils import checkpoint
 
 _KEEPING = ContextVar("keeping activations", default=False)
 _LOCK = Lock()
 _N_USERS = 0
-_ORIGINALS = {}
+_ORIGINALS: dict[str, Any] = {}
 
 
 @contextmanager

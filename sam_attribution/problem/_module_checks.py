@@ -9,7 +9,7 @@ from sam_attribution.problem._few_rows import distinct_rows, running_copy
 from sam_attribution.problem._given_weights import check_given_weights
 from sam_attribution.problem._row_independence import check_row_independence
 
-_CHECKED = WeakSet()
+_CHECKED: WeakSet[nn.Module] = WeakSet()
 
 
 def check_layers(module):
