@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import torch
 from torch import nn
-from torch.func import functional_call, vjp, vmap
+from torch.func import vjp, vmap
 
-from sam_attribution.problem import FirstThatWorks
+from sam_attribution.problem import FirstThatWorks, functional_call
 
 
 @dataclass(frozen=True, eq=False)
@@ -85,7 +85,7 @@ def rows_together(layer, params, given, signal):
 
     def of_one(row, back):
         def output(own):
-            return functional_call(layer.module, own, (row[None],))
+            return functional_call(layer.module, own, row[None])
 
         (gradient,) = vjp(output, params)[1](back[None])
         return torch.cat([gradient[name].reshape(-1) for name in layer.own_names])
@@ -99,7 +99,7 @@ def row_by_row(layer, params, given, signal):
     own, gradients = [leaves[name] for name in layer.own_names], []
     for row, back in zip(given.split(1), signal.split(1), strict=True):
         with torch.enable_grad():
-            output = functional_call(layer.module, leaves, (row,))
+            output = functional_call(layer.module, leaves, row)
         parts = torch.autograd.grad(output, own, back, allow_unused=True, materialize_grads=True)
         gradients.append(torch.cat([part.reshape(-1) for part in parts]))
     return torch.stack(gradients)
@@ -200,24 +200,11 @@ def _layers(problem):
             "modules at once, so that no layer's curvature is theirs. Leave them out by "
             'parameters=[...], or use curvature="ggn".'
         )
-    if strange := [name for name in wanted if _is_no_function_of_its_weight(owners[name][1])]:
-        raise ValueError(
-            f"parameters {strange} belong to embeddings with scale_grad_by_freq, sparse or "
-            "max_norm, whose gradient is scaled or stored otherwise, or which change their weight "
-            "when they are called. Leave them out by parameters=[...], or make the embedding "
-            "without."
-        )
     by_module = {}
     for name in wanted:
         by_module.setdefault(owners[name], []).append(name)
     for (prefix, module), names in by_module.items():
         yield Layer(prefix, module, names, layout)
-
-
-def _is_no_function_of_its_weight(module):
-    odd = ("scale_grad_by_freq", "sparse", "max_norm")
-    embeds = isinstance(module, nn.Embedding | nn.EmbeddingBag)
-    return embeds and any(getattr(module, name) not in (None, False) for name in odd)
 
 
 def _attributed_names(problem):

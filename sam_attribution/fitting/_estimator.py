@@ -70,10 +70,11 @@ def clones(estimator, n_splits, seed, device):
         yield twin
 
 
-def train(estimator, X, y, sample_weight=None):
+def train(estimator, X, y, sample_weight=None, check=None):
     """Fit what is not frozen, in place; return the rows that the net was trained on, bit for bit.
 
-    `X` and `y` are the training rows; for a frozen net those that it was trained on.
+    `X` and `y` are the training rows; for a frozen net those that it was trained on. `check` is
+    called with net, rows, `y` and `sample_weight` before the net is trained.
     """
     rows = _fit_steps(estimator, X, y)
     last = last_step(estimator)
@@ -81,6 +82,8 @@ def train(estimator, X, y, sample_weight=None):
         check_is_fitted(last)
         net_of(last).trajectory_.check_begun()
         return _rows_of_frozen(last.estimator, rows, y, sample_weight)
+    if check is not None:
+        check(last, rows, y, sample_weight)
     last.fit(rows, y, **({} if sample_weight is None else {"sample_weight": sample_weight}))
     return rows
 

@@ -21,12 +21,15 @@ class Split:
         Validation rows and labels.
     held_out : ndarray of int
         Where those are in the data given to ``fit``; empty for ``ValidationData``.
+    is_first : bool, default=True
+        False for all splits of a splitter but one.
     """
 
     train: np.ndarray
     X: object
     y: object
     held_out: np.ndarray
+    is_first: bool = True
 
 
 def make_splits(validation, X, y, targets, seed):
@@ -42,5 +45,5 @@ def make_splits(validation, X, y, targets, seed):
     for number, (train, held_out) in enumerate(validation.split(X, y)):
         train = np.sort(train)
         targets.check_split(number, y[train])
-        splits.append(Split(train, take_rows(X, held_out), y[held_out], held_out))
+        splits.append(Split(train, take_rows(X, held_out), y[held_out], held_out, number == 0))
     return splits

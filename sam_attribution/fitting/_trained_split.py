@@ -1,6 +1,7 @@
 """An estimator trained on the rows of one split: what attribution and detection start from."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
@@ -8,6 +9,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._validation import check_order, take_rows
+from sam_attribution.fitting._before_training import check_before_training, check_trained
 from sam_attribution.fitting._checks import check_estimator_kind
 from sam_attribution.fitting._estimator import is_frozen, net_of, rows_at_net, train
 from sam_attribution.fitting._measure import Measure
@@ -74,15 +76,26 @@ class TrainedSplit:
 
 
 def train_split(
-    estimator, split, X, y, sample_weight=None, *, parameters="all", batch_size="auto"
-):  # fmt: skip
+    estimator,
+    split,
+    X,
+    y,
+    sample_weight=None,
+    *,
+    parameters="all",
+    batch_size="auto",
+    method=None,
+):
     """Train an estimator on the rows of a split, in place, and hand it over as a TrainedSplit.
 
     `X`, `y` and `sample_weight` are all rows given to ``fit``; a frozen estimator stays as it is.
+    A ValueError or TypeError, before training if this is the first split, for a model whose rows
+    have no scores, or none by `method`.
     """
     measure, n_given = Measure(net_of(estimator).device), len(y)
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)
-    rows = train(estimator, X, y, sample_weight)
+    check = partial(check_before_training, parameters=parameters, method=method)
+    rows = train(estimator, X, y, sample_weight, check if split.is_first else None)
     seconds = measure.lap()
     problem = problem_from_estimator(
         net_of(estimator),
@@ -94,6 +107,8 @@ def train_split(
         positions=split.train,
         n_given=n_given,
     )
+    if is_frozen(estimator):
+        check_trained(net_of(estimator), problem, method)
     return TrainedSplit(estimator, split, problem, seconds)
 
 

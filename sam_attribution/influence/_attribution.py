@@ -26,7 +26,8 @@ def train_and_attribute(
 ):
     """Train an estimator on a split, unless it is frozen, and return its :class:`Attribution`."""
     data = X, y, sample_weight
-    trained = train_split(estimator, split, *data, parameters=parameters, batch_size=batch_size)
+    options = {"parameters": parameters, "batch_size": batch_size, "method": method}
+    trained = train_split(estimator, split, *data, **options)
     # a generator in its settings is drawn from anew, as it would be in a process of its own
     return Attribution(trained, clone(method), **settings)
 

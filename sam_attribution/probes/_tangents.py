@@ -4,12 +4,11 @@ from dataclasses import replace
 
 import torch
 from torch.autograd import forward_ad
-from torch.func import functional_call
 
 from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.probes._row_norms import jacobians_row_by_row
-from sam_attribution.problem import FirstThatWorks, differentiable_kernels
+from sam_attribution.problem import FirstThatWorks, differentiable_kernels, functional_call
 
 
 def logits_and_tangents(problem, probe, X):
@@ -79,7 +78,7 @@ def _dual_pass(problem, probe, direction, X):
             name: forward_ad.make_dual(value, tangents[name]) if tangents[name].any() else value
             for name, value in problem.layout.unflatten(probe.point).items()
         }
-        output = functional_call(problem.module, (params, probe.buffers), (X,))
+        output = functional_call(problem.module, (params, probe.buffers), X)
         logits, tangent = forward_ad.unpack_dual(output)
         return logits, torch.zeros_like(logits) if tangent is None else tangent
 

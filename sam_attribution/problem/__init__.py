@@ -4,9 +4,11 @@ from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differen
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._from_estimator import (
+    problem_before_training,
     problem_from_another_seed,
     problem_from_estimator,
 )
+from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._functional_optimizer import functional_optimizer
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import (

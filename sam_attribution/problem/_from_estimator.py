@@ -15,7 +15,7 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
-from sam_attribution.training import bare_copy, uncompiled, unreduced
+from sam_attribution.training import bare_copy, inner_module, unreduced
 
 
 def problem_from_estimator(
@@ -47,26 +47,19 @@ def problem_from_estimator(
     """
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     _check_training(estimator)
-    module = bare_copy(uncompiled(estimator.module_)).eval()
-    layout = ParameterLayout(module)
     rows, targets = estimator.to_tensors(X, y)
-    path = TrainingPath(estimator, X, y, sample_weight, layout)
-    head = Head(module, layout) if _is(parameters, "head") else None
+    model = _model(estimator, parameters)
+    path = TrainingPath(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
-    dtype = layout.vector_of(module).dtype
     problem = Problem(
-        module=module,
+        **model,
         X=rows,
         y=targets,
-        n_classes=len(estimator.classes_) if is_classifier(estimator) else None,
-        sample_weight=None if weights is None else weights.to(dtype),
-        row_loss=_row_loss(estimator),
+        sample_weight=None if weights is None else weights.to(path.dtype),
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
         visited=_visited(path, targets),
         rho=estimator.trajectory_.schedule[-1].rho,
         perturbation=as_perturbation(estimator.trajectory_.perturbation),
-        selected=_selection(parameters, layout, head),
-        head=head,
         path=path,
         batch_size=batch_size,
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
@@ -74,6 +67,24 @@ def problem_from_estimator(
     )
     check_losses_are_finite(problem)
     return problem
+
+
+def problem_before_training(untrained, *, parameters="all"):
+    """The problem of a few rows and of what ``training.untrained`` made; it has no path.
+
+    Of several weight decays it has the largest.
+    """
+    net = untrained.net
+    decays = [group.get("weight_decay", 0.0) for group in net.optimizer_.param_groups]
+    return Problem(
+        **_model(net, parameters),
+        X=untrained.X,
+        y=untrained.targets,
+        sample_weight=untrained.sample_weight,
+        weight_decay=float(max(decays)),
+        rho=net.rho,
+        perturbation=as_perturbation(net.perturbation),
+    )
 
 
 def problem_from_another_seed(problem, seed):
@@ -89,10 +100,31 @@ def problem_from_another_seed(problem, seed):
     )
 
 
+def _model(estimator, parameters):
+    """Attributes of a Problem that follow from module and criterion alone."""
+    module = _with_dense_gradients(inner_module(bare_copy(estimator.module_)).eval())
+    layout = ParameterLayout(module)
+    head = Head(module, layout) if _is(parameters, "head") else None
+    return {
+        "module": module,
+        "n_classes": len(estimator.classes_) if is_classifier(estimator) else None,
+        "row_loss": _row_loss(estimator),
+        "selected": _selection(parameters, layout, head),
+        "head": head,
+    }
+
+
+def _with_dense_gradients(module):
+    """The module, whose embeddings no longer store gradients as sparse tensors."""
+    for part in module.modules():
+        if isinstance(part, nn.Embedding | nn.EmbeddingBag):
+            part.sparse = False
+    return module
+
+
 def _row_loss(estimator):
-    criterion = unreduced(
-        deepcopy(uncompiled(estimator.criterion_))
-    )  # refuses what has no loss per row
+    criterion = inner_module(deepcopy(estimator.criterion_))
+    criterion = unreduced(criterion)  # refuses what has no loss per row
     if not is_classifier(estimator):
         return TargetRows() if type(criterion) is nn.MSELoss else TargetRows(criterion)
     if type(criterion) is nn.CrossEntropyLoss:

@@ -2,35 +2,40 @@
 
 import torch
 from torch import nn
-from torch.func import functional_call
+
+from sam_attribution.problem._functional_call import functional_call
 
 
 class Head:
     """The last ``nn.Linear`` of a module and where its weights sit in the flat vector.
 
-    `module` is a private copy in evaluation mode. A ValueError if it has no trainable
-    ``nn.Linear``.
+    `module` is a private copy in evaluation mode. A weight or bias that is frozen is read from it.
+    A ValueError if it has no ``nn.Linear``.
     """
 
     def __init__(self, module, layout):
-        linear = [(name, m) for name, m in module.named_modules() if isinstance(m, nn.Linear)]
-        name, layer = linear[-1] if linear else ("", None)
-        self.weight_name = f"{name}.weight".lstrip(".")
-        if layer is None or self.weight_name not in layout.slices:
-            raise ValueError(
-                'parameters="head" needs a module that ends in a trainable nn.Linear, got '
-                f'{type(module).__name__}. Use parameters="all" or name patterns.'
-            )
-        self.bias_name = f"{name}.bias".lstrip(".") if layer.bias is not None else None
+        linear = [m for m in module.modules() if isinstance(m, nn.Linear)]
+        if not linear:
+            raise _no_head(module)
         self._module = module
-        self._layer = layer
+        self._layer = linear[-1]
         self._layout = layout
+        # a tied weight is in the layout by the first of its names
+        names = {id(p): name for name, p in module.named_parameters() if name in layout.slices}
+        self._weight_name = names.get(id(self._layer.weight))
+        self._bias_name = names.get(id(self._layer.bias))
+
+    @property
+    def names(self):
+        """Names of the head's trainable parameters in the flat vector."""
+        return [name for name in (self._weight_name, self._bias_name) if name]
 
     @property
     def index(self):
-        """Positions of the head's numbers in the flat vector."""
-        names = [self.weight_name] + ([self.bias_name] if self.bias_name else [])
-        spans = [torch.arange(s.start, s.stop) for s in (self._layout.slices[n] for n in names)]
+        """Positions of the head's trainable numbers; a ValueError if all of it is frozen."""
+        if not self.names:
+            raise _no_head(self._module)
+        spans = [torch.arange(s.start, s.stop) for s in map(self._layout.slices.get, self.names)]
         return torch.cat(spans)
 
     @property
@@ -44,10 +49,14 @@ class Head:
         A ValueError if the logits are not the head applied to its input.
         """
         caught = []
-        handle = self._layer.register_forward_pre_hook(lambda _m, args: caught.append(args[0]))
+
+        def catch(_module, args, kwargs):
+            caught.extend([*args, *kwargs.values()])
+
+        handle = self._layer.register_forward_pre_hook(catch, with_kwargs=True)
         try:
             with torch.no_grad():
-                logits = functional_call(self._module, (params, buffers), (X,))
+                logits = functional_call(self._module, (params, buffers), X)
         finally:
             handle.remove()
         features = caught[0] if len(caught) == 1 else None
@@ -56,39 +65,84 @@ class Head:
 
     def tangents(self, features, directions):
         """Logit tangents (n, n_classes, k) of head directions (n_params, k)."""
-        columns = [self._linear(self._layout.unflatten(d), features) for d in directions.T]
+        columns = [self._tangent(self._layout.unflatten(d), features) for d in directions.T]
         return torch.stack(columns, dim=2)
 
     def gradient(self, features, logit_gradient):
         """Flat gradient (n_params,) of a sum over rows, from its gradient in the logits."""
         flat = features.new_zeros(self._layout.size)
         parts = self._layout.unflatten(flat)
-        parts[self.weight_name].copy_(logit_gradient.T @ features)
-        if self.bias_name:
-            parts[self.bias_name].copy_(logit_gradient.sum(0))
+        if self._weight_name:
+            parts[self._weight_name].copy_(logit_gradient.T @ features)
+        if self._bias_name:
+            parts[self._bias_name].copy_(logit_gradient.sum(0))
         return flat
 
     def row_gradients(self, features, logit_gradients):
         """Flat gradients (n, ..., n_params) of single rows, from theirs in the logits."""
         flat = features.new_zeros(*logit_gradients.shape[:-1], self._layout.size)
-        of_row = features.view(len(features), *[1] * (logit_gradients.ndim - 1), -1)
-        outer = logit_gradients[..., None] * of_row
-        flat[..., self._layout.slices[self.weight_name]] = outer.flatten(-2)
-        if self.bias_name:
-            flat[..., self._layout.slices[self.bias_name]] = logit_gradients
+        if self._weight_name:
+            of_row = features.view(len(features), *[1] * (logit_gradients.ndim - 1), -1)
+            outer = logit_gradients[..., None] * of_row
+            flat[..., self._layout.slices[self._weight_name]] = outer.flatten(-2)
+        if self._bias_name:
+            flat[..., self._layout.slices[self._bias_name]] = logit_gradients
         return flat
 
+    def check_gradient(self, params, buffers, X):
+        """Raise a ValueError unless the closed form is the gradient of the logits of rows `X`."""
+        _, features = self.features(params, buffers, X)
+        with torch.enable_grad():
+            own = {name: params[name].detach().requires_grad_() for name in self.names}
+            logits = functional_call(self._module, (params | own, buffers), X)
+            like = {"dtype": logits.dtype, "device": logits.device}
+            along = torch.linspace(1, 2, logits.numel(), **like).view(logits.shape)
+            found = torch.autograd.grad(logits, [*own.values()], along)
+        closed = self._layout.unflatten(self.gradient(features, along))
+        for name, gradient in zip(own, found, strict=True):
+            if not _are_near(gradient, closed[name]):
+                raise ValueError(
+                    f'parameters="head" needs a last nn.Linear that is used once, but {name!r} of '
+                    f"{type(self._module).__name__} acts on the logits in another place, too. "
+                    f'Use parameters=["{name}"], whose gradient is taken by autodiff, or "all".'
+                )
+
     def _linear(self, params, features):
-        bias = params[self.bias_name] if self.bias_name else None
-        return nn.functional.linear(features, params[self.weight_name], bias)
+        weight, bias = self._layer.weight, self._layer.bias  # frozen ones
+        if self._weight_name:
+            weight = params[self._weight_name]
+        if self._bias_name:
+            bias = params[self._bias_name]
+        return nn.functional.linear(features, weight, bias)
+
+    def _tangent(self, direction, features):
+        n_outputs = self._layer.out_features
+        zero = features.new_zeros(n_outputs, features.shape[1])
+        weight = direction[self._weight_name] if self._weight_name else zero
+        bias = direction[self._bias_name] if self._bias_name else None
+        return nn.functional.linear(features, weight, bias)
 
     def _check(self, params, logits, features):
         if features is not None and features.ndim == 2:
-            again = self._linear(params, features)
-            if again.shape == logits.shape and torch.allclose(again, logits, rtol=1e-4, atol=1e-5):
+            again, near = self._linear(params, features), {"rtol": 1e-4, "atol": 1e-5}
+            if again.shape == logits.shape and torch.allclose(
+                again, logits, **near, equal_nan=True
+            ):
                 return
         raise ValueError(
             'parameters="head" needs logits that are the last nn.Linear applied to its input, '
             f"which {type(self._module).__name__}.forward changes afterwards or calls otherwise. "
             'Use parameters="all".'
         )
+
+
+def _no_head(module):
+    return ValueError(
+        'parameters="head" needs a module that ends in a trainable nn.Linear, got '
+        f'{type(module).__name__}. Use parameters="all" or name patterns.'
+    )
+
+
+def _are_near(found, wanted):
+    scale = torch.linalg.vector_norm(wanted)
+    return bool(torch.linalg.vector_norm(found - wanted) <= 1e-3 * scale) or not scale.isfinite()

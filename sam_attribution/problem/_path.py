@@ -17,9 +17,9 @@ from sam_attribution.training import (
     bare_optimizer,
     derived_seed,
     equal_stretches,
+    inner_module,
     norm_clippings,
     rewind,
-    uncompiled,
 )
 
 _STRETCHES = 10  # where every state was recorded
@@ -97,7 +97,7 @@ class TrainingPath:
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
         self._device = classifier.module_device
-        module = uncompiled(classifier.module_)
+        module = inner_module(classifier.module_)
         self._like = layout.vector_of(module)[:0]
         groups = classifier.optimizer_.param_groups
         self.optimizer = type(bare_optimizer(classifier.optimizer_))
@@ -107,6 +107,11 @@ class TrainingPath:
         self._ends_of_epochs = np.cumsum(
             [sum("train_batch_size" in batch for batch in e["batches"]) for e in classifier.history]
         )
+
+    @property
+    def dtype(self):
+        """Precision of the parameters in training."""
+        return self._like.dtype
 
     @property
     def n_steps(self):

@@ -6,13 +6,20 @@ from functools import cached_property
 
 import torch
 from torch import Tensor, nn
-from torch.func import functional_call
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
+from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
+from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._finite import check_parameters_are_finite
+from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._module_checks import (
+    check_layers,
+    check_on_few_rows,
+    mark_as_checked,
+)
 from sam_attribution.problem._row_loss import CrossEntropyRows
 from sam_attribution.problem._training_batch import TrainingBatch
 
@@ -79,7 +86,7 @@ class Problem:
     n_given: int | None = None
 
     def __post_init__(self):
-        _check_rows_are_independent(self.module)
+        check_layers(self.module)
         _check_positions(self.positions, self.n_given, len(self.y))
         check_parameters_are_finite(self.layout, self.params)
         # now: a tensor first made inside a torch.func transform does not outlive it
@@ -94,6 +101,7 @@ class Problem:
             "auto_rows_per_pass",
         ):
             getattr(self, name)
+        check_on_few_rows(self)
 
     @cached_property
     def layout(self):
@@ -146,7 +154,9 @@ class Problem:
     @cached_property
     def training_module(self):
         """The module in training mode, as ``train()`` makes it."""
-        return copy.deepcopy(self.module).train()
+        module = copy.deepcopy(self.module).train()
+        check_buffers_in_backward(copy.deepcopy(module), distinct_rows(self.X))
+        return module
 
     @cached_property
     def training_differs(self):
@@ -169,6 +179,7 @@ class Problem:
     def in_double_precision(self):
         """The same problem in float64."""
         module = copy.deepcopy(self.module).double()
+        mark_as_checked(module)
         weights, decay = self.sample_weight, self.weight_decay
         return replace(
             self,
@@ -183,7 +194,7 @@ class Problem:
 
     def logits(self, params, buffers, X):
         """Logits of `X` at flat `params`, in evaluation mode."""
-        return functional_call(self.module, (self.layout.unflatten(params), buffers), (X,))
+        return functional_call(self.module, (self.layout.unflatten(params), buffers), X)
 
     def part(self, rows):
         """The same problem with some of its rows, which keep their share in the mean over all."""
@@ -258,18 +269,3 @@ def _check_positions(positions, n_given, n_samples):
             f"positions must be one for each of {n_samples} rows, together with n_given, got "
             f"{None if positions is None else len(positions)} positions and n_given={n_given}."
         )
-
-
-def _check_rows_are_independent(module):
-    """Raise a ValueError if one row's logits depend on other rows."""
-    if any(part.training for part in module.modules()):
-        raise ValueError(
-            "module must be in evaluation mode: batch statistics couple the rows. "
-            "Pass copy.deepcopy(module).eval()."
-        )
-    for name, part in module.named_modules():
-        if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
-            raise ValueError(
-                f"module has a {type(part).__name__} at {name!r} without running statistics, "
-                "which couples the rows in evaluation mode too. Use track_running_stats=True."
-            )

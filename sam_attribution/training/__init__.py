@@ -4,7 +4,6 @@ from sam_attribution.training._accelerated import bare_copy, bare_optimizer
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
-from sam_attribution.training._compiled import uncompiled
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
 from sam_attribution.training._losses import (
@@ -15,12 +14,19 @@ from sam_attribution.training._losses import (
 )
 from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
-from sam_attribution.training._random import derived_seed, isolated_random_state, seed_torch
+from sam_attribution.training._random import (
+    derived_seed,
+    isolated_random_state,
+    seed_torch,
+    untouched_random_state,
+)
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._trajectory import equal_stretches
 from sam_attribution.training._unit_size import far_from_unit_size
+from sam_attribution.training._untrained import untrained
+from sam_attribution.training._wrappers import inner_module
 
 __all__ = [
     "ConformantNet",

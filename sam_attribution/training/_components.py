@@ -4,6 +4,7 @@ import inspect
 
 import torch
 from torch import nn
+from torch.nn.parameter import is_lazy
 
 _KINDS = {"module": nn.Module, "criterion": nn.Module, "optimizer": torch.optim.Optimizer}
 
@@ -51,6 +52,12 @@ def checked_module(module):
         raise TypeError(f"module must make a torch.nn.Module, got {type(module).__name__}.")
     if not any(True for _ in module.parameters()):
         raise ValueError(f"module must have parameters to train, got {module!r}.")
+    if lazy := [name for name, p in module.named_parameters() if is_lazy(p)]:
+        raise ValueError(
+            f"module has a lazy parameter, {lazy[0]!r}, that has no shape before a first batch. "
+            "Give its layer a size (nn.Linear for nn.LazyLinear), or call the module on a batch "
+            "before you pass it."
+        )
     return module
 
 

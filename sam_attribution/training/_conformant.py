@@ -22,6 +22,7 @@ from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
 from sam_attribution.training._module_builder import ModuleBuilder
 from sam_attribution.training._random import derived_seed, isolated_random_state
+from sam_attribution.training._whole_numbers import naming_whole_numbers
 
 
 def _private(name):
@@ -188,7 +189,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
     def infer(self, x, **fit_params):
         """Output of the module for a batch; raise if its shape is wrong."""
         before = _versions(x)
-        output = super().infer(x, **fit_params)
+        with naming_whole_numbers(x):
+            output = super().infer(x, **fit_params)
         if _versions(x) != before:
             raise ValueError(
                 "module changes its input in place, but SAM's second pass and scoring read it "

@@ -6,8 +6,8 @@ import torch
 from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
-from sam_attribution.training._compiled import uncompiled
 from sam_attribution.training._trajectory import State
+from sam_attribution.training._wrappers import inner_module
 
 
 class FlatModule:
@@ -20,11 +20,16 @@ class FlatModule:
     """
 
     def __init__(self, module, others=()):
-        module = uncompiled(module)
+        module = inner_module(module)
         self.layout = ParameterLayout(module)
         self.parameters = self.layout.parameters_of(module)
         self.buffers = dict(module.named_buffers())
         self._trained = [*self.parameters, *others]
+        if not self.parameters:
+            raise ValueError(
+                f"module {type(module).__name__} has no parameter to train: all are frozen. Set "
+                "requires_grad=True for some."
+            )
 
     def vector(self):
         """Copy of the parameters, shape (n_params,)."""
@@ -62,9 +67,9 @@ class FlatModule:
 
     def largest_gradient(self):
         """Largest absolute number in ``.grad``; infinite or NaN if one of them is."""
-        gradients = [p.grad for p in self.parameters]
-        dense = [g.abs().max() for g in gradients if g is not None and not g.is_sparse]
-        return torch.stack(dense).max() if dense else torch.zeros(())
+        gradients = [p.grad for p in self.parameters if p.grad is not None]
+        largest = [_dense(gradient).abs().max() for gradient in gradients]
+        return torch.stack(largest).max() if largest else torch.zeros(())
 
     def without_gradient(self):
         """Names of the parameters without a gradient, which the optimizer does not change."""
@@ -74,8 +79,13 @@ class FlatModule:
     def gradient(self):
         """Gradients in ``.grad``, shape (n_params,); zero for parameters without one."""
         return self.layout.flatten(
-            [torch.zeros_like(p) if p.grad is None else p.grad for p in self.parameters]
+            [torch.zeros_like(p) if p.grad is None else _dense(p.grad) for p in self.parameters]
         )
+
+
+def _dense(gradient):
+    """A gradient as a plain tensor: that of ``nn.Embedding(sparse=True)`` is a sparse one."""
+    return gradient.to_dense() if gradient.is_sparse else gradient
 
 
 def other_parameters(net):

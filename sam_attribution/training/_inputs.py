@@ -48,14 +48,17 @@ class ArrayInputs:
         """
         check_is_fitted(self)
         check_order(X=X, y=y)
-        X = self._validated(X)
-        if _is_opaque(X):
-            raise TypeError(f"X must be an array or a tensor here, got {type(X).__name__}.")
-        X = _writable(X.toarray() if issparse(X) else X)
-        X = torch.as_tensor(X, device=self.module_device)
+        X = self.as_tensors(self._validated(X))
         if y is None:
             return X, None
         return X, torch.as_tensor(self._targets_of(y, X), device=self.module_device)
+
+    def as_tensors(self, X):
+        """Validated features as a dense tensor on the net's device."""
+        if _is_opaque(X):
+            raise TypeError(f"X must be an array or a tensor here, got {type(X).__name__}.")
+        X = _writable(X.toarray() if issparse(X) else X)
+        return torch.as_tensor(X, device=self.module_device)
 
     def as_trained(self, X, y, sample_weight=None):
         """The three as in training: validated, in `dtype`, labels as codes."""

@@ -10,6 +10,8 @@ import copy
 import torch
 from torch import nn
 
+from sam_attribution.training._wrappers import inner_module
+
 # torch divides the batch's loss of these by the sum of its rows' class weights
 _CLASS_WEIGHTED = (nn.CrossEntropyLoss, nn.NLLLoss)
 
@@ -36,6 +38,7 @@ def loss_per_sample(criterion, y_pred, targets):
 
 def unreduced(criterion):
     """Copy of a criterion with ``reduction="none"``; ValueError if it has no loss per row."""
+    criterion = inner_module(criterion)
     check_criterion(criterion)
     name = type(criterion).__name__
     if class_weight(criterion) is not None and type(criterion) not in _CLASS_WEIGHTED:
@@ -64,6 +67,15 @@ def check_criterion(criterion, n_classes=None):
         )
     if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
         _check_class_weight(class_weight(criterion), n_classes)
+
+
+def check_reduction(criterion):
+    """Raise a ValueError for the criterion of a net that gives no single loss for a batch."""
+    if getattr(criterion, "reduction", "mean") == "none":
+        raise ValueError(
+            f"criterion__reduction='none' of {type(criterion).__name__} gives a loss per row, but "
+            "training needs one per batch. Use reduction='mean': rows are told apart without it."
+        )
 
 
 def check_weight_argument(weight):
@@ -95,6 +107,11 @@ def _check_class_weight(weight, n_classes):
         raise ValueError(
             f"criterion__weight must have shape ({n_classes},), a weight for each of classes_, "
             f"got {tuple(weight.shape)}."
+        )
+    if not weight.is_floating_point():
+        raise TypeError(
+            f"criterion__weight must hold floating-point numbers, got {weight.dtype}. Use "
+            "weight.float()."
         )
     if not torch.isfinite(weight).all() or (weight < 0).any() or not weight.any():
         raise ValueError(

@@ -8,7 +8,11 @@ from torch import nn
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution.training._components import check_module_arguments, checked_module
-from sam_attribution.training._losses import check_criterion, check_weight_argument
+from sam_attribution.training._losses import (
+    check_criterion,
+    check_reduction,
+    check_weight_argument,
+)
 from sam_attribution.training._random import isolated_random_state
 
 
@@ -87,5 +91,6 @@ class ModuleBuilder:
         super().initialize_criterion()
         if isinstance(self.criterion_, nn.Module):
             self.criterion_ = copy.deepcopy(self.criterion_).to(getattr(torch, self.dtype))
+        check_reduction(self.criterion_)
         check_criterion(self.criterion_, self._sizes().get("n_classes"))
         return self

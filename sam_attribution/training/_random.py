@@ -1,5 +1,6 @@
 """Randomness that is a pure function of one seed and does not change the global streams."""
 
+import random
 from contextlib import contextmanager
 
 import numpy as np
@@ -32,6 +33,17 @@ def isolated_random_state(seed, device):
             yield
         finally:
             np.random.set_state(numpy_state)  # noqa: NPY002
+
+
+@contextmanager
+def untouched_random_state(device):
+    """Context for passes that are no part of a training: every global stream is put back."""
+    state = random.getstate()
+    with isolated_random_state(0, device):
+        try:
+            yield
+        finally:
+            random.setstate(state)
 
 
 def _is_cuda(device):

@@ -439,14 +439,6 @@ def test_layers_with_other_calls_are_named(module, message):
         KroneckerCurvature(strange, strange.params)
 
 
-@pytest.mark.parametrize("odd", [{"scale_grad_by_freq": True}, {"sparse": True}, {"max_norm": 1.0}])
-def test_embeddings_whose_gradient_is_another_are_named(odd):
-    module = with_head(nn.Embedding(5, 4, **odd), 8).double().eval()
-    problem = problem_with(module, torch.randint(5, (6, 2)))
-    with pytest.raises(ValueError, match=r"\['0.weight'\] belong to embeddings with scale_grad"):
-        KroneckerCurvature(problem, problem.params)
-
-
 def test_large_layers_that_are_no_product_have_their_diagonal(monkeypatch):
     monkeypatch.setattr("sam_attribution.curvature._kronecker._DENSE", 10)
     problem = problem_of("conv, norms")

@@ -3,16 +3,16 @@
 import numpy as np
 import torch
 
-from sam_attribution.training._compiled import uncompiled
 from sam_attribution.training._flat_module import FlatModule, put_state, take_state
 from sam_attribution.training._trajectory import State
+from sam_attribution.training._wrappers import inner_module
 from sam_attribution.training.storage._callback_state import callback_states, restore_callbacks
 
 
 def take_checkpoint(net):
     """Everything that training changes, as data, without history and schedule."""
     flat = FlatModule(net.module_)
-    parameters = uncompiled(net.module_).named_parameters()
+    parameters = inner_module(net.module_).named_parameters()
     is_module = isinstance(net.criterion_, torch.nn.Module)
     return {
         "state": vars(take_state(net, flat, net.trajectory_.n_steps)),
@@ -29,7 +29,7 @@ def take_checkpoint(net):
 @torch.no_grad()
 def put_checkpoint(net, checkpoint):
     """Give a new net, after ``on_train_begin``, the state of a checkpoint."""
-    for name, parameter in uncompiled(net.module_).named_parameters():
+    for name, parameter in inner_module(net.module_).named_parameters():
         parameter.requires_grad_(name in checkpoint["trained"])
         if name in checkpoint["frozen"]:
             parameter.copy_(checkpoint["frozen"][name])

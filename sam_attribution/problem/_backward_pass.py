@@ -1,0 +1,27 @@
+"""Buffers that a backward pass moves, which a step as a function cannot know."""
+
+import torch
+
+from sam_attribution.training import untouched_random_state
+
+
+def check_buffers_in_backward(module, X):
+    """Raise a ValueError if a module in training mode moves a buffer in its backward pass.
+
+    `module` is a copy that is used up, `X` a few rows.
+    """
+    try:
+        with untouched_random_state(X.device), torch.enable_grad():
+            output = module(X)
+            before = {name: buffer.clone() for name, buffer in module.named_buffers()}
+            output.sum().backward()
+    except Exception:  # of the user's module, which may raise anything
+        return
+    moved = [n for n, b in module.named_buffers() if not torch.equal(b, before[n])]
+    if moved:
+        raise ValueError(
+            f"module moves its buffer {moved[0]!r} in the backward pass, as batch norm does inside "
+            "of activation checkpointing, which computes its statistics twice. This method knows "
+            "the forward pass only. Leave batch norm out of what is checkpointed, or take a method "
+            'such as "gif".'
+        )

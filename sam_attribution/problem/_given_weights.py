@@ -1,0 +1,59 @@
+"""Whether a module, called as a function, computes with the weights that it is given."""
+
+import torch
+
+from sam_attribution.parameters import ParameterLayout
+from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.training import untouched_random_state
+
+_TOLERANCE = 1e-3
+_STEP = 0.1
+
+
+def check_given_weights(module, X):
+    """Raise a ValueError if output or gradient at other weights are not those of these weights.
+
+    `module`, a copy that is used up, is first called with other weights for a few rows `X`, and
+    then has them as its own. The two differ if parts are computed again in the backward pass (by a
+    kind of activation checkpointing that is not torch's), or if weights are kept elsewhere.
+    """
+    try:
+        with untouched_random_state(X.device):
+            found = _at_other_weights(module, X)
+    except Exception:  # of the user's module, which may raise anything
+        return
+    if not all(_are_near(given, own) for given, own in found):
+        raise ValueError(
+            f"module {type(module).__name__} does not compute with the weights that it is called "
+            "with: its backward pass computes activations again, or it keeps weights outside of "
+            "its parameters. Scores would be those of other weights. Switch activation "
+            "checkpointing off, or use torch.utils.checkpoint."
+        )
+
+
+def _at_other_weights(module, X):
+    """Output and gradient by a functional call, each with that of a module with these weights."""
+    layout = ParameterLayout(module)
+    w = layout.vector_of(module)
+    noise = torch.randn_like(w)
+    other = (w + _STEP * w.square().mean().sqrt() * noise).requires_grad_()
+    buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
+    with torch.enable_grad():
+        output = functional_call(module, (layout.unflatten(other), buffers), X)
+        like = {"dtype": output.dtype, "device": output.device}
+        along = torch.linspace(1, 2, output.numel(), **like).view(output.shape)
+        (gradient,) = torch.autograd.grad(output, other, along, materialize_grads=True)
+        parameters = layout.parameters_of(module)
+        with torch.no_grad():
+            for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):
+                parameter.copy_(value)
+        own_output = module(X)
+        own_output.backward(along)
+    own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
+    return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))
+
+
+def _are_near(given, own):
+    size = torch.linalg.vector_norm(own)
+    distance = torch.linalg.vector_norm(given - own)
+    return not size.isfinite() or bool(distance <= _TOLERANCE * size)

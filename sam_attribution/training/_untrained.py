@@ -1,0 +1,46 @@
+"""What training would start from, made without training."""
+
+import copy
+from typing import NamedTuple
+
+import torch
+from sklearn.base import clone
+
+from sam_attribution.training._random import untouched_random_state
+
+
+class Untrained(NamedTuple):
+    """A twin of a net that has module, criterion and optimizer, and some rows as tensors.
+
+    Attributes
+    ----------
+    net : SAMClassifier or SAMRegressor
+    X, targets, sample_weight : Tensor
+        Targets are label codes for a classifier; weights are None if none came.
+    """
+
+    net: object
+    X: torch.Tensor
+    targets: torch.Tensor
+    sample_weight: torch.Tensor | None
+
+
+def untrained(net, X, y, sample_weight=None, classes=None):
+    """What ``net.fit`` would build for some rows; no step is taken and `net` does not change.
+
+    `classes` are all labels, of which `y` may have a part. Global random streams stay as they are.
+    Errors are those of ``fit``.
+    """
+    twin = clone(net).set_params(trajectory_dir=None, compile=False)
+    with untouched_random_state(net.device):
+        X, targets, sample_weight = twin._fit_inputs(X, y, sample_weight, classes, True)
+        twin._initialize_virtual_params()
+        twin._initialize_module()
+        twin.module_ = copy.deepcopy(twin.module_).eval()  # a factory may give the user's own
+        twin._initialize_criterion()
+        twin._initialize_optimizer()
+        device = twin.module_device
+        tensors = twin.as_tensors(X), torch.as_tensor(targets, device=device)
+        with torch.no_grad():  # a module or criterion that cannot work says so
+            twin.get_loss(twin.infer(tensors[0]), tensors[1], X=tensors[0])
+    return Untrained(twin, *tensors, sample_weight)

@@ -1,0 +1,33 @@
+"""The error of a module that cannot compute with whole numbers, in words about `X`."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import torch
+
+
+@contextmanager
+def naming_whole_numbers(x):
+    """Turn torch's error about the type of a batch of whole numbers into a ValueError about `X`."""
+    try:
+        yield
+    except (RuntimeError, TypeError) as error:
+        kinds = _kinds_of_whole_numbers(x)
+        said = str(error).partition("\n")[0]
+        if not kinds or not ("type" in said or "implemented for" in said):
+            raise
+        raise ValueError(
+            f"X holds whole numbers ({', '.join(kinds)}), which reach the module as they are, and "
+            f"it cannot compute with them: {said}. Pass X.astype('float32'), or int64 for the "
+            "indices of an embedding."
+        ) from error
+
+
+def _kinds_of_whole_numbers(x):
+    parts = x.values() if isinstance(x, Mapping) else [x]
+    tensors = [part for part in parts if torch.is_tensor(part)]
+    return sorted({str(t.dtype).removeprefix("torch.") for t in tensors if _is_whole(t)})
+
+
+def _is_whole(tensor):
+    return not (tensor.is_floating_point() or tensor.is_complex())
