@@ -202,10 +202,11 @@ def check_numbers(values, name, *, n_axes=None, finite="allow-nan"):
 
 def check_mask(values, name, n_samples=None):
     """Boolean array, of shape (n_samples,) if that is given; row numbers raise a ValueError."""
-    if n_samples is None:
-        values = np.asarray(from_tensor(values, name))
-    else:
-        values = check_column(values, name, n_samples)
+    values = np.asarray(from_tensor(values, name))
+    if n_samples is not None:
+        _check_is_column(values, name)
+        check_length(values, name, n_samples)
+        values = values.reshape(-1)
     # np.isin cannot compare pandas.NA
     known = np.where(pd.isna(values), None, values) if values.dtype == object else values
     is_boolean = np.isin(known, (0, 1)) & (values.dtype.kind in "biufO")
