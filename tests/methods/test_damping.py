@@ -5,7 +5,8 @@ import pytest
 import torch
 from skorch.callbacks import GradientNormClipping
 
-from sam_attribution.curvature import SAMPoint, sam_jacobian
+from sam_attribution.curvature import GaussNewton, SAMPoint, sam_jacobian
+from sam_attribution.linalg import Direct
 from sam_attribution.methods import HIF
 from sam_attribution.methods._damping import inverse_horizon
 from sam_attribution.problem import problem_from_estimator
@@ -79,3 +80,19 @@ def test_the_horizon_of_adam_is_the_mean_over_what_moved(callbacks):
     expected = float(np.concatenate(inverse).mean())
     found = inverse_horizon(problem_from_estimator(classifier, X, y).path)
     assert found == pytest.approx(expected, rel=1e-9)
+
+
+def test_many_rows_are_sampled_for_the_spectrum_of_a_matrix_that_is_not_formed(monkeypatch):
+    monkeypatch.setattr("sam_attribution.methods._hif.is_small", lambda size: False)
+    monkeypatch.setattr("sam_attribution.methods._hif._SPECTRUM_ROWS", 25)
+    problem = fitted_problem("mlp", max_epochs=30, module=torch.nn.Linear(6, 3))
+    method = HIF("fast", curvature="ggn", solver=Direct())
+    found = prepared_with_warning(problem, method).diagnostics
+    rows = torch.randperm(40, generator=torch.Generator().manual_seed(0))[:25]
+    some = GaussNewton(problem, SAMPoint(problem).perturbed, rows).to_dense()
+    largest = 40 / 25 * torch.linalg.eigvalsh(some).max()
+    assert f"largest modulus {largest:.2e}" in found["damping_reason"]
+    assert found == prepared_with_warning(problem, method).diagnostics
+    monkeypatch.setattr("sam_attribution.methods._hif._SPECTRUM_ROWS", 40)
+    largest = eigenvalues(problem, "fast").abs().max()
+    assert f"{largest:.2e}" in prepared_with_warning(problem, method).diagnostics["damping_reason"]
