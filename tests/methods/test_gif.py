@@ -8,6 +8,7 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
+from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.methods import GIF, TracIn
@@ -45,12 +46,22 @@ def given(problem, gradients):
     return gradients[torch.arange(len(problem.y)), problem.y]
 
 
+def group_cnn():
+    """A CNN that computes the same in training and in evaluation mode."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    return nn.Sequential(*layers)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("query", ["final", "checkpoint"])
 @pytest.mark.parametrize("kind", ["mlp", "cnn", "regression"])
 @pytest.mark.parametrize("sample_weight", [False, True])
 def test_every_step_equals_the_sum_over_steps(kind, query, sample_weight):
-    classifier, X, y, weight = fitted(kind, sample_weight, trajectory="all", callbacks=[SCHEDULER])
+    settings = {"module": group_cnn()} if kind == "cnn" else {}
+    classifier, X, y, weight = fitted(
+        kind, sample_weight, trajectory="all", callbacks=[SCHEDULER], **settings
+    )
     problem = problem_from_estimator(classifier, X, y, weight)
     *states, last = classifier.replay(X, y, sample_weight=weight)
     expected = torch.zeros(len(y), dtype=torch.float64)
