@@ -1,10 +1,14 @@
 """Check that training ended at numbers: the last step has no step after it that would tell."""
 
 import math
+from functools import partial
+
+from skorch.dataset import unpack_data
 
 from sam_attribution.training._accelerated import scaler_of
 from sam_attribution.training._data import IndexedDataset
 from sam_attribution.training._flat_module import FlatModule
+from sam_attribution.training._unit_size import remedy_for_divergence
 
 
 def check_end(net, X, y):
@@ -13,17 +17,21 @@ def check_end(net, X, y):
     if not schedule:
         return
     flat = FlatModule(net.module_)
-    _finite(net, "largest weight", flat.vector().abs().max())
+    batch = partial(_batch, net, X, y, schedule[-1].indices)
+    _finite(net, "largest weight", flat.vector().abs().max(), batch)
     # a scaler repeats what overflows; a broken run may need more than its rows
     if scaler_of(net) is None and not net.trajectory_.broken:
-        _finite(net, "loss", _loss(net, flat, X, y, schedule[-1].indices))
+        _finite(net, "loss", _loss(net, flat, batch()), batch)
 
 
-def _loss(net, flat, X, y, rows):
-    """Loss of some training rows in evaluation mode; the net stays as it is."""
-    training, buffers = net.module_.training, flat.copy_of_buffers()
+def _batch(net, X, y, rows):
     collate = net.get_params_for("iterator_train").get("collate_fn")
-    batch = IndexedDataset(net.get_dataset(X, y), collate).batch(rows).to(net.module_device)
+    return IndexedDataset(net.get_dataset(X, y), collate).batch(rows).to(net.module_device)
+
+
+def _loss(net, flat, batch):
+    """Loss of a batch in evaluation mode; the net stays as it is."""
+    training, buffers = net.module_.training, flat.copy_of_buffers()
     try:
         return net.validation_step(batch)["loss"]
     finally:
@@ -31,12 +39,12 @@ def _loss(net, flat, X, y, rows):
         flat.write_buffers(buffers)
 
 
-def _finite(net, what, value):
+def _finite(net, what, value, batch):
     value = float(value)
     if not math.isfinite(value):
         n_steps = net.trajectory_.n_steps
         net.trajectory_.mark_broken(f"training diverged, the {what} is {value} at its end")
         raise ValueError(
-            f"The {what} is {value} after the last step ({n_steps}): training diverged. Lower lr "
-            "or rho, or scale the features."
+            f"The {what} is {value} after the last step ({n_steps}): training diverged. "
+            f"{remedy_for_divergence(*unpack_data(batch()))}"
         )
