@@ -17,6 +17,7 @@ LAYERS = [
     "_seeding",
     "_fingerprint",
     "_ranking",
+    "_turns",
     "_jobs",
     "validation_data",
     "perturbation",
