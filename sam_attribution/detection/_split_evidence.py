@@ -121,7 +121,7 @@ class SplitEvidence:
         Classes that no held-out row has keep those of `otherwise`.
         """
         y = self._y_held_out
-        ones = torch.ones(len(y))
+        ones = self._weights.new_ones(len(y))
         class_model = ClassModel(*reversed(self._features), stratified_folds(y), ones)
         log_p = fit_as_given(class_model, y, ones, self._problem.n_classes).held_out_log_p
         absent = torch.bincount(y, minlength=self._problem.n_classes) == 0
