@@ -2,25 +2,34 @@
 
 import os
 from contextlib import contextmanager
-from threading import RLock
 
 import torch
+from joblib import effective_n_jobs
 from sklearn.utils.parallel import Parallel, delayed
 
+from sam_attribution._turns import each_in, exclusive, is_pinned, released
 from sam_attribution._warnings import collected_warnings, warn
-
-_TURN = RLock()
 
 
 def in_parallel(function, arguments, *, n_jobs):
     """Yield what `function` makes of each dict of keyword `arguments`, in their order.
 
     `arguments` may be a generator: each is taken when it is about to start. `n_jobs` and
-    ``joblib.parallel_config`` have joblib's meaning. Warnings of other processes are issued here.
+    ``joblib.parallel_config`` have joblib's meaning; within a training, which a callback may call
+    this from, all is done in this thread. Warnings of other processes are issued here.
     """
+    if is_pinned() or effective_n_jobs(n_jobs) == 1:
+        for each in arguments:
+            with exclusive():
+                found = function(**each)
+            yield found
+        return
     job, here, n_threads = delayed(_call), os.getpid(), torch.get_num_threads()
-    calls = (job(function, here, n_threads, each) for each in arguments)
-    for found, said in _parallel(n_jobs)(calls):
+    # joblib asks for the next arguments in a thread of its own
+    calls = (job(function, here, n_threads, each) for each in each_in(exclusive, arguments))
+    with released():
+        results = _parallel(n_jobs)(calls)
+    for found, said in each_in(released, results):
         for message, category in said:
             warn(message, category)
         yield found
@@ -35,8 +44,7 @@ def _parallel(n_jobs):
 
 
 def _call(function, caller, n_threads, arguments):
-    # threads of one process take turns: they share torch's random stream and forward mode
-    with _TURN, _torch_threads(n_threads):
+    with exclusive(), _torch_threads(n_threads):
         if os.getpid() == caller:  # its threads share what collects warnings
             return function(**arguments), ()
         with collected_warnings() as said:

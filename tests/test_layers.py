@@ -18,6 +18,7 @@ LAYERS = [
     "_seeding",
     "_fingerprint",
     "_ranking",
+    "_turns",
     "_jobs",
     "validation_data",
     "perturbation",

@@ -160,7 +160,8 @@ def _with_inverse(scatter, total):
     """The shrunk total covariance and its inverse."""
     covariance = scatter.double() / total.clamp_min(1e-12)
     ridge = _SHRINKAGE * covariance.trace() / len(covariance) + 1e-9
-    shrunk = (1 - _SHRINKAGE) * covariance + ridge * torch.eye(len(covariance))
+    identity = torch.eye(len(covariance), dtype=scatter.dtype)
+    shrunk = (1 - _SHRINKAGE) * covariance + ridge * identity
     return shrunk.to(scatter.dtype), torch.linalg.inv(shrunk).to(scatter.dtype)
 
 
@@ -171,7 +172,8 @@ def _discriminants(features, covariance, inverse, sizes, sums):
     # within-class covariance from the total one, by the smaller of two systems
     if len(sizes) < len(covariance):
         directions = inverse @ means
-        woodbury = torch.eye(len(sizes)) - shares[:, None] * (means.T @ directions)
+        identity = torch.eye(len(sizes), dtype=means.dtype)
+        woodbury = identity - shares[:, None] * (means.T @ directions)
         directions = torch.linalg.solve(woodbury.T, directions.T).T
     else:
         directions = torch.linalg.solve(covariance - (means * shares) @ means.T, means)

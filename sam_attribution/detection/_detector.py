@@ -10,6 +10,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._ranking import lowest
+from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions, check_order
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
@@ -319,6 +320,7 @@ class MislabelDetector(BaseEstimator):
     def __sklearn_is_fitted__(self):
         return hasattr(self, "scores_")  # n_features_in_ is there even if fit fails
 
+    @exclusive()
     def _collect(self, X, y, evidence):
         choice = ModelChoice(evidence)
         self.estimators_ = [each.trained.estimator for each in evidence]
@@ -339,6 +341,7 @@ class MislabelDetector(BaseEstimator):
         self.suspicious_ = lowest(self.scores_, self.contamination_)
 
 
+@exclusive()
 def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     """Train `estimator` on a split's rows, unless it is frozen, and return a SplitEvidence."""
     return SplitEvidence(train_split(estimator, split, X, y, sample_weight))

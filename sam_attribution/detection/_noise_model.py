@@ -79,7 +79,8 @@ def fit_as_given(class_model, y, weights, n_classes):
         Its transition matrix is almost the identity.
     """
     transition = almost_identity(n_classes)
-    return _noise_model(class_model, torch.eye(n_classes)[y], transition, y, weights)
+    given = torch.eye(n_classes, dtype=weights.dtype)[y]
+    return _noise_model(class_model, given, transition, y, weights)
 
 
 def fit_by_em(class_model, y, weights, start):
@@ -152,7 +153,7 @@ def noise_rate_as_given(class_model, y, weights, noise_model, y_held_out, n_earl
 def label_counts(responsibilities, y, weights):
     """Weight of the rows of each class (first axis) that were given each label."""
     weighted = responsibilities * weights[:, None]
-    return torch.zeros(responsibilities.shape[1:] * 2).index_add_(0, y, weighted).T
+    return weighted.new_zeros(responsibilities.shape[1:] * 2).index_add_(0, y, weighted).T
 
 
 def _noise_model(class_model, responsibilities, transition, y, weights):
@@ -165,8 +166,8 @@ def _noise_model(class_model, responsibilities, transition, y, weights):
 
 def _confident_joint(log_p, y):
     """Count each most probable class with each given label; add one row on the diagonal."""
-    counted = label_counts(torch.eye(log_p.shape[1])[log_p.argmax(1)], y, torch.ones(len(y)))
-    return counted + torch.eye(log_p.shape[1])
+    identity = torch.eye(log_p.shape[1], dtype=log_p.dtype)
+    return label_counts(identity[log_p.argmax(1)], y, log_p.new_ones(len(y))) + identity
 
 
 def _log_class_prior(responsibilities, weights):
@@ -187,7 +188,8 @@ def _held_out_inverse_temperature(scores, log_class_prior, y):
 
 def _uniform(n_classes, noise_rate):
     """Transition matrix of symmetric noise: all wrong labels of a class are equally likely."""
-    wrong = torch.full((n_classes, n_classes), noise_rate / (n_classes - 1))
+    rate = noise_rate / (n_classes - 1)
+    wrong = torch.full((n_classes, n_classes), rate, dtype=torch.float32)
     return wrong.fill_diagonal_(1 - noise_rate)
 
 

@@ -55,7 +55,7 @@ def best_inverse_temperature(scores, log_class_prior, y, transition, weights=Non
     """Inverse temperature that makes the given labels most probable, from up to 1000 rows."""
     rows = subsample(len(y), _ROWS_FOR_TEMPERATURE)
     scores, y = scores[:, rows], y[rows]
-    weights = torch.ones(len(y)) if weights is None else weights[rows]
+    weights = scores.new_ones(len(y)) if weights is None else weights[rows]
 
     def unlikelihood(log_inverse_temperature):
         log_p = log_probabilities(scores, log_class_prior, exp(log_inverse_temperature))
@@ -73,4 +73,4 @@ def log_odds(log_p, y):
 
 def almost_identity(n_classes, share=0.001):
     """Transition matrix of labels that are almost all right: no single row can rule it out."""
-    return (1 - share) * torch.eye(n_classes) + share / n_classes
+    return (1 - share) * torch.eye(n_classes, dtype=torch.float32) + share / n_classes

@@ -145,7 +145,7 @@ class SplitEvidence:
         Classes that no held-out row has keep those of `otherwise`.
         """
         y = self._y_held_out
-        ones = torch.ones(len(y))
+        ones = self._weights.new_ones(len(y))
         swapped = (reversed(pair) for pair in self._features)
         class_model = ClassModel(stratified_folds(y), ones, swapped)
         log_p = fit_as_given(class_model, y, ones, self._problem.n_classes).held_out_log_p

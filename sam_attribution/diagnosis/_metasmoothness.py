@@ -73,7 +73,8 @@ def _nearby_starts(problem, generator):
     """A training twice, and its runs from starts that differ by a thousandth of their length."""
     training = FunctionalTraining(problem)
     start = training.start()
-    noise = torch.randn(start.params.shape, generator=generator).to(start.params)
+    shape = start.params.shape
+    noise = torch.randn(shape, generator=generator, dtype=torch.float32).to(start.params)
     step = _START_MOVES * start.params.norm() / noise.norm() * noise
     starts = [start._replace(params=start.params + sign * step) for sign in (1, -1)]
     return [(training, FunctionalRun(training, each)) for each in starts]

@@ -49,7 +49,8 @@ def prediction_errors(problem, queries, scores):
     moves = [-side * length for length in lengths for side in _SIDES]
     weights = torch.stack([1 + move * total / size for move in [*moves, 0.0]])
     changes = _changes(problem, queries, weights).view(len(lengths), len(_SIDES))
-    predicted = size * torch.tensor(lengths)[:, None] * torch.tensor(_SIDES)
+    sides = torch.tensor(_SIDES, dtype=torch.float64)
+    predicted = size * torch.tensor(lengths, dtype=torch.float64)[:, None] * sides
     errors = (changes / predicted - 1).square().mean(1).sqrt()
     return PredictionErrors(*torch.nan_to_num(errors, nan=torch.inf, posinf=torch.inf).tolist())
 

@@ -8,6 +8,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sam_attribution._turns import exclusive
 from sam_attribution._validation import check_order, take_rows
 from sam_attribution.fitting._before_training import check_before_training, check_trained
 from sam_attribution.fitting._checks import check_estimator_kind
@@ -112,6 +113,7 @@ def train_split(
     return TrainedSplit(estimator, split, problem, seconds)
 
 
+@exclusive()
 def single_queries(
     estimator, X, y, X_query, y_query, *, sample_weight=None, evaluation="loss"
 ):  # fmt: skip

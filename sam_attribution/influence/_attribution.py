@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 from tqdm.auto import tqdm
 
+from sam_attribution._turns import each_in, exclusive
 from sam_attribution.editing import outputs
 from sam_attribution.fitting import Measure, train_split
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
@@ -21,6 +22,7 @@ from sam_attribution.problem import Queries, evaluation_function
 _OWN_LOSSES_AT_ONCE = 16
 
 
+@exclusive()
 def train_and_attribute(
     estimator, split, X, y, sample_weight, *, method, parameters, batch_size, **settings
 ):
@@ -98,6 +100,7 @@ class Attribution:
         self.table = None if table is None else self.aggregation.reduce(table)
         self.diagnostics = self._diagnostics(watch)
 
+    @exclusive()
     def examine(self, check=None):
         """Add to the diagnostics what is expensive: see ``SAMInfluence.diagnose``."""
         if "curvature" not in self.diagnostics:
@@ -105,6 +108,7 @@ class Attribution:
         if check is not None:
             self.diagnostics |= smoothness(self, check)
 
+    @exclusive()
     def row_scores(self, X, y=None):
         """Scores of any rows in the 1/n form, (n,) with `y`, (n, n_classes) without."""
         if reason := self.prepared.only_trained_rows:
@@ -114,6 +118,9 @@ class Attribution:
 
     def attribute(self, X, y, how="auto"):
         """Yield scores of the training rows against single queries, some at a time, (k, n)."""
+        return each_in(exclusive, self._attribute(X, y, how))
+
+    def _attribute(self, X, y, how):
         reading = self._reading(how, len(y))
         parts = zip(X.split(reading.at_once), y.split(reading.at_once), strict=True)
         desc = f"queries ({reading.name})"
@@ -122,6 +129,7 @@ class Attribution:
                 yield self._attribute_some(*part, reading)
                 bar.update(len(part[1]))
 
+    @exclusive()
     def self_influence(self):
         """Score of every training row on its own training loss, shape (n_samples,)."""
         if not self.prepared.answers_queries:
@@ -141,6 +149,7 @@ class Attribution:
         of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
         return float(self.scores[rows].sum()) if of_mean else float("nan")
 
+    @exclusive()
     def origins(self, X, y, queries, rows):
         """Parts of scores against single queries, by the probe that they come from.
 
@@ -160,6 +169,7 @@ class Attribution:
         own_way = not self.method.has_probes or self.prepared.differentiates_training
         return choose_reading(how, self._trained, n_queries, own_way=own_way)
 
+    @exclusive()
     def epochs_behind(self, X, y, queries, rows):
         """Texts that name the epochs in which scores of pairs came about, such as ``"2-4, 9"``.
 

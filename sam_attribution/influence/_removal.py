@@ -7,6 +7,7 @@ import pandas as pd
 import torch
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._turns import exclusive
 from sam_attribution.editing import edit_report, random_groups, state_after, verification
 from sam_attribution.fitting import with_net
 from sam_attribution.training import edited_copy
@@ -97,6 +98,7 @@ class Removing:
         return edited_estimator(attribution, rows, verify=verify, seed=self._seed)
 
 
+@exclusive()
 def edited_estimator(attribution, rows, *, verify, seed):
     """Copy of a split's estimator with weights as if some rows of its problem had not been there.
 

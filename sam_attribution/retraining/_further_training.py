@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import torch
 
+from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
 from sam_attribution.methods import PreparedScores
 from sam_attribution.problem import TrainingBatch, check_functional
@@ -149,6 +150,7 @@ class FurtherTraining(LeavesOut):
         check_parameters(self)
         return _PreparedFurtherTraining(self, problem)
 
+    @exclusive()
     def values(self, queries, evaluate_at=None):
         """Query values after several numbers of epochs; no weights are kept.
 

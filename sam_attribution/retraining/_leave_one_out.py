@@ -6,6 +6,7 @@ from typing import ClassVar
 
 import torch
 
+from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods import PreparedScores
 from sam_attribution.problem import check_functional, problem_from_another_seed
@@ -169,6 +170,7 @@ class PreparedLeaveOneOut(PreparedScores):
             "n_seeds": len(seeds),
         }
 
+    @exclusive()
     def group_effects(self, queries):
         """``V(w without group) - V(w)`` for every seed, shape (n_seeds, n_groups, k).
 

@@ -5,6 +5,7 @@ loss scale, and none of its steps is skipped.
 """
 
 import copy
+from contextlib import contextmanager
 
 from torch import nn
 
@@ -44,9 +45,31 @@ def was_skipped(net):
 
 def why_not_recorded(net):
     """Reason why a run of `net` cannot be replayed, or None."""
-    if getattr(_accelerator(net), "num_processes", 1) > 1:
-        return "it ran in several processes, each of which knows its own batches only"
+    if _n_processes(net) > 1:
+        return (
+            "it ran in several processes, each of which knows its own batches only. Train in one "
+            "process; or, for a method of the final model such as hif, take a net with these "
+            "weights: SAMClassifier(net.module_, lr=0, max_epochs=1).fit(X, y)"
+        )
     return None
+
+
+@contextmanager
+def only_trained_criteria(net):
+    """Context in which accelerate prepares no criterion without parameters, in several processes.
+
+    It would wrap it in DistributedDataParallel, which refuses a module that has nothing to train.
+    """
+    criteria = net._criteria
+    if _n_processes(net) > 1:
+        bare = [name for name in criteria if _has_nothing_to_train(getattr(net, name + "_"))]
+        for name in bare:
+            getattr(net, name + "_").to(_accelerator(net).device)
+        net._criteria = [name for name in criteria if name not in bare]
+    try:
+        yield
+    finally:
+        net._criteria = criteria
 
 
 def prepare_copy(net):
@@ -76,6 +99,17 @@ def bare_optimizer(optimizer):
     """The torch optimizer inside accelerate's, or the one given."""
     wrapped = type(optimizer).__module__.partition(".")[0] == "accelerate"
     return optimizer.optimizer if wrapped else optimizer
+
+
+def _has_nothing_to_train(criterion):
+    """True for a module whose parameters, if it has any, are frozen."""
+    return isinstance(criterion, nn.Module) and not any(
+        p.requires_grad for p in criterion.parameters()
+    )
+
+
+def _n_processes(net):
+    return getattr(_accelerator(net), "num_processes", 1)
 
 
 def _accelerator(net):

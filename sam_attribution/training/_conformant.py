@@ -6,6 +6,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import BaseEstimator
 
+from sam_attribution._turns import exclusive
 from sam_attribution._validation import (
     Interval,
     Options,
@@ -142,6 +143,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
         afresh = not (self.warm_start and self.initialized_)
         return self._train(X, y, sample_weight, afresh=afresh, **fit_params)
 
+    @exclusive()
     def _train(self, X, y, sample_weight, *, afresh, classes=None, **fit_params):
         check_parameters(self)
         check_device(self.device)

@@ -86,7 +86,7 @@ def _is_plain(dataset):
 
 def _take(data, rows):
     if data is None:
-        return torch.zeros(len(rows))  # skorch's stand-in for a missing target
+        return torch.zeros(len(rows), dtype=torch.float32)  # skorch's stand-in for a missing target
     part = data[rows]
     if isinstance(part, torch.Tensor):
         return part

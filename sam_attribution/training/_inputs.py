@@ -10,6 +10,7 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.dataset import get_len
 from skorch.utils import is_dataset
 
+from sam_attribution._turns import each_in, usual_modes
 from sam_attribution._validation import (
     check_order,
     check_sample_weight,
@@ -28,8 +29,10 @@ class ArrayInputs:
 
     def forward_iter(self, X, training=False, device="cpu"):
         """Yield the module's output batch by batch, for validated input."""
-        return super().forward_iter(self._validated(X), training=training, device=device)
+        outputs = super().forward_iter(self._validated(X), training=training, device=device)
+        return each_in(usual_modes, outputs)
 
+    @usual_modes()
     def to_tensors(self, X, y=None):
         """Features and targets as the module and the criterion want them.
 
@@ -104,7 +107,8 @@ class ArrayInputs:
         X = X.to(getattr(torch, self.dtype)) if self._is_cast(X.is_floating_point()) else X
         if not torch.isfinite(X).all():
             raise ValueError(f"Input X contains NaN or a value too large for {X.dtype}.")
-        return X.detach()
+        # autograd keeps nothing that was made in inference mode
+        return X.clone() if X.is_inference() else X.detach()
 
     def _checked_array(self, X, y, reset):
         dtype = self.dtype if self.module is None else "numeric"

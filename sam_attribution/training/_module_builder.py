@@ -2,6 +2,7 @@
 
 import copy
 import inspect
+from contextlib import contextmanager
 
 import torch
 from torch import nn
@@ -61,7 +62,7 @@ class ModuleBuilder:
     def initialize_module(self):
         """Build the module, or copy the user's."""
         kwargs = self.get_params_for("module")
-        with isolated_random_state(self._seed, self.device):
+        with isolated_random_state(self._seed, self.device), _float32_by_default():
             if isinstance(self.module, nn.Module) and not kwargs:
                 module = copy.deepcopy(self.module)
             else:
@@ -69,7 +70,7 @@ class ModuleBuilder:
                 kwargs = self._sizes_named_by(factory) | kwargs
                 check_module_arguments(factory, kwargs)
                 module = factory(**kwargs)
-        self.module_ = checked_module(module).to(getattr(torch, self.dtype))
+            self.module_ = checked_module(module).to(getattr(torch, self.dtype))
         return self
 
     def _module_factory(self):
@@ -88,9 +89,27 @@ class ModuleBuilder:
     def initialize_criterion(self):
         """Build the criterion, or copy the user's."""
         check_weight_argument(self.get_params_for("criterion").get("weight"))
-        super().initialize_criterion()
+        with _float32_by_default():
+            super().initialize_criterion()
         if isinstance(self.criterion_, nn.Module):
             self.criterion_ = copy.deepcopy(self.criterion_).to(getattr(torch, self.dtype))
         check_reduction(self.criterion_)
         check_criterion(self.criterion_, self._sizes().get("n_classes"))
         return self
+
+
+@contextmanager
+def _float32_by_default():
+    """Context in which torch makes numbers as it does by itself; the net casts them to its dtype.
+
+    In another default dtype torch draws other weights from the same seed.
+    """
+    before = torch.get_default_dtype()
+    if before == torch.float32:
+        yield
+        return
+    torch.set_default_dtype(torch.float32)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -6,6 +6,8 @@ from contextlib import contextmanager
 import numpy as np
 import torch
 
+from sam_attribution._turns import exclusive
+
 
 def derived_seed(seed, step):
     """Seed of one training step, 32 bits wide: torch's CPU generator ignores the rest."""
@@ -23,16 +25,25 @@ def seed_torch(seed, device):
 
 @contextmanager
 def isolated_random_state(seed, device):
-    """Context with seeded global streams of numpy and torch, which are put back after it."""
-    numpy_state = np.random.get_state()  # noqa: NPY002
+    """Context with seeded global streams of numpy and torch, which are put back after it.
+
+    Other threads that want them wait until then.
+    """
     devices = [torch.device(device)] if _is_cuda(device) else []
-    with torch.random.fork_rng(devices=devices):
+    with exclusive(pinned=True), torch.random.fork_rng(devices=devices), _numpy_state():
         seed_torch(seed, device)
         np.random.seed(seed)  # noqa: NPY002
-        try:
-            yield
-        finally:
-            np.random.set_state(numpy_state)  # noqa: NPY002
+        yield
+
+
+@contextmanager
+def _numpy_state():
+    """Context after which numpy's global stream is as before."""
+    state = np.random.get_state()  # noqa: NPY002
+    try:
+        yield
+    finally:
+        np.random.set_state(state)  # noqa: NPY002
 
 
 @contextmanager

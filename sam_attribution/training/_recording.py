@@ -6,10 +6,12 @@ from numbers import Integral
 
 import torch
 
+from sam_attribution._turns import exclusive
 from sam_attribution.training._accelerated import (
     bare_optimizer,
     check_accelerator,
     loss_scale,
+    only_trained_criteria,
     was_skipped,
     why_not_recorded,
 )
@@ -60,6 +62,10 @@ class RecordingMixin:
         super().initialize()
         self.trajectory_ = Trajectory(self.trajectory, self._seed)
         return self
+
+    def _initialize_accelerator(self):
+        with only_trained_criteria(self):
+            return super()._initialize_accelerator()
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, and keep the last state, also if an error ends training."""
@@ -226,6 +232,7 @@ class RecordingMixin:
             raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start!r} and {stop!r}.")
         return self.replayer(X, y, sample_weight).states(start, stop)
 
+    @exclusive()
     def replayer(self, X, y, sample_weight=None, **options):
         """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
         data = self.as_trained(X, y, sample_weight)
