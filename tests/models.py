@@ -21,6 +21,13 @@ class SmallCNN(nn.Module):
         return self.head(self.body(images).flatten(1))
 
 
+def group_cnn():
+    """A CNN that computes the same in training and in evaluation mode."""
+    torch.manual_seed(0)
+    layers = nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
+    return nn.Sequential(*layers)
+
+
 class Branching(nn.Module):
     """A branch on the row, which vmap does not know."""
 

@@ -73,7 +73,8 @@ class PathSum(Prepared):
             return 0.0
         if batch := self._batch(point):
             present = torch.isin(point.rows, group).to(row_point)
-            return batch.gradient(row_point, point.buffers, present)
+            gradient = batch.gradient(row_point, point.buffers, present)
+            return problem.restrict(gradient[:, None])[:, 0]
         return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
 
     def _batch(self, point):

@@ -8,14 +8,13 @@ import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping, GradientNormClipping, LRScheduler
 from skorch.dataset import ValidSplit
-from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.methods import GIF, TracIn
 from sam_attribution.methods._rates import RATES, _sgd_rates, effective_rates
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, TrainingPath, problem_from_estimator
-from tests.models import fitted, given_gradients, row_gradients, row_losses
+from tests.models import fitted, given_gradients, group_cnn, row_gradients, row_losses
 
 SCHEDULER = LRScheduler("StepLR", step_size=3, gamma=0.5, step_every="batch")
 CYCLE = LRScheduler(OneCycleLR, max_lr=0.01, total_steps=16, step_every="batch")
@@ -44,13 +43,6 @@ def perturbed(problem, state, rows):
 
 def given(problem, gradients):
     return gradients[torch.arange(len(problem.y)), problem.y]
-
-
-def group_cnn():
-    """A CNN that computes the same in training and in evaluation mode."""
-    torch.manual_seed(0)
-    layers = nn.Conv2d(1, 4, 3), nn.GroupNorm(2, 4), nn.ReLU(), nn.Flatten(), nn.Linear(64, 3)
-    return nn.Sequential(*layers)
 
 
 @pytest.mark.slow

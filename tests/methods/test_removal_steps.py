@@ -16,7 +16,7 @@ from sam_attribution.perturbation import PNorm
 from tests.convex import SoftmaxRegression
 from tests.methods.test_unrolled import X as ROWS
 from tests.methods.test_unrolled import network, trained
-from tests.models import fitted_problem, row_gradients
+from tests.models import fitted_problem, group_cnn, row_gradients
 
 GROUPS = [torch.tensor([3]), torch.tensor([0, 7, 20, 31])]
 
@@ -129,7 +129,8 @@ def explicit_sum(problem, groups, *, n_checkpoints, perturbed=True):
 @pytest.mark.parametrize("kind", ["mlp", "cnn"])
 def test_gif_and_tracin_sum_the_rows_gradients_along_the_path(kind, n_checkpoints, weighted):
     weighted = weighted and kind == "mlp"
-    problem = fitted_problem(kind, sample_weight=weighted, trajectory="all", rho=0.3)
+    settings = {"module": group_cnn()} if kind == "cnn" else {}
+    problem = fitted_problem(kind, sample_weight=weighted, trajectory="all", rho=0.3, **settings)
     gif = GIF(n_checkpoints=n_checkpoints).prepare(problem).removal_step(GROUPS)
     close = {"rtol": 1e-10, "atol": 1e-14}
     expected = explicit_sum(problem, GROUPS, n_checkpoints=n_checkpoints)

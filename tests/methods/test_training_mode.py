@@ -68,6 +68,10 @@ def test_every_step_is_that_of_the_run(name):
     torch.testing.assert_close(scores, expected, rtol=1e-9, atol=1e-12)
     removed = prepared.removal_step([torch.arange(5)]).params[0]
     torch.testing.assert_close(removed, gone, rtol=1e-9, atol=1e-12)
+    part = problem_from_estimator(net, X, y, weight, parameters="head")
+    of_head = GIF(n_checkpoints=None).prepare(part).removal_step([torch.arange(5)]).params[0]
+    expected = part.restrict(gone[:, None])[:, 0]
+    torch.testing.assert_close(of_head, expected, rtol=1e-9, atol=1e-12)
     assert "with the recorded masks" in prepared.diagnostics["mode"]
     evaluated = row_scores(problem, prepared.probes(queries), problem.X[:3])
     assert evaluated.shape == (3, 3, 1)
