@@ -97,7 +97,7 @@ def usual_modes():
     A caller may be inside ``torch.no_grad()``, ``torch.inference_mode()`` or another default
     device; these are modes of its thread.
     """
-    elsewhere = torch.get_default_device().type != "cpu"
+    elsewhere = torch.empty(0).device.type != "cpu"
     with torch.inference_mode(False), torch.device("cpu") if elsewhere else nullcontext():
         yield
 
