@@ -49,8 +49,11 @@ def _eigen(explicit, owner, at, point, G, corrected):
     on_A, U_A = torch.linalg.eigh(A)
     on_S, U_S = torch.linalg.eigh(S)
     if type(layer) is nn.Embedding:
-        on_A, U_A = A.diagonal(), torch.eye(len(A), dtype=A.dtype)
-        basis, values = torch.kron(U_A, U_S), torch.kron(on_A, on_S)
+        on_A, U_A = A.diagonal().clone(), torch.eye(len(A), dtype=A.dtype)
+        basis, values = (
+            torch.kron(U_A.contiguous(), U_S.contiguous()),
+            torch.outer(on_A, on_S).reshape(-1),
+        )
     else:
         if getattr(layer, "groups", 1) > 1:
             raise NotChecked("a Kronecker product for each group")

@@ -48,6 +48,21 @@ class Bag(nn.Module):
         return nn.functional.embedding(X, self.weight).mean(1)
 
 
+class WeightNorm(nn.Module):
+    """``g v / ||v||`` without torch's kernel, whose second derivative is wrong."""
+
+    def forward(self, g, v):
+        return g * v / v.norm(dim=1, keepdim=True)
+
+    def right_inverse(self, weight):
+        return weight.norm(dim=1, keepdim=True), weight
+
+
+def plain_weight_norm(layer):
+    parametrize.register_parametrization(layer, "weight", WeightNorm())
+    return layer
+
+
 class InEvaluation(nn.Sequential):
     """Layers that stay in evaluation mode, as frozen batch norm does."""
 
@@ -154,7 +169,12 @@ BODIES = {
     "embedding bag": ("tokens", 4, lambda: nn.EmbeddingBag(N_TOKENS, 4)),
     "embedding bag, frozen": ("tokens", 4, lambda: frozen(nn.EmbeddingBag(N_TOKENS, 4))),
 }  # fmt: skip
-PLAIN_BODIES = {"embedding bag": Bag, "embedding bag, frozen": lambda: frozen(Bag())}
+PLAIN_BODIES = {
+    "embedding bag": Bag,
+    "embedding bag, frozen": lambda: frozen(Bag()),
+    "weight norm": lambda: nn.Sequential(plain_weight_norm(nn.Linear(4, 4)), nn.Tanh()),
+    "old weight norm": lambda: nn.Sequential(plain_weight_norm(nn.Linear(4, 4)), nn.Tanh()),
+}
 
 
 class Squared(nn.Module):
@@ -391,7 +411,7 @@ class SometimesUsed(Net):
 
     def forward(self, X):
         output = super().forward(X)
-        return output + self.shift * output.detach() if self.training and len(X) % 2 else output
+        return output + self.shift * output if self.training and len(X) % 2 else output
 
 
 class DoubleConstant(Net):
