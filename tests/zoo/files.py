@@ -100,7 +100,7 @@ def decisions_outcome(seed):
 def _unsaid(X, y, kept, labels, text):
     """What was changed of a row that no line of the text begins with."""
     named = {int(found) for found in re.findall(r"(?:^|[\r\n])[\ufeff\s\"']*(\d+)", text)}
-    stays = [np.flatnonzero((X == row).all(1))[0] for row in kept]
+    stays = [np.flatnonzero((row == X).all(1))[0] for row in kept]
     gone = set(range(len(y))) - set(stays)
     changed = {k for k, label in zip(stays, labels, strict=True) if label != y[k]}
     return f"rows {(gone | changed) - named} {text!r}" if (gone | changed) - named else None
