@@ -33,6 +33,7 @@ class Explicit:
         trainable = (p for p in self.module.parameters() if p.requires_grad)
         self.w = torch.cat([p.detach().reshape(-1) for p in trainable])
         self.buffers = {n: b.clone() for n, b in self.module.named_buffers()}
+        self.training_module = copy.deepcopy(self.module).train()
         self.X, self.y = self._tensors(X, y)
         self.X_val, self.y_val = self._tensors(X_val, y_val)
         self.a = torch.ones(len(y)) if weight is None else torch.as_tensor(weight)
@@ -84,8 +85,10 @@ class Explicit:
     # --- losses ---
 
     def output(self, w, buffers, X):
-        named = {name: w[span].view(self.shapes[name]) for name, span in self.spans().items()}
-        return functional_call(self.module, (named, buffers), (X,))
+        return functional_call(self.module, (self._named(w), buffers), (X,))
+
+    def _named(self, w):
+        return {name: w[span].view(self.shapes[name]) for name, span in self.spans().items()}
 
     def values(self, criterion, output, y):
         if self.draw.n_classes == 0:
@@ -122,6 +125,42 @@ class Explicit:
         """``log p / (1 - p)`` of a training row."""
         output = self.output(w, buffers, self.X[k : k + 1])
         return -margin(self._logits(output), self.y[k : k + 1])[0]
+
+    # --- a step of training ---
+
+    def step_losses(self, w, buffers, number):
+        """Losses of a step's rows in training mode, with the masks of the step."""
+        trajectory = self.net.trajectory_
+        rows = torch.as_tensor(trajectory.schedule[number].indices)
+        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        with torch.random.fork_rng(devices=[]):
+            seed_step(trajectory.seed, number)
+            output = functional_call(
+                self.training_module, (self._named(w), buffers), (self.X[rows],)
+            )
+        return rows, self.values(self.criterion, output, self.y[rows])
+
+    def step_point(self, w, buffers, number):
+        """Where SAM took the gradient of a step: its own eps further."""
+        rho = self.net.trajectory_.schedule[number].rho
+        if rho == 0:
+            return w
+
+        def mean(w):
+            rows, losses = self.step_losses(w, buffers, number)
+            return self.a[rows] @ losses / self.weight_of(rows)
+
+        return w + self.eps(w, self.gradient(mean, w), rho)
+
+    def step_row_gradients(self, w, buffers, number):
+        """Rows of a step, and the gradient of each one's loss in it."""
+        rows = torch.as_tensor(self.net.trajectory_.schedule[number].indices)
+        return rows, torch.stack(
+            [
+                self.gradient(lambda w, i=i: self.step_losses(w, buffers, number)[1][i], w)
+                for i in range(len(rows))
+            ]
+        )
 
     # --- derivatives ---
 
@@ -213,6 +252,11 @@ class Explicit:
             name: given[name].double() if given[name].is_floating_point() else given[name]
             for name in self.buffers
         }
+
+
+def seed_step(seed, number):
+    """Put torch's stream where it is at a step of a training with that seed."""
+    torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
 
 
 def margin(logits, y):

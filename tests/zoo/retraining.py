@@ -10,6 +10,7 @@ from torch import nn
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution.training import batch_schedule, derived_seed
+from tests.zoo.explicit import seed_step
 from tests.zoo.settings import ROWS
 
 Step = namedtuple("Step", "rows rate rho settings")
@@ -55,8 +56,8 @@ def trained(explicit, plan, s):
     optimizer = type(explicit.net.optimizer_)(params, lr=0.0)
     for number, step in enumerate(plan.steps):
         optimizer.param_groups[0].update(step.settings, lr=step.rate)
-        seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
-        _one_step(explicit, module, params, optimizer, step, partial(torch.manual_seed, seed), s)
+        seed = partial(seed_step, plan.seed, number)
+        _one_step(explicit, module, params, optimizer, step, seed, s)
     w = torch.cat([p.detach().reshape(-1) for p in params])
     return w, {name: b.detach().clone() for name, b in module.named_buffers()}
 
