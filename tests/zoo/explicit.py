@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -155,22 +156,12 @@ class Explicit:
     def step_row_gradients(self, w, buffers, number):
         """Rows of a step, and the gradient of each one's loss in it."""
         rows = torch.as_tensor(self.net.trajectory_.schedule[number].indices)
-        return rows, torch.stack(
-            [
-                self.gradient(lambda w, i=i: self.step_losses(w, buffers, number)[1][i], w)
-                for i in range(len(rows))
-            ]
-        )
+        return rows, jacobian(lambda w: self.step_losses(w, buffers, number)[1], w)
 
     # --- derivatives ---
 
     def gradient(self, function, w):
-        leaf = w.detach().clone().requires_grad_()
-        with plain_kernels():
-            (found,) = torch.autograd.grad(
-                function(leaf), leaf, allow_unused=True, materialize_grads=True
-            )
-        return found
+        return jacobian(lambda w: function(w)[None], w)[0]
 
     def query_gradient(self, w, buffers):
         return self.gradient(lambda w: self.query(w, buffers), w)
@@ -180,25 +171,14 @@ class Explicit:
 
     def row_gradients(self, w, buffers):
         """Gradient of every row's loss, (n, n_params), one backward pass each."""
-        return torch.stack(
-            [
-                self.gradient(lambda w, k=k: self.losses(w, buffers, torch.tensor([k]))[0], w)
-                for k in range(self.n)
-            ]
-        )
+        return jacobian(lambda w: self.losses(w, buffers, torch.arange(self.n)), w)
 
     def hessian(self, w, buffers, rows=None):
         return dense_hessian(lambda w: self.mean_loss(w, buffers, rows), w)
 
     def output_jacobian(self, w, buffers, k):
         """Derivative of the output for one row, (n_outputs, n_params)."""
-        size = self.output(w, buffers, self.X[k : k + 1]).shape[1]
-        return torch.stack(
-            [
-                self.gradient(lambda w, c=c: self.output(w, buffers, self.X[k : k + 1])[0, c], w)
-                for c in range(size)
-            ]
-        )
+        return jacobian(lambda w: self.output(w, buffers, self.X[k : k + 1])[0], w)
 
     def gauss_newton(self, w, buffers, rows=None):
         total = torch.zeros(len(w), len(w), dtype=w.dtype)
@@ -238,6 +218,7 @@ class Explicit:
 
     # --- the recorded run ---
 
+    @cached_property
     def states(self):
         """Parameters and buffers before every step and at the end, in float64."""
         X, y, weight, *_ = self.data
@@ -256,7 +237,8 @@ class Explicit:
 
 def seed_step(seed, number):
     """Put torch's stream where it is at a step of a training with that seed."""
-    torch.manual_seed(int(np.random.SeedSequence([seed, number]).generate_state(1)[0]))
+    number = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)  # that of CUDA too would take most of a step
 
 
 def margin(logits, y):
@@ -264,24 +246,28 @@ def margin(logits, y):
     return logits.masked_fill(own, -torch.inf).logsumexp(1) - logits[own]
 
 
+def jacobian(function, w):
+    """Derivative of a vector, one backward pass per entry."""
+    leaf = w.detach().clone().requires_grad_()
+    with plain_kernels():
+        return _rows_of_jacobian(function(leaf), leaf)
+
+
 def dense_hessian(function, w):
     """One double backward pass per row of the matrix."""
     leaf = w.detach().clone().requires_grad_()
     with plain_kernels():
-        value = function(leaf)
         (g,) = torch.autograd.grad(
-            value, leaf, create_graph=True, allow_unused=True, materialize_grads=True
+            function(leaf), leaf, create_graph=True, allow_unused=True, materialize_grads=True
         )
-        if not g.requires_grad:
-            return torch.zeros(len(w), len(w), dtype=w.dtype)
-        return torch.stack(
-            [
-                torch.autograd.grad(
-                    each, leaf, retain_graph=True, allow_unused=True, materialize_grads=True
-                )[0]
-                for each in g
-            ]
-        )
+        return _rows_of_jacobian(g, leaf)
+
+
+def _rows_of_jacobian(values, leaf):
+    if not values.requires_grad:
+        return torch.zeros(len(values), len(leaf), dtype=leaf.dtype)
+    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+    return torch.stack([torch.autograd.grad(each, leaf, **options)[0] for each in values])
 
 
 def norm_of(perturbation):

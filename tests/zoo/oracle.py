@@ -82,7 +82,7 @@ def _stretches(explicit, n_checkpoints):
 def _path_sum(explicit, n_checkpoints, at, query, rates):
     if n_checkpoints is None:
         return _every_step(explicit, at, query, rates)
-    states, total = explicit.states(), torch.zeros(explicit.n, dtype=torch.float64)
+    states, total = explicit.states, torch.zeros(explicit.n, dtype=torch.float64)
     for first, middle, last in _stretches(explicit, n_checkpoints):
         w, buffers, _ = states[middle]
         point = w if at == "w" else explicit.step_point(w, buffers, middle)
@@ -96,7 +96,7 @@ def _path_sum(explicit, n_checkpoints, at, query, rates):
 
 def _every_step(explicit, at, query, rates):
     """The same with every row in its own batches, as training went."""
-    states, total = explicit.states(), torch.zeros(explicit.n, dtype=torch.float64)
+    states, total = explicit.states, torch.zeros(explicit.n, dtype=torch.float64)
     for number, rate in enumerate(rates):
         w, buffers, _ = states[number]
         point = w if at == "w" else explicit.step_point(w, buffers, number)
@@ -139,7 +139,7 @@ def _rates_by_sgd(schedule):
 
 def _rates_by_adam(explicit):
     """The same with the recorded second moments."""
-    schedule, states = explicit.net.trajectory_.schedule, explicit.states()
+    schedule, states = explicit.net.trajectory_.schedule, explicit.states
     steps = [_adam_step(explicit, states[t + 1][2], t + 1, s) for t, s in enumerate(schedule)]
     rates = []
     for t, first in enumerate(schedule):
@@ -187,7 +187,7 @@ def _tracin(explicit, method, given):
 
 
 def _self_influence(explicit, method, given):
-    states, rates = explicit.states(), plain_rates(explicit)
+    states, rates = explicit.states, plain_rates(explicit)
     total = torch.zeros(explicit.n, dtype=torch.float64)
     for first, middle, last in _stretches(explicit, method.n_checkpoints):
         w, buffers, _ = states[middle]
@@ -325,7 +325,7 @@ def _datainf(explicit, method, given):
 def _trak(explicit, method, given):
     models = [(explicit.w, explicit.buffers)]
     if method.n_checkpoints is not None:
-        states = explicit.states()
+        states = explicit.states
         stretches = _stretches(explicit, method.n_checkpoints)
         models = [states[middle][:2] for _, middle, _ in stretches]
     generator = torch.Generator().manual_seed(method.random_state or 0)

@@ -88,7 +88,7 @@ def _one_step(explicit, module, params, optimizer, step, seed, s):
 
 
 def value_of(explicit, plan, s):
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         w, buffers = trained(explicit, plan, s)
     with torch.no_grad():
         return float(explicit.query(w, buffers))
@@ -115,7 +115,7 @@ def minus_derivative(explicit, plan, s, k):
 
 def _some_rows(explicit, value_of_row):
     scores = torch.full((explicit.n,), torch.nan, dtype=torch.float64)
-    for k in ROWS:
+    for k in ROWS if explicit.own_row is None else (explicit.own_row,):
         scores[k] = value_of_row(k)
     return scores
 
