@@ -164,10 +164,13 @@ class Signs(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
+        with torch.enable_grad():
+            loss = closure()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.sub_(parameter.grad.sign(), alpha=group["lr"])
+        return loss
 
 
 OPTIMIZERS["signs"] = (Signs, 0.01, {})
