@@ -49,7 +49,7 @@ class FirstThatWorks:
         self.chosen = WeakKeyDictionary()
 
     def of(self, problem, attempt):
-        """The way that works for a problem; `attempt` takes a way and follows it for one row.
+        """The way that works for a problem; `attempt` takes a way and follows it for a few rows.
 
         A ValueError if none does, with the error of each.
         """

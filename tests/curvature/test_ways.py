@@ -176,3 +176,29 @@ def test_a_loss_that_is_linear_in_the_logits_has_no_curvature():
     problem = problem_of(nn.Linear(4, 3), GenericRows(Negative()), rho=0.0)
     for curvature in (Hessian, GaussNewton):
         assert not curvature(problem, problem.params).to_dense().any()
+
+
+class InstanceNormed(nn.Module):
+    """torch's layer or, `by_hand`, its formula."""
+
+    def __init__(self, by_hand):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head, self.by_hand = nn.Linear(4, 6), nn.Linear(6, 3), by_hand
+
+    def forward(self, X):
+        hidden = self.layer(X).view(-1, 2, 3)
+        if self.by_hand:
+            centred = hidden - hidden.mean(2, keepdim=True)
+            hidden = centred / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
+        else:
+            hidden = nn.functional.instance_norm(hidden)
+        return self.head(torch.tanh(hidden).flatten(1))
+
+
+def test_instance_norm_has_the_curvature_of_its_formula():
+    found, by_hand = (problem_of(InstanceNormed(by_hand)) for by_hand in (False, True))
+    product = Hessian(found, found.params).matvec(torch.ones_like(found.params))
+    assert not product.requires_grad
+    for method in (HIF(damping=0.5), HIF(damping=0.5, curvature="ggn")):
+        torch.testing.assert_close(scores(method, found), scores(method, by_hand))
