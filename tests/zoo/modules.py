@@ -170,6 +170,7 @@ BODIES = {
     "embedding bag, frozen": ("tokens", 4, lambda: frozen(nn.EmbeddingBag(N_TOKENS, 4))),
 }  # fmt: skip
 PLAIN_BODIES = {
+    "embedding, sparse": BODIES["embedding"][2],
     "embedding bag": Bag,
     "embedding bag, frozen": lambda: frozen(Bag()),
     "weight norm": lambda: nn.Sequential(plain_weight_norm(nn.Linear(4, 4)), nn.Tanh()),

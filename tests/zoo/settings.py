@@ -357,6 +357,8 @@ def _sensible(made):
         )  # fmt: skip
     if made.schedule == "one cycle" and made.optimizer in ("adagrad", "signs", "rmsprop"):
         made = replace(made, schedule="constant")  # torch's own schedule wants a momentum
+    if made.body == "embedding, sparse":  # torch cannot decay or clip these gradients by value
+        made = replace(made, optimizer="sgd", clipping="none")
     if made.criterion == "bce":
         made = replace(made, n_classes=2)
     return made
