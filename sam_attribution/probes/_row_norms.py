@@ -99,7 +99,7 @@ _WAYS = FirstThatWorks("differentiated logit by logit", jacobians_by_vmap, jacob
 
 
 def _tried(problem, X):
-    """A few rows, not as many as classes: torch confuses the two for some modules, such as PReLU."""
+    """A few rows, not as many as classes: of modules such as PReLU torch mixes up the two."""
     n_rows = 3 if problem.n_classes == 2 else 2
     return X[torch.arange(n_rows) % len(X)]
 

@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import register_parametrization
 
 from sam_attribution.curvature import (
     EmpiricalFisher,
@@ -202,3 +204,31 @@ def test_instance_norm_has_the_curvature_of_its_formula():
     assert not product.requires_grad
     for method in (HIF(damping=0.5), HIF(damping=0.5, curvature="ggn")):
         torch.testing.assert_close(scores(method, found), scores(method, by_hand))
+
+
+class Normed(nn.Module):
+    """``g v / ||v||``, over all of the weight where `dim` is None."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, g, v):
+        size = v.norm() if self.dim is None else v.norm(dim=1 - self.dim, keepdim=True)
+        return g * v / size
+
+    def right_inverse(self, weight):
+        size = weight.norm() if self.dim is None else weight.norm(dim=1 - self.dim, keepdim=True)
+        return size, weight
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.parametrize("dim", [0, None])
+def test_weight_norm_has_the_curvature_of_its_formula(norm, dim):
+    by_torch, by_hand = Net(), Net()
+    norm(by_torch.body, dim=dim)
+    register_parametrization(by_hand.body, "weight", Normed(dim))
+    found, expected = problem_of(by_torch), problem_of(by_hand)
+    for method in (HIF(damping=0.5), GradDot()):
+        torch.testing.assert_close(scores(method, found), scores(method, expected))
