@@ -30,9 +30,10 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
 
 
 def check_row_norms(problem):
-    """Raise a ValueError unless a row's gradient can be measured for every label; one row."""
+    """Raise a ValueError unless a row's gradient can be measured, for every label; one row."""
     probe = SimpleNamespace(point=problem.params, buffers=problem.buffers)
-    squared_row_norms(problem, probe, problem.X[:1])
+    y = problem.y[:1] if problem.n_classes is None else None
+    squared_row_norms(problem, probe, problem.X[:1], y=y)
 
 
 def measured_rows(problem, probe, X, measure, y=None):
