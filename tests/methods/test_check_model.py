@@ -64,13 +64,6 @@ def regression():
     return problem_of(nn.Linear(4, 1), y=X[:, 0], n_classes=None, row_loss=TargetRows())
 
 
-def tokens():
-    embedding = nn.Embedding(4, 3, scale_grad_by_freq=True)
-    return problem_of(
-        nn.Sequential(embedding, nn.Flatten(), nn.Linear(6, 3)), X=torch.ones(12, 2).long()
-    )
-
-
 def once():
     return problem_of(nn.Sequential(nn.Linear(4, 3), Doubled()))
 
@@ -93,7 +86,6 @@ REFUSED = {
         lambda: problem_of(Spare()),
         r"layers \['spare'\] are not called",
     ),
-    "embedding": (EKFAC(), tokens, "embeddings with scale_grad_by_freq"),
 }
 
 

@@ -128,5 +128,6 @@ CAUSES = [
     ("old weight_norm", r"weight_norm", _body("old weight norm")),
     ("no second derivative", r"second derivative|cannot be",
      lambda draw: draw.criterion == "multi margin" or "embedding bag" in draw.body),
+    ("stop-gradient", r"not the derivative of its gradient", _twist("detached", "weight data")),
     ("diverged", r"not finite|The loss is|unstable", lambda draw: True),
 ]  # fmt: skip
