@@ -26,8 +26,8 @@ def cause_of(draw, text):
     return None
 
 
-def must_be_said(draw):
-    """True for modules whose answers mean nothing, so that only a warning can explain them."""
+def means_nothing(draw):
+    """True for modules of which any answer would mean nothing."""
     return draw.twist in _MEANINGLESS
 
 
