@@ -1,6 +1,7 @@
 """Curvature of a problem as linear operators."""
 
 from sam_attribution.curvature._ascent import SAMPoints
+from sam_attribution.curvature._gradient_derivative import check_second_derivative
 from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.curvature._kronecker import KroneckerCurvature, check_layers
@@ -10,5 +11,6 @@ from sam_attribution.curvature._sam_jacobian import (
     VARIANTS,
     SAMPoint,
     attributed_jacobian,
+    has_closed_form,
     sam_jacobian,
 )

@@ -49,7 +49,8 @@ class _Curvature(ColumnOperator):
         total, way = torch.zeros_like(columns), self.way()
         with differentiable_kernels(self.problem.module):
             for rows in self.problem.chunks(self._rows):
-                total += way(self, rows, columns)
+                # of instance norm torch gives products that have a graph
+                total += way(self, rows, columns).detach()
         return total / self.problem.total_weight
 
     def way(self):

@@ -3,6 +3,7 @@
 import torch
 
 from sam_attribution.curvature._embedding_block import EmbeddingBlock
+from sam_attribution.curvature._layer_calls import check_calls
 from sam_attribution.curvature._layer_gradients import LayerGradients
 from sam_attribution.curvature._logit_curvature import check_loss_curves
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
@@ -143,7 +144,7 @@ def check_layers(problem):
         '"arnoldi", which hold no matrix of a layer\'s inputs.'
     )
     check_memory(sum(bytes_of.values()), problem.params.device, what, instead)
-    layers.passes(problem.params, torch.zeros(1, dtype=torch.long, device=problem.y.device))
+    check_calls(layers)
 
 
 def _numbers_held(layer):

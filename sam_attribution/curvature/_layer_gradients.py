@@ -76,7 +76,8 @@ class Layer:
 
     def row_gradients(self, params, given, signal):
         """Gradient of each row in the attributed parameters, (n, n_numbers), for any layer."""
-        way = _WAYS.of(self, lambda way: way(self, params, given[:1], signal[:1]))
+        two = [0, -1]  # vmap fails with some modules only if there are several rows
+        way = _WAYS.of(self, lambda way: way(self, params, given[two], signal[two]))
         return way(self, params, given, signal)
 
 

@@ -172,9 +172,13 @@ def attributed_jacobian(point, variant):
     products cost no pass over the rows.
     """
     problem = point.problem
-    of_all_rows = point.rows is None
-    if problem.head is not None and of_all_rows and (variant == "fast" or problem.rho == 0):
+    if point.rows is None and has_closed_form(problem, variant):
         decay = Diagonal(point.decay.diagonal[problem.selected])
         return _OF_HEAD[point.curvature](problem, point.perturbed) + decay
     jacobian = sam_jacobian(point, variant)
     return jacobian if problem.selected is None else Restricted(jacobian, problem.selected)
+
+
+def has_closed_form(problem, variant):
+    """True if :func:`attributed_jacobian` takes no derivative of the module twice, for all rows."""
+    return problem.head is not None and (variant == "fast" or problem.rho == 0)

@@ -83,11 +83,32 @@ def sam_gradient(
     ----------
     Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412, eq. 2 and 3.
     """
-    gradient_of = torch.func.grad(loss, has_aux=True)
-    gradient, after = gradient_of(params, buffers, row_weights)
+    gradient, after = _gradient(loss, params, buffers, row_weights)
     if rho == 0:
         return gradient, after
     eps = perturbation.eps(params, gradient, rho)
     # batch-norm statistics stay those of the first pass
-    gradient, _ = gradient_of(params + eps, after, row_weights)
+    gradient, _ = _gradient(loss, params + eps, after, row_weights)
     return gradient, after
+
+
+def _gradient(
+    loss: BatchLoss, params: Tensor, buffers: Buffers, row_weights: Tensor
+) -> tuple[Tensor, Buffers]:
+    """Gradient of the loss in the parameters, and the buffers after."""
+    try:
+        return torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
+    except RuntimeError:  # backward hooks, or functions with a derivative of the user's own
+        return _gradient_by_autograd(loss, params, buffers, row_weights)
+
+
+def _gradient_by_autograd(
+    loss: BatchLoss, params: Tensor, buffers: Buffers, row_weights: Tensor
+) -> tuple[Tensor, Buffers]:
+    given = (params, row_weights, *buffers.values())
+    again = torch.is_grad_enabled() and any(each.requires_grad for each in given)
+    leaf = params if params.requires_grad and again else params.detach().requires_grad_()
+    with torch.enable_grad():
+        value, after = loss(leaf, buffers, row_weights)
+        (gradient,) = torch.autograd.grad(value, leaf, create_graph=again)
+    return gradient, after if again else {name: b.detach() for name, b in after.items()}

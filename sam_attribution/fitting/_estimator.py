@@ -7,8 +7,10 @@ from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
+from torch import nn
 
 from sam_attribution._seeding import seed_nested
+from sam_attribution.training import kept_tensors
 
 
 def net_of(estimator):
@@ -60,6 +62,8 @@ def rows_at_net(estimator, X):
 
 def clones(estimator, n_splits, seed, device):
     """Yield a clone for each split: seeded, on `device`, with a trajectory folder of its own."""
+    if not is_frozen(estimator):
+        _check_copies(net_of(estimator).module)
     for number in range(n_splits):
         twin = seed_nested(clone(estimator), seed)
         net = net_of(twin)
@@ -68,6 +72,17 @@ def clones(estimator, n_splits, seed, device):
         if n_splits > 1 and net.trajectory_dir is not None:
             net.set_params(trajectory_dir=Path(net.trajectory_dir) / f"split_{number}")
         yield twin
+
+
+def _check_copies(module):
+    """Raise a ValueError for a module that scikit-learn's clone could not copy."""
+    kept = kept_tensors(module) if isinstance(module, nn.Module) else ()
+    for name, _ in kept:
+        raise ValueError(
+            f"module keeps a tensor with its graph, {name!r}, so that it cannot be cloned. Give a "
+            "function that makes the module instead of the module; for torch.nn.utils.weight_norm "
+            "use torch.nn.utils.parametrizations.weight_norm."
+        )
 
 
 def train(estimator, X, y, sample_weight=None, check=None):

@@ -8,7 +8,13 @@ import torch
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions, check_parameters
 from sam_attribution._warnings import warn
-from sam_attribution.curvature import CURVATURES, VARIANTS, SAMPoints
+from sam_attribution.curvature import (
+    CURVATURES,
+    VARIANTS,
+    SAMPoints,
+    check_second_derivative,
+    has_closed_form,
+)
 from sam_attribution.dynamics import Tangent
 from sam_attribution.linalg import (
     CG,
@@ -140,6 +146,8 @@ def check_jacobian(problem, method, blocks="none"):
     if isinstance(method.solver, Direct):
         check_dense_memory(jacobian)
     jacobian.matvec(torch.ones_like(jacobian.like))
+    if method.curvature == "hessian" and not has_closed_form(problem, method.variant):
+        check_second_derivative(problem)
 
 
 def adjoint_probes(point, variant, columns, share=1.0):

@@ -7,6 +7,7 @@ import torch
 
 from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution._warnings import warn
+from sam_attribution.curvature import check_second_derivative
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._sweep import reverse_sweep, tangent_sweep
 from sam_attribution.probes import Replayable
@@ -75,6 +76,7 @@ class Unrolled(Method):
     def check_model(self, problem, optimizer):
         _check_whole(problem)
         check_functional(problem, optimizer)
+        check_second_derivative(problem)
 
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.

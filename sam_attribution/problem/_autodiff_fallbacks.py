@@ -11,6 +11,7 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 
 from sam_attribution.problem._embedding_bags import BagsAsSums
+from sam_attribution.problem._weight_norm import WeightNormByFormula, has_weight_norm
 
 
 @contextmanager
@@ -19,7 +20,8 @@ def differentiable_kernels(module):
 
     Fused attention has neither, so it runs as plain matrix products; nor has oneDNN's LSTM,
     so oneDNN is off for recurrent modules (and on for the others: convolutions need it). Nor have
-    embedding bags: they become sums.
+    embedding bags: they become sums. Weight norm has a wrong second derivative on the CPU: it is
+    computed by its formula.
     """
     _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
@@ -29,6 +31,8 @@ def differentiable_kernels(module):
         torch.backends.mha.set_fastpath_enabled(False)
         if any(isinstance(part, nn.EmbeddingBag) for part in module.modules()):
             stack.enter_context(BagsAsSums())
+        if has_weight_norm(module):
+            stack.enter_context(WeightNormByFormula())
         if any(isinstance(part, nn.RNNBase) for part in module.modules()):
             stack.enter_context(warnings.catch_warnings())
             warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs
@@ -49,7 +53,7 @@ class FirstThatWorks:
         self.chosen = WeakKeyDictionary()
 
     def of(self, problem, attempt):
-        """The way that works for a problem; `attempt` takes a way and follows it for one row.
+        """The way that works for a problem; `attempt` takes a way and follows it for a few rows.
 
         A ValueError if none does, with the error of each.
         """

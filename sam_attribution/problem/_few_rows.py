@@ -1,10 +1,8 @@
 """A few rows, and a copy of a module, to try what the module does before a score relies on it."""
 
-import copy
-
 import torch
 
-from sam_attribution.training import untouched_random_state
+from sam_attribution.training import copy_of_module, untouched_random_state
 
 _N_ROWS = 8
 _N_LOOKED_AT = 64
@@ -29,7 +27,7 @@ def running_copy(module, X):
     None if the module does not run.
     """
     for dtype in (torch.float64, None):
-        twin = copy.deepcopy(module).to(dtype)
+        twin = copy_of_module(module).to(dtype)
         rows = X.to(dtype) if X.is_floating_point() else X
         try:
             with torch.no_grad(), untouched_random_state(X.device):

@@ -76,11 +76,13 @@ def problem_before_training(untrained, *, parameters="all"):
     """
     net = untrained.net
     decays = [group.get("weight_decay", 0.0) for group in net.optimizer_.param_groups]
+    model, weights = _model(net, parameters), untrained.sample_weight
+    w = ParameterLayout(model["module"]).vector_of(model["module"])
     return Problem(
-        **_model(net, parameters),
+        **model,
         X=untrained.X,
         y=untrained.targets,
-        sample_weight=untrained.sample_weight,
+        sample_weight=None if weights is None else torch.as_tensor(weights).to(w),
         weight_decay=float(max(decays)),
         rho=net.rho,
         perturbation=as_perturbation(net.perturbation),

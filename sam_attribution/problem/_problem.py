@@ -1,6 +1,5 @@
 """The frozen hand-over from training to mathematics."""
 
-import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
@@ -22,6 +21,7 @@ from sam_attribution.problem._module_checks import (
 )
 from sam_attribution.problem._row_loss import CrossEntropyRows
 from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.training import copy_of_module
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -154,8 +154,8 @@ class Problem:
     @cached_property
     def training_module(self):
         """The module in training mode, as ``train()`` makes it."""
-        module = copy.deepcopy(self.module).train()
-        check_buffers_in_backward(copy.deepcopy(module), distinct_rows(self.X))
+        module = copy_of_module(self.module).train()
+        check_buffers_in_backward(copy_of_module(module), distinct_rows(self.X))
         return module
 
     @cached_property
@@ -178,7 +178,7 @@ class Problem:
 
     def in_double_precision(self):
         """The same problem in float64."""
-        module = copy.deepcopy(self.module).double()
+        module = copy_of_module(self.module).double()
         mark_as_checked(module)
         weights, decay = self.sample_weight, self.weight_decay
         return replace(

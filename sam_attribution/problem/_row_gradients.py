@@ -99,5 +99,6 @@ def _of_chunk(problem, point, buffers, X, y, per_sample):
             in_output = loss_in_output(problem.row_loss, output, y)
         else:
             in_output = gradient_in_output(per_sample, output, y)
-        way = _WAYS.of(problem, lambda way: way(problem, point, buffers, X[:1], in_output[:1]))
+        two = [0, -1]  # vmap fails with some modules only if there are several rows
+        way = _WAYS.of(problem, lambda way: way(problem, point, buffers, X[two], in_output[two]))
         return way(problem, point, buffers, X, in_output)

@@ -1,6 +1,5 @@
 """Models that were retrained already, in memory or in a folder that survives an interruption."""
 
-import copy
 from pathlib import Path
 
 import numpy as np
@@ -8,6 +7,7 @@ import torch
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution.retraining._train_many import models_of
+from sam_attribution.training import copy_of_module
 from sam_attribution.training.storage import Store, are, check_keys, is_entry
 
 
@@ -89,7 +89,7 @@ def key_of(positions):
 
 def _module_at_start(problem):
     # its trained weights are what follows, and on a GPU not to the bit
-    module, start = copy.deepcopy(problem.module), problem.path.nearest(0)
+    module, start = copy_of_module(problem.module), problem.path.nearest(0)
     with torch.no_grad():
         values = problem.layout.unflatten(start.params).values()
         for parameter, value in zip(problem.layout.parameters_of(module), values, strict=True):

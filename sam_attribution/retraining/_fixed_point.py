@@ -7,6 +7,7 @@ import torch
 from tqdm.auto import tqdm
 
 from sam_attribution._validation import Interval, check_parameters
+from sam_attribution.curvature import check_second_derivative
 from sam_attribution.retraining._finished import FinishedModels, key_of
 from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
 from sam_attribution.retraining._left_out import LeavesOut
@@ -80,6 +81,7 @@ class FixedPoint(LeavesOut):
         super().check_model(problem, optimizer)
         _check_objective(type(bare_optimizer(optimizer)), optimizer.param_groups)
         _check_precision(problem, self.tol)
+        check_second_derivative(problem)
 
     def prepare(self, problem):
         """Solve for all models.

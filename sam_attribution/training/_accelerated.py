@@ -9,6 +9,8 @@ from contextlib import contextmanager
 
 from torch import nn
 
+from sam_attribution.training._module_copy import copy_of_module
+
 
 def check_accelerator(net):
     """Raise a ValueError for gradient accumulation, of which skorch keeps the last batch only."""
@@ -89,7 +91,7 @@ def bare_copy(module):
     """Copy of a module without the wrappers of accelerate: no autocast, full precision."""
     if isinstance(module, nn.parallel.DistributedDataParallel):
         module = module.module
-    module = copy.deepcopy(module)
+    module = copy_of_module(module)
     if vars(module).pop("_original_forward", None) is not None:
         del module.forward  # the instance's; that of the class is used again
     return module

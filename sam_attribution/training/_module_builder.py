@@ -14,6 +14,7 @@ from sam_attribution.training._losses import (
     check_reduction,
     check_weight_argument,
 )
+from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training._random import isolated_random_state
 
 
@@ -64,7 +65,7 @@ class ModuleBuilder:
         kwargs = self.get_params_for("module")
         with isolated_random_state(self._seed, self.device), _float32_by_default():
             if isinstance(self.module, nn.Module) and not kwargs:
-                module = copy.deepcopy(self.module)
+                module = copy_of_module(self.module)
             else:
                 factory = self._module_factory()
                 kwargs = self._sizes_named_by(factory) | kwargs

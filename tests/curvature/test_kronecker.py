@@ -439,6 +439,61 @@ def test_layers_with_other_calls_are_named(module, message):
         KroneckerCurvature(strange, strange.params)
 
 
+class WeightUsedTwice(nn.Module):
+    """The second use of the weight is no call of the layer."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.head = nn.Linear(5, 5), nn.Linear(5, 3)
+
+    def forward(self, X):
+        return self.head(torch.tanh(self.layer(X)) @ self.layer.weight)
+
+
+def hooked():
+    net = nn.Sequential(nn.Linear(5, 5), nn.Linear(5, 3))
+    net[0].register_forward_hook(lambda _, args, output: output**2)
+    return net
+
+
+def hooked_before():
+    net = nn.Sequential(nn.Linear(5, 5), nn.LayerNorm(5), nn.Linear(5, 3))
+    net[1].register_forward_pre_hook(lambda _, args: (args[0] ** 2,))
+    return net
+
+
+class TableUsedTwice(nn.Module):
+    """Tied embeddings: logits are products with the table."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.norm = nn.Embedding(3, 4), nn.LayerNorm(4)
+
+    def forward(self, X):
+        return self.norm(self.table(X.argmax(1) % 3)) @ self.table.weight.T
+
+
+@pytest.mark.parametrize(
+    ("module", "layer"),
+    [
+        (WeightUsedTwice, "layer"),
+        (TableUsedTwice, "table"),
+        (hooked, "0"),
+        (hooked_before, "1"),
+    ],
+)
+def test_parameters_that_count_outside_of_calls_are_named(module, layer):
+    torch.manual_seed(0)
+    strange = replace(problem_of("mlp"), module=module().double().eval())
+    with pytest.raises(ValueError, match=f"layer '{layer}' count elsewhere than in its calls"):
+        KroneckerCurvature(strange, strange.params)
+    without = [n for n in strange.layout.names if not n.startswith(layer)]
+    index = torch.cat(
+        [torch.arange(strange.layout.size)[strange.layout.slices[n]] for n in without]
+    )
+    assert KroneckerCurvature(replace(strange, selected=index), strange.params).blocks
+
+
 def test_large_layers_that_are_no_product_have_their_diagonal(monkeypatch):
     monkeypatch.setattr("sam_attribution.curvature._kronecker._DENSE", 10)
     problem = problem_of("conv, norms")

@@ -5,6 +5,8 @@ import copy
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
+from torch.nn.utils.parametrize import register_parametrization
 
 from sam_attribution.curvature import (
     EmpiricalFisher,
@@ -176,3 +178,57 @@ def test_a_loss_that_is_linear_in_the_logits_has_no_curvature():
     problem = problem_of(nn.Linear(4, 3), GenericRows(Negative()), rho=0.0)
     for curvature in (Hessian, GaussNewton):
         assert not curvature(problem, problem.params).to_dense().any()
+
+
+class InstanceNormed(nn.Module):
+    """torch's layer or, `by_hand`, its formula."""
+
+    def __init__(self, by_hand):
+        super().__init__()
+        torch.manual_seed(0)
+        self.layer, self.head, self.by_hand = nn.Linear(4, 6), nn.Linear(6, 3), by_hand
+
+    def forward(self, X):
+        hidden = self.layer(X).view(-1, 2, 3)
+        if self.by_hand:
+            centred = hidden - hidden.mean(2, keepdim=True)
+            hidden = centred / (centred.square().mean(2, keepdim=True) + 1e-5).sqrt()
+        else:
+            hidden = nn.functional.instance_norm(hidden)
+        return self.head(torch.tanh(hidden).flatten(1))
+
+
+def test_instance_norm_has_the_curvature_of_its_formula():
+    found, by_hand = (problem_of(InstanceNormed(by_hand)) for by_hand in (False, True))
+    product = Hessian(found, found.params).matvec(torch.ones_like(found.params))
+    assert not product.requires_grad
+    for method in (HIF(damping=0.5), HIF(damping=0.5, curvature="ggn")):
+        torch.testing.assert_close(scores(method, found), scores(method, by_hand))
+
+
+class Normed(nn.Module):
+    """``g v / ||v||``, over all of the weight where `dim` is None."""
+
+    def __init__(self, dim):
+        super().__init__()
+        self.dim = dim
+
+    def forward(self, g, v):
+        size = v.norm() if self.dim is None else v.norm(dim=1 - self.dim, keepdim=True)
+        return g * v / size
+
+    def right_inverse(self, weight):
+        size = weight.norm() if self.dim is None else weight.norm(dim=1 - self.dim, keepdim=True)
+        return size, weight
+
+
+@pytest.mark.filterwarnings("ignore:.*weight_norm")
+@pytest.mark.parametrize("norm", [parametrizations.weight_norm, nn.utils.weight_norm])
+@pytest.mark.parametrize("dim", [0, None])
+def test_weight_norm_has_the_curvature_of_its_formula(norm, dim):
+    by_torch, by_hand = Net(), Net()
+    norm(by_torch.body, dim=dim)
+    register_parametrization(by_hand.body, "weight", Normed(dim))
+    found, expected = problem_of(by_torch), problem_of(by_hand)
+    for method in (HIF(damping=0.5), GradDot()):
+        torch.testing.assert_close(scores(method, found), scores(method, expected))

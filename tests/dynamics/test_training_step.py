@@ -194,3 +194,22 @@ def test_entries_that_never_had_a_gradient_have_finite_derivatives():
     assert tangent[1] == 0
     assert torch.isfinite(tangent).all()
     torch.testing.assert_close(torch.func.jacrev(after)(one), tangent)
+
+
+def test_a_module_with_backward_hooks_is_trained_as_one_without():
+    hooked = copy.deepcopy(NETWORK)
+    hooked[3].register_full_backward_hook(lambda *_: None)  # which torch.func does not know
+    state = W.clone().requires_grad_(), BUFFERS, ONES.clone().requires_grad_()
+    plain, by_hooks = (
+        sam_gradient(batch_loss(net, torch.arange(12)), *state, as_perturbation("l2"), 0.1)[0]
+        for net in (NETWORK, hooked)
+    )
+    torch.testing.assert_close(by_hooks, plain, rtol=0, atol=0)
+    expected, found = (
+        torch.autograd.grad(g.sin().sum(), (state[0], state[2])) for g in (plain, by_hooks)
+    )
+    torch.testing.assert_close(found, expected)
+    gradient, after = sam_gradient(
+        batch_loss(hooked, torch.arange(12)), W, BUFFERS, ONES, as_perturbation("l2"), 0.1
+    )
+    assert not any(part.requires_grad for part in (gradient, *after.values()))

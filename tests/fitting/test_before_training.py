@@ -21,7 +21,7 @@ from sam_attribution import (
     ValidationData,
 )
 from sam_attribution.fitting._before_training import check_before_training
-from sam_attribution.methods import GIF
+from sam_attribution.methods import GIF, HIF, GradCos, SelfInfluence
 from tests.models import tabular, targets
 
 X, Y, WEIGHT = tabular()
@@ -166,6 +166,13 @@ def test_what_training_refuses_is_left_to_training(settings):
 def test_losses_of_regressors_raise_no_alarm(criterion):
     rows, y, weight = targets()
     check_before_training(SAMRegressor(criterion=criterion), rows, y, weight)
+
+
+@pytest.mark.parametrize("method", [GradCos(), SelfInfluence(), HIF(), HIF(curvature="ggn")])
+def test_methods_raise_no_alarm_for_weighted_rows_with_real_targets(method):
+    rows, y, weight = targets()
+    net = SAMRegressor(nn.Linear(rows.shape[1], 1), dtype="float32")
+    check_before_training(net, rows, y, weight, method=method)
 
 
 @pytest.mark.parametrize(

@@ -2,6 +2,7 @@
 
 import pytest
 import torch
+from torch import nn
 
 from sam_attribution.probes import CosineProbe, SquaredNormProbe, training_scores
 from sam_attribution.probes import _row_norms as row_norms
@@ -10,6 +11,7 @@ from sam_attribution.probes._row_norms import (
     measured_rows,
     squared_row_norms,
 )
+from sam_attribution.problem import Problem
 from tests.models import fitted_problem, given_gradients, row_gradients
 from tests.probes.test_modes import MODULES, problem_of
 from tests.probes.test_scores import random_probe
@@ -81,6 +83,22 @@ def test_modules_of_many_kinds(name):
     gradients = row_gradients(problem, probe.point, problem.buffers)
     found = squared_row_norms(problem, probe, problem.X)
     torch.testing.assert_close(found, gradients.square().sum(2), **EXACT)
+
+
+@pytest.mark.parametrize("n_classes", [2, 3])
+@pytest.mark.parametrize("n_at_once", [1, 2, 3, 7])
+def test_a_module_that_torch_confuses_for_as_many_rows_as_classes(
+    n_classes, n_at_once, monkeypatch
+):
+    torch.manual_seed(0)
+    hidden, X = nn.Linear(4, 5), torch.randn(7, 4).double()
+    module = nn.Sequential(hidden, nn.PReLU(5, init=0.4), nn.Linear(5, n_classes)).double()
+    y = torch.arange(7) % n_classes
+    problem = Problem(module=module.eval(), X=X, y=y, n_classes=n_classes)
+    probe = random_probe(problem)
+    expected = row_gradients(problem, probe.point, problem.buffers).square().sum(2)
+    monkeypatch.setattr(row_norms, "_BYTES", n_at_once * n_classes * problem.layout.size * 8)
+    torch.testing.assert_close(squared_row_norms(problem, probe, problem.X), expected, **EXACT)
 
 
 def test_both_ways_agree_for_any_chunk(monkeypatch):

@@ -99,6 +99,8 @@ CAUSES = [
     ("self-influence answers no queries", r"answers no queries", _method("self-influence")),
     ("reading another way", r"how must be \"auto\"",
      lambda draw: draw.method.startswith((*_FUNCTIONAL, "fixed-point"))),
+    ("rows that went through training together", r"not read off row gradients",
+     lambda draw: draw.reading == "row-gradients" and "every step" in draw.method),
     ("parameters of retraining", r'parameters must be "all" for unrolled|moves every parameter',
      lambda draw: draw.parameters != "all"),
     ("scores of other rows", r"no score of a row|other rows|only rows trained on",
@@ -126,5 +128,6 @@ CAUSES = [
     ("old weight_norm", r"weight_norm", _body("old weight norm")),
     ("no second derivative", r"second derivative|cannot be",
      lambda draw: draw.criterion == "multi margin" or "embedding bag" in draw.body),
+    ("stop-gradient", r"not the derivative of its gradient", _twist("detached", "weight data")),
     ("diverged", r"not finite|The loss is|unstable", lambda draw: True),
 ]  # fmt: skip

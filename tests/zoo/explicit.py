@@ -2,6 +2,7 @@
 
 import copy
 import math
+from functools import cached_property
 
 import numpy as np
 import torch
@@ -33,6 +34,7 @@ class Explicit:
         trainable = (p for p in self.module.parameters() if p.requires_grad)
         self.w = torch.cat([p.detach().reshape(-1) for p in trainable])
         self.buffers = {n: b.clone() for n, b in self.module.named_buffers()}
+        self.training_module = copy.deepcopy(self.module).train()
         self.X, self.y = self._tensors(X, y)
         self.X_val, self.y_val = self._tensors(X_val, y_val)
         self.a = torch.ones(len(y)) if weight is None else torch.as_tensor(weight)
@@ -84,8 +86,10 @@ class Explicit:
     # --- losses ---
 
     def output(self, w, buffers, X):
-        named = {name: w[span].view(self.shapes[name]) for name, span in self.spans().items()}
-        return functional_call(self.module, (named, buffers), (X,))
+        return functional_call(self.module, (self._named(w), buffers), (X,))
+
+    def _named(self, w):
+        return {name: w[span].view(self.shapes[name]) for name, span in self.spans().items()}
 
     def values(self, criterion, output, y):
         if self.draw.n_classes == 0:
@@ -123,15 +127,41 @@ class Explicit:
         output = self.output(w, buffers, self.X[k : k + 1])
         return -margin(self._logits(output), self.y[k : k + 1])[0]
 
+    # --- a step of training ---
+
+    def step_losses(self, w, buffers, number):
+        """Losses of a step's rows in training mode, with the masks of the step."""
+        trajectory = self.net.trajectory_
+        rows = torch.as_tensor(trajectory.schedule[number].indices)
+        buffers = {name: buffer.clone() for name, buffer in buffers.items()}
+        with torch.random.fork_rng(devices=[]):
+            seed_step(trajectory.seed, number)
+            output = functional_call(
+                self.training_module, (self._named(w), buffers), (self.X[rows],)
+            )
+        return rows, self.values(self.criterion, output, self.y[rows])
+
+    def step_point(self, w, buffers, number):
+        """Where SAM took the gradient of a step: its own eps further."""
+        rho = self.net.trajectory_.schedule[number].rho
+        if rho == 0:
+            return w
+
+        def mean(w):
+            rows, losses = self.step_losses(w, buffers, number)
+            return self.a[rows] @ losses / self.weight_of(rows)
+
+        return w + self.eps(w, self.gradient(mean, w), rho)
+
+    def step_row_gradients(self, w, buffers, number):
+        """Rows of a step, and the gradient of each one's loss in it."""
+        rows = torch.as_tensor(self.net.trajectory_.schedule[number].indices)
+        return rows, jacobian(lambda w: self.step_losses(w, buffers, number)[1], w)
+
     # --- derivatives ---
 
     def gradient(self, function, w):
-        leaf = w.detach().clone().requires_grad_()
-        with plain_kernels():
-            (found,) = torch.autograd.grad(
-                function(leaf), leaf, allow_unused=True, materialize_grads=True
-            )
-        return found
+        return jacobian(lambda w: function(w)[None], w)[0]
 
     def query_gradient(self, w, buffers):
         return self.gradient(lambda w: self.query(w, buffers), w)
@@ -141,25 +171,14 @@ class Explicit:
 
     def row_gradients(self, w, buffers):
         """Gradient of every row's loss, (n, n_params), one backward pass each."""
-        return torch.stack(
-            [
-                self.gradient(lambda w, k=k: self.losses(w, buffers, torch.tensor([k]))[0], w)
-                for k in range(self.n)
-            ]
-        )
+        return jacobian(lambda w: self.losses(w, buffers, torch.arange(self.n)), w)
 
     def hessian(self, w, buffers, rows=None):
         return dense_hessian(lambda w: self.mean_loss(w, buffers, rows), w)
 
     def output_jacobian(self, w, buffers, k):
         """Derivative of the output for one row, (n_outputs, n_params)."""
-        size = self.output(w, buffers, self.X[k : k + 1]).shape[1]
-        return torch.stack(
-            [
-                self.gradient(lambda w, c=c: self.output(w, buffers, self.X[k : k + 1])[0, c], w)
-                for c in range(size)
-            ]
-        )
+        return jacobian(lambda w: self.output(w, buffers, self.X[k : k + 1])[0], w)
 
     def gauss_newton(self, w, buffers, rows=None):
         total = torch.zeros(len(w), len(w), dtype=w.dtype)
@@ -199,6 +218,7 @@ class Explicit:
 
     # --- the recorded run ---
 
+    @cached_property
     def states(self):
         """Parameters and buffers before every step and at the end, in float64."""
         X, y, weight, *_ = self.data
@@ -215,29 +235,39 @@ class Explicit:
         }
 
 
+def seed_step(seed, number):
+    """Put torch's stream where it is at a step of a training with that seed."""
+    number = int(np.random.SeedSequence([seed, number]).generate_state(1)[0])
+    torch.default_generator.manual_seed(number)  # that of CUDA too would take most of a step
+
+
 def margin(logits, y):
     own = torch.nn.functional.one_hot(y, logits.shape[1]).bool()
     return logits.masked_fill(own, -torch.inf).logsumexp(1) - logits[own]
+
+
+def jacobian(function, w):
+    """Derivative of a vector, one backward pass per entry."""
+    leaf = w.detach().clone().requires_grad_()
+    with plain_kernels():
+        return _rows_of_jacobian(function(leaf), leaf)
 
 
 def dense_hessian(function, w):
     """One double backward pass per row of the matrix."""
     leaf = w.detach().clone().requires_grad_()
     with plain_kernels():
-        value = function(leaf)
         (g,) = torch.autograd.grad(
-            value, leaf, create_graph=True, allow_unused=True, materialize_grads=True
+            function(leaf), leaf, create_graph=True, allow_unused=True, materialize_grads=True
         )
-        if not g.requires_grad:
-            return torch.zeros(len(w), len(w), dtype=w.dtype)
-        return torch.stack(
-            [
-                torch.autograd.grad(
-                    each, leaf, retain_graph=True, allow_unused=True, materialize_grads=True
-                )[0]
-                for each in g
-            ]
-        )
+        return _rows_of_jacobian(g, leaf)
+
+
+def _rows_of_jacobian(values, leaf):
+    if not values.requires_grad:
+        return torch.zeros(len(values), len(leaf), dtype=leaf.dtype)
+    options = {"retain_graph": True, "allow_unused": True, "materialize_grads": True}
+    return torch.stack([torch.autograd.grad(each, leaf, **options)[0] for each in values])
 
 
 def norm_of(perturbation):

@@ -170,6 +170,7 @@ BODIES = {
     "embedding bag, frozen": ("tokens", 4, lambda: frozen(nn.EmbeddingBag(N_TOKENS, 4))),
 }  # fmt: skip
 PLAIN_BODIES = {
+    "embedding, sparse": BODIES["embedding"][2],
     "embedding bag": Bag,
     "embedding bag, frozen": lambda: frozen(Bag()),
     "weight norm": lambda: nn.Sequential(plain_weight_norm(nn.Linear(4, 4)), nn.Tanh()),
@@ -434,7 +435,7 @@ class DoubleInside(Net):
 class Branching(Net):
     def forward(self, X):
         features = self.body(X)
-        signs = [1 + (row.sum() > 0).item() for row in features.detach()]
+        signs = [1 + (row[0] > 0).item() for row in features.detach()]
         return self.head(features) * torch.tensor(signs, dtype=features.dtype)[:, None]
 
 
@@ -444,11 +445,11 @@ class LoopOverRows(Net):
     def forward(self, X):
         if self.plain:
             features = self.body(X)
-            signs = 1 + (features.detach().sum(1, keepdim=True) > 0)
+            signs = 1 + (features.detach()[:, :1] > 0)
             return self.head(features * signs)
         made = []
         for features in self.body(X):
-            made.append(self.head(features * (1 + (features.sum() > 0).item())))
+            made.append(self.head(features * (1 + (features[0] > 0).item())))
         return torch.stack(made)
 
 

@@ -69,33 +69,48 @@ def _grad_cos(explicit, method, given):
 # --- along the run ---
 
 
-def _stretches(n_steps, n_checkpoints):
+def _stretches(explicit, n_checkpoints):
+    """First step, middle and end of each stretch."""
+    if n_checkpoints == "recorded":
+        recorded = explicit.draw.trajectory
+        n_checkpoints = 10 if recorded == "all" else recorded
+    n_steps = len(explicit.net.trajectory_.schedule)
     edges = np.linspace(0, n_steps, min(n_checkpoints, n_steps) + 1).round().astype(int).tolist()
     return [(a, (a + b) // 2, b) for a, b in pairwise(edges)]
 
 
 def _path_sum(explicit, n_checkpoints, at, query, rates):
-    schedule = explicit.net.trajectory_.schedule
-    states = explicit.states()
-    final = explicit.query_gradient(explicit.w, explicit.buffers)
-    total = torch.zeros(explicit.n, dtype=torch.float64)
-    spans = (
-        [(t, t, t + 1) for t in range(len(schedule))]
-        if n_checkpoints is None
-        else _stretches(len(schedule), n_checkpoints)
-    )
-    for first, middle, last in spans:
+    if n_checkpoints is None:
+        return _every_step(explicit, at, query, rates)
+    states, total = explicit.states, torch.zeros(explicit.n, dtype=torch.float64)
+    for first, middle, last in _stretches(explicit, n_checkpoints):
         w, buffers, _ = states[middle]
-        batch = torch.as_tensor(schedule[middle].indices)
-        rate = sum(rates[first:last])
-        point = w if at == "w" else explicit.ascended(w, buffers, batch, schedule[middle].rho)
-        v = final if query == "final" else explicit.query_gradient(w, buffers)
-        products = explicit.row_gradients(point, buffers) @ _masked(explicit, rate * v)
-        if n_checkpoints is None:
-            total[batch] += explicit.a[batch] / explicit.weight_of(batch) * products[batch]
-        else:
-            total += explicit.a / explicit.total * products
+        point = w if at == "w" else explicit.step_point(w, buffers, middle)
+        v = _asked(explicit, query, w, buffers)
+        products = explicit.row_gradients(point, buffers) @ _masked(
+            explicit, sum(rates[first:last]) * v
+        )
+        total += explicit.a / explicit.total * products
     return total, 1
+
+
+def _every_step(explicit, at, query, rates):
+    """The same with every row in its own batches, as training went."""
+    states, total = explicit.states, torch.zeros(explicit.n, dtype=torch.float64)
+    for number, rate in enumerate(rates):
+        w, buffers, _ = states[number]
+        point = w if at == "w" else explicit.step_point(w, buffers, number)
+        rows, G = explicit.step_row_gradients(point, buffers, number)
+        v = _masked(explicit, rate * _asked(explicit, query, w, buffers))
+        total[rows] += explicit.a[rows] / explicit.weight_of(rows) * (G @ v)
+    return total, 1
+
+
+def _asked(explicit, query, w, buffers):
+    at_end = query == "final"
+    return explicit.query_gradient(
+        explicit.w if at_end else w, explicit.buffers if at_end else buffers
+    )
 
 
 def plain_rates(explicit):
@@ -124,7 +139,7 @@ def _rates_by_sgd(schedule):
 
 def _rates_by_adam(explicit):
     """The same with the recorded second moments."""
-    schedule, states = explicit.net.trajectory_.schedule, explicit.states()
+    schedule, states = explicit.net.trajectory_.schedule, explicit.states
     steps = [_adam_step(explicit, states[t + 1][2], t + 1, s) for t, s in enumerate(schedule)]
     rates = []
     for t, first in enumerate(schedule):
@@ -172,14 +187,11 @@ def _tracin(explicit, method, given):
 
 
 def _self_influence(explicit, method, given):
-    schedule, states = explicit.net.trajectory_.schedule, explicit.states()
-    rates, total = plain_rates(explicit), torch.zeros(explicit.n, dtype=torch.float64)
-    for first, middle, last in _stretches(len(schedule), method.n_checkpoints):
+    states, rates = explicit.states, plain_rates(explicit)
+    total = torch.zeros(explicit.n, dtype=torch.float64)
+    for first, middle, last in _stretches(explicit, method.n_checkpoints):
         w, buffers, _ = states[middle]
-        batch = torch.as_tensor(schedule[middle].indices)
-        point = w
-        if method.at == "w+eps":
-            point = explicit.ascended(w, buffers, batch, schedule[middle].rho)
+        point = w if method.at == "w" else explicit.step_point(w, buffers, middle)
         G = _masked(explicit, explicit.row_gradients(point, buffers))
         total -= sum(rates[first:last]) * explicit.a / explicit.total * G.square().sum(1)
     return total, 1
@@ -313,9 +325,9 @@ def _datainf(explicit, method, given):
 def _trak(explicit, method, given):
     models = [(explicit.w, explicit.buffers)]
     if method.n_checkpoints is not None:
-        states = explicit.states()
-        n_steps = len(explicit.net.trajectory_.schedule)
-        models = [states[middle][:2] for _, middle, _ in _stretches(n_steps, method.n_checkpoints)]
+        states = explicit.states
+        stretches = _stretches(explicit, method.n_checkpoints)
+        models = [states[middle][:2] for _, middle, _ in stretches]
     generator = torch.Generator().manual_seed(method.random_state or 0)
     scores, worst = torch.zeros(explicit.n, dtype=torch.float64), 1.0
     for w, buffers in models:

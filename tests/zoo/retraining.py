@@ -10,6 +10,7 @@ from torch import nn
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution.training import batch_schedule, derived_seed
+from tests.zoo.explicit import seed_step
 from tests.zoo.settings import ROWS
 
 Step = namedtuple("Step", "rows rate rho settings")
@@ -55,8 +56,8 @@ def trained(explicit, plan, s):
     optimizer = type(explicit.net.optimizer_)(params, lr=0.0)
     for number, step in enumerate(plan.steps):
         optimizer.param_groups[0].update(step.settings, lr=step.rate)
-        seed = int(np.random.SeedSequence([plan.seed, number]).generate_state(1)[0])
-        _one_step(explicit, module, params, optimizer, step, partial(torch.manual_seed, seed), s)
+        seed = partial(seed_step, plan.seed, number)
+        _one_step(explicit, module, params, optimizer, step, seed, s)
     w = torch.cat([p.detach().reshape(-1) for p in params])
     return w, {name: b.detach().clone() for name, b in module.named_buffers()}
 
@@ -87,7 +88,7 @@ def _one_step(explicit, module, params, optimizer, step, seed, s):
 
 
 def value_of(explicit, plan, s):
-    with torch.random.fork_rng():
+    with torch.random.fork_rng(devices=[]):
         w, buffers = trained(explicit, plan, s)
     with torch.no_grad():
         return float(explicit.query(w, buffers))
@@ -114,7 +115,7 @@ def minus_derivative(explicit, plan, s, k):
 
 def _some_rows(explicit, value_of_row):
     scores = torch.full((explicit.n,), torch.nan, dtype=torch.float64)
-    for k in ROWS:
+    for k in ROWS if explicit.own_row is None else (explicit.own_row,):
         scores[k] = value_of_row(k)
     return scores
 

@@ -164,10 +164,13 @@ class Signs(torch.optim.Optimizer):
 
     @torch.no_grad()
     def step(self, closure=None):
+        with torch.enable_grad():
+            loss = closure()
         for group in self.param_groups:
             for parameter in group["params"]:
                 if parameter.grad is not None:
                     parameter.sub_(parameter.grad.sign(), alpha=group["lr"])
+        return loss
 
 
 OPTIMIZERS["signs"] = (Signs, 0.01, {})
@@ -354,6 +357,8 @@ def _sensible(made):
         )  # fmt: skip
     if made.schedule == "one cycle" and made.optimizer in ("adagrad", "signs", "rmsprop"):
         made = replace(made, schedule="constant")  # torch's own schedule wants a momentum
+    if made.body == "embedding, sparse":  # torch cannot decay or clip these gradients by value
+        made = replace(made, optimizer="sgd", clipping="none")
     if made.criterion == "bce":
         made = replace(made, n_classes=2)
     return made

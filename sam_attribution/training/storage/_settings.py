@@ -1,11 +1,10 @@
 """Settings of a run: values if they are plain data, and fingerprints of all."""
 
-import copy
-
 import torch
 from torch import nn
 
 from sam_attribution._fingerprint import fingerprint_or_none
+from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training.storage._manifest import MANIFEST, RESTORE
 from sam_attribution.training.storage._packing import Packer, tensors_in, unpack
 from sam_attribution.training.storage._store import readable
@@ -57,7 +56,7 @@ def _fingerprint(value):
 @torch.no_grad()
 def _without_weights(module):
     """Copy with zero weights: the stored ones are used, so those of the user may differ."""
-    module = copy.deepcopy(module)
+    module = copy_of_module(module)
     for tensor in (*module.parameters(), *module.buffers()):
         tensor.zero_()
     return module
