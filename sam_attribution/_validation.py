@@ -46,6 +46,7 @@ __all__ = [
     "forget_fit",
     "from_tensor",
     "num_samples",
+    "refuse_masked",
     "refuse_sparse_tensor",
     "refusing_overflow",
     "take_rows",
@@ -112,7 +113,16 @@ def check_sample_weight(sample_weight, X, **rules):
 def from_tensor(data, name):
     """Array with the content of a torch tensor on any device; other data are returned unchanged."""
     refuse_sparse_tensor(data, name)
-    return data.detach().cpu().numpy() if hasattr(data, "detach") else data
+    refuse_masked(data, name)
+    if not hasattr(data, "detach"):
+        return data
+    try:
+        data = data.detach().cpu()
+        return (data.float() if str(data.dtype) == "torch.bfloat16" else data).numpy()
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be an ordinary tensor, got one that cannot become an array: {error}"
+        ) from error
 
 
 def values_of(data, name):
@@ -166,6 +176,15 @@ def refuse_sparse_tensor(data, name):
     """Raise a TypeError for a sparse tensor, which cannot be indexed nor become an array."""
     if getattr(data, "is_sparse", False):
         raise TypeError(f"{name} must be a dense tensor, got a sparse one. Call to_dense().")
+
+
+def refuse_masked(data, name):
+    """Raise a ValueError for missing entries of a masked array; numpy would show what they hide."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise ValueError(
+            f"{name} has {np.ma.count_masked(data)} masked entries. Drop these rows, or give the "
+            "entries a value with filled()."
+        )
 
 
 def check_column(values, name, n_samples=None, *, dtype=None, finite="allow-nan"):

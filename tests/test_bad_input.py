@@ -66,6 +66,9 @@ ROWS = {
     "mixed labels": ((X, np.array(["a", 1] * 20, dtype=object)), "y must hold labels of one kind"),
     "targets": ((X, y + 0.5), "Unknown label type"),
     "huge": (([[10**400] * 6] * 40, y), "X holds an integer that is too large"),
+    "masked X": ((np.ma.masked_greater(X, 1.5), y), "X has [0-9]+ masked entries. Drop these"),
+    "masked y": ((X, np.ma.masked_equal(y, 1)), "y has [0-9]+ masked entries"),
+    "masked weights": ((X, y, np.ma.masked_less(np.arange(40), 1)), "sample_weight has 1 masked"),
 }
 
 

@@ -67,3 +67,12 @@ def test_a_mask_has_any_shape_where_no_number_of_rows_is_known():
 def test_bad_input_is_named(call, message):
     with pytest.raises(ValueError, match=message):
         call()
+
+
+def test_tensors_that_numpy_does_not_know():
+    half = torch.tensor([0.5, 1.5, 2.0], dtype=torch.bfloat16)
+    assert check_numbers(half, "scores").tolist() == [0.5, 1.5, 2.0]
+    nested = torch.nested.nested_tensor([torch.zeros(1), torch.zeros(1)], layout=torch.jagged)
+    for strange in (half.to("meta"), nested):
+        with pytest.raises(TypeError, match="scores must be an ordinary tensor, got one that"):
+            check_numbers(strange, "scores")

@@ -15,6 +15,7 @@ from sam_attribution._validation import (
     check_order,
     check_sample_weight,
     num_samples,
+    refuse_masked,
     refusing_overflow,
     without_nullable,
 )
@@ -113,6 +114,7 @@ class ArrayInputs:
     def _checked_array(self, X, y, reset):
         dtype = self.dtype if self.module is None else "numeric"
         rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": dtype}
+        refuse_masked(X, "X")
         with refusing_overflow("X"):
             X = validate_data(self, without_nullable(X), y, reset=reset, **rules)
         X = X[0] if isinstance(X, tuple) else X
