@@ -1,5 +1,7 @@
 """Small networks and classifiers that the tests train."""
 
+import copy
+
 import numpy as np
 import torch
 from sklearn.datasets import make_classification, make_regression
@@ -97,6 +99,16 @@ def given_gradients(problem, point, buffers):
         loss = row_losses(problem, output, y[None])[0]
         gradients.append(torch.autograd.grad(loss, leaf, retain_graph=True)[0])
     return torch.stack(gradients)
+
+
+def batch_gradients(problem, point, buffers, rows):
+    """Gradients of the losses of a batch's rows in training mode, without dropout: (n, P)."""
+    module = copy.deepcopy(problem.module).train()
+    leaf = point.detach().clone().requires_grad_()
+    own = problem.layout.unflatten(leaf), {name: b.clone() for name, b in buffers.items()}
+    output = torch.func.functional_call(module, own, (problem.X[rows],))
+    losses = row_losses(problem, output, problem.y[rows])
+    return torch.stack([torch.autograd.grad(each, leaf, retain_graph=True)[0] for each in losses])
 
 
 def row_gradients(problem, point, buffers):

@@ -18,7 +18,7 @@ from sam_attribution.problem import (
     problem_from_estimator,
     row_gradients,
 )
-from tests.models import Branching, fitted, fitted_problem, given_gradients
+from tests.models import Branching, batch_gradients, fitted, fitted_problem, given_gradients
 from tests.sketch import dense_sketch
 
 torch.manual_seed(0)
@@ -312,7 +312,7 @@ def test_an_ensemble_of_checkpoints_is_the_mean_of_their_scores(kind, at, parame
         w, rows = state.params, step.indices
         point = w
         if at == "w+eps":
-            g = a[rows] @ given_gradients(problem, w, state.buffers)[rows] / a[rows].sum()
+            g = a[rows] @ batch_gradients(problem, w, state.buffers, rows) / a[rows].sum()
             point = w + step.rho * g / g.norm()
         P = dense_sketch(len(w), 10, generator)
         gradients = problem.restrict(given_gradients(problem, point, state.buffers).T).T
