@@ -97,9 +97,9 @@ def _gradient(
 ) -> tuple[Tensor, Buffers]:
     """Gradient of the loss in the parameters, and the buffers after."""
     try:
-        return torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
-    except RuntimeError:  # backward hooks, or functions with a derivative of the user's own
         return _gradient_by_autograd(loss, params, buffers, row_weights)
+    except RuntimeError:  # inside of a transform of torch.func, whose dropout has masks of its own
+        return torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
 
 
 def _gradient_by_autograd(
