@@ -5,8 +5,8 @@ from typing import NamedTuple
 import torch
 from sklearn.base import clone
 
-from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training._flat_module import FlatModule
+from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training._random import untouched_random_state
 
 
