@@ -99,7 +99,8 @@ def _gradient(
     try:
         return _gradient_by_autograd(loss, params, buffers, row_weights)
     except RuntimeError:  # inside of a transform of torch.func, whose dropout has masks of its own
-        return torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
+        gradient, after = torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
+        return gradient, after
 
 
 def _gradient_by_autograd(

@@ -3,6 +3,7 @@
 import torch
 from torch.autograd import forward_ad
 
+from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.probes._step_probe import StepProbe
 from sam_attribution.problem import FirstThatWorks
@@ -41,6 +42,7 @@ def double_backward(batch, point, buffers, directions):
         output, _ = batch.outputs(leaf, batch.copied(buffers))
         u = torch.zeros_like(output, requires_grad=True)
         pulled = torch.autograd.grad(output, leaf, u, create_graph=True)[0]
+        check_differentiable_again(pulled)
         tangents = [
             torch.autograd.grad(pulled, u, direction, retain_graph=True)[0]
             for direction in directions.T

@@ -38,7 +38,7 @@ def untrained(net, X, y, sample_weight=None, classes=None):
         twin._initialize_virtual_params()
         twin._initialize_module()
         twin.module_ = copy_of_module(twin.module_).eval()  # a factory may give the user's own
-        FlatModule(twin.module_)  # refuses one without parameters to train
+        FlatModule(twin.module_)  # one without parameters to train says so
         twin._initialize_criterion()
         twin._initialize_optimizer()
         device = twin.module_device
