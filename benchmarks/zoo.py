@@ -1,7 +1,7 @@
 """Random small modules and settings: how many are scored as an explicit float64 computation says.
 
     pip install -e ".[test]"
-    python -m benchmarks.zoo                      # 2000 draws, writes results/zoo.json
+    python -m benchmarks.zoo                      # 2000 draws; results/zoo.json after every 100
     python -m benchmarks.zoo --seed 338 --draws 1 # one of them
 
 A draw is a function of its integer. It is equal to the explicit computation, refused by a
@@ -46,16 +46,16 @@ def main():
     torch.set_num_threads(1)
     draws, outcomes = [draw(asked.seed + number) for number in range(asked.draws)], []
     start = time.perf_counter()
-    for number, each in enumerate(draws):
+    for each in draws:
         outcomes.append(outcome(each))
         if outcomes[-1].kind == "unexplained":
             print(each.seed, outcomes[-1].detail, each.differences(), flush=True)
-        if number % 100 == 99:
-            print(number + 1, dict(Counter(o.kind for o in outcomes)), flush=True)
-    found = counted(draws, outcomes) | {"seconds": time.perf_counter() - start}
-    if asked.draws > 1:
-        write("zoo", {"machine": machine(asked.seed), "draws": asked.draws, **found})
-    else:
+        if len(outcomes) % 100 == 0:
+            print(len(outcomes), dict(Counter(o.kind for o in outcomes)), flush=True)
+            seconds = {"seconds": time.perf_counter() - start, "cpu_seconds": time.process_time()}
+            head = {"machine": machine(asked.seed), "draws": len(outcomes)}
+            write("zoo", head | counted(draws[: len(outcomes)], outcomes) | seconds)
+    if asked.draws == 1:
         print(outcomes[0], draws[0])
 
 

@@ -54,6 +54,8 @@ def _agree(twin, seed, step):
     size = twin.params.square().mean().sqrt()
     near, along = (size * _noise(twin.params, generator) for _ in range(2))
     point = twin.params + _NEAR * near
+    # what has no gradient is not trained: the padding of an embedding counts, yet stays
+    along = along * (twin.mean_gradient(point, twin.buffers) != 0)
     product = Hessian(twin, point).matvec(along)
     ahead, behind = (
         twin.mean_gradient(point + sign * step * along, twin.buffers) for sign in (1, -1)

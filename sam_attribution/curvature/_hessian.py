@@ -11,7 +11,11 @@ from sam_attribution.curvature._logit_curvature import (
 )
 from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.linalg import ColumnOperator, Scaled
-from sam_attribution.problem import FirstThatWorks, differentiable_kernels
+from sam_attribution.problem import (
+    FirstThatWorks,
+    differentiable_kernels,
+    forward_mode_as_backward,
+)
 
 # Each column holds the activations of a pass of its own; fewer at once do not fill the processor
 _PASSES_AT_ONCE = 8
@@ -125,7 +129,8 @@ class _ThroughLogits(_Curvature):
         middle = self._in_logits(problem, z, rows)
 
         def apply(v):
-            dz = torch.func.jvp(logits, (self.point,), (v,))[1]
+            with forward_mode_as_backward():
+                dz = torch.func.jvp(logits, (self.point,), (v,))[1]
             return back(middle(dz))[0]
 
         return apply

@@ -97,9 +97,10 @@ def _gradient(
 ) -> tuple[Tensor, Buffers]:
     """Gradient of the loss in the parameters, and the buffers after."""
     try:
-        return torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
-    except RuntimeError:  # backward hooks, or functions with a derivative of the user's own
         return _gradient_by_autograd(loss, params, buffers, row_weights)
+    except RuntimeError:  # inside of a transform of torch.func, whose dropout has masks of its own
+        gradient, after = torch.func.grad(loss, has_aux=True)(params, buffers, row_weights)
+        return gradient, after
 
 
 def _gradient_by_autograd(

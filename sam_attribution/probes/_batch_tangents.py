@@ -3,9 +3,10 @@
 import torch
 from torch.autograd import forward_ad
 
+from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.probes._step_probe import StepProbe
-from sam_attribution.problem import FirstThatWorks
+from sam_attribution.problem import FirstThatWorks, forward_mode_as_backward
 
 
 def step_probe(batch, point, buffers, directions, **options):
@@ -41,6 +42,7 @@ def double_backward(batch, point, buffers, directions):
         output, _ = batch.outputs(leaf, batch.copied(buffers))
         u = torch.zeros_like(output, requires_grad=True)
         pulled = torch.autograd.grad(output, leaf, u, create_graph=True)[0]
+        check_differentiable_again(pulled)
         tangents = [
             torch.autograd.grad(pulled, u, direction, retain_graph=True)[0]
             for direction in directions.T
@@ -49,7 +51,7 @@ def double_backward(batch, point, buffers, directions):
 
 
 def _dual_pass(batch, point, buffers, direction):
-    with torch.no_grad(), forward_ad.dual_level(), LayerRules():
+    with forward_ad.dual_level(), LayerRules(), forward_mode_as_backward():
         dual = forward_ad.make_dual(point, direction)
         output, _ = batch.outputs(dual, batch.copied(buffers))
         value, tangent = forward_ad.unpack_dual(output)

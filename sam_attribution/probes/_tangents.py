@@ -8,7 +8,12 @@ from torch.autograd import forward_ad
 from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.probes._row_norms import jacobians_row_by_row
-from sam_attribution.problem import FirstThatWorks, differentiable_kernels, functional_call
+from sam_attribution.problem import (
+    FirstThatWorks,
+    differentiable_kernels,
+    forward_mode_as_backward,
+    functional_call,
+)
 
 
 def logits_and_tangents(problem, probe, X):
@@ -73,7 +78,7 @@ def tangents_from_jacobians(problem, probe, X):
 
 def _dual_pass(problem, probe, direction, X):
     tangents = problem.layout.unflatten(direction)
-    with torch.no_grad(), forward_ad.dual_level(), LayerRules():
+    with forward_ad.dual_level(), LayerRules(), forward_mode_as_backward():
         params = {
             name: forward_ad.make_dual(value, tangents[name]) if tangents[name].any() else value
             for name, value in problem.layout.unflatten(probe.point).items()

@@ -16,6 +16,7 @@ from sam_attribution.problem import activations_per_row
 # caches: a step of one small MLP is all overhead, which a stack shares; that of a CNN on images
 # is all arithmetic, which batched convolutions do no faster than single ones.
 _BYTES = {"cpu": 2**22, "cuda": 2**30}
+_SAME_STEP = 0.03  # of the change of the weights; other masks give another gradient
 
 
 class Stack(NamedTuple):
@@ -100,20 +101,38 @@ def train_stack(program, start, row_weights, at, read=None):
     """States of one stack of models, or the parts kept of them, before each step in `at`."""
     weights = row_weights.to(start.params)
     state = _each(start, lambda tensor: tensor.expand(len(weights), *tensor.shape))
-    found, after = [], _together if len(weights) > 1 else _one_by_one
+    found, after = [], _one_by_one
     for number in range(at[-1] + 1):
         if number in at:
             found.append(state if read is None else read(state))
         if number < at[-1]:
             step = program.step(number)
-            try:
-                state = after(step, state, weights[:, step.batch.rows])
-            except RuntimeError:
-                if after is _one_by_one:
-                    raise
-                after = _one_by_one  # the module branches on numbers, which vmap does not know
-                state = after(step, state, weights[:, step.batch.rows])
+            if number == 0 and _can_go_together(step, state, weights[:, step.batch.rows]):
+                after = _together
+            state = after(step, state, weights[:, step.batch.rows])
     return found
+
+
+def _can_go_together(step, state, row_weights):
+    """True if a stack of models makes the step that its first model makes alone.
+
+    Not so for modules that branch on numbers, which vmap does not know, and for dropout of
+    transposed activations, whose masks vmap draws in another order.
+    """
+    if len(row_weights) == 1:
+        return False
+    start, alone = state.params[:1], _one_by_one(step, _each(state, _first), row_weights[:1])
+    try:
+        together = _together(step, state, row_weights)
+    except RuntimeError:
+        return False
+    change, distance = alone.params - start, alone.params - together.params[:1]
+    rounding = 100 * torch.finfo(start.dtype).eps * start.norm()
+    return bool(distance.norm() <= _SAME_STEP * change.norm() + rounding)
+
+
+def _first(tensor):
+    return tensor[:1]
 
 
 def _together(step, state, row_weights):

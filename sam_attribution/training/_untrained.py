@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from sklearn.base import clone
 
+from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training._random import untouched_random_state
 
@@ -37,6 +38,7 @@ def untrained(net, X, y, sample_weight=None, classes=None):
         twin._initialize_virtual_params()
         twin._initialize_module()
         twin.module_ = copy_of_module(twin.module_).eval()  # a factory may give the user's own
+        FlatModule(twin.module_)  # one without parameters to train says so
         twin._initialize_criterion()
         twin._initialize_optimizer()
         device = twin.module_device

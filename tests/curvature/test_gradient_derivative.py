@@ -75,6 +75,13 @@ def test_kinks_raise_no_false_alarm(kink, dtype, rows):
     check_second_derivative(problem_of(KINKS[kink], dtype, rows))
 
 
+def test_the_padding_of_an_embedding_raises_no_false_alarm():
+    layers = nn.Embedding(5, 4, padding_idx=0), nn.Flatten(), nn.GELU(), nn.Linear(24, 3)
+    rows = torch.arange(48).view(8, 6) % 5  # padding in every row
+    module = nn.Sequential(*layers).double().eval()
+    check_second_derivative(Problem(module=module, X=rows, y=y, n_classes=3))
+
+
 def test_a_kink_that_is_crossed_is_tried_again(monkeypatch):
     monkeypatch.setattr(gradient_derivative, "_STEPS", (0.3,))
     with pytest.raises(ValueError, match="second derivative"):

@@ -147,7 +147,12 @@ def test_the_check_changes_nothing(random_state, tmp_path):
 
 @pytest.mark.parametrize(
     "settings",
-    [{"module": nn.Linear(5, 3)}, {"module": nn.Linear(6, 2)}, {"criterion": nn.L1Loss}],
+    [
+        {"module": nn.Linear(5, 3)},
+        {"module": nn.Linear(6, 2)},
+        {"module": nn.Linear(6, 3).requires_grad_(False)},
+        {"criterion": nn.L1Loss},
+    ],
 )
 def test_what_training_refuses_is_left_to_training(settings):
     """Its message is the one that ``fit`` of the net itself gives."""

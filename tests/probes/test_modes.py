@@ -4,7 +4,8 @@ import pytest
 import torch
 from torch import nn
 
-from sam_attribution.curvature import Hessian
+from sam_attribution.curvature import GaussNewton, Hessian
+from sam_attribution.curvature._hessian import column_by_column, columns_together
 from sam_attribution.probes import Probe, training_scores
 from sam_attribution.probes._tangents import MODES, double_backward, forward_mode, tangent_mode
 from sam_attribution.problem import Problem, differentiable_kernels
@@ -140,3 +141,34 @@ def test_a_module_that_cannot_be_differentiated_is_named():
     problem = problem_of(lambda: Square(NotAtAll))
     with pytest.raises(ValueError, match=r"Square cannot be differentiated.*no derivative"):
         training_scores(problem, [Probe(problem.params, problem.params[:, None], {})])
+
+
+class PartlyConstant(nn.Module):
+    """Its scale is constant to torch: computed under no_grad."""
+
+    def __init__(self):
+        super().__init__()
+        self.inner, self.outer = nn.Linear(8, 4), nn.Linear(4, 3)
+
+    def forward(self, X):
+        hidden = torch.tanh(self.inner(X[:, 0]))
+        with torch.no_grad():
+            scale = torch.stack([3 * hidden.sin(), self.inner.weight.norm() + hidden]).sum(0)
+        return self.outer(hidden * scale)
+
+
+def test_what_is_computed_under_no_grad_is_constant_in_forward_mode():
+    problem = problem_of(PartlyConstant)
+    directions = torch.randn(problem.layout.size, 2, dtype=torch.float64)
+    probe = Probe(problem.params, directions, problem.buffers)
+    assert tangent_mode(problem, probe) is forward_mode
+    gradients = row_gradients(problem, problem.params, problem.buffers)
+    expected = gradients @ directions / 7
+    with torch.no_grad():
+        found = training_scores(problem, [probe])
+    assert not found.requires_grad
+    torch.testing.assert_close(found, expected, rtol=1e-10, atol=1e-12)
+    curvature, rows = GaussNewton(problem, problem.params), torch.arange(7)
+    with torch.no_grad():
+        together = columns_together(curvature, rows, directions)
+    torch.testing.assert_close(together, column_by_column(curvature, rows, directions))

@@ -67,6 +67,21 @@ def test_scores_do_not_depend_on_activation_checkpointing(method, reentrant):
     np.testing.assert_allclose(scores(Checkpointed(reentrant), method), expected, rtol=1e-9)
 
 
+class Demanding(Checkpointed):
+    """Without this the reentrant kind gives no gradients to what comes first in a module."""
+
+    def forward(self, X):
+        return super().forward(X.detach().requires_grad_())
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("method", ["loo", "unrolled", "hif-fast"])
+def test_a_forward_pass_may_ask_for_gradients(method):
+    expected = scores(Checkpointed(), method, max_epochs=1)
+    found = scores(Demanding(True), method, max_epochs=1)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "reentrant"),
@@ -140,6 +155,8 @@ def test_gradients_that_are_stored_as_sparse_ones_change_no_score(method):
 def test_a_module_that_cannot_be_trained_is_named(module, message):
     with pytest.raises(ValueError, match=f"module .*{message}"):
         net(module()).fit(X, Y)
+    with pytest.raises(ValueError, match=f"module .*{message}"):
+        scores(module(), "gif")
 
 
 @pytest.mark.parametrize(

@@ -66,7 +66,7 @@ def _criterion(*names):
 _NO_FUNCTION = ("rmsprop", "adagrad", "adamax", "signs", "amsgrad")
 
 CAUSES = [
-    ("module without trainable parameters", r"requires_grad|frozen|trainable|train",
+    ("module without trainable parameters", r"no parameter to train",
      lambda draw: not _trainable(draw)),
     ("lazy module", r"[Ll]azy", _twist("lazy")),
     ("one output for two classes", r"one logit per class|BCEWithLogitsLoss", _criterion("bce")),
@@ -103,7 +103,7 @@ CAUSES = [
      lambda draw: draw.reading == "row-gradients" and "every step" in draw.method),
     ("parameters of retraining", r'parameters must be "all" for unrolled|moves every parameter',
      lambda draw: draw.parameters != "all"),
-    ("scores of other rows", r"no score of a row|other rows|only rows trained on",
+    ("scores of other rows", r"no score of a row|only rows trained on",
      lambda draw: draw.reading in ("score samples", "transform")),
     ("no fixed point", r"[Nn]o fixed point|below the rounding|belongs to no objective",
      _method("fixed-point")),
@@ -117,8 +117,8 @@ CAUSES = [
      and (draw.twist.startswith("counting") or "spectral" in draw.body or "tracked" in draw.body)),
     ("cumulative batch norm", r"momentum=None|cumulative", _body("cumulative")),
     ("gradient in some steps only", r"no gradient in some steps", _twist("sometimes used")),
-    ("random in evaluation", r"random", _twist("random", "noisy")),
-    ("rows coupled in evaluation", r"rows|batch", _twist("coupled")),
+    ("random in evaluation", r"its forward pass is random", _twist("random", "noisy")),
+    ("rows coupled in evaluation", r"couples the rows", _twist("coupled")),
     ("activation checkpointing", r"checkpoint", _twist("checkpointed")),
     ("DataParallel", r"DataParallel", _twist("data parallel")),
     ("sparse gradients", r"sparse", _body("sparse")),

@@ -359,6 +359,8 @@ def _sensible(made):
         made = replace(made, schedule="constant")  # torch's own schedule wants a momentum
     if made.body == "embedding, sparse":  # torch cannot decay or clip these gradients by value
         made = replace(made, optimizer="sgd", clipping="none")
+    if made.twist in ("output object", "tuple") and made.criterion.startswith("nll"):
+        made = replace(made, criterion="cross-entropy")  # a softmax cannot take their output
     if made.criterion == "bce":
         made = replace(made, n_classes=2)
     return made
