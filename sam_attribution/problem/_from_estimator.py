@@ -15,7 +15,7 @@ from sam_attribution.problem._head import Head
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
-from sam_attribution.training import bare_copy, inner_module, unreduced
+from sam_attribution.training import bare_copy, check_unchanged, inner_module, unreduced
 
 
 def problem_from_estimator(
@@ -46,6 +46,7 @@ def problem_from_estimator(
         As for :class:`Problem`.
     """
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
+    check_unchanged(estimator)
     _check_training(estimator)
     rows, targets = estimator.to_tensors(X, y)
     model = _model(estimator, parameters)

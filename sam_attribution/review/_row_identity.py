@@ -3,6 +3,7 @@
 import hashlib
 import json
 import re
+from collections.abc import Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -20,6 +21,10 @@ def row_ids(X, ids, n_samples):
     if ids is None:
         tokens = [_id_token(name) for name in X.index] if hasattr(X, "iloc") else []
         return tokens if tokens and len(set(tokens)) == len(tokens) else None
+    if isinstance(ids, Set | Mapping):
+        raise TypeError(
+            f"ids must be in the order of the rows, got a {type(ids).__name__}. Pass a list."
+        )
     check_order(X=X, ids=ids)
     check_length(ids, "ids", n_samples)
     tokens = [_id_token(name) for name in values_of(ids, "ids")]

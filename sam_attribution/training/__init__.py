@@ -25,6 +25,7 @@ from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._trajectory import equal_stretches
+from sam_attribution.training._unchanged import check_unchanged
 from sam_attribution.training._unit_size import far_from_unit_size
 from sam_attribution.training._untrained import untrained
 from sam_attribution.training._wrappers import inner_module

@@ -52,6 +52,12 @@ def checked_module(module):
         raise TypeError(f"module must make a torch.nn.Module, got {type(module).__name__}.")
     if not any(True for _ in module.parameters()):
         raise ValueError(f"module must have parameters to train, got {module!r}.")
+    if complex_ := [name for name, p in module.named_parameters() if p.is_complex()]:
+        raise ValueError(
+            f"module has a complex parameter, {complex_[0]!r}, whose imaginary part would be lost. "
+            "Keep real and imaginary part as one real parameter, and join them in forward with "
+            "torch.view_as_complex."
+        )
     if lazy := [name for name, p in module.named_parameters() if is_lazy(p)]:
         raise ValueError(
             f"module has a lazy parameter, {lazy[0]!r}, that has no shape before a first batch. "

@@ -31,6 +31,7 @@ from sam_attribution.training._flat_module import (
 )
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
+from sam_attribution.training._unchanged import check_unchanged
 
 _BETWEEN_STEPS = {
     "on_train_begin",
@@ -107,6 +108,7 @@ class RecordingMixin:
             others = other_parameters(self)
             self._flat = FlatModule(self.module_, others.values())  # a layer may have been frozen
             self.trajectory_.note_names(self._flat.layout.names)
+            self.trajectory_.note_criterion(self.criterion_)
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
@@ -133,6 +135,8 @@ class RecordingMixin:
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
+        if self.trajectory_.schedule and len(rates) != len(self.trajectory_.schedule[-1].rates):
+            self.trajectory_.mark_broken("a parameter group was added to the optimizer on the way")
         if not hasattr(batch, "indices"):
             self.trajectory_.mark_broken("iterator_train does not tell the rows of a batch")
         self.trajectory_.schedule.append(
@@ -237,6 +241,7 @@ class RecordingMixin:
         """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
         data = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(*data)
+        check_unchanged(self)
         return Replay(self, *data, **options)
 
 

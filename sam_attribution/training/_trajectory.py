@@ -1,5 +1,6 @@
 """Record of a training run: its schedule and some of its states, never the data."""
 
+import copy
 from dataclasses import dataclass, fields
 from itertools import pairwise
 
@@ -7,6 +8,7 @@ import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
 from skorch.utils import is_dataset
+from torch import nn
 
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
 from sam_attribution.training._inputs import n_rows
@@ -99,6 +101,12 @@ def _content(perturbation):
     return fingerprint_or_none(perturbation), fingerprint_or_none(attributes)
 
 
+def _evaluating(criterion):
+    """Hash of a criterion in evaluation mode."""
+    is_module = isinstance(criterion, nn.Module)
+    return fingerprint_or_none(copy.deepcopy(criterion).eval() if is_module else criterion)
+
+
 def _content_hash(data):
     return None if data is None or is_dataset(data) else fingerprint(data)
 
@@ -139,6 +147,7 @@ class Trajectory:
         self.fingerprint = None
         self.perturbation = None
         self.names = None
+        self.criterion = None
         self.broken = None
         self.moved_by = {}
 
@@ -169,6 +178,19 @@ class Trajectory:
         self.names = self.names or names
         if names != self.names:
             self.mark_broken("parameters were frozen or thawed on the way")
+
+    def note_criterion(self, criterion):
+        """Note the criterion trained with; mark the run broken if it was replaced on the way."""
+        if self.criterion is not None and not self.is_criterion(criterion):
+            self.mark_broken("the criterion was replaced on the way")
+        self.criterion = criterion
+
+    def is_criterion(self, criterion):
+        """True for the criterion trained with, for one that equals it, and if none is known."""
+        known = self.criterion
+        if known is None or known is criterion:
+            return True
+        return _evaluating(known) == _evaluating(criterion)
 
     def plan(self, n_steps):
         """Append the stretches of the next `n_steps` steps."""

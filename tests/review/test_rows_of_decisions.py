@@ -143,6 +143,8 @@ def test_ids_that_are_not_one_per_row(tmp_path):
             page_lines(tmp_path, X, ids=ids)
         with pytest.raises(ValueError, match=message):
             apply_decisions(X, Y, written([["row", "given", "decision", "label"]]), ids=ids)
+    with pytest.raises(TypeError, match="ids must be in the order of the rows, got a set"):
+        page_lines(tmp_path, X, ids=set(range(N)))
     with pytest.raises(ValueError, match=r"ids.* have the same index in another order"):
         page_lines(tmp_path, TABLE, ids=pd.Series(NAMES[::-1], NAMES[::-1]))
 

@@ -222,6 +222,53 @@ def test_freezing_on_the_way_breaks_the_trajectory():
         clf.replay(X, y)
 
 
+class Once(Callback):
+    """Does something to the net after its first epoch."""
+
+    def __init__(self, change):
+        self.change = change
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 1:
+            self.change(net)
+
+
+def freeze(net):
+    net.module_[0].weight.requires_grad_(False)
+
+
+def smooth(net):
+    net.criterion_ = nn.CrossEntropyLoss(label_smoothing=0.3)
+
+
+def add_group(net):
+    net.optimizer_.add_param_group({"params": [nn.Parameter(torch.ones(2))]})
+
+
+@pytest.mark.parametrize(
+    ("change", "on_the_way", "afterwards"),
+    [
+        (freeze, "frozen or thawed on the way", "module_ was frozen or thawed .* '0.weight'"),
+        (smooth, "criterion was replaced on the way", "criterion_ was replaced after training"),
+        (add_group, "group was added to the optimizer", "optimizer_ was given a parameter group"),
+    ],
+)
+def test_what_the_steps_belong_to_stays_the_same(change, on_the_way, afterwards):
+    with pytest.raises(ValueError, match=on_the_way):
+        trained(callbacks=[Once(change)]).replay(X, y)
+    clf = trained()
+    change(clf)
+    with pytest.raises(ValueError, match=afterwards):
+        clf.replay(X, y)
+
+
+def test_an_equal_criterion_is_the_same():
+    clf = trained().set_params(criterion__label_smoothing=0.0)
+    assert same(next(clf.replay(X, y)), clf.trajectory_.states[0])
+    with pytest.raises(ValueError, match="criterion_ was replaced after training"):
+        clf.set_params(criterion__label_smoothing=0.1).replay(X, y)
+
+
 def test_arguments_for_the_module_break_the_trajectory():
     class Scaled(nn.Linear):
         def __init__(self):

@@ -148,6 +148,7 @@ def test_gradients_that_are_stored_as_sparse_ones_change_no_score(method):
     ("module", "message"),
     [
         (lambda: mlp(nn.LazyLinear(8), nn.LazyLinear(3)), "lazy parameter, '0.weight'"),
+        (lambda: nn.Linear(6, 3, dtype=torch.cfloat), "complex parameter, 'weight', whose imag"),
         (lambda: mlp().requires_grad_(False), "no parameter to train: all are frozen"),
         (lambda: mlp(nn.ReLU()), "must have parameters to train"),
     ],
