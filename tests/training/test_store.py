@@ -258,7 +258,15 @@ def test_a_number_that_python_does_not_know_is_refused():
         to_bytes(np.longdouble(1))
 
 
-FOREIGN = ("model-00001-of-00002.safetensors", "download.partial", "notes.txt")
+FOREIGN = (
+    "model-00001-of-00002.safetensors",
+    "checkpoint-00001-of-00002.safetensors",
+    "checkpoint-best.pt",
+    "state-dict.pt",
+    "epoch-3.log",
+    "download.partial",
+    "notes.txt",
+)
 
 
 def test_files_of_the_user_stay(tmp_path):
