@@ -14,6 +14,7 @@ from sam_attribution.training.storage._manifest import RESTORE
 from sam_attribution.training.storage._run_manifest import (
     check_circumstances,
     check_run,
+    other_versions,
     progress_of,
     versions,
 )
@@ -187,7 +188,8 @@ class RunOnDisk:
                 f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
                 "on from there, and ends so again unless the cause is gone."
             )
-        return configured(cls, self.store.folder, self.manifest["settings"], settings)
+        recorded, upgraded = self.manifest["settings"], bool(other_versions(self.manifest))
+        return configured(cls, self.store.folder, recorded, settings, only_plain=upgraded)
 
     def epochs_left(self, net):
         """Number of epochs that the run had still to train."""
