@@ -21,7 +21,9 @@ def check_memory(n_bytes: float, device: torch.device, what: str, instead: str) 
 def free_memory(device: torch.device) -> float | None:
     """Bytes free on a device, None if the system does not tell."""
     if device.type == "cuda":
-        return float(torch.cuda.mem_get_info(device)[0])
+        # torch keeps what it frees: the driver counts that as taken
+        unused = torch.cuda.memory_reserved(device) - torch.cuda.memory_allocated(device)
+        return float(torch.cuda.mem_get_info(device)[0] + unused)
     if device.type != "cpu":
         return None
     known = [size for size in (_available(), _limit_of_container()) if size is not None]
@@ -29,7 +31,7 @@ def free_memory(device: torch.device) -> float | None:
 
 
 def _available() -> float | None:
-    """What Linux says is available, else the memory of the machine."""
+    """Bytes that Linux calls available, else the memory of the machine."""
     try:
         lines = Path("/proc/meminfo").read_text(encoding="ascii").splitlines()
         (kib,) = (line.split()[1] for line in lines if line.startswith("MemAvailable:"))

@@ -1,9 +1,11 @@
 """Check that training ended at numbers: the last step has no step after it that would tell."""
 
 import math
-from functools import partial
+from contextlib import contextmanager
 
+import torch
 from skorch.dataset import unpack_data
+from torch import nn
 
 from sam_attribution.training._accelerated import scaler_of
 from sam_attribution.training._data import IndexedDataset
@@ -12,30 +14,59 @@ from sam_attribution.training._unit_size import remedy_for_divergence
 
 
 def check_end(net, X, y):
-    """Raise a ValueError unless the weights, and the loss of the last batch, are finite."""
-    schedule = net.trajectory_.schedule
-    if not schedule:
+    """Raise a ValueError unless the weights, and the loss of the last batch, are finite.
+
+    Code of the user that cannot read or evaluate the batch does not end a training that is over:
+    only the weights are checked then.
+    """
+    if not net.trajectory_.schedule:
         return
     flat = FlatModule(net.module_)
-    batch = partial(_batch, net, X, y, schedule[-1].indices)
+    batch = _last_batch(net, X, y)
     _finite(net, "largest weight", flat.vector().abs().max(), batch)
     # a scaler repeats what overflows; a broken run may need more than its rows
-    if scaler_of(net) is None and not net.trajectory_.broken:
-        _finite(net, "loss", _loss(net, flat, batch()), batch)
+    if batch is not None and scaler_of(net) is None and not net.trajectory_.broken:
+        loss = _loss(net, flat, batch)
+        if loss is not None:
+            _finite(net, "loss", loss, batch)
 
 
-def _batch(net, X, y, rows):
+def _last_batch(net, X, y):
+    """``(X, y)`` of the last step; None if the iterator or the dataset does not tell."""
+    rows = net.trajectory_.schedule[-1].indices
+    if rows is None:
+        return None
     collate = net.get_params_for("iterator_train").get("collate_fn")
-    return IndexedDataset(net.get_dataset(X, y), collate).batch(rows).to(net.module_device)
+    try:
+        batch = IndexedDataset(net.get_dataset(X, y), collate).batch(rows)
+        return unpack_data(batch.to(net.module_device))
+    except Exception:  # of the user's dataset
+        return None
 
 
 def _loss(net, flat, batch):
-    """Loss of a batch in evaluation mode; the net stays as it is."""
-    training, buffers = net.module_.training, flat.copy_of_buffers()
+    """Loss of a batch in evaluation mode, None if it cannot be computed; `net` stays as it is."""
+    X, y = batch
     try:
-        return net.validation_step(batch)["loss"]
+        with _evaluating(net, flat), torch.no_grad():
+            return float(net.get_loss(net.infer(X), y, X=X))
+    except Exception:  # of the user's module or criterion
+        return None
+
+
+@contextmanager
+def _evaluating(net, flat):
+    """Context in which module and criterion are in evaluation mode; modes and buffers return."""
+    wholes = [whole for whole in (net.module_, net.criterion_) if isinstance(whole, nn.Module)]
+    modes = [(part, part.training) for whole in wholes for part in whole.modules()]
+    buffers = flat.copy_of_buffers()
+    try:
+        for whole in wholes:
+            whole.eval()
+        yield
     finally:
-        net.module_.train(training)
+        for part, training in modes:
+            part.training = training
         flat.write_buffers(buffers)
 
 
@@ -46,5 +77,5 @@ def _finite(net, what, value, batch):
         net.trajectory_.mark_broken(f"training diverged, the {what} is {value} at its end")
         raise ValueError(
             f"The {what} is {value} after the last step ({n_steps}): training diverged. "
-            f"{remedy_for_divergence(*unpack_data(batch()))}"
+            f"{remedy_for_divergence(*(batch or (None, None)), net.rho)}"
         )

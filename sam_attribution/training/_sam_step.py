@@ -135,7 +135,7 @@ class SAMMixin(StoringMixin):
         if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                f"those before it. {remedy_for_divergence(*unpack_data(batch))}"
+                f"those before it. {remedy_for_divergence(*unpack_data(batch), self.rho)}"
             )
         return value
 

@@ -1,4 +1,4 @@
-"""Which part of the data is far from unit size, which learning rates are made for."""
+"""Size of features and targets: learning rates are made for data of about unit size."""
 
 import torch
 
@@ -13,10 +13,13 @@ def far_from_unit_size(X, y):
     return [name for name, part in (("the features", X), ("y", y)) if _is_far(part)]
 
 
-def remedy_for_divergence(X, y):
-    """Advice for a training that diverged on these rows, as a sentence."""
+def remedy_for_divergence(X, y, rho):
+    """Advice for a training with radius `rho` that diverged on these rows, as a sentence."""
     names = far_from_unit_size(X, y)
-    return f"Lower lr or rho{', or scale ' if names else ''}{' and '.join(names)}."
+    ways = ["Lower lr or rho" if rho else "Lower lr"]
+    if names:
+        ways.append(f"scale {' and '.join(names)}")
+    return f"{', or '.join(ways)}."
 
 
 def _is_far(part):

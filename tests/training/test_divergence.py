@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 import torch
 from skorch.callbacks import Callback, EarlyStopping
+from skorch.dataset import Dataset
 from torch import nn
+from torch.utils.data import DataLoader
 
 from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.training import SAMClassifier, SAMRegressor
@@ -47,6 +49,83 @@ def test_a_rate_that_is_far_too_large_is_an_error(cls):
     hundreds = 100 * y.astype("float32")
     with pytest.raises(ValueError, match="after the last step"):
         net.fit(X, y if cls is SAMClassifier else hundreds)
+
+
+@pytest.mark.parametrize(("rho", "advice"), [(0.05, "Lower lr or rho"), (0, "Lower lr")])
+def test_the_advice_leaves_out_what_is_not_used(rho, advice):
+    clf = classifier(rho=rho, callbacks=[AfterLastStep(torch.nan)])
+    with pytest.raises(ValueError, match=rf"training diverged\. {advice}\.$"):
+        clf.fit(X, y)
+
+
+class Unvalidated(SAMClassifier):
+    """Has no use for validation, as train_split is None."""
+
+    def validation_step(self, batch, **fit_params):
+        raise NotImplementedError
+
+
+class OnlyTrained(nn.Linear):
+    """Fails in evaluation mode."""
+
+    def forward(self, X):
+        if not self.training:
+            raise RuntimeError("no evaluation")
+        return super().forward(X)
+
+
+class OnlyOnce(Dataset):
+    """Gives its rows to the one pass that trains."""
+
+    def __init__(self, X, y):
+        super().__init__(X, y)
+        self.reads = 0
+
+    def __getitem__(self, i):
+        self.reads += 1
+        if self.reads > len(self):
+            raise OSError("the stream is at its end")
+        return super().__getitem__(i)
+
+
+@pytest.mark.parametrize(
+    ("cls", "settings"),
+    [
+        (Unvalidated, {}),
+        (SAMClassifier, {"module": OnlyTrained(4, 3)}),
+        (SAMClassifier, {"dataset": OnlyOnce}),
+        (SAMClassifier, {"iterator_train": lambda dataset, **_: DataLoader(dataset, 10)}),
+    ],
+)
+def test_code_of_the_user_that_fails_at_the_end_does_not_end_the_fit(cls, settings):
+    settings = {"max_epochs": 1, "batch_size": 10, "random_state": 0, **settings}
+    assert cls(**settings).fit(X, y).trajectory_.n_steps == 3
+    broken = cls(**settings, callbacks=[AfterLastStep(torch.nan)])
+    with pytest.raises(ValueError, match=r"largest weight is nan .* Lower lr or rho\.$"):
+        broken.fit(X, y)
+
+
+class Frozen(nn.Module):
+    """Batch norm that a user put in evaluation mode for good."""
+
+    def __init__(self):
+        super().__init__()
+        self.norm, self.linear = nn.BatchNorm1d(4), nn.Linear(4, 3)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.norm.eval()
+        return self
+
+    def forward(self, X):
+        return self.linear(self.norm(X))
+
+
+def test_the_check_keeps_the_mode_of_every_part():
+    clf = classifier(module=Frozen()).fit(X, y)
+    assert clf.module_.training
+    assert clf.criterion_.training
+    assert not clf.module_.norm.training
 
 
 def test_large_weights_of_a_finite_loss_are_fine():

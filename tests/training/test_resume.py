@@ -4,6 +4,7 @@ import copy
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import re
 import sys
 import time
 
@@ -16,6 +17,7 @@ from torch import nn
 from torch.optim.lr_scheduler import CosineAnnealingWarmRestarts
 from torch.utils.data import RandomSampler
 
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.training import SAMClassifier
 from sam_attribution.training.storage._store import Store
 from sam_attribution.training.storage._writing import PARTIAL
@@ -352,13 +354,32 @@ def test_a_broken_run_is_refused(tmp_path):
         SAMClassifier.resume(tmp_path, X[:40], y[:40])
 
 
-def test_other_versions_and_threads_are_refused(tmp_path, monkeypatch):
-    classifier(tmp_path).fit(X, y)
-    with monkeypatch.context() as patch:
+def of_other_circumstances(patch, what):
+    """Let torch seem to have another version or number of threads; return the words for it."""
+    if what == "version":
+        version = re.escape(torch.__version__)
         patch.setattr(torch, "__version__", "9.9")
-        with pytest.raises(ValueError, match=r"manifest.json was written with torch \d"):
-            SAMClassifier.resume(tmp_path, X, y)
+        return rf"manifest.json was written with torch {version}"
     n_threads = torch.get_num_threads()
-    monkeypatch.setattr(torch, "get_num_threads", lambda: n_threads + 1)
-    with pytest.raises(ValueError, match=rf"Call torch.set_num_threads\({n_threads}\)"):
+    patch.setattr(torch, "get_num_threads", lambda: n_threads + 1)
+    return rf"manifest.json was written .*{n_threads} threads"
+
+
+@pytest.mark.parametrize("what", ["version", "threads"])
+def test_other_versions_and_threads_are_refused(tmp_path, monkeypatch, what):
+    with monkeypatch.context() as patch:
+        dies_at(7, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path).fit(X, y)
+    message = of_other_circumstances(monkeypatch, what)
+    with pytest.raises(ValueError, match=message):
         SAMClassifier.resume(tmp_path, X, y)
+
+
+@pytest.mark.parametrize("what", ["version", "threads"])
+def test_with_other_versions_and_threads_a_finished_run_is_read(tmp_path, monkeypatch, what):
+    clf = classifier(tmp_path).fit(X, y)
+    message = of_other_circumstances(monkeypatch, what)
+    with pytest.warns(AttributionWarning, match=rf"{message}.* replay may not repeat it bit for"):
+        read = SAMClassifier.resume(tmp_path, X, y)
+    assert_same_run(read, clf)

@@ -8,6 +8,7 @@ import skorch
 import torch
 
 from sam_attribution._version import __version__
+from sam_attribution._warnings import warn
 from sam_attribution.training._trajectory import DataFingerprint
 from sam_attribution.training.storage._manifest import (
     are,
@@ -62,13 +63,11 @@ def versions():
 
 
 def check_circumstances(manifest, path):
-    """Raise a ValueError if this process would not compute the same numbers as the run."""
-    then, now = manifest["versions"], versions()
-    if changed := [f"{k} {then.get(k)}" for k in now if then.get(k) != now[k]]:
-        raise ValueError(
-            f"{path} was written with {', '.join(changed)}. Resume with these versions: "
-            "with others training would not go on bit for bit."
-        )
+    """Raise a ValueError if this process would not compute the same numbers as the run.
+
+    A run that is finished is read and not trained further: other versions or threads are a
+    warning.
+    """
     if manifest["broken"]:
         raise ValueError(f"The run of {path} cannot go on: {manifest['broken']}.")
     if own := _SAMPLERS & set(manifest["settings"]["fingerprints"]):
@@ -76,9 +75,39 @@ def check_circumstances(manifest, path):
             f"The run of {path} cannot go on: where {own.pop()} stood is not stored. "
             "Train again without it, or with iterator_train__shuffle."
         )
+    if manifest["finished"]:
+        _warn_of_replay(manifest, path)
+    else:
+        _check_environment(manifest, path)
+
+
+def _check_environment(manifest, path):
+    if changed := other_versions(manifest):
+        raise ValueError(
+            f"{path} was written with {', '.join(changed)}. Resume with these versions: "
+            "with others training would not go on bit for bit."
+        )
     n_threads = manifest["n_threads"]
     if n_threads != torch.get_num_threads():
         raise ValueError(
             f"{path} was written by a process with {n_threads} threads, this one has "
             f"{torch.get_num_threads()}. Call torch.set_num_threads({n_threads}) first."
         )
+
+
+def _warn_of_replay(manifest, path):
+    changed, n_threads = other_versions(manifest), manifest["n_threads"]
+    if n_threads != torch.get_num_threads():
+        changed.append(f"{n_threads} threads")
+    if changed:
+        warn(
+            f"{path} was written with {', '.join(changed)}. The finished run is read, but replay "
+            "may not repeat it bit for bit here. Objects passed to resume are not compared with "
+            "those of the run if versions differ."
+        )
+
+
+def other_versions(manifest):
+    """Versions of a run that differ from those of this process, as a list of phrases."""
+    then, now = manifest["versions"], versions()
+    return [f"{k} {then.get(k)}" for k in now if then.get(k) != now[k]]

@@ -1,6 +1,7 @@
 """Training run in a folder: written epoch by epoch, and resumed."""
 
 import contextlib
+import re
 from dataclasses import asdict
 
 import torch
@@ -13,6 +14,7 @@ from sam_attribution.training.storage._manifest import RESTORE
 from sam_attribution.training.storage._run_manifest import (
     check_circumstances,
     check_run,
+    other_versions,
     progress_of,
     versions,
 )
@@ -21,7 +23,7 @@ from sam_attribution.training.storage._settings import configured, describe_sett
 from sam_attribution.training.storage._store import Store, readable
 from sam_attribution.training.storage._stored_states import StoredStates
 
-_OWN_FILES = ("state", "epoch", "checkpoint")
+_OWN_FILE = re.compile(r"(state|epoch|checkpoint)-\d+\.safetensors")
 
 
 class RunOnDisk:
@@ -106,7 +108,7 @@ class RunOnDisk:
     def _take_folder(self):
         """Raise a ValueError if the folder holds a run, or files that this run would replace."""
         if self.store.is_own():  # there is no manifest
-            found = [name for kind in _OWN_FILES for name in self.store.files(f"{kind}-*")]
+            found = self.store.files(_OWN_FILE)
             if found:
                 raise ValueError(
                     f"trajectory_dir={str(self.store.folder)!r} holds {found[0]}, which is of "
@@ -186,7 +188,8 @@ class RunOnDisk:
                 f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
                 "on from there, and ends so again unless the cause is gone."
             )
-        return configured(cls, self.store.folder, self.manifest["settings"], settings)
+        recorded, upgraded = self.manifest["settings"], bool(other_versions(self.manifest))
+        return configured(cls, self.store.folder, recorded, settings, only_plain=upgraded)
 
     def epochs_left(self, net):
         """Number of epochs that the run had still to train."""

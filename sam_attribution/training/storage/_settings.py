@@ -23,13 +23,18 @@ def describe_settings(net):
     }
 
 
-def configured(cls, folder, recorded, given):
-    """Net of class `cls` with the recorded settings and those that the user passes again."""
+def configured(cls, folder, recorded, given, *, only_plain=False):
+    """Net of class `cls` with the recorded settings and those that the user passes again.
+
+    With `only_plain`, plain values are compared and objects are not: their fingerprints depend on
+    the versions of Python and the libraries.
+    """
     values = _stored_values(recorded, folder / MANIFEST)
     net = cls(**{**values, **given, "trajectory_dir": folder})
     now, then = describe_settings(net)["fingerprints"], recorded["fingerprints"]
     # None: nothing that could be compared
-    names = [k for k in sorted({*now, *then}) if now.get(k) != then.get(k) or now[k] is None]
+    compared = values.keys() & then if only_plain else {*now, *then}
+    names = [k for k in sorted(compared) if now.get(k) != then.get(k) or now[k] is None]
     if names:
         raise ValueError(
             f"{folder / MANIFEST} is of a run with other settings: {', '.join(names)} differ or "

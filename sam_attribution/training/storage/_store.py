@@ -120,8 +120,8 @@ class Store:
         )
 
     def files(self, pattern):
-        """Names of the files that match a pattern, sorted."""
-        return sorted(path.name for path in self.folder.glob(pattern))
+        """Names of the files that match a regular expression as a whole, sorted."""
+        return sorted(each.name for each in self.folder.glob("*") if pattern.fullmatch(each.name))
 
     def sweep(self):
         """Delete what an interrupted writing left."""

@@ -48,17 +48,18 @@ class StoringMixin(RecordingMixin):
         Raises
         ------
         ValueError
-            If a file is missing, truncated, edited or of another run, if settings, data, versions
-            or the number of threads differ, or if the run depended on something that is not stored
-            (the error names it): a callback that holds more than data, a custom sampler, arguments
-            passed to ``fit`` for the module.
+            If a file is missing, truncated, edited or of another run, if settings or data differ,
+            if a run that had not finished is of other versions or another number of threads, or if
+            the run depended on something that is not stored (the error names it): a callback that
+            holds more than data, a custom sampler, arguments passed to ``fit`` for the module.
         OSError
             If the folder cannot be written to, for want of space for example.
 
         Warns
         -----
         AttributionWarning
-            If the run had ended with an error. Training goes on from the last checkpoint.
+            If the run had ended with an error. Training goes on from the last checkpoint. If a run
+            that had finished is of other versions or threads: replay may not be bit for bit.
 
         Notes
         -----
