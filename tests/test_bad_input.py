@@ -353,6 +353,7 @@ def test_rows_that_a_foreign_loader_does_not_tell():
         (torch.zeros(3), "criterion__weight must be finite, not negative and not all 0"),
         (torch.tensor([1.0, -1.0, 1.0]), "criterion__weight must be finite, not negative"),
         (torch.tensor([1.0, np.nan, 1.0]), "criterion__weight must be finite"),
+        (torch.ones(3, requires_grad=True), "criterion__weight must not require a gradient"),
     ],
 )
 def test_class_weights(weight, message):
@@ -365,12 +366,34 @@ def test_class_weights(weight, message):
     [
         ({"criterion__reduction": "sum"}, r"CrossEntropyLoss\(reduction='sum'\) is not supported"),
         ({"criterion__ignore_index": 0}, r"CrossEntropyLoss\(ignore_index=...\)"),
+        ({"criterion__label_smoothing": 2.0}, "criterion__label_smoothing must be from 0 to 1"),
         ({"criterion": nn.NLLLoss}, "criterion=NLLLoss wants probabilities from module"),
     ],
 )
 def test_criteria_that_would_train_something_else(settings, message):
     with pytest.raises(ValueError, match=message):
         classifier(**settings).fit(X, y)
+
+
+class Named(nn.CrossEntropyLoss):
+    def forward(self, logits, codes):
+        return {"loss": super().forward(logits, codes)}
+
+
+class Wide(nn.CrossEntropyLoss):
+    def forward(self, logits, codes):
+        return super().forward(logits.double(), codes)
+
+
+def test_a_criterion_returns_one_number():
+    with pytest.raises(TypeError, match=r"criterion Named must return one number .*, got dict"):
+        classifier(criterion=Named).fit(X, y)
+
+
+def test_a_criterion_may_compute_in_float64():
+    criteria = (nn.CrossEntropyLoss, Wide)
+    plain, wide = (influence(classifier(criterion=c)).fit(X, y) for c in criteria)
+    np.testing.assert_allclose(wide.scores_, plain.scores_, rtol=1e-4, atol=1e-7)
 
 
 class InPlace(nn.Linear):

@@ -10,6 +10,7 @@ from sam_attribution._validation import (
     values_of,
 )
 from sam_attribution.training._inputs import check_as_many
+from sam_attribution.training._losses import shape_or_type
 
 
 class ClassLabels(Accuracy):
@@ -81,8 +82,3 @@ class ClassLabels(Accuracy):
                 f"{shape_or_type(logits)}. Name n_classes among its arguments, or say which "
                 "labels there are by classes=."
             )
-
-
-def shape_or_type(output):
-    """Shape of an output, or its type if it has none, for error messages."""
-    return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__

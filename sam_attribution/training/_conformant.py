@@ -20,7 +20,12 @@ from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._copies import shallow_copy
 from sam_attribution.training._data import can_be_indexed, indexed_loader
 from sam_attribution.training._inputs import ArrayInputs
-from sam_attribution.training._losses import check_output, class_weight, loss_per_sample
+from sam_attribution.training._losses import (
+    check_output,
+    checked_loss,
+    class_weight,
+    loss_per_sample,
+)
 from sam_attribution.training._module_builder import ModuleBuilder
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._whole_numbers import naming_whole_numbers
@@ -215,7 +220,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
         """Mean loss of a batch, weighted in training if there are sample weights."""
         check_output(self.criterion_, y_pred)
         if not training or self._batch_weight is None:
-            return super().get_loss(y_pred, y_true, X=X, training=training)
+            loss = super().get_loss(y_pred, y_true, X=X, training=training)
+            return checked_loss(self.criterion_, loss)
         targets = torch.as_tensor(y_true, device=y_pred.device)
         weight = self._batch_weight.to(y_pred.device)
         weighted = (weight * self.loss_per_sample(y_pred, targets)).sum()

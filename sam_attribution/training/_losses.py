@@ -33,7 +33,7 @@ def loss_per_sample(criterion, y_pred, targets):
             "Use one with a value per row under reduction='none', such as CrossEntropyLoss or, "
             "for a regressor, MSELoss."
         )
-    return losses
+    return losses.to(y_pred.dtype)
 
 
 def unreduced(criterion):
@@ -65,6 +65,10 @@ def check_criterion(criterion, n_classes=None):
             f"{name}(reduction={criterion.reduction!r}) is not supported: a batch's loss is a "
             "mean here. Use reduction='mean' and a larger lr."
         )
+    if not 0 <= getattr(criterion, "label_smoothing", 0.0) <= 1:
+        raise ValueError(
+            f"criterion__label_smoothing must be from 0 to 1, got {criterion.label_smoothing}."
+        )
     if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
         _check_class_weight(class_weight(criterion), n_classes)
 
@@ -78,13 +82,25 @@ def check_reduction(criterion):
         )
 
 
+def checked_loss(criterion, loss):
+    """The loss of a batch; a TypeError unless it is one number in a tensor."""
+    if not isinstance(loss, torch.Tensor) or loss.numel() != 1:
+        raise TypeError(
+            f"criterion {type(criterion).__name__} must return one number for a batch, as a "
+            f"tensor, got {shape_or_type(loss)}."
+        )
+    return loss
+
+
 def check_weight_argument(weight):
-    """Raise a TypeError for class weights that torch could not take."""
+    """Raise an error for class weights that torch could not take."""
     if weight is not None and not isinstance(weight, torch.Tensor):
         raise TypeError(
             "criterion__weight must be a tensor with a weight for each of classes_, got "
             f"{type(weight).__name__}. Use torch.tensor(...), or sample_weight in fit."
         )
+    if weight is not None and weight.requires_grad:
+        raise ValueError("criterion__weight must not require a gradient. Pass weight.detach().")
 
 
 def check_output(criterion, output):
@@ -131,3 +147,8 @@ def without_class_weight(criterion):
     criterion = copy.deepcopy(criterion)
     criterion.weight = None
     return criterion
+
+
+def shape_or_type(output):
+    """Shape of an output, or its type if it has none, for error messages."""
+    return f"shape {tuple(output.shape)}" if hasattr(output, "shape") else type(output).__name__

@@ -4,9 +4,8 @@ import torch
 from sklearn.utils.metaestimators import available_if
 
 from sam_attribution._validation import check_targets
-from sam_attribution.training._class_labels import shape_or_type
 from sam_attribution.training._inputs import check_as_many
-from sam_attribution.training._losses import check_output
+from sam_attribution.training._losses import check_output, shape_or_type
 
 
 def _has_probabilities(net):
