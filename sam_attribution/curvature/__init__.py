@@ -4,7 +4,7 @@ from sam_attribution.curvature._ascent import SAMPoints
 from sam_attribution.curvature._gradient_derivative import check_second_derivative
 from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
-from sam_attribution.curvature._kronecker import KroneckerCurvature, check_layers
+from sam_attribution.curvature._kronecker import KroneckerCurvature, check_kronecker_layers
 from sam_attribution.curvature._sam_jacobian import (
     BLOCKS,
     CURVATURES,

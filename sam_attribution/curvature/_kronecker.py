@@ -62,7 +62,7 @@ class KroneckerCurvature(ColumnOperator):
 
     def __init__(self, problem, point, *, corrected=True, n_draws=None, seed=0):
         super().__init__(point, symmetric=True)
-        check_layers(problem)
+        check_kronecker_layers(problem)
         self._layers = LayerGradients(problem)
         self._problem = problem
         self._n_draws = n_draws
@@ -129,7 +129,7 @@ class KroneckerCurvature(ColumnOperator):
                     yield block, (calls[name], signals[name], of_inputs[rows])
 
 
-def check_layers(problem):
+def check_kronecker_layers(problem):
     """Raise a ValueError for a criterion, or for layers, that have no such curvature.
 
     So it does if the factors of the layers would not fit into memory.

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.curvature import KroneckerCurvature, check_layers
+from sam_attribution.curvature import KroneckerCurvature, check_kronecker_layers
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._hif import adjoint_probes, removal_columns
 from sam_attribution.methods._method import Method, Prepared
@@ -71,7 +71,7 @@ class EKFAC(Method):
 
     def check_model(self, problem, optimizer):
         """Raise a ValueError for layers or a criterion that EK-FAC does not cover."""
-        check_layers(problem)
+        check_kronecker_layers(problem)
 
     def prepare(self, problem):
         """Compute factors, eigenbases and eigenvalues.

@@ -32,7 +32,7 @@ def reverse_sweep(training, states, queries):
         product = step.vjp(before, cotangent)
         check_same(f"step {number}", product.after, after, before, training.tracked)
         cotangent = product.before
-        check_finite(f"before step {number}", cotangent.params)
+        check_derivative_is_finite(f"before step {number}", cotangent.params)
         for sensitivity in product.sensitivities:
             yield _probe(number, step.batch, sensitivity, before.buffers)
 
@@ -52,7 +52,7 @@ def tangent_sweep(training, groups, recorded, *, verbose=0):
     for number in tqdm(steps, desc="removal", unit="step", leave=False, disable=not verbose):
         step = training.step(number)
         state, tangent = step.jvp(state, tangent, changes[:, step.batch.rows])
-        check_finite(f"after step {number}", tangent.params)
+        check_derivative_is_finite(f"after step {number}", tangent.params)
         if number + 1 in recorded:
             met = training.state(recorded[number + 1])
             names = f"the steps {since} to {number}"
@@ -83,7 +83,7 @@ def check_same(steps, computed, recorded, before, tracked=()):
             )
 
 
-def check_finite(where, derivative):
+def check_derivative_is_finite(where, derivative):
     """Raise UnstableTraining if a derivative with respect to the parameters overflowed."""
     if not torch.isfinite(derivative).all():
         raise UnstableTraining(

@@ -29,13 +29,13 @@ def step_probe(batch, point, buffers, directions, **options):
     )
 
 
-def forward_mode(batch, point, buffers, directions):
+def batch_forward_mode(batch, point, buffers, directions):
     """Dual numbers: about 2.5 forward passes per direction, the memory of one."""
     passes = [_dual_pass(batch, point, buffers, direction) for direction in directions.T]
     return passes[0][0], torch.stack([tangent for _, tangent in passes], dim=-1)
 
 
-def double_backward(batch, point, buffers, directions):
+def batch_double_backward(batch, point, buffers, directions):
     """``J v`` as the derivative of ``J'u`` in u: about 6 forward passes, backward memory."""
     leaf = point.detach().clone().requires_grad_()
     with torch.enable_grad():
@@ -59,5 +59,5 @@ def _dual_pass(batch, point, buffers, direction):
 
 
 _WAYS = FirstThatWorks(
-    "differentiated along a direction in training", forward_mode, double_backward
+    "differentiated along a direction in training", batch_forward_mode, batch_double_backward
 )
