@@ -17,7 +17,7 @@ from tests.zoo.settings import METHODS, Draw, draw
 @pytest.mark.slow
 @given(seed=st.integers(0, 10**6))
 @settings(
-    max_examples=40,
+    max_examples=30,
     derandomize=True,
     phases=[Phase.generate],
     suppress_health_check=[HealthCheck.too_slow],
