@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sam_attribution._validation import classes_of, take_rows
-from sam_attribution.problem import problem_before_training
+from sam_attribution.problem import entries_differ, problem_before_training
 from sam_attribution.training import bare_optimizer, untouched_random_state, untrained
 
 _N_ROWS = 16
@@ -56,21 +56,15 @@ def _check_losses(net, problem):
         ]
         batch = net.get_loss(output, problem.y, X=problem.X, training=True)
     criterion = type(net.criterion_).__name__
-    if _differ(losses, torch.cat(alone)):
+    if entries_differ(losses, torch.cat(alone), _TOLERANCE):
         raise ValueError(
             f"criterion {criterion} gives a row another loss alone than together with other rows: "
             "it couples the rows of a batch. Use one that is a sum over rows."
         )
     mean = losses.sum() / problem.class_sizes.sum()
-    if _differ(mean, batch):
+    if entries_differ(mean, batch, _TOLERANCE):
         raise ValueError(
             f"the loss of a batch, {float(batch):.4g} by criterion {criterion} and get_loss, is "
             f"not the mean of its rows' losses, {float(mean):.4g}: what is added or divided by is "
             "not known. Use a criterion that is a mean, and weight_decay as a penalty."
         )
-
-
-def _differ(values, others):
-    known = values.isfinite()  # a net may have diverged
-    distance = (values - others)[known].abs()
-    return len(distance) > 0 and bool((distance > _TOLERANCE * values[known].abs().max()).any())

@@ -17,6 +17,7 @@ from sam_attribution.problem._functional_training import (
     check_functional,
 )
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._nearness import entries_differ, tolerance_of
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries

@@ -4,6 +4,7 @@ import torch
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._nearness import are_near
 from sam_attribution.training import untouched_random_state
 
 _TOLERANCE = 1e-3
@@ -22,7 +23,7 @@ def check_given_weights(module, X):
             found = _at_other_weights(module, X)
     except Exception:  # of the user's module, which may raise anything
         return
-    if not all(_are_near(given, own) for given, own in found):
+    if not all(are_near(given, own, _TOLERANCE) for given, own in found):
         raise ValueError(
             f"module {type(module).__name__} does not compute with the weights that it is called "
             "with: its backward pass computes activations again, or it keeps weights outside of "
@@ -51,9 +52,3 @@ def _at_other_weights(module, X):
         own_output.backward(along)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))
-
-
-def _are_near(given, own):
-    size = torch.linalg.vector_norm(own)
-    distance = torch.linalg.vector_norm(given - own)
-    return not size.isfinite() or bool(distance <= _TOLERANCE * size)

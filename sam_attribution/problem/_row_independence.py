@@ -5,6 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sam_attribution.problem._nearness import entries_differ
 from sam_attribution.training import untouched_random_state
 
 _N_ALONE = 3
@@ -32,14 +33,14 @@ def check_row_independence(module, X):
     together, again, alone = outputs
     tolerance = _TOLERANCES.get(together.dtype, _TOLERANCE_OF_OTHERS)
     name = type(module).__name__
-    if _differ(together, again, tolerance):
+    if entries_differ(together, again, tolerance):
         raise ValueError(
             f"module {name} gives the same rows other outputs when it is called again, in "
             "evaluation mode: its forward pass is random, or remembers what it was called with. "
             "Let it depend on its input alone in evaluation mode, as "
             "F.dropout(x, p, self.training) and nn.Dropout do."
         )
-    if _differ(together[: len(alone)], alone, tolerance):
+    if entries_differ(together[: len(alone)], alone, tolerance):
         raise ValueError(
             f"module {name} gives a row another output alone than together with other rows, in "
             "evaluation mode: its forward pass couples the rows of a batch, as a mean or maximum "
@@ -58,12 +59,3 @@ def _outputs(module, X):
         return None
     parts = (together, again, alone)
     return _Outputs(*parts) if all(torch.is_tensor(part) for part in parts) else None
-
-
-def _differ(outputs, others, tolerance):
-    if outputs.shape != others.shape:
-        return True
-    known = outputs.isfinite()  # a net may have diverged
-    distance = (outputs - others).nan_to_num(torch.inf, torch.inf, torch.inf)[known].abs()
-    scale = outputs[known].abs().max() if known.any() else 0.0
-    return bool((distance > tolerance * scale).any())
