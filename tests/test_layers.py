@@ -11,6 +11,7 @@ LAYERS = [
     "_version",
     "exceptions",
     "_warnings",
+    "_out_of_memory",
     "_validation",
     "_accuracy",
     "_class_names",
