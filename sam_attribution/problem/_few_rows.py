@@ -65,4 +65,4 @@ def _move(module):
     for p in module.parameters():
         if p.requires_grad:
             size = p.square().mean().sqrt()
-            p.add_(_STEP * torch.where(size == 0, 1.0, size) * torch.randn_like(p))
+            p.add_(_STEP * torch.where(size == 0, 1.0, size) * (2 * torch.rand_like(p) - 1))
