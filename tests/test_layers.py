@@ -12,6 +12,7 @@ LAYERS = [
     "exceptions",
     "_overflow",
     "_warnings",
+    "_out_of_memory",
     "_validation",
     "_accuracy",
     "_class_names",

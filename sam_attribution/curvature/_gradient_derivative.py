@@ -5,6 +5,7 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
+from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution.curvature._hessian import Hessian
 
 _N_ROWS = 2
@@ -43,6 +44,8 @@ def _twin(problem):
     try:
         twin = problem.part(rows).in_double_precision()
         twin.mean_gradient(twin.params, twin.buffers)
+    except OUT_OF_MEMORY:
+        raise
     except Exception:  # of the user's module, which may raise anything
         return None
     return twin

@@ -344,7 +344,8 @@ class MislabelDetector(BaseEstimator):
 @exclusive()
 def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     """Train `estimator` on a split's rows, unless it is frozen, and return a SplitEvidence."""
-    return SplitEvidence(train_split(estimator, split, X, y, sample_weight))
+    data = X, y, sample_weight
+    return SplitEvidence(train_split(estimator, split, *data, differentiated=False))
 
 
 def _class_targets(estimator):

@@ -1,5 +1,6 @@
 """An estimator trained on the rows of one split: what attribution and detection start from."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
@@ -21,6 +22,21 @@ from sam_attribution.problem import (
     evaluation_function,
     problem_from_estimator,
 )
+
+
+@dataclass(eq=False)
+class _CheckFirst:
+    """A check before a training: whether it was made, and the seconds of the training before it."""
+
+    check: Callable
+    measure: Measure
+    made: bool = False
+    seconds: float = 0.0
+
+    def __call__(self, *data):
+        self.seconds = self.measure.lap()
+        self.made = self.check(*data)
+        self.measure.lap()
 
 
 @dataclass(frozen=True, eq=False)
@@ -86,27 +102,32 @@ def train_split(
     parameters="all",
     batch_size="auto",
     method=None,
+    differentiated=True,
 ):
     """Train an estimator on the rows of a split, in place, and hand it over as a TrainedSplit.
 
     `X`, `y` and `sample_weight` are all rows given to ``fit``; a frozen estimator stays as it is.
     A ValueError or TypeError, before training if this is the first split, for a model whose rows
-    have no scores, or none by `method`.
+    have no scores, or none by `method`; without `differentiated`, no outputs that a score can use.
     """
     measure, n_given = Measure(net_of(estimator).device), len(y)
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)
-    check = partial(check_before_training, parameters=parameters, method=method)
-    rows = train(estimator, X, y, sample_weight, check if split.is_first else None)
-    seconds = measure.lap()
+    settings = {"parameters": parameters, "differentiated": differentiated}
+    check = partial(check_before_training, method=method, **settings)
+    first = _CheckFirst(check, measure)
+    rows = train(estimator, X, y, sample_weight, first if split.is_first else None)
+    seconds = first.seconds + measure.lap()
     problem = problem_from_estimator(
         net_of(estimator),
         rows,
         y,
         sample_weight,
-        parameters=parameters,
         batch_size=batch_size,
         positions=split.train,
         n_given=n_given,
+        # later splits train the same module, and end with the first one if that is refused
+        checked=not is_frozen(estimator) and (first.made or not split.is_first),
+        **settings,
     )
     if is_frozen(estimator):
         check_trained(net_of(estimator), problem, method)

@@ -6,9 +6,11 @@ from typing import Any
 import numpy as np
 import scipy.linalg
 import torch
+from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
 from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
+from sam_attribution._warnings import warn
 
 
 class SingularMatrix(ValueError):
@@ -50,25 +52,36 @@ def least_of_moments(values: Tensor, size: int, dtype: torch.dtype) -> float:
 class LU:
     """The LU factors of a square matrix, which solve with its transpose as well.
 
-    A SingularMatrix if one over the condition number (in the 1-norm) is below the root of the size
-    times the rounding of the dtype.
+    A SingularMatrix if one over the condition number (in the 1-norm) is below the rounding of the
+    dtype; a warning below the root of the size times that.
     """
 
     def __init__(self, matrix: Tensor, what: str) -> None:
         check_finite(matrix, what)
         self._factors, self._pivots, info = torch.linalg.lu_factor_ex(matrix)
         inverse_condition = 0.0 if int(info) else _inverse_condition(matrix, self._factors)
-        if not inverse_condition > math.sqrt(len(matrix)) * torch.finfo(matrix.dtype).eps:
-            raise SingularMatrix(
-                f"{what} is singular to the precision of "
-                f"{str(matrix.dtype).removeprefix('torch.')}: 1 / condition is "
-                f"{inverse_condition:.1e}. Raise the damping."
-            )
+        _check_condition(inverse_condition, matrix, what)
 
     def solve(self, columns: Tensor, *, adjoint: bool = False) -> Tensor:
         """Solutions for columns; those of the transposed matrix if `adjoint`."""
         x: Tensor = torch.linalg.lu_solve(self._factors, self._pivots, columns, adjoint=adjoint)
         return x
+
+
+def _check_condition(inverse_condition: float, matrix: Tensor, what: str) -> None:
+    """Raise a SingularMatrix where no digit of a solution is known, warn where few may be."""
+    dtype = str(matrix.dtype).removeprefix("torch.")
+    rounding = torch.finfo(matrix.dtype).eps
+    said = f"of {dtype}: 1 / condition is {inverse_condition:.1e}. {_way_on(matrix.dtype)}"
+    if not inverse_condition > rounding:
+        raise SingularMatrix(f"{what} is singular to the precision {said}")
+    if inverse_condition <= math.sqrt(len(matrix)) * rounding:
+        warn(f"{what} is nearly singular to the precision {said}", ConvergenceWarning)
+
+
+def _way_on(dtype: torch.dtype) -> str:
+    damping = "Raise the damping (by more than its most negative eigenvalue, if it has one)"
+    return f"{damping}." if dtype == torch.float64 else f'{damping}, or train with dtype="float64".'
 
 
 def _inverse_condition(matrix: Tensor, factors: Tensor) -> float:

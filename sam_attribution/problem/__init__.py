@@ -3,6 +3,7 @@
 from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._evaluation import evaluation_function, margin
+from sam_attribution.problem._few_rows import spread_positions
 from sam_attribution.problem._forward_mode import forward_mode_as_backward
 from sam_attribution.problem._from_estimator import (
     problem_before_training,
@@ -18,6 +19,7 @@ from sam_attribution.problem._functional_training import (
     check_functional,
 )
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._nearness import entries_differ, tolerance_of
 from sam_attribution.problem._path import PathPoint, TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries

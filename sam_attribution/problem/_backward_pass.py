@@ -2,6 +2,7 @@
 
 import torch
 
+from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution.training import untouched_random_state
 
 
@@ -15,6 +16,8 @@ def check_buffers_in_backward(module, X):
             output = module(X)
             before = {name: buffer.clone() for name, buffer in module.named_buffers()}
             output.sum().backward()
+    except OUT_OF_MEMORY:
+        raise
     except Exception:  # of the user's module, which may raise anything
         return
     moved = [n for n, b in module.named_buffers() if not torch.equal(b, before[n])]

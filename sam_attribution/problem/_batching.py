@@ -15,7 +15,7 @@ def auto_batch_size(module, X):
     `module` is in evaluation mode; of `X` only the first row is used.
     """
     budget = _ACTIVATIONS.get(X.device.type, _ACTIVATIONS["cuda"])
-    return max(1, min(_MAX_ROWS, budget // activations_per_row(module, X)))
+    return max(1, min(_MAX_ROWS, budget // max(1, activations_per_row(module, X))))
 
 
 def activations_per_row(module, X):

@@ -26,7 +26,8 @@ def check_losses_are_finite(problem):
         raise ValueError(
             f"{len(bad)} of {len(rows)} rows trained on have a loss that is not finite, the first "
             f"at position {_given_position(problem, bad[0])}: the training diverged, or X holds "
-            f"values too large for {str(problem.params.dtype).removeprefix('torch.')}. {REMEDY_FOR_OVERFLOW}."
+            f"values too large for {str(problem.params.dtype).removeprefix('torch.')}. "
+            f"{REMEDY_FOR_OVERFLOW}."
         )
 
 

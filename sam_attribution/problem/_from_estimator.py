@@ -12,6 +12,7 @@ from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
+from sam_attribution.problem._module_checks import mark_as_checked
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
@@ -28,6 +29,8 @@ def problem_from_estimator(
     batch_size="auto",
     positions=None,
     n_given=None,
+    differentiated=True,
+    checked=False,
 ):
     """Freeze a fitted estimator, left untouched, and the rows it was trained on.
 
@@ -42,14 +45,18 @@ def problem_from_estimator(
         names match shell-style patterns.
     batch_size : int or "auto", default="auto"
         Rows per forward pass.
-    positions, n_given : optional
+    positions, n_given, differentiated : optional
         As for :class:`Problem`.
+    checked : bool, default=False
+        True if the same module has passed the checks of a few rows with other weights.
     """
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     check_unchanged(estimator)
     _check_training(estimator)
     rows, targets = estimator.to_tensors(X, y)
     model = _model(estimator, parameters)
+    if checked:
+        mark_as_checked(model["module"])
     path = TrainingPath(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     problem = Problem(
@@ -65,12 +72,13 @@ def problem_from_estimator(
         batch_size=batch_size,
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
         n_given=n_given,
+        differentiated=differentiated,
     )
     check_losses_are_finite(problem)
     return problem
 
 
-def problem_before_training(untrained, *, parameters="all"):
+def problem_before_training(untrained, *, parameters="all", differentiated=True):
     """The problem of a few rows and of what ``training.untrained`` made; it has no path.
 
     Of several weight decays it has the largest.
@@ -87,6 +95,7 @@ def problem_before_training(untrained, *, parameters="all"):
         weight_decay=float(max(decays)),
         rho=net.rho,
         perturbation=as_perturbation(net.perturbation),
+        differentiated=differentiated,
     )
 
 
@@ -100,6 +109,7 @@ def problem_from_another_seed(problem, seed):
         batch_size=problem.batch_size,
         positions=problem.positions,
         n_given=problem.n_given,
+        checked=True,
     )
 
 

@@ -2,16 +2,20 @@
 
 import torch
 
+from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._nearness import are_near
 from sam_attribution.training import untouched_random_state
 
 _TOLERANCE = 1e-3
 _STEP = 0.1
 
 
-def check_given_weights(module, X):
+def check_given_weights(module, X, *, differentiated=True):
     """Raise a ValueError if output or gradient at other weights are not those of these weights.
+
+    Without `differentiated` the output alone counts.
 
     `module`, a copy that is used up, is first called with other weights for a few rows `X`, and
     then has them as its own. The two differ if parts are computed again in the backward pass (by a
@@ -19,10 +23,13 @@ def check_given_weights(module, X):
     """
     try:
         with untouched_random_state(X.device):
-            found = _at_other_weights(module, X)
+            outputs, gradients = _at_other_weights(module, X)
+    except OUT_OF_MEMORY:
+        raise
     except Exception:  # of the user's module, which may raise anything
         return
-    if not all(_are_near(given, own) for given, own in found):
+    compared = (outputs, gradients) if differentiated else (outputs,)
+    if not all(are_near(given, own, _TOLERANCE) for given, own in compared):
         raise ValueError(
             f"module {type(module).__name__} does not compute with the weights that it is called "
             "with: its backward pass computes activations again, or it keeps weights outside of "
@@ -35,7 +42,7 @@ def _at_other_weights(module, X):
     """Output and gradient by a functional call, each with that of a module with these weights."""
     layout = ParameterLayout(module)
     w = layout.vector_of(module)
-    noise = torch.randn_like(w)
+    noise = 2 * torch.rand_like(w) - 1  # normal numbers take longer
     other = (w + _STEP * w.square().mean().sqrt() * noise).requires_grad_()
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.enable_grad():
@@ -51,9 +58,3 @@ def _at_other_weights(module, X):
         own_output.backward(along)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))
-
-
-def _are_near(given, own):
-    size = torch.linalg.vector_norm(own)
-    distance = torch.linalg.vector_norm(given - own)
-    return not size.isfinite() or bool(distance <= _TOLERANCE * size)

@@ -1,16 +1,38 @@
 """The last linear layer, whose gradients are closed form given the features before it."""
 
+from typing import NamedTuple
+
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._nearness import are_near, entries_differ, tolerance_of
+
+
+class _Call(NamedTuple):
+    """A call of the layer: what it was given, and the weight and bias that it had then."""
+
+    given: Tensor
+    weight: Tensor
+    bias: Tensor | None
+
+    @property
+    def features(self):
+        return self.given.to(self.weight.dtype)  # autocast gives others
+
+    def explains(self, logits):
+        """True if the logits are those of this call."""
+        if self.given.ndim != 2:
+            return False
+        again = nn.functional.linear(self.features, self.weight, self.bias)
+        tolerance = tolerance_of(1e-4, self.given.dtype, logits.dtype)
+        return not entries_differ(again, logits, tolerance)
 
 
 class Head:
     """The last ``nn.Linear`` of a module and where its weights sit in the flat vector.
 
-    `module` is a private copy in evaluation mode. A weight or bias that is frozen is read from it.
-    A ValueError if it has no ``nn.Linear``.
+    `module` is a private copy in evaluation mode. A ValueError if it has no ``nn.Linear``.
     """
 
     def __init__(self, module, layout):
@@ -32,8 +54,13 @@ class Head:
 
     @property
     def index(self):
-        """Positions of the head's trainable numbers; a ValueError if all of it is frozen."""
-        if not self.names:
+        """Positions of the head's trainable numbers.
+
+        A ValueError if all of it is frozen, or if weight or bias are computed from others.
+        """
+        own = self._layer._parameters
+        computed = any(getattr(self._layer, n) is not own.get(n) for n in ("weight", "bias"))
+        if computed or not self.names:
             raise _no_head(self._module)
         spans = [torch.arange(s.start, s.stop) for s in map(self._layout.slices.get, self.names)]
         return torch.cat(spans)
@@ -48,20 +75,14 @@ class Head:
 
         A ValueError if the logits are not the head applied to its input.
         """
-        caught = []
-
-        def catch(_module, args, kwargs):
-            caught.extend([*args, *kwargs.values()])
-
-        handle = self._layer.register_forward_pre_hook(catch, with_kwargs=True)
-        try:
-            with torch.no_grad():
-                logits = functional_call(self._module, (params, buffers), X)
-        finally:
-            handle.remove()
-        features = caught[0] if len(caught) == 1 else None
-        self._check(params, logits, features)
-        return logits, features
+        logits, calls = self._calls(params, buffers, X)
+        if len(calls) != 1 or not calls[0].explains(logits):
+            raise ValueError(
+                'parameters="head" needs logits that are the last nn.Linear applied to its input, '
+                f"which {type(self._module).__name__}.forward changes afterwards or calls "
+                'otherwise. Use parameters="all".'
+            )
+        return logits, calls[0].features
 
     def tangents(self, features, directions):
         """Logit tangents (n, n_classes, k) of head directions (n_params, k)."""
@@ -92,6 +113,7 @@ class Head:
     def check_gradient(self, params, buffers, X):
         """Raise a ValueError unless the closed form is the gradient of the logits of rows `X`."""
         _, features = self.features(params, buffers, X)
+        self._check_dtypes(*self._calls(params, buffers, X))
         with torch.enable_grad():
             own = {name: params[name].detach().requires_grad_() for name in self.names}
             logits = functional_call(self._module, (params | own, buffers), X)
@@ -100,20 +122,27 @@ class Head:
             found = torch.autograd.grad(logits, [*own.values()], along)
         closed = self._layout.unflatten(self.gradient(features, along))
         for name, gradient in zip(own, found, strict=True):
-            if not _are_near(gradient, closed[name]):
+            if not are_near(gradient, closed[name], 1e-3):
                 raise ValueError(
                     f'parameters="head" needs a last nn.Linear that is used once, but {name!r} of '
                     f"{type(self._module).__name__} acts on the logits in another place, too. "
                     f'Use parameters=["{name}"], whose gradient is taken by autodiff, or "all".'
                 )
 
-    def _linear(self, params, features):
-        weight, bias = self._layer.weight, self._layer.bias  # frozen ones
-        if self._weight_name:
-            weight = params[self._weight_name]
-        if self._bias_name:
-            bias = params[self._bias_name]
-        return nn.functional.linear(features, weight, bias)
+    def _calls(self, params, buffers, X):
+        """Logits of one forward pass, and the calls of the layer in it."""
+        calls = []
+
+        def note(layer, args, kwargs):
+            given = [*args, *kwargs.values()]
+            calls.extend(_Call(each, layer.weight, layer.bias) for each in given)
+
+        handle = self._layer.register_forward_pre_hook(note, with_kwargs=True)
+        try:
+            with torch.no_grad():
+                return functional_call(self._module, (params, buffers), X), calls
+        finally:
+            handle.remove()
 
     def _tangent(self, direction, features):
         n_outputs = self._layer.out_features
@@ -122,27 +151,20 @@ class Head:
         bias = direction[self._bias_name] if self._bias_name else None
         return nn.functional.linear(features, weight, bias)
 
-    def _check(self, params, logits, features):
-        if features is not None and features.ndim == 2:
-            again, near = self._linear(params, features), {"rtol": 1e-4, "atol": 1e-5}
-            if again.shape == logits.shape and torch.allclose(
-                again, logits, **near, equal_nan=True
-            ):
-                return
-        raise ValueError(
-            'parameters="head" needs logits that are the last nn.Linear applied to its input, '
-            f"which {type(self._module).__name__}.forward changes afterwards or calls otherwise. "
-            'Use parameters="all".'
-        )
+    def _check_dtypes(self, logits, calls):
+        dtypes = [t.dtype for t in (calls[0].given, calls[0].weight, logits)]
+        if len(set(dtypes)) > 1:
+            given, weight, out = (str(dtype).removeprefix("torch.") for dtype in dtypes)
+            raise ValueError(
+                'parameters="head" needs features, weight and logits of one dtype, but '
+                f"{type(self._module).__name__} has them in {given}, {weight} and {out}, as "
+                'autocast does. Use parameters="all", or no other dtypes in forward.'
+            )
 
 
 def _no_head(module):
     return ValueError(
-        'parameters="head" needs a module that ends in a trainable nn.Linear, got '
+        'parameters="head" needs a module that ends in a trainable nn.Linear, whose weight and '
+        "bias are parameters and not computed (as by weight norm), got "
         f'{type(module).__name__}. Use parameters="all" or name patterns.'
     )
-
-
-def _are_near(found, wanted):
-    scale = torch.linalg.vector_norm(wanted)
-    return bool(torch.linalg.vector_norm(found - wanted) <= 1e-3 * scale) or not scale.isfinite()

@@ -5,11 +5,12 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
-from sam_attribution.problem._few_rows import distinct_rows, running_copy
+from sam_attribution.problem._few_rows import distinct_rows, tried_copy
 from sam_attribution.problem._given_weights import check_given_weights
 from sam_attribution.problem._row_independence import check_row_independence
 
 _CHECKED: WeakSet[nn.Module] = WeakSet()
+_N_FOR_GRADIENTS = 2
 
 
 def check_layers(module):
@@ -21,17 +22,17 @@ def check_layers(module):
 def check_on_few_rows(problem):
     """Raise a ValueError for a module whose rows have no scores, or none by ``problem.head``.
 
-    Costs about a dozen passes with 8 rows or fewer, in float64; nothing for a module that was
+    Costs about half a dozen passes with 8 rows or fewer, in float64; nothing for a module that was
     checked before.
     """
-    module = problem.module
-    if module in _CHECKED:
+    module, rows = problem.module, distinct_rows(problem.X)
+    if module in _CHECKED or not len(rows):
         return
-    rows = distinct_rows(problem.X)
-    found = running_copy(module, rows)
-    if found is not None:
-        check_row_independence(*found)
-        check_given_weights(*found)
+    tried = tried_copy(module, rows)
+    if tried is not None:
+        check_row_independence(*tried)
+        few = tried.X[:_N_FOR_GRADIENTS]
+        check_given_weights(tried.module, few, differentiated=problem.differentiated)
     if problem.head is not None:
         named = problem.layout.unflatten(problem.params)
         problem.head.check_gradient(named, problem.buffers, rows)
@@ -58,12 +59,17 @@ def _check_mode(module):
 
 
 def _check_kind(module):
-    if isinstance(module, torch.jit.ScriptModule):
-        raise ValueError(
-            f"module is a torch.jit.ScriptModule ({type(module).__name__}), which cannot be called "
-            "with other weights than its own. Pass the module that it was made from."
-        )
     for name, part in module.named_modules():
+        if isinstance(part, torch.jit.ScriptModule):
+            at = (
+                f"has a torch.jit.ScriptModule at {name!r}"
+                if name
+                else "is a torch.jit.ScriptModule"
+            )
+            raise ValueError(
+                f"module {at} ({type(part).__name__}), which cannot be called with other weights "
+                "than its own. Pass the module that it was made from."
+            )
         if not isinstance(part, nn.Embedding | nn.EmbeddingBag):
             continue
         if part.scale_grad_by_freq:

@@ -65,6 +65,8 @@ class Problem:
         rows given.
     n_given : int, optional
         Number of rows given to ``fit``. Given if `positions` are.
+    differentiated : bool, default=True
+        False if outputs alone are asked for, so that a wrong gradient is no fault of the module.
     """
 
     module: nn.Module
@@ -84,6 +86,7 @@ class Problem:
     denominator: float | None = None
     positions: Tensor | None = None
     n_given: int | None = None
+    differentiated: bool = True
 
     def __post_init__(self):
         check_layers(self.module)

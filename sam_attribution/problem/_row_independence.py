@@ -1,45 +1,38 @@
 """Whether a row's output depends on anything but the row: other rows, or chance."""
 
-from typing import NamedTuple
-
 import torch
-from torch import Tensor
 
+from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution.problem._nearness import entries_differ
 from sam_attribution.training import untouched_random_state
 
-_N_ALONE = 3
+_N_ALONE = 2
 # Parts of the largest output: kernels round batches of other sizes otherwise
 _TOLERANCES = {torch.float64: 1e-4}
 _TOLERANCE_OF_OTHERS = 1e-2
 
 
-class _Outputs(NamedTuple):
-    """Outputs of the same rows: together, together once more, and the first of them alone."""
-
-    together: Tensor
-    again: Tensor
-    alone: Tensor
-
-
-def check_row_independence(module, X):
+def check_row_independence(module, X, together):
     """Raise a ValueError if a module, in evaluation mode, is random or couples the rows of a batch.
 
-    The rows `X`, a few that differ, pass through it together, once more, and alone.
+    `together` is its output for the rows `X`, a few that differ. They pass through it once more,
+    and the first of them alone.
     """
     outputs = _outputs(module, X)
-    if outputs is None:
+    if outputs is None or not all(torch.is_tensor(each) for each in (together, *outputs)):
         return
-    together, again, alone = outputs
+    again, *alone = outputs
     tolerance = _TOLERANCES.get(together.dtype, _TOLERANCE_OF_OTHERS)
     name = type(module).__name__
-    if _differ(together, again, tolerance):
+    if entries_differ(together, again, tolerance):
         raise ValueError(
             f"module {name} gives the same rows other outputs when it is called again, in "
             "evaluation mode: its forward pass is random, or remembers what it was called with. "
             "Let it depend on its input alone in evaluation mode, as "
             "F.dropout(x, p, self.training) and nn.Dropout do."
         )
-    if _differ(together[: len(alone)], alone, tolerance):
+    _check_shape(name, together, alone[0])
+    if entries_differ(together[: len(alone)], torch.cat(alone), tolerance):
         raise ValueError(
             f"module {name} gives a row another output alone than together with other rows, in "
             "evaluation mode: its forward pass couples the rows of a batch, as a mean or maximum "
@@ -49,21 +42,23 @@ def check_row_independence(module, X):
 
 
 def _outputs(module, X):
-    """None if the module does not run with a single row; the passes that follow say why."""
+    """Outputs of all rows once more, and of single ones; None if it does not run with these."""
     try:
         with torch.no_grad(), untouched_random_state(X.device):
-            together, again = module(X), module(X)
-            alone = torch.cat([module(row) for row in X[:_N_ALONE].split(1)])
+            alone = [module(row) for row in X[:_N_ALONE].split(1)]
+            # last: the first pass began at the same random state
+            return [module(X), *alone]
+    except OUT_OF_MEMORY:
+        raise
     except Exception:  # of the user's module, which may raise anything
         return None
-    parts = (together, again, alone)
-    return _Outputs(*parts) if all(torch.is_tensor(part) for part in parts) else None
 
 
-def _differ(outputs, others, tolerance):
-    if outputs.shape != others.shape:
-        return True
-    known = outputs.isfinite()  # a net may have diverged
-    distance = (outputs - others).nan_to_num(torch.inf, torch.inf, torch.inf)[known].abs()
-    scale = outputs[known].abs().max() if known.any() else 0.0
-    return bool((distance > tolerance * scale).any())
+def _check_shape(name, together, alone):
+    wanted = (1, *together.shape[1:])
+    if alone.shape != wanted:
+        raise ValueError(
+            f"module {name} gives a single row an output of shape {tuple(alone.shape)} instead of "
+            f"{wanted}, in evaluation mode, as a squeeze that names no dimension does. Use "
+            "flatten(1), or squeeze with a dimension."
+        )

@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 import torch
 from sklearn.base import clone
+from torch import nn
 
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._module_copy import copy_of_module
@@ -37,7 +38,9 @@ def untrained(net, X, y, sample_weight=None, classes=None):
         X, targets, sample_weight = twin._fit_inputs(X, y, sample_weight, classes, True)
         twin._initialize_virtual_params()
         twin._initialize_module()
-        twin.module_ = copy_of_module(twin.module_).eval()  # a factory may give the user's own
+        if not isinstance(net.module, nn.Module):  # a factory may give the user's own
+            twin.module_ = copy_of_module(twin.module_)
+        twin.module_.eval()
         FlatModule(twin.module_)  # one without parameters to train says so
         twin._initialize_criterion()
         twin._initialize_optimizer()

@@ -1,6 +1,7 @@
 """What cannot be attributed is refused before training, and training is the same for the check."""
 
 import re
+import time
 from functools import partial
 
 import numpy as np
@@ -20,8 +21,10 @@ from sam_attribution import (
     SAMRegressor,
     ValidationData,
 )
+from sam_attribution.fitting import Split, _trained_split
 from sam_attribution.fitting._before_training import check_before_training
 from sam_attribution.methods import GIF, HIF, GradCos, SelfInfluence
+from sam_attribution.problem import _module_checks
 from tests.models import tabular, targets
 
 X, Y, WEIGHT = tabular()
@@ -80,23 +83,113 @@ class WithPenalty(Counting):
         return super().get_loss(y_pred, y_true, X=X, training=training) + 0.1 * penalty
 
 
-REFUSED = [
+class SwitchedOn(nn.Linear):
+    """Couples the rows by a weight that is 0 before the training."""
+
+    def __init__(self):
+        super().__init__(6, 3)
+        self.share = nn.Parameter(torch.zeros(()))
+
+    def forward(self, X):
+        return super().forward(X - self.share * X.mean(0))
+
+
+class Autocast(nn.Linear):
+    def forward(self, X):
+        with torch.autocast("cpu", torch.bfloat16):
+            return super().forward(X)
+
+
+class Signed(nn.Module):
+    """Losses of both signs, added up one after the other."""
+
+    def __init__(self, reduction="mean"):
+        super().__init__()
+        self.reduction = reduction
+
+    def forward(self, output, y):
+        losses = output - y
+        return losses.cumsum(0)[-1] / len(y) if self.reduction == "mean" else losses
+
+
+OUTPUTS_REFUSED = [
     (partial(Counting, Coupled(6, 3)), "couples the rows"),
+    (partial(Counting, SwitchedOn), "couples the rows"),
     (partial(Counting, Random(6, 3)), "is random"),
     (partial(Counting, criterion=NoReduction), "has no reduction"),
+]
+LOSSES_REFUSED = [
     (partial(Counting, criterion=CoupledLoss), "another loss alone than together"),
     (partial(WithPenalty, nn.Linear(6, 3)), "not the mean of its rows' losses"),
 ]
+REFUSED = [*OUTPUTS_REFUSED, *LOSSES_REFUSED]
 
 
-@pytest.mark.parametrize("judge", [SAMInfluence, MislabelDetector])
-@pytest.mark.parametrize(("net", "message"), REFUSED)
+@pytest.mark.parametrize(
+    ("judge", "net", "message"),
+    [
+        *((SAMInfluence, *each) for each in REFUSED),
+        *((MislabelDetector, *each) for each in OUTPUTS_REFUSED),
+    ],
+)
 def test_a_model_without_scores_is_refused_before_it_is_trained(judge, net, message):
     Counting.n_trainings = 0
     net = make_pipeline(StandardScaler(), net(max_epochs=1))
     with pytest.raises(ValueError, match=message):
         judge(net, random_state=0).fit(X, Y)
     assert Counting.n_trainings == 0
+
+
+@pytest.mark.parametrize(("net", "_"), LOSSES_REFUSED)
+def test_the_detector_takes_any_loss(net, _):
+    Counting.n_trainings = 0
+    detector = MislabelDetector(net(max_epochs=1), random_state=0).fit(X, Y)
+    assert Counting.n_trainings == 1
+    assert np.isfinite(detector.contamination_)
+
+
+def test_what_was_checked_before_training_is_not_checked_again(monkeypatch):
+    checked = []
+    monkeypatch.setattr(_module_checks, "tried_copy", lambda *args: checked.append(args))
+    net = SAMClassifier(nn.Linear(6, 3), max_epochs=1, random_state=0)
+    SAMInfluence(net, method="grad-dot", validation=StratifiedKFold(3)).fit(X, Y)
+    assert len(checked) == 1
+    frozen = FrozenEstimator(net.fit(X, Y))
+    SAMInfluence(frozen, method="grad-dot", validation=ValidationData(X, Y)).fit(X, Y)
+    assert len(checked) == 2
+
+
+def test_seconds_are_those_of_the_training(monkeypatch):
+    def slow(*args, **kwargs):
+        time.sleep(0.3)
+        return True
+
+    monkeypatch.setattr(_trained_split, "check_before_training", slow)
+    split = Split(np.arange(len(Y)), X, Y, np.arange(0))
+    net = SAMClassifier(nn.Linear(6, 3), max_epochs=1, random_state=0)
+    started = time.perf_counter()
+    trained = _trained_split.train_split(net, split, X, Y)
+    assert 0 < trained.seconds <= time.perf_counter() - started - 0.3
+
+
+@pytest.mark.parametrize("error", [MemoryError, torch.OutOfMemoryError])
+def test_no_memory_is_no_fault_of_the_module(error):
+    class Large(nn.Linear):
+        def forward(self, X):
+            raise error("no memory")
+
+    with pytest.raises(error, match="no memory"):
+        check_before_training(SAMClassifier(Large(6, 3)), X, Y)
+
+
+def test_rows_of_a_frozen_net_are_spread_over_all_of_them():
+    """A net that was trained on rows sorted by class is asked about all classes."""
+    Refusing.asked, order = [], np.argsort(Y, kind="stable")
+    rows = X[order], Y[order]
+    frozen = FrozenEstimator(SAMClassifier(nn.Linear(6, 3), max_epochs=1).fit(*rows))
+    SAMInfluence(frozen, method=Refusing(False), validation=ValidationData(X, Y)).fit(*rows)
+    ((problem, _),) = Refusing.asked
+    assert set(problem.y.tolist()) == {0, 1, 2}
 
 
 def test_a_method_may_refuse_a_model_before_it_is_trained():
@@ -173,6 +266,13 @@ def test_losses_of_regressors_raise_no_alarm(criterion):
     check_before_training(SAMRegressor(criterion=criterion), rows, y, weight)
 
 
+def test_losses_with_a_mean_near_zero_raise_no_alarm():
+    rows, y = np.zeros((16, 2), "float32"), np.random.default_rng(0).normal(size=16)
+    check_before_training(
+        SAMRegressor(nn.Linear(2, 1, bias=False), criterion=Signed), rows, y - y.mean()
+    )
+
+
 @pytest.mark.parametrize("method", [GradCos(), SelfInfluence(), HIF(), HIF(curvature="ggn")])
 def test_methods_raise_no_alarm_for_weighted_rows_with_real_targets(method):
     rows, y, weight = targets()
@@ -186,6 +286,7 @@ def test_methods_raise_no_alarm_for_weighted_rows_with_real_targets(method):
         {"criterion__label_smoothing": 0.1},
         {"criterion__weight": torch.tensor([1.0, 2.0, 0.5])},
         {"criterion": nn.MultiMarginLoss},
+        {"module": Autocast(6, 3)},
         {"module": nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), "criterion": nn.NLLLoss},
     ],
 )

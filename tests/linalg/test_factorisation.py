@@ -2,7 +2,9 @@
 
 import numpy as np
 import pytest
+import scipy.linalg
 import torch
+from sklearn.exceptions import ConvergenceWarning
 
 from sam_attribution.linalg import Arnoldi, Damped, Dense, Direct, extreme_eigenvalues
 
@@ -21,6 +23,22 @@ def test_a_condition_that_the_precision_bears_is_solved(dtype, least):
     exact = torch.linalg.solve(operator.matrix.double(), b.double())
     found = Direct().prepare(operator).matmat(b).x.double()
     assert (found - exact).norm() < 0.02 * exact.norm()
+
+
+@pytest.mark.parametrize(
+    ("dtype", "least", "way_on"),
+    [
+        (torch.float32, 5e-6, 'or train with dtype="float64"'),
+        (torch.float64, 1e-14, r"has one\)\.$"),
+    ],
+)
+def test_a_condition_that_the_precision_hardly_bears_is_solved_with_a_warning(dtype, least, way_on):
+    operator, b = with_least(least, dtype), torch.ones(40, 1, dtype=dtype)
+    with pytest.warns(ConvergenceWarning, match=f"nearly singular .* Raise the damping .*{way_on}"):
+        inverse = Direct(tol=1.0).prepare(operator)
+    matrix = operator.matrix.double().numpy()
+    exact = scipy.linalg.solve(matrix, b.double().numpy(), assume_a="gen")
+    assert np.linalg.norm(inverse.matmat(b).x.numpy() - exact) < 0.2 * np.linalg.norm(exact)
 
 
 @pytest.mark.parametrize(("dtype", "least"), [(torch.float32, 1e-8), (torch.float64, 1e-18)])

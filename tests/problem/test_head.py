@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 from torch import nn
+from torch.nn.utils import parametrizations
 
 from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence
 from sam_attribution.detection._snapshots import _features_of
@@ -54,6 +55,27 @@ class Squashing(nn.Linear):
 
     def forward(self, X):
         return super().forward(torch.tanh(X))
+
+
+class Autocast(nn.Module):
+    """Its features are in bfloat16, its weights in float32."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = mlp()
+
+    def forward(self, X):
+        with torch.autocast("cpu", torch.bfloat16):
+            return self.layers(X).float()
+
+
+class Masked(nn.Linear):
+    def forward(self, X):
+        return super().forward(X).masked_fill(torch.tensor([False, False, True]), -torch.inf)
+
+
+def normed(norm):
+    return lambda: mlp(norm(nn.Linear(4, 3)))
 
 
 def mlp(head=None):
@@ -109,6 +131,7 @@ def test_scores_of_a_head_with_a_frozen_bias_equal_those_of_its_weight():
     np.testing.assert_allclose(*scores, rtol=1e-9)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 @pytest.mark.parametrize(
     ("module", "message"),
     [
@@ -116,6 +139,11 @@ def test_scores_of_a_head_with_a_frozen_bias_equal_those_of_its_weight():
         (TiedByName(), "used once, but 'body.2.weight' of TiedByName"),
         (mlp(Squashing(4, 3)), "logits that are the last nn.Linear applied to its input"),
         (frozen("2.weight", "2.bias"), "ends in a trainable nn.Linear"),
+        (normed(parametrizations.weight_norm), "parameters and not computed"),
+        (normed(parametrizations.orthogonal), "parameters and not computed"),
+        (normed(nn.utils.weight_norm), "parameters and not computed"),
+        (Autocast, "one dtype, but Autocast has them in bfloat16, float32 and float32"),
+        (lambda: nn.Sequential(mlp(), Masked(3, 3)), "logits that are the last nn.Linear applied"),
     ],
 )
 def test_a_head_without_the_closed_form_is_named_before_training(module, message):
@@ -128,8 +156,18 @@ def test_a_head_without_the_closed_form_is_named_before_training(module, message
         SAMInfluence(estimator, parameters="head", random_state=0).fit(X, Y)
 
 
+@pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 @pytest.mark.parametrize(
-    "module", [Tied(), TiedByName(), frozen("2.bias"), frozen("2.weight", "2.bias")]
+    "module",
+    [
+        Tied(),
+        TiedByName(),
+        frozen("2.bias"),
+        frozen("2.weight", "2.bias"),
+        normed(parametrizations.weight_norm),
+        normed(parametrizations.orthogonal),
+        normed(nn.utils.weight_norm),
+    ],
 )
 def test_the_detector_reads_the_features_of_any_head(module):
     fitted = net(module).fit(X, Y)
@@ -141,3 +179,12 @@ def test_the_detector_reads_the_features_of_any_head(module):
     features = _features_of(problem, problem.X[:1])(problem.params, problem.buffers, problem.X)[1]
     torch.testing.assert_close(features, caught[0])
     assert np.isfinite(MislabelDetector(net(module), random_state=0).fit(X, Y).contamination_)
+
+
+def test_the_detector_reads_features_that_autocast_rounds():
+    fitted = net(Autocast).set_params(dtype="float32").fit(X, Y)
+    problem = problem_from_estimator(fitted, X, Y)
+    read = _features_of(problem, problem.X[:1])
+    features = read(problem.params, problem.buffers, problem.X)[1]
+    exact = fitted.module_.layers[:2](problem.X).detach()
+    torch.testing.assert_close(features, exact, rtol=0.02, atol=0.02)

@@ -60,7 +60,11 @@ class FallsFlat(nn.Module):
         (lambda h: h / h.max(), "couples the rows"),
         (lambda h: h if len(h) > 1 else h / 0, "couples the rows"),  # as std(0) of one row does
         (lambda h: h.sort(0)[0], "couples the rows"),
-        (lambda h: h.squeeze() if len(h) == 1 else h.flip(0), "couples the rows"),
+        (lambda h: h.flip(0), "couples the rows"),
+        (
+            lambda h: h.squeeze(),
+            r"a single row an output of shape \(3,\) instead of \(1, 3\).*flatten\(1\)",
+        ),
         (FallsFlat(), "couples the rows"),
     ],
 )
@@ -180,6 +184,18 @@ def test_a_module_that_uses_other_weights_than_those_it_is_given_is_named(module
         problem_of(module())
 
 
+def test_outputs_alone_do_not_ask_for_a_gradient():
+    settings = {"X": torch.randn(12, 6), "y": torch.arange(12) % 3, "n_classes": 3}
+    Problem(module=OwnCheckpointing().eval(), differentiated=False, **settings)
+    with pytest.raises(ValueError, match="does not compute with the weights"):
+        Problem(module=WeightElsewhere().eval(), differentiated=False, **settings)
+
+
+def test_no_rows_raise_no_alarm():
+    problem = problem_of(Net(nn.Tanh())).part(torch.arange(0))
+    assert replace(problem, module=Net(nn.Tanh()).eval()).X.shape == (0, 6)
+
+
 @pytest.mark.parametrize("layer", [nn.Embedding, nn.EmbeddingBag])
 @pytest.mark.parametrize("odd", [{"scale_grad_by_freq": True}, {"max_norm": 1.0}])
 def test_an_embedding_that_is_no_function_of_its_weight_is_named(layer, odd):
@@ -192,5 +208,8 @@ def test_an_embedding_that_is_no_function_of_its_weight_is_named(layer, odd):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("ignore::FutureWarning")
 def test_a_script_module_is_named():
+    traced = torch.jit.trace(SmallCNN().eval(), torch.zeros(2, 1, 6, 6))
     with pytest.raises(ValueError, match=r"module is a torch\.jit\.ScriptModule"):
-        problem_of(torch.jit.trace(SmallCNN().eval(), torch.zeros(2, 1, 6, 6)))
+        problem_of(traced)
+    with pytest.raises(ValueError, match=r"module has a torch\.jit\.ScriptModule at '0'"):
+        problem_of(nn.Sequential(traced, nn.Linear(3, 3)))
