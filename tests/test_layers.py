@@ -10,6 +10,7 @@ import sam_attribution
 LAYERS = [
     "_version",
     "exceptions",
+    "_overflow",
     "_warnings",
     "_validation",
     "_accuracy",

@@ -8,6 +8,8 @@ import scipy.linalg
 import torch
 from torch import Tensor
 
+from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
+
 
 class SingularMatrix(ValueError):
     """A matrix has no inverse in the precision that it is known in."""
@@ -17,8 +19,8 @@ def check_finite(values: Tensor, what: str) -> None:
     """Raise a ValueError for NaN or infinity: LAPACK may end the process over them."""
     if not bool(torch.isfinite(values).all()):
         raise ValueError(
-            f"{what} is not finite: weights or rows are so large that derivatives overflow. Train "
-            "with a smaller lr, or scale X."
+            f"{what} is not finite: weights or rows are so large that derivatives overflow. "
+            f"{REMEDY_FOR_OVERFLOW}."
         )
 
 

@@ -7,6 +7,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor
 
+from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
 from sam_attribution.probes._row_norms import measured_rows, squared_row_norms
 from sam_attribution.probes._tangents import logits_and_tangents
 
@@ -116,7 +117,7 @@ def _divided(products, squared_norms):
     if not torch.isfinite(squared_norms).all():
         raise ValueError(
             "the norms of rows' gradients are not finite: weights or rows are so large that their "
-            "squares overflow. Train with a smaller lr, or scale X."
+            f"squares overflow. {REMEDY_FOR_OVERFLOW}."
         )
     norms = squared_norms.sqrt()[..., None]
     return torch.where(norms == 0, 0.0, products / torch.where(norms == 0, 1.0, norms))

@@ -1,8 +1,8 @@
-"""What is not finite is refused where it first shows: parameters, losses, query gradients."""
+"""Checks that parameters, losses and query gradients are finite, where each is first seen."""
 
 import torch
 
-_ADVICE = "Train with a smaller lr, clip gradients, or scale X"
+from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
 
 
 def check_parameters_are_finite(layout, params):
@@ -12,7 +12,7 @@ def check_parameters_are_finite(layout, params):
         names = [name for name, span in layout.slices.items() if not finite[span].all()]
         raise ValueError(
             f"module has NaN or infinity in its parameters {names}: its training diverged, so "
-            f"there is nothing to attribute. {_ADVICE}."
+            f"there is nothing to attribute. {REMEDY_FOR_OVERFLOW}."
         )
 
 
@@ -26,7 +26,8 @@ def check_losses_are_finite(problem):
         raise ValueError(
             f"{len(bad)} of {len(rows)} rows trained on have a loss that is not finite, the first "
             f"at position {_given_position(problem, bad[0])}: the training diverged, or X holds "
-            f"values too large for {str(problem.params.dtype).removeprefix('torch.')}. {_ADVICE}."
+            f"values too large for {str(problem.params.dtype).removeprefix('torch.')}. "
+            f"{REMEDY_FOR_OVERFLOW}."
         )
 
 
@@ -37,7 +38,7 @@ def check_gradients_are_finite(gradients):
         raise ValueError(
             f"the gradients of {n_bad} of {len(gradients)} queries to the model are not finite: "
             "weights are so large that derivatives overflow, or the validation rows hold values "
-            f"too large. {_ADVICE}."
+            f"too large. {REMEDY_FOR_OVERFLOW}."
         )
 
 

@@ -77,5 +77,9 @@ def _finite(net, what, value, batch):
         net.trajectory_.mark_broken(f"training diverged, the {what} is {value} at its end")
         raise ValueError(
             f"The {what} is {value} after the last step ({n_steps}): training diverged. "
-            f"{remedy_for_divergence(*(batch or (None, None)), net.rho)}"
+            f"{_remedy(net, batch)}"
         )
+
+
+def _remedy(net, batch):
+    return remedy_for_divergence(*(batch or (None, None)), net.rho)
