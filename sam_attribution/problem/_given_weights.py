@@ -1,4 +1,4 @@
-"""Whether a module, called as a function, computes with the weights that it is given."""
+"""Check that a module, called as a function, computes with the weights that it is given."""
 
 import torch
 
