@@ -25,9 +25,10 @@ def check_given_weights(module, X):
     if not all(_are_near(given, own) for given, own in found):
         raise ValueError(
             f"module {type(module).__name__} does not compute with the weights that it is called "
-            "with: its backward pass computes activations again, or it keeps weights outside of "
-            "its parameters. Scores would be those of other weights. Switch activation "
-            "checkpointing off, or use torch.utils.checkpoint."
+            "with: its backward pass computes activations again, by something other than "
+            "torch.utils.checkpoint, or it keeps weights outside of its parameters. Scores would "
+            "be those of other weights. Switch that activation checkpointing off or use torch's; "
+            "make the weights parameters."
         )
 
 
