@@ -35,7 +35,11 @@ def warn(message, category=AttributionWarning):
 
 @contextlib.contextmanager
 def recorded_warnings():
-    """Note what :func:`warn` issues in this thread, as pairs (message, category)."""
+    """Note what :func:`warn` issues in this thread, as pairs (message, category).
+
+    The warnings reach the user as well. It is for repeating them later, with a cached result; other
+    threads do not notice it.
+    """
     record = []
     token = _RECORDS.set((*_RECORDS.get(), record))
     try:
@@ -46,7 +50,11 @@ def recorded_warnings():
 
 @contextlib.contextmanager
 def collected_warnings():
-    """Collect the warnings of a worker as pairs (message, category), for :func:`warn` to issue."""
+    """Collect the warnings of a worker as pairs (message, category), for :func:`warn` to issue.
+
+    They reach nobody before that, those of libraries included. It is for processes in which only
+    one thread computes: Python's filters are those of the whole process.
+    """
     collected = []
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")

@@ -1,4 +1,4 @@
-"""Whether torch's second derivative is the derivative of the gradient that training follows."""
+"""Check that torch's second derivative is that of the gradient which training follows."""
 
 from weakref import WeakSet
 

@@ -1,4 +1,4 @@
-"""Whether a layer's gradient is what its calls have of it: inputs and back-signals."""
+"""Check that a layer's gradient is what its calls have of it: inputs and back-signals."""
 
 import torch
 

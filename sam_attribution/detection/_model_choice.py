@@ -84,7 +84,7 @@ class ModelChoice:
             )
 
     def _remedies(self):
-        """What helps where the network learned nothing."""
+        """Remedies where the network learned nothing."""
         general = SCALE_FEATURES, "train longer", "change lr"
         if len(self._splits[0].held_out) == 0:
             return (*general, "pass more validation rows")

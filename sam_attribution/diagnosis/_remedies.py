@@ -1,4 +1,4 @@
-"""What helps against scores that cannot be trusted, and what of it a run does already."""
+"""Remedies against scores that cannot be trusted, without those that a run applies already."""
 
 import numpy as np
 import torch
@@ -34,7 +34,7 @@ def done_already(problem):
 
 
 def what_helps(remedies, problem):
-    """Those of some remedies that the run behind a problem has use for, as a sentence."""
+    """Remedies, of those given, that the run behind a problem has use for, as a sentence."""
     done = done_already(problem)
     found = ", ".join(remedy for remedy in remedies if remedy not in done)
     return f"{found[:1].upper()}{found[1:]}."

@@ -1,4 +1,4 @@
-"""What cannot be attributed is refused on a few rows, before anything is trained."""
+"""Checks on a few rows that refuse what cannot be attributed, before anything is trained."""
 
 import torch
 

@@ -262,7 +262,7 @@ def _for_spectrum(jacobian, problem, batches):
 
 
 def _left_out(method, problem, blocks):
-    """What keeps the matrix from being the derivative of SAM's gradient, in words, or None."""
+    """Reason why the matrix is not the whole derivative of SAM's gradient, in words, or None."""
     moves = problem.rho != 0 and getattr(problem.perturbation, "p", None) != math.inf
     if method.variant != "full" and moves:
         return f"variant {method.variant!r} is not the whole derivative"

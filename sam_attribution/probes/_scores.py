@@ -2,6 +2,8 @@
 
 import torch
 
+from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
+
 
 def training_scores(problem, probes, *, given_only=False, rows=None):
     """Scores of rows trained on, for every label they might have carried, (n, n_classes, k).
@@ -51,8 +53,8 @@ def _check_finite(scores):
     if n_bad:
         raise ValueError(
             f"the scores of {n_bad} of {len(scores)} rows are not finite: weights or rows are so "
-            "large that derivatives overflow. Train with a smaller lr, or scale X; a larger "
-            "damping helps where the method has one."
+            f"large that derivatives overflow. {REMEDY_FOR_OVERFLOW}; a larger damping helps where "
+            "the method has one."
         )
 
 

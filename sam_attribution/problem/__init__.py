@@ -20,7 +20,8 @@ from sam_attribution.problem._functional_training import (
 )
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._nearness import entries_differ, tolerance_of
-from sam_attribution.problem._path import PathPoint, TrainingPath
+from sam_attribution.problem._path import TrainingPath
+from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._recorded import check_recorded

@@ -21,7 +21,8 @@ _ORIGINALS: dict[str, Any] = {}
 def keeping_activations():
     """Context in which checkpointed parts keep their activations, in this thread alone.
 
-    Outputs stay the same bits; memory is that of a module without checkpointing.
+    Outputs stay the same bits; memory is that of a module without checkpointing. The forward pass
+    decides: its backward pass may come later, and in threads of autograd, which know of no context.
     """
     _replace_hooks()
     token = _KEEPING.set(True)

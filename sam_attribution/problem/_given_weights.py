@@ -1,4 +1,4 @@
-"""Whether a module, called as a function, computes with the weights that it is given."""
+"""Check that a module, called as a function, computes with the weights that it is given."""
 
 import torch
 
@@ -32,9 +32,10 @@ def check_given_weights(module, X, *, differentiated=True):
     if not all(are_near(given, own, _TOLERANCE) for given, own in compared):
         raise ValueError(
             f"module {type(module).__name__} does not compute with the weights that it is called "
-            "with: its backward pass computes activations again, or it keeps weights outside of "
-            "its parameters. Scores would be those of other weights. Switch activation "
-            "checkpointing off, or use torch.utils.checkpoint."
+            "with: its backward pass computes activations again, by something other than "
+            "torch.utils.checkpoint, or it keeps weights outside of its parameters. Scores would "
+            "be those of other weights. Switch that activation checkpointing off or use torch's; "
+            "make the weights parameters."
         )
 
 

@@ -53,8 +53,9 @@ def _check_mode(module):
     for name, part in module.named_modules():
         if isinstance(part, nn.modules.batchnorm._BatchNorm) and part.running_mean is None:
             raise ValueError(
-                f"module has a {type(part).__name__} at {name!r} without running statistics, "
-                "which couples the rows in evaluation mode too. Use track_running_stats=True."
+                f"module has a layer of kind {type(part).__name__} at {name!r} without running "
+                "statistics, which couples the rows in evaluation mode too. Use "
+                "track_running_stats=True."
             )
 
 
@@ -74,13 +75,13 @@ def _check_kind(module):
             continue
         if part.scale_grad_by_freq:
             raise ValueError(
-                f"module has a {type(part).__name__} at {name!r} with scale_grad_by_freq=True: it "
-                "trains by something that is no gradient of the loss, and so the rows have no "
-                "scores. Use scale_grad_by_freq=False."
+                f"module has a layer of kind {type(part).__name__} at {name!r} with "
+                "scale_grad_by_freq=True: it trains by something that is no gradient of the loss, "
+                "and so the rows have no scores. Use scale_grad_by_freq=False."
             )
         if part.max_norm is not None:
             raise ValueError(
-                f"module has a {type(part).__name__} at {name!r} with max_norm={part.max_norm}: it "
-                "changes its weight when it is called, and so is no function of its weights. Use "
-                "max_norm=None."
+                f"module has a layer of kind {type(part).__name__} at {name!r} with "
+                f"max_norm={part.max_norm}: it changes its weight when it is called, and so is no "
+                "function of its weights. Use max_norm=None."
             )

@@ -1,18 +1,16 @@
 """The recorded training as attribution sees it: states, batches and rates."""
 
 from collections import Counter
-from dataclasses import dataclass
 from functools import cached_property, reduce
 from typing import NamedTuple
 
 import numpy as np
 import torch
 from sklearn.base import clone
-from torch import Tensor
 
 from sam_attribution.dynamics import NormClipping
+from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._running_statistics import statistics_of
-from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import (
     bare_optimizer,
     derived_seed,
@@ -23,66 +21,6 @@ from sam_attribution.training import (
 )
 
 _STRETCHES = 10  # where every state was recorded
-
-
-@dataclass(frozen=True, eq=False)
-class PathPoint:
-    """One visited state with the batch that was drawn there.
-
-    Attributes
-    ----------
-    params : Tensor of shape (n_params,)
-    buffers : dict of str to Tensor
-    rows : Tensor of positions
-        The batch of the step that starts here.
-    rate : float or Tensor of shape (n_params,)
-        Rate that this point stands for: one step's, or the sum over its stretch.
-    rho : float
-        Radius of the perturbation at that step.
-    steps : tuple of int
-        First step that it stands for, and the first that it no longer does.
-    seed : int, optional
-        Fixes the dropout masks of the step that starts here.
-    """
-
-    params: Tensor
-    buffers: dict[str, Tensor]
-    rows: Tensor
-    rate: float | Tensor
-    rho: float
-    steps: tuple[int, int]
-    seed: int | None = None
-
-    def batch(self, problem):
-        """The batch in training mode; None where that is evaluation mode, or no seed is known."""
-        if self.seed is None or not problem.training_differs:
-            return None
-        return TrainingBatch(problem, self.rows, self.seed)
-
-    def row_params(self, problem, at):
-        """The parameters at which the rows' gradients are taken, shape (n_params,).
-
-        ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch, in training
-        mode with the masks of the step.
-        """
-        if at == "w":
-            return self.params
-        if at == "w+eps" and (batch := self.batch(problem)) and self.rho:
-            gradient = batch.gradient(self.params, self.buffers)
-            return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
-        if at == "w+eps":
-            return problem.ascend(self.params, self.buffers, self.rows, self.rho)
-        raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
-
-    def scaled(self, columns):
-        """Directions and a number that together stand for `columns` (n_params, k) times the rate.
-
-        If the rate is one number these are `columns` themselves (not a copy) and the rate, else
-        `columns` times the rate of each parameter, and 1.
-        """
-        if isinstance(self.rate, float):
-            return columns, self.rate
-        return self.rate[:, None] * columns, 1.0
 
 
 class TrainingPath:

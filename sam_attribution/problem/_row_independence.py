@@ -1,4 +1,4 @@
-"""Whether a row's output depends on anything but the row: other rows, or chance."""
+"""Check that a row's output depends on the row alone, not on other rows or on chance."""
 
 import torch
 

@@ -58,7 +58,7 @@ def _check_end(params, recorded):
 
 
 def _steadier(params):
-    """What makes a training amplify rounding errors less."""
+    """Advice by which a training amplifies rounding errors less."""
     is_wide = params.dtype == torch.float64
     return "lower lr" if is_wide else 'lower lr, or train with dtype="float64"'
 

@@ -1,4 +1,4 @@
-"""Which row of a table a line of decisions is about, and whether it is the table of the page."""
+"""Rows of a table that decisions are about, and the check that it is the table of the page."""
 
 import hashlib
 import json

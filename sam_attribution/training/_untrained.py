@@ -1,4 +1,4 @@
-"""What training would start from, made without training."""
+"""The net and the tensors that training would start from, made without training."""
 
 from typing import NamedTuple
 
@@ -28,7 +28,7 @@ class Untrained(NamedTuple):
 
 
 def untrained(net, X, y, sample_weight=None, classes=None):
-    """What ``net.fit`` would build for some rows; no step is taken and `net` does not change.
+    """Build what ``net.fit`` would for some rows; no step is taken and `net` does not change.
 
     `classes` are all labels, of which `y` may have a part. Global random streams stay as they are.
     Errors are those of ``fit``.

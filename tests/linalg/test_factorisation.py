@@ -65,5 +65,5 @@ def test_what_is_not_finite_is_refused_and_ends_no_process(value):
         lambda: Direct().prepare(dense),
         lambda: Arnoldi().prepare(Damped(dense, 1.0)),
     ):
-        with pytest.raises(ValueError, match=r"is not finite: .* smaller lr, or scale X"):
+        with pytest.raises(ValueError, match=r"is not finite: .* smaller lr, clip .* scale X"):
             attempt()

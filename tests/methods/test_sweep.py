@@ -3,7 +3,6 @@
 import numpy as np
 import pytest
 import torch
-from skorch.callbacks import Callback
 from torch import nn
 
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
@@ -15,9 +14,9 @@ rng = np.random.default_rng(0)
 X, y = rng.normal(size=(40, 5)).astype("float32"), np.arange(40) % 3
 
 
-def influence(dtype="float32", **settings):
+def influence(dtype="float32", net=SAMClassifier, **settings):
     module = nn.Sequential(nn.Linear(5, 6), nn.BatchNorm1d(6), nn.Tanh(), nn.Linear(6, 3))
-    classifier = SAMClassifier(
+    classifier = net(
         module, max_epochs=2, batch_size=10, random_state=0, trajectory="all", dtype=dtype,
         **settings,
     )  # fmt: skip
@@ -25,14 +24,16 @@ def influence(dtype="float32", **settings):
     return SAMInfluence(classifier, method=Unrolled(check=None), validation=validation)
 
 
-class Changed(Callback):
-    """Multiplies what the module holds under a name, after every step."""
+def changing(name, factor):
+    """A net that multiplies what its module holds under a name, at the end of every step."""
 
-    def __init__(self, name, factor):
-        self.name, self.factor = name, factor
+    class Changing(SAMClassifier):
+        def train_step(self, batch, **fit_params):
+            step = super().train_step(batch, **fit_params)
+            self.module_.state_dict()[name].mul_(factor)
+            return step
 
-    def on_batch_end(self, net, training=False, **kwargs):
-        net.module_.state_dict()[self.name].mul_(self.factor)
+    return Changing
 
 
 @pytest.mark.slow
@@ -45,10 +46,10 @@ class Changed(Callback):
         ("float64", "1.running_var", 1e-6, r"1\.running_var"),
     ],
 )
-def test_what_a_callback_changes_after_a_step_is_found_out(dtype, name, change, named):
+def test_what_changes_after_a_step_is_found_out(dtype, name, change, named):
     settings = {"dtype": dtype, "lr": 1e-5}  # a step is some 1e-6 of the weights
     assert np.isfinite(influence(**settings).fit(X, y).scores_).all()
-    changed = influence(**settings, callbacks=[Changed(name, 1 + change)])
+    changed = influence(**settings, net=changing(name, 1 + change))
     with pytest.raises(ValueError, match=rf"away from where step 7 of training took {named}"):
         changed.fit(X, y)
 
