@@ -123,6 +123,17 @@ CHECKS = (
         (_SEARCH, 'take "unrolled" if the size matters'),
     ),
     Check(
+        "evaluation_mode",
+        0.0,
+        float("inf"),
+        {
+            FINE: "row gradients were taken in the mode of training",
+            DOUBTFUL: "row gradients were taken in evaluation mode, though training used dropout "
+            "or batch norm",
+        },
+        ("n_checkpoints=None, which takes them as in training",),
+    ),
+    Check(
         "residual",
         1e-3,
         1e-1,
