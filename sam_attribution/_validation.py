@@ -26,6 +26,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
+from sam_attribution._warnings import warn
+
 __all__ = [
     "HasMethods",
     "Interval",
@@ -160,7 +162,8 @@ def without_nullable(X):
 def check_order(**columns):
     """Raise a ValueError if two of the arguments hold the same pandas index in another order.
 
-    They are paired by position, as in scikit-learn: indices of other rows are not compared.
+    They are paired by position, as in scikit-learn. A warning if two indices differ and have some
+    labels in common: neither is one that pandas gives by default.
     """
     indices = [(name, data.index) for name, data in columns.items() if hasattr(data, "iloc")]
     for (first, one), (second, other) in combinations(indices, 2):
@@ -170,6 +173,7 @@ def check_order(**columns):
                 f"by position. Align them with {second}.loc[{first}.index], or pass "
                 f"{second}.to_numpy() if the positions are right."
             )
+        _warn_of_overlap(first, one, second, other)
 
 
 def refuse_sparse_tensor(data, name):
@@ -347,6 +351,24 @@ def _refuse_missing(rows, name):
             f"Input {name} contains NaN: {len(rows)} missing values, the first in row {rows[0]}. "
             "Drop these rows or give them a value."
         )
+
+
+def _warn_of_overlap(first, one, second, other):
+    if len(one) != len(other) or one.equals(other) or _is_default(one) or _is_default(other):
+        return
+    try:
+        n_common = int(one.isin(other).sum())
+    except TypeError:  # of values that do not hash
+        return
+    if n_common:
+        warn(
+            f"{first} and {second} have different indices ({n_common} of {len(one)} labels in "
+            f"common); rows are paired by position. Pass {second}.to_numpy() if that is right."
+        )
+
+
+def _is_default(index):
+    return isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1)
 
 
 def _same_set(one, other):

@@ -20,9 +20,10 @@ from sam_attribution.detection import MislabelDetector
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.linalg import GMRES, Dense, Direct
-from sam_attribution.methods import GIF, HIF
+from sam_attribution.methods import GIF, HIF, Unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.problem import Problem
+from sam_attribution.retraining import LeaveOneOut
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 from tests.models import tabular
@@ -412,6 +413,27 @@ def test_modules_that_cannot_be_scored_as_they_train():
         classifier(InPlace(6, 3)).fit(X, y)
     with pytest.raises(TypeError, match=r"module must return a tensor.*got tuple"):
         classifier(Pair(6, 3)).fit(X, y)
+
+
+class Channels(nn.Sequential):
+    def __init__(self):
+        super().__init__(nn.Conv2d(3, 2, 1), nn.Flatten(), nn.Linear(8, 3))
+
+
+@pytest.mark.parametrize(
+    ("module", "rows", "shape"),
+    [(nn.Linear(5, 3), X, r"\(6,\)"), (Channels, np.zeros((len(X), 1, 2, 2)), r"\(1, 2, 2\)")],
+)
+def test_a_module_of_another_size_is_named(module, rows, shape):
+    with pytest.raises(ValueError, match=rf"module cannot take X, whose rows have shape {shape}: "):
+        classifier(module).fit(rows.astype("float32"), y)
+
+
+@pytest.mark.parametrize("method", [Unrolled(), LeaveOneOut()])
+def test_the_method_that_needs_another_optimizer_is_named(method):
+    model = classifier(nn.Linear(6, 3), optimizer=torch.optim.RMSprop)
+    with pytest.raises(ValueError, match=rf"^{type(method).__name__} needs the optimizer's step"):
+        influence(model, method=method, validation=HELD_OUT).fit(X, y)
 
 
 class Prior(nn.Linear):

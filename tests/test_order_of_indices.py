@@ -1,5 +1,7 @@
 """The same index in another order is refused wherever rows and their labels come in."""
 
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -17,6 +19,7 @@ from sam_attribution import (
 from sam_attribution._validation import check_order
 from sam_attribution.comparison import compare, further_training, leave_one_out
 from sam_attribution.datasets import instance_dependent_noise
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.metrics import agreement, detection
 from sam_attribution.plotting import LabelConfusionDisplay, RemovalCurveDisplay
 from sam_attribution.retraining import LeaveOneOut
@@ -96,14 +99,26 @@ def test_labels_of_other_indices_are_paired_by_position():
     ("one", "other"),
     [
         (["a", "b", "c"], ["a", "b", "c"]),
-        (["a", "b", "c"], ["a", "b", "d"]),
-        ([0, 1, 2], [1, 2, 3]),
+        (["a", "b", "c"], ["d", "e", "f"]),
+        (range(3), range(1, 4)),
+        ([1, 2, 3], range(3)),
         ([0, 1, 2], [1, 0]),
         ([("a", 1), ("a", 2)], [("a", 1), ("a", 2)]),
     ],
 )
 def test_what_is_not_the_same_set_in_another_order_passes(one, other):
-    check_order(X=pd.Series(range(len(one)), one), y=pd.Series(range(len(other)), other))
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        check_order(X=pd.Series(range(len(one)), one), y=pd.Series(range(len(other)), other))
+
+
+def test_indices_that_overlap_are_warned_of_once():
+    labels = LABELS.set_axis(range(2, 42))
+    with pytest.warns(AttributionWarning, match=r"X and y have .* \(39 of 40 labels") as said:
+        SAMInfluence(SAMClassifier(max_epochs=1), random_state=0).fit(
+            TABLE.set_axis(range(1, 41)), labels
+        )
+    assert sum("indices" in str(each.message) for each in said) == 1
 
 
 @pytest.mark.parametrize(

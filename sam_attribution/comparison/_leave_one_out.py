@@ -57,15 +57,17 @@ def leave_one_out(
     validation : ValidationData
         Rows to judge by.
     method : LeaveOneOut or FixedPoint, default=None
-        What to leave out and how. ``None`` is ``LeaveOneOut()``: every row in turn.
+        What to leave out and how: ``LeaveOneOut(rows=[3, 7])`` for some rows,
+        ``LeaveOneOut(groups=...)`` for groups. ``None`` is ``LeaveOneOut()``: every row in turn.
     evaluation : {"loss", "margin"} or callable, default="loss"
     sample_weight : array-like of shape (n_samples,), default=None
     random_state : int, RandomState instance or None, default=None
         Goes to an estimator that has none of its own.
     resume_dir : path, default=None
         Folder for the models that are finished. After Ctrl-C, an error or a kill, the same call
-        trains the others only. It needs a `random_state`, here or of the estimator, and stands
-        for ``LeaveOneOut(resume_dir=...)``. By default an interruption loses all models.
+        trains the others only. Models are kept a stack at a time (up to 100 small ones): see
+        ``models_at_once`` of ``LeaveOneOut``. It needs a `random_state`, here or of the estimator,
+        and stands for ``LeaveOneOut(resume_dir=...)``. By default an interruption loses all models.
 
     Returns
     -------

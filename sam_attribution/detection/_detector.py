@@ -15,6 +15,7 @@ from sam_attribution._validation import HasMethods, Interval, StrOptions, check_
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
     ClassTargets,
     check_settings,
@@ -209,7 +210,8 @@ class MislabelDetector(BaseEstimator):
         Warns
         -----
         UserWarning
-            If the features predict the held-out labels hardly better than class frequencies do.
+            If the features predict the held-out labels hardly better than class frequencies do, or
+            if the network predicts the same label for all validation rows.
         """
         check_settings(self)
         targets = _class_targets(estimator_or_default(self.estimator))
@@ -345,7 +347,9 @@ class MislabelDetector(BaseEstimator):
 def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     """Train `estimator` on a split's rows, unless it is frozen, and return a SplitEvidence."""
     data = X, y, sample_weight
-    return SplitEvidence(train_split(estimator, split, *data, differentiated=False))
+    trained = train_split(estimator, split, *data, differentiated=False)
+    warn_of_one_prediction(trained.predict(split.X), split.y, trained.problem)
+    return SplitEvidence(trained)
 
 
 def _class_targets(estimator):

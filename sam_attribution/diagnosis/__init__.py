@@ -7,10 +7,12 @@ from sam_attribution.diagnosis._metasmoothness import (
     recorded_scores,
     unrolled_scores,
 )
+from sam_attribution.diagnosis._one_prediction import warn_of_one_prediction
 from sam_attribution.diagnosis._prediction import prediction_errors
 from sam_attribution.diagnosis._remedies import (
     SCALE_FEATURES,
     SCALE_TARGETS,
+    TRAIN_LONGER,
     done_already,
     what_helps,
 )

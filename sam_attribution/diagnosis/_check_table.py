@@ -13,6 +13,7 @@ from sam_attribution.diagnosis._remedies import (
     SCALE_FEATURES,
     SCALE_TARGETS,
     SMOOTH,
+    TRAIN_LONGER,
     WEIGHT_DECAY,
 )
 
@@ -47,7 +48,7 @@ class Check:
 
 
 _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
-_LEARN = ("change lr or rho", "train longer")
+_LEARN = ("change lr or rho", TRAIN_LONGER)
 _SEARCH = "search method__damping"
 _PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
 _DONE_BY_ROW = {
@@ -99,7 +100,7 @@ CHECKS = (
             BAD: "training was far from convergence, which this method assumes: do not trust the "
             "scores",
         },
-        ("train longer", DECAYING, WEIGHT_DECAY, 'or take "gif" or "unrolled"'),
+        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, 'or take "gif" or "unrolled"'),
         applies=_solves,
     ),
     Check(
@@ -120,6 +121,17 @@ CHECKS = (
             "trust sign and order, not the size",
         },
         (_SEARCH, 'take "unrolled" if the size matters'),
+    ),
+    Check(
+        "evaluation_mode",
+        0.0,
+        float("inf"),
+        {
+            FINE: "row gradients were taken in the mode of training",
+            DOUBTFUL: "row gradients were taken in evaluation mode, though training used dropout "
+            "or batch norm",
+        },
+        ("n_checkpoints=None, which takes them as in training",),
     ),
     Check(
         "residual",

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 
 from sam_attribution.curvature import SAMPoint, sam_jacobian
-from sam_attribution.linalg import extreme_eigenvalues
+from sam_attribution.linalg import NotFinite, extreme_eigenvalues
 
 
 def extreme_curvature(problem, n_products=20):
@@ -18,7 +18,9 @@ def extreme_curvature(problem, n_products=20):
         Median learning rate of the training times `curvature`, divided by the largest value for
         which gradient descent on a quadratic is stable: 2, with momentum ``2 (1 + momentum)``, with
         Nesterov's ``2 (1 + momentum) / (1 + 2 momentum)``. Above 1 a step overshoots by more than
-        it corrects. NaN for optimizers other than SGD.
+        it corrects. NaN for optimizers other than SGD, and for a rate of 0, where nothing moves.
+
+    Both are infinite if products with the Hessian overflow.
 
     Notes
     -----
@@ -30,9 +32,13 @@ def extreme_curvature(problem, n_products=20):
     arXiv:2103.00065.
     """
     jacobian = sam_jacobian(SAMPoint(problem), "fast")
-    curvature = extreme_eigenvalues(jacobian, n_products).rightmost
+    try:
+        curvature = extreme_eigenvalues(jacobian, n_products).rightmost
+    except NotFinite:
+        return float("inf"), float("inf")
     rate = float(np.median(problem.path.learning_rates, axis=0).max())  # largest over the groups
-    return curvature, curvature * rate / _stability_limit(problem.path)
+    edge = curvature * rate / _stability_limit(problem.path)
+    return curvature, edge if rate else float("nan")
 
 
 def _stability_limit(path):

@@ -4,7 +4,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
-from sam_attribution.training import far_from_unit_size
+from sam_attribution.training import far_from_unit_size, is_far_above_guessing
 
 SCALE_FEATURES = "scale the features"
 SCALE_TARGETS = "scale y"
@@ -13,14 +13,17 @@ AVERAGE = "average pooling in place of max pooling"
 LARGER_BATCHES = "larger batches"
 DECAYING = "a decaying lr"
 WEIGHT_DECAY = "some weight decay"
+TRAIN_LONGER = "train longer"
 
+_ROWS_FOR_LOSS = 1000
 _KINKS = ("relu", "hard", "threshold", "shrink", "clamp", "abs", "maximum", "minimum")
 
 
 def done_already(problem):
     """Return the remedies that the run behind a problem has no more use for.
 
-    Cost: a forward pass over one row, to learn which functions the module calls.
+    Cost: a forward pass over one row, to learn which functions the module calls, and one over up
+    to 1000 rows for their loss.
     """
     far, called = far_from_unit_size(problem.X, problem.y), _functions_called(problem)
     done = {
@@ -30,7 +33,9 @@ def done_already(problem):
         AVERAGE: bool(called) and not any("max_pool" in name for name in called),
         WEIGHT_DECAY: bool(np.any(np.asarray(torch.as_tensor(problem.weight_decay).cpu()) > 0)),
     }
-    return {remedy for remedy, is_done in (done | _done_in(problem.path)).items() if is_done}
+    done |= _done_in(problem.path)
+    done[TRAIN_LONGER] = _stands_still(problem.path) or _is_far_off(problem)
+    return {remedy for remedy, is_done in done.items() if is_done}
 
 
 def what_helps(remedies, problem):
@@ -38,6 +43,21 @@ def what_helps(remedies, problem):
     done = done_already(problem)
     found = ", ".join(remedy for remedy in remedies if remedy not in done)
     return f"{found[:1].upper()}{found[1:]}."
+
+
+def _stands_still(path):
+    """True if no step moved the weights, so that more of them would not either."""
+    return path is not None and bool(path.schedule) and not np.any(path.learning_rates)
+
+
+@torch.no_grad()
+def _is_far_off(problem):
+    """True if the loss is far above that of guessing: training blew up."""
+    rows = problem.weights.nonzero()[:_ROWS_FOR_LOSS, 0]
+    output = problem.logits(problem.params, problem.buffers, problem.X[rows])
+    loss = problem.row_loss.per_sample(output, problem.y[rows]).mean()
+    criterion = getattr(problem.row_loss, "criterion", None)
+    return is_far_above_guessing(float(loss), criterion, problem.n_classes)
 
 
 def _done_in(path):

@@ -92,15 +92,22 @@ class Diagnosing:
             for attribution in self.attributions_:
                 attribution.diagnostics["rank_stability"] = stability
         self.diagnostics_ = self._table_of_diagnostics()
-        return check_table(self._with_skill(), _done_by(self.attributions_))
+        return check_table(self._with_checks(), _done_by(self.attributions_))
 
     def _table_of_diagnostics(self):
         table = pd.DataFrame([each.diagnostics for each in self.attributions_])
         return table.rename_axis("split")
 
-    def _with_skill(self):
-        """The table with a column that is 0 for the commonest class and 1 if all rows are right."""
+    def _with_checks(self):
+        """The table with columns for two checks.
+
+        ``validation_skill`` is 0 for the commonest class and 1 if all rows are right;
+        ``evaluation_mode`` is 1 if training took gradients in another mode, else missing.
+        """
         table = self.diagnostics_
+        if "mode" in table:
+            differs = table["mode"].str.contains("in evaluation mode, though")
+            table = table.assign(evaluation_mode=differs.where(differs).astype(float))
         if "validation_r2" in table:
             return table.assign(validation_skill=table["validation_r2"])
         chance = table["validation_chance"].where(lambda share: share < 1)

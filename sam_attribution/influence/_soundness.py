@@ -2,19 +2,14 @@
 
 import numpy as np
 
-from sam_attribution._warnings import warn
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.diagnosis import (
-    SCALE_FEATURES,
-    SCALE_TARGETS,
     extreme_curvature,
     metasmoothness,
     prediction_errors,
     recorded_scores,
-    what_helps,
+    warn_of_one_prediction,
 )
-
-_LEARN = (SCALE_FEATURES, SCALE_TARGETS, "change lr or rho", "train longer")
 
 
 def smoothness(attribution, check):
@@ -51,12 +46,7 @@ def quality(trained):
     Warns if all rows get the same prediction.
     """
     predicted, y = trained.predict(trained.split.X), np.asarray(trained.split.y)
-    if len(np.unique(y)) > 1 and len(np.unique(predicted)) == 1:
-        (label,) = predicted[:1].tolist()
-        warn(
-            f"The trained model predicts {label!r} for every validation row, so scores say "
-            f"little. {what_helps(_LEARN, trained.problem)}",
-        )
+    warn_of_one_prediction(predicted, y, trained.problem)
     if trained.problem.n_classes is None:
         return {"validation_r2": _r2(predicted, y)}
     commonest = np.unique(y, return_counts=True)[1].max()

@@ -8,6 +8,7 @@ from sam_attribution.linalg._count_sketch import CountSketch
 from sam_attribution.linalg._default import default_solver, is_small
 from sam_attribution.linalg._direct import Direct, check_dense_memory
 from sam_attribution.linalg._factorisation import (
+    NotFinite,
     SingularMatrix,
     check_finite,
     least_of_moments,

@@ -81,14 +81,14 @@ class _ArnoldiInverse(Inverse):
         self._basis, hessenberg = krylov_basis(operator, solver.n_steps)
         matrix = torch.as_tensor(hessenberg)
         damping = operator.damping if isinstance(operator, Damped) else 0.0
-        self._outside = max(damping, _smallest(matrix, repr(operator)))
+        self._outside = max(damping, _smallest(matrix, f"the matrix of {operator!r}"))
         if len(self._basis) < operator.size and self._outside <= 0:
             raise ValueError(
                 f"Arnoldi divides what is outside its {len(self._basis)} vectors by the damping, "
                 f"but {operator!r} has none, and eigenvalues near 0 or below. Give a damping above "
                 "0, or use GMRES()."
             )
-        self._lu = LU(matrix.to(self._basis), repr(operator))
+        self._lu = LU(matrix.to(self._basis), f"the matrix of {operator!r}")
 
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column."""

@@ -71,7 +71,7 @@ class _DirectInverse(Inverse):
     def __init__(self, solver: Direct, operator: LinearOperator) -> None:
         super().__init__(solver, Dense(operator.to_dense(), symmetric=operator.symmetric))
         self._transposed = False
-        self._lu = LU(self._operator.to_dense(), repr(operator))
+        self._lu = LU(self._operator.to_dense(), f"the matrix of {operator!r}")
 
     @cached_property
     def T(self) -> Inverse:

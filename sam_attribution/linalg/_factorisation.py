@@ -17,10 +17,14 @@ class SingularMatrix(ValueError):
     """A matrix has no inverse in the precision that it is known in."""
 
 
+class NotFinite(ValueError):
+    """A matrix holds NaN or infinity."""
+
+
 def check_finite(values: Tensor, what: str) -> None:
-    """Raise a ValueError for NaN or infinity: LAPACK may end the process over them."""
+    """Raise NotFinite for NaN or infinity: LAPACK may end the process over them."""
     if not bool(torch.isfinite(values).all()):
-        raise ValueError(
+        raise NotFinite(
             f"{what} is not finite: weights or rows are so large that derivatives overflow. "
             f"{REMEDY_FOR_OVERFLOW}."
         )

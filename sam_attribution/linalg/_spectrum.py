@@ -44,7 +44,7 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
     vector is fixed, so the answer is reproducible.
     """
     if isinstance(operator, Dense):
-        values = eigenvalues(operator.matrix, repr(operator))
+        values = eigenvalues(operator.matrix, f"the spectrum of {operator!r}")
     else:
         values = ritz_values(operator, n_steps)
     return spectrum_of(values)
@@ -53,7 +53,7 @@ def extreme_eigenvalues(operator: LinearOperator, n_steps: int = 80) -> Spectrum
 def ritz_values(operator: LinearOperator, n_steps: int) -> np.ndarray:
     """Eigenvalue estimates (complex) from an Arnoldi basis of `n_steps` vectors at most."""
     matrix = torch.as_tensor(krylov_basis(operator, n_steps)[1])
-    return eigenvalues(matrix, repr(operator))
+    return eigenvalues(matrix, f"the spectrum of {operator!r}")
 
 
 def krylov_basis(operator: LinearOperator, n_steps: int) -> tuple[Tensor, np.ndarray]:

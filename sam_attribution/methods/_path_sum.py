@@ -10,6 +10,11 @@ from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe, Replayable, step_probe
 from sam_attribution.problem import check_recorded, summed_gradient
 
+_EVALUATED = (
+    "in evaluation mode, though training used dropout or batch norm; n_checkpoints=None takes them "
+    "as in training"
+)
+
 
 class PathSum(Prepared):
     """``sum over states of rate * <query gradient, row gradient>``, with the options of GIF."""
@@ -35,12 +40,15 @@ class PathSum(Prepared):
     def _mode(self):
         """Mode of the module in which gradients are taken, in words."""
         if not self._problem.training_differs:
-            return "training and evaluation are the same"
+            return "gradients are the same in training and evaluation mode"
         if self._at == "w" and self.rows_are_exchangeable:
-            return "evaluation: n_checkpoints=None follows the masks of training"
+            return f"row gradients {_EVALUATED}"
         if self.rows_are_exchangeable:
-            return "training for eps, evaluation for rows: n_checkpoints=None follows the masks"
-        return "training, with the recorded masks; other rows in evaluation"
+            return f"eps in training mode, row gradients {_EVALUATED}"
+        return (
+            "gradients of a batch's rows in training mode, with the recorded masks; of others in "
+            "evaluation mode"
+        )
 
     def probes(self, queries):
         if self.rows_are_exchangeable:

@@ -75,7 +75,7 @@ class Unrolled(Method):
 
     def check_model(self, problem, optimizer):
         _check_whole(problem)
-        check_functional(problem, optimizer)
+        check_functional(problem, optimizer, self)
         check_second_derivative(problem)
 
     def prepare(self, problem):

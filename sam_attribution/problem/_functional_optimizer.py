@@ -37,12 +37,12 @@ def functional_optimizer(path, groups=None, dtype=None):
     )
 
 
-def check_optimizer(kind, groups):
+def check_optimizer(kind, groups, method="this method"):
     """Raise a ValueError for a class of optimizer, or settings, without a functional form here."""
     if kind not in _NEEDED:
         raise ValueError(
-            "this method needs the optimizer's step as a function, which is known for SGD, Adam "
-            f"and AdamW of torch.optim, not for {kind.__name__}. Train with one of these, or take "
+            f"{method} needs the optimizer's step as a function, which is known for SGD, Adam and "
+            f"AdamW of torch.optim, not for {kind.__name__}. Train with one of these, or take "
             'a method such as "gif" or "hif".'
         )
     for name in _NEEDED[kind]:

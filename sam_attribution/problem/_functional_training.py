@@ -114,12 +114,12 @@ class FunctionalTraining:
         return self.state(self.problem.path.nearest(0))
 
 
-def check_functional(problem, optimizer):
+def check_functional(problem, optimizer, method):
     """Raise a ValueError, before training, for a training that could not be pure steps.
 
-    `problem` has the untrained module, `optimizer` is what would train it.
+    `problem` has the untrained module, `optimizer` is what would train it; `method` asks for it.
     """
-    check_optimizer(type(bare_optimizer(optimizer)), optimizer.param_groups)
+    check_optimizer(type(bare_optimizer(optimizer)), optimizer.param_groups, type(method).__name__)
     running_statistics(problem.training_module)
 
 

@@ -141,7 +141,7 @@ class FurtherTraining(LeavesOut):
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
         if self.optimizer is None:
-            check_functional(problem, optimizer)
+            check_functional(problem, optimizer, self)
         rows = torch.arange(len(problem.y), device=problem.y.device)
         check_buffers(TrainingBatch(problem, rows, seed=0))
 

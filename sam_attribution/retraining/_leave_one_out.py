@@ -110,7 +110,7 @@ class LeaveOneOut(LeavesOut):
 
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
-        check_functional(problem, optimizer)
+        check_functional(problem, optimizer, self)
 
     def prepare(self, problem):
         """Train all models, or those that `resume_dir` does not hold yet.

@@ -25,12 +25,28 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
     finished = finished_models(problem, resume_dir)
     keys = np.array([key_of(positions) for positions in absent.positions])
     missing = absent.some(np.flatnonzero([key not in finished.known for key in keys]))
-    for stack in train_many(program, start, missing, read=_model, **options):
-        models = missing.some(range(len(missing))[stack.models])
-        if recorded_end is not None and len(models.positions[0]) == 0:
-            _check_end(stack.states[0][0][0], recorded_end)
-        _keep(finished, models, stack.states[0], program)
+    try:
+        for stack in train_many(program, start, missing, read=_model, **options):
+            models = missing.some(range(len(missing))[stack.models])
+            if recorded_end is not None and len(models.positions[0]) == 0:
+                _check_end(stack.states[0][0][0], recorded_end)
+            _keep(finished, models, stack.states[0], program)
+    except KeyboardInterrupt as error:
+        error.add_note(_what_is_kept(finished, keys, resume_dir))
+        raise
     return finished
+
+
+def _what_is_kept(finished, keys, resume_dir):
+    """What an interruption leaves, in words."""
+    if resume_dir is None:
+        return f"None of {len(keys)} models are kept: pass resume_dir to keep finished ones."
+    n_kept = sum(key in finished.known for key in keys)
+    return (
+        f"resume_dir={str(resume_dir)!r} keeps {n_kept} of {len(keys)} models, the one of all rows "
+        "counted; the same call trains the others. Models are kept a stack at a time: a smaller "
+        "models_at_once saves more often."
+    )
 
 
 def _model(state):

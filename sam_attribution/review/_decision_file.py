@@ -91,6 +91,11 @@ def _decoded(content):
 
 
 def _check_header(header):
+    if len(header) == 1 and (found := [mark for mark in ",;\t" if mark in header[0]]):
+        raise ValueError(
+            f"csv has a single column, {header[0]!r:.40}: it was read with another separator than "
+            f"{found[0]!r}. Pass the path of the file, or pandas.read_csv(path, sep={found[0]!r})."
+        )
     missing = [name for name in _NEEDED if name not in header]
     if not {"row", "id"} & set(header):
         missing.insert(0, "row or id")

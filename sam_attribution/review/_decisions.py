@@ -118,9 +118,9 @@ def _checked(numbered, y, labels, rows):
     row = rows.position(entry, where)
     if not labels.means(entry["given"], y[row]):
         raise ValueError(
-            f"{where}: the given label must be that of y, got {entry['given'] or 'nothing'} where "
-            f"y has {label_token(y[row])}. Pass the y that the page was made of, "
-            "not a corrected one."
+            f"{where}{rows.without_ids(entry)}: the given label must be that of y, got "
+            f"{entry['given'] or 'nothing'} where y has {label_token(y[row])}. Pass the y that the "
+            "page was made of, not a corrected one."
         )
     decision, text = entry["decision"], entry["label"]
     if decision not in _DECISIONS:

@@ -104,7 +104,7 @@ class Rows:
     def position(self, entry, where):
         """Position of the row that a line is about; a ValueError if it is none of this table."""
         by_id = bool(entry["id"]) and self._position is not None
-        self._check_page(entry["page"], by_id, where)
+        self._check_page(entry["page"], by_id, f"{where}{self.without_ids(entry)}")
         if by_id:
             token = self._written.token(entry["id"])
             if token is None:
@@ -120,6 +120,15 @@ class Rows:
                 "Pass the X and y that the page was made of."
             )
         return int(number[1])
+
+    def without_ids(self, entry):
+        """Remark that the id of a line was not looked up, for messages; "" if it was."""
+        if not entry["id"] or self._position is not None:
+            return ""
+        return (
+            ", found by its position since X has no index, or one that names rows twice (pass "
+            "ids=X.index, as it was for the page)"
+        )
 
     def _check_page(self, text, by_id, where):
         if not text or (text, by_id) in self._checked:

@@ -6,6 +6,7 @@ from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
+from sam_attribution.training._divergence import is_far_above_guessing
 from sam_attribution.training._losses import (
     class_weight,
     loss_per_sample,

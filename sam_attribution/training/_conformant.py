@@ -19,6 +19,7 @@ from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._copies import shallow_copy
 from sam_attribution.training._data import can_be_indexed, indexed_loader
+from sam_attribution.training._input_size import naming_input_size
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import (
     check_output,
@@ -196,7 +197,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
     def infer(self, x, **fit_params):
         """Output of the module for a batch; raise if its shape is wrong."""
         before = _versions(x)
-        with naming_whole_numbers(x):
+        with naming_whole_numbers(x), naming_input_size(x):
             output = super().infer(x, **fit_params)
         if _versions(x) != before:
             raise ValueError(

@@ -7,10 +7,13 @@ import torch
 from skorch.dataset import unpack_data
 from torch import nn
 
+from sam_attribution._warnings import warn
 from sam_attribution.training._accelerated import scaler_of
 from sam_attribution.training._data import IndexedDataset
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._unit_size import remedy_for_divergence
+
+_FAR = 10.0  # times the loss of guessing: noisy labels that are learned by heart stay below
 
 
 def check_end(net, X, y):
@@ -29,6 +32,28 @@ def check_end(net, X, y):
         loss = _loss(net, flat, batch)
         if loss is not None:
             _finite(net, "loss", loss, batch)
+            _warn_if_blown_up(net, loss, batch)
+
+
+def is_far_above_guessing(loss, criterion, n_classes):
+    """True if a mean cross-entropy is more than ten times that of equal probabilities."""
+    if not isinstance(criterion, nn.CrossEntropyLoss) or not n_classes:
+        return False
+    return loss > _FAR * math.log(max(2, n_classes))
+
+
+def _warn_if_blown_up(net, loss, batch):
+    """Warn if the loss of the last batch is far above that of guessing."""
+    n_classes = len(getattr(net, "classes_", ()))
+    guessing = math.log(max(2, n_classes))
+    # where training mode did better, batch norm's statistics are not those of the weights yet
+    learned = net.history[-1].get("train_loss", guessing) < guessing
+    if is_far_above_guessing(loss, net.criterion_, n_classes) and not learned:
+        warn(
+            f"The loss of the last batch is {loss:.3g} after training, far above the "
+            f"{guessing:.2g} of guessing among {n_classes} classes: training blew up, though its "
+            f"numbers are finite. {_remedy(net, batch)}"
+        )
 
 
 def _last_batch(net, X, y):

@@ -90,10 +90,6 @@ def test_a_fraction_is_refused():
         leave_one_out(SAMClassifier(), X, y, 0.2)
 
 
-class Killed(BaseException):
-    """What Ctrl-C raises, without stopping the tests."""
-
-
 def test_after_an_interruption_the_same_call_goes_on(tmp_path, monkeypatch):
     method = LeaveOneOut(rows=[1, 4, 9], models_at_once=1)
     clf = SAMClassifier(**SETTINGS)
@@ -103,14 +99,15 @@ def test_after_an_interruption_the_same_call_goes_on(tmp_path, monkeypatch):
 
     def put(models, keys, *stack):
         if len(trained) == 2:
-            raise Killed
+            raise KeyboardInterrupt
         trained.extend(keys)
         keep(models, keys, *stack)
 
     keep = FinishedModels.put
     monkeypatch.setattr(FinishedModels, "put", put)
-    with pytest.raises(Killed):
+    with pytest.raises(KeyboardInterrupt) as interrupted:
         call(resume_dir=tmp_path)
+    assert "keeps 2 of 4 models" in interrupted.value.__notes__[0]
     first, trained[:] = [*trained], ()
     found = call(resume_dir=tmp_path)
     assert len(first) == len(trained) == 2

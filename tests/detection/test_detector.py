@@ -490,6 +490,16 @@ def test_a_network_that_learns_nothing_is_not_told_what_is_done_already(size, va
         )
 
 
+def test_a_network_that_predicts_one_class_is_warned_of():
+    start = nn.Linear(5, 3)
+    with torch.no_grad():
+        start.bias.copy_(torch.tensor([0.0, 1e3, 0.0]))
+    with pytest.warns(AttributionWarning, match="predicts 1 for every validation row, so scores"):
+        MislabelDetector(classifier(module=start, max_epochs=1, lr=1e-6)).fit(
+            np.random.default_rng(0).normal(size=(90, 5)), np.arange(90) % 3
+        )
+
+
 def test_nothing_of_an_earlier_fit_is_left():
     detector = MislabelDetector(classifier(max_epochs=1)).fit(X, Y)
     with pytest.raises(ValueError, match="at least two classes"):

@@ -4,7 +4,8 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
-from sam_attribution.diagnosis import extreme_curvature
+from sam_attribution.diagnosis import _edge_of_stability, extreme_curvature
+from sam_attribution.linalg import Dense, extreme_eigenvalues
 from tests.models import fitted_problem
 
 
@@ -55,3 +56,18 @@ def test_the_limit_is_where_descent_on_a_quadratic_diverges(factor, grows, momen
         w.grad = w.detach().clone()
         optimizer.step()
     assert bool(w.abs() < 1) != grows
+
+
+def test_without_steps_there_is_no_edge():
+    _, edge = extreme_curvature(fitted_problem("mlp", module=nn.Linear(6, 3), lr=0.0, max_epochs=1))
+    assert np.isnan(edge)
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf])
+def test_curvature_that_overflows_is_infinite(monkeypatch, value):
+    overflown = Dense(torch.full((3, 3), value))
+    monkeypatch.setattr(_edge_of_stability, "sam_jacobian", lambda *args: overflown)
+    problem = fitted_problem("mlp", module=nn.Linear(6, 3), max_epochs=1)
+    assert extreme_curvature(problem) == (np.inf, np.inf)
+    with pytest.raises(ValueError, match=r"^the spectrum of Dense\(.* is not finite"):
+        extreme_eigenvalues(overflown)

@@ -1,5 +1,7 @@
 """Advice leaves out what the user does already."""
 
+import warnings
+
 import pandas as pd
 import pytest
 import torch
@@ -15,6 +17,7 @@ from sam_attribution.diagnosis._remedies import (
     SCALE_FEATURES,
     SCALE_TARGETS,
     SMOOTH,
+    TRAIN_LONGER,
     WEIGHT_DECAY,
 )
 from sam_attribution.problem import problem_from_estimator
@@ -113,3 +116,13 @@ def test_what_was_set_or_asked_for_is_not_advised_again(column, row, left_out):
 
     assert left_out not in advice(row)
     assert left_out in advice({column: row[column]})
+
+
+@pytest.mark.parametrize(
+    ("settings", "useless"),
+    [({}, False), ({"lr": 0}, True), ({"lr": 1e5, "y": [0, 1] * 6}, True)],
+)
+def test_training_longer_helps_neither_without_steps_nor_after_a_blow_up(settings, useless):
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # fit says that training blew up
+        assert (TRAIN_LONGER in done(**settings)) == useless

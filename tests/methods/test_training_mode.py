@@ -7,6 +7,7 @@ import torch
 from torch import nn
 from torch.nn.functional import cross_entropy
 
+from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF, SelfInfluence, TracIn
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import Queries, problem_from_estimator
@@ -127,3 +128,14 @@ def test_where_the_modes_are_the_same_nothing_changes():
     plain = problem_from_estimator(net, X, y)
     assert not plain.training_differs
     assert "are the same" in GIF().prepare(plain).diagnostics["mode"]
+
+
+def test_row_gradients_in_another_mode_than_training_are_said():
+    model = SAMClassifier(nn.Sequential(*MODULES["dropout"]()), max_epochs=1, random_state=0)
+    table = SAMInfluence(model, method=GIF(), random_state=0).fit(X, y).diagnose()
+    (line,) = table[table["check"] == "evaluation_mode"].itertuples()
+    assert line.status == "doubtful"
+    assert "n_checkpoints=None" in line.advice
+    model.set_params(module=nn.Linear(6, 3))
+    table = SAMInfluence(model, method=GIF(), random_state=0).fit(X, y).diagnose()
+    assert "evaluation_mode" not in set(table["check"])

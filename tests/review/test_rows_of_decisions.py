@@ -101,6 +101,20 @@ def test_the_rows_of_a_page_need_not_be_those_of_the_table(tmp_path, lines):
     assert apply_decisions(X, Y, written(lines))[1].tolist() == expected(range(N))[1]
 
 
+@pytest.mark.parametrize("table", [X[MOVED], pd.DataFrame(X[MOVED], index=["twice"] * N)])
+def test_ids_that_could_not_be_looked_up_are_the_cause(lines, table):
+    with pytest.raises(ValueError, match=r"found by its position since X has no .*pass ids=X\.ind"):
+        apply_decisions(table, Y[MOVED], written(lines))
+    names = np.array(NAMES)[MOVED]
+    assert apply_decisions(table, Y[MOVED], written(lines), ids=names)[1].tolist()
+
+
+def test_a_table_read_with_another_separator_is_named(lines):
+    frame = pd.read_csv(written(lines, ";"))
+    with pytest.raises(ValueError, match=r"single column, 'row;id.* separator than ';'.*sep=';'"):
+        apply_decisions(TABLE, Y, frame)
+
+
 @pytest.mark.parametrize(
     ("table", "y", "message"),
     [

@@ -1,5 +1,7 @@
 """Training that ends in numbers that are none, or none any more after one pass, is an error."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
@@ -128,11 +130,6 @@ def test_the_check_keeps_the_mode_of_every_part():
     assert not clf.module_.norm.training
 
 
-def test_large_weights_of_a_finite_loss_are_fine():
-    clf = classifier(module=nn.Linear(4, 3), callbacks=[AfterLastStep(1e6)]).fit(X, y)
-    assert np.isfinite(clf.predict_proba(X)).all()
-
-
 def test_weights_that_a_callback_put_back_count():
     callbacks = [
         AfterEpoch(2, torch.nan),
@@ -181,3 +178,22 @@ def test_on_disk_a_diverged_run_is_never_finished(tmp_path):
             pytest.raises(ValueError, match=r"largest weight is nan after the last step \(3\)"),
         ):
             SAMClassifier.resume(tmp_path, X, y, **settings)
+
+
+def test_a_loss_far_above_that_of_guessing_is_warned_of():
+    shifted = AfterLastStep(1e6)
+    with pytest.warns(
+        AttributionWarning, match=r"far above the 1.1 of guessing among 3 classes.*L"
+    ):
+        clf = classifier(module=nn.Linear(4, 3), callbacks=[shifted]).fit(X, y)
+    assert np.isfinite(clf.predict_proba(X)).all()
+    last = clf.trajectory_.schedule[-1].indices
+    probability = clf.predict_proba(X[last])[np.arange(len(last)), y[last]]
+    assert np.mean(-np.log(probability + 1e-30)) > 10 * np.log(3)
+
+
+@pytest.mark.parametrize("settings", [{"lr": 0}, {"lr": 1e-3}, {"callbacks": "disable"}])
+def test_a_loss_near_that_of_guessing_is_not_warned_of(settings):
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        classifier(**settings).fit(X, y)

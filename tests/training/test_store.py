@@ -107,8 +107,8 @@ def test_what_is_rare_in_a_step_is_written_down():
 
 
 def test_another_format_is_refused(folder, monkeypatch):
-    monkeypatch.setattr("sam_attribution.training.storage._manifest.FORMAT", 4)
-    wrote = rf"has format 3, .* reads format 4. Use the version that wrote it \({__version__}\)"
+    monkeypatch.setattr("sam_attribution.training.storage._manifest.FORMAT", 5)
+    wrote = rf"has format 4, .* reads format 5. Use the version that wrote it \({__version__}\)"
     with pytest.raises(ValueError, match=wrote):
         SAMClassifier.resume(folder, X, y)
 

@@ -3,8 +3,11 @@
 from skorch.callbacks import EpochScoring, ProgressBar
 
 from sam_attribution._fingerprint import fingerprint_or_none
+from sam_attribution._warnings import warn
 from sam_attribution.training.storage._packing import tensors_in
+from sam_attribution.training.storage._passed_callbacks import Change
 
+_REMEDY = "Make it an argument of the callback's constructor, or create it where it is used"
 # created anew in every epoch
 _SHORT_LIVED = {EpochScoring: {"y_trues_", "y_preds_"}, ProgressBar: {"pbar_"}}
 
@@ -22,15 +25,58 @@ def callback_states(callbacks):
     }
 
 
-def restore_callbacks(callbacks, recorded):
-    """Give new callbacks, after ``on_train_begin``, the state of the recorded ones."""
+def restore_callbacks(callbacks, recorded, changed):
+    """Give new callbacks, after ``on_train_begin``, the state of the recorded ones.
+
+    Arguments that were `changed` keep their new value. Code that was changed may do without an
+    attribute that is no data.
+    """
     for name, callback in callbacks:
-        for attribute, state in recorded[name].items():
-            if not _restored(callback, attribute, *state):
+        states, change = recorded.get(name, {}), changed.get(name, Change())
+        _check_stateful(name, states, change)
+        for attribute, state in states.items():
+            if attribute in change.arguments or _restored(callback, attribute, *state):
+                continue
+            if not (change.code and state[0] == "fingerprint"):
                 raise ValueError(
                     f"The callback {name!r} cannot go on: its attribute {attribute!r} is not "
-                    "plain data and has no state_dict. Train again without it."
+                    f"plain data and has no state_dict. {_REMEDY}, or go on without it: pass "
+                    f"({name!r}, None) among the callbacks."
                 )
+
+
+def not_restorable(states, first, described):
+    """(callback, attribute) pairs whose state could not be given to a new callback.
+
+    `first` holds the states when training began, which new callbacks have by themselves. Arguments
+    that cannot be `described` are used as they are passed again.
+    """
+    return [
+        (name, attribute)
+        for name, attributes in states.items()
+        for attribute, state in attributes.items()
+        if state[0] == "fingerprint"
+        and (state[1] is None or first.get(name, {}).get(attribute) != state)
+        and described[name]["arguments"].get(attribute, "") is not None
+    ]
+
+
+def warn_of_callback(name, attribute, folder):
+    """Warn that a run with this callback cannot be resumed."""
+    warn(
+        f"The run in trajectory_dir={str(folder)!r} cannot be resumed if it stops: the callback "
+        f"{name!r} holds {attribute!r}, which is not plain data and has no state_dict. {_REMEDY}."
+    )
+
+
+def _check_stateful(name, states, change):
+    held = [attribute for attribute, (kind, _) in states.items() if kind == "state_dict"]
+    if held and change.arguments:
+        raise ValueError(
+            f"The callback {name!r} cannot go on: its {', '.join(change.arguments)} changed or "
+            f"cannot be compared, and the state of its {held[0]} would overrule that. Pass it as "
+            "the run had it."
+        )
 
 
 def _described(value):

@@ -27,8 +27,11 @@ def take_checkpoint(net):
 
 
 @torch.no_grad()
-def put_checkpoint(net, checkpoint):
-    """Give a new net, after ``on_train_begin``, the state of a checkpoint."""
+def put_checkpoint(net, checkpoint, changed):
+    """Give a new net, after ``on_train_begin``, the state of a checkpoint.
+
+    `changed` holds the changes of the callbacks, by name.
+    """
     for name, parameter in inner_module(net.module_).named_parameters():
         parameter.requires_grad_(name in checkpoint["trained"])
         if name in checkpoint["frozen"]:
@@ -36,7 +39,7 @@ def put_checkpoint(net, checkpoint):
     put_state(net, FlatModule(net.module_), State(**checkpoint["state"]))
     if checkpoint["criterion"] is not None:
         net.criterion_.load_state_dict(checkpoint["criterion"])
-    restore_callbacks(net.callbacks_, checkpoint["callbacks"])
+    restore_callbacks(net.callbacks_, checkpoint["callbacks"], changed)
     net.rho = checkpoint["rho"]
     _set_random_state(net.module_device, checkpoint["random"])
 

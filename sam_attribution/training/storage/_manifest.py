@@ -8,7 +8,7 @@ import numpy as np
 
 from sam_attribution._version import __version__
 
-FORMAT = 3
+FORMAT = 4
 MANIFEST = "manifest.json"
 RESTORE = "Restore the folder from a copy, or train again in another one."
 

@@ -20,6 +20,7 @@ from sam_attribution.training.storage._manifest import (
 )
 
 _SAMPLERS = {"iterator_train__sampler", "iterator_train__batch_sampler"}
+_is_callback = has_keys("code", "arguments")
 _RULES = {
     "class": is_a(str),
     "n_threads": is_count,
@@ -35,6 +36,7 @@ _RULES = {
     "replaced": lambda value: value is None or is_entry(value),
     "stretches": are(lambda edges: are(is_count)(edges) and len(edges) == 3),
     "settings": has_keys("values", "fingerprints"),
+    "callbacks": lambda value: is_a(dict)(value) and all(map(_is_callback, value.values())),
     "versions": is_a(dict),
     "written": has_keys("steps", "rows", "states"),
     "data": has_keys(*(field.name for field in fields(DataFingerprint))),

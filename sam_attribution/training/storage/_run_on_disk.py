@@ -9,8 +9,19 @@ from skorch.history import History
 
 from sam_attribution._warnings import warn
 from sam_attribution.training._trajectory import Stretch
+from sam_attribution.training.storage._callback_state import (
+    callback_states,
+    not_restorable,
+    warn_of_callback,
+)
 from sam_attribution.training.storage._checkpoint import put_checkpoint, take_checkpoint
 from sam_attribution.training.storage._manifest import RESTORE
+from sam_attribution.training.storage._passed_callbacks import (
+    changes,
+    check_passed,
+    describe_callbacks,
+    warn_of_changes,
+)
 from sam_attribution.training.storage._run_manifest import (
     check_circumstances,
     check_run,
@@ -36,15 +47,12 @@ class RunOnDisk:
       stays;
     - ``manifest.json``: settings, fingerprints, and the hashes of the files above. It comes first,
       so that a run finds its own files in the folder, and none of somebody else.
-
-    A new run needs the ``describe_settings`` of a net that is not initialised yet.
     """
 
-    def __init__(self, folder, settings=None):
+    def __init__(self, folder):
         self.store = Store(folder)
         self.states = StoredStates(self.store)
         self.manifest = {
-            "settings": settings,
             "epochs": [],
             "checkpoint": None,
             "replaced": None,
@@ -53,6 +61,8 @@ class RunOnDisk:
             "written": {"steps": 0, "rows": 0, "states": 0},
         }
         self.checkpoint = None  # of a run to be resumed
+        self._first_states = None  # of the callbacks
+        self._warned = set()
 
     @classmethod
     def open(cls, folder):
@@ -94,12 +104,14 @@ class RunOnDisk:
             "versions": versions(),
             "n_threads": torch.get_num_threads(),
             "class": type(net).__qualname__,
-            "settings": self._settings_of(net),
+            "settings": describe_settings(net),
+            "callbacks": describe_callbacks(net.callbacks_),
             "seed": net.trajectory_.seed,
             "data": asdict(net.trajectory_.fingerprint),
             "until": len(net.history) + epochs,
             "error": None,
         }
+        self._first_states = self._first_states or callback_states(net.callbacks_)
         if self.manifest["checkpoint"] is None:
             self._take_folder()
             self.store.write_manifest(self.manifest)
@@ -125,19 +137,14 @@ class RunOnDisk:
             )
         self.store.read_manifest()  # of a run that took no step: its folder is taken over
 
-    def _settings_of(self, net):
-        settings = describe_settings(net)
-        # some callbacks change their own arguments once skorch has initialised them
-        first = self.manifest["settings"]["fingerprints"]
-        settings["fingerprints"]["callbacks"] = first["callbacks"]
-        return settings
-
     def commit(self, net, finished=False):
         """Write the new part of the run and a checkpoint, then the manifest that names them."""
         self.store.check_owner()  # before anything is replaced
         number, old = len(self.manifest["epochs"]), self.manifest["checkpoint"]
         epoch = self.store.write(f"epoch-{number:06d}", self._addition(net))
-        checkpoint = self.store.write(f"checkpoint-{number:06d}", take_checkpoint(net))
+        content = take_checkpoint(net)
+        self._warn_of_callbacks(content["callbacks"])
+        checkpoint = self.store.write(f"checkpoint-{number:06d}", content)
         # at once: Ctrl-C may come at any moment, and another commit after it
         self.manifest = {
             **self.manifest,
@@ -151,6 +158,13 @@ class RunOnDisk:
         self.store.write_manifest(self.manifest)
         if old:
             self.store.delete(old)
+
+    def _warn_of_callbacks(self, states):
+        found = not_restorable(states, self._first_states, self.manifest["callbacks"])
+        for name, attribute in found:
+            if name not in self._warned:
+                warn_of_callback(name, attribute, self.store.folder)
+            self._warned.add(name)
 
     def note_error(self, error):
         """Note in the manifest which error ended training, so that resume can say so."""
@@ -183,11 +197,6 @@ class RunOnDisk:
         if (wanted := self.manifest["class"]) != cls.__qualname__:
             raise ValueError(f"{self.path} is of a {wanted}. Call {wanted}.resume.")
         check_circumstances(self.manifest, self.path)
-        if error := self.manifest["error"]:
-            warn(
-                f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
-                "on from there, and ends so again unless the cause is gone."
-            )
         recorded, upgraded = self.manifest["settings"], bool(other_versions(self.manifest))
         return configured(cls, self.store.folder, recorded, settings, only_plain=upgraded)
 
@@ -198,6 +207,10 @@ class RunOnDisk:
     def restore(self, net):
         """Give a new net, after ``on_train_begin``, history, schedule and state of this run."""
         checkpoint, self.checkpoint = self.checkpoint, None
+        passed = describe_callbacks(net.callbacks_)
+        changed = changes(passed, self.manifest["callbacks"])
+        check_passed(net, self.manifest["callbacks"], self.path)
+        self._first_states = callback_states(net.callbacks_)
         additions = [self.store.read(entry) for entry in self.manifest["epochs"]]
         with readable(self.path):
             self.states.entries = [tuple(pair) for part in additions for pair in part["states"]]
@@ -205,10 +218,21 @@ class RunOnDisk:
             self._restore_schedule(net.trajectory_, additions)
         self._check_complete(net)
         self.store.check_content([entry for _, entry in self.states.entries])
-        put_checkpoint(net, checkpoint)
+        put_checkpoint(net, checkpoint, changed)
         if net.trajectory_.n_steps:
             net.trajectory_.note_names(tuple(checkpoint["trained"]))
         self._sweep()
+        self._warn_of(changed)
+        self.manifest = {**self.manifest, "callbacks": passed}
+
+    def _warn_of(self, changed):
+        """Warn of changed callbacks and of the error that ended training, after all checks."""
+        warn_of_changes(changed, self.path)
+        if error := self.manifest["error"]:
+            warn(
+                f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
+                "on from there, and ends so again unless the cause is gone."
+            )
 
     def _restore_schedule(self, trajectory, additions):
         parts = (schedule_of(part["schedule"]) for part in additions)

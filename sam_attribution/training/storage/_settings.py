@@ -10,16 +10,20 @@ from sam_attribution.training.storage._packing import Packer, tensors_in, unpack
 from sam_attribution.training.storage._store import readable
 
 # the seed that was drawn is stored, the folder may move, and verbose changes no number
-_FREE = {"random_state", "trajectory_dir", "verbose"}
+_LONGER = " To train longer, resume without max_epochs, then call partial_fit."
+_FREE = ("random_state", "trajectory_dir", "verbose")
 
 
 def describe_settings(net):
-    """Constructor arguments as JSON: ``values`` of plain ones, ``fingerprints`` of all."""
+    """Constructor arguments as JSON: ``values`` of plain ones, ``fingerprints``.
+
+    Callbacks have no fingerprint here: each of them is described by itself.
+    """
     settings = {k: v for k, v in net.get_params(deep=False).items() if k != "trajectory_dir"}
     plain = {name: value for name, value in settings.items() if tensors_in(value) == {}}
     return {
         "values": Packer().pack(plain, "settings"),
-        "fingerprints": {k: _fingerprint(v) for k, v in settings.items() if k not in _FREE},
+        "fingerprints": {k: _fingerprint(v) for k, v in settings.items() if not _is_free(k)},
     }
 
 
@@ -39,6 +43,7 @@ def configured(cls, folder, recorded, given, *, only_plain=False):
         raise ValueError(
             f"{folder / MANIFEST} is of a run with other settings: {', '.join(names)} differ or "
             "cannot be compared. Pass them to resume as the classifier was made with them."
+            f"{_LONGER if 'max_epochs' in names else ''}"
         )
     return net
 
@@ -48,10 +53,14 @@ def _stored_values(recorded, path):
     then = recorded["fingerprints"]
     with readable(path):
         values = unpack(recorded["values"], {})
-        odd = [k for k, v in values.items() if k not in _FREE and then[k] != _fingerprint(v)]
+        odd = [k for k, v in values.items() if not _is_free(k) and then[k] != _fingerprint(v)]
     if odd:
         raise ValueError(f"{path} was edited: {', '.join(odd)} is not what it was. {RESTORE}")
     return values
+
+
+def _is_free(name):
+    return name in _FREE or name.partition("__")[0] == "callbacks"
 
 
 def _fingerprint(value):

@@ -5,7 +5,6 @@ from os import PathLike
 from sam_attribution.training._recording import RecordingMixin
 from sam_attribution.training._trajectory import DataFingerprint
 from sam_attribution.training.storage._run_on_disk import RunOnDisk
-from sam_attribution.training.storage._settings import describe_settings
 
 
 class StoringMixin(RecordingMixin):
@@ -37,7 +36,8 @@ class StoringMixin(RecordingMixin):
             ``optimizer=torch.optim.AdamW`` or `callbacks`. The folder holds data only, so classes
             and objects must be passed again; their fingerprints are compared with those of the
             run. Numbers, strings and the like are stored. A module passed as an instance may have
-            other weights.
+            other weights. Callbacks may be mended or have other arguments, with a warning;
+            ``(name, None)`` among them goes on without the one of that name.
 
         Returns
         -------
@@ -58,8 +58,9 @@ class StoringMixin(RecordingMixin):
         Warns
         -----
         AttributionWarning
-            If the run had ended with an error. Training goes on from the last checkpoint. If a run
-            that had finished is of other versions or threads: replay may not be bit for bit.
+            If the run had ended with an error, or callbacks differ from those of the run. Training
+            goes on from the last checkpoint. If a run that had finished is of other versions or
+            threads: replay may not be bit for bit.
 
         Notes
         -----
@@ -79,7 +80,7 @@ class StoringMixin(RecordingMixin):
         """Build everything; states are written to the folder, if there is one."""
         run = self._resumed
         if run is None and self.trajectory_dir is not None:
-            run = RunOnDisk(self.trajectory_dir, describe_settings(self))
+            run = RunOnDisk(self.trajectory_dir)
         super().initialize()
         if run:
             self.trajectory_.states = run.states
@@ -95,7 +96,7 @@ class StoringMixin(RecordingMixin):
         try:
             super()._train_until_stopped(X, codes, **fit_params)
         except Exception as error:
-            if self._on_disk:
+            if self._on_disk and not self._resumed:  # resume was refused
                 self._on_disk.note_error(error)
             raise
 
@@ -129,10 +130,11 @@ class StoringMixin(RecordingMixin):
 
     def _go_on(self, X, y):
         """Restore the run; return the number of epochs that are left."""
-        run, self._resumed = self._resumed, None
+        run = self._resumed
         recorded = DataFingerprint(**run.manifest["data"])
         recorded.check_same(DataFingerprint.of(X, y, self._sample_weight), run.path)
         run.restore(self)
+        self._resumed = None
         epochs = super()._begin(X, y, run.epochs_left(self))
         self._planned_epochs = run.manifest["planned_epochs"]
         return epochs

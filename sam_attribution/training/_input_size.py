@@ -1,0 +1,29 @@
+"""The error of a module whose sizes do not fit the rows, in words about `X`."""
+
+from collections.abc import Mapping
+from contextlib import contextmanager
+
+import torch
+
+_SAID = ("shapes cannot be multiplied", "expected input[")
+
+
+@contextmanager
+def naming_input_size(x):
+    """Turn torch's error about sizes that do not fit into a ValueError about `X` and module."""
+    try:
+        yield
+    except RuntimeError as error:
+        said = str(error).partition("\n")[0]
+        if not any(words in said for words in _SAID):
+            raise
+        raise ValueError(
+            f"module cannot take X, whose rows have shape {_shape_of_rows(x)}: {said}. Build it "
+            "with the sizes of X (module__<name>=...), or reshape X."
+        ) from error
+
+
+def _shape_of_rows(x):
+    if isinstance(x, Mapping):
+        return {name: _shape_of_rows(part) for name, part in x.items()}
+    return tuple(x.shape[1:]) if torch.is_tensor(x) else type(x).__name__
