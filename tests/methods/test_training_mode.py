@@ -42,6 +42,31 @@ def row_gradients(module, inputs, labels, seed):
     return torch.stack([nn.utils.parameters_to_vector(each) for each in found])
 
 
+class Once(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, back):
+        return 3 * back * ctx.saved_tensors[0] ** 2
+
+
+class Cubed(nn.Module):
+    def forward(self, X):
+        return Once.apply(X)
+
+
+def test_steps_of_a_function_without_second_derivative_are_refused(monkeypatch):
+    layers = (nn.Linear(6, 8), nn.Tanh(), Cubed(), nn.Dropout(0.5), nn.Linear(8, 3))
+    monkeypatch.setitem(MODULES, "once", lambda: layers)
+    _, problem, queries = fitted("once")
+    with pytest.raises(ValueError, match=r"in training.*once_differentiable"):
+        training_scores(problem, GIF(n_checkpoints=None).prepare(problem).probes(queries))
+
+
 def by_hand(net, problem, queries):
     """Theorem 4.6 step by step, on a module of plain torch; the part of each group's gradient."""
     module, a = copy.deepcopy(net.module_).train(), torch.as_tensor(weight)
