@@ -363,6 +363,4 @@ def _sensible(made):
         made = replace(made, criterion="cross-entropy")  # a softmax cannot take their output
     if made.criterion == "bce":
         made = replace(made, n_classes=2)
-    if made.criterion.startswith("nll") and made.twist in ("output object", "tuple"):
-        made = replace(made, criterion="cross-entropy")  # a softmax takes neither
     return made
