@@ -62,9 +62,7 @@ def _check_losses(net, problem):
     """Raise a ValueError unless a batch's loss is the mean of losses that single rows have."""
     with torch.no_grad():
         output = problem.logits(problem.params, problem.buffers, problem.X)
-        output = output.to(
-            torch.promote_types(output.dtype, problem.params.dtype)
-        )  # after autocast
+        _check_dtype(problem, output)
         losses = problem.row_loss.per_sample(output, problem.y)
         alone = [
             problem.row_loss.per_sample(*row)
@@ -84,4 +82,15 @@ def _check_losses(net, problem):
             f"not the mean of its rows' losses, {float(mean):.4g}: what is added or divided by is "
             "not known, and scores would leave it out. Use a loss that is a mean over rows; a "
             "penalty is known as weight_decay of the optimizer."
+        )
+
+
+def _check_dtype(problem, output):
+    dtype = problem.params.dtype
+    if torch.promote_types(output.dtype, dtype) != output.dtype:
+        given, wanted = (str(each).removeprefix("torch.") for each in (output.dtype, dtype))
+        raise ValueError(
+            f"module {type(problem.module).__name__} has weights in {wanted} but outputs in "
+            f"{given}, as autocast gives them, and losses of rows need {wanted}. End forward with "
+            f".to(torch.{wanted})."
         )

@@ -95,9 +95,15 @@ class SwitchedOn(nn.Linear):
 
 
 class Autocast(nn.Linear):
+    ends = None
+
     def forward(self, X):
         with torch.autocast("cpu", torch.bfloat16):
-            return super().forward(X)
+            return super().forward(X).to(self.ends)
+
+
+class ThenFloat(Autocast):
+    ends = torch.float32
 
 
 class Signed(nn.Module):
@@ -121,6 +127,7 @@ OUTPUTS_REFUSED = [
 LOSSES_REFUSED = [
     (partial(Counting, criterion=CoupledLoss), "another loss alone than together"),
     (partial(WithPenalty, nn.Linear(6, 3)), "not the mean of its rows' losses"),
+    (partial(Counting, Autocast(6, 3)), r"outputs in bfloat16, .* End forward with \.to\(torch\.f"),
 ]
 REFUSED = [*OUTPUTS_REFUSED, *LOSSES_REFUSED]
 
@@ -286,7 +293,7 @@ def test_methods_raise_no_alarm_for_weighted_rows_with_real_targets(method):
         {"criterion__label_smoothing": 0.1},
         {"criterion__weight": torch.tensor([1.0, 2.0, 0.5])},
         {"criterion": nn.MultiMarginLoss},
-        {"module": Autocast(6, 3)},
+        {"module": ThenFloat(6, 3)},
         {"module": nn.Sequential(nn.Linear(6, 3), nn.Softmax(1)), "criterion": nn.NLLLoss},
     ],
 )
