@@ -103,7 +103,7 @@ CAUSES = [
      lambda draw: draw.reading == "row-gradients" and "every step" in draw.method),
     ("parameters of retraining", r'parameters must be "all" for unrolled|moves every parameter',
      lambda draw: draw.parameters != "all"),
-    ("scores of other rows", r"no score of a row|only rows trained on",
+    ("scores of other rows", r"no score of a row|other rows did not have",
      lambda draw: draw.reading in ("score samples", "transform")),
     ("no fixed point", r"[Nn]o fixed point|below the rounding|belongs to no objective",
      _method("fixed-point")),
