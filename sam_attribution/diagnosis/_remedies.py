@@ -34,7 +34,8 @@ def done_already(problem):
         WEIGHT_DECAY: bool(np.any(np.asarray(torch.as_tensor(problem.weight_decay).cpu()) > 0)),
     }
     done |= _done_in(problem.path)
-    done[TRAIN_LONGER] = _stands_still(problem.path) or _is_far_off(problem)
+    # rows far from unit size start that far off
+    done[TRAIN_LONGER] = _stands_still(problem.path) or (not far and _is_far_off(problem))
     return {remedy for remedy, is_done in done.items() if is_done}
 
 
