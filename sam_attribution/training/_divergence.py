@@ -51,13 +51,8 @@ def _warn_if_blown_up(net, loss, batch):
     if is_far_above_guessing(loss, net.criterion_, n_classes) and not learned:
         warn(
             f"The loss of the last batch is {loss:.3g} after training, far above the "
-<<<<<<< HEAD
-            f"{guessing:.2g} of guessing among {n_classes} classes: training blew up, though its "
-            f"numbers are finite. {_remedy(net, batch)}"
-=======
             f"{guessing:.2g} of guessing among {n_classes} classes: training blew up, or a "
-            f"start that far off was not left. {remedy_for_divergence(*unpack_data(batch()))}"
->>>>>>> docfix
+            f"start that far off was not left. {_remedy(net, batch)}"
         )
 
 
