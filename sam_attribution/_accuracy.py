@@ -1,6 +1,7 @@
 """Accuracy of a classifier that reads labels as ``fit`` does."""
 
-from sam_attribution._validation import check_order, values_of
+from sam_attribution._as_arrays import values_of
+from sam_attribution._row_order import check_order
 
 
 class Accuracy:

@@ -7,12 +7,10 @@ where they are used.
 """
 
 from contextlib import contextmanager
-from itertools import combinations
 from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from pandas.api.extensions import ExtensionDtype
 from sklearn.utils import _safe_indexing as take_rows
 from sklearn.utils import assert_all_finite, check_array, column_or_1d
 from sklearn.utils._param_validation import HasMethods as _HasMethods
@@ -26,7 +24,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
-from sam_attribution._warnings import warn
+from sam_attribution._as_arrays import from_tensor, values_of
 
 __all__ = [
     "HasMethods",
@@ -39,22 +37,16 @@ __all__ = [
     "check_length",
     "check_mask",
     "check_numbers",
-    "check_order",
     "check_parameters",
     "check_sample_weight",
     "check_targets",
     "classes_of",
     "codes_among",
     "forget_fit",
-    "from_tensor",
     "num_samples",
-    "refuse_masked",
-    "refuse_sparse_tensor",
     "refusing_overflow",
     "take_rows",
     "target_column",
-    "values_of",
-    "without_nullable",
 ]
 
 
@@ -110,85 +102,6 @@ def check_sample_weight(sample_weight, X, **rules):
         if isinstance(sample_weight, Real):
             sample_weight = float(sample_weight)
         return _check_sample_weight(from_tensor(sample_weight, "sample_weight"), X, **rules)
-
-
-def from_tensor(data, name):
-    """Array with the content of a torch tensor on any device; other data are returned unchanged."""
-    refuse_sparse_tensor(data, name)
-    refuse_masked(data, name)
-    if not hasattr(data, "detach"):
-        return data
-    try:
-        data = data.detach().cpu()
-        return (data.float() if str(data.dtype) == "torch.bfloat16" else data).numpy()
-    except (TypeError, RuntimeError) as error:
-        raise TypeError(
-            f"{name} must be an ordinary tensor, got one that cannot become an array: {error}"
-        ) from error
-
-
-def values_of(data, name):
-    """Array of labels or targets that keeps their type and value; a ValueError for missing ones.
-
-    scikit-learn turns nullable integers and booleans of pandas into floats, in which integers
-    above 2**53 merge. Other data than a tensor or a column of pandas are returned unchanged.
-    """
-    data = from_tensor(data, name)
-    if isinstance(data, pd.DataFrame) and isinstance(_only_dtype(data), ExtensionDtype):
-        return _array_of_column(data.iloc[:, 0], name)[:, None]
-    if isinstance(getattr(data, "dtype", None), ExtensionDtype):
-        return _array_of_column(data, name)
-    if isinstance(data, list | tuple) or getattr(getattr(data, "dtype", None), "kind", "") == "O":
-        _refuse_missing(np.flatnonzero([value is pd.NA for value in data]), name)
-    return data
-
-
-def without_nullable(X):
-    """Dataframe whose nullable integers and booleans are those of numpy, where none is missing.
-
-    scikit-learn turns them into floats, which a module cannot look up in an embedding.
-    """
-    if not isinstance(X, pd.DataFrame) or not any(map(_is_nullable_integer, X.dtypes)):
-        return X
-    parts = [
-        part.astype(part.dtype.numpy_dtype)
-        if _is_nullable_integer(part.dtype) and not part.hasnans
-        else part
-        for _, part in X.items()
-    ]
-    return pd.concat(parts, axis=1).set_axis(X.columns, axis=1)
-
-
-def check_order(**columns):
-    """Raise a ValueError if two of the arguments hold the same pandas index in another order.
-
-    They are paired by position, as in scikit-learn. A warning if two indices differ and have some
-    labels in common: neither is one that pandas gives by default.
-    """
-    indices = [(name, data.index) for name, data in columns.items() if hasattr(data, "iloc")]
-    for (first, one), (second, other) in combinations(indices, 2):
-        if len(one) == len(other) and not one.equals(other) and _same_set(one, other):
-            raise ValueError(
-                f"{first} and {second} have the same index in another order, but rows are paired "
-                f"by position. Align them with {second}.loc[{first}.index], or pass "
-                f"{second}.to_numpy() if the positions are right."
-            )
-        _warn_of_overlap(first, one, second, other)
-
-
-def refuse_sparse_tensor(data, name):
-    """Raise a TypeError for a sparse tensor, which cannot be indexed nor become an array."""
-    if getattr(data, "is_sparse", False):
-        raise TypeError(f"{name} must be a dense tensor, got a sparse one. Call to_dense().")
-
-
-def refuse_masked(data, name):
-    """Raise a ValueError for missing entries of a masked array; numpy would show what they hide."""
-    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
-        raise ValueError(
-            f"{name} has {np.ma.count_masked(data)} masked entries. Drop these rows, or give the "
-            "entries a value with filled()."
-        )
 
 
 def check_column(values, name, n_samples=None, *, dtype=None, finite="allow-nan"):
@@ -322,60 +235,6 @@ def target_column(y, name, *, warn=False):
     y = values_of(y, name)
     _check_is_column(y, name)
     return column_or_1d(y, warn=warn)
-
-
-def _is_nullable_integer(dtype):
-    return getattr(getattr(dtype, "numpy_dtype", None), "kind", "") in tuple("biu")
-
-
-def _only_dtype(frame):
-    return frame.dtypes.iloc[0] if frame.shape[1] == 1 else None
-
-
-def _array_of_column(column, name):
-    """Array of the values of a pandas column of an extension type."""
-    _refuse_missing(np.flatnonzero(pd.isna(column)), name)
-    dtype = column.dtype
-    if isinstance(dtype, pd.CategoricalDtype):
-        categories = values_of(pd.Series(dtype.categories), name)
-        return np.asarray(categories)[pd.Categorical(column).codes]
-    of_numpy = getattr(dtype, "numpy_dtype", None)  # of nullable types and those of Arrow
-    if of_numpy is not None and of_numpy.kind in "biuf":
-        return column.to_numpy(dtype=of_numpy)
-    return np.asarray(column)
-
-
-def _refuse_missing(rows, name):
-    if len(rows):
-        raise ValueError(
-            f"Input {name} contains NaN: {len(rows)} missing values, the first in row {rows[0]}. "
-            "Drop these rows or give them a value."
-        )
-
-
-def _warn_of_overlap(first, one, second, other):
-    if len(one) != len(other) or one.equals(other) or _is_default(one) or _is_default(other):
-        return
-    try:
-        n_common = int(one.isin(other).sum())
-    except TypeError:  # of values that do not hash
-        return
-    if n_common:
-        warn(
-            f"{first} and {second} have different indices ({n_common} of {len(one)} labels in "
-            f"common); rows are paired by position. Pass {second}.to_numpy() if that is right."
-        )
-
-
-def _is_default(index):
-    return isinstance(index, pd.RangeIndex) and (index.start, index.step) == (0, 1)
-
-
-def _same_set(one, other):
-    try:
-        return bool(one.isin(other).all() and other.isin(one).all())
-    except TypeError:  # of values that do not hash
-        return False
 
 
 def _check_is_column(values, name):

@@ -8,7 +8,9 @@ from imblearn.utils import check_target_type
 from scipy.sparse import issparse
 from sklearn.utils.validation import validate_data
 
-from sam_attribution._validation import check_order, classes_of, from_tensor, num_samples
+from sam_attribution._as_arrays import from_tensor
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import classes_of, num_samples
 from sam_attribution.filtering import MislabelFilter
 
 __all__ = ["MislabelSampler"]

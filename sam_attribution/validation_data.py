@@ -4,7 +4,9 @@ import joblib
 import numpy as np
 from scipy.sparse import issparse
 
-from sam_attribution._validation import check_order, from_tensor, num_samples, values_of
+from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import num_samples
 
 
 class ValidationData:

@@ -14,7 +14,8 @@ from sam_attribution import (
     SAMRegressor,
     ValidationData,
 )
-from sam_attribution._validation import codes_among, values_of
+from sam_attribution._as_arrays import values_of
+from sam_attribution._validation import codes_among
 from sam_attribution.datasets import instance_dependent_noise
 from tests.models import tabular
 

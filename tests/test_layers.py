@@ -13,6 +13,8 @@ LAYERS = [
     "_overflow",
     "_warnings",
     "_out_of_memory",
+    "_as_arrays",
+    "_row_order",
     "_validation",
     "_accuracy",
     "_class_names",

@@ -16,7 +16,7 @@ from sam_attribution import (
     SAMRegressor,
     ValidationData,
 )
-from sam_attribution._validation import check_order
+from sam_attribution._row_order import check_order
 from sam_attribution.comparison import compare, further_training, leave_one_out
 from sam_attribution.datasets import instance_dependent_noise
 from sam_attribution.exceptions import AttributionWarning

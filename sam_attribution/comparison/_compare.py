@@ -7,8 +7,9 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
+from sam_attribution._row_order import check_order
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution._validation import check_column, check_mask, check_order
+from sam_attribution._validation import check_column, check_mask
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import Measure, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence

@@ -16,14 +16,9 @@ from sklearn.utils import (
     check_random_state,
 )
 
-from sam_attribution._validation import (
-    check_order,
-    classes_of,
-    from_tensor,
-    num_samples,
-    refusing_overflow,
-    target_column,
-)
+from sam_attribution._as_arrays import from_tensor
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import classes_of, num_samples, refusing_overflow, target_column
 
 
 def symmetric_noise(y, fraction, *, random_state=None):

@@ -10,8 +10,9 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._ranking import lowest
+from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
-from sam_attribution._validation import HasMethods, Interval, StrOptions, check_order
+from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._split_evidence import SplitEvidence

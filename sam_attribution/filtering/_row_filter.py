@@ -8,17 +8,17 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
+from sam_attribution._as_arrays import refuse_sparse_tensor
 from sam_attribution._ranking import lowest
+from sam_attribution._row_order import check_order
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
     HasMethods,
     Interval,
     check_labels,
-    check_order,
     check_parameters,
     check_sample_weight,
     forget_fit,
-    refuse_sparse_tensor,
 )
 from sam_attribution._warnings import warn
 from sam_attribution.filtering._score_cache import fitted_scores

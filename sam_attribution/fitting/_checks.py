@@ -5,7 +5,8 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import validate_data
 
-from sam_attribution._validation import check_parameters, from_tensor
+from sam_attribution._as_arrays import from_tensor
+from sam_attribution._validation import check_parameters
 from sam_attribution.fitting._estimator import has_steps, is_frozen, net_of
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData

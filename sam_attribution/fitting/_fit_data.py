@@ -4,8 +4,9 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from sam_attribution._row_order import check_order
 from sam_attribution._seeding import draw_seed
-from sam_attribution._validation import check_order, check_sample_weight, forget_fit
+from sam_attribution._validation import check_sample_weight, forget_fit
 from sam_attribution.fitting._checks import checked_training_rows, estimator_or_default
 from sam_attribution.fitting._estimator import clones
 from sam_attribution.fitting._splits import Split, make_splits

@@ -6,7 +6,8 @@ import numpy as np
 from sklearn.base import is_regressor
 from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
 
-from sam_attribution._validation import check_labels, check_targets, codes_among, values_of
+from sam_attribution._as_arrays import values_of
+from sam_attribution._validation import check_labels, check_targets, codes_among
 from sam_attribution.fitting._estimator import net_of
 from sam_attribution.validation_data import ValidationData
 

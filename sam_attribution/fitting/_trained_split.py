@@ -9,8 +9,9 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
-from sam_attribution._validation import check_order, take_rows
+from sam_attribution._validation import take_rows
 from sam_attribution.fitting._before_training import check_before_training, check_trained
 from sam_attribution.fitting._checks import check_estimator_kind
 from sam_attribution.fitting._estimator import is_frozen, net_of, rows_at_net, train

@@ -8,8 +8,9 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sam_attribution._row_order import check_order
 from sam_attribution._seeding import seed_nested
-from sam_attribution._validation import HasMethods, Interval, StrOptions, check_order
+from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.fitting import (
     check_settings,
     checked_rows,

@@ -5,7 +5,7 @@ from sklearn.base import TransformerMixin, is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._validation import check_order
+from sam_attribution._row_order import check_order
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
 from sam_attribution.influence._methods import METHODS

@@ -7,13 +7,8 @@ from sklearn.base import is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sam_attribution._validation import (
-    Interval,
-    check_arguments,
-    check_column,
-    check_order,
-    take_rows,
-)
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import Interval, check_arguments, check_column, take_rows
 from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
 from sam_attribution.influence._explanation import explanation
 

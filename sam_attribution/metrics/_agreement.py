@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sam_attribution._validation import check_numbers, check_order
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_numbers
 
 
 def agreement(scores, truth):

@@ -4,7 +4,8 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sam_attribution._validation import check_column, check_mask, check_order
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_column, check_mask
 
 
 def detection(scores, wrong, *, inspected=(0.1, 0.2, 0.4)):

@@ -6,16 +6,10 @@ import numpy as np
 import pandas as pd
 from sklearn.base import clone
 
+from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._row_order import check_order
 from sam_attribution._seeding import draw_seed, seed_nested
-from sam_attribution._validation import (
-    check_column,
-    check_length,
-    check_order,
-    from_tensor,
-    num_samples,
-    take_rows,
-    values_of,
-)
+from sam_attribution._validation import check_column, check_length, num_samples, take_rows
 from sam_attribution.plotting._display_arguments import by_name, columns
 
 

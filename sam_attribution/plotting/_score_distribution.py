@@ -3,7 +3,8 @@
 import numpy as np
 
 from sam_attribution._class_names import class_texts
-from sam_attribution._validation import check_column, check_mask, check_order
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import REFERENCE, VERMILLION, axes_for
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes

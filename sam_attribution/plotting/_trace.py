@@ -5,7 +5,8 @@ import re
 import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._validation import from_tensor, num_samples, take_rows, values_of
+from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._validation import num_samples, take_rows
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 from sam_attribution.plotting._trace_images import draw_images

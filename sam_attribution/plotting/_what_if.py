@@ -6,13 +6,8 @@ import numpy as np
 from sklearn.utils import check_scalar
 
 from sam_attribution._class_names import class_texts
-from sam_attribution._validation import (
-    check_column,
-    check_numbers,
-    check_order,
-    classes_of,
-    codes_among,
-)
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_column, check_numbers, classes_of, codes_among
 from sam_attribution.plotting._axes import VERMILLION, axes_for, name_columns
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sam_attribution._validation import classes_of, values_of
+from sam_attribution._as_arrays import values_of
+from sam_attribution._validation import classes_of
 from sam_attribution.methods import Method
 
 

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 
+from sam_attribution._as_arrays import values_of
+from sam_attribution._row_order import check_order
 from sam_attribution._validation import (
     check_column,
     check_length,
     check_mask,
     check_numbers,
-    check_order,
     num_samples,
-    values_of,
 )
 
 MOST_ROWS = 100_000  # browsers limit how long a list can be

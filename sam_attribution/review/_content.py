@@ -7,8 +7,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
+from sam_attribution._as_arrays import from_tensor
 from sam_attribution._image_shape import images_of
-from sam_attribution._validation import from_tensor, take_rows
+from sam_attribution._validation import take_rows
 from sam_attribution.review._codec import packed_sheets
 from sam_attribution.review._images import pixels_of, shrunk
 

@@ -6,13 +6,9 @@ import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
 
-from sam_attribution._validation import (
-    check_length,
-    check_order,
-    num_samples,
-    take_rows,
-    values_of,
-)
+from sam_attribution._as_arrays import values_of
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_length, num_samples, take_rows
 from sam_attribution.review._decision_file import decision_lines
 from sam_attribution.review._row_identity import Rows, row_ids
 from sam_attribution.review._written_labels import WrittenLabels, label_token

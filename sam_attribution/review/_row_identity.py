@@ -10,7 +10,9 @@ import numpy as np
 import pandas as pd
 from scipy.sparse import issparse
 
-from sam_attribution._validation import check_length, check_order, from_tensor, values_of
+from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_length
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 _NONE = "0"

@@ -3,12 +3,8 @@
 import numpy as np
 
 from sam_attribution._accuracy import Accuracy
-from sam_attribution._validation import (
-    check_labels,
-    classes_of,
-    codes_among,
-    values_of,
-)
+from sam_attribution._as_arrays import values_of
+from sam_attribution._validation import check_labels, classes_of, codes_among
 from sam_attribution.training._inputs import check_as_many
 from sam_attribution.training._losses import shape_or_type
 

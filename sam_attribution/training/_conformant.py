@@ -7,13 +7,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sam_attribution._turns import exclusive
-from sam_attribution._validation import (
-    Interval,
-    Options,
-    StrOptions,
-    check_parameters,
-    forget_fit,
-)
+from sam_attribution._validation import Interval, Options, StrOptions, check_parameters, forget_fit
 from sam_attribution.training._batch_order import ScheduledBatches
 from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components, check_device

@@ -10,15 +10,10 @@ from sklearn.utils.validation import check_is_fitted, validate_data
 from skorch.dataset import get_len
 from skorch.utils import is_dataset
 
+from sam_attribution._as_arrays import refuse_masked, without_nullable
+from sam_attribution._row_order import check_order
 from sam_attribution._turns import each_in, usual_modes
-from sam_attribution._validation import (
-    check_order,
-    check_sample_weight,
-    num_samples,
-    refuse_masked,
-    refusing_overflow,
-    without_nullable,
-)
+from sam_attribution._validation import check_sample_weight, num_samples, refusing_overflow
 
 
 class ArrayInputs:

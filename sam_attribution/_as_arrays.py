@@ -1,0 +1,96 @@
+"""Data of the user as arrays: tensors, and columns of pandas, keep their type and value."""
+
+import numpy as np
+import pandas as pd
+from pandas.api.extensions import ExtensionDtype
+
+
+def from_tensor(data, name):
+    """Array with the content of a torch tensor on any device; other data are returned unchanged."""
+    refuse_sparse_tensor(data, name)
+    refuse_masked(data, name)
+    if not hasattr(data, "detach"):
+        return data
+    try:
+        data = data.detach().cpu()
+        return (data.float() if str(data.dtype) == "torch.bfloat16" else data).numpy()
+    except (TypeError, RuntimeError) as error:
+        raise TypeError(
+            f"{name} must be an ordinary tensor, got one that cannot become an array: {error}"
+        ) from error
+
+
+def values_of(data, name):
+    """Array of labels or targets that keeps their type and value; a ValueError for missing ones.
+
+    scikit-learn turns nullable integers and booleans of pandas into floats, in which integers
+    above 2**53 merge. Other data than a tensor or a column of pandas are returned unchanged.
+    """
+    data = from_tensor(data, name)
+    if isinstance(data, pd.DataFrame) and isinstance(_only_dtype(data), ExtensionDtype):
+        return _array_of_column(data.iloc[:, 0], name)[:, None]
+    if isinstance(getattr(data, "dtype", None), ExtensionDtype):
+        return _array_of_column(data, name)
+    if isinstance(data, list | tuple) or getattr(getattr(data, "dtype", None), "kind", "") == "O":
+        _refuse_missing(np.flatnonzero([value is pd.NA for value in data]), name)
+    return data
+
+
+def without_nullable(X):
+    """Dataframe whose nullable integers and booleans are those of numpy, where none is missing.
+
+    scikit-learn turns them into floats, which a module cannot look up in an embedding.
+    """
+    if not isinstance(X, pd.DataFrame) or not any(map(_is_nullable_integer, X.dtypes)):
+        return X
+    parts = [
+        part.astype(part.dtype.numpy_dtype)
+        if _is_nullable_integer(part.dtype) and not part.hasnans
+        else part
+        for _, part in X.items()
+    ]
+    return pd.concat(parts, axis=1).set_axis(X.columns, axis=1)
+
+
+def refuse_sparse_tensor(data, name):
+    """Raise a TypeError for a sparse tensor, which cannot be indexed nor become an array."""
+    if getattr(data, "is_sparse", False):
+        raise TypeError(f"{name} must be a dense tensor, got a sparse one. Call to_dense().")
+
+
+def refuse_masked(data, name):
+    """Raise a ValueError for missing entries of a masked array; numpy would show what they hide."""
+    if isinstance(data, np.ma.MaskedArray) and np.ma.is_masked(data):
+        raise ValueError(
+            f"{name} has {np.ma.count_masked(data)} masked entries. Drop these rows, or give the "
+            "entries a value with filled()."
+        )
+
+
+def _is_nullable_integer(dtype):
+    return getattr(getattr(dtype, "numpy_dtype", None), "kind", "") in tuple("biu")
+
+
+def _only_dtype(frame):
+    return frame.dtypes.iloc[0] if frame.shape[1] == 1 else None
+
+
+def _array_of_column(column, name):
+    """Array of the values of a pandas column of an extension type."""
+    _refuse_missing(np.flatnonzero(pd.isna(column)), name)
+    dtype = column.dtype
+    if isinstance(dtype, pd.CategoricalDtype):
+        categories = values_of(pd.Series(dtype.categories), name)
+        return np.asarray(categories)[pd.Categorical(column).codes]
+    of_numpy = getattr(dtype, "numpy_dtype", None)  # of nullable types and those of Arrow
+    if of_numpy is not None and of_numpy.kind in "biuf":
+        return column.to_numpy(dtype=of_numpy)
+    return np.asarray(column)
+
+
+def _refuse_missing(rows, name):
+    if len(rows):
+        raise ValueError(
+            f"Input {name} contains NaN: {len(rows)} missing values, the first in row {rows[0]}. "
+            "Drop these rows or give them a value."
+        )
