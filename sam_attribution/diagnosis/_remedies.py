@@ -4,6 +4,7 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from sam_attribution._turns import usual_modes
 from sam_attribution.training import far_from_unit_size, is_far_above_guessing
 
 SCALE_FEATURES = "scale the features"
@@ -19,6 +20,7 @@ _ROWS_FOR_LOSS = 1000
 _KINKS = ("relu", "hard", "threshold", "shrink", "clamp", "abs", "maximum", "minimum")
 
 
+@usual_modes()
 def done_already(problem):
     """Return the remedies that the run behind a problem has no more use for.
 

@@ -48,7 +48,7 @@ def _warn_if_blown_up(net, loss, batch):
     guessing = math.log(max(2, n_classes))
     # where training mode did better, batch norm's statistics are not those of the weights yet
     learned = net.history[-1].get("train_loss", guessing) < guessing
-    if is_far_above_guessing(loss, net.criterion_, n_classes) and not learned:
+    if is_far_above_guessing(loss, getattr(net, "criterion_", None), n_classes) and not learned:
         warn(
             f"The loss of the last batch is {loss:.3g} after training, far above the "
             f"{guessing:.2g} of guessing among {n_classes} classes: training blew up, or a "
@@ -82,7 +82,9 @@ def _loss(net, flat, batch):
 @contextmanager
 def _evaluating(net, flat):
     """Context in which module and criterion are in evaluation mode; modes and buffers return."""
-    wholes = [whole for whole in (net.module_, net.criterion_) if isinstance(whole, nn.Module)]
+    # a net of the user may have its criterion under another name
+    wholes = [net.module_, getattr(net, "criterion_", None)]
+    wholes = [whole for whole in wholes if isinstance(whole, nn.Module)]
     modes = [(part, part.training) for whole in wholes for part in whole.modules()]
     buffers = flat.copy_of_buffers()
     try:

@@ -108,7 +108,7 @@ class RecordingMixin:
             others = other_parameters(self)
             self._flat = FlatModule(self.module_, others.values())  # a layer may have been frozen
             self.trajectory_.note_names(self._flat.layout.names)
-            self.trajectory_.note_criterion(self.criterion_)
+            self.trajectory_.note_criterion(getattr(self, "criterion_", None))
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
         if training and self._planned_epochs and hasattr(iterator, "__len__"):

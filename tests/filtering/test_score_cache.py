@@ -68,7 +68,7 @@ def said_by(call):
 
 
 def fit_doubtful(memory):
-    X, y = np.arange(12.0).reshape(12, 1) * [1, 2], np.arange(12) % 2
+    X, y = np.arange(12.0).reshape(12, 1) / 12 * [1, 2], np.arange(12) % 2
     classifier = SAMClassifier(max_epochs=1)
     FilteredClassifier(classifier, scorer=Doubtful(), memory=memory, random_state=0).fit(X, y)
 

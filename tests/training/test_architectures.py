@@ -80,12 +80,12 @@ def test_a_step_equals_one_by_hand(name):
 @pytest.mark.slow
 @each
 def test_scores_equal_gradients_row_by_row(name):
-    """GIF on one stretch: rate / n <grad V(w_T), grad l_k(w_0 + eps_0)>, in evaluation mode."""
+    """GIF on one stretch: rate / n <grad V(w_T), grad l_k(w_0 + eps_0)>, eps_0 as in training."""
     (module, clf), (X, y, X_query, y_query) = fitted(name), data(name)
     v = mean_gradient(copy.deepcopy(clf.module_).eval(), X_query, y_query)
     first = copy.deepcopy(module).eval()
     w = nn.utils.parameters_to_vector(first.parameters()).detach().clone()
-    g = mean_gradient(first, X, y)
+    g = mean_gradient(copy.deepcopy(module).train(), X, y)  # no dropout, but batch norm
     nn.utils.vector_to_parameters(w + RHO * g / g.norm(), first.parameters())
     rows = [float(mean_gradient(first, X[[k]], y[[k]]) @ v) for k in range(len(y))]
     expected = RATE / len(y) * np.array(rows)
