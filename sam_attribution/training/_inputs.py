@@ -24,9 +24,9 @@ class ArrayInputs:
     """
 
     def forward_iter(self, X, training=False, device="cpu"):
-        """Yield the module's output batch by batch, for validated input."""
+        """Yield the module's output batch by batch, for validated input; bfloat16 as float32."""
         outputs = super().forward_iter(self._validated(X), training=training, device=device)
-        return each_in(usual_modes, outputs)
+        return map(_as_numpy_knows, each_in(usual_modes, outputs))
 
     @usual_modes()
     def to_tensors(self, X, y=None):
@@ -194,3 +194,8 @@ def _checked_mapping(X):
 def _writable(X):
     """`X`, or a copy if it is a read-only array, of which torch would warn."""
     return X.copy() if isinstance(X, np.ndarray) and not X.flags.writeable else X
+
+
+def _as_numpy_knows(output):
+    is_brain_float = isinstance(output, torch.Tensor) and output.dtype == torch.bfloat16
+    return output.float() if is_brain_float else output

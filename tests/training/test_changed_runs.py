@@ -143,7 +143,8 @@ def outcome(folder):
         return numbers_of(SAMClassifier.resume(folder, X, y, module=Linear))
     except (ValueError, OSError) as error:
         said = str(error)
-    assert str(folder) in said
+    # a forged setting may be one that no net takes
+    assert str(folder) in said or "parameter of SAMClassifier must be" in said
     return None
 
 
