@@ -30,6 +30,25 @@ def group_cnn():
     return nn.Sequential(*layers)
 
 
+class _Cube(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx, x):
+        ctx.save_for_backward(x)
+        return x**3
+
+    @staticmethod
+    @torch.autograd.function.once_differentiable
+    def backward(ctx, gradient):
+        return 3 * gradient * ctx.saved_tensors[0] ** 2
+
+
+class Cubed(nn.Module):
+    """A function that can be differentiated once."""
+
+    def forward(self, X):
+        return _Cube.apply(X)
+
+
 class Branching(nn.Module):
     """A branch on the row, which vmap does not know."""
 

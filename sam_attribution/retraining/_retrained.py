@@ -38,7 +38,7 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
 
 
 def _what_is_kept(finished, keys, resume_dir):
-    """What an interruption leaves, in words."""
+    """Sentence on the models that are kept after an interruption."""
     if resume_dir is None:
         return f"None of {len(keys)} models are kept: pass resume_dir to keep finished ones."
     n_kept = sum(key in finished.known for key in keys)

@@ -13,7 +13,7 @@ from sam_attribution.training._data import IndexedDataset
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._unit_size import remedy_for_divergence
 
-_FAR = 10.0  # times the loss of guessing: noisy labels that are learned by heart stay below
+_FAR = 10.0  # times the loss of guessing: memorised wrong labels stay below
 
 
 def check_end(net, X, y):

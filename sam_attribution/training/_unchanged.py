@@ -1,4 +1,4 @@
-"""What the recorded steps belong to must be the same after training."""
+"""Check that criterion and parameters are still those of the recorded steps."""
 
 from sam_attribution.training._wrappers import inner_module
 
@@ -12,7 +12,7 @@ def check_unchanged(net):
             f"module_ was frozen or thawed after training, at {min(changed)!r}. Set requires_grad "
             "back, and choose what is attributed by parameters=."
         )
-    if not recorded.is_criterion(net.criterion_):
+    if not recorded.is_criterion(getattr(net, "criterion_", None)):
         raise ValueError(
             "criterion_ was replaced after training, such as by set_params(criterion=...): the "
             "recorded steps descended on another loss. Fit again."

@@ -1,29 +1,11 @@
 """A part that torch would take for constant in a second derivative is refused."""
 
 import pytest
-import torch
 from torch import nn
 
 from sam_attribution import SAMClassifier, SAMInfluence
 from sam_attribution.methods import Unrolled
-from tests.models import tabular
-
-
-class Cube(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, gradient):
-        return 3 * ctx.saved_tensors[0] ** 2 * gradient
-
-
-class Cubed(nn.Module):
-    def forward(self, X):
-        return Cube.apply(X)
+from tests.models import Cubed, tabular
 
 
 def test_unrolled_refuses_what_has_one_derivative():

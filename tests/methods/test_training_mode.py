@@ -12,7 +12,7 @@ from sam_attribution.methods import GIF, SelfInfluence, TracIn
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import Queries, problem_from_estimator
 from sam_attribution.training import SAMClassifier, derived_seed
-from tests.models import tabular
+from tests.models import Cubed, tabular
 
 X, y, weight = tabular(24)
 MODULES = {
@@ -41,23 +41,6 @@ def row_gradients(module, inputs, labels, seed):
     parameters = list(module.parameters())
     found = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses]
     return torch.stack([nn.utils.parameters_to_vector(each) for each in found])
-
-
-class Once(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx, x):
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx, back):
-        return 3 * back * ctx.saved_tensors[0] ** 2
-
-
-class Cubed(nn.Module):
-    def forward(self, X):
-        return Once.apply(X)
 
 
 def test_steps_of_a_function_without_second_derivative_are_refused(monkeypatch):

@@ -9,7 +9,7 @@ from sam_attribution._warnings import warn
 
 @dataclass(frozen=True)
 class Change:
-    """What is new in one callback: the callback itself, its code, some of its arguments."""
+    """Differences of one callback: it is new, its code changed, or some of its arguments did."""
 
     added: bool = False
     code: bool = False
