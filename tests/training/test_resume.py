@@ -1,6 +1,7 @@
 """A run that dies and is taken up again is, bit for bit, the run that lived."""
 
 import copy
+import json
 import multiprocessing
 import multiprocessing.forkserver
 import os
@@ -65,15 +66,20 @@ def completed(processes, target, run, folder):
 
 
 def kill(processes, target, run, folder, seconds):
-    """Kill with signal 9, so many seconds after the manifest was there."""
+    """Kill with signal 9, so many seconds after the manifest named a first checkpoint."""
     process = processes.Process(target=target, args=(run, folder / "run", folder / "dead.npz"))
     process.start()
-    while not (folder / "run" / "manifest.json").exists():
+    while not names_a_checkpoint(folder / "run" / "manifest.json"):
         assert process.is_alive()
         time.sleep(0.0005)
     time.sleep(seconds)
     process.kill()
     process.join()
+
+
+def names_a_checkpoint(manifest):
+    """True once a run can be resumed; it is replaced as a whole, so it is never half a file."""
+    return manifest.exists() and json.loads(manifest.read_text())["checkpoint"] is not None
 
 
 def assert_same_content(path, other):
