@@ -21,7 +21,7 @@ from tests.convex import SoftmaxRegression
 
 VARIANTS = ("full", "fast", "paper")
 any_problem = settings(
-    max_examples=30,
+    max_examples=12,
     deadline=None,
     derandomize=True,
     phases=set(Phase) - {Phase.explain},

@@ -137,7 +137,7 @@ def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
         rho=st.floats(0.01, 0.3),
     )
     @settings(
-        max_examples=8,
+        max_examples=4,
         derandomize=True,
         phases=set(Phase) - {Phase.explain},
         suppress_health_check=[HealthCheck.too_slow],
@@ -160,8 +160,8 @@ def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
 
     one_run()
     print(f"{optimizer}, {ball}: {dict(seen)}")
-    # other versions of hypothesis draw other runs: 5 and more of 8 in most
-    assert seen["compared"] >= 2, seen
+    # other versions of hypothesis draw other runs: 2 and more of 4 in most
+    assert seen["compared"] >= 1, seen
 
 
 CLASS_WEIGHT = torch.tensor([0.5, 2.0, 1.0], dtype=torch.float64)

@@ -7,7 +7,7 @@ from sam_attribution.training import SAMClassifier, SAMRegressor
 MINI_BATCH = SAMClassifier(max_epochs=30)
 FULL_BATCH = SAMClassifier(dtype="float64", batch_size=-1)
 # Adam: some checks have features of size 20, on which the squared error overflows at a fixed rate
-ADAM = {"optimizer": torch.optim.Adam, "lr": 0.01, "max_epochs": 100}
+ADAM = {"optimizer": torch.optim.Adam, "lr": 0.03, "max_epochs": 40}
 REGRESSORS = [SAMRegressor(**ADAM), SAMRegressor(**ADAM, dtype="float64", batch_size=-1)]
 
 
