@@ -18,13 +18,13 @@ from sam_attribution.curvature import (
 from sam_attribution.dynamics import Tangent
 from sam_attribution.linalg import (
     CG,
+    GMRES,
     MINRES,
     Damped,
     Dense,
     Direct,
     check_dense_memory,
     check_symmetric,
-    default_solver,
     is_small,
 )
 from sam_attribution.methods._damping import choose_damping
@@ -34,6 +34,10 @@ from sam_attribution.problem import summed_gradient
 
 # Rows that the spectrum is estimated from, where it takes 80 products
 _SPECTRUM_ROWS = 4096
+# Columns times rows up to which a small matrix is formed; beyond, products cost less
+_FORMED_SIZE = 2**24
+# Up to so many columns are solved for without forming the matrix
+_FEW_COLUMNS = 8
 
 
 class HIF(Method):
@@ -47,13 +51,13 @@ class HIF(Method):
         equal at rho = 0 and for the inf-norm.
     solver : "auto" or solver, default="auto"
         Solver of ``J' u = query gradient``: ``auto`` takes ``linalg.Direct`` up to 1000
-        parameters and ``linalg.GMRES`` above.
+        parameters and 2**24 parameters times rows, and ``linalg.GMRES`` above.
     damping : "auto" or float, default="auto"
         Number added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
         right half plane. Otherwise it is one over the sum of the learning rates of the training
         (0.01 of the largest modulus if they are unknown), or 1.5 times the most negative real part
-        if that is more, with a warning. Above 1000 parameters the spectrum is estimated from 4096
-        random rows, the same at every call.
+        if that is more, with a warning. Where ``auto`` solves by GMRES, the spectrum is estimated
+        from 4096 random rows, the same at every call.
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
         Matrix used as the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
@@ -200,14 +204,17 @@ class PreparedHIF(Prepared):
         self.rows_are_exchangeable = batches is None
         points = SAMPoints(problem, batches, curvature=method.curvature, blocks=blocks)
         jacobian = points.jacobian(method.variant)
-        if is_small(jacobian.size):
+        auto = method.solver == "auto"
+        formed = _is_formed(jacobian, problem, auto)
+        if formed:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
         seen = _for_spectrum(jacobian, problem, batches)
         choice = choose_damping(method.damping, seen, problem.path)
-        auto = method.solver == "auto"
-        solver = default_solver(jacobian.size) if auto else method.solver
+        solver = (Direct() if formed else GMRES()) if auto else method.solver
         # the query side is solved once, so it is the transpose that is inverted
-        self._inverse_of_transpose = solver.prepare(Damped(jacobian, choice.damping).T)
+        self._transpose = Damped(jacobian, choice.damping).T
+        self._inverse_of_transpose = solver.prepare(self._transpose)
+        self._may_be_formed = auto and not formed and is_small(jacobian.size)
         self.diagnostics = {
             "scale": choice.scale(
                 problem.row_loss.unit, left_out or _left_out(method, problem, blocks)
@@ -223,7 +230,7 @@ class PreparedHIF(Prepared):
 
     def probes(self, queries):
         query_gradients = queries.directions(self._problem.params, self._problem.buffers)
-        columns = self._solve(query_gradients, self._inverse_of_transpose)
+        columns = self._solve(query_gradients, self._inverse_for(query_gradients))
         if self.rows_are_exchangeable:
             return list(self._probes_of_points(columns))
         each = 2 if self._variant == "full" and self._problem.rho != 0 else 1
@@ -241,7 +248,14 @@ class PreparedHIF(Prepared):
 
     def solve(self, columns):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
-        return self._solve(columns, self._inverse_of_transpose.T)
+        return self._solve(columns, self._inverse_for(columns).T)
+
+    def _inverse_for(self, columns):
+        """Inverse of the transposed matrix, which is formed once there are many columns."""
+        if self._may_be_formed and columns.shape[1] > _FEW_COLUMNS:
+            self._inverse_of_transpose = Direct().prepare(self._transpose)
+            self._may_be_formed = False
+        return self._inverse_of_transpose
 
     def _solve(self, columns, inverse):
         selected = self._problem.selected
@@ -252,6 +266,12 @@ class PreparedHIF(Prepared):
         padded = torch.zeros_like(columns)
         padded[selected] = solution.x
         return padded
+
+
+def _is_formed(jacobian, problem, auto):
+    """True if the matrix is small, and a product for each of its columns is cheap or asked for."""
+    cheap = jacobian.size * len(problem.y) <= _FORMED_SIZE
+    return is_small(jacobian.size) and (cheap or not auto)
 
 
 def _for_spectrum(jacobian, problem, batches):

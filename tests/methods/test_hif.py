@@ -52,6 +52,19 @@ def test_scores_equal_the_dense_formula(kind, perturbation, solver):
     torch.testing.assert_close(found, dense_scores(problem, 0.5), rtol=1e-7, atol=1e-12)
 
 
+def test_with_many_rows_a_small_matrix_is_formed_for_many_columns_only(monkeypatch):
+    monkeypatch.setattr("sam_attribution.methods._hif._FORMED_SIZE", 0)
+    problem = fitted_problem("mlp", True, optimizer__weight_decay=0.01)
+    prepared, expected = HIF(damping=0.5).prepare(problem), dense_scores(problem, 0.5)
+    few = training_scores(problem, prepared.probes(queries_of(problem)), given_only=True)
+    torch.testing.assert_close(few, expected, rtol=0, atol=1e-4 * float(expected.abs().max()))
+    assert not torch.allclose(few, expected, rtol=0, atol=1e-14)  # GMRES, to its tolerance
+    queries = queries_of(problem)
+    queries = Queries(problem, queries.X, queries.y, queries.evaluation, queries.groups * 5)
+    many = training_scores(problem, prepared.probes(queries), given_only=True)
+    torch.testing.assert_close(many, expected.repeat(1, 5), rtol=1e-7, atol=1e-12)
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("curvature", ["ggn", "fisher"])
 def test_another_curvature_stands_for_every_hessian(curvature):
