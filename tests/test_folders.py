@@ -30,6 +30,7 @@ def net(**settings):
     return SAMClassifier(max_epochs=1, batch_size=12, trajectory=1, random_state=0, **settings)
 
 
+@pytest.mark.slow
 def test_a_tilde_is_the_home_of_the_user(home):
     run = net(trajectory_dir="~/run").fit(X, y)
     again = SAMClassifier.resume(Path("~/run"), X, y)
@@ -44,6 +45,7 @@ def test_a_tilde_is_the_home_of_the_user(home):
     assert not list(Path().iterdir())
 
 
+@pytest.mark.slow
 def test_one_folder_for_each_split_lies_at_home(home):
     SAMInfluence(net(trajectory_dir="~/runs"), validation=KFold(2), random_state=0).fit(X, y)
     assert [each.name for each in sorted((home / "runs").iterdir())] == ["split_0", "split_1"]

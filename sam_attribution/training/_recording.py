@@ -114,7 +114,9 @@ class RecordingMixin:
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
             if stranger_in_groups(self):
-                self.trajectory_.mark_broken("the optimizer was given parameters outside of module")
+                self.trajectory_.mark_broken(
+                    "a parameter group was added to the optimizer with parameters outside of module"
+                )
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
             self.trajectory_.plan(self._planned_epochs * len(iterator))
             self._planned_epochs = 0
