@@ -77,5 +77,5 @@ def test_a_copy_trains_parameters_of_its_own():
 
 def test_a_parameter_outside_of_the_module_is_named():
     net = trained(callbacks=[Stranger()])
-    with pytest.raises(ValueError, match="group was added to the optimizer with parameters outside of"):
+    with pytest.raises(ValueError, match="group was added to the optimizer with parameters out"):
         problem_from_estimator(net, X, y)
