@@ -13,6 +13,7 @@ LAYERS = [
     "_overflow",
     "_warnings",
     "_out_of_memory",
+    "_folders",
     "_as_arrays",
     "_row_order",
     "_validation",

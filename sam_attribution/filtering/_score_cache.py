@@ -5,13 +5,14 @@ from collections import OrderedDict
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from numbers import Integral
-from os import PathLike, fspath
+from os import PathLike
 from threading import Lock
 
 import numpy as np
 from sklearn.utils.validation import check_memory
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution._folders import user_path
 from sam_attribution._warnings import recorded_warnings, warn
 
 
@@ -146,7 +147,7 @@ def _version():
 def _from_disk(memory, key, compute):
     if memory == "auto":
         return compute()
-    location = fspath(memory) if isinstance(memory, PathLike) else memory
+    location = str(user_path(memory, "memory")) if isinstance(memory, str | PathLike) else memory
     return check_memory(location).cache(_scored, ignore=["compute"])(key, compute)
 
 

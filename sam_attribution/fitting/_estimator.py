@@ -1,7 +1,6 @@
 """Parts of an estimator: steps that prepare the rows, and a net at the end."""
 
 from copy import copy, deepcopy
-from pathlib import Path
 
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
@@ -9,6 +8,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils.validation import check_is_fitted
 from torch import nn
 
+from sam_attribution._folders import user_path
 from sam_attribution._seeding import seed_nested
 from sam_attribution.training import kept_tensors
 
@@ -70,7 +70,8 @@ def clones(estimator, n_splits, seed, device):
         if device is not None and not is_frozen(twin):
             net.set_params(device=device)
         if n_splits > 1 and net.trajectory_dir is not None:
-            net.set_params(trajectory_dir=Path(net.trajectory_dir) / f"split_{number}")
+            folder = user_path(net.trajectory_dir, "trajectory_dir")
+            net.set_params(trajectory_dir=folder / f"split_{number}")
         yield twin
 
 

@@ -10,7 +10,7 @@ from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._sweep import reverse_sweep
-from sam_attribution.methods._unrolled import Unrolled
+from sam_attribution.methods._unrolled import Unrolled, check_unrollable
 from sam_attribution.probes import Replayable
 from sam_attribution.problem import FunctionalRun, FunctionalTraining
 
@@ -68,7 +68,7 @@ class IntegratedUnrolled(Method):
         self.random_state = random_state
 
     def check_model(self, problem, optimizer):
-        Unrolled(check=None).check_model(problem, optimizer)
+        check_unrollable(problem, optimizer, self)
 
     def prepare(self, problem):
         """Split the rows into groups; check that the recorded training can be differentiated.

@@ -5,7 +5,6 @@ import os
 import tempfile
 from dataclasses import replace
 from numbers import Integral
-from pathlib import Path
 from shutil import disk_usage
 
 import numpy as np
@@ -13,6 +12,7 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution._folders import user_path
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg import CountSketch
@@ -94,7 +94,9 @@ class _Store:
         generator = torch.Generator().manual_seed(seed)
         self._sketch = CountSketch(problem.params, settings.proj_dim, generator)
         self._temporary = tempfile.TemporaryDirectory() if settings.folder is None else None
-        self._folder = Path(self._temporary.name if self._temporary else settings.folder)
+        self._folder = user_path(
+            self._temporary.name if self._temporary else settings.folder, "folder"
+        )
         with naming_the_folder("folder", self._folder):
             self._folder.mkdir(parents=True, exist_ok=True)
         about = problem.module, problem.X, problem.y, problem.row_loss

@@ -74,9 +74,7 @@ class Unrolled(Method):
     }
 
     def check_model(self, problem, optimizer):
-        _check_whole(problem)
-        check_functional(problem, optimizer, self)
-        check_second_derivative(problem)
+        check_unrollable(problem, optimizer, self)
 
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.
@@ -90,6 +88,13 @@ class Unrolled(Method):
         check_parameters(self)
         _check_whole(problem)
         return _PreparedUnrolled(problem, self.precision)
+
+
+def check_unrollable(problem, optimizer, method):
+    """Raise a ValueError, before training, for one that `method` cannot differentiate."""
+    _check_whole(problem)
+    check_functional(problem, optimizer, method)
+    check_second_derivative(problem)
 
 
 def _check_whole(problem):

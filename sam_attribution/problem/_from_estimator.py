@@ -16,7 +16,13 @@ from sam_attribution.problem._module_checks import mark_as_checked
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
-from sam_attribution.training import bare_copy, check_unchanged, inner_module, unreduced
+from sam_attribution.training import (
+    bare_copy,
+    check_precision,
+    check_unchanged,
+    inner_module,
+    unreduced,
+)
 
 
 def problem_from_estimator(
@@ -50,6 +56,7 @@ def problem_from_estimator(
     checked : bool, default=False
         True if the same module has passed the checks of a few rows with other weights.
     """
+    check_precision(estimator)
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     check_unchanged(estimator)
     _check_training(estimator)

@@ -7,6 +7,7 @@ from torch import nn
 
 from sam_attribution.problem._few_rows import distinct_rows, tried_copy
 from sam_attribution.problem._given_weights import check_given_weights
+from sam_attribution.problem._output_graph import check_output_graph
 from sam_attribution.problem._row_independence import check_row_independence
 
 _CHECKED: WeakSet[nn.Module] = WeakSet()
@@ -32,6 +33,8 @@ def check_on_few_rows(problem):
     if tried is not None:
         check_row_independence(*tried)
         few = tried.X[:_N_FOR_GRADIENTS]
+        if problem.differentiated:
+            check_output_graph(tried.module, few)
         check_given_weights(tried.module, few, differentiated=problem.differentiated)
     if problem.head is not None:
         named = problem.layout.unflatten(problem.params)

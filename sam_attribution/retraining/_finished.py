@@ -1,11 +1,12 @@
 """Models that were retrained already, in memory or in a folder that survives an interruption."""
 
-from pathlib import Path
+import os
 
 import numpy as np
 import torch
 
 from sam_attribution._fingerprint import fingerprint
+from sam_attribution._folders import user_path
 from sam_attribution.retraining._train_many import models_of
 from sam_attribution.training import copy_of_module
 from sam_attribution.training.storage import Store, are, check_keys, is_entry
@@ -67,9 +68,10 @@ def finished_models(problem, resume_dir):
     """Finished models of a problem's training; each training has its own folder in `resume_dir`."""
     if resume_dir is None:
         return FinishedModels([])
-    if Path(resume_dir).is_file():
+    folder = user_path(resume_dir, "resume_dir")
+    if os.path.isfile(folder):
         raise ValueError(f"resume_dir must be a folder, {str(resume_dir)!r} is a file.")
-    files = StackFiles(Path(resume_dir) / training_fingerprint(problem))
+    files = StackFiles(folder / training_fingerprint(problem))
     return FinishedModels(files, files.keys())
 
 

@@ -8,6 +8,7 @@ from os import PathLike
 import numpy as np
 import pandas as pd
 
+from sam_attribution._folders import user_path
 from sam_attribution.review._written_labels import label_token
 
 COLUMNS = ("row", "id", "given", "suggested", "decision", "label", "page")
@@ -66,7 +67,7 @@ def _text_of(csv):
     if isinstance(csv, str) and "\n" in csv:
         raise ValueError("csv must be a path or a file, got text. Pass io.StringIO(text).")
     if isinstance(csv, str | PathLike):
-        with open(csv, "rb") as file:
+        with user_path(csv, "csv").open("rb") as file:
             return _decoded(file.read())
     if not hasattr(csv, "read"):
         raise TypeError(f"csv must be a path, a file or a DataFrame, got {type(csv).__name__}.")

@@ -3,10 +3,10 @@
 import base64
 import hashlib
 import json
-from pathlib import Path
 
 import numpy as np
 
+from sam_attribution._folders import user_path
 from sam_attribution.review._arguments import (
     check_n_rows,
     names_of,
@@ -153,7 +153,7 @@ def review_page(
         **_packed_columns(columns, labels, n_classes, rows),
     }
     data["fingerprint"] = _page_hash(data, content.sheets)
-    path = Path(path)
+    path = user_path(path, "path")
     path.write_text(page(str(title), data, content.sheets), encoding="utf-8", newline="\n")
     return path
 

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import re
-from collections.abc import Mapping, Set
+from collections.abc import Hashable, Mapping, Set
 from dataclasses import dataclass
 
 import numpy as np
@@ -16,12 +16,13 @@ from sam_attribution._validation import check_length
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 _NONE = "0"
+_ADDRESS = re.compile(r" at 0x[0-9a-fA-F]+>")  # in memory
 
 
 def row_ids(X, ids, n_samples):
     """Tokens of the rows' ids: of `ids`, or else of a pandas index that names each row once."""
     if ids is None:
-        tokens = [_id_token(name) for name in X.index] if hasattr(X, "iloc") else []
+        tokens = [_id_token(n, "the index of X") for n in X.index] if hasattr(X, "iloc") else []
         return tokens if tokens and len(set(tokens)) == len(tokens) else None
     if isinstance(ids, Set | Mapping):
         raise TypeError(
@@ -29,7 +30,7 @@ def row_ids(X, ids, n_samples):
         )
     check_order(X=X, ids=ids)
     check_length(ids, "ids", n_samples)
-    tokens = [_id_token(name) for name in values_of(ids, "ids")]
+    tokens = [_id_token(name, "ids") for name in values_of(ids, "ids")]
     if len(set(tokens)) < len(tokens):
         seen = set()
         twice = next(token for token in tokens if token in seen or seen.add(token))
@@ -37,12 +38,24 @@ def row_ids(X, ids, n_samples):
     return tokens
 
 
-def _id_token(name):
+def _id_token(name, argument):
     """Label token of an id; other things than strings, numbers and booleans as their text."""
     try:
         return label_token(name)
     except TypeError:
-        return label_token(str(name))
+        return label_token(_lasting_text(name, argument))
+
+
+def _lasting_text(name, argument):
+    """Text of a date, a tuple or the like; a TypeError for one that another process cannot give."""
+    text = str(name)
+    if not isinstance(name, Hashable) or _ADDRESS.search(text):
+        raise TypeError(
+            f"{argument} must name the rows by strings, numbers, dates or the like, which a CSV "
+            f"can hold, got {text:.80} of type {type(name).__name__}. Pass ids=, a string for each "
+            "row."
+        )
+    return text
 
 
 @dataclass(frozen=True)

@@ -38,12 +38,14 @@ class ClassLabels(Accuracy):
         X, y, sample_weight, **fit_params
             As in :meth:`fit`.
         classes : array-like of shape (n_classes,), optional
-            All labels that will ever come; read at the first call only.
+            All labels that will ever come. Needed at the first call only; a ValueError if they
+            are others later.
 
         Returns
         -------
         self
         """
+        self._check_same_classes(classes)
         afresh = not self.initialized_
         return self._train(X, y, sample_weight, afresh=afresh, classes=classes, **fit_params)
 
@@ -60,6 +62,18 @@ class ClassLabels(Accuracy):
                 classes_of(y) if classes is None else classes_of(classes, "classes")
             )
         return self._targets_of(y, X)
+
+    def _check_same_classes(self, classes):
+        """Raise a ValueError if `classes` are others than those that the net has, if it has any."""
+        known = self.classes is not None or (self.initialized_ and self._targets_are_known())
+        if classes is None or not known:
+            return
+        given = classes_of(classes, "classes")
+        if not np.array_equal(given, self._labels):
+            raise ValueError(
+                f"classes must be those that the net has, {self._labels.tolist()}, got "
+                f"{given.tolist()}. Leave classes out, or call fit to train on others."
+            )
 
     def _targets_of(self, y, X):
         """Positions of the labels of `X` in ``classes_``."""

@@ -16,12 +16,15 @@ from sam_attribution.training._data import can_be_indexed, indexed_loader
 from sam_attribution.training._input_size import naming_input_size
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import (
+    check_graph,
     check_output,
     checked_loss,
     class_weight,
     loss_per_sample,
 )
 from sam_attribution.training._module_builder import ModuleBuilder
+from sam_attribution.training._monitors import check_monitors, naming_monitored
+from sam_attribution.training._precision import check_precision, naming_precision
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._whole_numbers import naming_whole_numbers
 
@@ -154,6 +157,9 @@ class Conformant(ArrayInputs, ModuleBuilder):
         X, codes, weight = self._fit_inputs(X, y, sample_weight, classes, afresh)
         if afresh:
             self.initialize()
+        else:
+            check_precision(self)
+        check_monitors(self)
         seed = derived_seed(self._seed, len(self.history))
         with isolated_random_state(seed, self.module_device):
             self._in_training, self._sample_weight = True, weight
@@ -167,7 +173,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
         """Train as skorch's ``partial_fit`` does, which would end on Ctrl-C without an error."""
         self.notify("on_train_begin", X=X, y=codes)
         try:
-            self.fit_loop(X, codes, **fit_params)
+            with naming_monitored(self):
+                self.fit_loop(X, codes, **fit_params)
         except KeyboardInterrupt as error:
             if not raised_by_callback(error):
                 raise
@@ -191,7 +198,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
     def infer(self, x, **fit_params):
         """Output of the module for a batch; raise if its shape is wrong."""
         before = _versions(x)
-        with naming_whole_numbers(x), naming_input_size(x):
+        with naming_whole_numbers(x), naming_input_size(x), naming_precision(self):
             output = super().infer(x, **fit_params)
         if _versions(x) != before:
             raise ValueError(
@@ -216,7 +223,14 @@ class Conformant(ArrayInputs, ModuleBuilder):
         check_output(self.criterion_, y_pred)
         if not training or self._batch_weight is None:
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
-            return checked_loss(self.criterion_, loss)
+            loss = checked_loss(self.criterion_, loss)
+        else:
+            loss = self._weighted_loss(y_pred, y_true)
+        if training and torch.is_grad_enabled():
+            check_graph(self.module_, self.criterion_, y_pred, loss)
+        return loss
+
+    def _weighted_loss(self, y_pred, y_true):
         targets = torch.as_tensor(y_true, device=y_pred.device)
         weight = self._batch_weight.to(y_pred.device)
         weighted = (weight * self.loss_per_sample(y_pred, targets)).sum()

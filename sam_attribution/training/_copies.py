@@ -7,6 +7,7 @@ import torch
 from sam_attribution.training._accelerated import bare_copy, prepare_copy
 from sam_attribution.training._callbacks import acting_on_gradients
 from sam_attribution.training._flat_module import FlatModule
+from sam_attribution.training._parameter_groups import take_groups
 from sam_attribution.training._trajectory import Trajectory
 
 
@@ -57,5 +58,6 @@ def _independent_copy(net, callbacks, dtype=None):
         other.module_.to(getattr(torch, dtype))
         other.criterion_.to(getattr(torch, dtype))
     other.initialize_optimizer()
+    take_groups(net, other)
     prepare_copy(other)
     return other

@@ -92,6 +92,22 @@ def checked_loss(criterion, loss):
     return loss
 
 
+def check_graph(module, criterion, y_pred, loss):
+    """Raise a ValueError unless a batch's loss can be differentiated by the module's parameters."""
+    if not y_pred.requires_grad:
+        raise ValueError(
+            f"module {type(inner_module(module)).__name__} gives an output that does not depend on "
+            "its parameters for autograd, so that it cannot be trained: forward runs under "
+            "torch.no_grad() or inference_mode(), or detaches its output. Remove that."
+        )
+    if not loss.requires_grad:
+        raise ValueError(
+            f"criterion {type(criterion).__name__} gives a loss that does not depend on the "
+            "module's output for autograd: it works under torch.no_grad(), or detaches the "
+            "output. Remove that."
+        )
+
+
 def check_weight_argument(weight):
     """Raise an error for class weights that torch could not take."""
     if weight is not None and not isinstance(weight, torch.Tensor):

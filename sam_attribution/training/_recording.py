@@ -29,6 +29,8 @@ from sam_attribution.training._flat_module import (
     same_tensors,
     take_state,
 )
+from sam_attribution.training._parameter_groups import stranger_in_groups
+from sam_attribution.training._precision import check_precision
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
 from sam_attribution.training._unchanged import check_unchanged
@@ -111,6 +113,10 @@ class RecordingMixin:
             self.trajectory_.note_criterion(getattr(self, "criterion_", None))
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
+            if stranger_in_groups(self):
+                self.trajectory_.mark_broken(
+                    "a parameter group was added to the optimizer with parameters outside of module"
+                )
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
             self.trajectory_.plan(self._planned_epochs * len(iterator))
             self._planned_epochs = 0
@@ -239,6 +245,7 @@ class RecordingMixin:
     @exclusive()
     def replayer(self, X, y, sample_weight=None, **options):
         """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
+        check_precision(self)
         data = self.as_trained(X, y, sample_weight)
         self.trajectory_.check_data(*data)
         check_unchanged(self)

@@ -13,14 +13,20 @@ def naming_whole_numbers(x):
         yield
     except (RuntimeError, TypeError) as error:
         kinds = _kinds_of_whole_numbers(x)
-        said = str(error).partition("\n")[0]
-        if not kinds or not ("type" in said or "implemented for" in said):
+        if not kinds or not is_about_types(error):
             raise
+        said = str(error).partition("\n")[0]
         raise ValueError(
             f"X holds whole numbers ({', '.join(kinds)}), which reach the module as they are, and "
             f"it cannot compute with them: {said}. Pass X.astype('float32'), or int64 for the "
             "indices of an embedding."
         ) from error
+
+
+def is_about_types(error):
+    """True if an error of torch is about the types of numbers."""
+    said = str(error).partition("\n")[0]
+    return "type" in said or "implemented for" in said
 
 
 def _kinds_of_whole_numbers(x):

@@ -2,6 +2,7 @@
 
 import csv
 import io
+import uuid
 
 import numpy as np
 import pandas as pd
@@ -449,3 +450,33 @@ def test_a_mutated_file_gives_what_was_decided_or_an_error(lines, data):
         decided = dict(zip(table.index, y, strict=True))
         assert {"img_0", "img_2"} <= set(decided)
         assert decided["img_0"] == decided["img_2"] == "cat"
+
+
+@pytest.mark.parametrize("name", [object(), lambda: 1, (1, object()), [1], np.arange(2)])
+def test_ids_that_no_csv_can_hold_are_refused(tmp_path, name):
+    ids = np.empty(N, dtype=object)
+    ids[:] = [*NAMES[1:], name]
+    with pytest.raises(TypeError, match=r"ids must name the rows by strings, .* of type"):
+        page_lines(tmp_path, X, ids=ids)
+    if hash_of(name) is not None:
+        with pytest.raises(TypeError, match=r"the index of X must name the rows by .*Pass ids="):
+            page_lines(tmp_path, pd.DataFrame(X, index=pd.Index(ids, tupleize_cols=False)))
+
+
+def hash_of(name):
+    try:
+        return hash(name)
+    except TypeError:
+        return None
+
+
+def test_ids_with_a_text_of_their_own_find_their_rows(tmp_path):
+    ids = pd.date_range("2020-02-03", periods=N)
+    for names in (
+        ids,
+        [*map(str, ids)],
+        [(k, "a") for k in range(N)],
+        [uuid.UUID(int=k) for k in range(N)],
+    ):
+        rows, _ = apply_decisions(X, Y, written(page_lines(tmp_path, X, ids=names)), ids=names)
+        assert rows.tolist() == X[[0, 1, 2, 4, 5]].tolist()

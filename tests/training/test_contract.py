@@ -302,6 +302,19 @@ def test_partial_fit_with_classes_to_come():
         clf.partial_fit(X[:1], ["eel"])
 
 
+@pytest.mark.parametrize("settings", [{}, {"classes": ["ant", "bee", "cat"]}])
+def test_other_classes_than_those_of_the_first_call_are_refused(settings):
+    clf = net(max_epochs=1, **settings).partial_fit(X, names, classes=["cat", "bee", "ant"])
+    before = weights_of(clf)
+    for other in (["ant", "bee"], ["ant", "bee", "cat", "dog"], [0, 1, 2]):
+        with pytest.raises(ValueError, match=r"classes must be .*\['ant', 'bee', 'cat'\], got"):
+            clf.partial_fit(X, names, classes=other)
+    assert torch.equal(weights_of(clf), before)
+    clf.partial_fit(X, names, classes=["bee", "ant", "cat"])
+    with pytest.raises(ValueError, match="classes must be those that the net has"):
+        net(classes=["ant", "bee", "cat", "dog"]).partial_fit(X, names, classes=names)
+
+
 def test_warm_start_goes_on():
     clf = net(warm_start=True).fit(X, names).fit(X, names)
     assert torch.equal(weights_of(clf), weights_of(net(max_epochs=10).fit(X, names)))

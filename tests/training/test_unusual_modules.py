@@ -6,7 +6,7 @@ import torch
 from torch import nn
 from torch.utils.checkpoint import checkpoint
 
-from sam_attribution import SAMClassifier, SAMInfluence
+from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor
 from tests.models import tabular
 
 X, Y, WEIGHT = tabular()
@@ -186,3 +186,44 @@ def test_whole_numbers_that_the_module_cannot_take_are_named(layer, dtype):
 def test_a_criterion_that_cannot_train_is_named(settings, error, message):
     with pytest.raises(error, match=message):
         net(mlp(), **settings).fit(X, Y)
+
+
+class Cut(nn.Module):
+    """A layer whose output has lost its graph, always or in evaluation mode."""
+
+    def __init__(self, how, n_outputs=3):
+        super().__init__()
+        self.layer, self.how = nn.Linear(6, n_outputs), how
+
+    def forward(self, X):
+        if self.how == "detach":
+            return self.layer(X).detach()
+        if self.how == "inference":
+            with torch.inference_mode():
+                return self.layer(X)
+        trained = self.how == "evaluation" and self.training and torch.is_grad_enabled()
+        with torch.set_grad_enabled(trained):
+            return self.layer(X)
+
+
+class CutLoss(nn.CrossEntropyLoss):
+    def forward(self, output, target):
+        return super().forward(output.detach(), target)
+
+
+@pytest.mark.parametrize("how", ["detach", "no_grad", "inference"])
+@pytest.mark.parametrize("weight", [None, WEIGHT])
+def test_a_module_without_a_graph_is_named(how, weight):
+    message = "module Cut gives an output that does not depend on its parameters for autograd"
+    with pytest.raises(ValueError, match=message):
+        net(Cut(how)).fit(X, Y, weight)
+    with pytest.raises(ValueError, match=message):
+        SAMRegressor(Cut(how, 1), max_epochs=1).fit(X, WEIGHT, weight)
+    with pytest.raises(ValueError, match="criterion CutLoss gives a loss that does not depend"):
+        net(mlp(), criterion=CutLoss).fit(X, Y)
+
+
+@pytest.mark.parametrize("method", ["gif", "hif", "unrolled", "trak"])
+def test_a_module_without_a_graph_in_evaluation_mode_is_named(method):
+    with pytest.raises(ValueError, match="module Cut gives an output in evaluation mode that"):
+        scores(Cut("evaluation"), method)

@@ -2,10 +2,10 @@
 
 import contextlib
 import hashlib
-from pathlib import Path
 
 from safetensors import SafetensorError
 
+from sam_attribution._folders import user_path
 from sam_attribution.training.storage._manifest import (
     MANIFEST,
     RESTORE,
@@ -33,7 +33,7 @@ class Store:
     """
 
     def __init__(self, folder, argument="trajectory_dir"):
-        self.folder = Path(folder).absolute()
+        self.folder = user_path(folder, argument)
         self._argument = argument
         self._own = {None}  # hashes of the manifests that this object wrote or read
 
@@ -44,7 +44,8 @@ class Store:
 
     def exists(self):
         """True if the folder has a manifest."""
-        return self.path.is_file()
+        with naming_the_folder(self._argument, self.folder):
+            return self.path.is_file()
 
     def write(self, name, value):
         """Write one file; return its entry for the manifest."""

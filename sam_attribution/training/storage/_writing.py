@@ -12,6 +12,7 @@ _REMEDIES = {
     errno.EACCES: "Pass a folder in which you may write.",
     errno.ENOENT: "The folder was deleted or moved while it was in use: pass one that stays.",
     errno.ENOTDIR: "Pass a folder, not a file.",
+    errno.ENAMETOOLONG: "Pass a shorter path.",
 }
 _SAME = {
     errno.EDQUOT: errno.ENOSPC,
