@@ -10,8 +10,7 @@ from sam_attribution.problem._training_batch import TrainingBatch
 
 _N_STEPS = 8
 # Relative difference of losses, and absolute one in eps of the largest output
-_RELATIVE = {torch.float64: 1e-6, torch.float32: 1e-3}
-_HALF_PRECISION = 0.1
+_RELATIVE, _RELATIVE_IN_HALF_PRECISION = 1e-3, 0.1
 _OF_OUTPUT = 10
 
 
@@ -47,9 +46,9 @@ def _computed_again(problem, state):
     buffers = {name: buffer.to(device) for name, buffer in state.buffers.items()}
     output, draws = batch.tried(params, buffers)
     loss = float(batch.mean_loss(output))
-    half = path.is_mixed or params.dtype not in _RELATIVE
+    half = path.is_mixed or params.dtype not in (torch.float32, torch.float64)
+    relative = _RELATIVE_IN_HALF_PRECISION if half else _RELATIVE
     eps = torch.finfo(torch.bfloat16 if half else params.dtype).eps
-    relative = _HALF_PRECISION if half else _RELATIVE[params.dtype]
     return loss, relative * abs(loss) + _OF_OUTPUT * eps * float(output.abs().max()), draws
 
 
