@@ -58,5 +58,5 @@ def _cause(draws):
         return f"module draws from {' and '.join(others)} global random stream in forward"
     return (
         "the step depends on something that is not known here, such as a random stream of the "
-        "module's own, or a memory of earlier calls"
+        "module's own, a memory of earlier calls, or compiled dropout"
     )

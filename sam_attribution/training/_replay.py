@@ -78,35 +78,40 @@ class Replay:
 
         `since` are the parameters of the known state before it. Return those of `state`.
         """
-        net = self._net
-        params = net._flat.vector()
+        params = self._net._flat.vector()
         recorded = state.params.to(params)  # a stored state is on the CPU
-        size, way = recorded.norm(), (recorded - since.to(params)).norm()
-        distance = (params - recorded).norm()
-        eps = torch.finfo(params.dtype).eps
+        way = (recorded - since.to(params)).norm()
+        self._check_distance(state.step, (params - recorded).norm(), recorded.norm(), way)
+        put_state(self._net, self._net._flat, state)
+        return recorded
+
+    def _check_distance(self, step, distance, size, way):
+        """Raise, or warn once, if replay is so far from the state recorded at a step.
+
+        `size` is the length of the weights, `way` what training had moved them by.
+        """
+        eps = torch.finfo(distance.dtype).eps
         rounding = eps * (_ROUNDING_OF_SIZE * size + _ROUNDING_OF_WAY * way)
         if not distance <= torch.minimum(_OF_SIZE * size, _OF_WAY * way + rounding):
             raise ValueError(
-                f"Replay is {distance:.1e} away from the state recorded at step {state.step}: "
+                f"Replay is {distance:.1e} away from the state recorded at step {step}: "
                 f"{_CAUSES}. Take a method that needs recorded states only."
             )
-        if self._exact and not torch.equal(params, recorded):
+        if self._exact and distance > 0:
             raise ValueError(
                 f"Replay is not deterministic: it is {distance:.1e} away from the state recorded "
-                f"at step {state.step}, not equal to it. Take as many threads as in training "
+                f"at step {step}, not equal to it. Take as many threads as in training "
                 "(torch.set_num_threads) and deterministic kernels "
                 "(torch.use_deterministic_algorithms), or train with trajectory='all'."
             )
         if distance > rounding and not self._warned:
             self._warned = True
             warn(
-                f"Replay is {distance:.1e} away from the state recorded at step {state.step}, "
+                f"Replay is {distance:.1e} away from the state recorded at step {step}, "
                 f"where training had moved by {way:.1e} since the last one: {_CAUSES}, or it "
                 "amplifies rounding errors. The states in between are as inexact. For scores of "
                 "recorded states alone take n_checkpoints='recorded'."
             )
-        put_state(net, net._flat, state)
-        return recorded
 
     def _repeat_step(self, number):
         net, step = self._net, self._recorded.schedule[number]
