@@ -65,9 +65,9 @@ def leave_one_out(
         Goes to an estimator that has none of its own.
     resume_dir : path, default=None
         Folder for the models that are finished. After Ctrl-C, an error or a kill, the same call
-        trains the others only. Models are kept a stack at a time (up to 100 small ones): see
-        ``models_at_once`` of ``LeaveOneOut``. It needs a `random_state`, here or of the estimator,
-        and stands for ``LeaveOneOut(resume_dir=...)``. By default an interruption loses all models.
+        finds the others only. LeaveOneOut keeps models a stack at a time (up to 100 small ones):
+        see its ``models_at_once``. It needs a `random_state`, here or of the estimator, and
+        stands for the method's own `resume_dir`. By default an interruption loses all models.
 
     Returns
     -------
@@ -78,7 +78,7 @@ def leave_one_out(
     TypeError
         If `validation` is no ``ValidationData``, or `method` is something else.
     ValueError
-        For a `resume_dir` with a method that has another one, or none, as ``FixedPoint``.
+        For a `resume_dir` with a method that has another one.
 
     See Also
     --------
@@ -129,11 +129,6 @@ def _resumable(method, resume_dir):
     """The method with a folder for finished models, if one is given."""
     if resume_dir is None:
         return method
-    if not isinstance(method, LeaveOneOut):
-        raise ValueError(
-            f"resume_dir is for LeaveOneOut(), got method={method!r}, which keeps no models. "
-            "Leave resume_dir out."
-        )
     if method.resume_dir not in (None, resume_dir):
         raise ValueError(
             f"resume_dir={resume_dir!r} and method={method!r} name two folders. Pass one of them."

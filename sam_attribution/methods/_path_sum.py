@@ -8,7 +8,7 @@ from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._method import Prepared
 from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe, Replayable, step_probe
-from sam_attribution.problem import check_recorded, summed_gradient
+from sam_attribution.problem import check_recorded, summed_gradient, warn_of_other_losses
 
 _EVALUATED = (
     "in evaluation mode, though training used dropout or batch norm; n_checkpoints=None takes them "
@@ -29,6 +29,8 @@ class PathSum(Prepared):
         self._at = at
         self._rates = RATES[rates](problem.path)
         self.rows_are_exchangeable = n_checkpoints is not None
+        if at == "w+eps" or not self.rows_are_exchangeable:
+            warn_of_other_losses(problem)
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit}, but curvature is ignored: trust sign and order, "
             "not the slope",

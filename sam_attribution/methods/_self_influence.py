@@ -9,7 +9,7 @@ from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT
 from sam_attribution.probes import SquaredNormProbe, check_row_norms
-from sam_attribution.problem import check_recorded
+from sam_attribution.problem import check_recorded, warn_of_other_losses
 
 
 class SelfInfluence(Method):
@@ -65,6 +65,8 @@ class SelfInfluence(Method):
         """Check the settings against the recorded training (ValueError)."""
         check_parameters(self)
         check_recorded(problem)
+        if self.at == "w+eps":
+            warn_of_other_losses(problem)
         return _PreparedSelfInfluence(self, problem)
 
 

@@ -17,7 +17,7 @@ from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
-from sam_attribution.problem import check_recorded, margin, row_gradients
+from sam_attribution.problem import check_recorded, margin, row_gradients, warn_of_other_losses
 
 _FRACTION = 0.1  # of the mean eigenvalue, as for EK-FAC
 
@@ -152,6 +152,8 @@ def _states(method, problem):
         yield problem.params, row_point(problem, method.at).perturbed, problem.buffers
         return
     check_recorded(problem)
+    if method.at == "w+eps":
+        warn_of_other_losses(problem)
     path = problem.path
     for point in path.checkpoints(method.n_checkpoints, plain_rates(path)):
         yield point.params, point.row_params(problem, method.at), point.buffers

@@ -25,6 +25,7 @@ from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._queries import Queries
 from sam_attribution.problem._recorded import check_recorded
+from sam_attribution.problem._recorded_losses import warn_of_other_losses
 from sam_attribution.problem._row_gradients import (
     gradients_of,
     row_gradients,

@@ -16,6 +16,7 @@ from sam_attribution.training import (
     derived_seed,
     equal_stretches,
     inner_module,
+    is_mixed,
     norm_clippings,
     rewind,
 )
@@ -42,9 +43,12 @@ class TrainingPath:
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
         self._owners = _places_in_optimizer(groups, layout, module)
-        self._ends_of_epochs = np.cumsum(
-            [sum("train_batch_size" in batch for batch in e["batches"]) for e in classifier.history]
-        )
+        epochs = [
+            [batch for batch in epoch["batches"] if "train_batch_size" in batch]
+            for epoch in classifier.history
+        ]
+        self._ends_of_epochs = np.cumsum([len(batches) for batches in epochs])
+        self._losses = [batch.get("train_loss", np.nan) for each in epochs for batch in each]
 
     @property
     def dtype(self):
@@ -133,6 +137,25 @@ class TrainingPath:
     def learning_rates(self):
         """Learning rate of every step and parameter group, shape (n_steps, n_groups)."""
         return np.array([step.rates for step in self._trajectory.schedule], dtype=np.float64)
+
+    @property
+    def losses(self):
+        """Loss that training noted for the batch of every step, NaN for none, (n_steps,)."""
+        known = len(self._losses) == self.n_steps
+        return np.array(self._losses, dtype=np.float64) if known else np.full(self.n_steps, np.nan)
+
+    @property
+    def is_mixed(self):
+        """True if training computed in a lower precision than that of the parameters."""
+        return is_mixed(self._classifier)
+
+    def batch_rows(self, step):
+        """Positions of the rows in the batch of a step, a tensor."""
+        return torch.as_tensor(self.schedule[step].indices, device=self._device)
+
+    def seed_of(self, step):
+        """Seed of the masks of a step."""
+        return derived_seed(self.seed, step)
 
     @property
     def gradient_factors(self):
@@ -228,7 +251,7 @@ class TrainingPath:
         recorded = {state.step for state in self._trajectory.states}
         if recorded.issuperset(middles):
             return 0
-        return middles[-1] - self.nearest(middles[0]).step
+        return self._known_from(middles[-1]) - self.nearest(middles[0]).step
 
     def checkpoints(self, n_checkpoints, rates):
         """The middle state of each of the :meth:`stretches`.
@@ -270,11 +293,10 @@ class TrainingPath:
 
     def _point(self, state, rate, steps):
         step = self._trajectory.schedule[state.step]
-        rows = torch.as_tensor(step.indices, device=self._device)
+        rows = self.batch_rows(state.step)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        seed = derived_seed(self.seed, state.step)
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed)
+        return PathPoint(params, buffers, rows, rate, step.rho, steps, self.seed_of(state.step))
 
     def _states(self, steps):
         self._trajectory.check_states()
@@ -284,12 +306,17 @@ class TrainingPath:
         return self._replayed(steps)
 
     def _replayed(self, steps):
+        """The states of these steps, by a replay that ends at a recorded state, which tests it."""
         X, y, sample_weight = self._data
         wanted = set(steps)
         states = self._classifier.replay(
-            X, y, start=min(wanted), stop=max(wanted), sample_weight=sample_weight
+            X, y, start=min(wanted), stop=self._known_from(max(wanted)), sample_weight=sample_weight
         )
         return (state for state in states if state.step in wanted)
+
+    def _known_from(self, step):
+        """Number of the first recorded state at or after a step."""
+        return min(state.step for state in self._trajectory.states if state.step >= step)
 
 
 class _Owner(NamedTuple):

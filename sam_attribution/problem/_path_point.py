@@ -47,14 +47,16 @@ class PathPoint:
         ``w``: the state itself; ``w+eps``: where SAM took the gradient of the batch, in training
         mode with the masks of the step.
         """
-        if at == "w":
+        if at not in ("w", "w+eps"):
+            raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
+        if at == "w" or self.rho == 0:
             return self.params
-        if at == "w+eps" and (batch := self.batch(problem)) and self.rho:
-            gradient = batch.gradient(self.params, self.buffers)
-            return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
-        if at == "w+eps":
+        if self.seed is None:
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
-        raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
+        # also where the modes seem to be the same: training took this one
+        batch = TrainingBatch(problem, self.rows, self.seed)
+        gradient = batch.gradient(self.params, self.buffers)
+        return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
 
     def scaled(self, columns):
         """Directions and a number that together stand for `columns` (n_params, k) times the rate.

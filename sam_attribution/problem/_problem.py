@@ -10,7 +10,7 @@ from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
-from sam_attribution.problem._few_rows import distinct_rows
+from sam_attribution.problem._few_rows import distinct_rows, spread_positions
 from sam_attribution.problem._finite import check_parameters_are_finite
 from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._head import Head
@@ -22,6 +22,9 @@ from sam_attribution.problem._module_checks import (
 from sam_attribution.problem._row_loss import CrossEntropyRows
 from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import copy_of_module
+
+# Batches whose outputs in both modes are compared
+_N_BATCHES = 8
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -165,19 +168,18 @@ class Problem:
     def training_differs(self):
         """True if the module's outputs in training mode are not those in evaluation mode.
 
-        Dropout and batch norm do that. One recorded batch is asked, under a few seeds.
+        Dropout and batch norm do that. The batches of a few steps, spread over the run, are asked.
+        A module that draws random numbers in training differs, even if it drops nothing then.
         """
-        rows = torch.as_tensor(self.path.schedule[0].indices, device=self.y.device)
-        with torch.no_grad():
-            expected = self.logits(self.params, TrainingBatch.copied(self.buffers), self.X[rows])
-            return not all(
-                torch.equal(self._output_in_training(rows, seed), expected) for seed in range(8)
-            )
+        steps = spread_positions(self.path.n_steps, _N_BATCHES).tolist()
+        return any(self._differs_in_training(step) for step in steps)
 
-    def _output_in_training(self, rows, seed):
-        batch = TrainingBatch(self, rows, seed)
-        with batch.in_training():
-            return batch.outputs(self.params, batch.copied(self.buffers))[0]
+    def _differs_in_training(self, step):
+        batch = TrainingBatch(self, self.path.batch_rows(step), self.path.seed_of(step))
+        with torch.no_grad():
+            expected = self.logits(self.params, batch.copied(self.buffers), self.X[batch.rows])
+            output, draws = batch.tried(self.params, self.buffers)
+        return bool(draws) or not torch.equal(output, expected)
 
     def in_double_precision(self):
         """The same problem in float64."""

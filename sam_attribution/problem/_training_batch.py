@@ -7,7 +7,7 @@ import torch
 from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
 from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._running_statistics import RunningStatistics
-from sam_attribution.training import isolated_random_state, seed_torch
+from sam_attribution.training import Draws, isolated_random_state, seed_torch
 
 
 class TrainingBatch:
@@ -42,6 +42,16 @@ class TrainingBatch:
             named = problem.layout.unflatten(params)
             output = functional_call(problem.training_module, (named, buffers), self._X)
         return output, statistics.after
+
+    @torch.no_grad()
+    def tried(self, params, buffers):
+        """The output in training mode, and who owns the random streams that the module drew from.
+
+        Nothing that is given changes.
+        """
+        with self.in_training(), Draws(params.device) as draws:
+            output, _ = self.outputs(params, self.copied(buffers))
+        return output, draws.owners
 
     @contextmanager
     def in_training(self):

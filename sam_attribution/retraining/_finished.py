@@ -1,14 +1,13 @@
-"""Models that were retrained already, in memory or in a folder that survives an interruption."""
+"""Models that were finished already, in memory or in a folder that survives an interruption."""
 
 import os
+from contextlib import contextmanager
 
 import numpy as np
-import torch
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._folders import user_path
 from sam_attribution.retraining._train_many import models_of
-from sam_attribution.training import copy_of_module
 from sam_attribution.training.storage import Store, are, check_keys, is_entry
 
 
@@ -64,37 +63,40 @@ def _stacks_in(store):
     return content["stacks"]
 
 
-def finished_models(problem, resume_dir):
-    """Finished models of a problem's training; each training has its own folder in `resume_dir`."""
+def finished_models(resume_dir, task):
+    """Finished models of a task; each has its own folder in `resume_dir`, named by its hash.
+
+    `task` returns everything that the models depend on but the rows left out, a tuple.
+    """
     if resume_dir is None:
         return FinishedModels([])
     folder = user_path(resume_dir, "resume_dir")
     if os.path.isfile(folder):
         raise ValueError(f"resume_dir must be a folder, {str(resume_dir)!r} is a file.")
-    files = StackFiles(folder / training_fingerprint(problem))
+    files = StackFiles(folder / fingerprint(*task()))
     return FinishedModels(files, files.keys())
 
 
-def training_fingerprint(problem):
-    """Hash of everything that a problem's training depends on, the same after fitting again."""
-    path = problem.path
-    settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
-    steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]
-    data = (problem.X, problem.y, problem.weights, problem.denominators)
-    return fingerprint(_module_at_start(problem), settings, path.seed, steps, data)
+@contextmanager
+def saying_what_is_kept(finished, keys, resume_dir, advice=""):
+    """Context in which Ctrl-C gets a note on how many of the models of all `keys` are kept."""
+    try:
+        yield
+    except KeyboardInterrupt as error:
+        error.add_note(_what_is_kept(finished, keys, resume_dir) + advice)
+        raise
+
+
+def _what_is_kept(finished, keys, resume_dir):
+    if resume_dir is None:
+        return f"None of {len(keys)} models are kept: pass resume_dir to keep finished ones."
+    n_kept = sum(key in finished.known for key in keys)
+    return (
+        f"resume_dir={str(resume_dir)!r} keeps {n_kept} of {len(keys)} models, the one of all rows "
+        "counted; the same call finds the others."
+    )
 
 
 def key_of(positions):
     """Name of the model that leaves out the rows at `positions`."""
     return fingerprint(np.asarray(positions, dtype=np.int64))
-
-
-def _module_at_start(problem):
-    # its trained weights are what follows, and on a GPU not to the bit
-    module, start = copy_of_module(problem.module), problem.path.nearest(0)
-    with torch.no_grad():
-        values = problem.layout.unflatten(start.params).values()
-        for parameter, value in zip(problem.layout.parameters_of(module), values, strict=True):
-            parameter.copy_(value)
-    module.load_state_dict(start.buffers, strict=False)
-    return module

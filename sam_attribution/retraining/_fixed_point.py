@@ -1,6 +1,8 @@
 """The gold standard on convex problems: the fixed point of SAM without the row."""
 
+from functools import partial
 from numbers import Integral, Real
+from os import PathLike
 from typing import ClassVar
 
 import torch
@@ -8,7 +10,11 @@ from tqdm.auto import tqdm
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.curvature import check_second_derivative
-from sam_attribution.retraining._finished import FinishedModels, key_of
+from sam_attribution.retraining._finished import (
+    finished_models,
+    key_of,
+    saying_what_is_kept,
+)
 from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
 from sam_attribution.retraining._left_out import LeavesOut
 from sam_attribution.retraining._newton import NoFixedPoint, OutOfSteps, fixed_point, largest_radius
@@ -36,6 +42,8 @@ class FixedPoint(LeavesOut):
         ``dtype="float64"``.
     max_iter : int, default=100
         Largest number of steps of Newton's method.
+    resume_dir : path, default=None
+        Folder for solved models, each kept at once: see :class:`LeaveOneOut`.
     verbose : int, default=0
         Above 0 shows a progress bar over the models.
 
@@ -62,11 +70,14 @@ class FixedPoint(LeavesOut):
     nats, measured by solving for fixed points
     """
 
-    def __init__(self, *, rows=None, groups=None, tol=1e-10, max_iter=100, verbose=0):
+    def __init__(
+        self, *, rows=None, groups=None, tol=1e-10, max_iter=100, resume_dir=None, verbose=0
+    ):
         self.rows = rows
         self.groups = groups
         self.tol = tol
         self.max_iter = max_iter
+        self.resume_dir = resume_dir
         self.verbose = verbose
 
     _parameter_constraints: ClassVar = {
@@ -74,6 +85,7 @@ class FixedPoint(LeavesOut):
         "groups": [None, "array-like"],
         "tol": [Interval(Real, 0, None, closed="neither")],
         "max_iter": [Interval(Integral, 1, None, closed="left")],
+        "resume_dir": [None, str, PathLike],
         "verbose": ["verbose"],
     }
 
@@ -84,7 +96,7 @@ class FixedPoint(LeavesOut):
         check_second_derivative(problem)
 
     def prepare(self, problem):
-        """Solve for all models.
+        """Solve for all models, or those that `resume_dir` does not hold yet.
 
         Raises
         ------
@@ -100,13 +112,7 @@ class FixedPoint(LeavesOut):
         absent = self.left_out(problem)
         settings = {"tol": self.tol, "max_iter": self.max_iter}
         full = _solved(problem, problem.params, absent.names[0], settings)
-        models = FinishedModels([])
-        bar = tqdm(range(len(absent)), desc="fixed points", disable=not self.verbose)
-        for model in bar:
-            less = problem.reweighted(absent[model : model + 1][0])
-            root = _solved(less, full.params, absent.names[model], settings, full.inverse)
-            buffers = {name: buffer[None] for name, buffer in problem.buffers.items()}
-            models.put([key_of(absent.positions[model])], root.params[None], buffers)
+        models = self._models(problem, absent, full, settings)
         scale = f"{problem.row_loss.unit}, measured by solving for fixed points"
         prepared = PreparedLeaveOneOut([models], absent, scale)
         prepared.diagnostics |= {
@@ -114,6 +120,27 @@ class FixedPoint(LeavesOut):
             "distance_from_trained": float((full.params - problem.params).norm()),
         }
         return prepared
+
+    def _models(self, problem, absent, full, settings):
+        """All models; `full` is the root with every row, from which the others are solved for."""
+        finished = finished_models(self.resume_dir, partial(_task, problem, self.tol))
+        keys = [key_of(positions) for positions in absent.positions]
+        buffers = {name: buffer[None].cpu() for name, buffer in problem.buffers.items()}
+        bar = tqdm(keys, desc="fixed points", disable=not self.verbose)
+        with saying_what_is_kept(finished, keys, self.resume_dir):
+            for model, key in enumerate(bar):
+                if key not in finished.known:
+                    less = problem.reweighted(absent[model : model + 1][0])
+                    root = _solved(less, full.params, absent.names[model], settings, full.inverse)
+                    finished.put([key], root.params[None].cpu(), buffers)
+        return finished
+
+
+def _task(problem, tol):
+    """Everything that the fixed points of a problem depend on."""
+    settings = (problem.row_loss, problem.perturbation, problem.rho, problem.weight_decay, tol)
+    data = (problem.X, problem.y, problem.weights, problem.denominators)
+    return "fixed point", problem.module, settings, data
 
 
 def _solved(problem, start, name, settings, inverse=None):

@@ -1,16 +1,24 @@
 """Models trained without some rows, from the recorded start and on the recorded batches."""
 
+from functools import partial
+
 import numpy as np
 import torch
 
 from sam_attribution._warnings import warn
 from sam_attribution.problem import FunctionalTraining
-from sam_attribution.retraining._finished import finished_models, key_of
+from sam_attribution.retraining._finished import (
+    finished_models,
+    key_of,
+    saying_what_is_kept,
+)
 from sam_attribution.retraining._train_many import train_many
+from sam_attribution.training import copy_of_module
 
 # Relative distance of weights. Pure steps side by side differ from those of training by rounding,
 # some 1e-7 in float32, which training may amplify: a ReLU network at a large rate by thousands.
 _DOUBTFUL, _ANOTHER_RUN = 1e-3, 1e-1
+_SMALLER_STACKS = " Models are kept a stack at a time: a smaller models_at_once saves more often."
 
 
 def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options):
@@ -22,31 +30,36 @@ def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options)
     """
     program = FunctionalTraining(problem)
     start = program.start()  # raises if nothing was recorded
-    finished = finished_models(problem, resume_dir)
+    finished = finished_models(resume_dir, partial(_task, problem))
     keys = np.array([key_of(positions) for positions in absent.positions])
     missing = absent.some(np.flatnonzero([key not in finished.known for key in keys]))
-    try:
+    with saying_what_is_kept(finished, keys, resume_dir, _SMALLER_STACKS if resume_dir else ""):
         for stack in train_many(program, start, missing, read=_model, **options):
             models = missing.some(range(len(missing))[stack.models])
             if recorded_end is not None and len(models.positions[0]) == 0:
                 _check_end(stack.states[0][0][0], recorded_end)
             _keep(finished, models, stack.states[0], program)
-    except KeyboardInterrupt as error:
-        error.add_note(_what_is_kept(finished, keys, resume_dir))
-        raise
     return finished
 
 
-def _what_is_kept(finished, keys, resume_dir):
-    """Sentence on the models that are kept after an interruption."""
-    if resume_dir is None:
-        return f"None of {len(keys)} models are kept: pass resume_dir to keep finished ones."
-    n_kept = sum(key in finished.known for key in keys)
-    return (
-        f"resume_dir={str(resume_dir)!r} keeps {n_kept} of {len(keys)} models, the one of all rows "
-        "counted; the same call trains the others. Models are kept a stack at a time: a smaller "
-        "models_at_once saves more often."
-    )
+def _task(problem):
+    """Everything that a problem's training depends on, the same after fitting again."""
+    path = problem.path
+    settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
+    steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]
+    data = (problem.X, problem.y, problem.weights, problem.denominators)
+    return _module_at_start(problem), settings, path.seed, steps, data
+
+
+def _module_at_start(problem):
+    # its trained weights are what follows, and on a GPU not to the bit
+    module, start = copy_of_module(problem.module), problem.path.nearest(0)
+    with torch.no_grad():
+        values = problem.layout.unflatten(start.params).values()
+        for parameter, value in zip(problem.layout.parameters_of(module), values, strict=True):
+            parameter.copy_(value)
+    module.load_state_dict(start.buffers, strict=False)
+    return module
 
 
 def _model(state):

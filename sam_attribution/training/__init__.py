@@ -1,6 +1,6 @@
 """Training with SAM: nets that keep scikit-learn's contract and record what they do."""
 
-from sam_attribution.training._accelerated import bare_copy, bare_optimizer
+from sam_attribution.training._accelerated import bare_copy, bare_optimizer, is_mixed
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
@@ -18,6 +18,7 @@ from sam_attribution.training._module_copy import copy_of_module, kept_tensors
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._random import (
+    Draws,
     derived_seed,
     isolated_random_state,
     seed_torch,

@@ -40,6 +40,11 @@ def set_loss_scale(net, scale):
         scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
 
 
+def is_mixed(net):
+    """True if accelerate trains in a lower precision than that of the parameters."""
+    return getattr(_accelerator(net), "mixed_precision", "no") != "no"
+
+
 def was_skipped(net):
     """True if a GradScaler left out the last step because the gradient overflowed."""
     return bool(getattr(net.optimizer_, "step_was_skipped", False))

@@ -25,36 +25,64 @@ def seed_torch(seed, device):
 
 @contextmanager
 def isolated_random_state(seed, device):
-    """Context with seeded global streams of numpy and torch, which are put back after it.
+    """Context with seeded global streams of torch, NumPy and Python, which are put back after it.
 
     Other threads that want them wait until then.
     """
     devices = [torch.device(device)] if _is_cuda(device) else []
-    with exclusive(pinned=True), torch.random.fork_rng(devices=devices), _numpy_state():
+    with exclusive(pinned=True), torch.random.fork_rng(devices=devices), _other_streams():
         seed_torch(seed, device)
         np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
         yield
 
 
 @contextmanager
-def _numpy_state():
-    """Context after which numpy's global stream is as before."""
-    state = np.random.get_state()  # noqa: NPY002
+def _other_streams():
+    """Context after which the global streams of NumPy and Python are as before."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
         yield
     finally:
-        np.random.set_state(state)  # noqa: NPY002
+        np.random.set_state(of_numpy)  # noqa: NPY002
+        random.setstate(of_python)
 
 
-@contextmanager
 def untouched_random_state(device):
     """Context for passes that are no part of a training: every global stream is put back."""
-    state = random.getstate()
-    with isolated_random_state(0, device):
-        try:
-            yield
-        finally:
-            random.setstate(state)
+    return isolated_random_state(0, device)
+
+
+class Draws:
+    """Context that notes who owns the global streams that are drawn from in it: ``owners``.
+
+    They are "torch", "NumPy" and "Python". Use it within :func:`isolated_random_state`.
+    """
+
+    def __init__(self, device):
+        self._device = device
+        self.owners = []
+
+    def __enter__(self):
+        self._before = _states(self._device)
+        return self
+
+    def __exit__(self, *error):
+        after = _states(self._device)
+        self.owners = [name for name, state in self._before.items() if state != after[name]]
+
+
+def _states(device):
+    """State of each global stream, by its owner, in a form that compares."""
+    of_torch = [torch.get_rng_state()]
+    if _is_cuda(device):
+        of_torch.append(torch.cuda.get_rng_state(device))
+    _, keys, *of_numpy = np.random.get_state()  # noqa: NPY002
+    return {
+        "torch": [state.tolist() for state in of_torch],
+        "NumPy": (keys.tolist(), of_numpy),
+        "Python": random.getstate(),
+    }
 
 
 def _is_cuda(device):

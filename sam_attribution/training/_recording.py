@@ -188,10 +188,16 @@ class RecordingMixin:
         getattr(self, method_name)(self, **cb_kwargs)
         for _, callback in self.callbacks_:
             watched = may_move_weights(callback, method_name)
-            before = moving_tensors(self.module_, copy=True) if watched else None
-            getattr(callback, method_name)(self, **cb_kwargs)
-            if watched and not same_tensors(before, moving_tensors(self.module_)):
-                self.trajectory_.note_moved(type(callback).__name__)
+            with self._noting_moved(callback) if watched else contextlib.nullcontext():
+                getattr(callback, method_name)(self, **cb_kwargs)
+
+    @contextlib.contextmanager
+    def _noting_moved(self, callback):
+        """Context after which the trajectory knows the callback, if it changed weights in it."""
+        before = moving_tensors(self.module_, copy=True)
+        yield
+        if not same_tensors(before, moving_tensors(self.module_)):
+            self.trajectory_.note_moved(type(callback).__name__)
 
     def _notify_of_gradient(self, acting, **cb_kwargs):
         flat = self._flat_module()
@@ -199,9 +205,11 @@ class RecordingMixin:
         self.on_grad_computed(self, **cb_kwargs)
         before = flat.gradient()
         for _, callback in acting:  # one by one, to learn which of them changed it
-            callback.on_grad_computed(self, **cb_kwargs)
+            clips = is_clipping(callback)
+            with contextlib.nullcontext() if clips else self._noting_moved(callback):
+                callback.on_grad_computed(self, **cb_kwargs)
             after = flat.gradient()
-            if not (is_clipping(callback) or torch.equal(before, after)):
+            if not (clips or torch.equal(before, after)):
                 self._changed_by += (type(callback).__name__,)
             before = after
         self._gradient_factor = factor_between(first, after)

@@ -119,7 +119,7 @@ def test_after_an_interruption_the_same_call_goes_on(tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (FixedPoint(), r"resume_dir is for LeaveOneOut\(\), got method=FixedPoint"),
+        (FixedPoint(resume_dir="here"), "name two folders. Pass one"),
         (LeaveOneOut(resume_dir="there"), "name two folders. Pass one"),
     ],
 )

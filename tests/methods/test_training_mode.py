@@ -9,6 +9,7 @@ from torch.nn.functional import cross_entropy
 
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.methods import GIF, SelfInfluence, TracIn
+from sam_attribution.methods._rates import plain_rates
 from sam_attribution.probes import row_scores, training_scores
 from sam_attribution.problem import Queries, problem_from_estimator
 from sam_attribution.training import SAMClassifier, derived_seed
@@ -111,6 +112,45 @@ def test_where_the_modes_are_the_same_nothing_changes():
     plain = problem_from_estimator(net, X, y)
     assert not plain.training_differs
     assert "are the same" in GIF().prepare(plain).diagnostics["mode"]
+
+
+class NowAndThen(nn.Linear):
+    """Differs in training with a probability of 1e-9, or only for batches with a given row."""
+
+    def __init__(self, row=None):
+        super().__init__(6, 3)
+        self.row = row
+
+    def forward(self, inputs):
+        if not self.training:
+            return super().forward(inputs)
+        odd = torch.rand(()) < 1e-9 if self.row is None else (inputs == self.row).all(1).any()
+        return super().forward(2 * inputs if odd else inputs)
+
+
+@pytest.mark.parametrize("batch", [None, 1, 2])
+def test_a_mode_that_differs_now_and_then_is_found(batch):
+    settings = {"max_epochs": 1, "batch_size": 8, "random_state": 0, "dtype": "float64"}
+    row = None
+    if batch is not None:
+        schedule = SAMClassifier(nn.Linear(6, 3), **settings).fit(X, y).trajectory_.schedule
+        row = torch.as_tensor(X[schedule[batch].indices[0]])
+    net = SAMClassifier(NowAndThen(row), **settings).fit(X, y)
+    assert problem_from_estimator(net, X, y).training_differs
+
+
+def test_eps_is_that_of_the_run_where_the_mode_seemed_the_same():
+    net, problem, _ = fitted("dropout")
+    state, step = net.trajectory_.states[1], net.trajectory_.schedule[1]
+    rows, a = torch.as_tensor(step.indices), torch.as_tensor(weight)
+    point = list(problem.path.checkpoints(6, plain_rates(problem.path)))[1]
+    vars(problem)["training_differs"] = False
+    module = copy.deepcopy(net.module_).train()
+    nn.utils.vector_to_parameters(state.params.clone(), module.parameters())
+    seed = derived_seed(net.trajectory_.seed, 1)
+    g = a[rows] @ row_gradients(module, problem.X[rows], problem.y[rows], seed)
+    found = point.row_params(problem, "w+eps")
+    torch.testing.assert_close(found, state.params + 0.2 * g / g.norm())
 
 
 def test_row_gradients_in_another_mode_than_training_are_said():

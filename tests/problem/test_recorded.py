@@ -44,6 +44,14 @@ class Shrinking(Callback):
             parameter.data.mul_(0.999)
 
 
+class ShrinkingInSteps(Callback):
+    """The same within every step, before the optimizer's."""
+
+    def on_grad_computed(self, net, named_parameters, **kwargs):
+        for _, parameter in named_parameters:
+            parameter.data.mul_(0.999)
+
+
 class FreshStatistics(Callback):
     """Batch-norm statistics of all rows, as ``swa_utils.update_bn`` takes them."""
 
@@ -69,6 +77,13 @@ def test_a_callback_that_replaced_the_weights_is_named(callback):
         LeaveOneOut(rows=[1]).prepare(problem)
     further = FurtherTraining(n_epochs=1, n_seeds=1, rows=[1])
     assert further.prepare(problem) is not None  # it needs the final model alone
+
+
+def test_a_callback_that_moves_weights_within_steps_is_named():
+    problem = problem_from_estimator(net(ShrinkingInSteps()).fit(X, y), X, y)
+    for method in (GIF(), TracIn(), SelfInfluence(), TRAK(n_checkpoints=2), Unrolled()):
+        with pytest.raises(ValueError, match=f"{AFTER}.*: ShrinkingInSteps changed them after ste"):
+            method.prepare(problem)
 
 
 def test_callbacks_that_only_watch_are_no_matter():

@@ -1,6 +1,7 @@
 """Leave-one-out fixed points against exact solves written out with torch.func."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -14,6 +15,7 @@ from sam_attribution.retraining import (
     FixedPoint,
     NoFixedPoint,
     OutOfSteps,
+    _fixed_point,
     fixed_point,
     largest_radius,
 )
@@ -224,3 +226,38 @@ def test_rows_that_are_not_there_are_named():
     problem, _ = trained(draw())
     with pytest.raises(ValueError, match=r"rows must be positions in 0\.\.39, got 40"):
         FixedPoint(rows=[40]).prepare(problem)
+
+
+def solved(counts, monkeypatch, kill_after=None):
+    """Note how many fixed points are searched for; Ctrl-C comes after so many."""
+
+    def watched(*args, **options):
+        if len(counts) == kill_after:
+            raise KeyboardInterrupt
+        counts.append(1)
+        return fixed_point(*args, **options)
+
+    monkeypatch.setattr(_fixed_point, "fixed_point", watched)
+    return counts
+
+
+def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
+    convex = draw(n=12)
+    problem, _ = trained(convex)
+    method = FixedPoint(rows=[1, 2, 3, 4], resume_dir=tmp_path)
+    queries = queries_of(convex, problem)
+    expected = FixedPoint(rows=[1, 2, 3, 4]).prepare(problem).scores(queries)
+    with monkeypatch.context() as patch:
+        solved([], patch, kill_after=4)
+        with pytest.raises(KeyboardInterrupt) as interrupted:
+            method.prepare(problem)
+    assert "keeps 3 of 5 models" in interrupted.value.__notes__[0]
+    counts = solved([], monkeypatch)
+    found = method.prepare(problem).scores(queries)
+    assert len(counts) == 1 + 2  # the others set out from the root with every row
+    assert torch.equal(found.isnan(), expected.isnan())
+    assert torch.equal(found.nan_to_num(), expected.nan_to_num())
+    FixedPoint(rows=[1, 2], tol=1e-9, resume_dir=tmp_path).prepare(problem)
+    assert len(counts) == 3 + 1 + 3  # another tolerance is another search
+    method.set_params(rows=[1]).prepare(replace(problem, rho=0.05))
+    assert len(list(tmp_path.iterdir())) == 3

@@ -103,6 +103,12 @@ def test_it_trains_as_the_classifier_does(run):
     assert_same_states(replayed, plain.trajectory_.states)
 
 
+def test_losses_in_half_precision_give_no_alarm(recwarn):
+    net = accelerated(precision="bf16")
+    GIF(n_checkpoints=None).prepare(problem_from_estimator(net, X, y))
+    assert not [w for w in recwarn if "computed again" in str(w.message)]
+
+
 def test_scores_are_those_of_the_classifier():
     plain, clf = SAMClassifier(**SETTINGS), Accelerated(
         accelerator=accelerate.Accelerator(cpu=True), callbacks__print_log__sink=print, **SETTINGS

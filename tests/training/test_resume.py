@@ -5,6 +5,7 @@ import json
 import multiprocessing
 import multiprocessing.forkserver
 import os
+import random
 import re
 import sys
 import time
@@ -229,6 +230,25 @@ def test_a_seed_that_a_random_state_instance_drew_goes_on(tmp_path, monkeypatch)
             classifier(tmp_path / "dead", **stream).fit(X, y)
     assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y), lived)
     assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y, **stream), lived)
+
+
+class Shaken(nn.Sequential):
+    """Draws from Python's global stream in training."""
+
+    def __init__(self):
+        super().__init__(nn.Flatten(), nn.Linear(X[0].size, 2))
+
+    def forward(self, inputs):
+        return super().forward(inputs * (1 + 0.1 * random.random()) if self.training else inputs)
+
+
+def test_pythons_random_stream_goes_on(tmp_path, monkeypatch):
+    lived = classifier(tmp_path / "whole", module=Shaken).fit(X, y)
+    with monkeypatch.context() as patch:
+        dies_at(11, patch)
+        with pytest.raises(Death):
+            classifier(tmp_path / "dead", module=Shaken).fit(X, y)
+    assert_same_run(SAMClassifier.resume(tmp_path / "dead", X, y, module=Shaken), lived)
 
 
 class Growing(Callback):

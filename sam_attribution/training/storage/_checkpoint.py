@@ -1,5 +1,7 @@
 """Checkpoint of a net: all that it needs to continue training as if it had not stopped."""
 
+import random
+
 import numpy as np
 import torch
 
@@ -48,6 +50,7 @@ def put_checkpoint(net, checkpoint, changed):
 def _random_state(device):
     on_cuda = torch.device(device).type == "cuda"
     return {
+        "python": random.getstate(),
         "numpy": np.random.get_state(),  # noqa: NPY002
         "torch": torch.get_rng_state(),
         "cuda": torch.cuda.get_rng_state(device) if on_cuda else None,
@@ -55,6 +58,8 @@ def _random_state(device):
 
 
 def _set_random_state(device, state):
+    if "python" in state:  # older runs have none
+        random.setstate(state["python"])
     np.random.set_state(state["numpy"])  # noqa: NPY002
     torch.set_rng_state(state["torch"])
     if state["cuda"] is not None:
