@@ -14,3 +14,4 @@ from sam_attribution.curvature._sam_jacobian import (
     has_closed_form,
     sam_jacobian,
 )
+from sam_attribution.curvature._unsupported_layers import in_words

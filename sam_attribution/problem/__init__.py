@@ -39,6 +39,7 @@ from sam_attribution.problem._row_loss import (
     loss_in_output,
 )
 from sam_attribution.problem._running_statistics import couples_rows
+from sam_attribution.problem._selection import attributed_names, parameters_without
 from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [

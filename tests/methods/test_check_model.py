@@ -123,7 +123,7 @@ def test_what_does_not_fit_into_memory_names_another_way(monkeypatch):
     monkeypatch.setattr("sam_attribution.linalg._memory.free_memory", lambda device: 3000.0)
     wide = problem_of(nn.Linear(300, 3), X=torch.randn(12, 300))
     cases = {
-        EKFAC(): r"K-FAC factors .*0\.00\d+ GiB, and .* are free\. .*parameters=\"head\".*\"gif\"",
+        EKFAC(): r"K-FAC factors .*0\.00\d+ GiB, and .* are free\. Use \"gif\", \"trak\"",
         HIF(solver=Direct()): r"dense matrix .* GiB.* GMRES\(\) or Arnoldi\(\)",
     }
     for method, words in cases.items():
