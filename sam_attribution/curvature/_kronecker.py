@@ -5,7 +5,7 @@ import torch
 from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_calls import unsupported_layers
 from sam_attribution.curvature._layer_gradients import LayerGradients
-from sam_attribution.curvature._logit_curvature import check_loss_curves
+from sam_attribution.curvature._loss_checks import check_gauss_newton
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
 from sam_attribution.curvature._unsupported_layers import all_are, refusal
 from sam_attribution.linalg import (
@@ -142,7 +142,7 @@ def check_kronecker_layers(problem, unsupported="raise"):
     A ValueError for a criterion, or for layers, that have no such curvature, or if the factors of
     the layers would not fit into memory.
     """
-    check_loss_curves(problem)
+    check_gauss_newton(problem)
     strange = unsupported_layers(problem)
     if strange and (unsupported == "raise" or all_are(problem, strange)):
         raise refusal(problem, strange)
@@ -158,12 +158,16 @@ def _check_memory(problem, layers):
     bytes_of = {layer: 8 * _numbers_held(layer) for layer in layers}
     ordered, device = sorted(layers, key=bytes_of.get, reverse=True), problem.params.device
     what = f"K-FAC factors of {len(layers)} layers, {ordered[0].name!r} the largest,"
-    fits = [fits_into_memory(sum(map(bytes_of.get, ordered[n:])), device) for n in range(len(layers))]
+    fits = [
+        fits_into_memory(sum(map(bytes_of.get, ordered[n:])), device) for n in range(len(layers))
+    ]
     too_many = ordered[: fits.index(True)] if any(fits) else ordered
     kept = {name for layer in ordered[len(too_many) :] for name in layer.names}
     setting = parameters_without(problem, set(problem.layout.names) - kept)
     leave_out = "U" if setting is None else f"Leave the largest layers out by {setting}, or u"
-    instead = f'{leave_out}se "gif", "trak" or "arnoldi", which hold no matrix of a layer\'s inputs.'
+    instead = (
+        f'{leave_out}se "gif", "trak" or "arnoldi", which hold no matrix of a layer\'s inputs.'
+    )
     check_memory(sum(bytes_of.values()), device, what, instead)
 
 

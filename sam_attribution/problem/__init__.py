@@ -20,6 +20,7 @@ from sam_attribution.problem._functional_training import (
 )
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._nearness import entries_differ, tolerance_of
+from sam_attribution.problem._output_rows import OutputRows
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._problem import Problem

@@ -37,7 +37,8 @@ def names_of(positions):
     [
         ("!*pooler*", EVERY - {"pooler.weight", "pooler.bias"}),
         (["!*pooler*", "!*norm*"], EVERY - NORMS - {"pooler.weight", "pooler.bias"}),
-        (["blocks.*", "!*norm*"], {f"blocks.{b}.linear.{o}" for b in "01" for o in ("weight", "bias")}),
+        (["blocks.*", "!*norm*"],
+         {f"blocks.{block}.linear.{own}" for block in (0, 1) for own in ("weight", "bias")}),
         (["!*norm*", "*bias", "pooler.*"],
          {"blocks.0.linear.bias", "blocks.1.linear.bias", "pooler.bias", "pooler.weight"}),
         (["pooler.[!w]*"], {"pooler.bias"}),
@@ -91,8 +92,12 @@ def test_advice_attributes_the_rest(parameters, left_out):
 
 
 def test_advice_names_whole_modules_and_knows_when_nothing_is_left():
-    assert parameters_without(Named(), NORMS) == "parameters=['!blocks.0.norm.*', '!blocks.1.norm.*']"
-    assert parameters_without(Named(["pooler.*"]), {"pooler.bias"}) == "parameters=['pooler.weight']"
+    assert (
+        parameters_without(Named(), NORMS) == "parameters=['!blocks.0.norm.*', '!blocks.1.norm.*']"
+    )
+    assert (
+        parameters_without(Named(["pooler.*"]), {"pooler.bias"}) == "parameters=['pooler.weight']"
+    )
     assert parameters_without(Named("*bias"), EVERY) is None
 
 
