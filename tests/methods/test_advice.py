@@ -71,9 +71,9 @@ def scores(method, problem):
 
 
 def error_of(method, problem):
-    with pytest.raises(ValueError, match="Use|Leave|use|Give") as error:
+    with pytest.raises(ValueError, match=r"Use|Leave|use|Give") as error:
         method.check_model(problem, None)
-    with pytest.raises(ValueError, match="Use|Leave|use|Give") as later:
+    with pytest.raises(ValueError, match=r"Use|Leave|use|Give") as later:
         method.prepare(problem)
     assert str(later.value) == str(error.value)
     return str(error.value)
