@@ -32,7 +32,9 @@ class EKFAC(Method):
     corrected : bool, default=True
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
-        Labels drawn per row; None takes the expectation over all classes exactly.
+        Labels drawn per row; None takes the expectation over all classes exactly. Losses without
+        classes have a root of their second derivative in the outputs in the place of labels, whose
+        columns are added up with random signs.
     unsupported : {"raise", "skip"}, default="raise"
         What to do about attributed parameters that no layer's inputs and back-signals stand for:
         recurrent layers, the projections of attention, weights that are tied or used outside of

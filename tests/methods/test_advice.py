@@ -10,11 +10,13 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from sam_attribution import SAMClassifier, SAMInfluence
-from sam_attribution.linalg import GMRES
-from sam_attribution.methods import EKFAC, DataInf, InfluenceFunction
+from sam_attribution.influence._methods import METHODS
+from sam_attribution.linalg import CG, GMRES
+from sam_attribution.methods import EKFAC, HIF, TRAK, DataInf, InfluenceFunction, RelatIF
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import GenericRows, Problem, Queries
 from sam_attribution.problem._selection import selection
+from tests.models import Cubed
 
 X = torch.randn(12, 4, generator=torch.Generator().manual_seed(1), dtype=torch.float64)
 y = torch.arange(12) % 3
@@ -221,3 +223,59 @@ def test_a_loss_without_a_gauss_newton_matrix(method, loss):
     for each in advised:
         other = eval(each, {"InfluenceFunction": InfluenceFunction, "GMRES": GMRES})
         assert scores(other.set_params(damping=1.0), problem).norm() > 0
+
+
+class Cubic(nn.Module):
+    """It has one derivative, so that curvature is refused."""
+
+    def __init__(self):
+        super().__init__()
+        self.layer, self.cubed = nn.Linear(4, 3), Cubed()
+
+    def forward(self, X):
+        return self.cubed(self.layer(X))
+
+
+def named(name):
+    return METHODS[name]()
+
+
+# method, the part of its message that is advice, and the code that takes it
+TAKEN = {
+    "another solver": (HIF(solver=CG()), r"GMRES\(\)", "HIF(solver={}, damping=1.0)"),
+    "another variant": (HIF(solver=CG()), r"HIF\(.*?\)", "{}.set_params(solver=CG(), damping=1.0)"),
+    "an influence": (RelatIF(HIF()), r'HIF\("fast"\)', "RelatIF({}.set_params(damping=1.0))"),
+    "damping": (EKFAC(damping=0.0), r'damping="auto"', "EKFAC({})"),
+    "ridge": (TRAK(proj_dim=None, ridge=0.0), r'ridge="auto"', "TRAK(proj_dim=None, {})"),
+    "no curvature": (HIF(), r'"trak"', "named({})"),
+}
+
+
+@pytest.mark.filterwarnings("ignore:the SAM Jacobian")
+@pytest.mark.parametrize("case", TAKEN)
+def test_advice_about_settings(case):
+    method, pattern, code = TAKEN[case]
+    problem = problem_of(lambda: nn.Linear(4, 3), rho=0.1, weight_decay=0.0)
+    if case == "no curvature":
+        problem = problem_of(Cubic)
+    with pytest.raises(ValueError, match=pattern) as error:
+        scores(method, problem)
+    advised = eval(code.format(re.search(pattern, str(error.value))[0]), globals())
+    assert scores(advised, problem).norm() > 0
+
+
+def test_advice_for_a_head_that_is_used_twice():
+    class Twice(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.body, self.head = nn.Linear(4, 3), nn.Linear(3, 3)
+
+        def forward(self, X):
+            return self.head(torch.tanh(self.body(X)) * self.head.weight.sum())
+
+    net = SAMClassifier(Twice, max_epochs=1, batch_size=8, random_state=0)
+    with pytest.raises(ValueError, match="is used once") as error:
+        SAMInfluence(net, method="grad-dot", parameters="head").fit(X.numpy(), y.numpy())
+    (setting,) = re.findall(r"parameters=(\[.*?\])", str(error.value))
+    advised = SAMInfluence(net, method="grad-dot", parameters=eval(setting), random_state=0)
+    assert np.isfinite(advised.fit(X.numpy(), y.numpy()).scores_).any()
