@@ -40,7 +40,8 @@ def check_gauss_newton(problem):
     values = [_eigenvalues(_curvature(row_loss, *each)) for each in tried]
     for each in values:
         check_not_negative(problem, each)
-    if not any(each.any() for each in values):
+    known = torch.cat(values)
+    if len(known) and not known.any():
         raise ValueError(
             f"criterion {_name(problem)} is linear in the module's output wherever it was tried, "
             'so that its Gauss-Newton matrix is 0. Use InfluenceFunction(curvature="fisher"), or '

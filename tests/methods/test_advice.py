@@ -127,6 +127,7 @@ def test_no_parameters_are_advised_where_none_would_be_left(method):
     assert "skip" not in message
 
 
+@pytest.mark.slow
 def test_a_fit_warns_once_of_what_ekfac_leaves_out():
     net = SAMClassifier(Encoder, max_epochs=1, batch_size=8, random_state=0, rho=0.0)
     skipping, folds = EKFAC(unsupported="skip"), StratifiedKFold(2)
