@@ -2,11 +2,8 @@
 
 import torch
 
-from sam_attribution.curvature._logit_curvature import (
-    check_loss_curves,
-    gradient_products,
-    loss_curvature,
-)
+from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
+from sam_attribution.curvature._loss_checks import check_loss_curves
 from sam_attribution.linalg import LinearOperator, check_memory
 
 

@@ -4,11 +4,8 @@ from typing import ClassVar
 
 import torch
 
-from sam_attribution.curvature._logit_curvature import (
-    check_loss_curves,
-    gradient_products,
-    loss_curvature,
-)
+from sam_attribution.curvature._logit_curvature import gradient_products, loss_curvature
+from sam_attribution.curvature._loss_checks import check_loss_curves
 from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.linalg import ColumnOperator, Scaled
 from sam_attribution.problem import (
@@ -62,7 +59,7 @@ class _Curvature(ColumnOperator):
 
         It names the criterion if that has no second derivative.
         """
-        one = torch.zeros_like(self.problem.y[:1], dtype=torch.long)
+        one = torch.zeros(1, dtype=torch.long, device=self.problem.y.device)
 
         def attempt(way):
             way(self, one, torch.ones_like(self.point)[:, None])

@@ -3,17 +3,20 @@
 import torch
 
 from sam_attribution.curvature._embedding_block import EmbeddingBlock
-from sam_attribution.curvature._layer_calls import check_calls
+from sam_attribution.curvature._layer_calls import unsupported_layers
 from sam_attribution.curvature._layer_gradients import LayerGradients
-from sam_attribution.curvature._logit_curvature import check_loss_curves
+from sam_attribution.curvature._loss_checks import check_gauss_newton
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
+from sam_attribution.curvature._unsupported_layers import all_are, refusal
 from sam_attribution.linalg import (
     ColumnOperator,
     SingularMatrix,
     check_memory,
+    fits_into_memory,
     least_of_moments,
     symmetric_eigen,
 )
+from sam_attribution.problem import parameters_without
 
 _DENSE = 1024  # numbers of a layer that is neither Linear nor Conv, up to which all pairs count
 _BYTES = 2**26  # that the gradients of a part of a pass may take
@@ -41,12 +44,14 @@ class KroneckerCurvature(ColumnOperator):
         cross-entropy. None takes the expectation over all of them exactly: as many as classes.
     seed : int, default=0
         Seed of the draws.
+    unsupported : {"raise", "skip"}, default="raise"
+        ``skip`` leaves out what :func:`~sam_attribution.curvature._layer_calls.unsupported_layers`
+        finds: the matrix and its inverse are 0 there. ``left_out`` has it.
 
     Raises
     ------
     ValueError
-        If attributed parameters belong to no layer that can be watched, see
-        :class:`LayerGradients`.
+        If attributed parameters belong to no layer that can be watched.
 
     Notes
     -----
@@ -60,10 +65,12 @@ class KroneckerCurvature(ColumnOperator):
     et al., arXiv:1806.03884 (EK-FAC).
     """
 
-    def __init__(self, problem, point, *, corrected=True, n_draws=None, seed=0):
+    def __init__(
+        self, problem, point, *, corrected=True, n_draws=None, seed=0, unsupported="raise"
+    ):
         super().__init__(point, symmetric=True)
-        check_kronecker_layers(problem)
-        self._layers = LayerGradients(problem)
+        self.left_out = check_kronecker_layers(problem, unsupported)
+        self._layers = LayerGradients(problem, self.left_out)
         self._problem = problem
         self._n_draws = n_draws
         self._seed = seed
@@ -129,22 +136,39 @@ class KroneckerCurvature(ColumnOperator):
                     yield block, (calls[name], signals[name], of_inputs[rows])
 
 
-def check_kronecker_layers(problem):
-    """Raise a ValueError for a criterion, or for layers, that have no such curvature.
+def check_kronecker_layers(problem, unsupported="raise"):
+    """Return the unsupported layers that `unsupported` lets pass.
 
-    So it does if the factors of the layers would not fit into memory.
+    A ValueError for a criterion, or for layers, that have no such curvature, or if the factors of
+    the layers would not fit into memory.
     """
-    check_loss_curves(problem)
-    layers = LayerGradients(problem)
-    bytes_of = {layer.name: 8 * _numbers_held(layer) for layer in layers.layers}
-    largest = max(bytes_of, key=bytes_of.get)
-    what = f"K-FAC factors of {len(bytes_of)} layers, {largest!r} the largest,"
+    check_gauss_newton(problem)
+    strange = unsupported_layers(problem)
+    if strange and (unsupported == "raise" or all_are(problem, strange)):
+        raise refusal(problem, strange)
+    _check_memory(problem, LayerGradients(problem, strange).layers)
+    return strange
+
+
+def _check_memory(problem, layers):
+    """Raise a ValueError if factors do not fit: it names the largest layers, without which they do.
+
+    The rest of the parameters is what ``parameters=`` of the advice attributes.
+    """
+    bytes_of = {layer: 8 * _numbers_held(layer) for layer in layers}
+    ordered, device = sorted(layers, key=bytes_of.get, reverse=True), problem.params.device
+    what = f"K-FAC factors of {len(layers)} layers, {ordered[0].name!r} the largest,"
+    fits = [
+        fits_into_memory(sum(map(bytes_of.get, ordered[n:])), device) for n in range(len(layers))
+    ]
+    too_many = ordered[: fits.index(True)] if any(fits) else ordered
+    kept = {name for layer in ordered[len(too_many) :] for name in layer.names}
+    setting = parameters_without(problem, set(problem.layout.names) - kept)
+    leave_out = "U" if setting is None else f"Leave the largest layers out by {setting}, or u"
     instead = (
-        'Leave layers out by parameters=[...] or parameters="head", or use "gif", "trak" or '
-        '"arnoldi", which hold no matrix of a layer\'s inputs.'
+        f'{leave_out}se "gif", "trak" or "arnoldi", which hold no matrix of a layer\'s inputs.'
     )
-    check_memory(sum(bytes_of.values()), problem.params.device, what, instead)
-    check_calls(layers)
+    check_memory(sum(bytes_of.values()), device, what, instead)
 
 
 def _numbers_held(layer):

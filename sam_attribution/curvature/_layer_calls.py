@@ -1,35 +1,57 @@
-"""Check that a layer's gradient is what its calls have of it: inputs and back-signals."""
+"""Layers whose gradient is not what their calls have of it: inputs and back-signals."""
 
 import torch
+
+from sam_attribution.curvature._layer_gradients import LayerGradients
+from sam_attribution.curvature._unsupported_layers import (
+    ELSEWHERE,
+    NOT_DIFFERENTIABLE,
+    without_calls,
+)
 
 _N_ROWS = 8
 _TOLERANCE = 1e-3
 _ROUNDING = 1e-5  # of the gradient of all layers: some layers have none but by rounding
 
 
-def check_calls(layers):
-    """Raise a ValueError for a layer whose calls do not make up the gradient of its parameters.
+def unsupported_layers(problem):
+    """All layers and parameters that Kronecker factors, or exact blocks, cannot stand for.
 
-    `layers` is a ``LayerGradients``. A pass with 8 rows or fewer, twice.
+    A list of ``Unsupported``. A pass with 8 rows or fewer, three times.
     """
-    problem, point = layers.problem, layers.problem.params
+    point = problem.params
     rows = torch.arange(min(_N_ROWS, len(problem.y)), device=problem.y.device)
-    logits, calls = layers.passes(point, rows)
+    layers = LayerGradients(problem)
+    strange = without_calls(layers.layers, layers.watched(point, rows)[1], len(rows))
+    return [*layers.ownerless, *strange, *_counted_elsewhere(problem, rows, strange)]
+
+
+def _counted_elsewhere(problem, rows, unsupported):
+    """Of the layers that are called as they have to be: those of another gradient."""
+    layers, point = LayerGradients(problem, unsupported), problem.params
+    if not layers.layers:
+        return []
+    logits, calls = layers.watched(point, rows)
     column = torch.linspace(1, 2, logits.numel()).to(logits).view(logits.shape)
     signals = layers.signals(logits, calls, column)
     expected = _gradient(problem, point, rows, column)
-    named = problem.layout.unflatten(point)
+    named, found = problem.layout.unflatten(point), []
     for layer in layers.layers:
-        own, seen = layer.own_tensors(named), calls[layer.name]
-        pairs = zip(seen, signals[layer.name], strict=True)
-        found = sum(_of_call(layer, own, call, signal) for call, signal in pairs)
-        wanted = expected[layer.index.to(expected.device)]
-        if (found - wanted).norm() > _TOLERANCE * wanted.norm() + _ROUNDING * expected.norm():
-            raise ValueError(
-                f"the parameters of the layer {layer.name!r} count elsewhere than in its calls, or "
-                "a hook changes what it puts out, so that its curvature cannot be told from inputs "
-                'and back-signals. Leave it out by parameters=[...], or use curvature="ggn".'
-            )
+        pairs = zip(calls[layer.name], signals[layer.name], strict=True)
+        reason = _fault(layer, layer.own_tensors(named), pairs, expected)
+        found += [layer.unsupported(reason)] if reason else []
+    return found
+
+
+def _fault(layer, own, pairs, expected):
+    """Reason why a layer is not supported, by its calls with their back-signals; None if it is."""
+    wanted = expected[layer.index.to(expected.device)]
+    try:
+        of_calls = sum(_of_call(layer, own, call, signal) for call, signal in pairs)
+    except ValueError:  # no way to single rows
+        return NOT_DIFFERENTIABLE
+    near = _TOLERANCE * wanted.norm() + _ROUNDING * expected.norm()
+    return ELSEWHERE if (of_calls - wanted).norm() > near else None
 
 
 def _gradient(problem, point, rows, column):

@@ -7,7 +7,14 @@ import torch
 from torch import nn
 from torch.func import vjp, vmap
 
-from sam_attribution.problem import FirstThatWorks, functional_call
+from sam_attribution.curvature._unsupported_layers import (
+    NO_LAYER,
+    Unsupported,
+    names_of,
+    refusal,
+    without_calls,
+)
+from sam_attribution.problem import FirstThatWorks, attributed_names, functional_call
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,6 +34,7 @@ class Layer:
     def __init__(self, name, module, names, layout):
         self.name = name
         self.module = module
+        self.names = tuple(names)
         self.own_names = [each.rpartition(".")[2] for each in names]
         spans = [layout.slices[each] for each in names]
         self.index = torch.cat([torch.arange(span.start, span.stop) for span in spans])
@@ -67,6 +75,10 @@ class Layer:
         if self.has_bias:
             inputs = torch.cat([inputs, torch.ones_like(inputs[..., :1])], dim=-1)
         return inputs, signals
+
+    def unsupported(self, reason):
+        """The layer as one that is not supported."""
+        return Unsupported(self.name, self.names, reason)
 
     def own_tensors(self, named):
         """All parameters of the module by their own names, of all that `named` has."""
@@ -112,21 +124,34 @@ _WAYS = FirstThatWorks("differentiated row by row", rows_together, row_by_row)
 class LayerGradients:
     """The layers of a problem that have attributed parameters.
 
-    A ValueError if parameters belong to no layer that can be watched: they are named.
+    Those in `unsupported` are left out. ``ownerless`` are attributed parameters that belong to no
+    layer.
     """
 
-    def __init__(self, problem):
+    def __init__(self, problem, unsupported=()):
         self.problem = problem
-        self.layers = list(_layers(problem))
+        names = attributed_names(problem)
+        self.ownerless = _ownerless(problem.module, names)
+        left_out = {*names_of(unsupported), *names_of(self.ownerless)}
+        names = [name for name in names if name not in left_out]
+        self.layers = list(_layers(problem, names))
 
     def passes(self, point, rows):
-        """One forward pass with its graph: logits, and the calls of each layer by name."""
+        """One forward pass with its graph: logits, and the calls of each layer by name.
+
+        A ValueError if a layer is not called as it has to be.
+        """
+        logits, calls = self.watched(point, rows)
+        if unsupported := without_calls(self.layers, calls, len(rows)):
+            raise refusal(self.problem, unsupported)
+        return logits, calls
+
+    def watched(self, point, rows):
+        """The same without the check; None stands for a call without one tensor in and out."""
         problem = self.problem
         calls = {layer.name: [] for layer in self.layers}
         handles = [
-            layer.module.register_forward_hook(
-                _watch(layer.name, calls[layer.name]), with_kwargs=True
-            )
+            layer.module.register_forward_hook(_watch(calls[layer.name]), with_kwargs=True)
             for layer in self.layers
         ]
         try:
@@ -136,19 +161,6 @@ class LayerGradients:
         finally:
             for handle in handles:
                 handle.remove()
-        if unseen := [name for name, seen in calls.items() if not seen]:
-            raise ValueError(
-                f"the layers {unseen} are not called in the forward pass, though their parameters "
-                'are attributed. Leave them out by parameters=[...], or use curvature="ggn".'
-            )
-        if mixed := [
-            n for n, seen in calls.items() if any(len(c.given) != len(rows) for c in seen)
-        ]:
-            raise ValueError(
-                f"the layers {mixed} are given something else than one entry for each row, so that "
-                "a row's gradient cannot be told apart there. Leave them out by parameters=[...], "
-                'or use curvature="ggn".'
-            )
         return logits, calls
 
     def signals(self, logits, calls, column):
@@ -168,53 +180,37 @@ def _calls_as(module, kinds):
     return any(isinstance(module, k) and type(module).forward is k.forward for k in kinds)
 
 
-def _watch(name, calls):
+def _watch(calls):
     def hook(_module, args, kwargs, output):
         given = [*args, *kwargs.values()]
         if len(given) != 1 or not torch.is_tensor(given[0]) or not torch.is_tensor(output):
-            raise ValueError(
-                f"the layer {name!r} is not called with one tensor to give one tensor, so that its "
-                "curvature cannot be told from inputs and back-signals. Leave it out by "
-                'parameters=[...], or use curvature="ggn".'
-            )
+            calls.append(None)
+            return None
         calls.append(Call(given[0].detach(), output))
         return output.clone()  # what follows may change it in place
 
     return hook
 
 
-def _layers(problem):
-    layout, owners, n_owners = problem.layout, {}, Counter()
-    for prefix, module in problem.module.named_modules():
-        for own, parameter in module.named_parameters(recurse=False):
-            owners[f"{prefix}.{own}".lstrip(".")] = prefix, module
+def _ownerless(module, names):
+    """Parameters of modules that have parts, and those that several modules share."""
+    n_owners, has_parts = Counter(), {}
+    for prefix, part in module.named_modules():
+        for own, parameter in part.named_parameters(recurse=False):
             n_owners[id(parameter)] += 1
-    named, wanted = dict(problem.module.named_parameters()), _attributed_names(problem)
-
-    def cannot_be_watched(name):
-        has_parts = any(True for _ in owners[name][1].children())
-        return has_parts or n_owners[id(named[name])] > 1
-
-    if strange := [name for name in wanted if cannot_be_watched(name)]:
-        raise ValueError(
-            f"parameters {strange} belong to modules that have parts of their own, or to several "
-            "modules at once, so that no layer's curvature is theirs. Leave them out by "
-            'parameters=[...], or use curvature="ggn".'
-        )
-    by_module = {}
-    for name in wanted:
-        by_module.setdefault(owners[name], []).append(name)
-    for (prefix, module), names in by_module.items():
-        yield Layer(prefix, module, names, layout)
+            has_parts[f"{prefix}.{own}".lstrip(".")] = any(True for _ in part.children())
+    named = dict(module.named_parameters())
+    strange = [name for name in names if has_parts[name] or n_owners[id(named[name])] > 1]
+    return [Unsupported(name, (name,), NO_LAYER) for name in strange]
 
 
-def _attributed_names(problem):
-    layout = problem.layout
-    if problem.selected is None:
-        return list(layout.names)
-    chosen = torch.zeros(layout.size, dtype=torch.bool)
-    chosen[problem.selected.cpu()] = True
-    return [name for name in layout.names if chosen[layout.slices[name]].any()]
+def _layers(problem, names):
+    """The layers that the parameters `names` belong to."""
+    modules, by_prefix = dict(problem.module.named_modules()), {}
+    for name in names:
+        by_prefix.setdefault(name.rpartition(".")[0], []).append(name)
+    for prefix, own in by_prefix.items():
+        yield Layer(prefix, modules[prefix], own, problem.layout)
 
 
 def _patches(conv, given):

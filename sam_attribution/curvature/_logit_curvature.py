@@ -11,7 +11,7 @@ def loss_curvature(problem, logits, rows):
 
     A function from tangents of shape (n, n_classes) to back-signals of that shape.
     """
-    gradient, leaf = _loss_gradient(problem, logits, rows)
+    gradient, leaf = gradient_with_graph(problem.row_loss, logits, problem.y[rows])
     if not gradient.requires_grad:  # the loss is linear in the logits
         return torch.zeros_like
     weights = problem.weights[rows, None]
@@ -23,37 +23,22 @@ def loss_curvature(problem, logits, rows):
     return product
 
 
-def loss_hessians(problem, logits, rows):
-    """Hessian of each row's loss in its logits, without weights, (n, n_classes, n_classes)."""
-    gradient, leaf = _loss_gradient(problem, logits, rows)
+def loss_hessians(row_loss, output, y):
+    """Hessian of each row's loss in its outputs (n, k), without weights: (n, k, k)."""
+    gradient, leaf = gradient_with_graph(row_loss, output, y)
     if not gradient.requires_grad:
-        return logits.new_zeros(*logits.shape, logits.shape[1])
+        return output.new_zeros(*output.shape, output.shape[1])
     columns = [
         torch.autograd.grad(part.sum(), leaf, retain_graph=True)[0] for part in gradient.unbind(1)
     ]
     return torch.stack(columns, dim=2)
 
 
-def check_loss_curves(problem):
-    """Raise a ValueError that names the criterion if it has no second derivative in torch."""
-    rows = torch.zeros_like(problem.y[:1], dtype=torch.long)
-    with torch.no_grad():
-        logits = problem.logits(problem.params, problem.buffers, problem.X[rows])
-    try:
-        loss_hessians(problem, logits, rows)
-    except (RuntimeError, NotImplementedError) as error:
-        raise ValueError(
-            f"criterion {type(problem.row_loss.criterion).__name__} has no second derivative in "
-            f'torch ({str(error).splitlines()[0]}). Use another criterion, curvature="fisher", '
-            'or a method without curvature, such as "gif".'
-        ) from error
-
-
-def _loss_gradient(problem, logits, rows):
-    """Gradient of each row's loss in its logits, with its graph, and the graph's leaf."""
-    leaf = logits.detach().requires_grad_()
+def gradient_with_graph(row_loss, output, y):
+    """Gradient of each row's loss in its outputs, with its graph, and the graph's leaf."""
+    leaf = output.detach().requires_grad_()
     with torch.enable_grad():
-        losses = problem.row_loss.per_sample(leaf, problem.y[rows])
+        losses = row_loss.per_sample(leaf, y)
         gradient = torch.autograd.grad(losses.sum(), leaf, create_graph=True)[0]
     check_differentiable_again(gradient)
     return gradient, leaf

@@ -3,6 +3,7 @@
 import torch
 
 from sam_attribution.curvature._logit_curvature import loss_hessians
+from sam_attribution.curvature._loss_checks import check_not_negative
 from sam_attribution.linalg import symmetric_eigen
 from sam_attribution.problem import CrossEntropyRows
 
@@ -18,7 +19,7 @@ def exact_roots(problem, logits, rows):
         for label in range(logits.shape[1]):
             yield (size * p[:, label, None]).sqrt() * (_one_hot(logits, label) - p)
     else:
-        yield from _eigen_roots(problem, logits, rows).unbind(2)
+        yield from loss_roots(problem, logits, problem.y[rows]).unbind(2)
 
 
 def drawn_roots(problem, logits, rows, n_draws, generator):
@@ -34,7 +35,7 @@ def drawn_roots(problem, logits, rows, n_draws, generator):
         for labels in drawn.to(p.device).T:
             yield (size / n_draws).sqrt() * (_one_hot(logits, labels) - p)
     else:
-        R = _eigen_roots(problem, logits, rows)
+        R = loss_roots(problem, logits, problem.y[rows])
         for _ in range(n_draws):
             signs = torch.randint(2, R.shape[::2], generator=generator).to(R) * 2 - 1
             yield torch.einsum("ncr,nr->nc", R, signs) / n_draws**0.5
@@ -56,13 +57,14 @@ def _one_hot(logits, labels):
     return hot
 
 
-def _eigen_roots(problem, logits, rows):
-    """Symmetric roots from an eigendecomposition for each row, (n, n_classes, n_classes)."""
-    curved = loss_hessians(problem, logits, rows)
+def loss_roots(problem, output, y):
+    """Symmetric roots of the Hessian of each row's loss in its outputs, (n, k, k), by autodiff.
+
+    A ValueError if the loss curves downwards there. In float64: where a prediction is nearly
+    certain the Hessian is a difference of near numbers.
+    """
+    targets = y.double() if y.is_floating_point() else y
+    curved = loss_hessians(problem.row_loss.in_double_precision(), output.double(), targets)
     values, vectors = symmetric_eigen(curved, "the criterion's curvature in the module's output")
-    if values.min() < -1e-6 * values.abs().max():
-        raise ValueError(
-            "criterion curves downwards in the module's output, so that its Gauss-Newton matrix is "
-            'not positive semi-definite. Use curvature="hessian" with GMRES().'
-        )
-    return vectors * values.clamp(min=0).sqrt()[:, None]
+    check_not_negative(problem, values)
+    return (vectors * values.clamp(min=0).sqrt()[:, None]).to(output)

@@ -29,6 +29,16 @@ def warn_of_doubt(diagnostics, attributions):
         )
 
 
+def warn_of_left_out(diagnostics):
+    """Warn once if a method left layers out of the scores, as it was asked to."""
+    if "left_out" in diagnostics and diagnostics["left_out"].notna().any():
+        what = diagnostics["left_out"].dropna().iloc[0]
+        warn(
+            'EKFAC(unsupported="skip") leaves layers out, so scores are those of the other layers '
+            f"alone: {what}."
+        )
+
+
 def _done_by(attributions):
     """Function of a split: the remedies that its run has no use for."""
     return cache(lambda split: done_already(attributions[split].problem))

@@ -22,7 +22,7 @@ from sam_attribution.fitting import (
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._attribution import train_and_attribute
-from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
+from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn_of_left_out
 from sam_attribution.influence._label_scores import LabelScores, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
 from sam_attribution.influence._removal import Removing
@@ -72,7 +72,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         ranking, made for finding wrong labels; a regressor has no classes.
     parameters : {"all", "head"}, str or list of str, default="all"
         Attribute all parameters, the last ``nn.Linear`` only (closed form, one forward
-        pass per state), or those whose names match shell-style patterns.
+        pass per state), or those whose names match shell-style patterns. A pattern after "!"
+        leaves out what it matches, of the others or of all: ``["encoder.*", "!*norm*"]``.
     batch_size : int or "auto", default="auto"
         Rows per forward pass; scores do not depend on it. ``auto`` is a fixed rule of
         model, shapes and device.
@@ -234,6 +235,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.attributions_ = over_splits(work, estimators, splits, *data, **how)
         self._index = getattr(data[0], "index", None)  # a list has an attribute of that name
         self._collect(data[1], targets)
+        warn_of_left_out(self.diagnostics_)
         warn_of_doubt(self.diagnostics_, self.attributions_)
         return self
 

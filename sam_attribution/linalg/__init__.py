@@ -16,7 +16,7 @@ from sam_attribution.linalg._factorisation import (
 )
 from sam_attribution.linalg._gmres import GMRES
 from sam_attribution.linalg._lissa import LiSSA
-from sam_attribution.linalg._memory import check_memory
+from sam_attribution.linalg._memory import check_memory, fits_into_memory
 from sam_attribution.linalg._minres import MINRES
 from sam_attribution.linalg._neumann import Neumann
 from sam_attribution.linalg._operator import (

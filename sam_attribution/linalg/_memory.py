@@ -10,12 +10,18 @@ _GIB = 2**30
 
 def check_memory(n_bytes: float, device: torch.device, what: str, instead: str) -> None:
     """Raise a ValueError if `n_bytes` are more than what is free; silent where that is unknown."""
-    free = free_memory(device)
-    if free is not None and n_bytes > free:
+    if not fits_into_memory(n_bytes, device):
+        free = free_memory(device) or 0.0
         raise ValueError(
             f"{what} would take {n_bytes / _GIB:.3g} GiB, and {free / _GIB:.3g} GiB are free. "
             f"{instead}"
         )
+
+
+def fits_into_memory(n_bytes: float, device: torch.device) -> bool:
+    """True if `n_bytes` are not more than what is free, or that is unknown."""
+    free = free_memory(device)
+    return free is None or n_bytes <= free
 
 
 def free_memory(device: torch.device) -> float | None:

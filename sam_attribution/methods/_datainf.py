@@ -8,7 +8,12 @@ from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.probes import Probe
-from sam_attribution.problem import row_gradients, unused_parameters
+from sam_attribution.problem import (
+    attributed_names,
+    parameters_without,
+    row_gradients,
+    unused_parameters,
+)
 
 _FRACTION = 0.1
 
@@ -59,7 +64,7 @@ class DataInf(Method):
         """Raise a ValueError for parameters that the module does not use."""
         if self.damping == "auto":
             unused = unused_parameters(problem)
-            _check_used([name for name in _attributed_spans(problem) if name in unused])
+            _check_used(problem, [name for name in _attributed_spans(problem) if name in unused])
 
     def prepare(self, problem):
         """Measure the rows' gradients, parameter by parameter.
@@ -97,7 +102,8 @@ class _PreparedDataInf(Prepared):
         for rows, gradients in self._gradients():
             squares = [gradients[:, span].square().mean(1) for span in self._spans.values()]
             total += torch.stack(squares) @ self._shares[rows]
-        _check_used([name for name, each in zip(self._spans, total, strict=True) if each == 0])
+        measured = zip(self._spans, total, strict=True)
+        _check_used(self._problem, [name for name, each in measured if each == 0])
         return [_FRACTION * float(each) for each in total]
 
     def _gradients(self):
@@ -122,15 +128,17 @@ class _PreparedDataInf(Prepared):
         return [Probe(self._point, u, problem.buffers)]
 
 
-def _check_used(still):
-    if still:
-        raise ValueError(
-            f"no row has a gradient in {still}, so that DataInf has nothing to measure its damping "
-            "by there. Leave them out by parameters=[...], or give damping=."
-        )
+def _check_used(problem, still):
+    if not still:
+        return
+    setting = parameters_without(problem, still)
+    leave_out = "G" if setting is None else f"Leave them out by {setting}, or g"
+    raise ValueError(
+        f"no row has a gradient in {still}, so that DataInf has nothing to measure its damping "
+        f"by there. {leave_out}ive damping, such as DataInf(damping=0.1)."
+    )
 
 
 def _attributed_spans(problem):
     """Slices of the parameters that are attributed, by name."""
-    chosen = problem.restrict(torch.ones_like(problem.params)[:, None])[:, 0]
-    return {name: span for name, span in problem.layout.slices.items() if chosen[span].any()}
+    return {name: problem.layout.slices[name] for name in attributed_names(problem)}

@@ -4,7 +4,7 @@ from numbers import Integral, Real
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.curvature import KroneckerCurvature, check_kronecker_layers
+from sam_attribution.curvature import KroneckerCurvature, check_kronecker_layers, in_words
 from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._hif import adjoint_probes, removal_columns
 from sam_attribution.methods._method import Method, Prepared
@@ -32,7 +32,14 @@ class EKFAC(Method):
     corrected : bool, default=True
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
-        Labels drawn per row; None takes the expectation over all classes exactly.
+        Labels drawn per row; None takes the expectation over all classes exactly. Losses without
+        classes have a root of their second derivative in the outputs in the place of labels, whose
+        columns are added up with random signs.
+    unsupported : {"raise", "skip"}, default="raise"
+        What to do about attributed parameters that no layer's inputs and back-signals stand for:
+        recurrent layers, the projections of attention, weights that are tied or used outside of
+        their layer. ``raise`` refuses them before training, ``skip`` leaves them out: scores come
+        from the other layers, a warning and ``left_out`` in ``diagnostics_`` name the rest.
     random_state : int, RandomState instance or None, default=None
         Draws the labels; None takes the seed of SAMInfluence.
 
@@ -54,11 +61,21 @@ class EKFAC(Method):
     EKFAC(n_draws=1)
     """
 
-    def __init__(self, *, at="w", damping="auto", corrected=True, n_draws=None, random_state=None):
+    def __init__(
+        self,
+        *,
+        at="w",
+        damping="auto",
+        corrected=True,
+        n_draws=None,
+        unsupported="raise",
+        random_state=None,
+    ):
         self.at = at
         self.damping = damping
         self.corrected = corrected
         self.n_draws = n_draws
+        self.unsupported = unsupported
         self.random_state = random_state
 
     _parameter_constraints = {
@@ -66,12 +83,13 @@ class EKFAC(Method):
         "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
         "corrected": ["boolean"],
         "n_draws": [None, Interval(Integral, 1, None, closed="left")],
+        "unsupported": [StrOptions({"raise", "skip"})],
         "random_state": ["random_state"],
     }
 
     def check_model(self, problem, optimizer):
         """Raise a ValueError for layers or a criterion that EK-FAC does not cover."""
-        check_kronecker_layers(problem)
+        check_kronecker_layers(problem, self.unsupported)
 
     def prepare(self, problem):
         """Compute factors, eigenbases and eigenvalues.
@@ -95,6 +113,7 @@ class _PreparedEKFAC(Prepared):
             corrected=method.corrected,
             n_draws=method.n_draws,
             seed=integer_seed(method.random_state),
+            unsupported=method.unsupported,
         )
         self._dampings = self._choose(method.damping)
         decay = self._point.decay.diagonal
@@ -108,6 +127,8 @@ class _PreparedEKFAC(Prepared):
             if method.damping == "auto"
             else "given",
         }
+        if left_out := self._curvature.left_out:
+            self.diagnostics["left_out"] = in_words(left_out)
 
     def _choose(self, damping):
         means = self._curvature.mean_eigenvalues()

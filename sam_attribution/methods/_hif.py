@@ -12,6 +12,7 @@ from sam_attribution.curvature import (
     CURVATURES,
     VARIANTS,
     SAMPoints,
+    check_gauss_newton,
     check_second_derivative,
     has_closed_form,
 )
@@ -143,6 +144,7 @@ def check_jacobian(problem, method, blocks="none"):
     One product with the Jacobian of the problem's rows.
     """
     _check_solver(method.solver)
+    _check_curvature(problem, method.curvature)
     points = SAMPoints(problem, curvature=method.curvature, blocks=blocks)
     jacobian = points.jacobian(method.variant)
     if isinstance(method.solver, CG | MINRES):
@@ -197,6 +199,7 @@ class PreparedHIF(Prepared):
 
     def __init__(self, method, problem, blocks="none", left_out=None):
         _check_solver(method.solver)
+        _check_curvature(problem, method.curvature)
         _warn_of_decoupled_decay(problem)
         self._problem = problem
         self._variant = method.variant
@@ -298,6 +301,11 @@ def _left_out(method, problem, blocks):
 def _check_solver(solver):
     if isinstance(solver, Method):
         raise TypeError(f"solver must solve linear systems, as GMRES() does, got {solver!r}.")
+
+
+def _check_curvature(problem, curvature):
+    if curvature == "ggn":
+        check_gauss_newton(problem)
 
 
 def _batches(problem):

@@ -6,6 +6,7 @@ import torch
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
+from sam_attribution.curvature import check_gauss_newton
 from sam_attribution.linalg import (
     CountSketch,
     SingularMatrix,
@@ -16,8 +17,9 @@ from sam_attribution.linalg import (
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT, row_point
+from sam_attribution.methods._trak_features import features
 from sam_attribution.probes import Probe
-from sam_attribution.problem import check_recorded, margin, row_gradients, warn_of_other_losses
+from sam_attribution.problem import check_recorded, row_gradients, warn_of_other_losses
 
 _FRACTION = 0.1  # of the mean eigenvalue, as for EK-FAC
 
@@ -54,10 +56,15 @@ class TRAK(Method):
 
     Notes
     -----
-    Scores have no unit: trust sign and order. Cost, for each state: the gradient of each row, some
-    MiB of them at a time; then one forward-mode pass per query. For an ensemble of trainings, the
-    mean of their scores, pass a splitter as `validation`. Both ensembles average the products;
-    the publication multiplies the mean of ``(1 - p_row)`` by the mean of the rest.
+    Where there are no classes (a regression, several labels) every number that the module puts out
+    stands for a margin: a row has as many rows in Phi. For labels of 0 and 1 with one logit each
+    that is the margin of each label.
+
+    Scores have no unit: trust sign and order. Cost, for each state: the gradient of each row
+    (without classes: of each output of it), some MiB of them at a time; then one forward-mode pass
+    per query. For an ensemble of trainings, the mean of their scores, pass a splitter as
+    `validation`. Both ensembles average the products; the publication multiplies the mean of
+    ``(1 - p_row)`` by the mean of the rest.
 
     References
     ----------
@@ -101,9 +108,9 @@ class TRAK(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for a regression."""
-        if problem.n_classes is None:
-            raise ValueError("TRAK needs the margin of a classifier, got a regression.")
+        """Raise a ValueError for weights by a loss without classes that has none."""
+        if self.weighted and problem.n_classes is None:
+            check_gauss_newton(problem)
 
     def prepare(self, problem):
         """Project the rows' gradients.
@@ -111,8 +118,8 @@ class TRAK(Method):
         Raises
         ------
         ValueError
-            For an unknown option, a regression, more columns than rows, a singular matrix, or
-            checkpoints of a training that was not recorded.
+            For an unknown option, a loss without weights, more columns than rows, a singular
+            matrix, or checkpoints of a training that was not recorded.
         """
         check_parameters(self)
         self.check_model(problem, None)
@@ -185,20 +192,15 @@ class _Model:
         return self._up((self._vectors @ rotated).to(v))
 
     def _gram(self, weighted):
-        """``Phi' R Phi`` over the rows, R their weights, times ``p (1 - p)`` if `weighted`."""
+        """``Phi' R Phi`` over the rows, R their weights, times those of the loss if `weighted`."""
         problem, total = self._problem, 0.0
-
-        def own_margin(output, y):
-            return -margin(problem.row_loss.to_logits(output), y)
-
-        for rows, gradients in row_gradients(problem, self.row_point, own_margin, self.buffers):
-            phi, shares = self._down(gradients.T).T.double(), problem.denominators[rows].double()
-            if weighted:
-                with torch.no_grad():
-                    logits = problem.logits(self.row_point, self.buffers, problem.X[rows])
-                    p = own_margin(logits, problem.y[rows]).double().sigmoid()
-                shares = shares * p * (1 - p)
-            total = total + phi.T @ (shares[:, None] * phi)
+        for feature in features(problem, weighted):
+            for rows, gradients in row_gradients(problem, self.row_point, feature, self.buffers):
+                phi, shares = (
+                    self._down(gradients.T).T.double(),
+                    problem.denominators[rows].double(),
+                )
+                total = total + phi.T @ (shares[:, None] * phi)
         return total
 
     def _down(self, columns):

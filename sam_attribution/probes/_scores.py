@@ -13,7 +13,7 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     share of the batch.
     """
     rows = torch.arange(len(problem.y), device=problem.y.device) if rows is None else rows
-    place = torch.full(problem.y.shape, -1, device=problem.y.device)
+    place = torch.full((len(problem.y),), -1, device=problem.y.device)
     place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
     for probe in probes:

@@ -20,6 +20,7 @@ from sam_attribution.problem._functional_training import (
 )
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._nearness import entries_differ, tolerance_of
+from sam_attribution.problem._output_rows import OutputRows
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._problem import Problem
@@ -40,6 +41,7 @@ from sam_attribution.problem._row_loss import (
     loss_in_output,
 )
 from sam_attribution.problem._running_statistics import couples_rows
+from sam_attribution.problem._selection import attributed_names, parameters_without
 from sam_attribution.problem._training_batch import TrainingBatch
 
 __all__ = [

@@ -44,9 +44,9 @@ def _checked(evaluation, row_loss, output, y):
     values = evaluation(row_loss.predicted(output), y)
     if not torch.is_tensor(values):
         raise TypeError(f"evaluation must return a tensor, got {type(values).__name__}.")
-    if values.shape != y.shape:
+    if values.shape != y.shape[:1]:
         raise ValueError(
-            f"evaluation must return one value per row, shape {tuple(y.shape)}, got shape "
+            f"evaluation must return one value per row, shape ({len(y)},), got shape "
             f"{tuple(values.shape)}. Use reduction='none'."
         )
     return values

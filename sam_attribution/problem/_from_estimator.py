@@ -1,9 +1,7 @@
 """Build a Problem from a fitted estimator: the last place where skorch appears."""
 
 from copy import deepcopy
-from fnmatch import fnmatchcase
 
-import numpy as np
 import torch
 from sklearn.base import is_classifier
 from torch import nn
@@ -16,6 +14,7 @@ from sam_attribution.problem._module_checks import mark_as_checked
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
+from sam_attribution.problem._selection import selection
 from sam_attribution.training import (
     bare_copy,
     check_precision,
@@ -48,7 +47,7 @@ def problem_from_estimator(
         of rows, are not finite.
     parameters : {"all", "head"}, str or list of str, default="all"
         The parameters that are attributed: all, those of the last linear layer, or those whose
-        names match shell-style patterns.
+        names match shell-style patterns, without those that match a pattern after "!".
     batch_size : int or "auto", default="auto"
         Rows per forward pass.
     positions, n_given, differentiated : optional
@@ -124,12 +123,13 @@ def _model(estimator, parameters):
     """Attributes of a Problem that follow from module and criterion alone."""
     module = _with_dense_gradients(inner_module(bare_copy(estimator.module_)).eval())
     layout = ParameterLayout(module)
-    head = Head(module, layout) if _is(parameters, "head") else None
+    is_head = isinstance(parameters, str) and parameters == "head"
+    head = Head(module, layout) if is_head else None
     return {
         "module": module,
         "n_classes": len(estimator.classes_) if is_classifier(estimator) else None,
         "row_loss": _row_loss(estimator),
-        "selected": _selection(parameters, layout, head),
+        "selected": selection(parameters, layout, head),
         "head": head,
     }
 
@@ -163,25 +163,3 @@ def _check_training(estimator):
         raise ValueError("the estimator made no training step, so no row had an influence.")
     if any(group.get("maximize") for group in estimator.optimizer_.param_groups):
         raise ValueError("optimizer__maximize=True climbs the loss: no score is defined for it.")
-
-
-def _selection(parameters, layout, head):
-    if head is not None:
-        return head.index
-    if _is(parameters, "all"):
-        return None
-    patterns = [parameters] if isinstance(parameters, str) else np.ravel(parameters).tolist()
-    if strangers := [pattern for pattern in patterns if not isinstance(pattern, str)]:
-        raise TypeError(f"parameters must be names or patterns of names, got {strangers[0]!r}.")
-    names = [n for n in layout.names if any(fnmatchcase(n, pattern) for pattern in patterns)]
-    if not names:
-        raise ValueError(
-            f'parameters must be "all", "head" or patterns matching some of {layout.names}, '
-            f"got {parameters!r}."
-        )
-    slices = [layout.slices[name] for name in names]
-    return torch.cat([torch.arange(s.start, s.stop) for s in slices])
-
-
-def _is(parameters, name):
-    return isinstance(parameters, str) and parameters == name

@@ -41,15 +41,17 @@ class Problem:
     module : torch.nn.Module
         A private copy in evaluation mode. Never called but through ``functional_call``.
     X, y : Tensor
-        The rows trained on and their labels as codes 0..n_classes-1, or their real targets.
+        The rows trained on and their labels as codes 0..n_classes-1, or their real targets; of
+        ``OutputRows`` a target may have several numbers.
     n_classes : int or None
-        None for a regression: the module's output is then one number per row, shape (n, 1).
+        None without classes. For a regression the module's output is one number per row, shape
+        (n, 1); for ``OutputRows`` it is (n, k).
     sample_weight : Tensor of shape (n_samples,), optional
         The user's weights ``a``; ones if None.
     visited : Tensor of bool, shape (n_samples,), optional
         False for rows that no training step saw (held out by ``train_split``): they count
         nowhere. All True if None.
-    row_loss : CrossEntropyRows, GenericRows or TargetRows
+    row_loss : CrossEntropyRows, GenericRows, TargetRows or OutputRows
     weight_decay : float or Tensor of shape (n_params,)
         Its one owner: losses and gradients here leave it out.
     rho : float

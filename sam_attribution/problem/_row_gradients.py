@@ -60,11 +60,11 @@ def summed_gradient(problem, params, buffers, rows):
 
 
 def unused_parameters(problem):
-    """Names of parameters that the first row's output does not depend on, whatever their values."""
-    named = problem.layout.unflatten(problem.params)
+    """Names of parameters that no output of a first pass depends on, whatever their values."""
+    named, rows = problem.layout.unflatten(problem.params), problem.chunks(None)[0]
     leaves = {name: value.detach().requires_grad_() for name, value in named.items()}
     with torch.enable_grad():
-        output = functional_call(problem.module, (leaves, problem.buffers), problem.X[:1])
+        output = functional_call(problem.module, (leaves, problem.buffers), problem.X[rows])
     found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
     return {name for name, each in zip(leaves, found, strict=True) if each is None}
 

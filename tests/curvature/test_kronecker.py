@@ -428,8 +428,8 @@ class Attending(nn.Module):
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (Recurrent, "the layer 'lstm' is not called with one tensor to give one tensor"),
-        (Pairs, "the layer 'both' is not called with one tensor to give one tensor"),
+        (Recurrent, r"layers \['lstm'\] are not called with one tensor to give one tensor"),
+        (Pairs, r"layers \['both'\] are not called with one tensor to give one tensor"),
         (Attending, r"\['attention.in_proj_weight', 'attention.in_proj_bias'\] belong to modules"),
     ],
 )
@@ -485,7 +485,7 @@ class TableUsedTwice(nn.Module):
 def test_parameters_that_count_outside_of_calls_are_named(module, layer):
     torch.manual_seed(0)
     strange = replace(problem_of("mlp"), module=module().double().eval())
-    with pytest.raises(ValueError, match=f"layer '{layer}' count elsewhere than in its calls"):
+    with pytest.raises(ValueError, match=rf"\['{layer}'\] count elsewhere than in their calls"):
         KroneckerCurvature(strange, strange.params)
     without = [n for n in strange.layout.names if not n.startswith(layer)]
     index = torch.cat(

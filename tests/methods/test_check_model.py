@@ -61,7 +61,7 @@ def hinge(**settings):
 
 
 def regression():
-    return problem_of(nn.Linear(4, 1), y=X[:, 0], n_classes=None, row_loss=TargetRows())
+    return problem_of(nn.Linear(4, 1), y=X[:, 0], n_classes=None, row_loss=TargetRows(nn.L1Loss()))
 
 
 def once():
@@ -75,7 +75,7 @@ REFUSED = {
     "the same, relative": (RelatIF(), hinge, "criterion MultiMarginLoss has no second"),
     "no curvature of the module": (HIF(), once, "cannot be differentiated twice"),
     "solver for symmetric ones": (HIF(solver=CG()), problem_of, "CG needs a symmetric operator"),
-    "regression": (TRAK(), regression, "margin of a classifier, got a regression"),
+    "no curvature at all": (TRAK(weighted=True), regression, "criterion L1Loss is linear in"),
     "unused layer": (
         DataInf(),
         lambda: problem_of(Spare()),
@@ -123,7 +123,7 @@ def test_what_does_not_fit_into_memory_names_another_way(monkeypatch):
     monkeypatch.setattr("sam_attribution.linalg._memory.free_memory", lambda device: 3000.0)
     wide = problem_of(nn.Linear(300, 3), X=torch.randn(12, 300))
     cases = {
-        EKFAC(): r"K-FAC factors .*0\.00\d+ GiB, and .* are free\. .*parameters=\"head\".*\"gif\"",
+        EKFAC(): r"K-FAC factors .*0\.00\d+ GiB, and .* are free\. Use \"gif\", \"trak\"",
         HIF(solver=Direct()): r"dense matrix .* GiB.* GMRES\(\) or Arnoldi\(\)",
     }
     for method, words in cases.items():

@@ -343,8 +343,6 @@ def test_trak_takes_no_more_columns_than_rows():
     assert TRAK().prepare(binary()).diagnostics["proj_dim"] == 15
     with pytest.raises(ValueError, match=r"singular with ridge=0: .* Give ridge above 0"):
         TRAK(proj_dim=None, ridge=0).prepare(binary())
-    with pytest.raises(ValueError, match="classifier, got a regression"):
-        TRAK().prepare(fitted_problem("regression"))
 
 
 def test_at_w_plus_eps_the_influence_function_is_hif_fast():

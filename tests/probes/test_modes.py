@@ -157,8 +157,21 @@ class PartlyConstant(nn.Module):
         return self.outer(hidden * scale)
 
 
-def test_what_is_computed_under_no_grad_is_constant_in_forward_mode():
-    problem = problem_of(PartlyConstant)
+class Padded(nn.Module):
+    """No gradient reaches the entry of the padding, though it is added up with the others."""
+
+    def __init__(self):
+        super().__init__()
+        self.table, self.head = nn.Embedding(4, 3, padding_idx=-2), nn.Linear(3, 3)
+        nn.init.normal_(self.table.weight)
+
+    def forward(self, X):
+        return self.head(torch.tanh(self.table(X[:, 0].abs().mul(3).long() % 4).sum(1)))
+
+
+@pytest.mark.parametrize("module", [PartlyConstant, Padded])
+def test_what_has_no_gradient_is_constant_in_forward_mode(module):
+    problem = problem_of(module)
     directions = torch.randn(problem.layout.size, 2, dtype=torch.float64)
     probe = Probe(problem.params, directions, problem.buffers)
     assert tangent_mode(problem, probe) is forward_mode

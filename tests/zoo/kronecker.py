@@ -110,6 +110,9 @@ def _row(explicit, layer, owner, point, k):
     ]
     J = torch.stack([torch.cat([_positions(layer, part) for part in parts]) for parts in found])
     inputs = torch.cat([_inputs(layer, given) for given, _ in calls])
+    if getattr(layer, "padding_idx", None) is not None:
+        real = torch.cat([given.reshape(-1) for given, _ in calls]) != layer.padding_idx
+        inputs, J = inputs[real], J[:, real]
     y = explicit.y[k : k + 1]
     middle = dense_hessian(
         lambda z: explicit.values(explicit.criterion, z[None], y)[0], z[0].detach()

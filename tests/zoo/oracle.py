@@ -332,7 +332,11 @@ def _trak(explicit, method, given):
     scores, worst = torch.zeros(explicit.n, dtype=torch.float64), 1.0
     for w, buffers in models:
         P = _projection(explicit, method, generator)
-        gram = _margin_gram(explicit, method, w, buffers, P)
+        gram = (_margin_gram if explicit.draw.n_classes else _output_gram)(
+            explicit, method, w, buffers, P
+        )
+        ridge = 0.1 * gram.diagonal().mean() if method.ridge == "auto" else method.ridge
+        gram = gram + ridge * torch.eye(len(gram), dtype=gram.dtype)
         v = P.T @ _masked(explicit, explicit.query_gradient(w, buffers))
         u = P @ torch.linalg.solve(gram, v)
         G = _masked(explicit, explicit.row_gradients(w, buffers))
@@ -342,16 +346,23 @@ def _trak(explicit, method, given):
 
 
 def _margin_gram(explicit, method, w, buffers, P):
-    """``Phi' R Phi + ridge``, Phi the projected gradients of the rows' margins."""
+    """``Phi' R Phi``, Phi the projected gradients of the rows' margins."""
     margins = [partial(explicit.own_margin, buffers=buffers, k=k) for k in range(explicit.n)]
     Phi = _masked(explicit, torch.stack([explicit.gradient(each, w) for each in margins])) @ P
     shares = explicit.a * explicit.v
     if method.weighted:
         p = torch.stack([each(w) for each in margins]).detach().sigmoid()
         shares = shares * p * (1 - p)
-    gram = Phi.T @ (shares[:, None] * Phi)
-    ridge = 0.1 * gram.diagonal().mean() if method.ridge == "auto" else method.ridge
-    return gram + ridge * torch.eye(len(gram), dtype=gram.dtype)
+    return Phi.T @ (shares[:, None] * Phi)
+
+
+def _output_gram(explicit, method, w, buffers, P):
+    """The same with the gradients of the one number that a regression puts out."""
+    if method.weighted:
+        return P.T @ (explicit.total * explicit.gauss_newton(w, buffers)) @ P
+    J = torch.cat([explicit.output_jacobian(w, buffers, k) for k in range(explicit.n)])
+    Phi = _masked(explicit, J) @ P
+    return Phi.T @ (explicit.a[:, None] * Phi)
 
 
 def _projection(explicit, method, generator):
