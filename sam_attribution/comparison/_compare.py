@@ -11,7 +11,7 @@ from sam_attribution._row_order import check_order
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution._warnings import warn
-from sam_attribution.fitting import Measure, is_frozen, net_of
+from sam_attribution.fitting import Measure, frozen_where_adopted, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
 from sam_attribution.training import SAMClassifier
@@ -105,7 +105,7 @@ def compare(
     >>> list(table.columns)
     ['seconds', 'trainings', 'peak_memory_mib']
     """
-    methods = _by_name(methods)
+    methods, estimator = _by_name(methods), frozen_where_adopted(estimator)
     _check_validation(validation)
     check_order(X=X, y=y, sample_weight=sample_weight, truth=truth, wrong=wrong)
     truth = _checked_truth(truth, len(y))

@@ -23,7 +23,7 @@ from sam_attribution.fitting import (
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt
-from sam_attribution.influence._label_scores import LabelScores, to_numpy
+from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
@@ -355,7 +355,10 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.diagnostics_ = self._table_of_diagnostics()
         self.scores_ = self._mean_over_splits([each.scores for each in found])
         tables = [each.table for each in found]
-        self._transform_train = None if tables[0] is None else self._mean_over_splits(tables)
+        if tables[0] is None:
+            self._transform_train = None
+        else:
+            self._transform_train = by_class(self._mean_over_splits(tables), found)
 
     def _mean_over_splits(self, found):
         """Mean over the splits of tensors with a value per row of each split's problem."""

@@ -17,6 +17,12 @@ from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import bare_optimizer, derived_seed
 
 
+_WHAT = (
+    'repeating or differentiating the training ("unrolled", "integrated-unrolled", "loo", '
+    "diagnose(smoothness=...))"
+)
+
+
 @dataclass(frozen=True, eq=False)
 class PureStep:
     """One recorded step as a function of state and row weights.
@@ -63,6 +69,8 @@ class FunctionalTraining:
     """
 
     def __init__(self, problem, row_weights=None):
+        if problem.path is not None:
+            problem.path.check_replay(_WHAT)
         check_recorded(problem)
         path = problem.path
         self.problem = problem

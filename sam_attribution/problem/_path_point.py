@@ -25,6 +25,9 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    masks_are_known : bool, default=True
+        False if `seed` does not give the masks of the training: there is no training mode then
+        for a module that draws some.
     """
 
     params: Tensor
@@ -34,10 +37,13 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    masks_are_known: bool = True
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
         if self.seed is None or not problem.training_differs:
+            return None
+        if not self.masks_are_known and problem.training_draws:
             return None
         return TrainingBatch(problem, self.rows, self.seed)
 

@@ -167,12 +167,25 @@ class Problem:
 
         Dropout and batch norm do that. One recorded batch is asked, under a few seeds.
         """
-        rows = torch.as_tensor(self.path.schedule[0].indices, device=self.y.device)
+        rows = self._some_batch
         with torch.no_grad():
             expected = self.logits(self.params, TrainingBatch.copied(self.buffers), self.X[rows])
             return not all(
                 torch.equal(self._output_in_training(rows, seed), expected) for seed in range(8)
             )
+
+    @cached_property
+    def training_draws(self):
+        """True if the module's outputs in training mode depend on a seed, as dropout's do."""
+        with torch.no_grad():
+            first, *others = (
+                self._output_in_training(self._some_batch, seed) for seed in range(8)
+            )
+            return not all(torch.equal(first, other) for other in others)
+
+    @property
+    def _some_batch(self):
+        return torch.as_tensor(self.path.some_batch, device=self.y.device)
 
     def _output_in_training(self, rows, seed):
         batch = TrainingBatch(self, rows, seed)
