@@ -16,7 +16,6 @@ from sam_attribution.problem._running_statistics import running_statistics
 from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import bare_optimizer, derived_seed
 
-
 _WHAT = (
     'repeating or differentiating the training ("unrolled", "integrated-unrolled", "loo", '
     "diagnose(smoothness=...))"

@@ -178,9 +178,7 @@ class Problem:
     def training_draws(self):
         """True if the module's outputs in training mode depend on a seed, as dropout's do."""
         with torch.no_grad():
-            first, *others = (
-                self._output_in_training(self._some_batch, seed) for seed in range(8)
-            )
+            first, *others = (self._output_in_training(self._some_batch, seed) for seed in range(8))
             return not all(torch.equal(first, other) for other in others)
 
     @property

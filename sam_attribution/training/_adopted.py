@@ -171,7 +171,7 @@ class AdoptingMixin:
         check_parameters(self)
         check_device(self.device)
         check_components(self)
-        self._note_labels(classes)
+        self._note_labels(classes, y)
         data = self._fit_inputs(X, y, sample_weight, classes, True)
         self.initialize()
         self.module_.zero_grad(set_to_none=True)  # of the user's last step
@@ -190,11 +190,6 @@ class AdoptingMixin:
         adopted.note_names(FlatModule(self.module_).layout.names)
         adopted.note_criterion(self.criterion_)
         return adopted
-
-    def _note_labels(self, classes):
-        """Note what each output stands for; a regressor has nothing to note."""
-        if classes is not None:
-            raise ValueError(f"classes are for a classifier, not a {type(self).__name__}.")
 
     def _train(self, *args, **kwargs):
         self._refuse_if_adopted("fit and partial_fit")
@@ -221,8 +216,8 @@ class AdoptingMixin:
 def _checked_module(module):
     if not isinstance(module, nn.Module):
         raise TypeError(
-            f"module must be a trained torch.nn.Module, got {module!r:.80}. Load the weights into "
-            "one: module.load_state_dict(torch.load(path, weights_only=True))."
+            f"module must be a trained torch.nn.Module, got {type(module).__name__}. Load weights "
+            "into one: module.load_state_dict(torch.load(path, weights_only=True))."
         )
     return inner_module(module)
 

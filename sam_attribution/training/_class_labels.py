@@ -80,14 +80,20 @@ class ClassLabels(Accuracy):
         check_as_many(codes, X)
         return codes if self._labels_of_logits is None else self.logit_of_class[codes]
 
-    def _note_labels(self, classes):
+    def _note_labels(self, classes, y):
         """Note which label each logit stands for, if they are not sorted."""
         if classes is None:
             return
-        labels = values_of(classes, "classes")
-        if len(classes_of(labels, "classes")) < len(labels):
+        labels = np.ravel(values_of(classes, "classes"))
+        in_order = classes_of(labels, "classes")
+        if len(in_order) < len(labels):
             raise ValueError(f"classes must name each label once, got {labels.tolist()}.")
-        if (labels != classes_of(labels, "classes")).any():
+        if strangers := sorted(set(classes_of(y).tolist()) - set(labels.tolist())):
+            raise ValueError(
+                f"classes must name the label of every logit, got {labels.tolist()}; y holds "
+                f"{strangers[:3]} besides."
+            )
+        if (labels != in_order).any():
             self._labels_of_logits = labels
 
     def _output_sizes(self):

@@ -113,7 +113,8 @@ class _Shape:
 def _shapes_in(path, name):
     if _is_safetensors(path):
         with _readable(path, name), safe_open(path, "pt") as file:
-            return {key: _Shape(file.get_slice(key).get_shape()) for key in file.keys()}
+            names = file.keys()  # the file is no mapping
+            return {key: _Shape(file.get_slice(key).get_shape()) for key in names}
     return weights_in(_load(path, name, device="meta"), name)
 
 
@@ -140,7 +141,7 @@ def _readable(path, name):
     except Exception as error:  # of torch and pickle, which raise many kinds
         raise ValueError(
             f"{name}: {path!r} cannot be read as weights ({type(error).__name__}: "
-            f"{str(error).splitlines()[0]:.200}). Save module.state_dict() by torch.save, or as "
+            f"{str(error).partition('.')[0]:.200}). Save module.state_dict() by torch.save, or as "
             "safetensors. A file with other objects in it has to be loaded by you: pass the state "
             "dict itself."
         ) from error
