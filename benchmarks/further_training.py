@@ -1,10 +1,10 @@
 """How well gradient-based scores predict further training, and for how long.
 
-    SAM_ATTRIBUTION_DATA=... python -m benchmarks.further_training [concrete] [adult] [--from-module]
+    SAM_ATTRIBUTION_DATA=... python -m benchmarks.further_training [concrete] [adult]
 
 50 rows left out one by one, 20 seeds, up to 100 epochs, 50 queries. Writes
 ``benchmarks/results/further_training.json``; ``python -m benchmarks.further.plot`` draws it.
-With ``--from-module`` the trained network is adopted first, and the file is
+With a last argument ``--from-module`` the trained network is adopted first, and the file is
 ``further_training_from_module.json``: the curves are the same.
 """
 
