@@ -35,11 +35,11 @@ def with_batch_norm():
     return nn.Sequential(nn.Linear(4, 5), nn.BatchNorm1d(5), nn.GELU(), nn.Linear(5, 3)).double()
 
 
-def trained(network, **settings):
+def trained(network, sample_weight=None, **settings):
     """A SAMClassifier in float64, with a recorded state in each of three stretches."""
     settings = {"rho": RHO, "lr": LR, "batch_size": BATCH_SIZE, "max_epochs": 3} | settings
     net = SAMClassifier(network, dtype="float64", random_state=0, trajectory=3, **settings)
-    return net.fit(X, Y)
+    return net.fit(X, Y, sample_weight)
 
 
 def adopted(net, **settings):

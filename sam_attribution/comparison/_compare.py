@@ -41,7 +41,8 @@ def compare(
     methods : list of str or Method, or dict of str to these
         Names as :class:`~sam_attribution.SAMInfluence` has them, or objects with settings.
     estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        Cloned and trained once, for all methods; what is frozen is taken as it is.
+        Cloned and trained once, for all methods; what is frozen, or made by ``from_module``, is
+        taken as it is.
     X : array-like of shape (n_samples, ...)
     y : array-like of shape (n_samples,)
     validation : ValidationData

@@ -91,7 +91,8 @@ class MislabelDetector(BaseEstimator):
           are taken to be as noisy as the others;
         - ``agreement``: how much better the labels of a ``ValidationData`` fit than those trained
           on, before training, in standard errors. Above 2.58 they are trusted; below -2.58 they
-          are trusted if clean fits them better than noisy; NaN for rows of the same data;
+          are trusted if clean fits them better than noisy; NaN for rows of the same data, and
+          for checkpoints of which none is from before training;
         - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
           0 the noise model by EM is taken;
         - ``noise_rate``: the estimated share of wrong labels;

@@ -49,7 +49,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         steps of a Pipeline are fitted on the training rows and applied to every `X`, that of
         ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted net or
         Pipeline uses it as it is: ``fit`` then needs the rows that it was trained on, and
-        `validation` other rows.
+        `validation` other rows. A net of ``SAMClassifier.from_module`` is taken as if it were
+        in one.
     method : {"arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
             "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \

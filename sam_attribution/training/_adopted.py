@@ -78,6 +78,8 @@ def is_adopted(net):
 class AdoptingMixin:
     """The part of a net that takes a network trained elsewhere, and keeps it as it is."""
 
+    _is_adopted = property(is_adopted)
+
     @classmethod
     @exclusive()
     def from_module(

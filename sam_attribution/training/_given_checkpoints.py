@@ -64,6 +64,7 @@ class Checkpoint:
         }
         for name, value in fields.items():
             object.__setattr__(self, name, value)
+        object.__setattr__(self, "_stamp", _stamp(self.state))
 
     def __repr__(self):
         state = self.state
@@ -111,6 +112,14 @@ def _checked_state(state):
         )
     # state_dict() shares the memory of the weights, which training goes on to change
     return {name: value.detach().to("cpu", copy=True) for name, value in found.items()}
+
+
+def _stamp(state):
+    """Size and time of a file, which tell caches of scores that another was put in its place."""
+    if not isinstance(state, str) or not os.path.isfile(state):
+        return None
+    found = os.stat(state)
+    return found.st_size, found.st_mtime_ns
 
 
 def _checked_number(value, name):

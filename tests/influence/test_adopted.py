@@ -10,7 +10,14 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution import (
+    MislabelDetector,
+    MislabelFilter,
+    SAMClassifier,
+    SAMInfluence,
+    SAMRegressor,
+    ValidationData,
+)
 from sam_attribution.comparison import compare, further_training, leave_one_out
 from sam_attribution.influence import METHODS
 from sam_attribution.linalg import CG, Arnoldi, LiSSA
@@ -82,6 +89,11 @@ def net():
 
 
 @pytest.fixture(scope="module")
+def with_norm():
+    return trained(with_batch_norm())
+
+
+@pytest.fixture(scope="module")
 def convex():
     """A convex problem with weight decay, where fixed points exist."""
     torch.manual_seed(0)
@@ -96,6 +108,7 @@ def test_every_method_is_tried_here():
     assert METHODS.keys() <= OF_THE_FINAL_MODEL.keys() | OF_CHECKPOINTS.keys() | OF_EVERY_STEP
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_THE_FINAL_MODEL)
 @pytest.mark.filterwarnings("ignore::sam_attribution.exceptions.AttributionWarning")
 def test_scores_are_those_of_the_net_that_was_trained_here(net, convex, name):
@@ -105,15 +118,21 @@ def test_scores_are_those_of_the_net_that_was_trained_here(net, convex, name):
     found = influence(adopted(net, weight_decay=decay), method).fit(X, Y)
     assert_equal(found.scores_, known.scores_)
     assert_equal(found.attribute(X[:2], Y[:2]), known.attribute(X[:2], Y[:2]))
-    if found.attributions_[0].method.has_probes:
-        assert_equal(found.transform(X[:3]), known.transform(X[:3]))
 
 
-@pytest.mark.parametrize("network", [module, with_batch_norm])
 @pytest.mark.parametrize("name", OF_CHECKPOINTS)
 @pytest.mark.filterwarnings("ignore::sam_attribution.exceptions.AttributionWarning")
-def test_scores_of_checkpoints_are_those_of_the_recorded_stretches(network, name):
-    net = trained(network())
+def test_scores_of_checkpoints_are_those_of_the_recorded_stretches(net, name):
+    compare_with_recorded_stretches(net, name)
+
+
+@pytest.mark.parametrize("name", ["gif", "tracin, w+eps", "self-influence, w+eps"])
+def test_eps_is_that_of_batch_norm_in_training(with_norm, name):
+    """The statistics of the batch are known, where its rows are."""
+    compare_with_recorded_stretches(with_norm, name)
+
+
+def compare_with_recorded_stretches(net, name):
     with_checkpoints = adopted(net, checkpoints=checkpoints_of(net))
     known = influence(FrozenEstimator(net), OF_CHECKPOINTS[name]).fit(X, Y)
     found = influence(with_checkpoints, OF_CHECKPOINTS[name]).fit(X, Y)
@@ -185,6 +204,52 @@ def test_gif_and_tracin_are_sums_over_the_checkpoints_of_a_loop_by_hand(of_file,
     assert_equal(influence(net, "tracin").fit(X, Y).scores_, tracin)
 
 
+def test_masks_that_are_not_known_are_left_out():
+    """With dropout eps is taken in evaluation mode, where dropout does nothing."""
+
+    def network(drop):
+        torch.manual_seed(0)
+        return nn.Sequential(nn.Linear(4, 5), nn.GELU(), drop, nn.Linear(5, 3)).double()
+
+    found = []
+    for drop in (nn.Dropout(0.5), nn.Identity()):
+        states = [network(drop).state_dict()]
+        kept = [Checkpoint(state, rate=1.0, rows=np.arange(8)) for state in states]
+        adopted_ = SAMClassifier.from_module(network(drop), X, Y, rho=RHO, checkpoints=kept)
+        found.append(influence(adopted_, "gif").fit(X, Y))
+    assert_equal(found[0].scores_, found[1].scores_)
+    assert found[0].diagnostics_["mode"][0].startswith("eps and row gradients in evaluation mode")
+    table = found[0].diagnose().set_index("check")
+    assert table["status"]["evaluation_mode"] == "doubtful"
+    assert table["advice"]["evaluation_mode"] == ""
+
+
+@pytest.mark.parametrize("name", ["gif", "hif"])
+def test_a_regressor_and_parameter_groups(name):
+    torch.manual_seed(0)
+    groups = [("bias", {"weight_decay": 0.0, "lr": LR})]
+    settings = {
+        "rho": RHO,
+        "lr": LR,
+        "batch_size": 8,
+        "optimizer__weight_decay": 0.1,
+        "optimizer__param_groups": groups,
+    }
+    y = X @ [0.5, 0, 0, 1] + Y
+    held_out = ValidationData(VALIDATION.X, VALIDATION.y)
+    one = SAMRegressor(
+        nn.Linear(4, 1), dtype="float64", random_state=0, trajectory=3, max_epochs=2, **settings
+    ).fit(X, y)
+    checkpoints = checkpoints_of(one)
+    two = SAMRegressor.from_module(one.module_, X, y, checkpoints=checkpoints, **settings)
+    method = HIF(damping=0.1) if name == "hif" else name
+    known, found = (
+        SAMInfluence(each, method=method, validation=held_out).fit(X, y)
+        for each in (FrozenEstimator(one), two)
+    )
+    assert_equal(found.scores_, known.scores_)
+
+
 def test_the_detector_reads_the_checkpoints(net):
     known = MislabelDetector(FrozenEstimator(net), validation=VALIDATION, random_state=0)
     found = MislabelDetector(
@@ -194,12 +259,25 @@ def test_the_detector_reads_the_checkpoints(net):
     assert found.diagnostics_["agreement"][0] == known.diagnostics_["agreement"][0]
 
 
+@pytest.mark.slow
+def test_a_filter_scores_by_it_and_knows_its_checkpoints(net):
+    """Scores of other checkpoints are not taken from the cache."""
+    found = []
+    for checkpoints in (checkpoints_of(net), checkpoints_of(net)[:2]):
+        detector = MislabelDetector(adopted(net, checkpoints=checkpoints), validation=VALIDATION)
+        rows = MislabelFilter(scorer=detector, removal_fraction=0.1, random_state=0)
+        found.append(rows.fit(X, Y).scores_)
+        assert_equal(found[-1], detector.set_params(random_state=0).fit(X, Y).scores_)
+    assert not np.array_equal(*found)
+
+
 def test_without_a_state_before_training_agreement_is_not_known(net):
     checkpoints = checkpoints_of(net)[1:]
     detector = MislabelDetector(adopted(net, checkpoints=checkpoints), validation=VALIDATION)
     assert np.isnan(detector.fit(X, Y).diagnostics_["agreement"][0])
 
 
+@pytest.mark.slow
 def test_labels_in_another_order_change_nothing_but_names(net):
     words = np.array(["rose", "iris", "aster"])  # as the logits are; sorted they are reversed
     named = ValidationData(VALIDATION.X, words[VALIDATION.y])
@@ -260,6 +338,7 @@ def test_further_training_needs_a_rate(net):
         influence(adopted(net, lr=None), method).fit(X, Y)
 
 
+@pytest.mark.slow
 def test_further_training_has_the_curve_of_the_net_trained_here(net):
     method = FurtherTraining(n_epochs=3, n_seeds=2, rows=[0, 5, 9])
     data = X, Y, VALIDATION.X, VALIDATION.y
@@ -321,8 +400,7 @@ def test_steps_before_it_are_fitted(net):
 
 def test_sample_weights_and_parameters(net):
     weight = np.linspace(0.5, 1.5, len(X))
-    known = trained(module(), max_epochs=1)
-    known.fit(X, Y, sample_weight=weight)
+    known = trained(module(), max_epochs=1, sample_weight=weight)
     plain = adopted(known, sample_weight=weight)
     settings = {"parameters": ["2.*"]}
     one = influence(plain, HIF(damping=0.1), **settings).fit(X, Y, sample_weight=weight)

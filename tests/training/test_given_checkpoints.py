@@ -6,6 +6,7 @@ from safetensors.torch import save_file
 from torch import nn
 
 from sam_attribution import SAMClassifier
+from sam_attribution._fingerprint import fingerprint
 from sam_attribution.training import Checkpoint
 from sam_attribution.training._saved_weights import SavedWeights
 from tests.adopted import X, Y, with_batch_norm
@@ -56,6 +57,14 @@ def test_a_state_dict_is_copied():
     checkpoint = Checkpoint({"weight": weight}, rate=1.0)
     weight.zero_()  # as the next step of the training does
     assert checkpoint.state["weight"].min() == 1
+
+
+def test_a_file_that_was_replaced_is_another_checkpoint(tmp_path):
+    path = tmp_path / "a.pt"
+    torch.save(STATE, path)
+    first, again = (fingerprint(Checkpoint(path, rate=1)) for _ in range(2))
+    torch.save(STATE | {"more": torch.ones(1000)}, path)
+    assert first == again != fingerprint(Checkpoint(path, rate=1))
 
 
 def test_buffers_that_are_not_saved_are_those_of_the_module():
