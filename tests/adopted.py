@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import nn
 
-from sam_attribution import SAMClassifier, ValidationData
+from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.training import Checkpoint
 
 RHO, LR, BATCH_SIZE = 0.1, 0.2, 8
@@ -68,3 +68,12 @@ def state_dict_of(net, state):
     nn.utils.vector_to_parameters(state.params, network.parameters())
     network.load_state_dict(state.buffers, strict=False)
     return network.state_dict()
+
+
+def influence(net, method, **settings):
+    """What `method` finds for an estimator, frozen if it was trained here."""
+    return SAMInfluence(net, method=method, validation=VALIDATION, random_state=0, **settings)
+
+
+def assert_equal(found, expected):
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-10 * np.nanmax(np.abs(expected)))

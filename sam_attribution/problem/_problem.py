@@ -55,8 +55,8 @@ class Problem:
         The parameters that are attributed; all if None.
     head : Head, optional
         Given if `selected` are the last linear layer, for its closed forms.
-    path : TrainingPath, optional
-        The recorded training.
+    path : TrainingPath or AdoptedPath, optional
+        The recorded training, or the checkpoints of one elsewhere.
     batch_size : int or "auto"
     denominator : float, optional
         Divisor of the mean over all rows trained on, if the rows here are a part of them.

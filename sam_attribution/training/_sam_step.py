@@ -11,7 +11,7 @@ from skorch.dataset import unpack_data
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
-from sam_attribution.training._adopted import AdoptingMixin
+from sam_attribution.training._from_module import AdoptingMixin
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training._unit_size import remedy_for_divergence
 from sam_attribution.training.storage import StoringMixin
