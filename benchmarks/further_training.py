@@ -4,8 +4,11 @@
 
 50 rows left out one by one, 20 seeds, up to 100 epochs, 50 queries. Writes
 ``benchmarks/results/further_training.json``; ``python -m benchmarks.further.plot`` draws it.
+With a last argument ``--from-module`` the trained network is adopted first, and the file is
+``further_training_from_module.json``: the curves are the same.
 """
 
+import copy
 import sys
 import time
 import warnings
@@ -23,6 +26,7 @@ from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, HIF, GradCos, GradDot, InfluenceFunction, TracIn
 from sam_attribution.metrics import similarity_curve
 from sam_attribution.retraining import FurtherTraining
+from sam_attribution.training import Checkpoint
 
 SEED, N_LEFT_OUT, N_SEEDS, N_EPOCHS = 0, 50, 20, 100
 AMOUNTS = (1, 2, 3, 5, 7, 10, 15, 20, 30, 50, 70, 100)
@@ -80,10 +84,27 @@ def further_values(case, net, rows):
     return further_training(net, case.X, case.y, *queries, method=method, evaluate_at=AMOUNTS)
 
 
-def one_case(name):
+def adopted(case, net):
+    """The trained network and its recorded stretches, as ``from_module`` takes them."""
+    network, run = copy.deepcopy(net.module_), net.trajectory_
+    params = {state.step: state.params for state in run.states}
+    checkpoints = []
+    for part in run.stretches:
+        torch.nn.utils.vector_to_parameters(params[part.middle], network.parameters())
+        rate = sum(step.rates[0] for step in run.schedule[part.first : part.last])
+        rows = run.schedule[part.middle].indices
+        checkpoints.append(Checkpoint(network.state_dict(), rate=rate, rows=rows))
+    known = {name: SETTINGS[name] for name in ("lr", "batch_size", "rho")}
+    return type(net).from_module(
+        net.module_, case.X, case.y, checkpoints=checkpoints, random_state=SEED, **known
+    )
+
+
+def one_case(name, *, from_module=False):
     """Curves of every method on one data set."""
     case = CASES[name](SEED)
     net = case.net.fit(case.X, case.y)
+    net = adopted(case, net) if from_module else net
     rows = np.sort(np.random.default_rng(SEED).choice(len(case.y), N_LEFT_OUT, replace=False))
     start = time.perf_counter()
     truth = further_values(case, net, rows)
@@ -148,13 +169,19 @@ def joined(curves):
 def main(names):
     """Run the data sets, write each into the JSON when it is done."""
     torch.set_num_threads(1)
+    from_module = "--from-module" in names
+    file = "further_training_from_module" if from_module else "further_training"
     settings = SETTINGS | {"n_left_out": N_LEFT_OUT, "n_seeds": N_SEEDS, "n_epochs": N_EPOCHS}
-    for name in names:
+    for name in [name for name in names if name in CASES] or CASES:
         about = {"machine": machine(SEED) | {"jobs": N_JOBS}, "settings": settings}
         start = time.perf_counter()
-        found = about | one_case(name) | {"minutes": (time.perf_counter() - start) / 60}
-        write("further_training", read("further_training", default={}) | {name: found})
+        found = (
+            about
+            | one_case(name, from_module=from_module)
+            | {"minutes": (time.perf_counter() - start) / 60}
+        )
+        write(file, read(file, default={}) | {name: found})
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:] or list(CASES))
+    main(sys.argv[1:])

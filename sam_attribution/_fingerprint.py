@@ -62,6 +62,8 @@ def _described(value, above):
 
 @singledispatch
 def _describe(value, above):
+    if getattr(value, "_is_adopted", False):  # its parameters do not name the checkpoints
+        return "adopted", type(value).__qualname__, _described(vars(value), above)
     if hasattr(value, "get_params"):
         return _described(type(value), above), _described(value.get_params(deep=False), above)
     if _is_data(value) or not getattr(value, "__dict__", None):

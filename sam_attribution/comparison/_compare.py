@@ -11,7 +11,7 @@ from sam_attribution._row_order import check_order
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution._warnings import warn
-from sam_attribution.fitting import Measure, is_frozen, net_of
+from sam_attribution.fitting import Measure, frozen_where_adopted, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
 from sam_attribution.metrics import agreement, detection
 from sam_attribution.training import SAMClassifier
@@ -41,7 +41,8 @@ def compare(
     methods : list of str or Method, or dict of str to these
         Names as :class:`~sam_attribution.SAMInfluence` has them, or objects with settings.
     estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
-        Cloned and trained once, for all methods; what is frozen is taken as it is.
+        Cloned and trained once, for all methods; what is frozen, or made by ``from_module``, is
+        taken as it is.
     X : array-like of shape (n_samples, ...)
     y : array-like of shape (n_samples,)
     validation : ValidationData
@@ -105,7 +106,7 @@ def compare(
     >>> list(table.columns)
     ['seconds', 'trainings', 'peak_memory_mib']
     """
-    methods = _by_name(methods)
+    methods, estimator = _by_name(methods), frozen_where_adopted(estimator)
     _check_validation(validation)
     check_order(X=X, y=y, sample_weight=sample_weight, truth=truth, wrong=wrong)
     truth = _checked_truth(truth, len(y))

@@ -91,7 +91,8 @@ class MislabelDetector(BaseEstimator):
           are taken to be as noisy as the others;
         - ``agreement``: how much better the labels of a ``ValidationData`` fit than those trained
           on, before training, in standard errors. Above 2.58 they are trusted; below -2.58 they
-          are trusted if clean fits them better than noisy; NaN for rows of the same data;
+          are trusted if clean fits them better than noisy; NaN for rows of the same data, and
+          for checkpoints of which none is from before training;
         - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
           0 the noise model by EM is taken;
         - ``noise_rate``: the estimated share of wrong labels;
@@ -328,14 +329,16 @@ class MislabelDetector(BaseEstimator):
         choice = ModelChoice(evidence)
         self.estimators_ = [each.trained.estimator for each in evidence]
         self.estimator_ = self.estimators_[0]
-        self.classes_, self.given_labels_ = net_of(self.estimator_).classes_, y.copy()
+        net = net_of(self.estimator_)
+        self.classes_, self.given_labels_ = net.classes_, y.copy()
         log_proba, components = choice.of_rows(len(y))
+        log_proba = log_proba[:, net.logit_of_class]
         self.label_log_proba_ = log_proba
         self._index = index = getattr(X, "index", None)
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         best = self.classes_[np.nan_to_num(log_proba, nan=-np.inf).argmax(1)]
         self.suggested_labels_ = np.where(np.isnan(log_proba[:, 0]), y, best)
-        self.transition_ = choice.transition
+        self.transition_ = choice.transition[np.ix_(net.logit_of_class, net.logit_of_class)]
         self.diagnostics_ = choice.diagnostics()
         auto = self.contamination == "auto"
         self.contamination_ = choice.noise_rate if auto else float(self.contamination)

@@ -44,14 +44,15 @@ def snapshot_states(path):
     ValueError
         If no state was recorded.
     """
-    states = [state for state in path.recorded_states if state.step > 0]
+    path.check_states()
+    states = [state for state in path.recorded_states if path.time_of(state) > 0]
     if not states:
         raise ValueError(
             "estimator kept no state of its training, and MislabelDetector needs some of them. "
             "Use SAMClassifier(trajectory=10)."
         )
-    steps = np.array([state.step for state in states])
-    nearest = {int(abs(steps - share * path.n_steps).argmin()) for share in _SHARES_OF_TRAINING}
+    times = np.array([path.time_of(state) for state in states])
+    nearest = {int(abs(times - share * path.duration).argmin()) for share in _SHARES_OF_TRAINING}
     return [states[number] for number in sorted(nearest)]
 
 
@@ -71,7 +72,8 @@ def snapshot(problem, state, X):
     Snapshot
     """
     seen = _in_batches(problem, state, X, _features_of(problem, X[:1]))
-    return Snapshot(*seen, is_early=state.step <= _EARLY * problem.path.n_steps)
+    path = problem.path
+    return Snapshot(*seen, is_early=path.time_of(state) <= _EARLY * path.duration)
 
 
 def initial_features(problem, X):

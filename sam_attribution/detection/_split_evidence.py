@@ -89,8 +89,11 @@ class SplitEvidence:
         """Excess fit of the held-out labels over those trained on, in standard errors.
 
         Before training the features do not depend on any label, so labels that are as noisy as
-        the others fit their classes just as well.
+        the others fit their classes just as well. NaN if no state from before training is known.
         """
+        path = self._problem.path
+        if path.time_of(path.recorded_states[0]) > 0:
+            return float("nan")
         some = subsample(len(self._y), _ROWS_FOR_AGREEMENT)
         rows = self._problem.X[some.to(self._problem.X.device)], self._X_held_out
         y, weights = self._y[some], self._weights[some]

@@ -51,7 +51,9 @@ _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
 _LEARN = ("change lr or rho", TRAIN_LONGER)
 _SEARCH = "search method__damping"
 _PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
+_EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 _DONE_BY_ROW = {
+    _EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
     _SEARCH: lambda row: row.get("damping_reason") == "given",
     _PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
 }
@@ -131,7 +133,7 @@ CHECKS = (
             DOUBTFUL: "row gradients were taken in evaluation mode, though training used dropout "
             "or batch norm",
         },
-        ("n_checkpoints=None, which takes them as in training",),
+        (_EVERY_STEP,),
     ),
     Check(
         "residual",
@@ -283,6 +285,8 @@ class CheckTable(pd.DataFrame):
     def _note(self, line):
         of_split = f" (split {line.split})" if self["split"].nunique() > 1 else ""
         said = f"{line.check}{of_split}: {line.meaning}."
+        if not line.advice:
+            return fill(said, _WIDTH)
         helps = f"What helps: {line.advice}."
         parts = fill(said, _WIDTH), fill(helps, _WIDTH, initial_indent="  ", subsequent_indent="  ")
         return "\n".join(parts)

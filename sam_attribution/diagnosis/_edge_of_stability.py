@@ -1,6 +1,5 @@
 """Curvature at the SAM point, relative to the largest that the learning rate allows."""
 
-import numpy as np
 import torch
 
 from sam_attribution.curvature import SAMPoint, sam_jacobian
@@ -18,7 +17,7 @@ def extreme_curvature(problem, n_products=20):
         Median learning rate of the training times `curvature`, divided by the largest value for
         which gradient descent on a quadratic is stable: 2, with momentum ``2 (1 + momentum)``, with
         Nesterov's ``2 (1 + momentum) / (1 + 2 momentum)``. Above 1 a step overshoots by more than
-        it corrects. NaN for optimizers other than SGD, and for a rate of 0, where nothing moves.
+        it corrects. NaN for optimizers other than SGD, and for a rate that is 0 or not known.
 
     Both are infinite if products with the Hessian overflow.
 
@@ -36,7 +35,7 @@ def extreme_curvature(problem, n_products=20):
         curvature = extreme_eigenvalues(jacobian, n_products).rightmost
     except NotFinite:
         return float("inf"), float("inf")
-    rate = float(np.median(problem.path.learning_rates, axis=0).max())  # largest over the groups
+    rate = problem.path.usual_rate
     edge = curvature * rate / _stability_limit(problem.path)
     return curvature, edge if rate else float("nan")
 

@@ -11,7 +11,8 @@ from sam_attribution._accuracy import Accuracy
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import HasMethods, take_rows
 from sam_attribution.filtering._row_filter import RowFilter
-from sam_attribution.training import SAMClassifier
+from sam_attribution.fitting import net_of
+from sam_attribution.training import SAMClassifier, is_adopted
 
 
 def _fitted_or_given_has(name):
@@ -126,6 +127,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
             If a class would lose all of its rows.
         """
         X, y, sample_weight = self._checked(X, y, sample_weight)
+        _refuse_adopted(self._classifier())
         self.kept_ = self._judge(X, y, sample_weight)
         self.estimator_ = self._refit(X, y, sample_weight)
         self.classes_ = self.estimator_.classes_
@@ -177,6 +179,15 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         if sample_weight is not None:
             fit_params[_weight_name(estimator)] = sample_weight[self.kept_]
         return estimator.fit(take_rows(X, self.kept_), y[self.kept_], **fit_params)
+
+
+def _refuse_adopted(estimator):
+    if is_adopted(net_of(estimator)):
+        raise ValueError(
+            "estimator is trained on the rows that stay, and a net of from_module is never "
+            "trained. Pass SAMClassifier(module) as estimator, and the adopted net to the scorer: "
+            "scorer=MislabelDetector(net, validation=ValidationData(X_val, y_val))."
+        )
 
 
 def _weight_name(estimator):

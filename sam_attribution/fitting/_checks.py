@@ -7,14 +7,14 @@ from sklearn.utils.validation import validate_data
 
 from sam_attribution._as_arrays import from_tensor
 from sam_attribution._validation import check_parameters
-from sam_attribution.fitting._estimator import has_steps, is_frozen, net_of
+from sam_attribution.fitting._estimator import frozen_where_adopted, has_steps, is_frozen, net_of
 from sam_attribution.training import SAMClassifier, check_device
 from sam_attribution.validation_data import ValidationData
 
 
 def estimator_or_default(estimator):
-    """The estimator given, or ``SAMClassifier()`` for None."""
-    return SAMClassifier() if estimator is None else estimator
+    """The estimator given, frozen if ``from_module`` made it, or ``SAMClassifier()`` for None."""
+    return SAMClassifier() if estimator is None else frozen_where_adopted(estimator)
 
 
 def check_settings(judge, device=None):

@@ -10,13 +10,28 @@ from torch import nn
 
 from sam_attribution._folders import user_path
 from sam_attribution._seeding import seed_nested
-from sam_attribution.training import kept_tensors
+from sam_attribution.training import is_adopted, kept_tensors
 
 
 def net_of(estimator):
     """The net at the end of pipelines, frozen or not: a SAMClassifier or a SAMRegressor."""
     last = last_step(estimator)
     return net_of(last.estimator) if isinstance(last, FrozenEstimator) else last
+
+
+def frozen_where_adopted(estimator):
+    """`estimator`, its net in a FrozenEstimator if ``from_module`` made it: it is not trained."""
+    if is_adopted(estimator):
+        return FrozenEstimator(estimator)
+    if not isinstance(estimator, Pipeline):
+        return estimator
+    name, last = estimator.steps[-1]
+    frozen = frozen_where_adopted(last)
+    if frozen is last:
+        return estimator
+    twin = copy(estimator)
+    twin.steps = [*estimator.steps[:-1], (name, frozen)]
+    return twin
 
 
 def last_step(estimator):

@@ -14,7 +14,13 @@ from sam_attribution._turns import exclusive
 from sam_attribution._validation import take_rows
 from sam_attribution.fitting._before_training import check_before_training, check_trained
 from sam_attribution.fitting._checks import check_estimator_kind
-from sam_attribution.fitting._estimator import is_frozen, net_of, rows_at_net, train
+from sam_attribution.fitting._estimator import (
+    frozen_where_adopted,
+    is_frozen,
+    net_of,
+    rows_at_net,
+    train,
+)
 from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._splits import Split
 from sam_attribution.problem import (
@@ -148,6 +154,7 @@ def single_queries(
     check_consistent_length(X_query, y_query)
     check_order(X=X, y=y, sample_weight=sample_weight)
     check_order(X_query=X_query, y_query=y_query)
+    estimator = frozen_where_adopted(estimator)
     frozen = estimator if is_frozen(estimator) else FrozenEstimator(estimator)
     every_row = Split(np.arange(len(y)), X_query, y_query, np.arange(0))
     trained = train_split(frozen, every_row, X, y, sample_weight)

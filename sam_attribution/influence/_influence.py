@@ -23,7 +23,7 @@ from sam_attribution.fitting import (
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn_of_left_out
-from sam_attribution.influence._label_scores import LabelScores, to_numpy
+from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
@@ -49,7 +49,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         steps of a Pipeline are fitted on the training rows and applied to every `X`, that of
         ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted net or
         Pipeline uses it as it is: ``fit`` then needs the rows that it was trained on, and
-        `validation` other rows.
+        `validation` other rows. A net of ``SAMClassifier.from_module`` is taken as if it were
+        in one.
     method : {"arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
             "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
@@ -357,7 +358,10 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.diagnostics_ = self._table_of_diagnostics()
         self.scores_ = self._mean_over_splits([each.scores for each in found])
         tables = [each.table for each in found]
-        self._transform_train = None if tables[0] is None else self._mean_over_splits(tables)
+        if tables[0] is None:
+            self._transform_train = None
+        else:
+            self._transform_train = by_class(self._mean_over_splits(tables), found)
 
     def _mean_over_splits(self, found):
         """Mean over the splits of tensors with a value per row of each split's problem."""

@@ -130,7 +130,13 @@ class LabelScores(TransformerMixin):
         found = [each.row_scores(*each.trained.tensors(X, y)) for each in self.attributions_]
         if not self.attributions_[0].prepared.rows_are_exchangeable:
             warn(_ONE_ROW_FORM)
-        return np.mean([to_numpy(scores) for scores in found], axis=0)
+        scores = np.mean([to_numpy(scores) for scores in found], axis=0)
+        return by_class(scores, self.attributions_) if y is None else scores
+
+
+def by_class(table, attributions):
+    """Columns of a table with one per logit, in the order of ``classes_``."""
+    return table[:, attributions[0].trained.net.logit_of_class]
 
 
 def to_numpy(tensor):

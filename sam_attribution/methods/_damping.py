@@ -78,6 +78,8 @@ def inverse_horizon(path):
 
 
 def _horizon(path):
+    if not path.has_steps:
+        return path.spread(path.learning_rates.sum(0))  # of checkpoints: sums already
     if path.optimizer not in (torch.optim.Adam, torch.optim.AdamW):
         return path.spread(effective_rates(path).table.sum(0))
     if not path.recorded_states:

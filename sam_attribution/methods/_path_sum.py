@@ -10,10 +10,8 @@ from sam_attribution.methods._rates import RATES
 from sam_attribution.probes import Probe, Replayable, step_probe
 from sam_attribution.problem import check_recorded, summed_gradient, warn_of_other_losses
 
-_EVALUATED = (
-    "in evaluation mode, though training used dropout or batch norm; n_checkpoints=None takes them "
-    "as in training"
-)
+_EVALUATED_AT_CHECKPOINTS = "in evaluation mode, though training used dropout or batch norm"
+_EVALUATED = f"{_EVALUATED_AT_CHECKPOINTS}; n_checkpoints=None takes them as in training"
 
 
 class PathSum(Prepared):
@@ -43,6 +41,8 @@ class PathSum(Prepared):
         """Mode of the module in which gradients are taken, in words."""
         if not self._problem.training_differs:
             return "gradients are the same in training and evaluation mode"
+        if not self._problem.path.has_steps:
+            return self._mode_at_checkpoints()
         if self._at == "w" and self.rows_are_exchangeable:
             return f"row gradients {_EVALUATED}"
         if self.rows_are_exchangeable:
@@ -51,6 +51,13 @@ class PathSum(Prepared):
             "gradients of a batch's rows in training mode, with the recorded masks; of others in "
             "evaluation mode"
         )
+
+    def _mode_at_checkpoints(self):
+        eps = ""
+        if self._at == "w+eps":
+            in_training = all(point.batch(self._problem) for point, _ in self._checkpoints)
+            eps = "eps in training mode, " if in_training else "eps and "
+        return f"{eps}row gradients {_EVALUATED_AT_CHECKPOINTS}"
 
     def probes(self, queries):
         if self.rows_are_exchangeable:

@@ -8,6 +8,7 @@ from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import as_perturbation
+from sam_attribution.problem._adopted_path import AdoptedPath
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import mark_as_checked
@@ -20,6 +21,7 @@ from sam_attribution.training import (
     check_precision,
     check_unchanged,
     inner_module,
+    is_adopted,
     unreduced,
 )
 
@@ -63,7 +65,8 @@ def problem_from_estimator(
     model = _model(estimator, parameters)
     if checked:
         mark_as_checked(model["module"])
-    path = TrainingPath(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
+    kind = AdoptedPath if is_adopted(estimator) else TrainingPath
+    path = kind(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     problem = Problem(
         **model,
@@ -72,7 +75,7 @@ def problem_from_estimator(
         sample_weight=None if weights is None else weights.to(path.dtype),
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
         visited=_visited(path, targets),
-        rho=estimator.trajectory_.schedule[-1].rho,
+        rho=path.rho,
         perturbation=as_perturbation(estimator.trajectory_.perturbation),
         path=path,
         batch_size=batch_size,
@@ -159,7 +162,8 @@ def _visited(path, targets):
 
 
 def _check_training(estimator):
-    if all(step.skipped for step in estimator.trajectory_.schedule):
+    taken = is_adopted(estimator) or any(not s.skipped for s in estimator.trajectory_.schedule)
+    if not taken:
         raise ValueError("the estimator made no training step, so no row had an influence.")
     if any(group.get("maximize") for group in estimator.optimizer_.param_groups):
         raise ValueError("optimizer__maximize=True climbs the loss: no score is defined for it.")

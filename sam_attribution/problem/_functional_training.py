@@ -16,6 +16,11 @@ from sam_attribution.problem._running_statistics import running_statistics
 from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import bare_optimizer, derived_seed
 
+_WHAT = (
+    'repeating or differentiating the training ("unrolled", "integrated-unrolled", "loo", '
+    "diagnose(smoothness=...))"
+)
+
 
 @dataclass(frozen=True, eq=False)
 class PureStep:
@@ -63,6 +68,8 @@ class FunctionalTraining:
     """
 
     def __init__(self, problem, row_weights=None):
+        if problem.path is not None:
+            problem.path.check_replay(_WHAT)
         check_recorded(problem)
         path = problem.path
         self.problem = problem

@@ -9,6 +9,7 @@ import torch
 from sklearn.base import clone
 
 from sam_attribution.dynamics import NormClipping
+from sam_attribution.problem._few_rows import spread_positions
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import (
@@ -28,8 +29,11 @@ class TrainingPath:
     """States, batches and rates of one fitted estimator.
 
     Its ``trajectory_`` holds the schedule and some states, its ``replay`` recomputes the others.
-    `X`, `y` and `sample_weight` are the rows it was fitted on, as given to ``fit``.
+    `X`, `y` and `sample_weight` are the rows it was fitted on, as given to ``fit``. ``has_steps``
+    is True because every step is known.
     """
+
+    has_steps = True
 
     def __init__(self, classifier, X, y, sample_weight, layout):
         self._classifier = classifier
@@ -85,6 +89,46 @@ class TrainingPath:
         callbacks = self._classifier.callbacks_
         clippings = [NormClipping(*each) for each in norm_clippings(callbacks, self.schedule)]
         return lambda gradient: reduce(lambda g, clip: clip(g), clippings, gradient)
+
+    @property
+    def rho(self):
+        """Radius of the perturbation in the last step."""
+        return self.schedule[-1].rho
+
+    @property
+    def batch_size(self):
+        """Number of rows in the largest batch."""
+        return max(len(step.indices) for step in self.schedule)
+
+    def some_batches(self, n_batches):
+        """Rows and seed of the batches of a few steps, spread over the run."""
+        steps = spread_positions(self.n_steps, n_batches).tolist()
+        return [(self.batch_rows(step), self.seed_of(step)) for step in steps]
+
+    @property
+    def mean_rates(self):
+        """Mean learning rate of each parameter group, shape (n_groups,); 0 if it is not known."""
+        return self.learning_rates.mean(0)
+
+    @property
+    def usual_rate(self):
+        """Median learning rate, the largest over the groups; 0 if it is not known."""
+        return float(np.median(self.learning_rates, axis=0).max())
+
+    @property
+    def duration(self):
+        """Length of the training, in the unit of :meth:`time_of`."""
+        return self.n_steps
+
+    def time_of(self, state):
+        """When a recorded state was reached: the number of steps before it."""
+        return state.step
+
+    def check_states(self):
+        """Raise a ValueError if no state can be known: those of recorded steps can."""
+
+    def check_replay(self, what):
+        """Raise a ValueError if `what` cannot be had without all steps: they are known."""
 
     @property
     def recorded_states(self):

@@ -25,6 +25,9 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    masks_are_known : bool, default=True
+        False if `seed` does not give the masks of the training: there is no training mode then
+        for a module that draws some.
     """
 
     params: Tensor
@@ -34,12 +37,16 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    masks_are_known: bool = True
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
-        if self.seed is None or not problem.training_differs:
+        if self._masks_are_missing(problem) or not problem.training_differs:
             return None
         return TrainingBatch(problem, self.rows, self.seed)
+
+    def _masks_are_missing(self, problem):
+        return self.seed is None or (not self.masks_are_known and problem.training_draws)
 
     def row_params(self, problem, at):
         """The parameters at which the rows' gradients are taken, shape (n_params,).
@@ -51,7 +58,7 @@ class PathPoint:
             raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
         if at == "w" or self.rho == 0:
             return self.params
-        if self.seed is None:
+        if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         # also where the modes seem to be the same: training took this one
         batch = TrainingBatch(problem, self.rows, self.seed)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass, field, replace
 from functools import cached_property
+from typing import NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,7 +11,7 @@ from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
-from sam_attribution.problem._few_rows import distinct_rows, spread_positions
+from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._finite import check_parameters_are_finite
 from sam_attribution.problem._functional_call import functional_call
 from sam_attribution.problem._head import Head
@@ -25,6 +26,13 @@ from sam_attribution.training import copy_of_module
 
 # Batches whose outputs in both modes are compared
 _N_BATCHES = 8
+
+
+class _TriedInTraining(NamedTuple):
+    """One batch in training mode: another output than in evaluation mode, or random numbers."""
+
+    differs: bool
+    draws: bool
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -60,8 +68,8 @@ class Problem:
         The parameters that are attributed; all if None.
     head : Head, optional
         Given if `selected` are the last linear layer, for its closed forms.
-    path : TrainingPath, optional
-        The recorded training.
+    path : TrainingPath or AdoptedPath, optional
+        The recorded training, or the checkpoints of one elsewhere.
     batch_size : int or "auto"
     denominator : float, optional
         Divisor of the mean over all rows trained on, if the rows here are a part of them.
@@ -166,22 +174,31 @@ class Problem:
         check_buffers_in_backward(copy_of_module(module), distinct_rows(self.X))
         return module
 
-    @cached_property
+    @property
     def training_differs(self):
         """True if the module's outputs in training mode are not those in evaluation mode.
 
         Dropout and batch norm do that. The batches of a few steps, spread over the run, are asked.
         A module that draws random numbers in training differs, even if it drops nothing then.
         """
-        steps = spread_positions(self.path.n_steps, _N_BATCHES).tolist()
-        return any(self._differs_in_training(step) for step in steps)
+        return any(each.differs for each in self._tried_in_training)
 
-    def _differs_in_training(self, step):
-        batch = TrainingBatch(self, self.path.batch_rows(step), self.path.seed_of(step))
+    @property
+    def training_draws(self):
+        """True if the module draws random numbers in training mode, as dropout does."""
+        return any(each.draws for each in self._tried_in_training)
+
+    @cached_property
+    def _tried_in_training(self):
+        return [self._try_in_training(*each) for each in self.path.some_batches(_N_BATCHES)]
+
+    def _try_in_training(self, rows, seed):
+        batch = TrainingBatch(self, rows, seed)
         with torch.no_grad():
-            expected = self.logits(self.params, batch.copied(self.buffers), self.X[batch.rows])
+            expected = self.logits(self.params, batch.copied(self.buffers), self.X[rows])
             output, draws = batch.tried(self.params, self.buffers)
-        return bool(draws) or not torch.equal(output, expected)
+        draws = bool(draws)
+        return _TriedInTraining(draws or not torch.equal(output, expected), draws)
 
     def in_double_precision(self):
         """The same problem in float64."""

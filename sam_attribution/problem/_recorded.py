@@ -6,6 +6,7 @@ def check_recorded(problem):
     path = problem.path
     if path is None:
         raise ValueError('this method needs a recorded training. Use "hif" or "grad-dot".')
+    path.check_states()
     if not path.learning_rates.any():
         raise ValueError(
             "lr was 0 in every recorded step: no row moved the weights, so none has an influence. "

@@ -22,6 +22,8 @@ def warn_of_other_losses(problem):
     few batches.
     """
     path = problem.path
+    if not path.has_steps:
+        return
     states = [state for state in path.recorded_states if state.step < path.n_steps]
     for number in spread_positions(len(states), _N_STEPS).tolist():
         state = states[number]

@@ -49,11 +49,13 @@ class FurtherSteps:
 
 
 def _mean_rate(path):
-    rates = path.learning_rates.mean(0)
+    rates = path.mean_rates
     if not rates.any():
+        known = "that of the training was 0 in every step, and nothing would change"
         raise ValueError(
-            "lr must be given for further training: that of the training was 0 in every step, and "
-            "nothing would change. Pass FurtherTraining(lr=0.1), for example."
+            "lr must be given for further training: "
+            f"{known if path.has_steps else 'that of the training is not known'}. "
+            "Pass FurtherTraining(lr=0.1), for example."
         )
     return path.spread(rates)
 
@@ -63,7 +65,7 @@ def _batches(problem, n_epochs, batch_size, seed):
     everyone = torch.arange(len(problem.y), device=problem.y.device)
     rows = everyone if problem.visited is None else everyone[problem.visited]
     if batch_size is None:
-        batch_size = max(len(step.indices) for step in problem.path.schedule)
+        batch_size = problem.path.batch_size
     epochs = (batch_schedule(len(rows), batch_size, epoch, seed) for epoch in range(n_epochs))
     return [rows[torch.as_tensor(batch)] for epoch in epochs for batch in epoch]
 

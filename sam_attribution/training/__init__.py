@@ -1,12 +1,14 @@
 """Training with SAM: nets that keep scikit-learn's contract and record what they do."""
 
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer, is_mixed
+from sam_attribution.training._adopted import is_adopted
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
 from sam_attribution.training._divergence import is_far_above_guessing
+from sam_attribution.training._given_checkpoints import Checkpoint
 from sam_attribution.training._losses import (
     class_weight,
     loss_per_sample,
@@ -27,6 +29,7 @@ from sam_attribution.training._random import (
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._sam_step import SAMMixin
+from sam_attribution.training._saved_weights import SavedWeights
 from sam_attribution.training._trajectory import equal_stretches
 from sam_attribution.training._unchanged import check_unchanged
 from sam_attribution.training._unit_size import far_from_unit_size
@@ -34,6 +37,7 @@ from sam_attribution.training._untrained import untrained
 from sam_attribution.training._wrappers import inner_module
 
 __all__ = [
+    "Checkpoint",
     "ConformantNet",
     "ConformantRegressor",
     "SAMMixin",

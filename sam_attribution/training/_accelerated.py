@@ -56,7 +56,7 @@ def why_not_recorded(net):
         return (
             "it ran in several processes, each of which knows its own batches only. Train in one "
             "process; or, for a method of the final model such as hif, take a net with these "
-            "weights: SAMClassifier(net.module_, lr=0, max_epochs=1).fit(X, y)"
+            "weights: SAMClassifier.from_module(net.module_, X, y)"
         )
     return None
 

@@ -16,6 +16,14 @@ class ClassLabels(Accuracy):
     scoring callbacks compare them with codes.
     """
 
+    _labels_of_logits = None  # where they are not in the order of classes_
+
+    @property
+    def logit_of_class(self):
+        """Position of the logit of each of ``classes_``, shape (n_classes,)."""
+        labels = self._labels if self._labels_of_logits is None else self._labels_of_logits
+        return np.argsort(labels, kind="stable")
+
     @property
     def classes_(self):
         """Labels, sorted; codes 0..C-1 while training."""
@@ -24,6 +32,11 @@ class ClassLabels(Accuracy):
     @property
     def _labels(self):
         return super().classes_ if self.classes is None else classes_of(self.classes, "classes")
+
+    def predict_proba(self, X):
+        """Probability of each of ``classes_``, shape (n_samples, n_classes)."""
+        found = super().predict_proba(X)
+        return found if self._labels_of_logits is None else found[:, self.logit_of_class]
 
     def predict(self, X):
         """Label of every row, shape (n_samples,)."""
@@ -76,10 +89,26 @@ class ClassLabels(Accuracy):
             )
 
     def _targets_of(self, y, X):
-        """Positions of the labels of `X` in ``classes_``."""
+        """Positions of the labels of `X` among the logits."""
         codes = codes_among(self._labels, y)
         check_as_many(codes, X)
-        return codes
+        return codes if self._labels_of_logits is None else self.logit_of_class[codes]
+
+    def _note_labels(self, classes, y):
+        """Note which label each logit stands for, if they are not sorted."""
+        if classes is None:
+            return
+        labels = np.ravel(values_of(classes, "classes"))
+        in_order = classes_of(labels, "classes")
+        if len(in_order) < len(labels):
+            raise ValueError(f"classes must name each label once, got {labels.tolist()}.")
+        if strangers := sorted(set(classes_of(y).tolist()) - set(labels.tolist())):
+            raise ValueError(
+                f"classes must name the label of every logit, got {labels.tolist()}; y holds "
+                f"{strangers[:3]} besides."
+            )
+        if (labels != in_order).any():
+            self._labels_of_logits = labels
 
     def _output_sizes(self):
         return {"n_classes": len(self._labels), "n_outputs": len(self._labels)}

@@ -68,6 +68,13 @@ class RealTargets:
         check_as_many(targets, X)
         return targets
 
+    def _note_labels(self, classes, y):
+        if classes is not None:
+            raise ValueError(
+                f"classes say which label each logit is, and a {type(self).__name__} has none. "
+                "Leave them out."
+            )
+
     def _output_sizes(self):
         return {"n_outputs": 1}
 

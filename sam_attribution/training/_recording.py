@@ -243,6 +243,7 @@ class RecordingMixin:
             If the data are not those of training, if no state was recorded, or if `start` and
             `stop` are not steps of the run.
         """
+        self.trajectory_.check_replay()
         n_steps = self.trajectory_.n_steps
         stop = n_steps if stop is None else stop
         whole = isinstance(start, Integral) and isinstance(stop, Integral)

@@ -11,6 +11,7 @@ from skorch.dataset import unpack_data
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
+from sam_attribution.training._from_module import AdoptingMixin
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training._unit_size import remedy_for_divergence
 from sam_attribution.training.storage import StoringMixin
@@ -19,7 +20,7 @@ from sam_attribution.training.storage import StoringMixin
 _NO_ARGUMENTS = {"self", "__class__", "kwargs"}
 
 
-class SAMMixin(StoringMixin):
+class SAMMixin(AdoptingMixin, StoringMixin):
     """Mixin that trains a net by SAM: a step takes the gradient at ``w + eps(w, g)``.
 
     It goes before any other mixin that changes the step, and before the net:

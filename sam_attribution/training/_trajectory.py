@@ -247,6 +247,9 @@ class Trajectory:
                 'final model such as "hif".'
             )
 
+    def check_replay(self, what="replay"):
+        """Raise a ValueError if the steps of the training are not known: these are."""
+
     def check_begun(self):
         """Raise a NotFittedError if the net was initialized and given nothing to train on."""
         if self.fingerprint is None and not self.broken:

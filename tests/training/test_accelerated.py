@@ -199,7 +199,7 @@ def test_a_run_of_two_processes_says_how_its_weights_can_be_asked(trained_by_two
     """By a net with the same weights, in one process, whose steps have length 0."""
     refusal = str(trained_by_two[0]["refusal"])
     assert "own batches only" in refusal
-    assert "SAMClassifier(net.module_, lr=0, max_epochs=1)" in refusal
+    assert "SAMClassifier.from_module(net.module_, X, y)" in refusal
     scores = two_processes.scores_of(trained_by_one, *two_processes.rows())
     for found, expected in zip(trained_by_two[0]["scores"], scores, strict=True):
         np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.ptp(expected))

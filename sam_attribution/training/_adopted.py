@@ -1,0 +1,52 @@
+"""Record of a network that was trained elsewhere: what is known of it, and no step."""
+
+from sam_attribution.training._trajectory import DataFingerprint, Trajectory
+
+
+class Adopted(Trajectory):
+    """What is known of a training elsewhere: no step of it, perhaps some checkpoints.
+
+    Attributes
+    ----------
+    kind : str
+        Name of the net's class.
+    checkpoints : tuple of Checkpoint
+    rho : float
+        Radius of the perturbation at the end.
+    rate : float or None
+        Learning rate at the end.
+    """
+
+    def __init__(self, kind, seed, checkpoints, rho, rate):
+        super().__init__(None, seed)
+        self.kind = kind
+        self.checkpoints = checkpoints
+        self.rho = rho
+        self.rate = rate
+
+    def check_states(self):
+        """Raise a ValueError: without its steps, a training cannot be repeated."""
+        self.check_replay()
+
+    def check_replay(self, what="replay"):
+        raise ValueError(
+            f"{what} needs every step of the training, and of a network that from_module adopted "
+            f"no step is recorded. Train it by {self.kind}(...).fit(X, y), or take a method that "
+            'needs the final model alone, such as "hif" or "further-training", or one that '
+            'checkpoints= are enough for: "gif", "tracin".'
+        )
+
+    def check_data(self, X, codes, sample_weight=None):
+        """Raise a ValueError for other rows than ``from_module`` was given, by what differs."""
+        given = DataFingerprint.of(X, codes, sample_weight)
+        if changed := self.fingerprint.differences(given):
+            raise ValueError(
+                f"from_module was given other data: {', '.join(changed)} differ "
+                f"({self.fingerprint.n_samples} rows then, {given.n_samples} now). Pass the rows "
+                "given to from_module, in the same order."
+            )
+
+
+def is_adopted(net):
+    """True for a net that ``from_module`` made."""
+    return isinstance(getattr(net, "trajectory_", None), Adopted)
