@@ -12,11 +12,14 @@ from sam_attribution.dynamics import NormClipping
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import (
+    NetSteps,
     bare_optimizer,
     derived_seed,
     equal_stretches,
     inner_module,
+    is_mixed_precision,
     norm_clippings,
+    own_steps_of,
     rewind,
 )
 
@@ -65,6 +68,28 @@ class TrainingPath:
     def seed(self):
         """Seed of training: with the number of a step it fixes the step's dropout masks."""
         return self._trajectory.seed
+
+    @property
+    def own_steps(self):
+        """Phrase that names a part of the training step that the net's class replaces, or None."""
+        return own_steps_of(self._classifier)
+
+    @property
+    def mixed_precision(self):
+        """True if training computed in half precision."""
+        return is_mixed_precision(self._classifier)
+
+    def net_steps(self, **options):
+        """Steps of the net's own training loop: ``training.NetSteps`` on the rows trained on.
+
+        By default they are the recorded ones.
+        """
+        recorded = {"schedule": self.schedule, "seed": self.seed}
+        if "start" not in options:
+            recorded["start"] = self.nearest(0)
+        recorded["ends_of_epochs"] = self._ends_of_epochs
+        data = self._classifier.as_trained(*self._data)
+        return NetSteps(self._classifier, data, **recorded | options)
 
     def settings_at(self, step):
         """Settings of the optimizer at a step, without the rate: a dict per parameter group."""

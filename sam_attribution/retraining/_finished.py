@@ -63,13 +63,17 @@ def _stacks_in(store):
     return content["stacks"]
 
 
-def finished_models(problem, resume_dir):
-    """Finished models of a problem's training; each training has its own folder in `resume_dir`."""
+def finished_models(problem, resume_dir, is_real=False):
+    """Finished models of a problem's training; each training has its own folder in `resume_dir`.
+
+    Models by the net's own loop (`is_real`) have one of their own.
+    """
     if resume_dir is None:
         return FinishedModels([])
     if Path(resume_dir).is_file():
         raise ValueError(f"resume_dir must be a folder, {str(resume_dir)!r} is a file.")
-    files = StackFiles(Path(resume_dir) / training_fingerprint(problem))
+    name = training_fingerprint(problem)
+    files = StackFiles(Path(resume_dir) / (f"{name}-real" if is_real else name))
     return FinishedModels(files, files.keys())
 
 

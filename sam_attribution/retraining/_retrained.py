@@ -4,8 +4,8 @@ import numpy as np
 import torch
 
 from sam_attribution._warnings import warn
-from sam_attribution.problem import FunctionalTraining
 from sam_attribution.retraining._finished import finished_models, key_of
+from sam_attribution.retraining._real_loop import RealLoop
 from sam_attribution.retraining._train_many import train_many
 
 # Relative distance of weights. Pure steps side by side differ from those of training by rounding,
@@ -13,23 +13,25 @@ from sam_attribution.retraining._train_many import train_many
 _DOUBTFUL, _ANOTHER_RUN = 1e-3, 1e-1
 
 
-def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options):
+def retrained(problem, program, absent, *, recorded_end=None, resume_dir=None, **options):
     """Train every model that is not finished yet, and return all as FinishedModels.
+
+    `program` is the problem's recorded training, as pure steps or as a ``RealLoop``.
 
     The model with every row has to end at the weights `recorded_end`, if they are given: it warns
     if it ends near them, and raises a ValueError if it ends elsewhere. `options` are those of
     ``train_many``.
     """
-    program = FunctionalTraining(problem)
     start = program.start()  # raises if nothing was recorded
-    finished = finished_models(problem, resume_dir)
+    is_real = isinstance(program, RealLoop)
+    finished = finished_models(problem, resume_dir, is_real)
     keys = np.array([key_of(positions) for positions in absent.positions])
     missing = absent.some(np.flatnonzero([key not in finished.known for key in keys]))
     try:
         for stack in train_many(program, start, missing, read=_model, **options):
             models = missing.some(range(len(missing))[stack.models])
             if recorded_end is not None and len(models.positions[0]) == 0:
-                _check_end(stack.states[0][0][0], recorded_end)
+                _check_end(stack.states[0][0][0], recorded_end, is_real)
             _keep(finished, models, stack.states[0], program)
     except KeyboardInterrupt as error:
         error.add_note(_what_is_kept(finished, keys, resume_dir))
@@ -54,9 +56,16 @@ def _model(state):
     return state.params.cpu(), {name: buffer.cpu() for name, buffer in state.buffers.items()}
 
 
-def _check_end(params, recorded):
+def _check_end(params, recorded, is_real=False):
     recorded = recorded.to(params)
     distance = float((params - recorded).norm() / recorded.norm())
+    if is_real and distance > _DOUBTFUL:
+        raise ValueError(
+            f"the net's own steps, repeated with every row, end {distance:.1e} away from the "
+            "weights of the estimator (relative): training depended on more than rows, seed and "
+            "the callbacks on gradients, such as random augmentation, or on what a class keeps "
+            "from an earlier step. Begin anew in on_train_begin, and draw from the row alone."
+        )
     if distance > _ANOTHER_RUN:
         raise ValueError(
             f"training repeated with every row ends {distance:.1e} away from the weights of the "

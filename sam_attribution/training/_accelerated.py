@@ -27,6 +27,11 @@ def scaler_of(net):
     return getattr(_accelerator(net), "scaler", None)
 
 
+def is_mixed_precision(net):
+    """True if accelerate computes the passes of a net in half precision."""
+    return getattr(_accelerator(net), "mixed_precision", "no") != "no"
+
+
 def loss_scale(net):
     """Factor of the loss before ``backward``: 1 without a GradScaler."""
     scaler = scaler_of(net)
