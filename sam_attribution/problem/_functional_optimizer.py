@@ -33,6 +33,8 @@ def functional_twin(optimizer):
     """The settings of a torch optimizer with one parameter group, as a function of vectors."""
     kind, groups = type(optimizer), optimizer.param_groups
     check_optimizer(kind, groups)
+    _common(groups, "weight_decay")
+    _common(groups, "lr")
     return _with_decays(kind, groups, groups[0].get("weight_decay", 0.0))
 
 
@@ -97,7 +99,7 @@ def _common(groups, name, default=None):
     if any(value != values[0] for value in values):
         raise NoFunctionalForm(
             f"optimizer has parameter groups that differ in {name}, {values}, but this method "
-            "knows groups that differ in lr and weight_decay only. Take a method such as \"hif\" "
+            'knows groups that differ in lr and weight_decay only. Take a method such as "hif" '
             'or "loo".',
             f"the parameter groups differ in {name}",
         )

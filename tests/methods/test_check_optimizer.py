@@ -17,8 +17,8 @@ X, y, _ = tabular(12)
 RETRAINING = [
     Unrolled(check=None),
     IntegratedUnrolled(n_groups=2),
-    LeaveOneOut(rows=[1]),
-    FurtherTraining(n_epochs=1, n_seeds=1, rows=[1]),
+    LeaveOneOut(rows=[1], real_loop=False),
+    FurtherTraining(n_epochs=1, n_seeds=1, rows=[1], real_loop=False),
 ]
 UNKNOWN = {
     "amsgrad": {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True},
