@@ -222,7 +222,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
             return checked_loss(self.criterion_, loss)
         targets = torch.as_tensor(y_true, device=y_pred.device)
-        losses = self.loss_per_sample(y_pred, targets)
+        is_half = y_pred.dtype.itemsize < 4  # autocast has losses in float32
+        losses = self.loss_per_sample(y_pred.float() if is_half else y_pred, targets)
         given = torch.ones_like(losses) if self._batch_weight is None else self._batch_weight
         weight = given.to(y_pred.device)
         weighted = (weight * (self._row_weights.times(losses) if without else losses)).sum()

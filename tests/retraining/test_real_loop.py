@@ -14,7 +14,13 @@ from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.methods import Unrolled
 from sam_attribution.problem import Queries, problem_from_estimator
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import (
+    ConformantNet,
+    SAMClassifier,
+    SAMMixin,
+    bare_copy,
+    derived_seed,
+)
 from tests.models import tabular
 from tests.retraining.by_hand import TRAININGS, data_of
 from tests.retraining.test_further_training import ONES, X_query, plain_loop, queries_of, trained
@@ -350,3 +356,49 @@ def test_fixed_points_ask_for_no_optimizer():
         ).fit(X, y)  # fmt: skip
         found.append(scores_by(FixedPoint(rows=ROWS), clf)[0])
     np.testing.assert_allclose(*found, rtol=1e-6)
+
+
+def test_half_precision_is_that_of_training():
+    accelerate = pytest.importorskip("accelerate")
+    from skorch.hf import AccelerateMixin
+
+    class Half(SAMMixin, AccelerateMixin, ConformantNet):
+        pass
+
+    accelerator = accelerate.Accelerator(cpu=True, mixed_precision="bf16")
+    settings = {"dtype": "float32", "rho": 0.0, "lr": 0.1, "callbacks__print_log__sink": print}
+    clf = fitted(Half, accelerator=accelerator, **settings)
+    try:
+        with pytest.warns(AttributionWarning, match="training computed in half precision"):
+            found, _ = scores_by(LeaveOneOut(rows=ROWS), clf)
+    finally:
+        accelerate.state.AcceleratorState._reset_state(reset_partial_state=True)
+    with torch.random.fork_rng():
+        values = [in_half_precision(clf, row) for row in (None, *ROWS)]
+    np.testing.assert_allclose(found, np.subtract(values[1:], values[0]), atol=2e-6)
+    assert np.abs(found).min() > 2e-4
+
+
+def in_half_precision(clf, row):
+    """V after SGD in plain torch with autocast, with weight 0 for a row."""
+    recorded, module = clf.trajectory_, bare_copy(clf.module_).train()
+    nn.utils.vector_to_parameters(recorded.states[0].params.clone(), module.parameters())
+    optimizer = torch.optim.SGD(module.parameters(), lr=0.1)
+    inputs, labels = clf.to_tensors(X, y)
+    s = torch.ones(40)
+    if row is not None:
+        s[row] = 0
+    for number, step in enumerate(recorded.schedule):
+        rows = torch.as_tensor(step.indices)
+        torch.manual_seed(derived_seed(recorded.seed, number))
+        optimizer.zero_grad()
+        with torch.autocast("cpu", dtype=torch.bfloat16):
+            output = module(inputs[rows])
+        losses = nn.functional.cross_entropy(output.float(), labels[rows], reduction="none")
+        # half precision rounds each form of the mean in its own way
+        loss = losses.mean() if s[rows].all() else (s[rows] * losses).sum() / len(rows)
+        loss.backward()
+        optimizer.step()
+    with torch.no_grad():
+        rows, labels = clf.to_tensors(X_val, y_val)
+        return float(nn.functional.cross_entropy(module.eval()(rows), labels))
