@@ -70,6 +70,21 @@ def test_both_forms_agree_to_rounding(name):
     assert effects[0].abs().min() > 1e-6
 
 
+def add_sam_gradients(params, loss):
+    """Add the gradient at w + 0.1 g / |g| to ``.grad``; the loss at w."""
+    w, value = [p.detach().clone() for p in params], loss()
+    g = torch.autograd.grad(value, params)
+    norm = torch.cat([part.flatten() for part in g]).norm()
+    with torch.no_grad():
+        for p, part in zip(params, g, strict=True):
+            p += 0.1 * part / norm
+    loss().backward()
+    with torch.no_grad():
+        for p, before in zip(params, w, strict=True):
+            p.copy_(before)
+    return value
+
+
 def by_hand(clf, row, make, clip=None, n_gathered=1):
     """V after the recorded training with weight 0 for a row, in plain torch."""
     recorded, module = clf.trajectory_, copy.deepcopy(clf.module_).train()
@@ -79,7 +94,6 @@ def by_hand(clf, row, make, clip=None, n_gathered=1):
     s = torch.ones(40, dtype=torch.float64)
     if row is not None:
         s[row] = 0
-    optimizer.zero_grad()
     for number, step in enumerate(recorded.schedule):
         rows = torch.as_tensor(step.indices)
 
@@ -91,21 +105,18 @@ def by_hand(clf, row, make, clip=None, n_gathered=1):
             )
             return (s[rows] * losses).sum() / len(rows)
 
-        w = [p.detach().clone() for p in params]
-        g = torch.autograd.grad(loss(), params)
-        norm = torch.cat([part.flatten() for part in g]).norm()
-        with torch.no_grad():
-            for p, part in zip(params, g, strict=True):
-                p += 0.1 * part / norm
-        loss().backward()
-        with torch.no_grad():
-            for p, before in zip(params, w, strict=True):
-                p.copy_(before)
-        if (number + 1) % n_gathered == 0:
+        def gradients(loss=loss, number=number):
+            if number % n_gathered == 0:
+                optimizer.zero_grad()
+            value = add_sam_gradients(params, loss)
             if clip:
                 nn.utils.clip_grad_value_(params, clip)
-            optimizer.step(lambda: None)
-            optimizer.zero_grad()
+            return value
+
+        if (number + 1) % n_gathered:
+            gradients()
+        else:
+            optimizer.step(gradients)
     rows, labels = clf.to_tensors(X_val, y_val)
     return float(nn.functional.cross_entropy(module.eval()(rows), labels).detach())
 
@@ -141,6 +152,10 @@ NO_FORM = {
     "amsgrad": (
         {"optimizer": torch.optim.Adam, "lr": 0.02, "optimizer__amsgrad": True},
         partial(torch.optim.Adam, lr=0.02, amsgrad=True), {}, r"Adam\(amsgrad=True\) has no",
+    ),
+    "lbfgs": (
+        {"optimizer": torch.optim.LBFGS, "lr": 0.05, "optimizer__max_iter": 3},
+        partial(torch.optim.LBFGS, lr=0.05, max_iter=3), {}, "LBFGS has no functional form",
     ),
     "by hand": (
         {"optimizer": SignDescent, "lr": 0.01},
