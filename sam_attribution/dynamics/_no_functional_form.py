@@ -7,6 +7,6 @@ class NoFunctionalForm(ValueError):
     `cause` is a phrase that names the reason, for the warning of who trains in another way.
     """
 
-    def __init__(self, message, cause=None):
+    def __init__(self, message: str, cause: str | None = None) -> None:
         super().__init__(message)
         self.cause = cause

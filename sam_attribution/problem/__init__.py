@@ -11,13 +11,16 @@ from sam_attribution.problem._from_estimator import (
     problem_from_estimator,
 )
 from sam_attribution.problem._functional_call import functional_call
-from sam_attribution.problem._functional_optimizer import functional_optimizer, functional_twin
+from sam_attribution.problem._functional_optimizer import (
+    decays_apart,
+    functional_optimizer,
+    functional_twin,
+)
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import (
     FunctionalTraining,
     PureStep,
     check_functional,
-    check_own_steps,
 )
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._nearness import entries_differ, tolerance_of

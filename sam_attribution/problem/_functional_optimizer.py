@@ -68,6 +68,15 @@ def check_optimizer(kind, groups, method="this method"):
         )
 
 
+def decays_apart(kind, groups):
+    """True if the optimizer has decoupled weight decay, which belongs to no objective."""
+    is_adamw = issubclass(kind, torch.optim.AdamW)
+    return any(
+        group.get("weight_decay") and group.get("decoupled_weight_decay", is_adamw)
+        for group in groups
+    )
+
+
 def optimizer_memory(path, state):
     """The optimizer's memory at a recorded state, in the form that ``dynamics`` uses."""
     parts = path.optimizer_state(state)

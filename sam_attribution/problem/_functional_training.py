@@ -64,14 +64,13 @@ class FunctionalTraining:
     ------
     ValueError
         If the training did not lead to the problem's parameters. NoFunctionalForm, if it cannot be
-        written as pure steps: the optimizer, a callback, a step of the net's own, skipped steps
-        or a buffer that changes in an unknown way, each by name.
+        written as pure steps: the optimizer, a callback, skipped steps or a buffer that changes in
+        an unknown way, each by name.
     """
 
     def __init__(self, problem, row_weights=None):
         check_recorded(problem)
         path = problem.path
-        check_own_steps(path)
         self.problem = problem
         self._row_weights = row_weights
         self.n_steps = path.n_steps
@@ -128,16 +127,6 @@ def check_functional(problem, optimizer, method):
     """
     check_optimizer(type(bare_optimizer(optimizer)), optimizer.param_groups, type(method).__name__)
     running_statistics(problem.training_module)
-
-
-def check_own_steps(path):
-    """Raise NoFunctionalForm for a net whose class replaces a part of the training step."""
-    if path.own_steps:
-        raise NoFunctionalForm(
-            f"{path.own_steps}: the training step is not known to this method. Take a method "
-            'such as "hif", or "loo", which repeats the net\'s own steps.',
-            path.own_steps,
-        )
 
 
 def _check_steps(path):

@@ -72,6 +72,7 @@ def further_runs(method, program, absent, points, read=None):
             read=read,
             models_at_once=method.models_at_once,
             n_jobs=method.n_jobs,
+            verbose=0 if program.words == PURE else method.verbose,
         )
         yield list(stacks)
 

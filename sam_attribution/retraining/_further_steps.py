@@ -8,10 +8,9 @@ from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem import (
     PureStep,
     TrainingBatch,
-    check_own_steps,
     functional_optimizer,
 )
-from sam_attribution.retraining._real_loop import RealLoop, check_precision
+from sam_attribution.retraining._real_loop import RealLoop, check_known_steps
 from sam_attribution.training import (
     State,
     Step,
@@ -48,8 +47,7 @@ class FurtherSteps:
 
     def __init__(self, problem, drawn, seed, given, *, lr=None, rho=None, perturbation=None):
         path = problem.path
-        check_own_steps(path)
-        check_precision(path)
+        check_known_steps(path)
         self.problem = problem
         self.seed = seed
         self.n_steps = drawn.n_steps
@@ -91,7 +89,7 @@ def further_loop(problem, drawn, seed, given, *, lr=None, rho=None, perturbation
             Step(
                 indices=batch.cpu().numpy(),
                 rho=problem.rho if rho is None else float(rho),
-                loss_scale=path.schedule[-1].loss_scale,
+                loss_scale=path.schedule[-1].loss_scale if path.schedule else 1.0,
                 **settings,
             )
             for batch in drawn.batches

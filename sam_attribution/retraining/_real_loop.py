@@ -47,7 +47,7 @@ def recorded_training(problem, real_loop, method):
     if real_loop is True:
         return recorded_loop(problem), "the net's own steps"
     try:
-        check_precision(problem.path)
+        check_known_steps(problem.path)
         return FunctionalTraining(problem), PURE
     except NoFunctionalForm as error:
         if real_loop is False:
@@ -74,8 +74,14 @@ def own_steps(cause, method):
     return f"the net's own steps: {cause}"
 
 
-def check_precision(path):
-    """Raise NoFunctionalForm if training computed in half precision, which pure steps do not."""
+def check_known_steps(path):
+    """Raise NoFunctionalForm for steps of the net's own, and for half precision."""
+    if path.own_steps:
+        raise NoFunctionalForm(
+            f"{path.own_steps}, so that training steps are not known as functions. Take "
+            'real_loop="auto".',
+            path.own_steps,
+        )
     if path.mixed_precision:
         raise NoFunctionalForm(
             "training computed in half precision (accelerate), and its steps as functions are in "

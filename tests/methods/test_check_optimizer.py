@@ -77,6 +77,9 @@ def test_effective_rates_fixed_points_and_parts():
     assert "not for SignDescent" in same_refusal(GIF(rates="effective"), *foreign)
     GIF().check_model(at_the_door(foreign[0]), foreign[1])
     assert "no objective" in same_refusal(FixedPoint(), *trained(**KNOWN["adamw"]))
+    decoupled = {"optimizer__weight_decay": 0.1, "optimizer__decoupled_weight_decay": True}
+    nadam = trained(optimizer=torch.optim.NAdam, **decoupled)
+    assert "NAdam's decoupled" in same_refusal(FixedPoint(), *nadam)
     assert "below the rounding" in same_refusal(FixedPoint(tol=1e-20), *trained())
     problem, optimizer = trained()
     head = dataclasses.replace(problem, selected=torch.arange(3))
