@@ -31,7 +31,7 @@ from sam_attribution.linalg import (
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.probes import Probe, Replayable
-from sam_attribution.problem import summed_gradient
+from sam_attribution.problem import decays_apart, summed_gradient
 
 # Rows that the spectrum is estimated from, where it takes 80 products
 _SPECTRUM_ROWS = 4096
@@ -323,10 +323,11 @@ def _batches(problem):
 def _warn_of_decoupled_decay(problem):
     if _decay_is_decoupled(problem.path):
         warn(
-            "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
-            "fixed point: trust sign and order of these scores, not their scale."
+            f"{problem.path.optimizer.__name__}'s decoupled weight decay belongs to no objective, "
+            "so the trained model is no fixed point: trust sign and order of these scores, not "
+            "their scale."
         )
 
 
 def _decay_is_decoupled(path):
-    return path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays
+    return path is not None and decays_apart(path.optimizer, path.group_settings)

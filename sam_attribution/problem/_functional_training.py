@@ -5,7 +5,13 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
+from sam_attribution.dynamics import (
+    NoFunctionalForm,
+    TrainingState,
+    step_jvp,
+    step_vjp,
+    training_step,
+)
 from sam_attribution.problem._functional_optimizer import (
     check_optimizer,
     functional_optimizer,
@@ -62,9 +68,9 @@ class FunctionalTraining:
     Raises
     ------
     ValueError
-        If the training did not lead to the problem's parameters, or cannot be written as pure
-        steps: the optimizer, a callback, skipped steps
-        or a buffer that changes in an unknown way, each by name.
+        If the training did not lead to the problem's parameters. NoFunctionalForm, if it cannot be
+        written as pure steps: the optimizer, a callback, skipped steps or a buffer that changes in
+        an unknown way, each by name.
     """
 
     def __init__(self, problem, row_weights=None):
@@ -132,20 +138,22 @@ def check_functional(problem, optimizer, method):
 
 def _check_steps(path):
     if not path.taken.all():
-        raise ValueError(
+        raise NoFunctionalForm(
             f"this method cannot differentiate step {path.taken.argmin()}, which a GradScaler "
-            'skipped. Train in bf16 or float32, or take a method such as "gif".'
+            'skipped. Train in bf16 or float32, or take a method such as "gif" or "loo".',
+            "a GradScaler skipped steps",
         )
 
 
 def _check_gradients(path):
     _, sometimes = path.without_gradient
     if sometimes and _moves_without_gradient(path):
-        raise ValueError(
+        raise NoFunctionalForm(
             f"module gave its parameter {min(sometimes)!r} no gradient in some steps. There torch "
             "leaves a parameter as it is, decay and momentum included, but this method knows "
             "steps of all parameters only. Let it take part in every step, train by SGD without "
-            'momentum and weight_decay, or take a method such as "gif".'
+            'momentum and weight_decay, or take a method such as "gif" or "loo".',
+            f"module gave its parameter {min(sometimes)!r} no gradient in some steps",
         )
 
 
@@ -167,8 +175,9 @@ def _check_buffers(path, tracked):
         and not torch.equal(buffer, first[name])
     ]
     if unknown:
-        raise ValueError(
+        raise NoFunctionalForm(
             f"module changes the buffer {unknown[0]!r} in training, and how it depends on the "
             "weights is not known: this method knows the running statistics of batch norm. Take "
-            'a method such as "gif".'
+            'a method such as "gif" or "loo".',
+            f"module changes the buffer {unknown[0]!r} in training",
         )

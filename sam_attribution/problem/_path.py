@@ -13,12 +13,14 @@ from sam_attribution.problem._few_rows import spread_positions
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import (
+    NetSteps,
     bare_optimizer,
     derived_seed,
     equal_stretches,
     inner_module,
-    is_mixed,
+    is_mixed_precision,
     norm_clippings,
+    own_steps_of,
     rewind,
 )
 
@@ -73,6 +75,28 @@ class TrainingPath:
     def seed(self):
         """Seed of training: with the number of a step it fixes the step's dropout masks."""
         return self._trajectory.seed
+
+    @property
+    def own_steps(self):
+        """Phrase that names a part of the training step that the net's class replaces, or None."""
+        return own_steps_of(self._classifier)
+
+    @property
+    def mixed_precision(self):
+        """True if training computed in half precision."""
+        return is_mixed_precision(self._classifier)
+
+    def net_steps(self, **options):
+        """Steps of the net's own training loop: ``training.NetSteps`` on the rows trained on.
+
+        By default they are the recorded ones.
+        """
+        recorded = {"schedule": self.schedule, "seed": self.seed}
+        if "start" not in options:
+            recorded["start"] = self.nearest(0)
+        recorded["ends_of_epochs"] = self._ends_of_epochs
+        data = self._classifier.as_trained(*self._data)
+        return NetSteps(self._classifier, data, **recorded | options)
 
     def settings_at(self, step):
         """Settings of the optimizer at a step, without the rate: a dict per parameter group."""
@@ -187,11 +211,6 @@ class TrainingPath:
         """Loss that training noted for the batch of every step, NaN for none, (n_steps,)."""
         known = len(self._losses) == self.n_steps
         return np.array(self._losses, dtype=np.float64) if known else np.full(self.n_steps, np.nan)
-
-    @property
-    def is_mixed(self):
-        """True if training computed in a lower precision than that of the parameters."""
-        return is_mixed(self._classifier)
 
     def batch_rows(self, step):
         """Positions of the rows in the batch of a step, a tensor."""

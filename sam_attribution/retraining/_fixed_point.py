@@ -10,6 +10,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.curvature import check_second_derivative
+from sam_attribution.problem import decays_apart
 from sam_attribution.retraining._finished import (
     finished_models,
     key_of,
@@ -173,11 +174,10 @@ def _where_one_could_be(problem, start, tol):
 
 
 def _check_objective(kind, groups):
-    decays = any(group.get("weight_decay") for group in groups)
-    if issubclass(kind, torch.optim.AdamW) and decays:
+    if decays_apart(kind, groups):
         raise ValueError(
-            "AdamW's decoupled weight decay belongs to no objective, so there is no fixed point "
-            "to solve for. Train with SGD or Adam."
+            f"{kind.__name__}'s decoupled weight decay belongs to no objective, so there is no "
+            "fixed point to solve for. Train with SGD or Adam."
         )
 
 

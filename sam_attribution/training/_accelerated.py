@@ -27,6 +27,11 @@ def scaler_of(net):
     return getattr(_accelerator(net), "scaler", None)
 
 
+def is_mixed_precision(net):
+    """True if accelerate computes the passes of a net in half precision."""
+    return getattr(_accelerator(net), "mixed_precision", "no") != "no"
+
+
 def loss_scale(net):
     """Factor of the loss before ``backward``: 1 without a GradScaler."""
     scaler = scaler_of(net)
@@ -38,11 +43,6 @@ def set_loss_scale(net, scale):
     scaler = scaler_of(net)
     if scaler is not None:
         scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
-
-
-def is_mixed(net):
-    """True if accelerate trains in a lower precision than that of the parameters."""
-    return getattr(_accelerator(net), "mixed_precision", "no") != "no"
 
 
 def was_skipped(net):

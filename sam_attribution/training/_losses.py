@@ -6,6 +6,7 @@ weight, and a_i the sample weight.
 """
 
 import copy
+from types import MethodType
 
 import torch
 from torch import nn
@@ -50,6 +51,9 @@ def unreduced(criterion):
         raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
     criterion = copy.copy(criterion)
     criterion.reduction = "none"
+    forward = vars(criterion).get("forward")  # accelerate puts one on the instance
+    if isinstance(forward, MethodType):
+        criterion.forward = MethodType(forward.__func__, criterion)
     return criterion
 
 
