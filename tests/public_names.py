@@ -57,7 +57,7 @@ PUBLIC = {
         "similarities",
         "similarity_curve",
     ],
-    "perturbation": ["Adaptive", "PNorm", "Perturbation"],
+    "perturbation": ["Adaptive", "Masked", "PNorm", "Perturbation"],
     "plotting": [
         "AgreementDisplay",
         "DetectionCurveDisplay",

@@ -1,6 +1,5 @@
 """Hessian-based influence at the trained point (HIF)."""
 
-import math
 from functools import partial
 from numbers import Real
 
@@ -29,6 +28,7 @@ from sam_attribution.linalg import (
 )
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.perturbation import is_constant
 from sam_attribution.probes import Probe, Replayable
 from sam_attribution.problem import summed_gradient
 
@@ -263,7 +263,7 @@ def _for_spectrum(jacobian, problem, batches):
 
 def _left_out(method, problem, blocks):
     """Reason why the matrix is not the whole derivative of SAM's gradient, in words, or None."""
-    moves = problem.rho != 0 and getattr(problem.perturbation, "p", None) != math.inf
+    moves = problem.rho != 0 and not is_constant(problem.perturbation)
     if method.variant != "full" and moves:
         return f"variant {method.variant!r} is not the whole derivative"
     if method.curvature != "hessian":

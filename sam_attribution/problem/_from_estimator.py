@@ -57,7 +57,8 @@ def problem_from_estimator(
     model = _model(estimator, parameters)
     if checked:
         mark_as_checked(model["module"])
-    path = TrainingPath(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
+    layout = ParameterLayout(model["module"])
+    path = TrainingPath(estimator, X, y, sample_weight, layout)
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     problem = Problem(
         **model,
@@ -67,7 +68,7 @@ def problem_from_estimator(
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
         visited=_visited(path, targets),
         rho=estimator.trajectory_.schedule[-1].rho,
-        perturbation=as_perturbation(estimator.trajectory_.perturbation),
+        perturbation=as_perturbation(estimator.trajectory_.perturbation, layout),
         path=path,
         batch_size=batch_size,
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
@@ -86,7 +87,8 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
     net = untrained.net
     decays = [group.get("weight_decay", 0.0) for group in net.optimizer_.param_groups]
     model, weights = _model(net, parameters), untrained.sample_weight
-    w = ParameterLayout(model["module"]).vector_of(model["module"])
+    layout = ParameterLayout(model["module"])
+    w = layout.vector_of(model["module"])
     return Problem(
         **model,
         X=untrained.X,
@@ -94,7 +96,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
         sample_weight=None if weights is None else torch.as_tensor(weights).to(w),
         weight_decay=float(max(decays)),
         rho=net.rho,
-        perturbation=as_perturbation(net.perturbation),
+        perturbation=as_perturbation(net.perturbation, layout),
         differentiated=differentiated,
     )
 

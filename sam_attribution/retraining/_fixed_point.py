@@ -8,6 +8,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.curvature import check_second_derivative
+from sam_attribution.perturbation import is_constant
 from sam_attribution.retraining._finished import FinishedModels, key_of
 from sam_attribution.retraining._leave_one_out import PreparedLeaveOneOut
 from sam_attribution.retraining._left_out import LeavesOut
@@ -137,8 +138,10 @@ def _where_one_could_be(problem, start, tol):
         radius = largest_radius(problem, start, tol=tol)
     except ValueError:
         return "The loss itself has no minimum that was found: set optimizer__weight_decay."
-    if radius is None:
+    if radius is None and is_constant(problem.perturbation):
         return f"There hardly ever is one for {problem.perturbation!r}."
+    if radius is None:
+        return f"How large rho may be is not known for {problem.perturbation!r}: lower rho."
     return (
         f"One can be expected below rho_max = {radius:.3g}, and rho is {problem.rho:.3g}: lower "
         "rho, or raise optimizer__weight_decay."

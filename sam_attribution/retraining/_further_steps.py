@@ -29,7 +29,7 @@ class FurtherSteps:
         self.ends_of_epochs = self.n_steps // n_epochs * np.arange(1, n_epochs + 1)
         self._rate = _mean_rate(path) if lr is None else float(lr)
         self._settings = {
-            "perturbation": as_perturbation(perturbation or problem.perturbation),
+            "perturbation": as_perturbation(perturbation or problem.perturbation, problem.layout),
             "rho": problem.rho if rho is None else float(rho),
             "optimizer": functional_optimizer(path) if optimizer is None else optimizer,
             "clip": path.clipping(),

@@ -97,6 +97,12 @@ class SAMMixin(StoringMixin):
             )
         return self
 
+    def initialize(self):
+        """Build everything; a perturbation that does not fit the module raises here."""
+        super().initialize()
+        as_perturbation(self.perturbation, self._flat_module().layout)
+        return self
+
     def train_step_single(self, batch, **fit_params):
         """Add the SAM gradient of one batch to ``.grad``; return loss and prediction at ``w``."""
         # the masks of a step depend on its number alone: same in both passes and in replay
@@ -123,7 +129,8 @@ class SAMMixin(StoringMixin):
         """Perturbation from ``.grad``; None on an overflow, when the scaler skips the step."""
         # a power of two, so nothing is rounded
         gradient = flat.gradient() / loss_scale(self)
-        eps = as_perturbation(self.perturbation).eps(flat.vector(), gradient, self.rho)
+        perturbation = as_perturbation(self.perturbation, flat.layout)
+        eps = perturbation.eps(flat.vector(), gradient, self.rho)
         norm = self._finite("norm of the perturbation", eps.norm(), batch)
         if not math.isfinite(norm):
             return None
