@@ -72,5 +72,5 @@ PUBLIC = {
     "problem": ["Problem", "Queries"],
     "retraining": ["FixedPoint", "FurtherTraining", "FurtherTrainingValues", "LeaveOneOut"],
     "review": ["apply_decisions", "label_token", "review_page"],
-    "training": ["ConformantNet", "ConformantRegressor", "SAMMixin"],
+    "training": ["ConformantNet", "ConformantRegressor", "RhoSchedule", "SAMMixin"],
 }

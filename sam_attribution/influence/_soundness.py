@@ -40,6 +40,16 @@ def arrival(problem):
     }
 
 
+def radii(problem, prepared):
+    """Radius of SAM's ball in words, as a column of ``diagnostics_``, if it changed in training."""
+    known = {} if problem.path is None else {step.rho for step in problem.path.schedule}
+    if len(known) < 2:
+        return {}
+    last = f"the final model has that of the last step, {problem.rho:.3g}"
+    whose = "each step has its own" if prepared.along_training else last
+    return {"rho": f"{min(known):.3g} to {max(known):.3g}; {whose}"}
+
+
 def quality(trained):
     """Quality of the predictions for the validation rows, as columns of ``diagnostics_``.
 

@@ -16,7 +16,13 @@ from sam_attribution.problem._module_checks import mark_as_checked
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
-from sam_attribution.training import bare_copy, check_unchanged, inner_module, unreduced
+from sam_attribution.training import (
+    bare_copy,
+    check_unchanged,
+    inner_module,
+    last_radius,
+    unreduced,
+)
 
 
 def problem_from_estimator(
@@ -95,7 +101,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
         y=untrained.targets,
         sample_weight=None if weights is None else torch.as_tensor(weights).to(w),
         weight_decay=float(max(decays)),
-        rho=net.rho,
+        rho=last_radius(net),
         perturbation=as_perturbation(net.perturbation, layout),
         differentiated=differentiated,
     )

@@ -24,6 +24,7 @@ from sam_attribution.training._random import (
 )
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
+from sam_attribution.training._rho import RhoSchedule, last_radius
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._trajectory import equal_stretches
 from sam_attribution.training._unchanged import check_unchanged
@@ -34,5 +35,6 @@ from sam_attribution.training._wrappers import inner_module
 __all__ = [
     "ConformantNet",
     "ConformantRegressor",
+    "RhoSchedule",
     "SAMMixin",
 ]

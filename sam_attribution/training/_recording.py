@@ -47,12 +47,15 @@ class RecordingMixin:
     """Mixin that records ``trajectory_``: the schedule of the steps and some states.
 
     It expects a parameter `trajectory` (see :class:`Trajectory`), and that a step sets
-    ``_perturbation_norm``, the length of its perturbation.
+    ``_radius`` and ``_perturbation_norm``, the length of its perturbation.
     """
 
     cuda_dependent_attributes_ = ["trajectory_"]  # so that it can be unpickled without CUDA
     _flat = None
     _planned_epochs = 0
+    _n_batches = None  # of an epoch
+    _epoch_began = 0
+    _radius = 0.0
     _perturbation_norm = 0.0
     _gradient_factor = 1.0
     _changed_by = ()
@@ -111,8 +114,9 @@ class RecordingMixin:
             self.trajectory_.note_criterion(getattr(self, "criterion_", None))
             if others:
                 self.trajectory_.mark_broken(f"{', '.join(others)} outside of module were trained")
-        if training and self._planned_epochs and hasattr(iterator, "__len__"):
-            self.trajectory_.plan(self._planned_epochs * len(iterator))
+            self._n_batches, self._epoch_began = _length(iterator), self.trajectory_.n_steps
+        if training and self._planned_epochs and self._n_batches is not None:
+            self.trajectory_.plan(self._planned_epochs * self._n_batches)
             self._planned_epochs = 0
         super().run_single_epoch(iterator, training, **kwargs)
         if training:
@@ -131,7 +135,8 @@ class RecordingMixin:
     def _recorded_step(self, batch, **fit_params):
         if self.trajectory_.wants_state():
             self.trajectory_.add_state(self._state())
-        self._perturbation_norm, self._gradient_factor, self._changed_by = 0.0, 1.0, ()
+        self._radius, self._perturbation_norm = 0.0, 0.0
+        self._gradient_factor, self._changed_by = 1.0, ()
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
@@ -144,7 +149,7 @@ class RecordingMixin:
                 indices=getattr(batch, "indices", None),
                 rates=rates,
                 perturbation_norm=self._perturbation_norm,
-                rho=self.rho,
+                rho=self._radius,
                 skipped=was_skipped(self),
                 loss_scale=scale,
                 gradient_factor=self._gradient_factor,
@@ -154,6 +159,16 @@ class RecordingMixin:
             )
         )
         return step
+
+    def _epochs_done(self):
+        """Number of epochs so far, with the part of the present one that is done.
+
+        Whole epochs only where the loader does not know its number of batches.
+        """
+        whole = max(len(self.history) - 1, 0)
+        if not self._n_batches:
+            return float(whole)
+        return whole + (self.trajectory_.n_steps - self._epoch_began) / self._n_batches
 
     def _settings(self):
         """Settings of the coming step: the object of the step before it, if nothing changed."""
@@ -243,6 +258,14 @@ class RecordingMixin:
         self.trajectory_.check_data(*data)
         check_unchanged(self)
         return Replay(self, *data, **options)
+
+
+def _length(iterator):
+    """Number of batches of an epoch; None if the loader does not know it."""
+    try:
+        return len(iterator)
+    except TypeError:
+        return None
 
 
 def _settings_of(optimizer):

@@ -23,8 +23,10 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
         shape (n_samples, 1). ``n_features`` and ``n_outputs`` (1) are passed to those that name
         them. ``None`` builds a network with one hidden layer from the data
         (``module__n_hidden=32``).
-    rho : float, default=0.05
-        Radius of the ball; 0 is plain training.
+    rho : float or callable, default=0.05
+        Radius of the ball; 0 is plain training. A function of the number of epochs so far, such as
+        :class:`~sam_attribution.training.RhoSchedule`, is asked before every step; it has to depend
+        on that number alone.
     perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
         Norm of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``, whose
         parameters a grid search sets as ``perturbation__p``.

@@ -12,11 +12,14 @@ from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
 from sam_attribution.training._random import derived_seed, seed_torch
+from sam_attribution.training._rho import radius_at
 from sam_attribution.training._unit_size import remedy_for_divergence
 from sam_attribution.training.storage import StoringMixin
 
 # __class__ is there for super()
 _NO_ARGUMENTS = {"self", "__class__", "kwargs"}
+# arguments that may be an object with parameters, and an example of one
+_OBJECTS = {"perturbation": "PNorm(p=3)", "rho": "RhoSchedule(n_epochs=5)"}
 
 
 class SAMMixin(StoringMixin):
@@ -63,7 +66,7 @@ class SAMMixin(StoringMixin):
     """
 
     _parameter_constraints = {
-        "rho": [Interval(Real, 0, None, closed="left")],
+        "rho": [Interval(Real, 0, None, closed="left"), callable],
         "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
         "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
         "trajectory_dir": [str, PathLike, None],
@@ -83,23 +86,23 @@ class SAMMixin(StoringMixin):
         _check_order(cls)
 
     def set_params(self, **params):
-        """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
-        inner = {k: params.pop(k) for k in list(params) if k.startswith("perturbation__")}
+        """Set parameters; ``perturbation__p``, ``rho__n_epochs`` and the like go to the object."""
+        inner = {name: _nested(name, params) for name in _OBJECTS}
         super().set_params(**params)
-        if inner and not hasattr(self.perturbation, "set_params"):
-            raise ValueError(
-                f"perturbation={self.perturbation!r} has no parameter to set. "
-                "Pass an object, such as perturbation=PNorm(p=3)."
-            )
-        if inner:
-            self.perturbation.set_params(
-                **{name.removeprefix("perturbation__"): value for name, value in inner.items()}
-            )
+        for name, values in inner.items():
+            if values and not hasattr(getattr(self, name), "set_params"):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no parameter to set. "
+                    f"Pass an object, such as {name}={_OBJECTS[name]}."
+                )
+            if values:
+                getattr(self, name).set_params(**values)
         return self
 
     def initialize(self):
-        """Build everything; a perturbation that does not fit the module raises here."""
+        """Build everything; a radius or perturbation that cannot work raises here."""
         super().initialize()
+        radius_at(self.rho, 0.0)
         as_perturbation(self.perturbation, self._flat_module().layout)
         return self
 
@@ -107,10 +110,11 @@ class SAMMixin(StoringMixin):
         """Add the SAM gradient of one batch to ``.grad``; return loss and prediction at ``w``."""
         # the masks of a step depend on its number alone: same in both passes and in replay
         seed = derived_seed(self.trajectory_.seed, self.trajectory_.n_steps)
+        self._radius = radius_at(self.rho, self._epochs_done())
         flat = self._flat_module()
         gathered = flat.take_gradients()
         step = self._one_pass(seed, batch, **fit_params)
-        eps = self._ascent(flat, batch) if self.rho else None
+        eps = self._ascent(flat, batch) if self._radius else None
         if eps is not None:
             flat.take_gradients()
             with _moved_by(eps, flat):
@@ -130,7 +134,7 @@ class SAMMixin(StoringMixin):
         # a power of two, so nothing is rounded
         gradient = flat.gradient() / loss_scale(self)
         perturbation = as_perturbation(self.perturbation, flat.layout)
-        eps = perturbation.eps(flat.vector(), gradient, self.rho)
+        eps = perturbation.eps(flat.vector(), gradient, self._radius)
         norm = self._finite("norm of the perturbation", eps.norm(), batch)
         if not math.isfinite(norm):
             return None
@@ -142,9 +146,16 @@ class SAMMixin(StoringMixin):
         if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                f"those before it. {remedy_for_divergence(*unpack_data(batch), self.rho)}"
+                f"those before it. {remedy_for_divergence(*unpack_data(batch), self._radius)}"
             )
         return value
+
+
+def _nested(name, params):
+    """Parameters of the object `name`, by their own names; they are taken out of `params`."""
+    prefix = f"{name}__"
+    keys = [key for key in params if key.startswith(prefix)]
+    return {key.removeprefix(prefix): params.pop(key) for key in keys}
 
 
 def arguments_in(scope):

@@ -21,7 +21,8 @@ def take_checkpoint(net):
         "criterion": net.criterion_.state_dict() if is_module else None,
         "callbacks": callback_states(net.callbacks_),
         "classes": getattr(net, "classes_inferred_", None),
-        "rho": net.rho,  # a callback may have changed it
+        # a callback may have changed it; a function is passed again
+        "rho": None if callable(net.rho) else net.rho,
         "random": _random_state(net.module_device),
     }
 
@@ -40,7 +41,8 @@ def put_checkpoint(net, checkpoint, changed):
     if checkpoint["criterion"] is not None:
         net.criterion_.load_state_dict(checkpoint["criterion"])
     restore_callbacks(net.callbacks_, checkpoint["callbacks"], changed)
-    net.rho = checkpoint["rho"]
+    if checkpoint["rho"] is not None:
+        net.rho = checkpoint["rho"]
     _set_random_state(net.module_device, checkpoint["random"])
 
 
