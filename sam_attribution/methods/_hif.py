@@ -31,6 +31,7 @@ from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.perturbation import is_constant
 from sam_attribution.probes import Probe, Replayable
 from sam_attribution.problem import summed_gradient
+from sam_attribution.training import part_slices
 
 # Rows that the spectrum is estimated from, where it takes 80 products
 _SPECTRUM_ROWS = 4096
@@ -196,9 +197,10 @@ class PreparedHIF(Prepared):
         _warn_of_decoupled_decay(problem)
         self._problem = problem
         self._variant = method.variant
-        batches = _batches(problem) if method.ascent == "batch" else None
+        batches, weights = _batches(problem) if method.ascent == "batch" else (None, None)
         self.rows_are_exchangeable = batches is None
-        points = SAMPoints(problem, batches, curvature=method.curvature, blocks=blocks)
+        settings = {"curvature": method.curvature, "blocks": blocks}
+        points = SAMPoints(problem, batches, weights=weights, **settings)
         jacobian = points.jacobian(method.variant)
         if is_small(jacobian.size):
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
@@ -230,14 +232,13 @@ class PreparedHIF(Prepared):
         return Replayable(partial(self._probes_of_points, columns), each * len(self._points))
 
     def _probes_of_points(self, columns):
-        share = 1 / len(self._points)
-        for point in self._points:
-            yield from adjoint_probes(point, self._variant, columns, share)
+        for point, weight in zip(self._points, self._points.weights, strict=True):
+            yield from adjoint_probes(point, self._variant, columns, weight)
 
     def removal_step(self, groups, *, verbose=0):
         """``J^-1 sum of c_k`` of every group: the change of the fixed point."""
-        columns = [removal_columns(point, self._variant, groups) for point in self._points]
-        return Tangent(self.solve(sum(columns) / len(columns)).T, {})
+        columns = (removal_columns(point, self._variant, groups) for point in self._points)
+        return Tangent(self.solve(self._points.mean(columns)).T, {})
 
     def solve(self, columns):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
@@ -272,6 +273,8 @@ def _left_out(method, problem, blocks):
         return "layers are taken apart"
     if problem.selected is not None:
         return "the other parameters do not move"
+    if problem.m_sharpness and problem.rho and method.ascent == "full":
+        return f"parts of {problem.m_sharpness} rows climbed apart, which ascent='batch' knows"
     return "weight decay is decoupled" if _decay_is_decoupled(problem.path) else None
 
 
@@ -281,7 +284,10 @@ def _check_solver(solver):
 
 
 def _batches(problem):
-    """The batches of the last epoch; ValueError unless every row trained on is in one."""
+    """What climbed together in the last epoch, batches or their parts, and the weight of each.
+
+    A ValueError unless every row trained on is in one.
+    """
     batches = [] if problem.path is None else problem.path.last_epoch
     visited = problem.weights.nonzero()[:, 0]
     if not batches or not torch.isin(visited, torch.cat(batches)).all():
@@ -289,7 +295,13 @@ def _batches(problem):
             'ascent="batch" needs a recorded last epoch that every row was drawn in. Use '
             'ascent="full".'
         )
-    return batches
+    parts, weights = [], []
+    for rows in batches:
+        found = [rows[where] for where in part_slices(len(rows), problem.m_sharpness)]
+        whole = (problem.weight_of(rows) or 1.0) * len(batches)
+        parts += found
+        weights += [problem.weight_of(part) / whole for part in found]
+    return parts, weights
 
 
 def _warn_of_decoupled_decay(problem):

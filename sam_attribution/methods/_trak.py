@@ -101,9 +101,14 @@ class TRAK(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for a regression."""
+        """Raise a ValueError for a regression, or checkpoints with several points each."""
         if problem.n_classes is None:
             raise ValueError("TRAK needs the margin of a classifier, got a regression.")
+        if problem.m_sharpness and self.at == "w+eps" and self.n_checkpoints is not None:
+            raise ValueError(
+                f"TRAK has one matrix for each checkpoint, at one point, but with m_sharpness="
+                f'{problem.m_sharpness} the rows of a batch climbed to several. Use at="w".'
+            )
 
     def prepare(self, problem):
         """Project the rows' gradients.

@@ -75,6 +75,7 @@ def problem_from_estimator(
         visited=_visited(path, targets),
         rho=estimator.trajectory_.schedule[-1].rho,
         perturbation=as_perturbation(estimator.trajectory_.perturbation, layout),
+        m_sharpness=estimator.trajectory_.schedule[-1].m_sharpness,
         path=path,
         batch_size=batch_size,
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
@@ -103,6 +104,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
         weight_decay=float(max(decays)),
         rho=last_radius(net),
         perturbation=as_perturbation(net.perturbation, layout),
+        m_sharpness=net.m_sharpness,
         differentiated=differentiated,
     )
 

@@ -17,6 +17,7 @@ from sam_attribution.training import (
     equal_stretches,
     inner_module,
     norm_clippings,
+    part_slices,
     rewind,
 )
 
@@ -81,6 +82,12 @@ class TrainingPath:
         callbacks = self._classifier.callbacks_
         clippings = [NormClipping(*each) for each in norm_clippings(callbacks, self.schedule)]
         return lambda gradient: reduce(lambda g, clip: clip(g), clippings, gradient)
+
+    @property
+    def n_parts(self):
+        """Number of parts that climbed apart in each step, int array of shape (n_steps,)."""
+        steps = self._trajectory.schedule
+        return np.array([len(part_slices(len(s.indices), s.m_sharpness)) for s in steps], dtype=int)
 
     @property
     def recorded_states(self):
@@ -274,7 +281,7 @@ class TrainingPath:
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
         seed = derived_seed(self.seed, state.step)
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed)
+        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed, step.m_sharpness)
 
     def _states(self, steps):
         self._trajectory.check_states()

@@ -1,10 +1,11 @@
 """One state of the recorded training, with the batch of the step that starts there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.training import part_seed, part_slices
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,8 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    m_sharpness : int, optional
+        Largest number of rows that climb together in that step; None for the whole batch.
     """
 
     params: Tensor
@@ -34,6 +37,24 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    m_sharpness: int | None = None
+
+    def in_parts(self, problem):
+        """Points that together stand for this one, one for each part of the batch.
+
+        Each has the rate times the weight of its part in the batch. They share `params`.
+        """
+        slices = part_slices(len(self.rows), self.m_sharpness)
+        if len(slices) == 1:
+            return [replace(self, m_sharpness=None)]
+        whole = problem.weight_of(self.rows) or 1.0
+        parts = []
+        for number, where in enumerate(slices):
+            rows = self.rows[where]
+            rate = self.rate * (problem.weight_of(rows) / whole)
+            seed = None if self.seed is None else part_seed(self.seed, number)
+            parts.append(replace(self, rows=rows, rate=rate, seed=seed, m_sharpness=None))
+        return parts
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
@@ -49,6 +70,8 @@ class PathPoint:
         """
         if at == "w":
             return self.params
+        if self.m_sharpness is not None:
+            raise ValueError("the parts of this batch climbed apart: take in_parts() first.")
         if at == "w+eps" and (batch := self.batch(problem)) and self.rho:
             gradient = batch.gradient(self.params, self.buffers)
             return self.params + problem.perturbation.eps(self.params, gradient, self.rho)

@@ -51,6 +51,8 @@ class Problem:
         Its one owner: losses and gradients here leave it out.
     rho : float
     perturbation : Perturbation
+    m_sharpness : int, optional
+        Largest number of rows that climbed together; None for whole batches.
     selected : Tensor of positions, optional
         The parameters that are attributed; all if None.
     head : Head, optional
@@ -79,6 +81,7 @@ class Problem:
     weight_decay: float | Tensor = 0.0
     rho: float = 0.0
     perturbation: object = field(default_factory=PNorm)
+    m_sharpness: int | None = None
     selected: Tensor | None = None
     head: Head | None = None
     path: object | None = None

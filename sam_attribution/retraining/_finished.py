@@ -79,7 +79,10 @@ def training_fingerprint(problem):
     settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
     steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]
     data = (problem.X, problem.y, problem.weights, problem.denominators)
-    return fingerprint(_module_at_start(problem), settings, path.seed, steps, data)
+    # appended only where it is set: without it the hash is that of older versions
+    parts = [step.m_sharpness for step in path.schedule]
+    more = [parts] if any(parts) else []
+    return fingerprint(_module_at_start(problem), settings, path.seed, steps, data, *more)
 
 
 def key_of(positions):

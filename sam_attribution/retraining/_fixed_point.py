@@ -80,6 +80,7 @@ class FixedPoint(LeavesOut):
 
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
+        _check_climbs_together(problem)
         _check_objective(type(bare_optimizer(optimizer)), optimizer.param_groups)
         _check_precision(problem, self.tol)
         check_second_derivative(problem)
@@ -95,6 +96,7 @@ class FixedPoint(LeavesOut):
             rows or groups that are not there.
         """
         check_parameters(self)
+        _check_climbs_together(problem)
         if problem.path is not None:
             _check_objective(problem.path.optimizer, problem.path.group_settings)
         _check_precision(problem, self.tol)
@@ -146,6 +148,14 @@ def _where_one_could_be(problem, start, tol):
         f"One can be expected below rho_max = {radius:.3g}, and rho is {problem.rho:.3g}: lower "
         "rho, or raise optimizer__weight_decay."
     )
+
+
+def _check_climbs_together(problem):
+    if problem.m_sharpness:
+        raise ValueError(
+            f"FixedPoint solves for SAM that climbs with all rows together, and m_sharpness="
+            f'{problem.m_sharpness} climbs with parts of them. Train without it, or take "loo".'
+        )
 
 
 def _check_objective(kind, groups):

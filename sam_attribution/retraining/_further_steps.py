@@ -42,7 +42,8 @@ class FurtherSteps:
 
     def step(self, number):
         """Step `number`, counted from 0, a :class:`~sam_attribution.problem.PureStep`."""
-        return PureStep(self._batch(number), self._rate, self._settings)
+        m = self.problem.m_sharpness
+        return PureStep(self._batch(number), self._rate, self._settings, m)
 
     def _batch(self, number):
         return TrainingBatch(self.problem, self._batches[number], derived_seed(self.seed, number))

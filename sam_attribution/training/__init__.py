@@ -2,6 +2,7 @@
 
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer
 from sam_attribution.training._batch_order import batch_schedule
+from sam_attribution.training._batch_parts import part_seed, part_slices
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device

@@ -65,6 +65,11 @@ class FlatModule:
             if gradient is not None:
                 p.grad = gradient if p.grad is None else p.grad + gradient
 
+    def scale_gradients(self, factor):
+        """Multiply ``.grad`` by a number."""
+        for p in self._trained:
+            p.grad = None if p.grad is None else factor * p.grad
+
     def largest_gradient(self):
         """Largest absolute number in ``.grad``; infinite or NaN if one of them is."""
         gradients = [p.grad for p in self.parameters if p.grad is not None]

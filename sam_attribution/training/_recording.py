@@ -154,6 +154,7 @@ class RecordingMixin:
                 loss_scale=scale,
                 gradient_factor=self._gradient_factor,
                 settings=settings,
+                m_sharpness=_whole(getattr(self, "m_sharpness", None)),
                 changed_by=self._changed_by,
                 without_gradient=self._flat_module().without_gradient(),
             )
@@ -258,6 +259,11 @@ class RecordingMixin:
         self.trajectory_.check_data(*data)
         check_unchanged(self)
         return Replay(self, *data, **options)
+
+
+def _whole(number):
+    """A plain int, as it is stored; None stays."""
+    return None if number is None else int(number)
 
 
 def _length(iterator):

@@ -85,7 +85,7 @@ class Replay:
 
     def _repeat_step(self, number):
         net, step = self._net, self._recorded.schedule[number]
-        net.rho = step.rho
+        net.rho, net.m_sharpness = step.rho, step.m_sharpness
         set_loss_scale(net, step.loss_scale)
         groups = net.optimizer_.param_groups
         for group, rate, values in zip(groups, step.rates, step.settings, strict=True):

@@ -5,12 +5,21 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
 
+import torch
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
+from sam_attribution.training._batch_parts import (
+    joined,
+    n_rows_of,
+    part_of,
+    part_seed,
+    part_slices,
+    weights_of_part,
+)
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training._rho import radius_at
 from sam_attribution.training._unit_size import remedy_for_divergence
@@ -31,7 +40,7 @@ class SAMMixin(StoringMixin):
 
     Parameters
     ----------
-    rho, perturbation, trajectory, trajectory_dir
+    rho, perturbation, m_sharpness, trajectory, trajectory_dir
         As in :class:`SAMClassifier`.
 
     Notes
@@ -57,6 +66,10 @@ class SAMMixin(StoringMixin):
     11. The recording appends the step: rows, rates, length of the perturbation, factor of clipping
         (``RecordingMixin._recorded_step``).
 
+    With `m_sharpness` the steps 4 to 8 are done for one part of the batch after the other, each
+    with masks and a perturbation of its own; ``.grad`` is their weighted mean, and running
+    statistics are moved by every first pass in turn.
+
     Replay calls the same code with the recorded rates and settings (``Replay._repeat_step``), and
     ``dynamics.training_step`` is the step as a pure function. Loss and prediction returned are
     those at ``w``.
@@ -68,16 +81,25 @@ class SAMMixin(StoringMixin):
     _parameter_constraints = {
         "rho": [Interval(Real, 0, None, closed="left"), callable],
         "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
+        "m_sharpness": [Interval(Integral, 1, None, closed="left"), None],
         "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
         "trajectory_dir": [str, PathLike, None],
     }
 
     def __init__(
-        self, *args, rho=0.05, perturbation="l2", trajectory=10, trajectory_dir=None, **kwargs
+        self,
+        *args,
+        rho=0.05,
+        perturbation="l2",
+        m_sharpness=None,
+        trajectory=10,
+        trajectory_dir=None,
+        **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.rho = rho
         self.perturbation = perturbation
+        self.m_sharpness = m_sharpness
         self.trajectory = trajectory
         self.trajectory_dir = trajectory_dir
 
@@ -113,15 +135,49 @@ class SAMMixin(StoringMixin):
         self._radius = radius_at(self.rho, self._epochs_done())
         flat = self._flat_module()
         gathered = flat.take_gradients()
+        slices = part_slices(n_rows_of(batch), self.m_sharpness) if self.m_sharpness else [None]
+        if len(slices) == 1:
+            step = self._climbed(seed, batch, flat, **fit_params)
+        else:
+            step = self._climbed_apart(seed, batch, slices, flat, **fit_params)
+        self._finite("gradient", flat.largest_gradient(), batch)
+        flat.add_gradients(gathered)
+        return step
+
+    def _climbed(self, seed, batch, flat, **fit_params):
+        """Leave the SAM gradient of rows that climb together in ``.grad``."""
         step = self._one_pass(seed, batch, **fit_params)
         eps = self._ascent(flat, batch) if self._radius else None
         if eps is not None:
             flat.take_gradients()
             with _moved_by(eps, flat):
                 self._one_pass(seed, batch, **fit_params)
-        self._finite("gradient", flat.largest_gradient(), batch)
-        flat.add_gradients(gathered)
         return step
+
+    def _climbed_apart(self, seed, batch, slices, flat, **fit_params):
+        """Leave the weighted mean of the SAM gradients of the parts of a batch in ``.grad``."""
+        weights = self._weights_of_parts(batch, slices)
+        gathered, steps, norm = flat.take_gradients(), [], 0.0
+        for number, (rows, weight) in enumerate(zip(slices, weights, strict=True)):
+            with weights_of_part(self, rows):
+                part = part_of(batch, rows)
+                steps.append(self._climbed(part_seed(seed, number), part, flat, **fit_params))
+            flat.scale_gradients(weight)
+            flat.add_gradients(gathered)
+            gathered = flat.take_gradients()
+            norm += weight * self._perturbation_norm
+        flat.add_gradients(gathered)
+        self._perturbation_norm = norm
+        losses = (weight * step["loss"] for weight, step in zip(weights, steps, strict=True))
+        outputs = joined([step["y_pred"] for step in steps])
+        return steps[0] | {"loss": sum(losses), "y_pred": outputs}
+
+    def _weights_of_parts(self, batch, slices):
+        """Weights of the parts of a batch in its mean loss; they sum to 1."""
+        targets = unpack_data(batch)[1]
+        of_rows = self.denominators(targets, n_rows_of(batch))
+        sums = torch.stack([of_rows[rows].sum() for rows in slices]).double()
+        return (sums / (sums.sum() if sums.any() else 1.0)).tolist()
 
     def _one_pass(self, seed, batch, **fit_params):
         seed_torch(seed, self.module_device)

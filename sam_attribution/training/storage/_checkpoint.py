@@ -23,6 +23,7 @@ def take_checkpoint(net):
         "classes": getattr(net, "classes_inferred_", None),
         # a callback may have changed it; a function is passed again
         "rho": None if callable(net.rho) else net.rho,
+        "m_sharpness": net.m_sharpness,
         "random": _random_state(net.module_device),
     }
 
@@ -43,6 +44,7 @@ def put_checkpoint(net, checkpoint, changed):
     restore_callbacks(net.callbacks_, checkpoint["callbacks"], changed)
     if checkpoint["rho"] is not None:
         net.rho = checkpoint["rho"]
+    net.m_sharpness = checkpoint.get("m_sharpness", net.m_sharpness)
     _set_random_state(net.module_device, checkpoint["random"])
 
 
