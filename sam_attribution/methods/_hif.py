@@ -60,7 +60,8 @@ class HIF(Method):
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
     ascent : {"full", "batch"}, default="full"
         Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as
-        in training, that of each batch of the last epoch. ``batch`` is closer to leave-one-out
+        in training, that of each batch of the last epoch, or of each part of it that climbed
+        apart (``m_sharpness``). ``batch`` is closer to leave-one-out
         (Pearson correlation higher by 0.003 to 0.06, ``benchmarks/damping.py``) and costs more: 5
         to 9 times as much on networks where a pass over ten batches takes longer than one over all
         rows (``benchmarks/baselines.py``). A row then counts in its own batch in ``scores_``;

@@ -9,7 +9,6 @@ from sklearn.base import is_classifier
 from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
-from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import mark_as_checked
@@ -63,8 +62,7 @@ def problem_from_estimator(
     model = _model(estimator, parameters)
     if checked:
         mark_as_checked(model["module"])
-    layout = ParameterLayout(model["module"])
-    path = TrainingPath(estimator, X, y, sample_weight, layout)
+    path = TrainingPath(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     problem = Problem(
         **model,
@@ -74,7 +72,7 @@ def problem_from_estimator(
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
         visited=_visited(path, targets),
         rho=estimator.trajectory_.schedule[-1].rho,
-        perturbation=as_perturbation(estimator.trajectory_.perturbation, layout),
+        perturbation=estimator.trajectory_.perturbation,
         m_sharpness=estimator.trajectory_.schedule[-1].m_sharpness,
         path=path,
         batch_size=batch_size,
@@ -94,8 +92,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
     net = untrained.net
     decays = [group.get("weight_decay", 0.0) for group in net.optimizer_.param_groups]
     model, weights = _model(net, parameters), untrained.sample_weight
-    layout = ParameterLayout(model["module"])
-    w = layout.vector_of(model["module"])
+    w = ParameterLayout(model["module"]).vector_of(model["module"])
     return Problem(
         **model,
         X=untrained.X,
@@ -103,7 +100,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
         sample_weight=None if weights is None else torch.as_tensor(weights).to(w),
         weight_decay=float(max(decays)),
         rho=last_radius(net),
-        perturbation=as_perturbation(net.perturbation, layout),
+        perturbation=net.perturbation,
         m_sharpness=net.m_sharpness,
         differentiated=differentiated,
     )
