@@ -91,6 +91,7 @@ def test_an_object_with_eps_alone_can_be_masked_and_left_bare():
     torch.testing.assert_close(as_perturbation(Mine(), layout).eps(w, g, 0.1), 0.1 * (w + g))
 
 
+@pytest.mark.slow
 def test_training_equals_a_loop_by_hand_and_scores_the_derivative_of_retraining():
     net, X, y, problem = trained(trajectory=2)
     rows, labels = torch.tensor(X), torch.tensor(y)
@@ -108,6 +109,7 @@ def test_training_equals_a_loop_by_hand_and_scores_the_derivative_of_retraining(
         assert found == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_gif_takes_the_rows_gradients_at_the_masked_point():
     *_, y, problem = trained(trajectory="all")
     queries, path = queries_of(problem), problem.path

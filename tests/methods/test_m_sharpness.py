@@ -93,6 +93,7 @@ def test_gif_takes_each_row_at_the_point_of_its_part(query, sample_weight):
         assert len(prepared.probes(queries_of(problem))) == 10 * 3  # 8 rows in three parts
 
 
+@pytest.mark.slow
 def test_gif_in_training_mode_takes_the_batch_statistics_of_the_part():
     _, problem = trained(module=norm_network(dropout=False))
     found = scores_of(GIF(n_checkpoints=None), problem)
@@ -231,6 +232,7 @@ def test_hif_by_batches_is_the_derivative_of_the_mean_over_their_parts():
     assert "parts of 3 rows climbed apart" in scale
 
 
+@pytest.mark.slow
 def test_leaving_rows_out_trains_in_parts_too():
     net, problem = trained(max_epochs=1)
     queries = queries_of(problem)

@@ -53,6 +53,7 @@ def test_every_step_has_the_radius_of_its_epoch():
     assert [step.rho for step in by_function.trajectory_.schedule] == pytest.approx(found)
 
 
+@pytest.mark.slow
 def test_training_and_unrolled_scores_equal_plain_torch():
     rho = RhoSchedule(0.4, end=0.0, n_epochs=3, shape="cosine")
     net, X, y, _ = fitted("mlp", module=network(), rho=rho, trajectory=2)
@@ -75,6 +76,7 @@ def test_training_and_unrolled_scores_equal_plain_torch():
         assert float(scores[k]) == pytest.approx(expected, rel=1e-5)
 
 
+@pytest.mark.slow
 def test_gif_takes_each_states_own_radius_and_hif_the_last():
     net, X, y, _ = fitted(
         "mlp", module=network(), rho=RhoSchedule(end=0.4, n_epochs=3), trajectory="all"
