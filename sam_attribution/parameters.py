@@ -40,7 +40,9 @@ class ParameterLayout:
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())
-        self.aliases = {name: _alias(module, name) for name in trainable}
+        kinds = {prefix: type(part).__name__ for prefix, part in module.named_modules()}
+        split = {name: name.rpartition(".") for name in trainable}
+        self.aliases = {name: f"{kinds[at]}.{leaf}" for name, (at, _, leaf) in split.items()}
         self.slices, self.size = {}, 0
         for name, p in trainable.items():
             self.slices[name] = slice(self.size, self.size + p.numel())
@@ -74,8 +76,3 @@ class ParameterLayout:
     def vector_of(self, module):
         """New flat vector with a copy of the module's trainable parameters."""
         return self.flatten([p.detach() for p in self.parameters_of(module)])
-
-
-def _alias(module, name):
-    owner, _, leaf = name.rpartition(".")
-    return f"{type(module.get_submodule(owner)).__name__}.{leaf}"

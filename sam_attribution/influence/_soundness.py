@@ -10,6 +10,7 @@ from sam_attribution.diagnosis import (
     recorded_scores,
     warn_of_one_prediction,
 )
+from sam_attribution.methods import PreparedScores
 
 
 def smoothness(attribution, check):
@@ -45,9 +46,11 @@ def radii(problem, prepared):
     known = {} if problem.path is None else {step.rho for step in problem.path.schedule}
     if len(known) < 2:
         return {}
+    span = f"{min(known):.3g} to {max(known):.3g}"
+    if isinstance(prepared, PreparedScores):  # retraining, whose own docs say what it repeats
+        return {"rho": span}
     last = f"the final model has that of the last step, {problem.rho:.3g}"
-    whose = "each step has its own" if prepared.along_training else last
-    return {"rho": f"{min(known):.3g} to {max(known):.3g}; {whose}"}
+    return {"rho": f"{span}; {'each step has its own' if prepared.along_training else last}"}
 
 
 def quality(trained):

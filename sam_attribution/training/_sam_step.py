@@ -10,7 +10,6 @@ from skorch import NeuralNet
 from skorch.dataset import unpack_data
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions
-from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
 from sam_attribution.training._batch_parts import (
     joined,
@@ -125,7 +124,7 @@ class SAMMixin(StoringMixin):
         """Build everything; a radius or perturbation that cannot work raises here."""
         super().initialize()
         radius_at(self.rho, 0.0)
-        as_perturbation(self.perturbation, self._flat_module().layout)
+        self._flat_module().bound(self.perturbation)
         return self
 
     def train_step_single(self, batch, **fit_params):
@@ -189,8 +188,7 @@ class SAMMixin(StoringMixin):
         """Perturbation from ``.grad``; None on an overflow, when the scaler skips the step."""
         # a power of two, so nothing is rounded
         gradient = flat.gradient() / loss_scale(self)
-        perturbation = as_perturbation(self.perturbation, flat.layout)
-        eps = perturbation.eps(flat.vector(), gradient, self._radius)
+        eps = flat.bound(self.perturbation).eps(flat.vector(), gradient, self._radius)
         norm = self._finite("norm of the perturbation", eps.norm(), batch)
         if not math.isfinite(norm):
             return None
