@@ -8,7 +8,7 @@ from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.dynamics import Tangent, TrainingState
 from sam_attribution.methods import GIF, HIF, TRAK, SelfInfluence, TracIn, Unrolled
 from sam_attribution.probes import training_scores
-from sam_attribution.problem import FunctionalTraining, problem_from_estimator
+from sam_attribution.problem import FunctionalRun, FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import FixedPoint, LeaveOneOut
 from sam_attribution.retraining._further_steps import FurtherSteps
 from tests.in_parts import RunInParts, parts_of
@@ -246,6 +246,9 @@ def test_leaving_rows_out_trains_in_parts_too():
     without[3] = 0
     values = [run.value(s, queries.X, queries.y) for s in (without, everyone)]
     assert float(scores[3]) == pytest.approx(values[0] - values[1], rel=1e-8)
+    reweighted = FunctionalRun(FunctionalTraining(problem, without)).final().params
+    end = nn.utils.parameters_to_vector(run.trained(without).parameters()).detach()
+    torch.testing.assert_close(reweighted, end, rtol=0, atol=1e-11)
     further = FurtherSteps(problem, 1, seed=0)
     assert [len(batch.rows) for batch in further.step(0).batches] == [2, 3, 3]
 
