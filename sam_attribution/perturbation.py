@@ -18,6 +18,8 @@ from sam_attribution.parameters import ParameterLayout, matching
 
 __all__ = ["Adaptive", "Masked", "PNorm", "Perturbation"]
 
+_N_SHOWN = 12  # names of parameters in an error
+
 
 class Perturbation(BaseEstimator):
     """Base class: subclasses give :meth:`eps`, the products come from ``torch.func``.
@@ -231,7 +233,9 @@ class Masked(Perturbation):
         left_out = len(moved) < len(layout.names)
         if not moved or not (left_out or all(pattern[:1] != "!" for pattern in patterns)):
             left = "leave out nothing" if moved else "leave nothing"
-            known = ", ".join(f"{name} ({layout.aliases[name]})" for name in layout.names)
+            known = ", ".join(f"{n} ({layout.aliases[n]})" for n in layout.names[:_N_SHOWN])
+            if n_more := len(layout.names[_N_SHOWN:]):
+                known = f"{known} and {n_more} more"
             raise ValueError(
                 f"parameters={given!r} of Masked {left} of the parameters {known}. Use patterns "
                 "that match some of these names."

@@ -73,7 +73,7 @@ def problem_from_estimator(
         visited=_visited(path, targets),
         rho=estimator.trajectory_.schedule[-1].rho,
         perturbation=estimator.trajectory_.perturbation,
-        m_sharpness=estimator.trajectory_.schedule[-1].m_sharpness,
+        m_sharpness=path.m_sharpness,
         path=path,
         batch_size=batch_size,
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),

@@ -84,6 +84,12 @@ class TrainingPath:
         return lambda gradient: reduce(lambda g, clip: clip(g), clippings, gradient)
 
     @property
+    def m_sharpness(self):
+        """Largest number of rows that climbed together in the last step; None for whole batches."""
+        schedule = self._trajectory.schedule
+        return schedule[-1].m_sharpness if schedule else None
+
+    @property
     def n_parts(self):
         """Number of parts that climbed apart in each step, int array of shape (n_steps,)."""
         steps = self._trajectory.schedule

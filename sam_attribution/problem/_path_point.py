@@ -44,9 +44,9 @@ class PathPoint:
 
         Each has the rate times the weight of its part in the batch. They share `params`.
         """
+        if self.m_sharpness is None:
+            return [self]
         slices = part_slices(len(self.rows), self.m_sharpness)
-        if len(slices) == 1:
-            return [replace(self, m_sharpness=None)]
         whole = problem.weight_of(self.rows) or 1.0
         parts = []
         for number, where in enumerate(slices):
