@@ -120,12 +120,11 @@ class SAMMixin(StoringMixin):
                 getattr(self, name).set_params(**values)
         return self
 
-    def initialize(self):
-        """Build everything; a radius or perturbation that cannot work raises here."""
-        super().initialize()
-        radius_at(self.rho, 0.0)
+    def _begin(self, X, y, epochs):
+        """Begin to train; a radius or perturbation that cannot work raises before that."""
+        radius_at(self.rho, self._epochs_done())
         self._flat_module().bound(self.perturbation)
-        return self
+        return super()._begin(X, y, epochs)
 
     def train_step_single(self, batch, **fit_params):
         """Add the SAM gradient of one batch to ``.grad``; return loss and prediction at ``w``."""
