@@ -108,9 +108,14 @@ class TRAK(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for weights by a loss without classes that has none."""
+        """Raise a ValueError for weights that a loss has not, or checkpoints of several points."""
         if self.weighted and problem.n_classes is None:
             check_gauss_newton(problem)
+        if problem.m_sharpness and self.at == "w+eps" and self.n_checkpoints is not None:
+            raise ValueError(
+                f"TRAK has one matrix for each checkpoint, at one point, but with m_sharpness="
+                f'{problem.m_sharpness} the rows of a batch climbed to several. Use at="w".'
+            )
 
     def prepare(self, problem):
         """Project the rows' gradients.

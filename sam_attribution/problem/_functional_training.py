@@ -1,6 +1,7 @@
 """The recorded training as pure steps, which can be differentiated or run with other weights."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
@@ -8,6 +9,7 @@ from torch import Tensor
 from sam_attribution.dynamics import (
     NoFunctionalForm,
     TrainingState,
+    parts_of,
     step_jvp,
     step_vjp,
     training_step,
@@ -33,12 +35,27 @@ class PureStep:
     """One recorded step as a function of state and row weights.
 
     The ``rows`` of `batch` are positions in the problem; `settings` are ``perturbation``, ``rho``,
-    ``optimizer`` and ``clip`` of ``dynamics.training_step``.
+    ``optimizer`` and ``clip`` of ``dynamics.training_step``. With `m_sharpness` parts of the batch
+    climb apart.
     """
 
     batch: TrainingBatch
     rate: float | Tensor
     settings: dict
+    m_sharpness: int | None = None
+
+    def __post_init__(self):
+        _ = self._passes  # now: a tensor first made inside of torch.vmap does not outlive it
+
+    @cached_property
+    def _passes(self):
+        """The batch, or its parts, as ``dynamics`` takes them."""
+        return self.batch.in_parts(self.m_sharpness)
+
+    @property
+    def batches(self):
+        """The batch of each part, a list; of the whole batch if it is not split."""
+        return [part.batch for part in parts_of(self._passes)]
 
     def after(self, state, row_weights):
         """State after the step with weights of shape (n_rows,) for the batch's rows.
@@ -46,17 +63,17 @@ class PureStep:
         Differentiable, and batched by ``torch.vmap``.
         """
         with self.batch.in_training():
-            return training_step(self.batch, state, row_weights, self.rate, **self.settings)
+            return training_step(self._passes, state, row_weights, self.rate, **self.settings)
 
     def vjp(self, state, cotangent):
         """``dynamics.step_vjp`` at a state."""
         with self.batch.in_training():
-            return step_vjp(self.batch, state, self.rate, cotangent, **self.settings)
+            return step_vjp(self._passes, state, self.rate, cotangent, **self.settings)
 
     def jvp(self, state, tangent, row_weights):
         """``dynamics.step_jvp`` at a state."""
         with self.batch.in_training():
-            return step_jvp(self.batch, state, self.rate, tangent, row_weights, **self.settings)
+            return step_jvp(self._passes, state, self.rate, tangent, row_weights, **self.settings)
 
 
 class FunctionalTraining:
@@ -102,7 +119,7 @@ class FunctionalTraining:
         batch = TrainingBatch(problem, rows, seed, self._row_weights)
         settings = {"rho": recorded.rho, "optimizer": self._optimizer_at(number)}
         rate = path.spread(recorded.rates, problem.params.dtype)
-        return PureStep(batch, rate, self._settings | settings)
+        return PureStep(batch, rate, self._settings | settings, recorded.m_sharpness)
 
     def _optimizer_at(self, number):
         """The optimizer with the settings of a step, made again where a schedule moves them."""

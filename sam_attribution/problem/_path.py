@@ -21,6 +21,7 @@ from sam_attribution.training import (
     is_mixed_precision,
     norm_clippings,
     own_steps_of,
+    part_slices,
     rewind,
 )
 
@@ -153,6 +154,18 @@ class TrainingPath:
 
     def check_replay(self, what):
         """Raise a ValueError if `what` cannot be had without all steps: they are known."""
+
+    @property
+    def m_sharpness(self):
+        """Largest number of rows that climbed together in the last step; None for whole batches."""
+        schedule = self._trajectory.schedule
+        return schedule[-1].m_sharpness if schedule else None
+
+    @property
+    def n_parts(self):
+        """Number of parts that climbed apart in each step, int array of shape (n_steps,)."""
+        steps = self._trajectory.schedule
+        return np.array([len(part_slices(len(s.indices), s.m_sharpness)) for s in steps], dtype=int)
 
     @property
     def recorded_states(self):
@@ -359,7 +372,8 @@ class TrainingPath:
         rows = self.batch_rows(state.step)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, self.seed_of(state.step))
+        seed = self.seed_of(state.step)
+        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed, step.m_sharpness)
 
     def _states(self, steps):
         self._trajectory.check_states()

@@ -55,7 +55,7 @@ class FurtherSteps:
         optimizer = functional_optimizer(path) if given is None else given.as_function()
         self._rate = further_rate(path, given, lr, path.spread)
         self._settings = {
-            "perturbation": as_perturbation(perturbation or problem.perturbation),
+            "perturbation": as_perturbation(perturbation or problem.perturbation, problem.layout),
             "rho": problem.rho if rho is None else float(rho),
             "optimizer": optimizer,
             "clip": path.clipping(),
@@ -68,7 +68,8 @@ class FurtherSteps:
 
     def step(self, number):
         """Step `number`, counted from 0, a :class:`~sam_attribution.problem.PureStep`."""
-        return PureStep(self._batch(number), self._rate, self._settings)
+        m = self.problem.m_sharpness
+        return PureStep(self._batch(number), self._rate, self._settings, m)
 
     def _batch(self, number):
         return TrainingBatch(self.problem, self._batches[number], derived_seed(self.seed, number))
@@ -90,6 +91,7 @@ def further_loop(problem, drawn, seed, given, *, lr=None, rho=None, perturbation
                 indices=batch.cpu().numpy(),
                 rho=problem.rho if rho is None else float(rho),
                 loss_scale=path.schedule[-1].loss_scale if path.schedule else 1.0,
+                m_sharpness=problem.m_sharpness,
                 **settings,
             )
             for batch in drawn.batches

@@ -177,7 +177,7 @@ def _check_alike(path, twin):
 
 
 def _settings(path):
-    steps = [(step.rates, step.rho, len(step.indices)) for step in path.schedule]
+    steps = [(step.rates, step.rho, step.m_sharpness, len(step.indices)) for step in path.schedule]
     return path.optimizer, path.group_settings, steps
 
 

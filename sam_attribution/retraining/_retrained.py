@@ -54,7 +54,10 @@ def _task(problem, is_real):
     steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]
     data = (problem.X, problem.y, problem.weights, problem.denominators)
     task = _module_at_start(problem), settings, path.seed, steps, data
-    return (*task, "own steps") if is_real else task
+    # appended only where they are set: without them the hash is that of older versions
+    parts = [step.m_sharpness for step in path.schedule]
+    more = ([parts] if any(parts) else []) + (["own steps"] if is_real else [])
+    return *task, *more
 
 
 def _module_at_start(problem):

@@ -3,6 +3,7 @@
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer, is_mixed_precision
 from sam_attribution.training._adopted import is_adopted
 from sam_attribution.training._batch_order import batch_schedule
+from sam_attribution.training._batch_parts import part_seed, part_slices
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
@@ -29,6 +30,7 @@ from sam_attribution.training._random import (
 )
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
+from sam_attribution.training._rho import RhoSchedule, last_radius
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._saved_weights import SavedWeights
 from sam_attribution.training._trajectory import State, Step, equal_stretches
@@ -41,5 +43,6 @@ __all__ = [
     "Checkpoint",
     "ConformantNet",
     "ConformantRegressor",
+    "RhoSchedule",
     "SAMMixin",
 ]

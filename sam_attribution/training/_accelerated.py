@@ -13,12 +13,20 @@ from sam_attribution.training._module_copy import copy_of_module
 
 
 def check_accelerator(net):
-    """Raise a ValueError for gradient accumulation, of which skorch keeps the last batch only."""
+    """Raise a ValueError for what accelerate would do otherwise than it was asked for.
+
+    Of accumulated gradients skorch keeps the last batch only.
+    """
     n_steps = getattr(_accelerator(net), "gradient_accumulation_steps", 1)
     if n_steps != 1:
         raise ValueError(
             f"accelerator has gradient_accumulation_steps={n_steps}, of which skorch keeps the "
             "last batch only: it clears the gradients before each. Use a larger batch_size."
+        )
+    if getattr(net, "m_sharpness", None) is not None and _n_processes(net) > 1:
+        raise ValueError(
+            f"m_sharpness={net.m_sharpness} is for one process: several take the mean of their "
+            "gradients before the climb. Train in one process, or leave m_sharpness out."
         )
 
 

@@ -20,6 +20,7 @@ from sam_attribution.training._losses import (
     check_output,
     checked_loss,
     class_weight,
+    divides_by_class_weight,
     loss_per_sample,
 )
 from sam_attribution.training._module_builder import ModuleBuilder
@@ -246,10 +247,19 @@ class Conformant(ArrayInputs, ModuleBuilder):
         weight = given.to(y_pred.device)
         kept = self._row_weights.times(losses) if self._leaves_out else losses
         weighted = (weight * kept).sum()
-        of_class = class_weight(self.criterion_)
-        total = (weight if of_class is None else weight * of_class[targets]).sum()
+        total = self.denominators(targets, len(targets)).to(weighted).sum()
         # a batch of weight 0 has loss 0
         return weighted / total.clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def denominators(self, targets, n_rows):
+        """What each row of the batch counts in the divisor of its mean loss, shape (n_rows,)."""
+        weight = torch.ones(n_rows) if self._batch_weight is None else self._batch_weight
+        criterion = getattr(self, "criterion_", None)
+        of_class = class_weight(criterion) if divides_by_class_weight(criterion) else None
+        if of_class is None:
+            return weight
+        of_row = of_class[torch.as_tensor(targets, device=of_class.device)]
+        return weight.to(of_row) * of_row
 
     def loss_per_sample(self, output, targets):
         """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""

@@ -160,6 +160,11 @@ def class_weight(criterion):
     return getattr(criterion, "weight", None)
 
 
+def divides_by_class_weight(criterion):
+    """True for a criterion whose class weights are in the divisor of a batch's loss."""
+    return isinstance(criterion, _CLASS_WEIGHTED)
+
+
 def without_class_weight(criterion):
     """Copy of a criterion without class weights."""
     if class_weight(criterion) is None:

@@ -128,7 +128,7 @@ def repeat_step(net, step, batch, seed):
 
     Empty rates leave the settings of the optimizer as they are.
     """
-    net.rho = step.rho
+    net.rho, net.m_sharpness = step.rho, step.m_sharpness
     set_loss_scale(net, step.loss_scale)
     groups = net.optimizer_.param_groups if step.rates else ()
     for group, rate, values in zip(groups, step.rates, step.settings, strict=True):

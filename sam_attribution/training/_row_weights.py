@@ -1,5 +1,7 @@
 """Weights of rows in a repeated training, on top of the user's sample weights."""
 
+import torch
+
 
 class RowWeights:
     """Weights of all rows, 0 for one that is left out; a batch's denominator stays as it is.
@@ -15,8 +17,17 @@ class RowWeights:
 
     def turn_to(self, rows):
         """Take the weights of the rows of the coming batch."""
-        part = self._values[rows]
-        self._batch = None if bool((part == 1).all()) else part
+        self._take(self._values[rows])
+
+    def of_part(self, rows):
+        """Weights of a part of the batch, whose losses are computed apart."""
+        part = RowWeights(self._values)
+        part._take(torch.ones(0) if self._batch is None else self._batch[rows])
+        self.unread = False
+        return part
+
+    def _take(self, batch):
+        self._batch = None if bool((batch == 1).all()) else batch
         self.unread = self.acting
 
     @property

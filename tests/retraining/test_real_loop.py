@@ -56,6 +56,7 @@ def scores_by(method, clf):
 
 CYCLE = LRScheduler(OneCycleLR, max_lr=0.1, total_steps=9, step_every="batch")
 BOTH = {name: TRAININGS[name] for name in ("nesterov", "weighted", "batch norm", "dropout", "adam")}
+BOTH["parts"] = BOTH["weighted"] | {"m_sharpness": 4}
 BOTH["cycled"] = {"optimizer__momentum": 0.9, "callbacks": [CYCLE, GradientNormClipping(0.3)]}
 
 
