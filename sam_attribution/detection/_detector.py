@@ -187,14 +187,15 @@ class MislabelDetector(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Train on the labels as given and judge them.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, ...)
+        X : array-like or sparse matrix of shape (n_samples, ...), dict, tuple or Dataset
+            Memory maps, dicts, tuples and Datasets are read batch by batch.
         y : array-like of shape (n_samples,)
-            Labels of any type.
+            Labels of any type. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, in training and in the class model.
 
@@ -222,7 +223,7 @@ class MislabelDetector(BaseEstimator):
         self._collect(X, y, evidence)
         return self
 
-    def fit_predict(self, X, y, sample_weight=None):
+    def fit_predict(self, X, y=None, sample_weight=None):
         """Fit, and return -1 for each suspicious row and 1 for the others.
 
         Parameters

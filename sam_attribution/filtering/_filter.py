@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import get_tags, indexable
 from sklearn.utils.validation import validate_data
 
+from sam_attribution._row_source import RowSource
 from sam_attribution._validation import take_rows
 from sam_attribution.filtering._row_filter import RowFilter
 
@@ -85,7 +86,7 @@ class MislabelFilter(RowFilter):
         validate_data(self, rows, labels, skip_check_array=True)
         self.sample_indices_ = np.flatnonzero(self._judge(rows, labels, weight))
         kept = [take_rows(given, self.sample_indices_) for given in indexable(rows, y)]
-        return tuple(kept)
+        return tuple(each.given() if isinstance(each, RowSource) else each for each in kept)
 
     def fit(self, X, y, sample_weight=None):
         """Score the rows: :meth:`fit_resample` without its result."""

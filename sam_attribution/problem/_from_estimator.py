@@ -8,6 +8,7 @@ import torch
 from sklearn.base import is_classifier
 from torch import nn
 
+from sam_attribution._row_source import RowSource
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._finite import check_losses_are_finite
@@ -58,6 +59,8 @@ def problem_from_estimator(
     if checked:
         mark_as_checked(model["module"])
     path = TrainingPath(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
+    if isinstance(rows, RowSource):  # the final model is judged by the rows of its last epoch
+        rows = rows.at_epoch(path.epoch_of(path.n_steps))
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     problem = Problem(
         **model,

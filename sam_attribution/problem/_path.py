@@ -14,6 +14,8 @@ from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import (
     bare_optimizer,
     derived_seed,
+    ends_of_epochs,
+    epoch_of,
     equal_stretches,
     inner_module,
     norm_clippings,
@@ -42,9 +44,7 @@ class TrainingPath:
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
         self._owners = _places_in_optimizer(groups, layout, module)
-        self._ends_of_epochs = np.cumsum(
-            [sum("train_batch_size" in batch for batch in e["batches"]) for e in classifier.history]
-        )
+        self._ends_of_epochs = ends_of_epochs(classifier.history)
 
     @property
     def dtype(self):
@@ -204,6 +204,10 @@ class TrainingPath:
         ends = self._ends_of_epochs
         return tuple(int(np.searchsorted(ends, t, side="right")) + 1 for t in (first, last - 1))
 
+    def epoch_of(self, step):
+        """Epoch, counted from 0, in which a step reads its rows."""
+        return epoch_of(step, self._ends_of_epochs)
+
     def stretches(self, n_checkpoints):
         """`n_checkpoints` equal stretches of the steps; "recorded" for those that were recorded.
 
@@ -274,7 +278,9 @@ class TrainingPath:
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
         seed = derived_seed(self.seed, state.step)
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed)
+        return PathPoint(
+            params, buffers, rows, rate, step.rho, steps, seed, self.epoch_of(state.step)
+        )
 
     def _states(self, steps):
         self._trajectory.check_states()

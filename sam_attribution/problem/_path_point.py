@@ -25,6 +25,8 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    epoch : int, optional
+        Epoch, counted from 0, in which that step reads the rows; None if it does not matter.
     """
 
     params: Tensor
@@ -34,12 +36,13 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    epoch: int | None = None
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
         if self.seed is None or not problem.training_differs:
             return None
-        return TrainingBatch(problem, self.rows, self.seed)
+        return TrainingBatch(problem.at_epoch(self.epoch), self.rows, self.seed)
 
     def row_params(self, problem, at):
         """The parameters at which the rows' gradients are taken, shape (n_params,).
@@ -53,6 +56,7 @@ class PathPoint:
             gradient = batch.gradient(self.params, self.buffers)
             return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
         if at == "w+eps":
+            problem = problem.at_epoch(self.epoch)
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
 

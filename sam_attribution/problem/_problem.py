@@ -1,11 +1,14 @@
 """The frozen hand-over from training to mathematics."""
 
+import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 
 import torch
 from torch import Tensor, nn
 
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import part_of, passes_over, to_dtype
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
@@ -37,8 +40,10 @@ class Problem:
     ----------
     module : torch.nn.Module
         A private copy in evaluation mode. Never called but through ``functional_call``.
-    X, y : Tensor
-        The rows trained on and their labels as codes 0..n_classes-1, or their real targets.
+    X : Tensor or RowSource
+        The rows trained on; a source reads some of them at a time.
+    y : Tensor
+        Their labels as codes 0..n_classes-1, or their real targets.
     n_classes : int or None
         None for a regression: the module's output is then one number per row, shape (n, 1).
     sample_weight : Tensor of shape (n_samples,), optional
@@ -70,7 +75,7 @@ class Problem:
     """
 
     module: nn.Module
-    X: Tensor
+    X: Tensor | RowSource
     y: Tensor
     n_classes: int | None
     sample_weight: Tensor | None = None
@@ -88,9 +93,11 @@ class Problem:
     n_given: int | None = None
     differentiated: bool = True
 
+    _base = None  # the problem whose rows these are, in another epoch
+
     def __post_init__(self):
         check_layers(self.module)
-        _check_positions(self.positions, self.n_given, len(self.y))
+        _check_positions(self.positions, self.n_given, self.n_rows)
         check_parameters_are_finite(self.layout, self.params)
         # now: a tensor first made inside a torch.func transform does not outlive it
         for name in (
@@ -105,6 +112,20 @@ class Problem:
         ):
             getattr(self, name)
         check_on_few_rows(self)
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return len(self.y)
+
+    @property
+    def device(self):
+        """Device of the rows and of the parameters."""
+        return self.y.device
+
+    def batch(self, rows):
+        """Inputs and targets of the rows at some positions."""
+        return self.X[rows], self.y[rows]
 
     @cached_property
     def layout(self):
@@ -125,7 +146,7 @@ class Problem:
     def weights(self):
         """The user's row weights ``a``, 0 for rows never visited, shape (n_samples,)."""
         given = self.sample_weight
-        weights = self.params.new_ones(len(self.y)) if given is None else given
+        weights = self.params.new_ones(self.n_rows) if given is None else given
         return weights if self.visited is None else weights * self.visited
 
     @cached_property
@@ -157,6 +178,8 @@ class Problem:
     @cached_property
     def training_module(self):
         """The module in training mode, as ``train()`` makes it."""
+        if self._base is not None:
+            return self._base.training_module
         module = copy_of_module(self.module).train()
         check_buffers_in_backward(copy_of_module(module), distinct_rows(self.X))
         return module
@@ -167,7 +190,9 @@ class Problem:
 
         Dropout and batch norm do that. One recorded batch is asked, under a few seeds.
         """
-        rows = torch.as_tensor(self.path.schedule[0].indices, device=self.y.device)
+        if self._base is not None:
+            return self._base.training_differs
+        rows = torch.as_tensor(self.path.schedule[0].indices, device=self.device)
         with torch.no_grad():
             expected = self.logits(self.params, TrainingBatch.copied(self.buffers), self.X[rows])
             return not all(
@@ -187,8 +212,8 @@ class Problem:
         return replace(
             self,
             module=module,
-            X=self.X.double() if self.X.is_floating_point() else self.X,
-            y=self.y.double() if self.y.is_floating_point() else self.y,
+            X=to_dtype(self.X, torch.float64),
+            y=to_dtype(self.y, torch.float64),
             sample_weight=None if weights is None else weights.double(),
             weight_decay=decay.double() if torch.is_tensor(decay) else decay,
             row_loss=self.row_loss.in_double_precision(),
@@ -196,21 +221,21 @@ class Problem:
         )
 
     def logits(self, params, buffers, X):
-        """Logits of `X` at flat `params`, in evaluation mode."""
+        """Logits of a batch `X` at flat `params`, in evaluation mode."""
         return functional_call(self.module, (self.layout.unflatten(params), buffers), X)
 
     def part(self, rows):
         """The same problem with some of its rows, which keep their share in the mean over all."""
         return replace(
             self,
-            X=self.X[rows],
+            X=part_of(self.X, rows),
             y=self.y[rows],
             sample_weight=self.weights[rows],
             visited=None,
             path=None,
             denominator=self.total_weight,
             positions=rows if self.positions is None else self.positions[rows],
-            n_given=len(self.y) if self.n_given is None else self.n_given,
+            n_given=self.n_rows if self.n_given is None else self.n_given,
         )
 
     def reweighted(self, row_weights):
@@ -223,11 +248,33 @@ class Problem:
             denominator=self.total_weight,
         )
 
+    def at_epoch(self, epoch):
+        """The same problem with its rows as training read them in an epoch, counted from 0.
+
+        Only those of a Dataset may be others; None stands for the epoch of this problem.
+        """
+        if epoch is None or self.epoch_read in (None, epoch):
+            return self
+        known = vars(self).setdefault("_at_epochs", {})
+        if epoch not in known:
+            known[epoch] = other = copy.copy(self)  # without the checks, which were made
+            vars(other).update(X=self.X.at_epoch(epoch), _base=self, _at_epochs=known)
+        return known[epoch]
+
+    @property
+    def epoch_read(self):
+        """Epoch as in which the rows are read; None if they are the same in every epoch."""
+        return getattr(self.X, "epoch", None)
+
+    def epoch_for(self, epoch):
+        """The epoch itself, or None if rows are the same in every epoch."""
+        return None if self.epoch_read is None else epoch
+
     def chunks(self, rows):
         """Split positions into passes; None stands for every training row."""
         if rows is None:
-            rows = torch.arange(len(self.y), device=self.y.device)
-        return rows.split(self.rows_per_pass)
+            rows = torch.arange(self.n_rows, device=self.device)
+        return passes_over(self.X, rows, self.rows_per_pass)
 
     def mean_gradient(self, params, buffers, rows=None):
         """Gradient of the weighted mean loss of training rows, (n_params,), no weight decay."""
@@ -241,8 +288,8 @@ class Problem:
 
     def weighted_loss(self, params, buffers, rows):
         """``sum_i a_i l_i`` over one pass of training rows: differentiable."""
-        losses = self.row_loss.per_sample(self.logits(params, buffers, self.X[rows]), self.y[rows])
-        return self.weights[rows] @ losses
+        X, y = self.batch(rows)
+        return self.weights[rows] @ self.row_loss.per_sample(self.logits(params, buffers, X), y)
 
     def weight_of(self, rows):
         """Denominator of the mean over `rows`; over all rows for None."""

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import torch
 
+from sam_attribution._row_source import RowSource
 from sam_attribution.training._accelerated import set_loss_scale
 from sam_attribution.training._copies import replaying_copy
 from sam_attribution.training._data import IndexedDataset
+from sam_attribution.training._epochs import ends_of_epochs, epoch_of
 from sam_attribution.training._flat_module import put_state, take_state
 from sam_attribution.training._random import isolated_random_state
 from sam_attribution.training._trajectory import Trajectory
@@ -28,6 +30,7 @@ class Replay:
         dataset = net.get_dataset(_cast(X, dtype), codes)
         collate = net.get_params_for("iterator_train").get("collate_fn")
         self._rows = IndexedDataset(dataset, collate)
+        self._ends = ends_of_epochs(net.history)
         self._another_run = dtype is not None
         known = [] if self._another_run else self._recorded.states
         self._known = {state.step: state for state in known}
@@ -91,6 +94,7 @@ class Replay:
         for group, rate, values in zip(groups, step.rates, step.settings, strict=True):
             group.update(values, lr=rate)
         before = take_state(net, net._flat, number) if step.skipped else None
+        self._rows.set_epoch(epoch_of(number, self._ends))
         with isolated_random_state(self._recorded.seed, net.module_device):
             net.train_step(self._rows.batch(step.indices).to(net.module_device))
         if before is not None:
@@ -103,6 +107,8 @@ def _cast(values, dtype):
     """Floating-point values in another precision; whole numbers, and None, as they are."""
     if dtype is None or values is None:
         return values
+    if isinstance(values, RowSource):
+        return values.to_dtype(getattr(torch, dtype))
     if torch.is_tensor(values):
         return values.to(getattr(torch, dtype)) if values.is_floating_point() else values
     return values.astype(dtype) if values.dtype.kind == "f" else values
