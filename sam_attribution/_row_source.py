@@ -20,11 +20,14 @@ class RowSource:
         Precision of floating-point numbers in batches; None leaves them as they are.
     epoch : int or None
         Epoch as in which random transforms are drawn; None for rows that are always the same.
+    draws : bool
+        True once rows were seen to draw random numbers when they are read.
     """
 
     device = torch.device("cpu")
     dtype = None
     epoch: int | None = None
+    draws = False
     _casts_whole = False
     _rows = None  # those of all rows that this source has, in its order; None for all
 

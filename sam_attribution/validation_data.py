@@ -5,6 +5,7 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import ArrayRows, with_own_targets
@@ -56,8 +57,9 @@ class ValidationData:
         X, y = with_own_targets(X, y)
         X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(values_of(y, "y")))
         _check_rows(X, y)
-        content = X.content() if isinstance(X, RowSource) else X
-        for name, value in (("_X", X), ("_y", y), ("_digest", joblib.hash((content, y)))):
+        # tensors have no hash of their content
+        digest = fingerprint(X, y) if isinstance(X, RowSource) else joblib.hash((X, y))
+        for name, value in (("_X", X), ("_y", y), ("_digest", digest)):
             object.__setattr__(self, name, value)
 
     @property

@@ -34,7 +34,7 @@ class Ahead:
             batch, arrived = next(self._batches), self._keys[self._done]
             self._done += 1
             if arrived == key:
-                reading.keep(*job, batch)
+                reading.keep(*job, *batch)
                 return
 
     def close(self):
@@ -49,7 +49,7 @@ class _Jobs(torch.utils.data.Dataset):
         self._reading = reading
 
     def __getitem__(self, job):
-        return self._reading.batch(*job)
+        return self._reading.batch(*job), self._reading.draws
 
 
 def _key(job):

@@ -93,7 +93,8 @@ def _tensor(array, rows):
         return array[torch.from_numpy(rows).to(array.device)]
     taken = array[rows]
     taken = taken.toarray() if issparse(taken) else np.asarray(taken)
-    return torch.from_numpy(taken.astype(taken.dtype.newbyteorder("="), copy=False))
+    # into memory of torch, which is aligned: kernels round by the alignment of what they read
+    return torch.tensor(taken.astype(taken.dtype.newbyteorder("="), copy=False))
 
 
 def _content(array, rows):

@@ -34,6 +34,10 @@ class DatasetRows(RowSource):
         return self._reading.dataset
 
     @property
+    def draws(self):
+        return self._reading.draws
+
+    @property
     def row_shape(self):
         """Shape of the first row, if that is one tensor; else None."""
         inputs, _ = inputs_and_target(self._reading.items(self._all_rows([0]))[0])

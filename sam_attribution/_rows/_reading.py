@@ -21,7 +21,7 @@ class Reading:
     def __init__(self, dataset, collate_fn=None):
         self.dataset = dataset
         self.collate_fn = collate_fn
-        self._draws = False  # True once an item was seen to draw random numbers
+        self.draws = False  # True once an item was seen to draw random numbers
         self._last = None, None
 
     def batch(self, rows, seed, epoch):
@@ -37,8 +37,9 @@ class Reading:
         with untouched_streams():
             return self._seeded_items(rows, seed, epoch)
 
-    def keep(self, rows, seed, epoch, batch):
+    def keep(self, rows, seed, epoch, batch, draws):
         """Take a batch that another process has read as the last one."""
+        self.draws = self.draws or draws
         self._last = (rows.tobytes(), seed, epoch), batch
 
     def __getstate__(self):
@@ -48,13 +49,13 @@ class Reading:
         """The items, read together unless reading them draws; the streams stay seeded."""
         if not len(rows):
             return []
-        if not self._draws:
+        if not self.draws:
             seed_streams(seed, int(rows[0]), epoch)
             before = states_of_streams()
             items = self._items(rows)
             if are_at(before):
                 return items
-            self._draws = True
+            self.draws = True
         return [self._seeded_item(row, seed, epoch) for row in rows.tolist()]
 
     def _seeded_item(self, row, seed, epoch):

@@ -253,7 +253,7 @@ class Problem:
 
         Only those of a Dataset may be others; None stands for the epoch of this problem.
         """
-        if epoch is None or self.epoch_read in (None, epoch):
+        if self.epoch_for(epoch) in (None, self.epoch_read):
             return self
         known = vars(self).setdefault("_at_epochs", {})
         if epoch not in known:
@@ -264,11 +264,11 @@ class Problem:
     @property
     def epoch_read(self):
         """Epoch as in which the rows are read; None if they are the same in every epoch."""
-        return getattr(self.X, "epoch", None)
+        return self.X.epoch if isinstance(self.X, RowSource) else None
 
     def epoch_for(self, epoch):
         """The epoch itself, or None if rows are the same in every epoch."""
-        return None if self.epoch_read is None else epoch
+        return epoch if isinstance(self.X, RowSource) and self.X.draws else None
 
     def chunks(self, rows):
         """Split positions into passes; None stands for every training row."""
@@ -286,9 +286,12 @@ class Problem:
             total += torch.autograd.grad(loss, leaf)[0]
         return total / (self.weight_of(rows) or 1.0)  # a batch of weight 0 has gradient 0
 
-    def weighted_loss(self, params, buffers, rows):
-        """``sum_i a_i l_i`` over one pass of training rows: differentiable."""
-        X, y = self.batch(rows)
+    def weighted_loss(self, params, buffers, rows, batch=None):
+        """``sum_i a_i l_i`` over one pass of training rows: differentiable.
+
+        `batch` is that of the rows if it is read already, as inside a transform it must be.
+        """
+        X, y = batch or self.batch(rows)
         return self.weights[rows] @ self.row_loss.per_sample(self.logits(params, buffers, X), y)
 
     def weight_of(self, rows):
