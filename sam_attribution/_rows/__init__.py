@@ -1,7 +1,12 @@
 """Sources of rows: arrays that are converted batch by batch, dicts and tuples of them, Datasets."""
 
 from sam_attribution._rows._arrays import ArrayRows
-from sam_attribution._rows._as_source import as_source, is_lazy, with_own_targets
+from sam_attribution._rows._as_source import (
+    as_source,
+    dataset_as_source,
+    is_lazy,
+    with_own_targets,
+)
 from sam_attribution._rows._batches import (
     device_of,
     few_of,

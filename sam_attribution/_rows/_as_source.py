@@ -49,6 +49,11 @@ def as_source(X, name="X"):
     return source
 
 
+def dataset_as_source(X):
+    """A Dataset as a source of rows; anything else as it is."""
+    return as_source(X) if is_dataset(X) else X
+
+
 def with_own_targets(X, y=None, *, verbose=0):
     """`X` as a source where it is lazy, and `y`, or the targets of a Dataset if that is None."""
     X = as_source(X)

@@ -6,6 +6,7 @@ from torch.utils.data import IterableDataset, Subset
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows._ahead import read_ahead
+from sam_attribution._rows._batches import rows_in
 from sam_attribution._rows._items import inputs_and_target
 from sam_attribution._rows._reading import Reading
 from sam_attribution._rows._targets import targets_of
@@ -97,6 +98,8 @@ class DatasetRows(RowSource):
             self._ahead = before
 
     def _read(self, rows):
+        if not len(rows):
+            return rows_in(self._read(self._all_rows([0])), slice(0))
         job = rows, self._seed, self.epoch
         if self._ahead is not None:
             self._ahead.bring(self._reading, job)

@@ -16,7 +16,7 @@ def inputs_and_target(item):
     Of a dict the target is ``labels`` (or ``label``), of a tuple or list with several entries the
     last one. A list of numbers is a row.
     """
-    if isinstance(item, Mapping):
+    if type(item) is not tuple and isinstance(item, Mapping):
         name = next((name for name in _TARGETS if name in item), None)
         inputs = {key: value for key, value in item.items() if key != name}
         return inputs, None if name is None else item[name]
@@ -31,13 +31,24 @@ def inputs_and_target(item):
 def collated(inputs):
     """The batch of inputs of single rows; a ValueError if they do not fit together."""
     try:
+        if all(type(each) is np.ndarray for each in inputs):
+            return _stacked(inputs)
         return as_batch(default_collate([_without_lists(each) for each in inputs]))
-    except (RuntimeError, TypeError) as error:
+    except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             "X as a Dataset has rows that do not make a batch: "
             f"{str(error).partition(chr(10))[0]} Return tensors or arrays of one shape, or pass "
             "iterator_train__collate_fn, which pads them."
         ) from error
+
+
+def _stacked(arrays):
+    """Tensor of arrays of one shape, in memory of torch, which is aligned; one copy."""
+    first = arrays[0]
+    dtype = torch.from_numpy(np.empty(0, first.dtype.newbyteorder("="))).dtype
+    batch = torch.empty(len(arrays), *first.shape, dtype=dtype)
+    np.stack(arrays, out=batch.numpy())
+    return batch
 
 
 def as_batch(inputs):
@@ -55,6 +66,8 @@ def _is_list_of_parts(item):
 
 def _without_lists(inputs):
     """An input whose lists of numbers, such as token ids, are tensors."""
+    if isinstance(inputs, torch.Tensor | np.ndarray):
+        return inputs
     if isinstance(inputs, Mapping):
         return {name: _without_lists(part) for name, part in inputs.items()}
     if isinstance(inputs, tuple):

@@ -3,12 +3,7 @@
 import numpy as np
 
 from sam_attribution._rows._items import as_batch, collated, inputs_and_target
-from sam_attribution._rows._streams import (
-    are_at,
-    seed_streams,
-    states_of_streams,
-    untouched_streams,
-)
+from sam_attribution._rows._streams import mixed, next_numbers, seed_streams, untouched_streams
 
 
 class Reading:
@@ -29,7 +24,9 @@ class Reading:
         key = rows.tobytes(), seed, epoch
         if self._last[0] != key:
             with untouched_streams():
-                self._last = key, self._collated(self._seeded_items(rows, seed, epoch))
+                items = self._seeded_items(rows, seed, epoch)
+                seed_streams(mixed(seed, int(rows[0]), epoch))  # a collate_fn may draw as well
+                self._last = key, self._collated(items)
         return self._last[1]
 
     def items(self, rows, seed=0, epoch=0):
@@ -46,20 +43,20 @@ class Reading:
         return {**vars(self), "_last": (None, None)}
 
     def _seeded_items(self, rows, seed, epoch):
-        """The items, read together unless reading them draws; the streams stay seeded."""
-        if not len(rows):
-            return []
+        """The items, read together unless reading them draws: then each from a seed of its own."""
         if not self.draws:
-            seed_streams(seed, int(rows[0]), epoch)
-            before = states_of_streams()
+            start = mixed(seed, int(rows[0]), epoch)
+            seed_streams(start)
+            unmoved = next_numbers()
+            seed_streams(start)
             items = self._items(rows)
-            if are_at(before):
+            if next_numbers() == unmoved:
                 return items
             self.draws = True
         return [self._seeded_item(row, seed, epoch) for row in rows.tolist()]
 
     def _seeded_item(self, row, seed, epoch):
-        seed_streams(seed, row, epoch)
+        seed_streams(mixed(seed, row, epoch))
         return self._items(np.array([row]))[0]
 
     def _items(self, rows):

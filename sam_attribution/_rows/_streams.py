@@ -8,42 +8,41 @@ import torch
 
 from sam_attribution._turns import exclusive
 
+_MASK = 2**64 - 1
 
-def seed_streams(*numbers):
-    """Seed the three streams by non-negative integers."""
-    seed = int(np.random.SeedSequence(numbers).generate_state(1)[0])
+
+def seed_streams(seed):
+    """Seed the three streams by an integer of 32 bits."""
     random.seed(seed)
-    np.random.seed(seed)  # noqa: NPY002
+    np.random.seed(seed)
     torch.default_generator.manual_seed(seed)
 
 
-def states_of_streams():
-    """States of the three streams, to compare and to put back."""
-    numpy_state = np.random.get_state(legacy=False)  # noqa: NPY002
-    return random.getstate(), numpy_state, torch.default_generator.get_state()
+def mixed(*numbers):
+    """Seed of 32 bits made of non-negative integers (by splitmix64: a SeedSequence is slow)."""
+    mixture = 0
+    for number in numbers:
+        mixture = (mixture + number + 0x9E3779B97F4A7C15) & _MASK
+        mixture = ((mixture ^ (mixture >> 30)) * 0xBF58476D1CE4E5B9) & _MASK
+        mixture = ((mixture ^ (mixture >> 27)) * 0x94D049BB133111EB) & _MASK
+        mixture ^= mixture >> 31
+    return mixture >> 32
 
 
-def are_at(states):
-    """True if nothing was drawn since the streams had these states."""
-    python, of_numpy, of_torch = states_of_streams()
-    key, before = of_numpy["state"], states[1]["state"]
-    return (
-        key["pos"] == before["pos"]
-        and of_numpy["has_gauss"] == states[1]["has_gauss"]
-        and python == states[0]
-        and np.array_equal(key["key"], before["key"])
-        and torch.equal(of_torch, states[2])
-    )
+def next_numbers():
+    """The next number of each stream, which moves them on; states would take much longer."""
+    return random.random(), np.random.random_sample(), torch.rand(1).item()
 
 
 @contextmanager
 def untouched_streams():
     """Context after which the streams are as before; other threads that draw wait for its end."""
     with exclusive(pinned=True):
-        python, of_numpy, of_torch = states_of_streams()
+        python, of_numpy = random.getstate(), np.random.get_state()
+        of_torch = torch.default_generator.get_state()
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(of_numpy)  # noqa: NPY002
+            np.random.set_state(of_numpy)
             torch.default_generator.set_state(of_torch)

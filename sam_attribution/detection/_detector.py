@@ -257,7 +257,7 @@ class MislabelDetector(BaseEstimator):
         ----------
         path : str or path-like
             Path of the HTML file.
-        X : array-like of n_samples rows
+        X : array-like or Dataset of n_samples rows
             The rows of ``fit``, or images or texts that show them better, in the same order.
         class_names : list of str or dict, optional
             Names of the classes, in the order of ``classes_`` or by label.

@@ -262,7 +262,7 @@ class Attribution:
 
     def _watched(self, probes):
         shown = self.verbose > (0 if self.prepared.differentiates_training else 1)
-        return tqdm(probes, desc="probes", unit="probe", leave=False, disable=not shown)
+        return tqdm(probes, desc="probes", unit="probe", leave=False) if shown else probes
 
     def _queries(self, X, y, groups, normalize):
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)

@@ -1,5 +1,7 @@
 """Scores of rows from probes, for the labels they carry and for those they might carry."""
 
+from itertools import groupby
+
 import torch
 
 from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
@@ -17,19 +19,35 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     place = torch.full((problem.n_rows,), -1, device=problem.device)
     place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
-    for probe in probes:
-        members = rows if probe.rows is None else probe.rows
-        wanted, then = (place[members] >= 0).nonzero()[:, 0], problem.at_epoch(probe.epoch)
+    for group in _read_together(probes):
+        members = rows if group[0].rows is None else group[0].rows
+        wanted, then = (place[members] >= 0).nonzero()[:, 0], problem.at_epoch(group[0].epoch)
         passes = then.chunks(members[wanted])
         for part, at in zip(wanted.split(problem.rows_per_pass), passes, strict=True):
             X, labels = then.batch(at)
-            read = _read(probe.of_members(part), then, X, labels if given_only else None)
-            if total is None:
-                total = read.new_zeros(len(rows), *read.shape[1:])
-            share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
-            total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
+            for probe in group:
+                read = _read(probe.of_members(part), then, X, labels if given_only else None)
+                if total is None:
+                    total = read.new_zeros(len(rows), *read.shape[1:])
+                share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
+                total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
     _check_finite(total[problem.weights[rows] != 0])
     return total
+
+
+def _read_together(probes):
+    """Probes of a list that hold for the same rows, which are read once for them; others alone."""
+    if not isinstance(probes, list):
+        return ([probe] for probe in probes)
+    return (
+        [probe for _, probe in group] for _, group in groupby(enumerate(probes), _rows_of_probe)
+    )
+
+
+def _rows_of_probe(numbered):
+    """Key that is equal for probes of all rows in one epoch, and different for all others."""
+    number, probe = numbered
+    return ("all", probe.epoch) if probe.rows is None else ("probe", number)
 
 
 def row_scores(problem, probes, X, y=None):
