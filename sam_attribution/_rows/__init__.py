@@ -4,6 +4,7 @@ from sam_attribution._rows._arrays import ArrayRows
 from sam_attribution._rows._as_source import (
     as_source,
     dataset_as_source,
+    is_dataset,
     is_lazy,
     with_own_targets,
 )

@@ -9,7 +9,7 @@ from sam_attribution._rows._ahead import read_ahead
 from sam_attribution._rows._batches import rows_in
 from sam_attribution._rows._items import inputs_and_target
 from sam_attribution._rows._reading import Reading
-from sam_attribution._rows._targets import targets_of
+from sam_attribution._rows._targets import plain, targets_of
 
 _N_LOOKED_AT = 16
 
@@ -71,6 +71,21 @@ class DatasetRows(RowSource):
                 f"X as a Dataset ({type(self.dataset).__name__}) gives other items when it is read "
                 "again: it draws from a random generator of its own, or changes. Draw random "
                 "transforms from the global streams of torch, numpy or random, which are seeded."
+            )
+
+    def check_collate_fn(self):
+        """Raise a ValueError if the collate function gives a few items other targets, as mixup."""
+        if self._reading.collate_fn is None:
+            return
+        some = self._all_rows(_spread(len(self)))
+        own = [inputs_and_target(item)[1] for item in self._reading.items(some, self._seed)]
+        _, targets = self._reading.batch(some, self._seed, self.epoch)
+        if targets is None or own[0] is None:
+            return
+        if len(targets) != len(own) or list(map(plain, targets)) != list(map(plain, own)):
+            raise ValueError(
+                "iterator_train__collate_fn changes the targets of the items, as mixup does, but a "
+                "row is scored with its own target. Use one that leaves the targets as they are."
             )
 
     def content(self):

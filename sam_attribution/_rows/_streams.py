@@ -14,7 +14,7 @@ _MASK = 2**64 - 1
 def seed_streams(seed):
     """Seed the three streams by an integer of 32 bits."""
     random.seed(seed)
-    np.random.seed(seed)
+    np.random.seed(seed)  # noqa: NPY002
     torch.default_generator.manual_seed(seed)
 
 
@@ -31,18 +31,19 @@ def mixed(*numbers):
 
 def next_numbers():
     """The next number of each stream, which moves them on; states would take much longer."""
-    return random.random(), np.random.random_sample(), torch.rand(1).item()
+    of_numpy = np.random.random_sample()  # noqa: NPY002
+    return random.random(), of_numpy, torch.rand(1).item()
 
 
 @contextmanager
 def untouched_streams():
     """Context after which the streams are as before; other threads that draw wait for its end."""
     with exclusive(pinned=True):
-        python, of_numpy = random.getstate(), np.random.get_state()
+        python, of_numpy = random.getstate(), np.random.get_state()  # noqa: NPY002
         of_torch = torch.default_generator.get_state()
         try:
             yield
         finally:
             random.setstate(python)
-            np.random.set_state(of_numpy)
+            np.random.set_state(of_numpy)  # noqa: NPY002
             torch.default_generator.set_state(of_torch)

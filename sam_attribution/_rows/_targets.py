@@ -17,7 +17,7 @@ def targets_of(reading, some, *, verbose=0):
     They are those of an attribute such as ``targets``, if it agrees with the items at the
     positions `some`; otherwise each item is read once.
     """
-    read = [_plain(inputs_and_target(item)[1]) for item in reading.items(some)]
+    read = [plain(inputs_and_target(item)[1]) for item in reading.items(some)]
     if any(target is None for target in read):
         raise ValueError(
             f"y is None, and the items of {type(reading.dataset).__name__} have no target: they "
@@ -30,7 +30,7 @@ def targets_of(reading, some, *, verbose=0):
     bar = tqdm(range(0, n_rows, _AT_ONCE), desc="targets", leave=False, disable=not verbose)
     parts = (np.arange(start, min(start + _AT_ONCE, n_rows)) for start in bar)
     items = (item for part in parts for item in reading.items(part))
-    return np.array([_plain(inputs_and_target(item)[1]) for item in items])
+    return np.array([plain(inputs_and_target(item)[1]) for item in items])
 
 
 def _attribute_of(dataset):
@@ -54,7 +54,7 @@ def _agree(known, read):
     return all(one == other for one, other in zip(known.tolist(), read, strict=True))
 
 
-def _plain(target):
+def plain(target):
     """A target as a Python object: tensors and numpy's scalars of one number become one."""
     if isinstance(target, torch.Tensor):
         target = target.detach().cpu().numpy()

@@ -7,8 +7,10 @@ import numpy as np
 import torch
 from sklearn.base import is_classifier
 from torch import nn
+from torch.utils.data import default_collate
 
 from sam_attribution._row_source import RowSource
+from sam_attribution._rows import DatasetRows, is_dataset
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._finite import check_losses_are_finite
@@ -54,6 +56,7 @@ def problem_from_estimator(
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     check_unchanged(estimator)
     _check_training(estimator)
+    _check_collate_fn(estimator, X)
     rows, targets = estimator.to_tensors(X, y)
     model = _model(estimator, parameters)
     if checked:
@@ -79,6 +82,17 @@ def problem_from_estimator(
     )
     check_losses_are_finite(problem)
     return problem
+
+
+def _check_collate_fn(estimator, X):
+    """Raise a ValueError for arrays that a function makes other batches of, which scores miss."""
+    collate_fn = estimator.get_params_for("iterator_train").get("collate_fn")
+    if collate_fn in (None, default_collate) or isinstance(X, DatasetRows) or is_dataset(X):
+        return
+    raise ValueError(
+        "iterator_train__collate_fn puts together the batches of training, but X is no Dataset, "
+        "and scores read arrays without it. Pass a Dataset of pairs (x, y)."
+    )
 
 
 def problem_before_training(untrained, *, parameters="all", differentiated=True):

@@ -104,6 +104,8 @@ class ArrayInputs:
         if isinstance(X, DatasetRows):
             loader = self.get_params_for("iterator_train")
             X = X.with_loader(loader.get("collate_fn"), loader.get("num_workers", 0))
+            if reset:
+                X.check_collate_fn()
         X = X.to(dtype=getattr(torch, self.dtype), whole_numbers=self._is_cast(False))
         return X.seeded(self._seed or 0)
 

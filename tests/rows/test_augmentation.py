@@ -3,7 +3,11 @@
 import numpy as np
 import pytest
 import torch
+from PIL import Image
+from torch import nn
 from torch.nn.functional import cross_entropy
+from torchvision import transforms
+from torchvision.datasets import ImageFolder
 
 from sam_attribution import MislabelDetector, SAMInfluence, ValidationData
 from sam_attribution._rows import as_source
@@ -170,3 +174,36 @@ def test_other_rows_are_not_those_of_training():
     with pytest.raises(ValueError, match="recorded on other data: X differ"):
         next(clf.replay(Noisy(X + 1), Y))
     assert derived_seed(clf.trajectory_.seed, 0) >= 0
+
+
+@pytest.mark.slow
+def test_a_folder_of_images_with_augmentation(tmp_path):
+    """torchvision's folder and transforms, and batch norm; a row's score does not depend on who
+    reads it, and its training can be replayed."""
+    generator = np.random.default_rng(0)
+    for number in range(24):
+        folder = tmp_path / ("cats" if number % 2 else "dogs")
+        folder.mkdir(exist_ok=True)
+        pixels = generator.integers(0, 128, (9, 9, 3)) + 100 * (number % 2)
+        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
+    augmented = transforms.Compose(
+        [transforms.RandomCrop(8), transforms.RandomHorizontalFlip(), transforms.ToTensor()]
+    )
+    plain = transforms.Compose([transforms.CenterCrop(8), transforms.ToTensor()])
+    dataset = ImageFolder(tmp_path, augmented)
+    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.AvgPool2d(6), nn.Flatten()
+    module = nn.Sequential(*layers, nn.Linear(4, 2))
+    held_out = ValidationData(ImageFolder(tmp_path, plain))
+    scores = []
+    for n in (0, 2):
+        clf = net(module, iterator_train__num_workers=n, batch_size=12)
+        influence = SAMInfluence(clf, validation=held_out, random_state=0).fit(dataset)
+        scores.append(influence.scores_)
+    np.testing.assert_array_equal(*scores)
+    trained = influence.estimator_
+    assert trained.classes_.tolist() == [0, 1]
+    *_, last = trained.replay(dataset, dataset.targets)
+    assert torch.equal(last.params, weights_of(trained))
+    other = SAMInfluence(net(module, batch_size=12), validation=held_out, random_state=0)
+    other.fit(ImageFolder(tmp_path, plain))
+    assert abs(other.scores_ - scores[0]).max() > 0.1 * abs(scores[0]).max()

@@ -1,5 +1,7 @@
 """Sources of rows: what is read, in which precision, and what is refused."""
 
+import io
+
 import numpy as np
 import pytest
 import torch
@@ -8,9 +10,10 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import IterableDataset
 
-from sam_attribution import MislabelFilter, SAMInfluence, ValidationData
+from sam_attribution import MislabelDetector, MislabelFilter, SAMInfluence, ValidationData
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._rows import ArrayRows, as_source
+from sam_attribution.review import apply_decisions
 from tests.rows.data import Rows, TwoInputs, X, Y, net, weights_of
 
 
@@ -142,6 +145,41 @@ def test_inputs_alone_take_the_labels_of_y():
     assert torch.equal(weights_of(net().fit(Rows(X, 1 - Y), Y)), weights_of(expected))
     with pytest.raises(ValueError, match="X has 40 rows, y has 39"):
         net().fit(InputsAlone(), Y[1:])
+
+
+def mixed_up(items):
+    rows, labels = torch.utils.data.default_collate(items)
+    return rows, labels.flip(0)
+
+
+def test_a_collate_function_that_changes_targets_is_refused():
+    with pytest.raises(ValueError, match="collate_fn changes the targets of the items"):
+        net(iterator_train__collate_fn=mixed_up).fit(Rows())
+    influence = SAMInfluence(net(iterator_train__collate_fn=mixed_up), random_state=0)
+    with pytest.raises(ValueError, match="X is no Dataset, and scores read arrays without it"):
+        influence.fit(X, Y)
+
+
+def test_the_review_page_reads_the_rows_that_it_shows(tmp_path):
+    asked = []
+
+    class Images(Rows):
+        def __getitem__(self, i):
+            asked.append(i)
+            return super().__getitem__(i)
+
+    dataset = Images(np.random.default_rng(0).random((40, 3, 6, 6)).astype(np.float32))
+    detector = MislabelDetector(net(None), random_state=0).fit(dataset)
+    asked.clear()
+    page = detector.report(tmp_path / "one.html", dataset, n_rows=5)
+    assert len(set(asked)) <= 7
+    other = detector.report(tmp_path / "two.html", dataset.X, n_rows=5)
+    sheets = [p.read_text().split('"content"')[1].split('"page"')[0] for p in (page, other)]
+    assert sheets[0] == sheets[1]
+    csv = "row,given,suggested,decision,label\n" + f"3,{Y[3]},{1 - Y[3]},remove,\n"
+    kept, labels = apply_decisions(dataset, Y, io.StringIO(csv))
+    assert (len(kept), len(labels)) == (39, 39)
+    np.testing.assert_array_equal(kept[3][0], dataset.X[4])
 
 
 def test_rows_in_parts_do_not_go_through_a_pipeline():
