@@ -61,6 +61,7 @@ class ArrayInputs:
         """The three as in training: validated, in `dtype`, labels as codes."""
         check_is_fitted(self)
         check_order(X=X, y=y, sample_weight=sample_weight)
+        X, y = with_own_targets(X, y)
         y = self._given_targets(y)
         X = self._validated(X, y)
         targets = None if y is None else self._targets_of(y, X)

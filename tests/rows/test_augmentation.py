@@ -4,12 +4,13 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from skorch.callbacks import Callback
 from torch import nn
 from torch.nn.functional import cross_entropy
 from torchvision import transforms
 from torchvision.datasets import ImageFolder
 
-from sam_attribution import MislabelDetector, SAMInfluence, ValidationData
+from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution._rows import as_source
 from sam_attribution.methods import GIF, TRAK
 from sam_attribution.training import derived_seed
@@ -207,3 +208,21 @@ def test_a_folder_of_images_with_augmentation(tmp_path):
     other = SAMInfluence(net(module, batch_size=12), validation=held_out, random_state=0)
     other.fit(ImageFolder(tmp_path, plain))
     assert abs(other.scores_ - scores[0]).max() > 0.1 * abs(scores[0]).max()
+
+
+class Stopping(Callback):
+    """An error after the second epoch."""
+
+    def on_epoch_end(self, net, **kwargs):
+        if len(net.history) == 2:
+            raise RuntimeError("no more current")
+
+
+def test_a_run_that_broke_off_goes_on_with_the_rows_of_its_epochs(tmp_path):
+    folder = tmp_path / "run"
+    with pytest.raises(RuntimeError, match="no more current"):
+        net(max_epochs=3, trajectory_dir=folder, callbacks=[Stopping]).fit(Noisy())
+    settings = {"module": OneInput, "callbacks": [("Stopping", None)]}
+    resumed = SAMClassifier.resume(folder, Noisy(), **settings)
+    assert torch.equal(weights_of(resumed), weights_of(net(max_epochs=3).fit(Noisy())))
+    assert len(list(resumed.replay(Noisy()))) == 16
