@@ -139,6 +139,16 @@ def check_is_map_style(dataset):
         raise ValueError(f"X as a Dataset ({type(dataset).__name__}) has no items.")
 
 
+def _as_data(item):
+    """An item with arrays in the place of images that can be one."""
+    if isinstance(item, dict):
+        return {name: _as_data(part) for name, part in item.items()}
+    if isinstance(item, list | tuple):
+        return [_as_data(part) for part in item]
+    is_image = hasattr(item, "__array_interface__") and not isinstance(item, np.ndarray)
+    return np.asarray(item) if is_image else item
+
+
 def _spread(n, n_wanted=_N_LOOKED_AT):
     """Up to `n_wanted` positions from the first to the last of `n`."""
     return np.linspace(0, n - 1, min(n, n_wanted)).round().astype(int)
@@ -146,7 +156,7 @@ def _spread(n, n_wanted=_N_LOOKED_AT):
 
 def _hash_of(items):
     try:
-        return fingerprint(items)
+        return fingerprint(_as_data(items))
     except Exception as error:  # of what the user's items hold
         raise ValueError(
             "X as a Dataset has items whose content cannot be told apart: "

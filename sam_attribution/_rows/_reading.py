@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sam_attribution._rows._batches import tensors_in
 from sam_attribution._rows._items import as_batch, collated, inputs_and_target
 from sam_attribution._rows._streams import mixed, next_numbers, seed_streams, untouched_streams
 
@@ -17,17 +18,19 @@ class Reading:
         self.dataset = dataset
         self.collate_fn = collate_fn
         self.draws = False  # True once an item was seen to draw random numbers
-        self._last = None, None
+        self._last = None, None, ()
 
     def batch(self, rows, seed, epoch):
         """Inputs and targets of some rows; targets are None if the items have none."""
         key = rows.tobytes(), seed, epoch
-        if self._last[0] != key:
+        known, batch, versions = self._last
+        if known != key or versions != _versions(batch):
             with untouched_streams():
                 items = self._seeded_items(rows, seed, epoch)
                 seed_streams(mixed(seed, int(rows[0]), epoch))  # a collate_fn may draw as well
-                self._last = key, self._collated(items)
-        return self._last[1]
+                batch = self._collated(items)
+            self._last = key, batch, _versions(batch)
+        return batch
 
     def items(self, rows, seed=0, epoch=0):
         """The items of some rows."""
@@ -37,10 +40,10 @@ class Reading:
     def keep(self, rows, seed, epoch, batch, draws):
         """Take a batch that another process has read as the last one."""
         self.draws = self.draws or draws
-        self._last = (rows.tobytes(), seed, epoch), batch
+        self._last = (rows.tobytes(), seed, epoch), batch, _versions(batch)
 
     def __getstate__(self):
-        return {**vars(self), "_last": (None, None)}
+        return {**vars(self), "_last": (None, None, ())}
 
     def _seeded_items(self, rows, seed, epoch):
         """The items, read together unless reading them draws: then each from a seed of its own."""
@@ -73,3 +76,8 @@ class Reading:
         batch = self.collate_fn(items)
         inputs, targets = inputs_and_target(batch) if has_target else (batch, None)
         return as_batch(inputs), targets
+
+
+def _versions(batch):
+    """Version numbers of a batch's inputs, which torch raises when a module writes into one."""
+    return () if batch is None else [tensor._version for tensor in tensors_in(batch[0])]

@@ -7,7 +7,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._rows._items import inputs_and_target
 
-_ATTRIBUTES = ("targets", "labels")
+_ATTRIBUTES = ("targets", "labels", "label")
 _AT_ONCE = 256
 
 
@@ -40,8 +40,9 @@ def _attribute_of(dataset):
         return None if whole is None else whole[np.asarray(dataset.indices)]
     if type(dataset) is TensorDataset:
         return dataset.tensors[-1].cpu().numpy() if len(dataset.tensors) > 1 else None
+    columns = getattr(dataset, "column_names", None) or ()  # of Hugging Face datasets
     for name in _ATTRIBUTES:
-        values = getattr(dataset, name, None)
+        values = dataset[name] if name in columns else getattr(dataset, name, None)
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu().numpy()
         if isinstance(values, np.ndarray | list | tuple) and len(values) == len(dataset):

@@ -7,7 +7,7 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sam_attribution._as_arrays import from_tensor
 from sam_attribution._row_source import RowSource
-from sam_attribution._rows import DatasetRows, as_source, is_lazy, with_own_targets
+from sam_attribution._rows import ArrayRows, DatasetRows, as_source, is_lazy, with_own_targets
 from sam_attribution._validation import check_parameters
 from sam_attribution.fitting._estimator import has_steps, is_frozen, net_of
 from sam_attribution.training import SAMClassifier, check_device
@@ -44,7 +44,9 @@ def checked_training_rows(judge, X, y, targets):
 def checked_rows(judge, X):
     """Rows that a fitted `judge` is asked about."""
     if reads_rows(estimator_or_default(judge.estimator), X):
-        return as_source(X)
+        X = as_source(X)
+        _check_columns(judge, X, reset=False)
+        return X
     X = from_tensor(X, "X")
     rules = input_rules(estimator_or_default(judge.estimator), X)
     checked = validate_data(judge, X, reset=False, **rules)
@@ -75,8 +77,15 @@ def _checked_source(judge, estimator, X, y, targets):
         )
     y = targets.learn(targets.given(y), judge.validation)
     check_consistent_length(X, y)
+    _check_columns(judge, X, reset=True)
     check_validation_rows(estimator, judge.validation, X)
     return X, y
+
+
+def _check_columns(judge, X, *, reset):
+    """Learn the number of columns of a memory map, or check it; other rows have none."""
+    if isinstance(X, ArrayRows) and isinstance(X.arrays, np.ndarray):
+        validate_data(judge, X.arrays, reset=reset, skip_check_array=True)
 
 
 def check_no_bare_rows(validation):

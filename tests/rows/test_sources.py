@@ -33,7 +33,9 @@ def test_a_memory_map_is_not_copied(on_disk):
     assert source.arrays is on_disk
     expected = SAMInfluence(net(), random_state=0).fit(X.astype(np.float64), Y)
     np.testing.assert_array_equal(influence.scores_, expected.scores_)
-    assert influence.estimator_.n_features_in_ == 5
+    assert influence.estimator_.n_features_in_ == influence.n_features_in_ == 5
+    with pytest.raises(ValueError, match="expecting 5 features"):
+        influence.transform(on_disk[:3, :4])
     held_out = ValidationData(on_disk, Y)
     assert held_out.X.arrays is on_disk
     assert held_out == ValidationData(on_disk, Y) != ValidationData(on_disk, 1 - Y)
@@ -99,6 +101,32 @@ def test_targets_are_read_item_by_item_only_where_nothing_else_knows_them():
     Counting.n_reads, dataset.targets = 0, np.repeat(Y, 5).tolist()
     np.testing.assert_array_equal(as_source(dataset).targets(), np.repeat(Y, 5))
     assert Counting.n_reads < 30
+
+
+class Columns(Rows):
+    """In the manner of Hugging Face datasets: dicts, with columns that can be read as a whole."""
+
+    column_names = ("a", "label")
+    n_reads = 0
+
+    def __getitem__(self, i):
+        if isinstance(i, str):
+            return self.y.tolist()
+        Columns.n_reads += 1
+        return {"a": self.X[i].tolist(), "label": int(self.y[i])}
+
+
+def test_columns_of_a_dataset_are_labels_and_inputs_by_name():
+    dataset = Columns()
+    np.testing.assert_array_equal(as_source(dataset).targets(), Y)
+    assert Columns.n_reads < 30
+    assert torch.equal(weights_of(net().fit(dataset)), weights_of(net().fit(X, Y)))
+
+
+def test_a_batch_that_a_module_wrote_into_is_read_again():
+    rows = as_source(Rows())
+    rows[[1, 2]].zero_()
+    np.testing.assert_array_equal(rows[[1, 2]], X[[1, 2]])
 
 
 class InputsAlone(Rows):
