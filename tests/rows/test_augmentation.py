@@ -80,32 +80,41 @@ def test_training_and_replay_read_the_epoch_of_the_step():
     assert not torch.allclose(weights_of(clf), weights_of(net().fit(X, Y)), atol=1e-3)
 
 
-def test_scores_along_training_read_the_epoch_of_each_step():
+def gradient_at(module, params, inputs, labels):
+    """Gradient of the mean loss of rows at flat parameters."""
+    leaf, named, start = params.clone().requires_grad_(), {}, 0
+    for name, p in module.named_parameters():
+        named[name] = leaf[start : start + p.numel()].view(p.shape)
+        start += p.numel()
+    loss = cross_entropy(torch.func.functional_call(module, named, (inputs,)), labels)
+    return torch.autograd.grad(loss, leaf)[0]
+
+
+def batches_and_stretches(trajectory):
+    """Rows, state and rate over the number of rows: of each step, and of recorded stretches."""
+    steps = [(step.indices, number, 1) for number, step in enumerate(trajectory.schedule)]
+    stretches = [(np.arange(len(X)), s.middle, s.last - s.first) for s in trajectory.stretches]
+    return {None: steps, "recorded": stretches}
+
+
+@pytest.mark.parametrize("n_checkpoints", [None, "recorded"])
+def test_scores_along_training_read_the_epoch_of_each_state(n_checkpoints):
     dataset, lr = Noisy(), 0.1
-    clf = net(rho=0.0, trajectory="all", dtype="float64")
-    influence = SAMInfluence(clf, method=GIF(n_checkpoints=None), validation=HELD_OUT)
-    influence.set_params(random_state=0).fit(dataset)
+    trajectory = 4 if n_checkpoints else "all"
+    clf = net(rho=0.0, trajectory=trajectory, dtype="float64", max_epochs=3)
+    method = GIF(n_checkpoints=n_checkpoints)
+    influence = SAMInfluence(clf, method=method, validation=HELD_OUT, random_state=0).fit(dataset)
     trained = influence.estimator_
-    module, rows = trained.module_, as_source(dataset).seeded(trained.trajectory_.seed)
-    rows = rows.to_dtype(torch.float64)
-
-    def gradient(params, inputs, labels):
-        names = [name for name, _ in module.named_parameters()]
-        leaf = params.clone().requires_grad_()
-        parts = leaf.split([p.numel() for p in module.parameters()])
-        shapes = [p.shape for p in module.parameters()]
-        named = {n: part.view(s) for n, part, s in zip(names, parts, shapes, strict=True)}
-        loss = cross_entropy(torch.func.functional_call(module, named, (inputs,)), labels)
-        return torch.autograd.grad(loss, leaf)[0]
-
-    final = gradient(weights_of(trained), torch.tensor(X).double(), torch.tensor(Y))
-    expected = np.zeros(len(X))
-    for number, step in enumerate(trained.trajectory_.schedule):
-        params = trained.trajectory_.states[number].params
-        batch = rows.at_epoch(number // 5)[step.indices]
-        for i, row in zip(step.indices, batch, strict=True):
-            own = gradient(params, row[None], torch.tensor(Y[[i]]))
-            expected[i] += lr * float(final @ own) / len(step.indices)
+    module, run = trained.module_, trained.trajectory_
+    rows = as_source(dataset).seeded(run.seed).to_dtype(torch.float64)
+    states, expected = {state.step: state.params for state in run.states}, np.zeros(len(X))
+    held_out = torch.tensor(X).double(), torch.tensor(Y)
+    final = gradient_at(module, weights_of(trained), *held_out)
+    for members, step, n_steps in batches_and_stretches(run)[n_checkpoints]:
+        batch = rows.at_epoch(step // 5)[members]
+        for i, row in zip(members, batch, strict=True):
+            own = gradient_at(module, states[step], row[None], torch.tensor(Y[[i]]))
+            expected[i] += lr * n_steps * float(final @ own) / len(members)
     np.testing.assert_allclose(influence.scores_, expected, rtol=1e-6, atol=1e-12)
 
 

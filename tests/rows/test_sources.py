@@ -87,6 +87,21 @@ def test_a_dataset_reads_several_items_at_once_if_it_can():
     assert asked == [[5, 3]]  # the last batch is kept
 
 
+def test_no_more_rows_than_those_of_a_pass_are_read_at_once():
+    asked = []
+
+    class AtOnce(Rows):
+        def __getitems__(self, positions):
+            asked.append(len(positions))
+            return [(self.X[i], self.y[i]) for i in positions]
+
+    dataset = AtOnce(np.tile(X, (10, 1)), np.tile(Y, 10))
+    dataset.targets = dataset.y
+    held_out = ValidationData(dataset)
+    SAMInfluence(net(max_epochs=1), validation=held_out, batch_size=32, random_state=0).fit(dataset)
+    assert max(asked) <= 64  # of which distinct ones are taken to try the module
+
+
 def test_targets_are_read_item_by_item_only_where_nothing_else_knows_them():
     class Counting(Rows):
         n_reads = 0
