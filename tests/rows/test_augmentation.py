@@ -97,7 +97,7 @@ def batches_and_stretches(trajectory):
     return {None: steps, "recorded": stretches}
 
 
-@pytest.mark.parametrize("n_checkpoints", [None, "recorded"])
+@pytest.mark.parametrize("n_checkpoints", [pytest.param(None, marks=pytest.mark.slow), "recorded"])
 def test_scores_along_training_read_the_epoch_of_each_state(n_checkpoints):
     dataset, lr = Noisy(), 0.1
     trajectory = 4 if n_checkpoints else "all"
@@ -154,6 +154,7 @@ def test_the_final_model_is_judged_by_the_rows_of_the_last_epoch():
     assert torch.equal(problem.at_epoch(0).X[[3, 8]], rows[[3, 8]])
 
 
+@pytest.mark.slow
 def test_a_detector_repeats_its_scores():
     first, again = (MislabelDetector(net(), random_state=0).fit(Noisy()).scores_ for _ in range(2))
     np.testing.assert_array_equal(first, again)

@@ -30,8 +30,8 @@ FORMS = {
 TRAIN, HELD_OUT = slice(N), slice(N, None)
 METHODS = [
     "gif",
-    "hif-fast",
-    TRAK(n_checkpoints=2),
+    pytest.param("hif-fast", marks=pytest.mark.slow),
+    pytest.param(TRAK(n_checkpoints=2), marks=pytest.mark.slow),
     pytest.param("unrolled", marks=pytest.mark.slow),
     pytest.param(GIF(n_checkpoints=None), marks=pytest.mark.slow),
 ]

@@ -250,6 +250,7 @@ def test_a_validation_set_of_other_parts_is_refused():
         SAMInfluence(net(), validation=held_out, random_state=0).fit({"a": X}, Y)
 
 
+@pytest.mark.slow
 def test_splitters_and_samplers_see_rows_by_position():
     dataset = Rows()
     folds = SAMInfluence(net(), validation=KFold(2), random_state=0).fit(dataset).scores_

@@ -56,6 +56,7 @@ DIFFERENCES = {
     "test_save_load_state_dict_file": LABELS,
     "test_save_load_state_dict_str": LABELS,
     "test_predict_with_dataset": LABELS,
+    "test_fit_with_dataset_stratified_without_explicit_y_raises": "a Dataset has its labels",
     "test_multioutput_predict": LABELS,
     "test_save_params_not_init_optimizer": "a module is built from the seed that initialize draws",
     "test_criterion_non_module": "a criterion is a torch module, so that rows have a loss",
