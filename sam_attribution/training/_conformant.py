@@ -6,14 +6,19 @@ import torch
 from sklearn.base import BaseEstimator
 
 from sam_attribution._row_source import RowSource, each_tensor
-from sam_attribution._rows import tensors_in
+from sam_attribution._rows import tensors_in, with_own_targets
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, Options, StrOptions, check_parameters, forget_fit
 from sam_attribution.training._batch_order import ScheduledBatches
 from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._copies import shallow_copy
-from sam_attribution.training._data import SourceDataset, can_be_indexed, indexed_loader
+from sam_attribution.training._data import (
+    SourceDataset,
+    can_be_indexed,
+    indexed_loader,
+    reads_source,
+)
 from sam_attribution.training._input_size import naming_input_size
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import (
@@ -244,6 +249,16 @@ class Conformant(ArrayInputs, ModuleBuilder):
     def get_dataset(self, X, y=None):
         """Dataset of rows and targets, as skorch makes it from arrays."""
         return SourceDataset(X, y) if isinstance(X, RowSource) else super().get_dataset(X, y)
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Training and held-out Dataset; one that `train_split` holds itself is read as `X` is."""
+        trained, held_out = super().get_split_datasets(X, y, **fit_params)
+        if isinstance(X, RowSource) and held_out is not None and not reads_source(held_out):
+            rows, targets = with_own_targets(held_out)
+            rows = self._validated(rows)
+            targets = self._targets_of(self._given_targets(targets), rows)
+            held_out = SourceDataset(rows, targets)
+        return trained, held_out
 
     def run_single_epoch(self, iterator, training, **kwargs):
         """One epoch over the batches of `iterator`; rows of a Dataset are those of this epoch."""

@@ -96,6 +96,11 @@ def can_be_indexed(loader, dataset):
     return known and not isinstance(dataset, IterableDataset)
 
 
+def reads_source(dataset):
+    """True for a :class:`SourceDataset`, or a subset of one."""
+    return isinstance(_look_through(dataset)[1], SourceDataset)
+
+
 def _as_is(batch):
     return batch
 

@@ -4,8 +4,10 @@ from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import skorch
 import torch
 from scipy.sparse import csr_array
+from skorch.helper import predefined_split
 from torch import nn
 from torch.utils.data import Subset, TensorDataset
 
@@ -149,6 +151,18 @@ def test_labels_of_any_type_come_from_an_attribute_or_from_the_items():
         assert found.classes_.tolist() == ["no", "yes"]
         assert torch.equal(weights_of(found), weights_of(expected))
         assert found.score(dataset, names) == expected.score(X, names)
+
+
+def test_a_held_out_dataset_is_read_as_that_of_training():
+    names = np.array(["no", "yes"])[Y]
+    scores = [
+        net(train_split=predefined_split(held_out)).fit(*data).history[:, "valid_acc"]
+        for data, held_out in [
+            ((Rows(X, names), None), Rows(X[:9], names[:9])),
+            ((X, Y), skorch.dataset.Dataset(X[:9], Y[:9])),
+        ]
+    ]
+    assert scores[0] == scores[1]
 
 
 class Encoder(nn.Module):
