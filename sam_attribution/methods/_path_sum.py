@@ -96,7 +96,8 @@ class PathSum(Prepared):
             present = torch.isin(point.rows, group).to(row_point)
             gradient = batch.gradient(row_point, point.buffers, present)
             return problem.restrict(gradient[:, None])[:, 0]
-        return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
+        then = problem.at_epoch(point.epoch)
+        return summed_gradient(then, row_point, point.buffers, rows) / (weight or 1.0)
 
     def _batch(self, point):
         """The batch of a visited step in training mode, if that matters."""
@@ -130,7 +131,7 @@ class PathSum(Prepared):
         # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
         directions, rate = point.scaled(directions)
         if batch := self._batch(point):
-            options = {"rate": rate, "steps": point.steps}
+            options = {"rate": rate, "steps": point.steps, "epoch": problem.epoch_for(point.epoch)}
             return step_probe(batch, row_point, point.buffers, directions, **options)
         rows = None if self.rows_are_exchangeable else point.rows
         return Probe(
@@ -141,4 +142,5 @@ class PathSum(Prepared):
             rows=rows,
             rows_weight=None if rows is None else problem.weight_of(rows),
             steps=point.steps,
+            epoch=problem.epoch_for(point.epoch),
         )

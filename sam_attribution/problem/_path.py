@@ -16,6 +16,8 @@ from sam_attribution.training import (
     NetSteps,
     bare_optimizer,
     derived_seed,
+    ends_of_epochs,
+    epoch_of,
     equal_stretches,
     inner_module,
     is_mixed_precision,
@@ -50,12 +52,13 @@ class TrainingPath:
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
         self._owners = _places_in_optimizer(groups, layout, module)
-        epochs = [
-            [batch for batch in epoch["batches"] if "train_batch_size" in batch]
+        self._ends_of_epochs = ends_of_epochs(classifier.history)
+        self._losses = [
+            batch.get("train_loss", np.nan)
             for epoch in classifier.history
+            for batch in epoch["batches"]
+            if "train_batch_size" in batch
         ]
-        self._ends_of_epochs = np.cumsum([len(batches) for batches in epochs])
-        self._losses = [batch.get("train_loss", np.nan) for each in epochs for batch in each]
 
     @property
     def dtype(self):
@@ -303,6 +306,14 @@ class TrainingPath:
         ends = self._ends_of_epochs
         return tuple(int(np.searchsorted(ends, t, side="right")) + 1 for t in (first, last - 1))
 
+    def epoch_of(self, step):
+        """Epoch, counted from 0, in which a step reads its rows."""
+        return epoch_of(step, self._ends_of_epochs)
+
+    def epoch_at(self, state):
+        """Epoch, counted from 0, in which training went on from a recorded state."""
+        return self.epoch_of(state.step)
+
     def stretches(self, n_checkpoints):
         """`n_checkpoints` equal stretches of the steps; "recorded" for those that were recorded.
 
@@ -372,8 +383,17 @@ class TrainingPath:
         rows = self.batch_rows(state.step)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        seed = self.seed_of(state.step)
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed, step.m_sharpness)
+        return PathPoint(
+            params=params,
+            buffers=buffers,
+            rows=rows,
+            rate=rate,
+            rho=step.rho,
+            steps=steps,
+            seed=self.seed_of(state.step),
+            epoch=self.epoch_of(state.step),
+            m_sharpness=step.m_sharpness,
+        )
 
     def _states(self, steps):
         self._trajectory.check_states()

@@ -26,6 +26,8 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    epoch : int, optional
+        Epoch, counted from 0, in which that step reads the rows; None if it does not matter.
     m_sharpness : int, optional
         Largest number of rows that climb together in that step; None for the whole batch.
     masks_are_known : bool, default=True
@@ -40,6 +42,7 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    epoch: int | None = None
     m_sharpness: int | None = None
     masks_are_known: bool = True
 
@@ -64,7 +67,7 @@ class PathPoint:
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
         if self._masks_are_missing(problem) or not problem.training_differs:
             return None
-        return TrainingBatch(problem, self.rows, self.seed)
+        return TrainingBatch(problem.at_epoch(self.epoch), self.rows, self.seed)
 
     def _masks_are_missing(self, problem):
         return self.seed is None or (not self.masks_are_known and problem.training_draws)
@@ -81,6 +84,7 @@ class PathPoint:
             return self.params
         if self.m_sharpness is not None:
             raise ValueError("the parts of this batch climbed apart: take in_parts() first.")
+        problem = problem.at_epoch(self.epoch)
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         # also where the modes seem to be the same: training took this one

@@ -43,6 +43,7 @@ def warn_of_other_losses(problem):
 def _computed_again(problem, state):
     """Loss of the step after a recorded state, the error it may have, and what was drawn from."""
     path, device = problem.path, problem.params.device
+    problem = problem.at_epoch(path.epoch_at(state))
     batch = TrainingBatch(problem, path.batch_rows(state.step), path.seed_of(state.step))
     params = state.params.to(problem.params)
     buffers = {name: buffer.to(device) for name, buffer in state.buffers.items()}

@@ -236,13 +236,13 @@ class RecordingMixin:
     def _flat_module(self):
         return self._flat or FlatModule(self.module_, other_parameters(self).values())
 
-    def replay(self, X, y, start=0, stop=None, sample_weight=None):
+    def replay(self, X, y=None, start=0, stop=None, sample_weight=None):
         """Yield the states of the recorded training by repeating its steps.
 
         Parameters
         ----------
         X, y, sample_weight
-            The same data as were given to ``fit``.
+            The same data as were given to ``fit``; for a Dataset `y` may be left out as there.
         start, stop : int, optional
             First and last state to yield, by default all.
 
@@ -268,7 +268,7 @@ class RecordingMixin:
         return self.replayer(X, y, sample_weight).states(start, stop)
 
     @exclusive()
-    def replayer(self, X, y, sample_weight=None, **options):
+    def replayer(self, X, y=None, sample_weight=None, **options):
         """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
         check_precision(self)
         data = self.as_trained(X, y, sample_weight)

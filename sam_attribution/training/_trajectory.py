@@ -7,11 +7,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
-from skorch.utils import is_dataset
 from torch import nn
 
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
-from sam_attribution.training._inputs import n_rows
+from sam_attribution._validation import num_samples
 
 
 @dataclass(frozen=True)
@@ -81,8 +80,8 @@ class DataFingerprint:
 
     @classmethod
     def of(cls, X, y, sample_weight=None):
-        """Fingerprint of validated data; a Dataset may compute its rows: its length only."""
-        return cls(n_rows(X), *(_content_hash(part) for part in (X, y, sample_weight)))
+        """Fingerprint of validated data; of a Dataset its class, its length and a few rows."""
+        return cls(num_samples(X), *(_content_hash(part) for part in (X, y, sample_weight)))
 
     def differences(self, other):
         """Names of the parts that are not the same in `other`."""
@@ -112,7 +111,7 @@ def _evaluating(criterion):
 
 
 def _content_hash(data):
-    return None if data is None or is_dataset(data) else fingerprint(data)
+    return None if data is None else fingerprint(data)
 
 
 class Trajectory:

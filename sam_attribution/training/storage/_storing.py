@@ -65,9 +65,8 @@ class StoringMixin(RecordingMixin):
         Notes
         -----
         The result is the same bit for bit on the CPU with the same number of threads. Callbacks
-        get ``on_train_begin`` before their state is restored. Random augmentation continues as it
-        would have if it draws from numpy's or torch's global streams in the main process, but not
-        in the workers of a loader.
+        get ``on_train_begin`` before their state is restored. Random transforms of a Dataset are
+        those of the row, the epoch and the seed of the run.
         """
         if not isinstance(path, str | PathLike):
             raise TypeError(f"path must be that of a folder, got {path!r}.")
