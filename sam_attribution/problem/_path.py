@@ -128,7 +128,8 @@ class TrainingPath:
         """Raise a ValueError if no state can be known: those of recorded steps can."""
 
     def check_replay(self, what):
-        """Raise a ValueError if `what` cannot be had without all steps: they are known."""
+        """Raise a ValueError if `what` cannot be had: steps cannot be repeated in this process."""
+        self._trajectory.check_replay(what)
 
     @property
     def recorded_states(self):
@@ -196,6 +197,11 @@ class TrainingPath:
     def batch_rows(self, step):
         """Positions of the rows in the batch of a step, a tensor."""
         return torch.as_tensor(self.schedule[step].indices, device=self._device)
+
+    def shares(self, step):
+        """Positions of the rows that each process had at a step, a tuple of tensors."""
+        rows = self.batch_rows(step)
+        return rows.split(list(self.schedule[step].per_process or [len(rows)]))
 
     def seed_of(self, step):
         """Seed of the masks of a step."""
@@ -310,11 +316,13 @@ class TrainingPath:
 
     def every_step(self, rates):
         """Every state with its own batch and rate, by replay, in the order of `rates`."""
+        self.check_replay("n_checkpoints=None")
         for state, rate in rates.along():
             yield self._point(state, rate, (state.step, state.step + 1))
 
     def states(self):
         """Every state that a step started from, in the order of training, by replay."""
+        self.check_replay("this method")
         return self._states(range(self.n_steps))
 
     def trained_again(self, seed):
@@ -322,6 +330,7 @@ class TrainingPath:
 
         Of its states the first is recorded.
         """
+        self.check_replay("training again from another seed")
         twin = clone(self._classifier)
         twin.set_params(random_state=seed, trajectory=1, trajectory_dir=None)
         X, y, sample_weight = self._data
@@ -332,15 +341,22 @@ class TrainingPath:
 
         `options` are those of ``training.Replay``.
         """
+        self.check_replay("this method")
         self.nearest(0)  # raises if nothing was recorded
         return rewind(self._classifier.replayer(*self._data, **options))
 
     def _point(self, state, rate, steps):
         step = self._trajectory.schedule[state.step]
-        rows = self.batch_rows(state.step)
-        params = state.params.to(self._device)
-        buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, self.seed_of(state.step))
+        return PathPoint(
+            params=state.params.to(self._device),
+            buffers={name: b.to(self._device) for name, b in state.buffers.items()},
+            rows=self.batch_rows(state.step),
+            rate=rate,
+            rho=step.rho,
+            steps=steps,
+            seed=self.seed_of(state.step),
+            shares=self.shares(state.step),
+        )
 
     def _states(self, steps):
         self._trajectory.check_states()
@@ -351,6 +367,7 @@ class TrainingPath:
 
     def _replayed(self, steps):
         """The states of these steps, by a replay that ends at a recorded state, which tests it."""
+        self.check_replay("a state that was not recorded")
         X, y, sample_weight = self._data
         wanted = set(steps)
         states = self._classifier.replay(

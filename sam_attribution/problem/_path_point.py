@@ -28,6 +28,9 @@ class PathPoint:
     masks_are_known : bool, default=True
         False if `seed` does not give the masks of the training: there is no training mode then
         for a module that draws some.
+    shares : tuple of Tensor, optional
+        The rows of each process, which drew the same masks for its own and took the mean loss
+        over them; by default one process had all.
     """
 
     params: Tensor
@@ -38,6 +41,7 @@ class PathPoint:
     steps: tuple[int, int]
     seed: int | None = None
     masks_are_known: bool = True
+    shares: tuple[Tensor, ...] = ()
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
@@ -61,8 +65,9 @@ class PathPoint:
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         # also where the modes seem to be the same: training took this one
-        batch = TrainingBatch(problem, self.rows, self.seed)
-        gradient = batch.gradient(self.params, self.buffers)
+        batches = [TrainingBatch(problem, rows, self.seed) for rows in self.shares or [self.rows]]
+        gradients = [batch.gradient(self.params, self.buffers) for batch in batches]
+        gradient = sum(gradients) / len(gradients)
         return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
 
     def scaled(self, columns):

@@ -26,6 +26,9 @@ class Step:
     the gradient by `gradient_factor`, which is NaN if they changed it in another way; `changed_by`
     holds the classes of those that did other than by clipping the norm. The optimizer did not
     change the parameters `without_gradient`.
+
+    In several processes `indices` are the rows of all, one process after the other, and
+    `per_process` are their numbers of rows. The gradient was the mean of those of the processes.
     """
 
     indices: np.ndarray
@@ -38,6 +41,7 @@ class Step:
     settings: tuple[dict, ...] = ()
     changed_by: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    per_process: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -248,7 +252,16 @@ class Trajectory:
             )
 
     def check_replay(self, what="replay"):
-        """Raise a ValueError if the steps of the training are not known: these are."""
+        """Raise a ValueError if `what` cannot be had: it repeats steps of several processes."""
+        sizes = [step.per_process for step in self.schedule if step.per_process]
+        if sizes:
+            raise ValueError(
+                f"{what} needs the training repeated, which is not known for one in "
+                f"{len(sizes[0])} processes. Train in one process with "
+                f"batch_size={max(map(sum, sizes))}, take a method that needs recorded states "
+                'only ("gif" and "tracin" with n_checkpoints="recorded"), or one of the final '
+                'model ("hif").'
+            )
 
     def check_begun(self):
         """Raise a NotFittedError if the net was initialized and given nothing to train on."""

@@ -84,6 +84,12 @@ def check_circumstances(manifest, path):
 
 
 def _check_environment(manifest, path):
+    n_processes = manifest.get("n_processes", 1)  # an older run has none
+    if n_processes != 1:
+        raise ValueError(
+            f"The run of {path} cannot go on: it stopped after {progress_of(manifest)}, and a run "
+            f"in {n_processes} processes is not resumed. Train again."
+        )
     if changed := other_versions(manifest):
         raise ValueError(
             f"{path} was written with {', '.join(changed)}. Resume with these versions: "
