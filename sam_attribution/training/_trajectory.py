@@ -256,7 +256,7 @@ class Trajectory:
         sizes = [step.per_process for step in self.schedule if step.per_process]
         if sizes:
             raise ValueError(
-                f"{what} needs the training repeated, which is not known for one in "
+                f"{what} needs the training repeated, which cannot be done for one in "
                 f"{len(sizes[0])} processes. Train in one process with "
                 f"batch_size={max(map(sum, sizes))}, take a method that needs recorded states "
                 'only ("gif" and "tracin" with n_checkpoints="recorded"), or one of the final '

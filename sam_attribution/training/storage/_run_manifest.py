@@ -84,11 +84,11 @@ def check_circumstances(manifest, path):
 
 
 def _check_environment(manifest, path):
-    n_processes = manifest.get("n_processes", 1)  # an older run has none
-    if n_processes != 1:
+    if "accelerator" in manifest["settings"]["fingerprints"]:
         raise ValueError(
-            f"The run of {path} cannot go on: it stopped after {progress_of(manifest)}, and a run "
-            f"in {n_processes} processes is not resumed. Train again."
+            f"The run of {path} cannot go on: it stopped after {progress_of(manifest)}, and of a "
+            "run through accelerate the state of its GradScaler and its processes is not stored. "
+            "Train again."
         )
     if changed := other_versions(manifest):
         raise ValueError(

@@ -8,7 +8,6 @@ import torch
 from skorch.history import History
 
 from sam_attribution._warnings import warn
-from sam_attribution.training._processes import n_processes
 from sam_attribution.training._trajectory import Stretch
 from sam_attribution.training.storage._callback_state import (
     callback_states,
@@ -104,7 +103,6 @@ class RunOnDisk:
         self.manifest |= {
             "versions": versions(),
             "n_threads": torch.get_num_threads(),
-            "n_processes": n_processes(net),
             "class": type(net).__qualname__,
             "settings": describe_settings(net),
             "callbacks": describe_callbacks(net.callbacks_),
