@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.base import clone
+from torch import nn
 
 from sam_attribution.dynamics import NormClipping
 from sam_attribution.problem._few_rows import spread_positions
@@ -40,7 +41,7 @@ class TrainingPath:
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
         self._device = classifier.module_device
-        module = inner_module(classifier.module_)
+        self._module = module = inner_module(classifier.module_)
         self._like = layout.vector_of(module)[:0]
         groups = classifier.optimizer_.param_groups
         self.optimizer = type(bare_optimizer(classifier.optimizer_))
@@ -127,6 +128,11 @@ class TrainingPath:
     def check_states(self):
         """Raise a ValueError if no state can be known: those of recorded steps can."""
 
+    @property
+    def can_be_repeated(self):
+        """True if the steps can be repeated in this process."""
+        return self._trajectory.n_processes == 1
+
     def check_replay(self, what):
         """Raise a ValueError if `what` cannot be had: steps cannot be repeated in this process."""
         self._trajectory.check_replay(what)
@@ -199,9 +205,13 @@ class TrainingPath:
         return torch.as_tensor(self.schedule[step].indices, device=self._device)
 
     def shares(self, step):
-        """Positions of the rows that each process had at a step, a tuple of tensors."""
-        rows = self.batch_rows(step)
-        return rows.split(list(self.schedule[step].per_process or [len(rows)]))
+        """Positions of the rows that each process had at a step, a tuple of tensors.
+
+        Those of all are one share where batch norm took its statistics over all.
+        """
+        rows, sizes = self.batch_rows(step), self.schedule[step].per_process
+        together = any(isinstance(part, nn.SyncBatchNorm) for part in self._module.modules())
+        return (rows,) if together or not sizes else rows.split(list(sizes))
 
     def seed_of(self, step):
         """Seed of the masks of a step."""

@@ -8,6 +8,7 @@ import copy
 
 from torch import nn
 
+from sam_attribution.training._alone import of_one_process
 from sam_attribution.training._module_copy import copy_of_module
 
 
@@ -50,11 +51,14 @@ def was_skipped(net):
 
 
 def prepare_copy(net):
-    """Give a copy of a net an accelerator of its own, which computes as that of the net does."""
+    """Give a copy of a net an accelerator of its own, which computes as that of the net does.
+
+    It is of one process, also where several trained the net.
+    """
     accelerator = _accelerator(net)
     if accelerator is None:
         return
-    accelerator = copy.copy(accelerator)
+    accelerator = of_one_process(accelerator)
     # the user's accelerator keeps its lists of prepared models and optimizers
     accelerator._models, accelerator._optimizers = [], []
     accelerator.scaler = copy.deepcopy(accelerator.scaler)

@@ -3,9 +3,9 @@
 import copy
 from contextlib import contextmanager
 
-from torch import distributed, nn
+from torch import distributed
 
-from sam_attribution.training._processes import n_processes, of_main
+from sam_attribution.training._processes import n_processes, of_main, only_trained_criteria
 from sam_attribution.training._wrappers import inner_module
 
 
@@ -34,27 +34,17 @@ class ProcessesMixin:
 
     def __setstate__(self, state):
         super().__setstate__(state)
-        n_now = distributed.get_world_size() if distributed.is_initialized() else 1
-        if n_processes(self) not in (1, n_now):
-            self.accelerator = _of_one_process(self.accelerator)
+        if n_processes(self) > 1 and not _are_here(n_processes(self)):
+            self.accelerator = of_one_process(self.accelerator)
 
 
-@contextmanager
-def only_trained_criteria(net):
-    """Context in which accelerate prepares no criterion without parameters, in several processes.
-
-    It would wrap it in DistributedDataParallel, which refuses a module that has nothing to train.
-    """
-    criteria = net._criteria
-    if n_processes(net) > 1:
-        bare = [name for name in criteria if _has_nothing_to_train(getattr(net, name + "_"))]
-        for name in bare:
-            getattr(net, name + "_").to(net.accelerator.device)
-        net._criteria = [name for name in criteria if name not in bare]
-    try:
-        yield
-    finally:
-        net._criteria = criteria
+def of_one_process(accelerator):
+    """Copy of an accelerator that takes this process for the only one."""
+    twin, state = copy.copy(accelerator), copy.copy(accelerator.state)
+    alone = {"num_processes": 1, "process_index": 0, "local_process_index": 0}
+    vars(state).update(alone, distributed_type=type(state.distributed_type)("NO"))
+    twin.state, twin._dataloaders = state, []
+    return twin
 
 
 @contextmanager
@@ -64,7 +54,7 @@ def _alone(net):
         yield
         return
     before = {name: getattr(net, name) for name in ("accelerator", "module_")}
-    accelerator = _of_one_process(net.accelerator)
+    accelerator = of_one_process(net.accelerator)
     accelerator.gather_for_metrics = _as_it_is
     vars(net).update(accelerator=accelerator, module_=inner_module(net.module_))
     try:
@@ -73,21 +63,11 @@ def _alone(net):
         vars(net).update(before)
 
 
-def _of_one_process(accelerator):
-    """Copy of an accelerator that takes this process for the only one."""
-    twin, state = copy.copy(accelerator), copy.copy(accelerator.state)
-    alone = {"num_processes": 1, "process_index": 0, "local_process_index": 0}
-    vars(state).update(alone, distributed_type=type(state.distributed_type)("NO"))
-    twin.state, twin._dataloaders = state, []
-    return twin
+def _are_here(n_processes):
+    """True if this is one of so many processes, as where the net was trained."""
+    here = distributed.is_available() and distributed.is_initialized()
+    return here and distributed.get_world_size() == n_processes
 
 
 def _as_it_is(output, *args, **kwargs):
     return output
-
-
-def _has_nothing_to_train(criterion):
-    """True for a module whose parameters, if it has any, are frozen."""
-    return isinstance(criterion, nn.Module) and not any(
-        p.requires_grad for p in criterion.parameters()
-    )

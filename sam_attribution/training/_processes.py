@@ -93,6 +93,24 @@ def shared_epoch(net, prefix):
     share_buffers(net)
 
 
+@contextmanager
+def only_trained_criteria(net):
+    """Context in which accelerate prepares no criterion without parameters, in several processes.
+
+    It would wrap it in DistributedDataParallel, which refuses a module that has nothing to train.
+    """
+    criteria = net._criteria
+    if n_processes(net) > 1:
+        bare = [name for name in criteria if _has_nothing_to_train(getattr(net, name + "_"))]
+        for name in bare:
+            getattr(net, name + "_").to(_accelerator(net).device)
+        net._criteria = [name for name in criteria if name not in bare]
+    try:
+        yield
+    finally:
+        net._criteria = criteria
+
+
 def _uncompiled(module):
     return getattr(module, "_orig_mod", module)
 
@@ -125,6 +143,13 @@ def _gathered(value):
     values = [None] * distributed.get_world_size()
     distributed.all_gather_object(values, value)
     return values
+
+
+def _has_nothing_to_train(criterion):
+    """True for a module whose parameters, if it has any, are frozen."""
+    return isinstance(criterion, nn.Module) and not any(
+        p.requires_grad for p in criterion.parameters()
+    )
 
 
 def _accelerator(net):

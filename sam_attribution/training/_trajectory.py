@@ -160,6 +160,11 @@ class Trajectory:
         """Number of training steps taken."""
         return len(self.schedule)
 
+    @property
+    def n_processes(self):
+        """Largest number of processes that took a step together."""
+        return max([1, *(len(step.per_process) for step in self.schedule)])
+
     def begin(self, data, perturbation):
         """Note data and perturbation; mark the run broken if they changed since it began."""
         if self.fingerprint is None:
@@ -253,12 +258,12 @@ class Trajectory:
 
     def check_replay(self, what="replay"):
         """Raise a ValueError if `what` cannot be had: it repeats steps of several processes."""
-        sizes = [step.per_process for step in self.schedule if step.per_process]
-        if sizes:
+        if self.n_processes > 1:
+            largest = max(sum(step.per_process) for step in self.schedule)
             raise ValueError(
                 f"{what} needs the training repeated, which cannot be done for one in "
-                f"{len(sizes[0])} processes. Train in one process with "
-                f"batch_size={max(map(sum, sizes))}, take a method that needs recorded states "
+                f"{self.n_processes} processes. Train in one process with "
+                f"batch_size={largest}, take a method that needs recorded states "
                 'only ("gif" and "tracin" with n_checkpoints="recorded"), or one of the final '
                 'model ("hif").'
             )

@@ -31,7 +31,7 @@ from sam_attribution.methods._rates import plain_rates
 from sam_attribution.problem import problem_from_estimator
 from sam_attribution.retraining import LeaveOneOut
 from sam_attribution.training import derived_seed
-from sam_attribution.training._alone import _of_one_process
+from sam_attribution.training._alone import of_one_process
 from sam_attribution.training._processes import (
     check_alone,
     check_processes,
@@ -122,7 +122,7 @@ def assert_equal_scores(scores, expected):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error::sam_attribution.exceptions.AttributionWarning")
 @pytest.mark.parametrize("method", METHODS)
-def test_scores_of_the_pickled_net_are_those_of_one_process(method, nets, by_one):
+def test_scores_of_the_pickled_net_are_thoseof_one_process(method, nets, by_one):
     scores, expected = (
         SAMInfluence(FrozenEstimator(net), method=METHODS[method], validation=HELD_OUT)
         .fit(X, y)
@@ -147,6 +147,9 @@ def test_one_of_the_two_processes_can_ask_alone(found, by_one):
         found[0]["scores"], two_processes.scores_of(by_one, X, y), strict=True
     ):
         assert_equal_scores(scores, expected)
+    edited = two_processes.without_first(by_one, X, y)
+    np.testing.assert_allclose(found[0]["edited"], edited, rtol=0, atol=1e-6)
+    assert np.abs(edited - two_processes.flat(by_one)).max() > 1e-4
 
 
 REFUSED = {
@@ -244,7 +247,9 @@ def test_steps_are_those_of_plain_torch_with_the_rows_of_each_process(nets):
 def test_rows_are_read_where_all_processes_climbed_to(nets):
     net = nets[0][1]
     problem = problem_from_estimator(net, X[:41], y[:41], WEIGHTS)
-    GIF().prepare(problem)  # does not warn that losses are others
+    prepared = GIF().prepare(problem)  # does not warn that losses are others
+    assert prepared.diagnostics["mode"].startswith("eps in training mode, row gradients in eval")
+    assert "n_checkpoints=None" not in prepared.diagnostics["mode"]
     hand = ByHand(net)
     for number, point in enumerate(problem.path.checkpoints(4, plain_rates(problem.path))):
         found = point.row_params(problem, "w+eps")
@@ -286,6 +291,17 @@ def test_the_schedule_on_disk_knows_the_rows_of_each_process():
     assert schedule_of(older)[0].per_process == ()
 
 
+def test_synchronised_batch_norm_makes_one_share_of_a_batch():
+    module = nn.Sequential(nn.Linear(5, 3), nn.SyncBatchNorm(3))
+    for each, n_shares in ((module, 1), (module[0], 2)):
+        net = SAMClassifier(each, max_epochs=1).fit(X, y)
+        schedule = net.trajectory_.schedule
+        schedule[:] = [replace(step, per_process=(20, 12)) for step in schedule]
+        shares = problem_from_estimator(net, X, y).path.shares(0)
+        assert len(shares) == n_shares
+        assert (torch.cat(shares).numpy() == schedule[0].indices).all()
+
+
 def in_two(**attributes):
     accelerator = SimpleNamespace(num_processes=2)
     return SimpleNamespace(accelerator=accelerator, **attributes)
@@ -318,10 +334,10 @@ def test_an_epoch_that_ended_early_in_several_processes_is_not_used():
     assert "ended within an epoch" in trajectory.broken
 
 
-def test_an_accelerator_of_one_process_is_a_copy():
+def test_an_acceleratorof_one_process_is_a_copy():
     accelerator = Accelerator(cpu=True)
     accelerator.state.num_processes = 2
-    assert _of_one_process(accelerator).num_processes == 1
+    assert of_one_process(accelerator).num_processes == 1
     assert accelerator.num_processes == 2
 
 

@@ -48,6 +48,13 @@ def scores_of(net, X, y):
     return [SAMInfluence(frozen, method=m, validation=held_out).fit(X, y).scores_ for m in methods]
 
 
+def without_first(net, X, y):
+    """Weights as if the first row had not been there, by GIF."""
+    held_out, frozen = ValidationData(X[:20], y[:20]), FrozenEstimator(net)
+    influence = SAMInfluence(frozen, method="gif", validation=held_out).fit(X, y)
+    return flat(influence.remove([0]))
+
+
 def noisy():
     """A module whose statistics and masks are those of a batch."""
     return nn.Sequential(
@@ -78,6 +85,7 @@ def main(folder):
         probabilities=net.predict_proba(X),
         history=net.history[:, "train_loss"],
         scores=scores_of(net, X, y) if alone else [],
+        edited=without_first(net, X, y) if alone else [],
         uneven=flat(other),
         **{name: buffer.numpy() for name, buffer in other.module_.named_buffers()},
     )
