@@ -68,15 +68,17 @@ def share_buffers(net):
 
 
 @contextmanager
-def shared_epoch(net, prefix):
+def shared_epoch(net, iterator, prefix):
     """Context of an epoch, after which each process knows the rows and losses of all.
 
-    The loss of a batch in ``history``, at `prefix`, is then the mean over the processes, and so
+    A ValueError if the processes have different numbers of batches: one would wait for ever. The
+    loss of a batch in ``history``, at `prefix`, is then the mean over the processes, and so
     callbacks that go by it decide alike. Buffers are those of the main process.
     """
     if n_processes(net) == 1:
         yield
         return
+    _check_lengths(iterator)
     trajectory = net.trajectory_
     first = trajectory.n_steps
     try:
@@ -113,6 +115,16 @@ def only_trained_criteria(net):
 
 def _uncompiled(module):
     return getattr(module, "_orig_mod", module)
+
+
+def _check_lengths(iterator):
+    lengths = _gathered(len(iterator) if hasattr(iterator, "__len__") else None)
+    if len(set(lengths)) > 1:
+        raise ValueError(
+            f"the processes have {' and '.join(map(str, lengths))} batches of an epoch, but they "
+            f"step together. Choose a batch_size that gives a multiple of {len(lengths)} batches, "
+            "or leave even_batches of the accelerator at True (accelerate 1.14 or newer)."
+        )
 
 
 def _share_losses(batches, name):

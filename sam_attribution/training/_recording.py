@@ -119,7 +119,7 @@ class RecordingMixin(ProcessesMixin):
         if training and self._planned_epochs and hasattr(iterator, "__len__"):
             self.trajectory_.plan(self._planned_epochs * len(iterator))
             self._planned_epochs = 0
-        with shared_epoch(self, prefix):
+        with shared_epoch(self, iterator, prefix):
             super().run_single_epoch(iterator, training, prefix, **kwargs)
         if training:
             self.trajectory_.check_perturbation(self.perturbation)

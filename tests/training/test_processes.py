@@ -122,7 +122,7 @@ def assert_equal_scores(scores, expected):
 @pytest.mark.slow
 @pytest.mark.filterwarnings("error::sam_attribution.exceptions.AttributionWarning")
 @pytest.mark.parametrize("method", METHODS)
-def test_scores_of_the_pickled_net_are_thoseof_one_process(method, nets, by_one):
+def test_scores_of_the_pickled_net_are_those_of_one_process(method, nets, by_one):
     scores, expected = (
         SAMInfluence(FrozenEstimator(net), method=METHODS[method], validation=HELD_OUT)
         .fit(X, y)
@@ -272,12 +272,22 @@ def test_the_main_process_keeps_the_run_in_a_folder(folder, nets):
 
 
 @pytest.mark.slow
-def test_training_on_without_the_wrapper_of_processes_is_refused(folder, nets):
-    for process in range(2):
-        text = (folder / f"{process}.txt").read_text()
-        assert "unwrap_after_train=False" in text
-    steps = nets[0][0].trajectory_.n_steps
-    assert steps == 4  # nothing was trained
+@pytest.mark.parametrize("process", [0, 1])
+def test_processes_that_could_not_step_together_are_refused(process, folder):
+    unwrapped, uneven = (folder / f"{process}.txt").read_text().splitlines()
+    assert "unwrap_after_train=False" in unwrapped
+    assert "the processes have 2 and 1 batches of an epoch" in uneven
+    assert "a multiple of 2 batches" in uneven
+
+
+@pytest.mark.slow
+def test_the_pickled_net_goes_on_in_one_process(folder):
+    Accelerator(cpu=True)
+    net, _ = pickle.loads((folder / "0.pkl").read_bytes())
+    assert len(net.predict(X)) == len(X)
+    net.partial_fit(X, y)
+    assert [step.per_process for step in net.trajectory_.schedule[3:5]] == [(16, 16), ()]
+    assert net.trajectory_.n_processes == 2
 
 
 def test_the_schedule_on_disk_knows_the_rows_of_each_process():
@@ -321,11 +331,12 @@ def test_parts_that_climb_apart_are_refused(monkeypatch):
         check_processes(in_two(module_=nn.Linear(1, 1), m_sharpness=4))
 
 
-def test_an_epoch_that_ended_early_in_several_processes_is_not_used():
+def test_an_epoch_that_ended_early_in_several_processes_is_not_used(monkeypatch):
+    monkeypatch.setattr("sam_attribution.training._processes._gathered", lambda value: [value])
     trajectory = Trajectory(None, 0)
 
     def epoch():
-        with shared_epoch(in_two(trajectory_=trajectory), "train"):
+        with shared_epoch(in_two(trajectory_=trajectory), [], "train"):
             trajectory.schedule.append("a step")
             raise RuntimeError
 

@@ -4,6 +4,7 @@ import pickle
 import sys
 from pathlib import Path
 
+import accelerate
 import numpy as np
 from accelerate import Accelerator
 from sklearn.frozen import FrozenEstimator
@@ -24,6 +25,8 @@ SETTINGS = {
     "rho": 0.2,
     "random_state": 0,
 }
+# before, accelerate cannot even out the batches of a sampler that has no batch_size
+VERSION = tuple(map(int, accelerate.__version__.split(".")[:2]))
 WEIGHTS = np.linspace(0.5, 1.5, 41)
 
 
@@ -72,8 +75,16 @@ def uneven(accelerator, folder):
     return net.fit(X[:41], y[:41], sample_weight=WEIGHTS)
 
 
+def error_of(function, *args):
+    try:
+        function(*args)
+    except ValueError as error:
+        return str(error)
+
+
 def main(folder):
     accelerator, folder = Accelerator(cpu=True), Path(folder)
+    accelerator.even_batches = VERSION >= (1, 14)
     X, y = rows()
     net = Net(accelerator=accelerator, batch_size=BATCH_SIZE, **SETTINGS).fit(X, y)
     other = uneven(accelerator, folder / "run")
@@ -90,10 +101,12 @@ def main(folder):
         **{name: buffer.numpy() for name, buffer in other.module_.named_buffers()},
     )
     (folder / f"{accelerator.process_index}.pkl").write_bytes(pickle.dumps((net, other)))
-    try:
-        net.partial_fit(X, y)
-    except ValueError as error:
-        (folder / f"{accelerator.process_index}.txt").write_text(str(error))
+    accelerator.even_batches = False
+    errors = [
+        error_of(net.partial_fit, X, y),
+        error_of(Net(accelerator=accelerator, batch_size=22, **SETTINGS).fit, X, y),
+    ]
+    (folder / f"{accelerator.process_index}.txt").write_text("\n".join(errors))
 
 
 if __name__ == "__main__":
