@@ -43,10 +43,12 @@ class PathSum(Prepared):
             return "gradients are the same in training and evaluation mode"
         if not self._problem.path.has_steps:
             return self._mode_at_checkpoints()
+        repeatable = self._problem.path.can_be_repeated
+        evaluated = _EVALUATED if repeatable else _EVALUATED_AT_CHECKPOINTS
         if self._at == "w" and self.rows_are_exchangeable:
-            return f"row gradients {_EVALUATED}"
+            return f"row gradients {evaluated}"
         if self.rows_are_exchangeable:
-            return f"eps in training mode, row gradients {_EVALUATED}"
+            return f"eps in training mode, row gradients {evaluated}"
         return (
             "gradients of a batch's rows in training mode, with the recorded masks; of others in "
             "evaluation mode"

@@ -33,6 +33,9 @@ class PathPoint:
     masks_are_known : bool, default=True
         False if `seed` does not give the masks of the training: there is no training mode then
         for a module that draws some.
+    shares : tuple of Tensor, optional
+        The rows of each process, which drew the same masks for its own and took the mean loss
+        over them; by default one process had all.
     """
 
     params: Tensor
@@ -45,6 +48,7 @@ class PathPoint:
     epoch: int | None = None
     m_sharpness: int | None = None
     masks_are_known: bool = True
+    shares: tuple[Tensor, ...] = ()
 
     def in_parts(self, problem):
         """Points that together stand for this one, one for each part of the batch.
@@ -60,7 +64,9 @@ class PathPoint:
             rows = self.rows[where]
             rate = self.rate * (problem.weight_of(rows) / whole)
             seed = None if self.seed is None else part_seed(self.seed, number)
-            parts.append(replace(self, rows=rows, rate=rate, seed=seed, m_sharpness=None))
+            parts.append(
+                replace(self, rows=rows, rate=rate, seed=seed, m_sharpness=None, shares=())
+            )
         return parts
 
     def batch(self, problem):
@@ -88,8 +94,9 @@ class PathPoint:
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         # also where the modes seem to be the same: training took this one
-        batch = TrainingBatch(problem, self.rows, self.seed)
-        gradient = batch.gradient(self.params, self.buffers)
+        batches = [TrainingBatch(problem, rows, self.seed) for rows in self.shares or [self.rows]]
+        gradients = [batch.gradient(self.params, self.buffers) for batch in batches]
+        gradient = sum(gradients) / len(gradients)
         return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
 
     def scaled(self, columns):

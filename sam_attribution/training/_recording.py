@@ -11,10 +11,9 @@ from sam_attribution.training._accelerated import (
     bare_optimizer,
     check_accelerator,
     loss_scale,
-    only_trained_criteria,
     was_skipped,
-    why_not_recorded,
 )
+from sam_attribution.training._alone import ProcessesMixin
 from sam_attribution.training._callbacks import (
     acting_on_gradients,
     factor_between,
@@ -31,6 +30,11 @@ from sam_attribution.training._flat_module import (
 )
 from sam_attribution.training._parameter_groups import stranger_in_groups
 from sam_attribution.training._precision import check_precision
+from sam_attribution.training._processes import (
+    check_processes,
+    share_buffers,
+    shared_epoch,
+)
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
 from sam_attribution.training._unchanged import check_unchanged
@@ -45,7 +49,7 @@ _BETWEEN_STEPS = {
 }
 
 
-class RecordingMixin:
+class RecordingMixin(ProcessesMixin):
     """Mixin that records ``trajectory_``: the schedule of the steps and some states.
 
     It expects a parameter `trajectory` (see :class:`Trajectory`), and that a step sets
@@ -69,18 +73,13 @@ class RecordingMixin:
         self.trajectory_ = Trajectory(self.trajectory, self._seed)
         return self
 
-    def _initialize_accelerator(self):
-        with only_trained_criteria(self):
-            return super()._initialize_accelerator()
-
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, and keep the last state, also if an error ends training."""
+        check_processes(self)
         epochs = self._begin(X, y, self.max_epochs if epochs is None else epochs)
         if fit_params:
             given = ", ".join(sorted(fit_params))
             self.trajectory_.mark_broken(f"the module was given {given} by fit")
-        if reason := why_not_recorded(self):
-            self.trajectory_.mark_broken(reason)
         try:
             super().fit_loop(X, y, epochs=epochs, **fit_params)
         except BaseException:
@@ -107,7 +106,7 @@ class RecordingMixin:
         )
         return epochs
 
-    def run_single_epoch(self, iterator, training, **kwargs):
+    def run_single_epoch(self, iterator, training, prefix, **kwargs):
         """Plan the stretches once the number of batches is known."""
         if training:
             others = other_parameters(self)
@@ -124,7 +123,8 @@ class RecordingMixin:
         if training and self._planned_epochs and self._n_batches is not None:
             self.trajectory_.plan(self._planned_epochs * self._n_batches)
             self._planned_epochs = 0
-        super().run_single_epoch(iterator, training, **kwargs)
+        with shared_epoch(self, iterator, prefix):
+            super().run_single_epoch(iterator, training, prefix, **kwargs)
         if training:
             self.trajectory_.check_perturbation(self.perturbation)
 
@@ -140,6 +140,7 @@ class RecordingMixin:
 
     def _recorded_step(self, batch, **fit_params):
         if self.trajectory_.wants_state():
+            share_buffers(self)
             self.trajectory_.add_state(self._state())
         self._radius, self._perturbation_norm = 0.0, 0.0
         self._gradient_factor, self._changed_by = 1.0, ()

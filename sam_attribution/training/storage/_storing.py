@@ -2,6 +2,7 @@
 
 from os import PathLike
 
+from sam_attribution.training._processes import check_alone, is_main
 from sam_attribution.training._recording import RecordingMixin
 from sam_attribution.training._trajectory import DataFingerprint
 from sam_attribution.training.storage._run_on_disk import RunOnDisk
@@ -72,13 +73,14 @@ class StoringMixin(RecordingMixin):
             raise TypeError(f"path must be that of a folder, got {path!r}.")
         run = RunOnDisk.open(path)
         net = run.configured(cls, settings)
+        check_alone(net)
         net._resumed = run
         return net._train(X, y, sample_weight, afresh=True, classes=run.checkpoint["classes"])
 
     def initialize(self):
         """Build everything; states are written to the folder, if there is one."""
         run = self._resumed
-        if run is None and self.trajectory_dir is not None:
+        if run is None and self.trajectory_dir is not None and is_main(self):
             run = RunOnDisk(self.trajectory_dir)
         super().initialize()
         if run:
