@@ -9,7 +9,7 @@ from torch import nn
 from sam_attribution import SAMClassifier, SAMRegressor
 from sam_attribution.training._batch_parts import part_of, part_slices
 from tests.in_parts import RunInParts
-from tests.models import fitted, tabular, targets
+from tests.models import tabular, targets
 from tests.training.test_resume import Death, assert_same_run, classifier, dies_at
 from tests.training.test_resume import X as X_run
 from tests.training.test_resume import y as y_run
