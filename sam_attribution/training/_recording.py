@@ -106,7 +106,7 @@ class RecordingMixin(ProcessesMixin):
         )
         return epochs
 
-    def run_single_epoch(self, iterator, training, prefix, **kwargs):
+    def run_single_epoch(self, iterator, training, **kwargs):
         """Plan the stretches once the number of batches is known."""
         if training:
             others = other_parameters(self)
@@ -123,8 +123,8 @@ class RecordingMixin(ProcessesMixin):
         if training and self._planned_epochs and self._n_batches is not None:
             self.trajectory_.plan(self._planned_epochs * self._n_batches)
             self._planned_epochs = 0
-        with shared_epoch(self, iterator, prefix):
-            super().run_single_epoch(iterator, training, prefix, **kwargs)
+        with shared_epoch(self, iterator, kwargs["prefix"]):
+            super().run_single_epoch(iterator, training, **kwargs)
         if training:
             self.trajectory_.check_perturbation(self.perturbation)
 
