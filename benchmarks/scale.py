@@ -1,6 +1,6 @@
 """Seconds and peak memory of training, detection and scores, from a thousand rows to a million.
 
-    python -m benchmarks.scale             # about an hour, one thread
+    python -m benchmarks.scale             # half an hour, one thread
     python -m benchmarks.scale 10000       # up to 10,000 rows: two minutes
 
 20 features, 3 classes, one label in ten wrong, 3 epochs of batches of 256 rows, 1000 rows to

@@ -36,8 +36,9 @@ from sam_attribution.training import part_slices
 
 # Rows that the spectrum is estimated from, where it takes 80 products
 _SPECTRUM_ROWS = 4096
-# Columns times rows up to which a small matrix is formed; beyond, products cost less
-_FORMED_SIZE = 2**24
+# Columns times rows up to which a small matrix is formed; beyond, products cost less, of which a
+# solution takes about so many
+_FORMED_SIZE, _FEW_PRODUCTS = 2**24, 128
 # Up to so many columns are solved for without forming the matrix
 _FEW_COLUMNS = 8
 
@@ -53,7 +54,8 @@ class HIF(Method):
         equal at rho = 0 and for the inf-norm.
     solver : "auto" or solver, default="auto"
         Solver of ``J' u = query gradient``: ``auto`` takes ``linalg.Direct`` up to 1000
-        parameters and 2**24 parameters times rows, and ``linalg.GMRES`` above.
+        parameters, if parameters times rows are 2**24 at most or parameters 128, and
+        ``linalg.GMRES`` above.
     damping : "auto" or float, default="auto"
         Number added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
         right half plane. Otherwise it is one over the sum of the learning rates of the training
@@ -275,8 +277,8 @@ class PreparedHIF(Prepared):
 
 def _is_formed(jacobian, problem, auto):
     """True if the matrix is small, and a product for each of its columns is cheap or asked for."""
-    cheap = jacobian.size * len(problem.y) <= _FORMED_SIZE
-    return is_small(jacobian.size) and (cheap or not auto)
+    few = jacobian.size <= _FEW_PRODUCTS or jacobian.size * problem.n_rows <= _FORMED_SIZE
+    return is_small(jacobian.size) and (few or not auto)
 
 
 def _for_spectrum(jacobian, problem, batches):
