@@ -2,6 +2,7 @@
 
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer, is_mixed
 from sam_attribution.training._adopted import is_adopted
+from sam_attribution.training._any_net import SAMNet
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._callbacks import norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
@@ -18,6 +19,7 @@ from sam_attribution.training._losses import (
 from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._module_copy import copy_of_module, kept_tensors
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
+from sam_attribution.training._output_form import OutputForm, flat_output
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._random import (
     Draws,
@@ -28,8 +30,10 @@ from sam_attribution.training._random import (
 )
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
+from sam_attribution.training._row_criterion import criterion_name, row_losses
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._saved_weights import SavedWeights
+from sam_attribution.training._target_array import target_array
 from sam_attribution.training._trajectory import equal_stretches
 from sam_attribution.training._unchanged import check_unchanged
 from sam_attribution.training._unit_size import far_from_unit_size

@@ -60,17 +60,22 @@ def check_criterion(criterion, n_classes=None):
     name = type(criterion).__name__
     if getattr(criterion, "ignore_index", -1) >= 0:
         raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
+    check_mean(criterion)
+    if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
+        _check_class_weight(class_weight(criterion), n_classes)
+
+
+def check_mean(criterion):
+    """Raise a ValueError for a criterion that is no mean, or smooths labels by no share."""
     if getattr(criterion, "reduction", "mean") not in ("mean", "none"):
         raise ValueError(
-            f"{name}(reduction={criterion.reduction!r}) is not supported: a batch's loss is a "
-            "mean here. Use reduction='mean' and a larger lr."
+            f"{type(criterion).__name__}(reduction={criterion.reduction!r}) is not supported: a "
+            "batch's loss is a mean here. Use reduction='mean' and a larger lr."
         )
     if not 0 <= getattr(criterion, "label_smoothing", 0.0) <= 1:
         raise ValueError(
             f"criterion__label_smoothing must be from 0 to 1, got {criterion.label_smoothing}."
         )
-    if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
-        _check_class_weight(class_weight(criterion), n_classes)
 
 
 def check_reduction(criterion):

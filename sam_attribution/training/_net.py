@@ -1,8 +1,9 @@
-"""skorch's classifier and regressor with scikit-learn's contract, without SAM."""
+"""skorch's nets with scikit-learn's contract, without SAM."""
 
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
+from sam_attribution.training._any_targets import AnyTargets
 from sam_attribution.training._class_labels import ClassLabels
 from sam_attribution.training._conformant import Conformant
 from sam_attribution.training._real_targets import RealTargets
@@ -55,3 +56,23 @@ class ConformantRegressor(RealTargets, Conformant, NeuralNetRegressor):
 
     def __init__(self, module=None, *, criterion=nn.MSELoss, **kwargs):
         super().__init__(module, criterion=criterion, **kwargs)
+
+
+class ConformantAnyNet(AnyTargets, Conformant, NeuralNet):
+    """A skorch net for any targets that keeps scikit-learn's contract.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable, optional
+        As in :class:`ConformantNet`, with any output; ``n_features`` and ``n_outputs``, the
+        numbers of a row's target, are passed if it names them.
+    criterion : torch.nn.Module class or instance, or function, default=MSELoss
+        With a value per row or more under ``reduction="none"``, or ``(output, y) -> (n,)``.
+    **kwargs : dict
+        The others of :class:`ConformantNet`.
+    """
+
+    def __init__(self, module=None, *, criterion=nn.MSELoss, predict_nonlinearity=None, **kwargs):
+        super().__init__(
+            module, criterion=criterion, predict_nonlinearity=predict_nonlinearity, **kwargs
+        )
