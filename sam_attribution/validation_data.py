@@ -20,13 +20,13 @@ class ValidationData:
     X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
         Inputs, in the feature space that reaches the estimator which holds this object.
     y : array-like of shape (n_samples,)
-        Their labels or targets.
+        Their labels or targets; of a SAMNet of shape (n_samples, ...).
 
     Attributes
     ----------
     X : ndarray, sparse array or dataframe
         A read-only copy; a dataframe stays one, and every access gives a copy of it.
-    y : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples, ...)
         A read-only copy.
 
     Raises
@@ -110,8 +110,8 @@ def _frozen(data):
 def _check_rows(X, y):
     if X.ndim == 0 or num_samples(X) == 0:
         raise ValueError("X of ValidationData must have at least one row, got none.")
-    if y.ndim != 1:
-        raise ValueError(f"y of ValidationData must be one-dimensional, got shape {y.shape}.")
+    if y.ndim == 0:
+        raise ValueError("y of ValidationData must hold a target for each row, got one value.")
     if num_samples(X) != len(y):
         raise ValueError(
             f"X and y of ValidationData must have the same number of rows, "

@@ -31,7 +31,7 @@ def checked_training_rows(judge, X, y, targets):
     """Rows and targets given to ``fit`` of `judge`, a SAMInfluence or a MislabelDetector."""
     X, y = from_tensor(X, "X"), targets.given(y)
     estimator = estimator_or_default(judge.estimator)
-    checked, y = validate_data(judge, X, y, **input_rules(estimator, X))
+    checked, y = targets.with_rows(judge, X, y, input_rules(estimator, X))
     y = targets.learn(y, judge.validation)
     check_validation_rows(estimator, judge.validation, checked)
     return X if hasattr(X, "iloc") else checked, y
@@ -58,8 +58,8 @@ def check_estimator_kind(estimator):
     """Raise a ValueError unless the training of `estimator` can be attributed."""
     if not hasattr(net_of(estimator), "replay"):
         raise ValueError(
-            "estimator must be a SAMClassifier or SAMRegressor, a Pipeline that ends in one, or a "
-            f"FrozenEstimator of either, got {estimator!r}."
+            "estimator must be a SAMClassifier, SAMRegressor or SAMNet, a Pipeline that ends in "
+            f"one, or a FrozenEstimator of either, got {estimator!r}."
         )
     check_device(net_of(estimator).device)
     steps = estimator.steps if isinstance(estimator, Pipeline) else []

@@ -3,6 +3,7 @@
 import torch
 
 from sam_attribution.problem._activation_checkpointing import keeping_activations
+from sam_attribution.training import flat_output
 
 
 def functional_call(module, tensors, X):
@@ -12,3 +13,8 @@ def functional_call(module, tensors, X):
     """
     with keeping_activations():
         return torch.func.functional_call(module, tensors, (X,))
+
+
+def flat_call(module, tensors, X):
+    """The same as one vector per row, (n, k), whatever form the module gives to its output."""
+    return flat_output(functional_call(module, tensors, X))

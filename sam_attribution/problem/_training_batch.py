@@ -5,7 +5,7 @@ from contextlib import contextmanager
 import torch
 
 from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._running_statistics import RunningStatistics
 from sam_attribution.training import Draws, isolated_random_state, seed_torch
 
@@ -40,7 +40,7 @@ class TrainingBatch:
         seed_torch(self.seed, params.device)
         with RunningStatistics(buffers) as statistics:
             named = problem.layout.unflatten(params)
-            output = functional_call(problem.training_module, (named, buffers), self._X)
+            output = flat_call(problem.training_module, (named, buffers), self._X)
         return output, statistics.after
 
     @torch.no_grad()

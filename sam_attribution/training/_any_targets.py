@@ -6,10 +6,9 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.utils import is_dataset
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
-from sam_attribution._row_order import check_order
 from sam_attribution.training._inputs import check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
-from sam_attribution.training._output_form import OutputForm, filled, flat_output, leaves_of
+from sam_attribution.training._output_form import filled, flat_output, leaves_of
 from sam_attribution.training._row_criterion import (
     RowFunction,
     criterion_name,
