@@ -99,4 +99,5 @@ def _in_batches(problem, state, X, features_of):
     buffers = {name: buffer.to(X.device) for name, buffer in state.buffers.items()}
     found = [features_of(params, buffers, some) for some in X.split(problem.rows_per_pass)]
     logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
+    logits = problem.row_loss.to_logits(logits)
     return features.float().cpu(), logits.float().log_softmax(1).cpu()

@@ -12,6 +12,7 @@ from sam_attribution.problem._adopted_path import AdoptedPath
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import mark_as_checked
+from sam_attribution.problem._one_logit import OneLogitRows
 from sam_attribution.problem._output_rows import OutputRows
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
@@ -22,6 +23,7 @@ from sam_attribution.training import (
     bare_copy,
     check_precision,
     check_unchanged,
+    has_one_logit,
     inner_module,
     is_adopted,
     unreduced,
@@ -157,7 +159,7 @@ def _row_loss(estimator, module, X):
         return TargetRows() if type(criterion) is nn.MSELoss else TargetRows(criterion)
     if type(criterion) is nn.CrossEntropyLoss:
         return CrossEntropyRows(criterion.label_smoothing, criterion.weight)
-    return GenericRows(criterion)
+    return OneLogitRows(criterion) if has_one_logit(criterion) else GenericRows(criterion)
 
 
 def _output_form(module, some):

@@ -59,7 +59,7 @@ class Problem:
     visited : Tensor of bool, shape (n_samples,), optional
         False for rows that no training step saw (held out by ``train_split``): they count
         nowhere. All True if None.
-    row_loss : CrossEntropyRows, GenericRows, TargetRows or OutputRows
+    row_loss : CrossEntropyRows, GenericRows, OneLogitRows, TargetRows or OutputRows
     weight_decay : float or Tensor of shape (n_params,)
         Its one owner: losses and gradients here leave it out.
     rho : float

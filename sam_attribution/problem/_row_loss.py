@@ -84,7 +84,7 @@ class GenericRows(RowLoss):
         Entry (i, c, j) of shape (n, n_classes, k): derivative of row i's loss, were its label c,
         along tangent j. One backward pass per class.
         """
-        labels = torch.arange(logits.shape[1], device=logits.device)
+        labels = torch.arange(self.to_logits(logits[:1]).shape[1], device=logits.device)
         columns = [self.along(logits, tangents, label.expand(len(logits))) for label in labels]
         return torch.stack(columns, dim=1)
 

@@ -19,6 +19,7 @@ from sam_attribution.training._losses import (
 from sam_attribution.training._module_builder import MLP
 from sam_attribution.training._module_copy import copy_of_module, kept_tensors
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
+from sam_attribution.training._one_logit import has_one_logit
 from sam_attribution.training._output_form import OutputForm, flat_output, leaves_of
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._random import (

@@ -6,10 +6,11 @@ from torch import nn
 from sam_attribution.training._any_targets import AnyTargets
 from sam_attribution.training._class_labels import ClassLabels
 from sam_attribution.training._conformant import Conformant
+from sam_attribution.training._one_logit import OneLogit
 from sam_attribution.training._real_targets import RealTargets
 
 
-class ConformantNet(ClassLabels, Conformant, NeuralNetClassifier):
+class ConformantNet(OneLogit, ClassLabels, Conformant, NeuralNetClassifier):
     """A skorch classifier that keeps scikit-learn's contract.
 
     Differences from skorch: input is validated, labels may be of any type, the user's module
@@ -22,6 +23,7 @@ class ConformantNet(ClassLabels, Conformant, NeuralNetClassifier):
         Instance (copied), class or factory; ``n_features`` and ``n_classes`` are passed if it
         names them. ``None`` builds a small ``MLP``.
     criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
+        With ``BCEWithLogitsLoss`` the module has one logit for two classes.
     random_state : int, RandomState instance or None, default=None
         ``None`` draws from the operating system.
     dtype : {"float32", "float64"}, default="float32"
