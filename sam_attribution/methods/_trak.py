@@ -6,7 +6,7 @@ import torch
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.curvature import check_gauss_newton
+from sam_attribution.curvature import check_few_outputs, check_gauss_newton
 from sam_attribution.linalg import (
     CountSketch,
     SingularMatrix,
@@ -108,7 +108,8 @@ class TRAK(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for weights by a loss without classes that has none."""
+        """Raise a ValueError for too many outputs, or weights by a loss that has none."""
+        check_few_outputs(problem)
         if self.weighted and problem.n_classes is None:
             check_gauss_newton(problem)
 

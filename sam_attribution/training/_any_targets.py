@@ -42,6 +42,7 @@ class AnyTargets:
         ndarray of shape (n_samples, ...), or tuple, list or dict of such
             As the module gives it.
         """
+        check_is_fitted(self)
         outputs = [*self.forward_iter(X)]
         if callable(self.predict_nonlinearity):
             outputs = [*map(self.predict_nonlinearity, outputs)]
