@@ -9,12 +9,8 @@ from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution.training._inputs import check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
 from sam_attribution.training._output_form import filled, flat_output, leaves_of
-from sam_attribution.training._row_criterion import (
-    RowFunction,
-    criterion_name,
-    is_row_function,
-    row_losses,
-)
+from sam_attribution.training._row_criterion import row_losses
+from sam_attribution.training._row_function import RowFunction, criterion_name, is_row_function
 from sam_attribution.training._target_array import target_array
 
 

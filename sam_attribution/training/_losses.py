@@ -10,6 +10,7 @@ import copy
 import torch
 from torch import nn
 
+from sam_attribution.training._row_function import criterion_name
 from sam_attribution.training._wrappers import inner_module
 
 # torch divides the batch's loss of these by the sum of its rows' class weights
@@ -107,7 +108,7 @@ def check_graph(module, criterion, y_pred, loss):
         )
     if not loss.requires_grad:
         raise ValueError(
-            f"criterion {type(criterion).__name__} gives a loss that does not depend on the "
+            f"criterion {criterion_name(criterion)} gives a loss that does not depend on the "
             "module's output for autograd: it works under torch.no_grad(), or detaches the "
             "output. Remove that."
         )

@@ -7,13 +7,13 @@ its rows, so that a long sequence counts as much as a short one.
 """
 
 import copy
-import inspect
 
 import torch
 from torch import nn
 
 from sam_attribution.training._losses import class_weight, shape_or_type
 from sam_attribution.training._output_form import leaves_of
+from sam_attribution.training._row_function import RowFunction, criterion_name
 from sam_attribution.training._wrappers import inner_module
 
 # one value for each pair of entries: a target of another shape would be broadcast
@@ -30,37 +30,6 @@ _BY_ENTRY = (
 )
 _OF_CLASSES = (nn.CrossEntropyLoss, nn.NLLLoss)
 _OF_CODES = (*_OF_CLASSES, nn.MultiMarginLoss, nn.MultiLabelMarginLoss)
-
-
-class RowFunction(nn.Module):
-    """A function ``(output, y) -> (n,)`` as a criterion."""
-
-    def __init__(self, function):
-        super().__init__()
-        self.function = function
-
-    def forward(self, output, y):
-        return self.function(output, y)
-
-
-def is_row_function(criterion):
-    """True for a function of output and target; not for what makes a criterion without them."""
-    if isinstance(criterion, type | nn.Module) or not callable(criterion):
-        return False
-    try:
-        inspect.signature(criterion).bind()
-    except (TypeError, ValueError):  # the second where it has no signature to read
-        return True
-    return False
-
-
-def criterion_name(criterion):
-    """Name of a criterion, for messages: its class, or that of the user's function."""
-    criterion = inner_module(criterion)
-    if not isinstance(criterion, RowFunction):
-        return type(criterion).__name__
-    function = getattr(criterion.function, "func", criterion.function)  # of a partial
-    return getattr(function, "__name__", type(function).__name__)
 
 
 def row_losses(criterion, output, y):
