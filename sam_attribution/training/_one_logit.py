@@ -31,9 +31,13 @@ class OneLogit:
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean loss of a batch, weighted in training if there are sample weights."""
         if self._one_logit:
-            y_true = torch.as_tensor(y_true, device=y_pred.device).to(y_pred.dtype)
-            y_pred = y_pred.reshape(y_true.shape)
+            y_pred, y_true = _alike(y_pred, torch.as_tensor(y_true, device=y_pred.device))
         return super().get_loss(y_pred, y_true, X=X, training=training)
+
+    def loss_per_sample(self, output, targets):
+        """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""
+        pair = _alike(output, targets) if self._one_logit else (output, targets)
+        return super().loss_per_sample(*pair)
 
     def _fit_targets(self, y, X, classes, reset):
         codes = super()._fit_targets(y, X, classes, reset)
@@ -58,3 +62,8 @@ class OneLogit:
                 f"(n_samples,) or (n_samples, 1), got {shape_or_type(logits)}. Name n_outputs "
                 "among its arguments, or use CrossEntropyLoss with a logit per class."
             )
+
+
+def _alike(logits, codes):
+    """Logits and labels as the criterion takes them, both (n_samples,) and of one dtype."""
+    return logits.reshape(codes.shape), codes.to(logits.dtype)
