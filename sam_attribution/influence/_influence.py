@@ -10,7 +10,13 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._row_order import check_order
 from sam_attribution._seeding import seed_nested
-from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_arguments,
+    take_rows,
+)
 from sam_attribution.fitting import (
     check_settings,
     checked_rows,
@@ -25,11 +31,13 @@ from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn_of_left_out
 from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
+from sam_attribution.influence._per_token import TokenQueries
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method, Projected
 from sam_attribution.validation_data import ValidationData
 
+_RULES = {"per": [None, StrOptions({"token"})]}
 _SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
@@ -251,7 +259,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             )
         return self._mean_over_splits([errors[:, 0]])
 
-    def attribute(self, X_query, y_query, *, split=None, how="auto"):
+    def attribute(self, X_query, y_query, *, split=None, how="auto", per=None):
         """Score every training row against single queries.
 
         Parameters
@@ -266,18 +274,23 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             takes what :func:`~sam_attribution.probes.pass_costs` says is less work.
             :class:`~sam_attribution.methods.Projected` is an approximation, for rows that are
             asked about again and again.
+        per : {None, "token"}, default=None
+            ``"token"`` asks about every token of a query by itself, as if the others were ignored:
+            for a SAMNet with ``CrossEntropyLoss`` and a class for every token (or pixel).
 
         Returns
         -------
-        ndarray of shape (n_query, n_samples)
-            Columns aligned with the rows given to ``fit``, NaN where not trained on. With
+        ndarray of shape (n_query, n_samples), or (n_query, n_tokens, n_samples) per token
+            Columns aligned with the rows given to ``fit``, NaN where not trained on, or where a
+            token is ignored. With
             ``aggregate="mean"`` its mean over the validation rows is ``scores_`` (not for
             Grad-Cos, a ratio).
 
         Raises
         ------
         ValueError
-            If there are several splits and `split` names none of them, or for another `how`.
+            If there are several splits and `split` names none of them, for another `how`, or if
+            there are no tokens to ask about.
 
         Notes
         -----
@@ -291,6 +304,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
         attribution = self._attribution_of(split)
+        check_arguments(_RULES, "attribute", per=per)
+        if per == "token":
+            asked = TokenQueries(attribution.trained.net.criterion_, self._targets.given(y_query))
+            X = take_rows(X, asked.rows)
+            return asked.arranged(self.attribute(X, asked.y, split=split, how=how))
         how = seed_nested(clone(how), self._seed) if isinstance(how, Projected) else how
         trained = attribution.trained
         result, done = np.full((len(y_query), len(self.scores_)), np.nan), 0

@@ -31,7 +31,7 @@ from sam_attribution.training._random import (
 )
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
-from sam_attribution.training._row_criterion import row_losses
+from sam_attribution.training._row_criterion import ignored_target, row_losses
 from sam_attribution.training._row_function import criterion_name
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._saved_weights import SavedWeights

@@ -56,6 +56,12 @@ def row_losses(criterion, output, y):
     return _mean_of_rows(criterion, values, y).to(dtype)
 
 
+def ignored_target(criterion):
+    """The target that a criterion of classes leaves out, or None for any other criterion."""
+    criterion = inner_module(criterion)
+    return criterion.ignore_index if isinstance(criterion, _OF_CLASSES) else None
+
+
 def _what(values):
     return shape_or_type(values) if torch.is_tensor(values) else type(values).__name__
 

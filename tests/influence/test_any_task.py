@@ -294,3 +294,35 @@ def test_filters_and_tables_of_labels_are_refused():
         assert not hasattr(found, name)
     with pytest.raises(ValueError, match="y is needed to score rows for a SAMNet"):
         found.score_samples(FEATURES)
+
+
+@pytest.mark.parametrize("name", ["tokens", "pixels"])
+def test_scores_per_token_are_of_its_own_loss(name):
+    task = TASKS[name]
+    found = influence(task, "grad-dot")
+    each = found.attribute(task.X[:4], task.y[:4], per="token")
+    assert each.shape == (*task.y[:4].shape, N)
+    ignored = (task.y[:4] == -100) | (task.y[:4] == 255)
+    assert np.isnan(each[ignored]).all()
+    losses = Losses(task, found.estimator_)
+    rows = losses.gradients(losses.w, torch.arange(N)) / N
+    place = tuple(np.argwhere(~ignored)[1])
+    losses.y = losses.y.clone()
+    others = torch.ones_like(losses.y[0], dtype=torch.bool)
+    others[place[1:]] = False
+    losses.y[place[0]][others] = -100 if name == "tokens" else 255
+    v = losses.gradients(losses.w, torch.tensor([place[0]]))[0]
+    assert_near(each[place], rows @ v)
+    if name == "tokens":  # the mean over the tokens of a row is the row's loss
+        whole = found.attribute(task.X[:3], task.y[:3])
+        np.testing.assert_allclose(np.nanmean(each[:3], axis=1), whole, rtol=1e-8, atol=1e-14)
+
+
+@pytest.mark.parametrize("name", ["several labels", "label smoothing", "several outputs"])
+def test_tokens_that_are_not_there_are_named(name):
+    task = TASKS[name]
+    found = influence(task, "grad-dot")
+    with pytest.raises(ValueError, match=r'per="token" needs a class for every token'):
+        found.attribute(task.X[:4], task.y[:4], per="token")
+    with pytest.raises(ValueError, match="'per' parameter of attribute must be"):
+        found.attribute(task.X[:4], task.y[:4], per="word")
