@@ -1,6 +1,30 @@
 """Flat vector of all trainable parameters, with their names and slices."""
 
+from collections.abc import Iterable, Mapping
+from fnmatch import fnmatchcase
+
 import torch
+
+
+def matching(
+    names: Iterable[str], patterns: Iterable[str], aliases: Mapping[str, str] | None = None
+) -> list[str]:
+    """Names that shell-style patterns choose, in the order of `names`.
+
+    A pattern that begins with ``!`` leaves out what it matches, wherever it stands among the
+    patterns; where no pattern is without ``!`` all other names are chosen. `aliases` are second
+    names, which patterns match as well.
+    """
+    patterns, aliases = list(patterns), aliases or {}
+    wanted = [pattern for pattern in patterns if not pattern.startswith("!")]
+    unwanted = [pattern[1:] for pattern in patterns if pattern.startswith("!")]
+
+    def match(name: str, some: list[str]) -> bool:
+        both = (name, aliases.get(name, name))
+        return any(fnmatchcase(each, pattern) for each in both for pattern in some)
+
+    kept = (name for name in names if not wanted or match(name, wanted))
+    return [name for name in kept if not match(name, unwanted)]
 
 
 class ParameterLayout:
@@ -8,13 +32,17 @@ class ParameterLayout:
 
     No other code knows which slice of a ``(n_params,)`` vector belongs to which parameter. Tied
     weights count once, frozen ones (``requires_grad=False``) not at all. ``named_parameters()``
-    fix the order; `size` is the number of trainable scalars, ``n_params``.
+    fix the order; `size` is the number of trainable scalars, ``n_params``. `aliases` name each
+    parameter by the class of its layer, such as ``BatchNorm2d.weight``.
     """
 
     def __init__(self, module):
         trainable = {name: p for name, p in module.named_parameters() if p.requires_grad}
         self.names = tuple(trainable)
         self.shapes = tuple(p.shape for p in trainable.values())
+        kinds = {prefix: type(part).__name__ for prefix, part in module.named_modules()}
+        split = {name: name.rpartition(".") for name in trainable}
+        self.aliases = {name: f"{kinds[at]}.{leaf}" for name, (at, _, leaf) in split.items()}
         self.slices, self.size = {}, 0
         for name, p in trainable.items():
             self.slices[name] = slice(self.size, self.size + p.numel())

@@ -1,9 +1,10 @@
 """The ascent step of Sharpness-Aware Minimization and its derivatives.
 
-Everything here knows flat vectors only: ``w`` (parameters), ``g`` (gradient), both
-``(n_params,)``. Only a perturbation object knows how eps depends on them.
+Vectors are flat: ``w`` (parameters), ``g`` (gradient), both ``(n_params,)``. Only a perturbation
+object knows how eps depends on them.
 """
 
+import copy
 import math
 from collections.abc import Callable
 from numbers import Real
@@ -13,7 +14,11 @@ import torch
 from sklearn.base import BaseEstimator
 from torch import Tensor
 
-__all__ = ["Adaptive", "PNorm", "Perturbation"]
+from sam_attribution.parameters import ParameterLayout, matching
+
+__all__ = ["Adaptive", "Masked", "PNorm", "Perturbation"]
+
+_N_SHOWN = 12  # names of parameters in an error
 
 
 class Perturbation(BaseEstimator):
@@ -21,8 +26,16 @@ class Perturbation(BaseEstimator):
 
     A subclass that knows its derivative in closed form overrides :meth:`jvp` and
     :meth:`vjp` as well. Written as matrices, ``D = d eps / d g`` and ``E = d eps / d w``
-    at fixed ``g``.
+    at fixed ``g``. One that treats layers differently overrides :meth:`for_layout`.
     """
+
+    def for_layout(self, layout: ParameterLayout) -> Any:
+        """Perturbation of the vectors of a layout, whose ``slices`` are the parameters by name.
+
+        Called before the other methods, once for each module. The object itself must not change;
+        by default it knows no names and is returned.
+        """
+        return self
 
     def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
         """Ascent step at parameters `w` with gradient `g`, shape (n_params,)."""
@@ -148,6 +161,111 @@ class Adaptive(Perturbation):
         return t, tg, _over(tg, norm), norm
 
 
+class Masked(Perturbation):
+    """Perturbation of some of the parameters: eps is 0 outside, and the norm runs over them alone.
+
+    Parameters
+    ----------
+    parameters : str or list of str, default="all"
+        Shell-style patterns of the names of the parameters that are moved; ``!`` before a pattern
+        leaves out what it matches. A pattern also matches the class of the layer, as in
+        ``BatchNorm2d.weight``: ``"!*Norm*"`` leaves out normalisation layers whatever they are
+        called, and ``"*Norm*"`` moves nothing else.
+    perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
+        What the chosen parameters are moved by.
+
+    References
+    ----------
+    Mueller et al., Normalization Layers Are All That Sharpness-Aware Minimization Needs,
+    arXiv:2306.04226.
+
+    Examples
+    --------
+    >>> import torch
+    >>> from sam_attribution import SAMClassifier
+    >>> from sam_attribution.perturbation import Masked, PNorm
+    >>> ball = Masked(["!*Norm*", "!*.bias"], perturbation=PNorm(p=3))
+    >>> net = SAMClassifier(perturbation=ball).set_params(perturbation__parameters="!*.bias")
+    >>> net.perturbation
+    Masked(parameters='!*.bias', perturbation=PNorm(p=3))
+    """
+
+    _runs: tuple[tuple[int, bool], ...] = ()  # lengths in the flat vector, moved or not in turn
+    _inner: Any = None
+
+    def __init__(self, parameters: str | list[str] = "all", *, perturbation: Any = "l2") -> None:
+        self.parameters = parameters
+        self.perturbation = perturbation
+
+    def for_layout(self, layout: ParameterLayout) -> "Masked":
+        moved = set(self._moved(layout))
+        runs: list[tuple[int, bool]] = []
+        for name, span in layout.slices.items():
+            length, kept = span.stop - span.start, name in moved
+            if runs and runs[-1][1] == kept:
+                length += runs.pop()[0]
+            runs.append((length, kept))
+        bound = copy.copy(self)
+        bound._runs, bound._inner = tuple(runs), as_perturbation(self.perturbation)
+        return bound
+
+    def eps(self, w: Tensor, g: Tensor, rho: float) -> Tensor:
+        return self._widened(self._inner_of(w).eps(self._part(w), self._part(g), rho))
+
+    def jvp(self, w: Tensor, g: Tensor, rho: float, dw: Tensor, dg: Tensor) -> Tensor:
+        parts = (self._part(each) for each in (dw, dg))
+        return self._widened(self._inner_of(w).jvp(self._part(w), self._part(g), rho, *parts))
+
+    def vjp(self, w: Tensor, g: Tensor, rho: float, u: Tensor) -> tuple[Tensor, Tensor]:
+        inner = self._inner_of(w)
+        by_w, by_g = inner.vjp(self._part(w), self._part(g), rho, self._part(u))
+        return self._widened(by_w), self._widened(by_g)
+
+    def _moved(self, layout: ParameterLayout) -> list[str]:
+        given = self.parameters
+        patterns = [given] if isinstance(given, str) else list(given)
+        if strangers := [each for each in patterns if not isinstance(each, str)]:
+            raise TypeError(
+                f"parameters of Masked must be patterns of names, got {strangers[0]!r}."
+            )
+        patterns = ["*"] if patterns == ["all"] else patterns
+        moved = matching(layout.names, patterns, layout.aliases)
+        left_out = len(moved) < len(layout.names)
+        if not moved or not (left_out or all(pattern[:1] != "!" for pattern in patterns)):
+            left = "leave out nothing" if moved else "leave nothing"
+            known = ", ".join(f"{n} ({layout.aliases[n]})" for n in layout.names[:_N_SHOWN])
+            if n_more := len(layout.names[_N_SHOWN:]):
+                known = f"{known} and {n_more} more"
+            raise ValueError(
+                f"parameters={given!r} of Masked {left} of the parameters {known}. Use patterns "
+                "that match some of these names."
+            )
+        return moved
+
+    def _inner_of(self, w: Tensor) -> Any:
+        if not self._runs or sum(length for length, _ in self._runs) != len(w):
+            raise ValueError(
+                "Masked does not know which of the numbers in w belong to which parameter. Pass "
+                "it as perturbation of a net, or call for_layout(ParameterLayout(module)). Within "
+                "another Masked it does not work: put all patterns into one."
+            )
+        return self._inner
+
+    def _part(self, vector: Tensor) -> Tensor:
+        """The entries that are moved."""
+        # one split: the backward of a slice fills a whole vector, for every slice anew
+        pieces = vector.split([length for length, _ in self._runs])
+        runs = zip(pieces, self._runs, strict=True)
+        return torch.cat([piece for piece, (_, kept) in runs if kept])
+
+    def _widened(self, part: Tensor) -> Tensor:
+        """The whole vector, 0 where nothing is moved."""
+        pieces = iter(part.split([length for length, kept in self._runs if kept]))
+        return torch.cat(
+            [next(pieces) if kept else part.new_zeros(length) for length, kept in self._runs]
+        )
+
+
 class _Custom(Perturbation):
     """A user's object that has ``eps`` alone: its products come from ``torch.func``."""
 
@@ -159,8 +277,11 @@ class _Custom(Perturbation):
         return eps
 
 
-def as_perturbation(perturbation: Any) -> Any:
-    """Perturbation for a name or an object with ``eps``; ``jvp`` and ``vjp`` are optional."""
+def as_perturbation(perturbation: Any, layout: ParameterLayout | None = None) -> Any:
+    """Perturbation for a name or an object with ``eps``; ``jvp`` and ``vjp`` are optional.
+
+    With a `layout` it is bound to this, if it has ``for_layout``.
+    """
     named = {"l2": PNorm(2), "linf": PNorm(math.inf), "adaptive": Adaptive()}
     if isinstance(perturbation, str) and perturbation in named:
         return named[perturbation]
@@ -169,8 +290,17 @@ def as_perturbation(perturbation: Any) -> Any:
             f"perturbation must be one of {sorted(named)} or an object with eps(w, g, rho), "
             f"got {perturbation!r}."
         )
+    if layout is not None and callable(getattr(perturbation, "for_layout", None)):
+        perturbation = perturbation.for_layout(layout)
     complete = all(callable(getattr(perturbation, name, None)) for name in ("jvp", "vjp"))
     return perturbation if complete else _Custom(perturbation)
+
+
+def is_constant(perturbation: Any) -> bool:
+    """True if eps is constant but for jumps, as for p = inf: its derivatives are 0."""
+    if isinstance(perturbation, Masked):
+        return is_constant(as_perturbation(perturbation.perturbation))
+    return bool(getattr(perturbation, "p", None) == math.inf)
 
 
 def _over(vector: Tensor, number: Tensor) -> Tensor:

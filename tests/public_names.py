@@ -58,7 +58,7 @@ PUBLIC = {
         "similarities",
         "similarity_curve",
     ],
-    "perturbation": ["Adaptive", "PNorm", "Perturbation"],
+    "perturbation": ["Adaptive", "Masked", "PNorm", "Perturbation"],
     "plotting": [
         "AgreementDisplay",
         "DetectionCurveDisplay",
@@ -73,5 +73,11 @@ PUBLIC = {
     "problem": ["Problem", "Queries"],
     "retraining": ["FixedPoint", "FurtherTraining", "FurtherTrainingValues", "LeaveOneOut"],
     "review": ["apply_decisions", "label_token", "review_page"],
-    "training": ["Checkpoint", "ConformantNet", "ConformantRegressor", "SAMMixin"],
+    "training": [
+        "Checkpoint",
+        "ConformantNet",
+        "ConformantRegressor",
+        "RhoSchedule",
+        "SAMMixin",
+    ],
 }

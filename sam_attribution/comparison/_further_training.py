@@ -16,6 +16,7 @@ def further_training(
     *,
     method=None,
     evaluate_at=None,
+    evaluate_at_steps=None,
     sample_weight=None,
     evaluation="loss",
     random_state=None,
@@ -36,6 +37,9 @@ def further_training(
     evaluate_at : sequence of int, default=None
         Epochs, ascending, after which the models are asked. ``None`` takes about ten, from 1 to
         the method's ``n_epochs``, closer together in the beginning.
+    evaluate_at_steps : sequence of int, default=None
+        Training steps in place of epochs, ascending, up to those of the method's ``n_epochs``. A
+        step is one batch; with many rows a row has most of its effect within the first epoch.
     sample_weight : array-like of shape (n_samples,), default=None
         What it was fitted with.
     evaluation : {"loss", "margin"} or callable, default="loss"
@@ -55,8 +59,8 @@ def further_training(
     TypeError
         If `method` is something else.
     ValueError
-        For other rows than those fitted on, epochs that are not ascending ones up to ``n_epochs``,
-        and as :class:`~sam_attribution.retraining.FurtherTraining`.
+        For other rows than those fitted on, epochs or steps that are not ascending ones up to
+        ``n_epochs``, for both of them, and as :class:`~sam_attribution.retraining.FurtherTraining`.
 
     References
     ----------
@@ -82,4 +86,4 @@ def further_training(
         estimator, X, y, X_query, y_query, sample_weight=sample_weight, evaluation=evaluation
     )
     seed = queries.problem.path.seed if random_state is None else random_state
-    return seed_nested(clone(method), seed).values(queries, evaluate_at)
+    return seed_nested(clone(method), seed).values(queries, evaluate_at, evaluate_at_steps)

@@ -9,19 +9,22 @@ _BYTES = 2**28  # that the points of batches may take
 
 
 class SAMPoints:
-    """One :class:`SAMPoint` for all rows, or one for each of some batches.
+    """One :class:`SAMPoint` for all rows, or one for each of some batches, and their weights.
 
     Points of batches are held if their vectors take 256 MiB at most; else one is in memory at a
     time, and made again at each reading, which costs the batch's gradient again. `w` is by default
-    the trained parameters, `settings` are those of :class:`SAMPoint`.
+    the trained parameters, `settings` are those of :class:`SAMPoint`. ``weights`` (equal by
+    default) sum to 1; means over the points are weighted by them.
     """
 
-    def __init__(self, problem, batches=None, *, w=None, **settings):
+    def __init__(self, problem, batches=None, *, weights=None, w=None, **settings):
         self.problem = problem
         self.batches = batches
         self.w = problem.params if w is None else w
         self._settings = settings
         self._parts = [None] if batches is None else batches
+        equal = [1 / len(self._parts)] * len(self._parts)
+        self.weights = equal if weights is None else weights
         # a gradient and a perturbed point each
         bytes_held = 2 * len(self._parts) * self.w.numel() * self.w.element_size()
         fits = bytes_held <= _BYTES or batches is None
@@ -36,7 +39,7 @@ class SAMPoints:
 
     def at(self, w):
         """The points of the same rows from other parameters."""
-        return SAMPoints(self.problem, self.batches, w=w, **self._settings)
+        return SAMPoints(self.problem, self.batches, weights=self.weights, w=w, **self._settings)
 
     def jacobian(self, variant):
         """Mean of the points' :func:`attributed_jacobian`."""
@@ -46,7 +49,11 @@ class SAMPoints:
 
     def sam_gradient(self):
         """``F(w)``: mean of the gradients at the points, with weight decay."""
-        return sum(point.sam_gradient for point in self) / len(self)
+        return self.mean(point.sam_gradient for point in self)
+
+    def mean(self, values):
+        """Weighted mean of a value for each point."""
+        return sum(weight * value for weight, value in zip(self.weights, values, strict=True))
 
     def _made(self, rows):
         return SAMPoint(self.problem, w=self.w, rows=rows, **self._settings)
@@ -63,10 +70,7 @@ class MeanJacobian(ColumnOperator):
         self._transposed = transposed
 
     def matmat(self, columns):
-        total = torch.zeros_like(columns)
-        for point in self._points:
-            total += self._of(point).matmat(columns)
-        return total / len(self._points)
+        return self._points.mean(self._of(point).matmat(columns) for point in self._points)
 
     def sampled(self, n_rows, generator):
         """Random rows of a random batch: the others cost no pass."""

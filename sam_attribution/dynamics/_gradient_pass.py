@@ -35,12 +35,15 @@ class RowSensitivity(NamedTuple):
     output : Tensor of shape (n_rows, n_outputs)
     tangents : Tensor of shape (k, n_rows, n_outputs)
         Derivative of the output along the directions.
+    part : int, default=0
+        Number of the part of the batch that the rows are in.
     """
 
     point: Tensor
     directions: Tensor
     output: Tensor
     tangents: Tensor
+    part: int = 0
 
 
 class GradientPass:

@@ -1,5 +1,6 @@
 """The vector-Jacobian product of one training step: two passes backward over two passes."""
 
+from functools import reduce
 from typing import NamedTuple
 
 import torch
@@ -13,6 +14,7 @@ from sam_attribution.dynamics._gradient_pass import (
     pulled_back,
 )
 from sam_attribution.dynamics._optimizer import Clipping, Optimizer, vector_update
+from sam_attribution.dynamics._parts import BatchPart, SplitBatch, parts_of
 from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
 
@@ -43,7 +45,7 @@ class StepProduct(NamedTuple):
 
 
 def step_vjp(
-    batch: BatchPasses,
+    batch: BatchPasses | SplitBatch,
     state: TrainingState,
     rate: float | Tensor,
     cotangent: Cotangent,
@@ -82,22 +84,62 @@ def step_vjp(
     ----------
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
-    first = GradientPass(batch, state.params, state.buffers, pulled=cotangent.buffers)
-    gradient, second, sensitivities = first.gradient.detach(), first, []
-    if rho != 0:
-        moved = state.params + perturbation.eps(state.params, gradient, rho)
-        # batch-norm statistics stay those of the first pass
-        second = GradientPass(batch, moved, first.after)
-    update = _Update(state, second.gradient.detach(), rate, optimizer, clip)
+    passes, buffers = [], state.buffers
+    for part in parts_of(batch):
+        passes.append(_TwoPasses(part, state.params, buffers, cotangent, perturbation, rho))
+        buffers = passes[-1].first.after
+    gradient = reduce(torch.add, [each.gradient for each in passes])
+    update = _Update(state, gradient, rate, optimizer, clip)
     to_params, to_memory, to_gradient = update.pull(cotangent)
-    if rho != 0:
-        at_moved, _, upper = second.pull(to_gradient, {})
-        by_w, to_gradient = _through_eps(perturbation, state.params, gradient, rho, at_moved)
-        to_params = to_params + at_moved + by_w
-        sensitivities.append(upper)
-    pulled, to_buffers, lower = first.pull(to_gradient, cotangent.buffers)
-    before = Cotangent(to_params + pulled, to_buffers, to_memory)
-    return StepProduct(update.after(first.after), before, [*sensitivities, lower])
+    to_buffers, sensitivities = cotangent.buffers, []
+    for number, each in reversed(list(enumerate(passes))):
+        pulled, to_buffers, readings = each.pull(to_gradient, to_buffers)
+        for product in pulled:
+            to_params = to_params + product
+        sensitivities += [reading._replace(part=number) for reading in readings]
+    before = Cotangent(to_params, to_buffers, to_memory)
+    return StepProduct(update.after(buffers), before, sensitivities)
+
+
+class _TwoPasses:
+    """Both passes of a part of the batch, with the graphs to go back through."""
+
+    def __init__(
+        self,
+        part: BatchPart,
+        params: Tensor,
+        buffers: Buffers,
+        cotangent: Cotangent,
+        perturbation: Perturbation,
+        rho: float,
+    ) -> None:
+        self._part = part
+        self._perturbation = perturbation
+        self.first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+        self._at = params, self.first.gradient.detach(), rho
+        self._second = None
+        if rho != 0:
+            moved = params + perturbation.eps(*self._at)
+            # batch-norm statistics stay those of the first pass
+            self._second = GradientPass(part.batch, moved, self.first.after)
+
+    @property
+    def gradient(self) -> Tensor:
+        """What the part adds to the gradient of the step."""
+        last = self._second or self.first
+        return self._part.weighted(last.gradient.detach())
+
+    def pull(
+        self, to_gradient: Tensor, to_after: Buffers
+    ) -> tuple[list[Tensor], Buffers, list[RowSensitivity]]:
+        """Summands of the cotangent of the parameters, cotangents of the buffers, sensitivities."""
+        to_gradient, summands, sensitivities = self._part.weighted(to_gradient), [], []
+        if self._second is not None:
+            at_moved, _, upper = self._second.pull(to_gradient, {})
+            by_w, to_gradient = _through_eps(self._perturbation, *self._at, at_moved)
+            summands, sensitivities = [at_moved, by_w], [upper]
+        pulled, to_buffers, lower = self.first.pull(to_gradient, to_after)
+        return [*summands, pulled], to_buffers, [*sensitivities, lower]
 
 
 class _Update:

@@ -1,12 +1,14 @@
 """One training step as a pure function of everything that it depends on."""
 
 from collections.abc import Callable
+from functools import reduce
 from typing import NamedTuple
 
 import torch
 from torch import Tensor
 
 from sam_attribution.dynamics._optimizer import Clipping, Memory, Optimizer
+from sam_attribution.dynamics._parts import SplitBatch, parts_of
 from sam_attribution.perturbation import Perturbation
 
 Buffers = dict[str, Tensor]
@@ -22,7 +24,7 @@ class TrainingState(NamedTuple):
 
 
 def training_step(
-    loss: BatchLoss,
+    loss: BatchLoss | SplitBatch,
     state: TrainingState,
     row_weights: Tensor,
     rate: float | Tensor,
@@ -38,7 +40,7 @@ def training_step(
     ----------
     loss : callable
         ``loss(params, buffers, row_weights) -> (mean loss, new buffers)`` of the step's batch;
-        changes nothing that it is given.
+        changes nothing that it is given. Or the parts of a batch, a :class:`SplitBatch`.
     state : TrainingState
     row_weights : Tensor of shape (n_rows,)
         Weights of the batch's rows; the batch's denominator is the loss's own and does not change.
@@ -67,7 +69,7 @@ def training_step(
 
 
 def sam_gradient(
-    loss: BatchLoss,
+    loss: BatchLoss | SplitBatch,
     params: Tensor,
     buffers: Buffers,
     row_weights: Tensor,
@@ -77,12 +79,31 @@ def sam_gradient(
     """Gradient of the batch loss at ``w + eps(w, g)``, and the buffers after the step.
 
     The row weights, 1 for a row that is there and 0 for one removed, weight both passes; rho of 0
-    takes a single one.
+    takes a single one. Each part of a :class:`SplitBatch` has an eps of its own.
 
     References
     ----------
-    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412, eq. 2 and 3.
+    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412, eq. 2 and 3; section 4.1 for the
+    parts.
     """
+    gradients = []
+    for part in parts_of(loss):
+        weights = row_weights[part.rows]
+        climbed = _climbed(part.batch, params, buffers, weights, perturbation, rho)
+        gradients.append(part.weighted(climbed[0]))
+        buffers = climbed[1]
+    return reduce(torch.add, gradients), buffers
+
+
+def _climbed(
+    loss: BatchLoss,
+    params: Tensor,
+    buffers: Buffers,
+    row_weights: Tensor,
+    perturbation: Perturbation,
+    rho: float,
+) -> tuple[Tensor, Buffers]:
+    """The same for rows that climb together."""
     gradient, after = _gradient(loss, params, buffers, row_weights)
     if rho == 0:
         return gradient, after

@@ -14,7 +14,7 @@ from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
 from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._reading import choose_reading
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
-from sam_attribution.influence._soundness import arrival, quality, smoothness
+from sam_attribution.influence._soundness import arrival, quality, radii, smoothness
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
@@ -188,6 +188,7 @@ class Attribution:
         """Diagnostics of the method, quality of the predictions, and costs."""
         found = self.prepared.diagnostics | {
             **quality(self.trained),
+            **radii(self.problem, self.prepared),
             "n_train": int(self.trained.visited.sum()),
             "seconds_training": self.trained.seconds,
             "seconds_scoring": watch.lap(),

@@ -11,6 +11,7 @@ from sam_attribution.diagnosis import (
     recorded_scores,
     warn_of_one_prediction,
 )
+from sam_attribution.methods import PreparedScores
 
 
 def smoothness(attribution, check):
@@ -39,6 +40,18 @@ def arrival(problem):
         "curvature": curvature,
         "edge_of_stability": edge,
     }
+
+
+def radii(problem, prepared):
+    """Radius of SAM's ball in words, as a column of ``diagnostics_``, if it changed in training."""
+    known = {} if problem.path is None else {step.rho for step in problem.path.schedule}
+    if len(known) < 2:
+        return {}
+    span = f"{min(known):.3g} to {max(known):.3g}"
+    if isinstance(prepared, PreparedScores):  # retraining, whose own docs say what it repeats
+        return {"rho": span}
+    last = f"the final model has that of the last step, {problem.rho:.3g}"
+    return {"rho": f"{span}; {'each step has its own' if prepared.along_training else last}"}
 
 
 def quality(trained):

@@ -35,8 +35,10 @@ class GIF(Method):
     curvature is ignored. With dropout or batch norm, eps is that of the recorded batch in training
     mode with the recorded masks; with ``n_checkpoints=None`` the rows' gradients are, too. At the
     middle state of a stretch rows outside the batch have none in training mode, so all are taken
-    in evaluation mode. Cost: per state one gradient of the batch drawn there, one of
-    the queries if ``query="checkpoint"``, and per query one forward-mode pass over the rows.
+    in evaluation mode. With ``m_sharpness`` of the net every part of a batch has an eps: a row is
+    read at that of its own part, at a middle state every row at that of each part. Cost: per state
+    one gradient of the batch drawn there, one of the queries if ``query="checkpoint"``, and per
+    query one forward-mode pass over the rows (with ``m_sharpness`` for each part).
 
     References
     ----------

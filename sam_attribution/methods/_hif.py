@@ -1,6 +1,5 @@
 """Hessian-based influence at the trained point (HIF)."""
 
-import math
 from functools import partial
 from numbers import Real
 
@@ -30,8 +29,10 @@ from sam_attribution.linalg import (
 )
 from sam_attribution.methods._damping import choose_damping
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.perturbation import is_constant
 from sam_attribution.probes import Probe, Replayable
-from sam_attribution.problem import summed_gradient
+from sam_attribution.problem import decays_apart, summed_gradient
+from sam_attribution.training import part_slices
 
 # Rows that the spectrum is estimated from, where it takes 80 products
 _SPECTRUM_ROWS = 4096
@@ -64,7 +65,8 @@ class HIF(Method):
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
     ascent : {"full", "batch"}, default="full"
         Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as
-        in training, that of each batch of the last epoch. ``batch`` is closer to leave-one-out
+        in training, that of each batch of the last epoch, or of each part of it that climbed
+        apart (``m_sharpness``). ``batch`` is closer to leave-one-out
         (Pearson correlation higher by 0.003 to 0.06, ``benchmarks/damping.py``) and costs more: 5
         to 9 times as much on networks where a pass over ten batches takes longer than one over all
         rows (``benchmarks/baselines.py``). A row then counts in its own batch in ``scores_``;
@@ -203,9 +205,10 @@ class PreparedHIF(Prepared):
         _warn_of_decoupled_decay(problem)
         self._problem = problem
         self._variant = method.variant
-        batches = _batches(problem) if method.ascent == "batch" else None
+        batches, weights = _batches(problem) if method.ascent == "batch" else (None, None)
         self.rows_are_exchangeable = batches is None
-        points = SAMPoints(problem, batches, curvature=method.curvature, blocks=blocks)
+        settings = {"curvature": method.curvature, "blocks": blocks}
+        points = SAMPoints(problem, batches, weights=weights, **settings)
         jacobian = points.jacobian(method.variant)
         auto = method.solver == "auto"
         formed = _is_formed(jacobian, problem, auto)
@@ -240,14 +243,13 @@ class PreparedHIF(Prepared):
         return Replayable(partial(self._probes_of_points, columns), each * len(self._points))
 
     def _probes_of_points(self, columns):
-        share = 1 / len(self._points)
-        for point in self._points:
-            yield from adjoint_probes(point, self._variant, columns, share)
+        for point, weight in zip(self._points, self._points.weights, strict=True):
+            yield from adjoint_probes(point, self._variant, columns, weight)
 
     def removal_step(self, groups, *, verbose=0):
         """``J^-1 sum of c_k`` of every group: the change of the fixed point."""
-        columns = [removal_columns(point, self._variant, groups) for point in self._points]
-        return Tangent(self.solve(sum(columns) / len(columns)).T, {})
+        columns = (removal_columns(point, self._variant, groups) for point in self._points)
+        return Tangent(self.solve(self._points.mean(columns)).T, {})
 
     def solve(self, columns):
         """``(J + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
@@ -286,7 +288,7 @@ def _for_spectrum(jacobian, problem, batches):
 
 def _left_out(method, problem, blocks):
     """Reason why the matrix is not the whole derivative of SAM's gradient, in words, or None."""
-    moves = problem.rho != 0 and getattr(problem.perturbation, "p", None) != math.inf
+    moves = problem.rho != 0 and not is_constant(problem.perturbation)
     if method.variant != "full" and moves:
         return f"variant {method.variant!r} is not the whole derivative"
     if method.curvature != "hessian":
@@ -295,6 +297,8 @@ def _left_out(method, problem, blocks):
         return "layers are taken apart"
     if problem.selected is not None:
         return "the other parameters do not move"
+    if problem.m_sharpness and problem.rho and method.ascent == "full":
+        return f"parts of {problem.m_sharpness} rows climbed apart, which ascent='batch' knows"
     return "weight decay is decoupled" if _decay_is_decoupled(problem.path) else None
 
 
@@ -309,7 +313,10 @@ def _check_curvature(problem, curvature):
 
 
 def _batches(problem):
-    """The batches of the last epoch; ValueError unless every row trained on is in one."""
+    """What climbed together in the last epoch, batches or their parts, and the weight of each.
+
+    A ValueError unless every row trained on is in one.
+    """
     batches = [] if problem.path is None else problem.path.last_epoch
     visited = problem.weights.nonzero()[:, 0]
     if not batches or not torch.isin(visited, torch.cat(batches)).all():
@@ -317,16 +324,23 @@ def _batches(problem):
             'ascent="batch" needs a recorded last epoch that every row was drawn in. Use '
             'ascent="full".'
         )
-    return batches
+    parts, weights = [], []
+    for rows in batches:
+        found = [rows[where] for where in part_slices(len(rows), problem.m_sharpness)]
+        whole = (problem.weight_of(rows) or 1.0) * len(batches)
+        parts += found
+        weights += [problem.weight_of(part) / whole for part in found]
+    return parts, weights
 
 
 def _warn_of_decoupled_decay(problem):
     if _decay_is_decoupled(problem.path):
         warn(
-            "AdamW's decoupled weight decay belongs to no objective, so the trained model is no "
-            "fixed point: trust sign and order of these scores, not their scale."
+            f"{problem.path.optimizer.__name__}'s decoupled weight decay belongs to no objective, "
+            "so the trained model is no fixed point: trust sign and order of these scores, not "
+            "their scale."
         )
 
 
 def _decay_is_decoupled(path):
-    return path is not None and issubclass(path.optimizer, torch.optim.AdamW) and path.decays
+    return path is not None and decays_apart(path.optimizer, path.group_settings)

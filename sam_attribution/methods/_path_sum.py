@@ -62,14 +62,18 @@ class PathSum(Prepared):
     def probes(self, queries):
         if self.rows_are_exchangeable:
             return list(self.probes_once(queries))
-        return Replayable(partial(self.probes_once, queries), self._problem.path.n_steps)
+        n_probes = int(self._problem.path.n_parts.sum())
+        return Replayable(partial(self.probes_once, queries), n_probes)
 
     def probes_once(self, queries):
         """Yield the probes, those of checkpoints in the order of the training."""
         problem = self._problem
-        final = queries.directions(problem.params, problem.buffers)
+        at, directions = problem.params, queries.directions(problem.params, problem.buffers)
         for point, row_point in self._points():
-            yield self._probe(point, row_point, queries, final)
+            # the parts of one batch share the state
+            if self._query == "checkpoint" and point.params is not at:
+                at, directions = point.params, queries.directions(point.params, point.buffers)
+            yield self._probe(point, row_point, directions)
 
     def removal_step(self, groups, *, verbose=0):
         """``sum over states of rate * row gradient`` of every group: minus its training steps."""
@@ -112,12 +116,17 @@ class PathSum(Prepared):
 
     def _visited(self, points):
         for point in points:
-            yield point, point.row_params(self._problem, self._at)
+            for part in self._parts(point):
+                yield part, part.row_params(self._problem, self._at)
 
-    def _probe(self, point, row_point, queries, directions):
+    def _parts(self, point):
+        """The point itself, or one for each part of its batch where these matter."""
+        if self._at == "w" and self.rows_are_exchangeable:
+            return [point]
+        return point.in_parts(self._problem)
+
+    def _probe(self, point, row_point, directions):
         problem = self._problem
-        if self._query == "checkpoint":
-            directions = queries.directions(point.params, point.buffers)
         # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
         directions, rate = point.scaled(directions)
         if batch := self._batch(point):

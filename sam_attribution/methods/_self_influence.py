@@ -88,7 +88,9 @@ class _PreparedSelfInfluence(Prepared):
     def probes(self, queries):
         path = self._problem.path
         points = path.checkpoints(self._n_checkpoints, plain_rates(path))
-        return [self._negated(point) for point in points]
+        if self._at == "w":
+            return [self._negated(point) for point in points]
+        return [self._negated(part) for point in points for part in point.in_parts(self._problem)]
 
     def _negated(self, point):
         directions, rate = point.scaled(torch.ones_like(point.params)[:, None])

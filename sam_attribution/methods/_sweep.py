@@ -34,7 +34,7 @@ def reverse_sweep(training, states, queries):
         cotangent = product.before
         check_derivative_is_finite(f"before step {number}", cotangent.params)
         for sensitivity in product.sensitivities:
-            yield _probe(number, step.batch, sensitivity, before.buffers)
+            yield _probe(number, step.batches[sensitivity.part], sensitivity, before.buffers)
 
 
 def tangent_sweep(training, groups, recorded, *, verbose=0):

@@ -108,10 +108,15 @@ class TRAK(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for too many outputs, or weights by a loss that has none."""
+        """Raise a ValueError for too many outputs, a loss without weights, or several points."""
         check_few_outputs(problem)
         if self.weighted and problem.n_classes is None:
             check_gauss_newton(problem)
+        if problem.m_sharpness and self.at == "w+eps" and self.n_checkpoints is not None:
+            raise ValueError(
+                f"TRAK has one matrix for each checkpoint, at one point, but with m_sharpness="
+                f'{problem.m_sharpness} the rows of a batch climbed to several. Use at="w".'
+            )
 
     def prepare(self, problem):
         """Project the rows' gradients.

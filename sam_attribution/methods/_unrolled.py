@@ -129,7 +129,9 @@ class _PreparedUnrolled(Prepared):
         }
 
     def probes(self, queries):
-        n_probes = sum(2 if step.rho else 1 for step in self.problem.path.schedule)
+        path = self.problem.path
+        passes = [2 if step.rho else 1 for step in path.schedule]
+        n_probes = int(path.n_parts @ passes)
         return Replayable(partial(self._sweep, queries), n_probes)
 
     def removal_step(self, groups, *, verbose=0):

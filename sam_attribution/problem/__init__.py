@@ -11,7 +11,11 @@ from sam_attribution.problem._from_estimator import (
     problem_from_estimator,
 )
 from sam_attribution.problem._functional_call import flat_call, functional_call
-from sam_attribution.problem._functional_optimizer import functional_optimizer
+from sam_attribution.problem._functional_optimizer import (
+    decays_apart,
+    functional_optimizer,
+    functional_twin,
+)
 from sam_attribution.problem._functional_run import FunctionalRun
 from sam_attribution.problem._functional_training import (
     FunctionalTraining,

@@ -3,11 +3,12 @@
 import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution.dynamics import NoFunctionalForm
 from sam_attribution.training import untouched_random_state
 
 
 def check_buffers_in_backward(module, X):
-    """Raise a ValueError if a module in training mode moves a buffer in its backward pass.
+    """Raise NoFunctionalForm if a module in training mode moves a buffer in its backward pass.
 
     `module` is a copy that is used up, `X` a few rows.
     """
@@ -22,9 +23,10 @@ def check_buffers_in_backward(module, X):
         return
     moved = [n for n, b in module.named_buffers() if not torch.equal(b, before[n])]
     if moved:
-        raise ValueError(
+        raise NoFunctionalForm(
             f"module moves its buffer {moved[0]!r} in the backward pass, as batch norm does inside "
             "of activation checkpointing, which computes its statistics twice. This method knows "
             "the forward pass only. Leave batch norm out of what is checkpointed, or take a method "
-            'such as "gif".'
+            'such as "gif".',
+            f"module moves its buffer {moved[0]!r} in the backward pass",
         )

@@ -7,7 +7,6 @@ from sklearn.base import is_classifier, is_regressor
 from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
-from sam_attribution.perturbation import as_perturbation
 from sam_attribution.problem._adopted_path import AdoptedPath
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
@@ -26,6 +25,7 @@ from sam_attribution.training import (
     has_one_logit,
     inner_module,
     is_adopted,
+    last_radius,
     unreduced,
     untouched_random_state,
 )
@@ -81,7 +81,8 @@ def problem_from_estimator(
         weight_decay=path.spread([g.get("weight_decay", 0.0) for g in path.group_settings]),
         visited=_visited(path, targets),
         rho=path.rho,
-        perturbation=as_perturbation(estimator.trajectory_.perturbation),
+        perturbation=estimator.trajectory_.perturbation,
+        m_sharpness=path.m_sharpness,
         path=path,
         batch_size=batch_size,
         positions=None if positions is None else torch.as_tensor(positions, device=rows.device),
@@ -107,8 +108,9 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
         y=untrained.targets,
         sample_weight=None if weights is None else torch.as_tensor(weights).to(w),
         weight_decay=float(max(decays)),
-        rho=net.rho,
-        perturbation=as_perturbation(net.perturbation),
+        rho=last_radius(net),
+        perturbation=net.perturbation,
+        m_sharpness=net.m_sharpness,
         differentiated=differentiated,
     )
 

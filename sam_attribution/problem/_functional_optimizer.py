@@ -2,7 +2,7 @@
 
 import torch
 
-from sam_attribution.dynamics import SGD, Adam
+from sam_attribution.dynamics import SGD, Adam, NoFunctionalForm
 
 _SGD = ("momentum", "dampening", "nesterov")
 _NEEDED = {
@@ -20,35 +20,61 @@ def functional_optimizer(path, groups=None, dtype=None):
 
     Raises
     ------
-    ValueError
+    NoFunctionalForm
         For an optimizer that has no functional form here, or settings that it lacks.
     """
     groups = path.group_settings if groups is None else groups
     check_optimizer(path.optimizer, groups)
     decays = path.spread([group.get("weight_decay", 0.0) for group in groups], dtype)
-    decays = path.where_stepped(decays, dtype)
-    if path.optimizer is torch.optim.SGD:
+    return _with_decays(path.optimizer, groups, path.where_stepped(decays, dtype))
+
+
+def functional_twin(optimizer):
+    """The settings of a torch optimizer with one parameter group, as a function of vectors."""
+    kind, groups = type(optimizer), optimizer.param_groups
+    check_optimizer(kind, groups)
+    _common(groups, "weight_decay")
+    _common(groups, "lr")
+    return _with_decays(kind, groups, groups[0].get("weight_decay", 0.0))
+
+
+def _with_decays(kind, groups, decays):
+    if kind is torch.optim.SGD:
         return SGD(**{name: _common(groups, name) for name in _SGD}, weight_decay=decays)
     return Adam(
         betas=tuple(_common(groups, "betas")),
         eps=_common(groups, "eps"),
         weight_decay=decays,
-        decoupled=_common(groups, "decoupled_weight_decay", path.optimizer is torch.optim.AdamW),
+        decoupled=_common(groups, "decoupled_weight_decay", kind is torch.optim.AdamW),
     )
 
 
 def check_optimizer(kind, groups, method="this method"):
-    """Raise a ValueError for a class of optimizer, or settings, without a functional form here."""
+    """Raise NoFunctionalForm for a class of optimizer, or settings, without one here."""
     if kind not in _NEEDED:
-        raise ValueError(
+        raise NoFunctionalForm(
             f"{method} needs the optimizer's step as a function, which is known for SGD, Adam and "
             f"AdamW of torch.optim, not for {kind.__name__}. Train with one of these, or take "
-            'a method such as "gif" or "hif".'
+            'a method such as "gif" or "hif", or "loo", which repeats the net\'s own steps.',
+            f"{kind.__name__} has no functional form",
         )
     for name in _NEEDED[kind]:
         _common(groups, name)
     if _common(groups, "amsgrad"):
-        raise ValueError("optimizer__amsgrad=True has no functional form here. Use False.")
+        raise NoFunctionalForm(
+            "optimizer__amsgrad=True has no functional form here. Use False, or a method such as "
+            '"gif", "hif" or "loo".',
+            f"{kind.__name__}(amsgrad=True) has no functional form",
+        )
+
+
+def decays_apart(kind, groups):
+    """True if the optimizer has decoupled weight decay, which belongs to no objective."""
+    is_adamw = issubclass(kind, torch.optim.AdamW)
+    return any(
+        group.get("weight_decay") and group.get("decoupled_weight_decay", is_adamw)
+        for group in groups
+    )
 
 
 def optimizer_memory(path, state):
@@ -80,8 +106,10 @@ def _flat(parts, name, like):
 def _common(groups, name, default=None):
     values = [group.get(name, default) for group in groups]
     if any(value != values[0] for value in values):
-        raise ValueError(
+        raise NoFunctionalForm(
             f"optimizer has parameter groups that differ in {name}, {values}, but this method "
-            "knows groups that differ in lr and weight_decay only."
+            'knows groups that differ in lr and weight_decay only. Take a method such as "hif" '
+            'or "loo".',
+            f"the parameter groups differ in {name}",
         )
     return values[0]

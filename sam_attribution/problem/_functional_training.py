@@ -1,11 +1,19 @@
 """The recorded training as pure steps, which can be differentiated or run with other weights."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import torch
 from torch import Tensor
 
-from sam_attribution.dynamics import TrainingState, step_jvp, step_vjp, training_step
+from sam_attribution.dynamics import (
+    NoFunctionalForm,
+    TrainingState,
+    parts_of,
+    step_jvp,
+    step_vjp,
+    training_step,
+)
 from sam_attribution.problem._functional_optimizer import (
     check_optimizer,
     functional_optimizer,
@@ -27,12 +35,27 @@ class PureStep:
     """One recorded step as a function of state and row weights.
 
     The ``rows`` of `batch` are positions in the problem; `settings` are ``perturbation``, ``rho``,
-    ``optimizer`` and ``clip`` of ``dynamics.training_step``.
+    ``optimizer`` and ``clip`` of ``dynamics.training_step``. With `m_sharpness` parts of the batch
+    climb apart.
     """
 
     batch: TrainingBatch
     rate: float | Tensor
     settings: dict
+    m_sharpness: int | None = None
+
+    def __post_init__(self):
+        _ = self._passes  # now: a tensor first made inside of torch.vmap does not outlive it
+
+    @cached_property
+    def _passes(self):
+        """The batch, or its parts, as ``dynamics`` takes them."""
+        return self.batch.in_parts(self.m_sharpness)
+
+    @property
+    def batches(self):
+        """The batch of each part, a list; of the whole batch if it is not split."""
+        return [part.batch for part in parts_of(self._passes)]
 
     def after(self, state, row_weights):
         """State after the step with weights of shape (n_rows,) for the batch's rows.
@@ -40,17 +63,17 @@ class PureStep:
         Differentiable, and batched by ``torch.vmap``.
         """
         with self.batch.in_training():
-            return training_step(self.batch, state, row_weights, self.rate, **self.settings)
+            return training_step(self._passes, state, row_weights, self.rate, **self.settings)
 
     def vjp(self, state, cotangent):
         """``dynamics.step_vjp`` at a state."""
         with self.batch.in_training():
-            return step_vjp(self.batch, state, self.rate, cotangent, **self.settings)
+            return step_vjp(self._passes, state, self.rate, cotangent, **self.settings)
 
     def jvp(self, state, tangent, row_weights):
         """``dynamics.step_jvp`` at a state."""
         with self.batch.in_training():
-            return step_jvp(self.batch, state, self.rate, tangent, row_weights, **self.settings)
+            return step_jvp(self._passes, state, self.rate, tangent, row_weights, **self.settings)
 
 
 class FunctionalTraining:
@@ -62,9 +85,9 @@ class FunctionalTraining:
     Raises
     ------
     ValueError
-        If the training did not lead to the problem's parameters, or cannot be written as pure
-        steps: the optimizer, a callback, skipped steps
-        or a buffer that changes in an unknown way, each by name.
+        If the training did not lead to the problem's parameters. NoFunctionalForm, if it cannot be
+        written as pure steps: the optimizer, a callback, skipped steps or a buffer that changes in
+        an unknown way, each by name.
     """
 
     def __init__(self, problem, row_weights=None):
@@ -96,7 +119,7 @@ class FunctionalTraining:
         batch = TrainingBatch(problem, rows, seed, self._row_weights)
         settings = {"rho": recorded.rho, "optimizer": self._optimizer_at(number)}
         rate = path.spread(recorded.rates, problem.params.dtype)
-        return PureStep(batch, rate, self._settings | settings)
+        return PureStep(batch, rate, self._settings | settings, recorded.m_sharpness)
 
     def _optimizer_at(self, number):
         """The optimizer with the settings of a step, made again where a schedule moves them."""
@@ -132,20 +155,22 @@ def check_functional(problem, optimizer, method):
 
 def _check_steps(path):
     if not path.taken.all():
-        raise ValueError(
+        raise NoFunctionalForm(
             f"this method cannot differentiate step {path.taken.argmin()}, which a GradScaler "
-            'skipped. Train in bf16 or float32, or take a method such as "gif".'
+            'skipped. Train in bf16 or float32, or take a method such as "gif" or "loo".',
+            "a GradScaler skipped steps",
         )
 
 
 def _check_gradients(path):
     _, sometimes = path.without_gradient
     if sometimes and _moves_without_gradient(path):
-        raise ValueError(
+        raise NoFunctionalForm(
             f"module gave its parameter {min(sometimes)!r} no gradient in some steps. There torch "
             "leaves a parameter as it is, decay and momentum included, but this method knows "
             "steps of all parameters only. Let it take part in every step, train by SGD without "
-            'momentum and weight_decay, or take a method such as "gif".'
+            'momentum and weight_decay, or take a method such as "gif" or "loo".',
+            f"module gave its parameter {min(sometimes)!r} no gradient in some steps",
         )
 
 
@@ -167,8 +192,9 @@ def _check_buffers(path, tracked):
         and not torch.equal(buffer, first[name])
     ]
     if unknown:
-        raise ValueError(
+        raise NoFunctionalForm(
             f"module changes the buffer {unknown[0]!r} in training, and how it depends on the "
             "weights is not known: this method knows the running statistics of batch norm. Take "
-            'a method such as "gif".'
+            'a method such as "gif" or "loo".',
+            f"module changes the buffer {unknown[0]!r} in training",
         )

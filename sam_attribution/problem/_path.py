@@ -13,12 +13,15 @@ from sam_attribution.problem._few_rows import spread_positions
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import (
+    NetSteps,
     bare_optimizer,
     derived_seed,
     equal_stretches,
     inner_module,
-    is_mixed,
+    is_mixed_precision,
     norm_clippings,
+    own_steps_of,
+    part_slices,
     rewind,
 )
 
@@ -73,6 +76,28 @@ class TrainingPath:
     def seed(self):
         """Seed of training: with the number of a step it fixes the step's dropout masks."""
         return self._trajectory.seed
+
+    @property
+    def own_steps(self):
+        """Phrase that names a part of the training step that the net's class replaces, or None."""
+        return own_steps_of(self._classifier)
+
+    @property
+    def mixed_precision(self):
+        """True if training computed in half precision."""
+        return is_mixed_precision(self._classifier)
+
+    def net_steps(self, **options):
+        """Steps of the net's own training loop: ``training.NetSteps`` on the rows trained on.
+
+        By default they are the recorded ones.
+        """
+        recorded = {"schedule": self.schedule, "seed": self.seed}
+        if "start" not in options:
+            recorded["start"] = self.nearest(0)
+        recorded["ends_of_epochs"] = self._ends_of_epochs
+        data = self._classifier.as_trained(*self._data)
+        return NetSteps(self._classifier, data, **recorded | options)
 
     def settings_at(self, step):
         """Settings of the optimizer at a step, without the rate: a dict per parameter group."""
@@ -131,6 +156,18 @@ class TrainingPath:
         """Raise a ValueError if `what` cannot be had without all steps: they are known."""
 
     @property
+    def m_sharpness(self):
+        """Largest number of rows that climbed together in the last step; None for whole batches."""
+        schedule = self._trajectory.schedule
+        return schedule[-1].m_sharpness if schedule else None
+
+    @property
+    def n_parts(self):
+        """Number of parts that climbed apart in each step, int array of shape (n_steps,)."""
+        steps = self._trajectory.schedule
+        return np.array([len(part_slices(len(s.indices), s.m_sharpness)) for s in steps], dtype=int)
+
+    @property
     def recorded_states(self):
         """The states that were kept, in the order of training."""
         return list(self._trajectory.states)
@@ -187,11 +224,6 @@ class TrainingPath:
         """Loss that training noted for the batch of every step, NaN for none, (n_steps,)."""
         known = len(self._losses) == self.n_steps
         return np.array(self._losses, dtype=np.float64) if known else np.full(self.n_steps, np.nan)
-
-    @property
-    def is_mixed(self):
-        """True if training computed in a lower precision than that of the parameters."""
-        return is_mixed(self._classifier)
 
     def batch_rows(self, step):
         """Positions of the rows in the batch of a step, a tensor."""
@@ -340,7 +372,8 @@ class TrainingPath:
         rows = self.batch_rows(state.step)
         params = state.params.to(self._device)
         buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, self.seed_of(state.step))
+        seed = self.seed_of(state.step)
+        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed, step.m_sharpness)
 
     def _states(self, steps):
         self._trajectory.check_states()

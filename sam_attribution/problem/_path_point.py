@@ -1,10 +1,11 @@
 """One state of the recorded training, with the batch of the step that starts there."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from torch import Tensor
 
 from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.training import part_seed, part_slices
 
 
 @dataclass(frozen=True, eq=False)
@@ -25,6 +26,8 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    m_sharpness : int, optional
+        Largest number of rows that climb together in that step; None for the whole batch.
     masks_are_known : bool, default=True
         False if `seed` does not give the masks of the training: there is no training mode then
         for a module that draws some.
@@ -37,7 +40,25 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    m_sharpness: int | None = None
     masks_are_known: bool = True
+
+    def in_parts(self, problem):
+        """Points that together stand for this one, one for each part of the batch.
+
+        Each has the rate times the weight of its part in the batch. They share `params`.
+        """
+        if self.m_sharpness is None:
+            return [self]
+        slices = part_slices(len(self.rows), self.m_sharpness)
+        whole = problem.weight_of(self.rows) or 1.0
+        parts = []
+        for number, where in enumerate(slices):
+            rows = self.rows[where]
+            rate = self.rate * (problem.weight_of(rows) / whole)
+            seed = None if self.seed is None else part_seed(self.seed, number)
+            parts.append(replace(self, rows=rows, rate=rate, seed=seed, m_sharpness=None))
+        return parts
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
@@ -58,6 +79,8 @@ class PathPoint:
             raise ValueError(f'at must be "w" or "w+eps", got {at!r}.')
         if at == "w" or self.rho == 0:
             return self.params
+        if self.m_sharpness is not None:
+            raise ValueError("the parts of this batch climbed apart: take in_parts() first.")
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         # also where the modes seem to be the same: training took this one

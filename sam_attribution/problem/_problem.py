@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 
 from sam_attribution.parameters import ParameterLayout
-from sam_attribution.perturbation import PNorm
+from sam_attribution.perturbation import PNorm, as_perturbation
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
 from sam_attribution.problem._few_rows import distinct_rows
@@ -63,7 +63,10 @@ class Problem:
     weight_decay : float or Tensor of shape (n_params,)
         Its one owner: losses and gradients here leave it out.
     rho : float
-    perturbation : Perturbation
+    perturbation : Perturbation, or what stands for one
+        It is bound to the layout of the module, see ``Perturbation.for_layout``.
+    m_sharpness : int, optional
+        Largest number of rows that climbed together; None for whole batches.
     selected : Tensor of positions, optional
         The parameters that are attributed; all if None.
     head : Head, optional
@@ -92,6 +95,7 @@ class Problem:
     weight_decay: float | Tensor = 0.0
     rho: float = 0.0
     perturbation: object = field(default_factory=PNorm)
+    m_sharpness: int | None = None
     selected: Tensor | None = None
     head: Head | None = None
     path: object | None = None
@@ -105,6 +109,8 @@ class Problem:
         check_layers(self.module)
         _check_positions(self.positions, self.n_given, len(self.y))
         check_parameters_are_finite(self.layout, self.params)
+        bound = as_perturbation(self.perturbation, self.layout)
+        object.__setattr__(self, "perturbation", bound)
         # now: a tensor first made inside a torch.func transform does not outlive it
         for name in (
             "layout",

@@ -48,7 +48,7 @@ def _computed_again(problem, state):
     buffers = {name: buffer.to(device) for name, buffer in state.buffers.items()}
     output, draws = batch.tried(params, buffers)
     loss = float(batch.mean_loss(output))
-    half = path.is_mixed or params.dtype not in (torch.float32, torch.float64)
+    half = path.mixed_precision or params.dtype not in (torch.float32, torch.float64)
     relative = _RELATIVE_IN_HALF_PRECISION if half else _RELATIVE
     eps = torch.finfo(torch.bfloat16 if half else params.dtype).eps
     return loss, relative * abs(loss) + _OF_OUTPUT * eps * float(output.abs().max()), draws

@@ -4,6 +4,8 @@ import torch
 from torch import nn
 from torch.overrides import TorchFunctionMode
 
+from sam_attribution.dynamics import NoFunctionalForm
+
 
 class RunningStatistics(TorchFunctionMode):
     """A mode in which batch norm leaves its running statistics alone; ``after`` has the new ones.
@@ -74,14 +76,15 @@ def couples_rows(module):
 def running_statistics(module):
     """Names of the buffers that batch norm moves in training, as a set.
 
-    A ValueError for a batch norm that does not compute as torch's does.
+    NoFunctionalForm for a batch norm that does not compute as torch's does.
     """
     for prefix, part in _norms(module).items():
         if not part.forward.__module__.startswith("torch."):
-            raise ValueError(
+            raise NoFunctionalForm(
                 f"module has {type(part).__name__} at {prefix!r}, a batch norm with a forward of "
                 "its own: how its running statistics depend on the weights is not known. Use one "
-                'of torch.nn, or take a method such as "gif".'
+                'of torch.nn, or take a method such as "gif" or "loo".',
+                f"module has {type(part).__name__} at {prefix!r}, which has a forward of its own",
             )
     return statistics_of(module)
 

@@ -4,10 +4,17 @@ from contextlib import contextmanager
 
 import torch
 
+from sam_attribution.dynamics import BatchPart, SplitBatch
 from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
 from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._running_statistics import RunningStatistics
-from sam_attribution.training import Draws, isolated_random_state, seed_torch
+from sam_attribution.training import (
+    Draws,
+    isolated_random_state,
+    part_seed,
+    part_slices,
+    seed_torch,
+)
 
 
 class TrainingBatch:
@@ -21,6 +28,7 @@ class TrainingBatch:
         self.problem = problem
         self.rows = rows
         self.seed = seed
+        self._row_weights = row_weights
         self._X, self._y = problem.X[rows], problem.y[rows]
         self.weight = problem.weight_of(rows)
         # a batch of weight 0 has loss 0
@@ -52,6 +60,17 @@ class TrainingBatch:
         with self.in_training(), Draws(params.device) as draws:
             output, _ = self.outputs(params, self.copied(buffers))
         return output, draws.owners
+
+    def in_parts(self, m):
+        """The batch as training with ``m_sharpness=m`` took it, for the steps of ``dynamics``."""
+        slices = part_slices(len(self.rows), m)
+        return self if len(slices) == 1 else SplitBatch(tuple(self._parts(slices)))
+
+    def _parts(self, slices):
+        for number, rows in enumerate(slices):
+            seed = part_seed(self.seed, number)
+            part = TrainingBatch(self.problem, self.rows[rows], seed, self._row_weights)
+            yield BatchPart(part, part.weight / (self.weight or 1.0), rows)
 
     @contextmanager
     def in_training(self):

@@ -10,6 +10,8 @@ from tqdm.auto import tqdm
 
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.curvature import check_second_derivative
+from sam_attribution.perturbation import is_constant
+from sam_attribution.problem import decays_apart
 from sam_attribution.retraining._finished import (
     finished_models,
     key_of,
@@ -91,6 +93,7 @@ class FixedPoint(LeavesOut):
 
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
+        _check_climbs_together(problem)
         _check_objective(type(bare_optimizer(optimizer)), optimizer.param_groups)
         _check_precision(problem, self.tol)
         check_second_derivative(problem)
@@ -106,6 +109,7 @@ class FixedPoint(LeavesOut):
             rows or groups that are not there.
         """
         check_parameters(self)
+        _check_climbs_together(problem)
         if problem.path is not None:
             _check_objective(problem.path.optimizer, problem.path.group_settings)
         _check_precision(problem, self.tol)
@@ -164,20 +168,29 @@ def _where_one_could_be(problem, start, tol):
         radius = largest_radius(problem, start, tol=tol)
     except ValueError:
         return "The loss itself has no minimum that was found: set optimizer__weight_decay."
-    if radius is None:
+    if radius is None and is_constant(problem.perturbation):
         return f"There hardly ever is one for {problem.perturbation!r}."
+    if radius is None:
+        return f"How large rho may be is not known for {problem.perturbation!r}: lower rho."
     return (
         f"One can be expected below rho_max = {radius:.3g}, and rho is {problem.rho:.3g}: lower "
         "rho, or raise optimizer__weight_decay."
     )
 
 
-def _check_objective(kind, groups):
-    decays = any(group.get("weight_decay") for group in groups)
-    if issubclass(kind, torch.optim.AdamW) and decays:
+def _check_climbs_together(problem):
+    if problem.m_sharpness:
         raise ValueError(
-            "AdamW's decoupled weight decay belongs to no objective, so there is no fixed point "
-            "to solve for. Train with SGD or Adam."
+            f"FixedPoint solves for SAM that climbs with all rows together, and m_sharpness="
+            f'{problem.m_sharpness} climbs with parts of them. Train without it, or take "loo".'
+        )
+
+
+def _check_objective(kind, groups):
+    if decays_apart(kind, groups):
+        raise ValueError(
+            f"{kind.__name__}'s decoupled weight decay belongs to no objective, so there is no "
+            "fixed point to solve for. Train with SGD or Adam."
         )
 
 

@@ -1,37 +1,63 @@
-"""Further training from the trained state, as pure steps."""
+"""Further training from the trained state, as pure steps or by the net's own."""
 
 import numpy as np
 import torch
 
-from sam_attribution.dynamics import TrainingState
+from sam_attribution.dynamics import NoFunctionalForm, TrainingState
 from sam_attribution.perturbation import as_perturbation
-from sam_attribution.problem import PureStep, TrainingBatch, functional_optimizer
-from sam_attribution.training import batch_schedule, derived_seed, isolated_random_state
+from sam_attribution.problem import (
+    PureStep,
+    TrainingBatch,
+    functional_optimizer,
+)
+from sam_attribution.retraining._real_loop import RealLoop, check_known_steps
+from sam_attribution.training import (
+    State,
+    Step,
+    batch_schedule,
+    derived_seed,
+    isolated_random_state,
+)
+
+
+class FurtherBatches:
+    """Batches of more epochs over the rows that a problem was trained on, drawn from `seed`.
+
+    ``ends_of_epochs`` are numbers of steps.
+    """
+
+    def __init__(self, problem, n_epochs, seed, batch_size=None):
+        rows = torch.arange(len(problem.y), device=problem.y.device)
+        rows = rows if problem.visited is None else rows[problem.visited]
+        if batch_size is None:
+            batch_size = problem.path.batch_size
+        epochs = (batch_schedule(len(rows), batch_size, epoch, seed) for epoch in range(n_epochs))
+        self.batches = [rows[torch.as_tensor(batch)] for epoch in epochs for batch in epoch]
+        self.n_steps = len(self.batches)
+        self.ends_of_epochs = self.n_steps // n_epochs * np.arange(1, n_epochs + 1)
 
 
 class FurtherSteps:
-    """More epochs over the rows that a problem was trained on, in new batches.
+    """Further training from the trained state as pure steps.
 
-    The last state of the recorded training is enough. Settings are those of FurtherTraining; the
-    default of each is that of the training. `seed` draws batches and dropout masks,
-    `ends_of_epochs` are numbers of steps.
+    The last state of the recorded training is enough. `seed` fixes dropout masks; `given` is the
+    optimizer of :func:`further_optimizer`. The default of other settings is that of the training.
+    NoFunctionalForm, if its steps cannot be pure.
     """
 
-    def __init__(
-        self, problem, n_epochs, seed, *, batch_size=None, lr=None, rho=None, perturbation=None,
-        optimizer=None,
-    ):  # fmt: skip
+    def __init__(self, problem, drawn, seed, given, *, lr=None, rho=None, perturbation=None):
         path = problem.path
+        check_known_steps(path)
         self.problem = problem
         self.seed = seed
-        self._batches = _batches(problem, n_epochs, batch_size, seed)
-        self.n_steps = len(self._batches)
-        self.ends_of_epochs = self.n_steps // n_epochs * np.arange(1, n_epochs + 1)
-        self._rate = _mean_rate(path) if lr is None else float(lr)
+        self.n_steps = drawn.n_steps
+        self._batches = drawn.batches
+        optimizer = functional_optimizer(path) if given is None else given.as_function()
+        self._rate = further_rate(path, given, lr, path.spread)
         self._settings = {
-            "perturbation": as_perturbation(perturbation or problem.perturbation),
+            "perturbation": as_perturbation(perturbation or problem.perturbation, problem.layout),
             "rho": problem.rho if rho is None else float(rho),
-            "optimizer": functional_optimizer(path) if optimizer is None else optimizer,
+            "optimizer": optimizer,
             "clip": path.clipping(),
         }
         check_buffers(self._batch(0))
@@ -42,13 +68,48 @@ class FurtherSteps:
 
     def step(self, number):
         """Step `number`, counted from 0, a :class:`~sam_attribution.problem.PureStep`."""
-        return PureStep(self._batch(number), self._rate, self._settings)
+        m = self.problem.m_sharpness
+        return PureStep(self._batch(number), self._rate, self._settings, m)
 
     def _batch(self, number):
         return TrainingBatch(self.problem, self._batches[number], derived_seed(self.seed, number))
 
 
-def _mean_rate(path):
+def further_loop(problem, drawn, seed, given, *, lr=None, rho=None, perturbation=None):
+    """The same further training by the net's own steps, a :class:`RealLoop`."""
+    path = problem.path
+    settings = {"rates": (), "perturbation_norm": 0.0}
+    if given is None:
+        rates = further_rate(path, given, lr, tuple)
+        groups = tuple({k: v for k, v in g.items() if k != "lr"} for g in path.group_settings)
+        settings["rates"] = (rates,) * len(groups) if isinstance(rates, float) else rates
+        settings["settings"] = groups
+    steps = path.net_steps(
+        start=State(0, problem.params, problem.buffers, optimizer=None),
+        schedule=[
+            Step(
+                indices=batch.cpu().numpy(),
+                rho=problem.rho if rho is None else float(rho),
+                loss_scale=path.schedule[-1].loss_scale if path.schedule else 1.0,
+                m_sharpness=problem.m_sharpness,
+                **settings,
+            )
+            for batch in drawn.batches
+        ],
+        seed=seed,
+        ends_of_epochs=drawn.ends_of_epochs,
+        optimizer=None if given is None else given.with_rate(lr),
+        perturbation=None if perturbation is None else as_perturbation(perturbation),
+    )
+    return RealLoop(steps, problem.params, problem.buffers)
+
+
+def further_rate(path, given, lr, spread):
+    """The rate of all steps: `lr`, that of a torch optimizer, or the training's mean by group."""
+    if lr is not None:
+        return float(lr)
+    if given is not None and given.rate is not None:
+        return given.rate
     rates = path.mean_rates
     if not rates.any():
         known = "that of the training was 0 in every step, and nothing would change"
@@ -57,28 +118,20 @@ def _mean_rate(path):
             f"{known if path.has_steps else 'that of the training is not known'}. "
             "Pass FurtherTraining(lr=0.1), for example."
         )
-    return path.spread(rates)
-
-
-def _batches(problem, n_epochs, batch_size, seed):
-    """Positions of every batch's rows; each epoch covers all rows trained on once."""
-    everyone = torch.arange(len(problem.y), device=problem.y.device)
-    rows = everyone if problem.visited is None else everyone[problem.visited]
-    if batch_size is None:
-        batch_size = problem.path.batch_size
-    epochs = (batch_schedule(len(rows), batch_size, epoch, seed) for epoch in range(n_epochs))
-    return [rows[torch.as_tensor(batch)] for epoch in epochs for batch in epoch]
+    return spread(rates.tolist())
 
 
 def check_buffers(batch):
-    """Raise a ValueError if a pass in training mode moves a buffer that batch norm does not own."""
+    """Raise NoFunctionalForm if a pass in training mode moves a buffer other than batch norm's."""
     problem = batch.problem
     buffers = {name: buffer.clone() for name, buffer in problem.buffers.items()}
     with isolated_random_state(batch.seed, problem.params.device):
         batch.outputs(problem.params, buffers)
     moved = [name for name, b in problem.buffers.items() if not torch.equal(b, buffers[name])]
     if moved:
-        raise ValueError(
+        raise NoFunctionalForm(
             f"module changes the buffer {moved[0]!r} in training, in place: models that differ in "
-            "one row cannot share it. Only the running statistics of batch norm are known."
+            "one row cannot share it. Only the running statistics of batch norm are known. Take "
+            'real_loop="auto".',
+            f"module changes the buffer {moved[0]!r} in training",
         )

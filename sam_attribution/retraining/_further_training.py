@@ -9,8 +9,10 @@ from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, Options, StrOptions, check_parameters
 from sam_attribution.methods import PreparedScores
 from sam_attribution.problem import TrainingBatch, check_functional
+from sam_attribution.retraining._further_optimizer import further_optimizer
 from sam_attribution.retraining._further_runs import (
-    checked_epochs,
+    FurtherProgram,
+    checked_points,
     further_runs,
     further_values,
     values_of_stack,
@@ -45,21 +47,25 @@ class FurtherTraining(LeavesOut):
         ``None`` takes that of the training, as for the next four; -1 takes all rows at once.
     lr : float, default=None
         ``None`` takes the training's mean rate, so that an epoch has the effect of a training
-        epoch.
+        epoch; with an optimizer of torch the rate of that.
     rho : float, default=None
         ``None`` takes that of the training's last step.
     perturbation : {"l2", "linf", "adaptive"} or object, default=None
-    optimizer : dynamics.SGD or dynamics.Adam, default=None
-        Its memory (momentum, Adam's moments) starts empty, because the memory of the training
-        contains effects of the row.
+    optimizer : torch.optim.Optimizer, class or callable, dynamics.SGD or Adam, default=None
+        A class such as ``torch.optim.RMSprop``, an instance, of which class and settings are
+        taken, or a callable that makes one from a list of parameters. Its memory (momentum, Adam's
+        moments) starts empty, because the memory of the training contains effects of the row.
     models_at_once : int or "auto", default="auto"
         Models that go through a step together, see :func:`train_many`.
+    real_loop : "auto" or bool, default="auto"
+        As for :class:`LeaveOneOut`: True repeats the net's own training step, one model at a time.
     n_jobs : int, default=None
         Stacks of models to train at the same time in processes of their own.
     random_state : int, RandomState instance or None, default=None
         Draws the seeds; None takes the seed of SAMInfluence.
     verbose : int, default=0
-        Above 0 shows a progress bar over the seeds.
+        Above 0 shows a progress bar over the seeds, and one over the models that are trained one
+        at a time.
 
     Notes
     -----
@@ -71,8 +77,8 @@ class FurtherTraining(LeavesOut):
     Raises
     ------
     ValueError
-        Raised by ``fit`` for rows that are not there, and for an optimizer without a functional
-        form unless another is given.
+        Raised by ``fit`` for rows that are not there, and with ``real_loop=False`` for a training
+        without a functional form.
 
     References
     ----------
@@ -100,8 +106,9 @@ class FurtherTraining(LeavesOut):
         "lr": [Interval(Real, 0, None, closed="neither"), None],
         "rho": [Interval(Real, 0, None, closed="left"), None],
         "perturbation": [str, HasMethods("eps"), None],
-        "optimizer": [HasMethods("update"), None],
+        "optimizer": [HasMethods("update"), torch.optim.Optimizer, callable, None],
         "models_at_once": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "real_loop": [StrOptions({"auto"}), "boolean"],
         "n_jobs": [Integral, None],
         "random_state": ["random_state"],
         "verbose": ["verbose"],
@@ -120,6 +127,7 @@ class FurtherTraining(LeavesOut):
         perturbation=None,
         optimizer=None,
         models_at_once="auto",
+        real_loop="auto",
         n_jobs=None,
         random_state=None,
         verbose=0,
@@ -134,12 +142,16 @@ class FurtherTraining(LeavesOut):
         self.perturbation = perturbation
         self.optimizer = optimizer
         self.models_at_once = models_at_once
+        self.real_loop = real_loop
         self.n_jobs = n_jobs
         self.random_state = random_state
         self.verbose = verbose
 
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
+        further_optimizer(self.optimizer, problem.layout.shapes)
+        if self.real_loop is not False:
+            return
         if self.optimizer is None:
             check_functional(problem, optimizer, self)
         rows = torch.arange(len(problem.y), device=problem.y.device)
@@ -151,39 +163,44 @@ class FurtherTraining(LeavesOut):
         return _PreparedFurtherTraining(self, problem)
 
     @exclusive()
-    def values(self, queries, evaluate_at=None):
-        """Query values after several numbers of epochs; no weights are kept.
+    def values(self, queries, evaluate_at=None, evaluate_at_steps=None):
+        """Query values after several numbers of epochs or steps; no weights are kept.
 
         Parameters
         ----------
         queries : Queries
         evaluate_at : sequence of int, default=None
             Epochs, ascending, up to `n_epochs`. ``None`` takes about ten.
+        evaluate_at_steps : sequence of int, default=None
+            Training steps in place of epochs, ascending, up to those of `n_epochs`.
 
         Returns
         -------
         FurtherTrainingValues
         """
         check_parameters(self)
-        evaluate_at = checked_epochs(evaluate_at, self.n_epochs)
         absent = self.left_out(queries.problem)
+        program = FurtherProgram(self, queries.problem)
+        points = checked_points(program, self.n_epochs, evaluate_at, evaluate_at_steps)
         read = partial(values_of_stack, queries)
-        found = list(further_runs(self, queries.problem, absent, evaluate_at, read))
-        return further_values(queries, absent, evaluate_at, found)
+        found = list(further_runs(self, program, absent, points, read))
+        return further_values(queries, absent, points, found)
 
 
 class _PreparedFurtherTraining(PreparedScores):
     def __init__(self, method, problem):
         self._adjustment = method.adjustment
-        self._amounts = [method.n_epochs]
         self._device = problem.params.device
         self._absent = method.left_out(problem)
         _check_adjustment(method.adjustment, self._absent)
-        self._models = list(further_runs(method, problem, self._absent, self._amounts))
+        program = FurtherProgram(method, problem)
+        self._points = checked_points(program, method.n_epochs, [method.n_epochs])
+        self._models = list(further_runs(method, program, self._absent, self._points))
         self.diagnostics = {
             "scale": f"{problem.row_loss.unit}, measured by {method.n_epochs} more epochs",
             "n_retrained": method.n_seeds * (len(self._absent) - 1),
             "n_seeds": method.n_seeds,
+            "retrained_by": program.words,
         }
 
     def scores(self, queries):
@@ -197,7 +214,7 @@ class _PreparedFurtherTraining(PreparedScores):
 
     def _values(self, queries):
         found = [[_valued(stack, queries) for stack in stacks] for stacks in self._models]
-        return further_values(queries, self._absent, self._amounts, found)
+        return further_values(queries, self._absent, self._points, found)
 
     def _per_row(self, curves):
         return self._absent.per_row(torch.as_tensor(curves[-1].T, device=self._device))

@@ -12,7 +12,7 @@ class FurtherTrainingValues:
     Attributes
     ----------
     amounts : ndarray of shape (n_amounts,)
-        Epochs of further training.
+        Epochs or steps of further training.
     rows : ndarray of shape (n_rows,)
         Positions of the rows left out.
     values : ndarray of shape (n_amounts, n_seeds, n_query, n_rows)
@@ -20,6 +20,8 @@ class FurtherTrainingValues:
         training without row k.
     full : ndarray of shape (n_amounts, n_seeds, n_query)
         The same with all rows, ``V_q(w_D(t, r)) - V_q(w_T)``.
+    unit : {"epochs", "steps"}
+        Unit of `amounts`.
 
     References
     ----------
@@ -30,6 +32,7 @@ class FurtherTrainingValues:
     rows: np.ndarray
     values: np.ndarray
     full: np.ndarray
+    unit: str = "epochs"
 
     @property
     def n_seeds(self):

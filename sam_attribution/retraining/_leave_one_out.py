@@ -9,9 +9,14 @@ import torch
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods import PreparedScores
-from sam_attribution.problem import check_functional, problem_from_another_seed
+from sam_attribution.problem import (
+    FunctionalTraining,
+    check_functional,
+    problem_from_another_seed,
+)
 from sam_attribution.retraining._finished import key_of
 from sam_attribution.retraining._left_out import LeavesOut
+from sam_attribution.retraining._real_loop import RealLoop, recorded_loop, recorded_training
 from sam_attribution.retraining._retrained import retrained
 from sam_attribution.training import derived_seed
 
@@ -43,6 +48,11 @@ class LeaveOneOut(LeavesOut):
         over the seeds, and have standard errors.
     models_at_once : int or "auto", default="auto"
         Models that go through a step together, see :func:`train_many`.
+    real_loop : "auto" or bool, default="auto"
+        True repeats the net's own training steps, one model at a time; False computes them as
+        functions of vectors, many models at once. ``auto`` does the latter where it can. Otherwise,
+        as for RMSprop, ``amsgrad``, another optimizer, clipping by value, a training step of your
+        own or half precision, it does the former, and warns.
     n_jobs : int, default=None
         Processes for the stacks of models, by joblib's rules.
     resume_dir : path, default=None
@@ -59,7 +69,8 @@ class LeaveOneOut(LeavesOut):
     Cost: one training per row (group) and seed. Many small models at once take far less time than
     one after another, because a stack shares the overhead of its steps. Memory, or space in
     `resume_dir`: a copy of weights and buffers per row and seed. The method needs the recorded
-    start, so any `trajectory` but None, and an optimizer with a functional form: SGD, Adam, AdamW.
+    start, so any `trajectory` but None. Rates, rho and the number of steps are the recorded ones,
+    also if a scheduler or early stopping would have done otherwise without the row.
     ``score_samples`` and ``transform`` are not available, because a row that was not trained on
     cannot be left out.
 
@@ -86,6 +97,7 @@ class LeaveOneOut(LeavesOut):
         groups=None,
         n_seeds=1,
         models_at_once="auto",
+        real_loop="auto",
         n_jobs=None,
         resume_dir=None,
         verbose=0,
@@ -94,6 +106,7 @@ class LeaveOneOut(LeavesOut):
         self.groups = groups
         self.n_seeds = n_seeds
         self.models_at_once = models_at_once
+        self.real_loop = real_loop
         self.n_jobs = n_jobs
         self.resume_dir = resume_dir
         self.verbose = verbose
@@ -103,6 +116,7 @@ class LeaveOneOut(LeavesOut):
         "groups": [None, "array-like"],
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "models_at_once": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "real_loop": [StrOptions({"auto"}), "boolean"],
         "n_jobs": [None, Integral],
         "resume_dir": [None, str, PathLike],
         "verbose": ["verbose"],
@@ -110,7 +124,8 @@ class LeaveOneOut(LeavesOut):
 
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
-        check_functional(problem, optimizer, self)
+        if self.real_loop is False:
+            check_functional(problem, optimizer, self)
 
     def prepare(self, problem):
         """Train all models, or those that `resume_dir` does not hold yet.
@@ -119,18 +134,26 @@ class LeaveOneOut(LeavesOut):
         ------
         ValueError
             For rows or groups that do not exist or leave nothing to train on; for a training that
-            was not recorded, has no functional form, is not finite without some row, or does not
-            end at the estimator's weights when it is repeated with every row; and, with `n_seeds`
-            above 1, for one that the estimator's present parameters do not repeat.
+            was not recorded, is not finite without some row, or does not end at the estimator's
+            weights when it is repeated with every row; with ``real_loop=False`` for one without a
+            functional form; and, with `n_seeds` above 1, for one that the estimator's present
+            parameters do not repeat.
         """
         check_parameters(self)
         absent = self.left_out(problem)
         names = ("models_at_once", "n_jobs", "resume_dir", "verbose")
         options = {name: getattr(self, name) for name in names}
-        first = retrained(problem, absent, recorded_end=problem.params, **options)
-        others = [retrained(each, absent, **options) for each in self._other_seeds(problem)]
+        program, words = recorded_training(problem, self.real_loop, type(self).__name__)
+        options["recorded_end"] = problem.params
+        models = [retrained(problem, program, absent, **options)]
+        again = recorded_loop if isinstance(program, RealLoop) else FunctionalTraining
+        for twin in self._other_seeds(problem):
+            options["recorded_end"] = None
+            models.append(retrained(twin, again(twin), absent, **options))
         scale = f"{problem.row_loss.unit}, measured by retraining"
-        return PreparedLeaveOneOut([first, *others], absent, scale)
+        prepared = PreparedLeaveOneOut(models, absent, scale)
+        prepared.diagnostics["retrained_by"] = words
+        return prepared
 
     def _other_seeds(self, problem):
         for number in range(1, self.n_seeds):
@@ -154,7 +177,7 @@ def _check_alike(path, twin):
 
 
 def _settings(path):
-    steps = [(step.rates, step.rho, len(step.indices)) for step in path.schedule]
+    steps = [(step.rates, step.rho, step.m_sharpness, len(step.indices)) for step in path.schedule]
     return path.optimizer, path.group_settings, steps
 
 

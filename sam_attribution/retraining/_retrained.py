@@ -6,12 +6,12 @@ import numpy as np
 import torch
 
 from sam_attribution._warnings import warn
-from sam_attribution.problem import FunctionalTraining
 from sam_attribution.retraining._finished import (
     finished_models,
     key_of,
     saying_what_is_kept,
 )
+from sam_attribution.retraining._real_loop import RealLoop
 from sam_attribution.retraining._train_many import train_many
 from sam_attribution.training import copy_of_module
 
@@ -21,34 +21,43 @@ _DOUBTFUL, _ANOTHER_RUN = 1e-3, 1e-1
 _SMALLER_STACKS = " Models are kept a stack at a time: a smaller models_at_once saves more often."
 
 
-def retrained(problem, absent, *, recorded_end=None, resume_dir=None, **options):
+def retrained(problem, program, absent, *, recorded_end=None, resume_dir=None, **options):
     """Train every model that is not finished yet, and return all as FinishedModels.
+
+    `program` is the problem's recorded training, as pure steps or as a ``RealLoop``.
 
     The model with every row has to end at the weights `recorded_end`, if they are given: it warns
     if it ends near them, and raises a ValueError if it ends elsewhere. `options` are those of
     ``train_many``.
     """
-    program = FunctionalTraining(problem)
     start = program.start()  # raises if nothing was recorded
-    finished = finished_models(resume_dir, partial(_task, problem))
+    is_real = isinstance(program, RealLoop)
+    finished = finished_models(resume_dir, partial(_task, problem, is_real))
     keys = np.array([key_of(positions) for positions in absent.positions])
     missing = absent.some(np.flatnonzero([key not in finished.known for key in keys]))
     with saying_what_is_kept(finished, keys, resume_dir, _SMALLER_STACKS if resume_dir else ""):
         for stack in train_many(program, start, missing, read=_model, **options):
             models = missing.some(range(len(missing))[stack.models])
             if recorded_end is not None and len(models.positions[0]) == 0:
-                _check_end(stack.states[0][0][0], recorded_end)
+                _check_end(stack.states[0][0][0], recorded_end, is_real)
             _keep(finished, models, stack.states[0], program)
     return finished
 
 
-def _task(problem):
-    """Everything that a problem's training depends on, the same after fitting again."""
+def _task(problem, is_real):
+    """Everything that a problem's training depends on, the same after fitting again.
+
+    Models by the net's own steps (`is_real`) are others.
+    """
     path = problem.path
     settings = (problem.row_loss, problem.perturbation, path.optimizer, path.group_settings)
     steps = [(s.indices, s.rates, s.rho, s.gradient_factor, s.settings) for s in path.schedule]
     data = (problem.X, problem.y, problem.weights, problem.denominators)
-    return _module_at_start(problem), settings, path.seed, steps, data
+    task = _module_at_start(problem), settings, path.seed, steps, data
+    # appended only where they are set: without them the hash is that of older versions
+    parts = [step.m_sharpness for step in path.schedule]
+    more = ([parts] if any(parts) else []) + (["own steps"] if is_real else [])
+    return *task, *more
 
 
 def _module_at_start(problem):
@@ -67,9 +76,16 @@ def _model(state):
     return state.params.cpu(), {name: buffer.cpu() for name, buffer in state.buffers.items()}
 
 
-def _check_end(params, recorded):
+def _check_end(params, recorded, is_real=False):
     recorded = recorded.to(params)
     distance = float((params - recorded).norm() / recorded.norm())
+    if is_real and distance > _DOUBTFUL:
+        raise ValueError(
+            f"the net's own steps, repeated with every row, end {distance:.1e} away from the "
+            "weights of the estimator (relative): training depended on more than rows, seed and "
+            "the callbacks on gradients, such as random augmentation, or on what a class keeps "
+            "from an earlier step. Begin anew in on_train_begin, and draw from the row alone."
+        )
     if distance > _ANOTHER_RUN:
         raise ValueError(
             f"training repeated with every row ends {distance:.1e} away from the weights of the "

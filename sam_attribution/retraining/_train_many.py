@@ -11,6 +11,7 @@ from tqdm.auto import tqdm
 from sam_attribution._jobs import in_parallel
 from sam_attribution.dynamics import TrainingState
 from sam_attribution.problem import activations_per_row
+from sam_attribution.retraining._real_loop import RealLoop, train_alone
 
 # Bytes of parameters and activations that pay off side by side. On a CPU they should fit its
 # caches: a step of one small MLP is all overhead, which a stack shares; that of a CNN on images
@@ -88,12 +89,15 @@ def train_many(
     at = _checked_steps(at, program.n_steps)
     if start.params.device.type != "cpu":
         n_jobs = 1
-    n_models = len(row_weights)
-    size = _size(models_at_once, program, n_models, n_jobs)
+    n_models, alone = len(row_weights), isinstance(program, RealLoop)
+    size = 1 if alone else _size(models_at_once, program, n_models, n_jobs)
     parts = [slice(first, min(first + size, n_models)) for first in range(0, n_models, size)]
     shared = {"program": program, "start": start, "at": at, "read": read}
     jobs = ({**shared, "row_weights": row_weights[part]} for part in parts)
-    found = in_parallel(train_stack, jobs, n_jobs=n_jobs)
+    if alone:
+        named = zip(jobs, getattr(row_weights, "names", ["a model"] * n_models), strict=True)
+        jobs = ({**job, "names": (name,)} for job, name in named)
+    found = in_parallel(train_alone if alone else train_stack, jobs, n_jobs=n_jobs)
     return _watched(map(Stack, parts, found), n_models, verbose)
 
 

@@ -13,18 +13,31 @@ from sam_attribution.training._module_copy import copy_of_module
 
 
 def check_accelerator(net):
-    """Raise a ValueError for gradient accumulation, of which skorch keeps the last batch only."""
+    """Raise a ValueError for what accelerate would do otherwise than it was asked for.
+
+    Of accumulated gradients skorch keeps the last batch only.
+    """
     n_steps = getattr(_accelerator(net), "gradient_accumulation_steps", 1)
     if n_steps != 1:
         raise ValueError(
             f"accelerator has gradient_accumulation_steps={n_steps}, of which skorch keeps the "
             "last batch only: it clears the gradients before each. Use a larger batch_size."
         )
+    if getattr(net, "m_sharpness", None) is not None and _n_processes(net) > 1:
+        raise ValueError(
+            f"m_sharpness={net.m_sharpness} is for one process: several take the mean of their "
+            "gradients before the climb. Train in one process, or leave m_sharpness out."
+        )
 
 
 def scaler_of(net):
     """The GradScaler of half-precision training, or None."""
     return getattr(_accelerator(net), "scaler", None)
+
+
+def is_mixed_precision(net):
+    """True if accelerate computes the passes of a net in half precision."""
+    return getattr(_accelerator(net), "mixed_precision", "no") != "no"
 
 
 def loss_scale(net):
@@ -38,11 +51,6 @@ def set_loss_scale(net, scale):
     scaler = scaler_of(net)
     if scaler is not None:
         scaler.load_state_dict({**scaler.state_dict(), "scale": scale})
-
-
-def is_mixed(net):
-    """True if accelerate trains in a lower precision than that of the parameters."""
-    return getattr(_accelerator(net), "mixed_precision", "no") != "no"
 
 
 def was_skipped(net):

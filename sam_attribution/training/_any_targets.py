@@ -101,14 +101,15 @@ class AnyTargets:
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean of the rows' losses in a batch, weighted in training if there are sample weights."""
-        losses = self._losses(y_pred, torch.as_tensor(y_true, device=_device_of(y_pred)))
-        weight = self._batch_weight if training else None
-        if weight is None:
+        targets = torch.as_tensor(y_true, device=_device_of(y_pred))
+        losses = self._losses(_in_full_precision(y_pred), targets)
+        if not training or (self._batch_weight is None and not self._leaves_out):
             loss = losses.mean()
         else:
-            weight = weight.to(losses)
+            weight = self.denominators(targets, len(losses)).to(losses)
+            kept = self._row_weights.times(losses) if self._leaves_out else losses
             # a batch of weight 0 has loss 0
-            loss = weight @ losses / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
+            loss = weight @ kept / weight.sum().clamp_min(torch.finfo(weight.dtype).tiny)
         if training and torch.is_grad_enabled():
             check_graph(self.module_, self.criterion_, flat_output(y_pred), loss)
         return loss
@@ -129,6 +130,10 @@ class AnyTargets:
                 f"{str(error).splitlines()[0]}. Classes stand on the second axis of the output, "
                 "as in (n, C, T) for y of shape (n, T)."
             ) from error
+
+    def denominators(self, targets, n_rows):
+        """What each row of the batch counts in the divisor of its mean loss, shape (n_rows,)."""
+        return torch.ones(n_rows) if self._batch_weight is None else self._batch_weight
 
     def loss_per_sample(self, output, targets):
         """Loss of every row, shape (n_samples,)."""
@@ -189,6 +194,11 @@ class AnyTargets:
 
 def _device_of(output):
     return leaves_of(output)[0].device
+
+
+def _in_full_precision(output):
+    """The output, of which autocast may have made half precision, with losses in float32."""
+    return filled(output, (z.float() if z.dtype.itemsize < 4 else z for z in leaves_of(output)))
 
 
 def _check_rows(output, n_rows):

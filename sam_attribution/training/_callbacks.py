@@ -13,6 +13,8 @@ from skorch.callbacks import (
     ProgressBar,
 )
 
+from sam_attribution.dynamics import NoFunctionalForm
+
 _TOLERANCE = 1e-4
 _ONLY_WATCH = (
     BatchScoring,
@@ -58,9 +60,11 @@ def is_clipping(callback):
 def norm_clippings(callbacks, steps):
     """Largest norm and type of norm of each clipping among (name, callback) pairs, in order."""
     if others := sorted({name for step in steps if not step.skipped for name in step.changed_by}):
-        raise ValueError(
+        raise NoFunctionalForm(
             f"callbacks hold {others[0]}, which changes gradients in a way that this method "
-            "cannot differentiate. Clip with GradientNormClipping."
+            "cannot differentiate. Clip with GradientNormClipping, or take "
+            'method="loo" or "further-training", which repeat the net\'s own steps.',
+            f"{others[0]} changes gradients otherwise than by clipping their norm",
         )
     return [
         (callback.gradient_clip_value, callback.gradient_clip_norm_type)

@@ -20,6 +20,7 @@ from sam_attribution.training._losses import (
     check_output,
     checked_loss,
     class_weight,
+    divides_by_class_weight,
     loss_per_sample,
 )
 from sam_attribution.training._module_builder import ModuleBuilder
@@ -76,6 +77,7 @@ class Conformant(ArrayInputs, ModuleBuilder):
     _in_training = False
     _sample_weight = None
     _batch_weight = None
+    _row_weights = None  # of a training that is repeated without some rows
 
     def __init__(
         self,
@@ -216,12 +218,14 @@ class Conformant(ArrayInputs, ModuleBuilder):
         # not in train_step_single, which accelerate replaces
         if self._sample_weight is not None:
             self._batch_weight = self._sample_weight[_rows_of(batch)]
+        if self._row_weights is not None:
+            self._row_weights.turn_to(_rows_of(batch))
         return super().train_step(batch, **fit_params)
 
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean loss of a batch, weighted in training if there are sample weights."""
         check_output(self.criterion_, y_pred)
-        if not training or self._batch_weight is None:
+        if not training or (self._batch_weight is None and not self._leaves_out):
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
             loss = checked_loss(self.criterion_, loss)
         else:
@@ -230,14 +234,32 @@ class Conformant(ArrayInputs, ModuleBuilder):
             check_graph(self.module_, self.criterion_, y_pred, loss)
         return loss
 
+    @property
+    def _leaves_out(self):
+        """True if a row of the batch is weighted down, which a repeated training does."""
+        return self._row_weights is not None and self._row_weights.acting
+
     def _weighted_loss(self, y_pred, y_true):
         targets = torch.as_tensor(y_true, device=y_pred.device)
-        weight = self._batch_weight.to(y_pred.device)
-        weighted = (weight * self.loss_per_sample(y_pred, targets)).sum()
-        of_class = class_weight(self.criterion_)
-        total = (weight if of_class is None else weight * of_class[targets]).sum()
+        is_half = y_pred.dtype.itemsize < 4  # autocast has losses in float32
+        losses = self.loss_per_sample(y_pred.float() if is_half else y_pred, targets)
+        given = torch.ones_like(losses) if self._batch_weight is None else self._batch_weight
+        weight = given.to(y_pred.device)
+        kept = self._row_weights.times(losses) if self._leaves_out else losses
+        weighted = (weight * kept).sum()
+        total = self.denominators(targets, len(targets)).to(weighted).sum()
         # a batch of weight 0 has loss 0
         return weighted / total.clamp_min(torch.finfo(weight.dtype).tiny)
+
+    def denominators(self, targets, n_rows):
+        """What each row of the batch counts in the divisor of its mean loss, shape (n_rows,)."""
+        weight = torch.ones(n_rows) if self._batch_weight is None else self._batch_weight
+        criterion = getattr(self, "criterion_", None)
+        of_class = class_weight(criterion) if divides_by_class_weight(criterion) else None
+        if of_class is None:
+            return weight
+        of_row = of_class[torch.as_tensor(targets, device=of_class.device)]
+        return weight.to(of_row) * of_row
 
     def loss_per_sample(self, output, targets):
         """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""

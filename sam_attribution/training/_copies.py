@@ -34,20 +34,22 @@ def edited_copy(net, params, buffers, reason):
     return other
 
 
-def replaying_copy(net, sample_weight, dtype):
+def replaying_copy(net, sample_weight, dtype=None, optimizer=None):
     """A copy of a fitted net for repeating its recorded steps; it records nothing.
+
+    `optimizer` makes another one than the net's from a list of parameters.
 
     It keeps the callbacks that act on gradients, such as clipping. The others only watch a step
     or set rates, which are recorded.
     """
-    other = _independent_copy(net, acting_on_gradients(net.callbacks_), dtype)
+    other = _independent_copy(net, acting_on_gradients(net.callbacks_), dtype, optimizer)
     other.perturbation = net.trajectory_.perturbation
     other._sample_weight = sample_weight
     other._flat = FlatModule(other.module_)
     return other
 
 
-def _independent_copy(net, callbacks, dtype=None):
+def _independent_copy(net, callbacks, dtype=None, optimizer=None):
     """A copy that owns its module, criterion, callbacks and history, with a new optimizer."""
     other = shallow_copy(net)
     other.module_ = bare_copy(net.module_)
@@ -57,7 +59,18 @@ def _independent_copy(net, callbacks, dtype=None):
     if dtype is not None:
         other.module_.to(getattr(torch, dtype))
         other.criterion_.to(getattr(torch, dtype))
+    if optimizer is not None:
+        other.optimizer = _from_parameters(optimizer)
     other.initialize_optimizer()
     take_groups(net, other)
     prepare_copy(other)
     return other
+
+
+def _from_parameters(optimizer):
+    """A factory that skorch calls with groups and settings, of which the parameters are used."""
+
+    def make(groups, **settings):
+        return optimizer([p for group in groups for p in group["params"]])
+
+    return make

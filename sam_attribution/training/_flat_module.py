@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sam_attribution.parameters import ParameterLayout
+from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._trajectory import State
 from sam_attribution.training._wrappers import inner_module
 
@@ -25,11 +26,20 @@ class FlatModule:
         self.parameters = self.layout.parameters_of(module)
         self.buffers = dict(module.named_buffers())
         self._trained = [*self.parameters, *others]
+        self._bound = None, None  # a perturbation as given, and as it is for this module
         if not self.parameters:
             raise ValueError(
                 f"module {type(module).__name__} has no parameter to train: all are frozen. Set "
                 "requires_grad=True for some."
             )
+
+    def bound(self, perturbation):
+        """Perturbation of the vectors of this module, from a name or an object."""
+        if (
+            self._bound[0] is not perturbation
+        ):  # once for all steps: patterns are matched with names
+            self._bound = perturbation, as_perturbation(perturbation, self.layout)
+        return self._bound[1]
 
     def vector(self):
         """Copy of the parameters, shape (n_params,)."""
@@ -64,6 +74,11 @@ class FlatModule:
         for p, gradient in zip(self._trained, gradients, strict=True):
             if gradient is not None:
                 p.grad = gradient if p.grad is None else p.grad + gradient
+
+    def scale_gradients(self, factor):
+        """Multiply ``.grad`` by a number."""
+        for p in self._trained:
+            p.grad = None if p.grad is None else factor * p.grad
 
     def largest_gradient(self):
         """Largest absolute number in ``.grad``; infinite or NaN if one of them is."""

@@ -6,6 +6,7 @@ weight, and a_i the sample weight.
 """
 
 import copy
+from types import MethodType
 
 import torch
 from torch import nn
@@ -49,8 +50,16 @@ def unreduced(criterion):
         )
     if getattr(criterion, "reduction", None) is None:
         raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
+    return without_reduction(criterion)
+
+
+def without_reduction(criterion):
+    """Copy of a criterion that gives the values of a batch as they are."""
     criterion = copy.copy(criterion)
     criterion.reduction = "none"
+    forward = vars(criterion).get("forward")  # accelerate puts one on the instance
+    if isinstance(forward, MethodType):
+        criterion.forward = MethodType(forward.__func__, criterion)
     return criterion
 
 
@@ -160,6 +169,11 @@ def _check_class_weight(weight, n_classes):
 def class_weight(criterion):
     """Weights that a criterion gives to classes, shape (n_classes,), or None."""
     return getattr(criterion, "weight", None)
+
+
+def divides_by_class_weight(criterion):
+    """True for a criterion whose class weights are in the divisor of a batch's loss."""
+    return isinstance(criterion, _CLASS_WEIGHTED)
 
 
 def without_class_weight(criterion):

@@ -49,12 +49,15 @@ class RecordingMixin:
     """Mixin that records ``trajectory_``: the schedule of the steps and some states.
 
     It expects a parameter `trajectory` (see :class:`Trajectory`), and that a step sets
-    ``_perturbation_norm``, the length of its perturbation.
+    ``_radius`` and ``_perturbation_norm``, the length of its perturbation.
     """
 
     cuda_dependent_attributes_ = ["trajectory_"]  # so that it can be unpickled without CUDA
     _flat = None
     _planned_epochs = 0
+    _n_batches = None  # of an epoch
+    _epoch_began = 0
+    _radius = 0.0
     _perturbation_norm = 0.0
     _gradient_factor = 1.0
     _changed_by = ()
@@ -117,8 +120,9 @@ class RecordingMixin:
                 self.trajectory_.mark_broken(
                     "a parameter group was added to the optimizer with parameters outside of module"
                 )
-        if training and self._planned_epochs and hasattr(iterator, "__len__"):
-            self.trajectory_.plan(self._planned_epochs * len(iterator))
+            self._n_batches, self._epoch_began = _length(iterator), self.trajectory_.n_steps
+        if training and self._planned_epochs and self._n_batches is not None:
+            self.trajectory_.plan(self._planned_epochs * self._n_batches)
             self._planned_epochs = 0
         super().run_single_epoch(iterator, training, **kwargs)
         if training:
@@ -137,7 +141,8 @@ class RecordingMixin:
     def _recorded_step(self, batch, **fit_params):
         if self.trajectory_.wants_state():
             self.trajectory_.add_state(self._state())
-        self._perturbation_norm, self._gradient_factor, self._changed_by = 0.0, 1.0, ()
+        self._radius, self._perturbation_norm = 0.0, 0.0
+        self._gradient_factor, self._changed_by = 1.0, ()
         rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
@@ -150,16 +155,27 @@ class RecordingMixin:
                 indices=getattr(batch, "indices", None),
                 rates=rates,
                 perturbation_norm=self._perturbation_norm,
-                rho=self.rho,
+                rho=self._radius,
                 skipped=was_skipped(self),
                 loss_scale=scale,
                 gradient_factor=self._gradient_factor,
                 settings=settings,
+                m_sharpness=_whole(getattr(self, "m_sharpness", None)),
                 changed_by=self._changed_by,
                 without_gradient=self._flat_module().without_gradient(),
             )
         )
         return step
+
+    def _epochs_done(self):
+        """Number of epochs so far, with the part of the present one that is done.
+
+        Whole epochs only where the loader does not know its number of batches.
+        """
+        whole = max(len(self.history) - 1, 0)
+        if not self._n_batches:
+            return float(whole)
+        return whole + (self.trajectory_.n_steps - self._epoch_began) / self._n_batches
 
     def _settings(self):
         """Settings of the coming step: the object of the step before it, if nothing changed."""
@@ -259,6 +275,19 @@ class RecordingMixin:
         self.trajectory_.check_data(*data)
         check_unchanged(self)
         return Replay(self, *data, **options)
+
+
+def _whole(number):
+    """A plain int, as it is stored; None stays."""
+    return None if number is None else int(number)
+
+
+def _length(iterator):
+    """Number of batches of an epoch; None if the loader does not know it."""
+    try:
+        return len(iterator)
+    except TypeError:
+        return None
 
 
 def _settings_of(optimizer):

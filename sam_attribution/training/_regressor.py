@@ -23,11 +23,18 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
         shape (n_samples, 1). ``n_features`` and ``n_outputs`` (1) are passed to those that name
         them. ``None`` builds a network with one hidden layer from the data
         (``module__n_hidden=32``).
-    rho : float, default=0.05
-        Radius of the ball; 0 is plain training.
+    rho : float or callable, default=0.05
+        Radius of the ball; 0 is plain training. A function of the number of epochs so far, such as
+        :class:`~sam_attribution.training.RhoSchedule`, is asked before every step; it has to depend
+        on that number alone.
     perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
         Norm of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``, whose
         parameters a grid search sets as ``perturbation__p``.
+    m_sharpness : int, default=None
+        Largest number of rows that climb together. A batch is split into parts of that many rows
+        at most, each climbs by its own gradient, and the step follows the mean of the gradients
+        found there. Batch norm and dropout see one part at a time. ``None`` climbs with the whole
+        batch.
     trajectory : int, "all" or None, default=10
         Number of states to keep beside the first and the last, each in the middle of one of as
         many equal stretches of training; ``"all"`` keeps every state, ``None`` none. The schedule
@@ -88,7 +95,7 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
 
     References
     ----------
-    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412.
+    Foret et al., Sharpness-Aware Minimization, arXiv:2010.01412 (m-sharpness: section 4.1).
 
     Examples
     --------
@@ -110,6 +117,7 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
         *,
         rho=0.05,
         perturbation="l2",
+        m_sharpness=None,
         trajectory=10,
         trajectory_dir=None,
         random_state=None,

@@ -34,9 +34,7 @@ class Replay:
     def __init__(self, net, X, codes, sample_weight, *, exact=False, dtype=None):
         self._recorded = net.trajectory_
         self._net = replaying_copy(net, _cast(sample_weight, dtype), dtype)
-        dataset = net.get_dataset(_cast(X, dtype), codes)
-        collate = net.get_params_for("iterator_train").get("collate_fn")
-        self._rows = IndexedDataset(dataset, collate)
+        self._rows = indexed_rows(net, _cast(X, dtype), codes)
         self._another_run = dtype is not None
         known = [] if self._another_run else self._recorded.states
         self._known = {state.step: state for state in known}
@@ -114,19 +112,35 @@ class Replay:
             )
 
     def _repeat_step(self, number):
-        net, step = self._net, self._recorded.schedule[number]
-        net.rho = step.rho
-        set_loss_scale(net, step.loss_scale)
-        groups = net.optimizer_.param_groups
-        for group, rate, values in zip(groups, step.rates, step.settings, strict=True):
-            group.update(values, lr=rate)
-        before = take_state(net, net._flat, number) if step.skipped else None
-        with isolated_random_state(self._recorded.seed, net.module_device):
-            net.train_step(self._rows.batch(step.indices).to(net.module_device))
-        if before is not None:
-            # a skipped step changed the batch-norm statistics and nothing else
-            buffers = net._flat.copy_of_buffers()
-            put_state(net, net._flat, replace(before, buffers=buffers))
+        step = self._recorded.schedule[number]
+        batch = self._rows.batch(step.indices).to(self._net.module_device)
+        repeat_step(self._net, step, batch, self._recorded.seed)
+
+
+def indexed_rows(net, X, codes):
+    """The rows of a training as its batches read them, an :class:`IndexedDataset`."""
+    collate = net.get_params_for("iterator_train").get("collate_fn")
+    return IndexedDataset(net.get_dataset(X, codes), collate)
+
+
+def repeat_step(net, step, batch, seed):
+    """Let a copy of a net take a step with the recorded rates and settings; return loss and output.
+
+    Empty rates leave the settings of the optimizer as they are.
+    """
+    net.rho, net.m_sharpness = step.rho, step.m_sharpness
+    set_loss_scale(net, step.loss_scale)
+    groups = net.optimizer_.param_groups if step.rates else ()
+    for group, rate, values in zip(groups, step.rates, step.settings, strict=True):
+        group.update(values, lr=rate)
+    before = take_state(net, net._flat, net.trajectory_.n_steps) if step.skipped else None
+    with isolated_random_state(seed, net.module_device):
+        found = net.train_step(batch)
+    if before is not None:
+        # a skipped step changed the batch-norm statistics and nothing else
+        buffers = net._flat.copy_of_buffers()
+        put_state(net, net._flat, replace(before, buffers=buffers))
+    return found
 
 
 def _cast(values, dtype):

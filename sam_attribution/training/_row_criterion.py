@@ -6,12 +6,10 @@ criterion has some. A row of which nothing counts has the loss 0. A batch's loss
 its rows, so that a long sequence counts as much as a short one.
 """
 
-import copy
-
 import torch
 from torch import nn
 
-from sam_attribution.training._losses import class_weight, shape_or_type
+from sam_attribution.training._losses import class_weight, shape_or_type, without_reduction
 from sam_attribution.training._output_form import leaves_of
 from sam_attribution.training._row_function import RowFunction, criterion_name
 from sam_attribution.training._wrappers import inner_module
@@ -40,7 +38,8 @@ def row_losses(criterion, output, y):
     criterion = inner_module(criterion)
     dtype = leaves_of(output)[0].dtype
     y = _as_compared(criterion, output, y, dtype)
-    values = _without_reduction(criterion)(output, y)
+    has_reduction = getattr(criterion, "reduction", None) is not None
+    values = (without_reduction(criterion) if has_reduction else criterion)(output, y)
     wanted = values.shape[:1] if torch.is_tensor(values) and values.ndim else None
     of_function = isinstance(criterion, RowFunction)
     if wanted != y.shape[:1] or (of_function and values.ndim > 1):
@@ -93,14 +92,6 @@ def _shaped(criterion, output, y):
 def _without_ones(shape):
     """Number of rows, and the sizes of a row that are not 1."""
     return shape[:1] + tuple(size for size in shape[1:] if size != 1)
-
-
-def _without_reduction(criterion):
-    if getattr(criterion, "reduction", None) is None:
-        return criterion
-    criterion = copy.copy(criterion)
-    criterion.reduction = "none"
-    return criterion
 
 
 def _mean_of_rows(criterion, values, y):

@@ -5,19 +5,30 @@ from contextlib import contextmanager
 from numbers import Integral, Real
 from os import PathLike
 
+import torch
 from skorch import NeuralNet
 from skorch.dataset import unpack_data
 
 from sam_attribution._validation import HasMethods, Interval, StrOptions
-from sam_attribution.perturbation import as_perturbation
 from sam_attribution.training._accelerated import loss_scale, scaler_of
+from sam_attribution.training._batch_parts import (
+    joined,
+    n_rows_of,
+    part_of,
+    part_seed,
+    part_slices,
+    weights_of_part,
+)
 from sam_attribution.training._from_module import AdoptingMixin
 from sam_attribution.training._random import derived_seed, seed_torch
+from sam_attribution.training._rho import radius_at
 from sam_attribution.training._unit_size import remedy_for_divergence
 from sam_attribution.training.storage import StoringMixin
 
 # __class__ is there for super()
 _NO_ARGUMENTS = {"self", "__class__", "kwargs"}
+# arguments that may be an object with parameters, and an example of one
+_OBJECTS = {"perturbation": "PNorm(p=3)", "rho": "RhoSchedule(n_epochs=5)"}
 
 
 class SAMMixin(AdoptingMixin, StoringMixin):
@@ -29,7 +40,7 @@ class SAMMixin(AdoptingMixin, StoringMixin):
 
     Parameters
     ----------
-    rho, perturbation, trajectory, trajectory_dir
+    rho, perturbation, m_sharpness, trajectory, trajectory_dir
         As in :class:`SAMClassifier`.
 
     Notes
@@ -55,6 +66,10 @@ class SAMMixin(AdoptingMixin, StoringMixin):
     11. The recording appends the step: rows, rates, length of the perturbation, factor of clipping
         (``RecordingMixin._recorded_step``).
 
+    With `m_sharpness` the steps 4 to 8 are done for one part of the batch after the other, each
+    with masks and a perturbation of its own; ``.grad`` is their weighted mean, and running
+    statistics are moved by every first pass in turn.
+
     Replay calls the same code with the recorded rates and settings (``Replay._repeat_step``), and
     ``dynamics.training_step`` is the step as a pure function. Loss and prediction returned are
     those at ``w``.
@@ -64,18 +79,27 @@ class SAMMixin(AdoptingMixin, StoringMixin):
     """
 
     _parameter_constraints = {
-        "rho": [Interval(Real, 0, None, closed="left")],
+        "rho": [Interval(Real, 0, None, closed="left"), callable],
         "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
+        "m_sharpness": [Interval(Integral, 1, None, closed="left"), None],
         "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
         "trajectory_dir": [str, PathLike, None],
     }
 
     def __init__(
-        self, *args, rho=0.05, perturbation="l2", trajectory=10, trajectory_dir=None, **kwargs
+        self,
+        *args,
+        rho=0.05,
+        perturbation="l2",
+        m_sharpness=None,
+        trajectory=10,
+        trajectory_dir=None,
+        **kwargs,
     ):
         super().__init__(*args, **kwargs)
         self.rho = rho
         self.perturbation = perturbation
+        self.m_sharpness = m_sharpness
         self.trajectory = trajectory
         self.trajectory_dir = trajectory_dir
 
@@ -84,35 +108,75 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         _check_order(cls)
 
     def set_params(self, **params):
-        """Set parameters; ``perturbation__p`` and the like go to the perturbation object."""
-        inner = {k: params.pop(k) for k in list(params) if k.startswith("perturbation__")}
+        """Set parameters; ``perturbation__p``, ``rho__n_epochs`` and the like go to the object."""
+        inner = {name: _nested(name, params) for name in _OBJECTS}
         super().set_params(**params)
-        if inner and not hasattr(self.perturbation, "set_params"):
-            raise ValueError(
-                f"perturbation={self.perturbation!r} has no parameter to set. "
-                "Pass an object, such as perturbation=PNorm(p=3)."
-            )
-        if inner:
-            self.perturbation.set_params(
-                **{name.removeprefix("perturbation__"): value for name, value in inner.items()}
-            )
+        for name, values in inner.items():
+            if values and not hasattr(getattr(self, name), "set_params"):
+                raise ValueError(
+                    f"{name}={getattr(self, name)!r} has no parameter to set. "
+                    f"Pass an object, such as {name}={_OBJECTS[name]}."
+                )
+            if values:
+                getattr(self, name).set_params(**values)
         return self
+
+    def _begin(self, X, y, epochs):
+        """Begin to train; a radius or perturbation that cannot work raises before that."""
+        radius_at(self.rho, self._epochs_done())
+        self._flat_module().bound(self.perturbation)
+        return super()._begin(X, y, epochs)
 
     def train_step_single(self, batch, **fit_params):
         """Add the SAM gradient of one batch to ``.grad``; return loss and prediction at ``w``."""
         # the masks of a step depend on its number alone: same in both passes and in replay
         seed = derived_seed(self.trajectory_.seed, self.trajectory_.n_steps)
+        self._radius = radius_at(self.rho, self._epochs_done())
         flat = self._flat_module()
         gathered = flat.take_gradients()
+        slices = part_slices(n_rows_of(batch), self.m_sharpness) if self.m_sharpness else [None]
+        if len(slices) == 1:
+            step = self._climbed(seed, batch, flat, **fit_params)
+        else:
+            step = self._climbed_apart(seed, batch, slices, flat, **fit_params)
+        self._finite("gradient", flat.largest_gradient(), batch)
+        flat.add_gradients(gathered)
+        return step
+
+    def _climbed(self, seed, batch, flat, **fit_params):
+        """Leave the SAM gradient of rows that climb together in ``.grad``."""
         step = self._one_pass(seed, batch, **fit_params)
-        eps = self._ascent(flat, batch) if self.rho else None
+        eps = self._ascent(flat, batch) if self._radius else None
         if eps is not None:
             flat.take_gradients()
             with _moved_by(eps, flat):
                 self._one_pass(seed, batch, **fit_params)
-        self._finite("gradient", flat.largest_gradient(), batch)
-        flat.add_gradients(gathered)
         return step
+
+    def _climbed_apart(self, seed, batch, slices, flat, **fit_params):
+        """Leave the weighted mean of the SAM gradients of the parts of a batch in ``.grad``."""
+        weights = self._weights_of_parts(batch, slices)
+        gathered, steps, norm = flat.take_gradients(), [], 0.0
+        for number, (rows, weight) in enumerate(zip(slices, weights, strict=True)):
+            with weights_of_part(self, rows):
+                part = part_of(batch, rows)
+                steps.append(self._climbed(part_seed(seed, number), part, flat, **fit_params))
+            flat.scale_gradients(weight)
+            flat.add_gradients(gathered)
+            gathered = flat.take_gradients()
+            norm += weight * self._perturbation_norm
+        flat.add_gradients(gathered)
+        self._perturbation_norm = norm
+        losses = (weight * step["loss"] for weight, step in zip(weights, steps, strict=True))
+        outputs = joined([step["y_pred"] for step in steps])
+        return steps[0] | {"loss": sum(losses), "y_pred": outputs}
+
+    def _weights_of_parts(self, batch, slices):
+        """Weights of the parts of a batch in its mean loss; they sum to 1."""
+        targets = unpack_data(batch)[1]
+        of_rows = self.denominators(targets, n_rows_of(batch))
+        sums = torch.stack([of_rows[rows].sum() for rows in slices]).double()
+        return (sums / (sums.sum() if sums.any() else 1.0)).tolist()
 
     def _one_pass(self, seed, batch, **fit_params):
         seed_torch(seed, self.module_device)
@@ -124,7 +188,7 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         """Perturbation from ``.grad``; None on an overflow, when the scaler skips the step."""
         # a power of two, so nothing is rounded
         gradient = flat.gradient() / loss_scale(self)
-        eps = as_perturbation(self.perturbation).eps(flat.vector(), gradient, self.rho)
+        eps = flat.bound(self.perturbation).eps(flat.vector(), gradient, self._radius)
         norm = self._finite("norm of the perturbation", eps.norm(), batch)
         if not math.isfinite(norm):
             return None
@@ -136,9 +200,16 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                f"those before it. {remedy_for_divergence(*unpack_data(batch), self.rho)}"
+                f"those before it. {remedy_for_divergence(*unpack_data(batch), self._radius)}"
             )
         return value
+
+
+def _nested(name, params):
+    """Parameters of the object `name`, by their own names; they are taken out of `params`."""
+    prefix = f"{name}__"
+    keys = [key for key in params if key.startswith(prefix)]
+    return {key.removeprefix(prefix): params.pop(key) for key in keys}
 
 
 def arguments_in(scope):

@@ -26,6 +26,9 @@ class Step:
     the gradient by `gradient_factor`, which is NaN if they changed it in another way; `changed_by`
     holds the classes of those that did other than by clipping the norm. The optimizer did not
     change the parameters `without_gradient`.
+
+    With `m_sharpness` parts of at most as many rows climbed apart, see ``part_slices``, and
+    `perturbation_norm` is the mean over the parts.
     """
 
     indices: np.ndarray
@@ -38,6 +41,7 @@ class Step:
     settings: tuple[dict, ...] = ()
     changed_by: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
+    m_sharpness: int | None = None
 
 
 @dataclass(frozen=True)

@@ -357,9 +357,8 @@ def expected_failures(estimator):
         FilteredClassifier(
             SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12), random_state=0
         ),
-        FilteredClassifier(SAMClassifier(max_epochs=6), random_state=0),
         FilteredClassifier(
-            SAMClassifier(max_epochs=6, optimizer=torch.optim.Adam, lr=0.02), random_state=0
+            SAMClassifier(max_epochs=4, optimizer=torch.optim.Adam, lr=0.03), random_state=0
         ),
         MislabelFilter(
             SAMInfluence(SAMClassifier(max_epochs=3), validation=StratifiedKFold(2)),

@@ -22,6 +22,7 @@ from sam_attribution import (
     ValidationData,
 )
 from sam_attribution.methods import EKFAC, GIF, HIF, TRAK, InfluenceFunction
+from sam_attribution.retraining import LeaveOneOut
 from tests.retrained import Run
 from tests.tasks import FEATURES, LABELS, NEXT, TASKS, TOKENS, perceptron
 
@@ -326,3 +327,19 @@ def test_tokens_that_are_not_there_are_named(name):
         found.attribute(task.X[:4], task.y[:4], per="token")
     with pytest.raises(ValueError, match="'per' parameter of attribute must be"):
         found.attribute(task.X[:4], task.y[:4], per="word")
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("m_sharpness", [None, 3])
+@pytest.mark.parametrize("name", HARD)
+def test_retraining_by_the_net_itself_is_that_by_pure_steps(name, m_sharpness):
+    task, found = TASKS[name], []
+    for real_loop in (False, True):
+        method = LeaveOneOut(rows=[0, 3, 11], real_loop=real_loop)
+        held_out = ValidationData(task.X[:N_ASKED], task.y[:N_ASKED])
+        net = task.net(m_sharpness=m_sharpness)
+        influence_ = SAMInfluence(net, method=method, validation=held_out)
+        weight = np.linspace(0.5, 2, N)
+        found.append(influence_.fit(task.X, task.y, sample_weight=weight).scores_)
+    assert np.isnan(found[0]).sum() == N - 3
+    np.testing.assert_allclose(*found, rtol=1e-8, atol=1e-13)

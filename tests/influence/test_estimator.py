@@ -55,7 +55,6 @@ WEIGHT_CHECKS = {
 @pytest.mark.slow
 @parametrize_with_checks(
     [
-        SAMInfluence(SAMClassifier(max_epochs=5)),
         SAMInfluence(
             SAMClassifier(max_epochs=5, dtype="float64", batch_size=-1),
         ),
@@ -312,7 +311,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
 
 @pytest.mark.slow
 @pytest.mark.parametrize("name", sorted(set(METHODS) - set(SLOW) - {"unrolled"}))
-@pytest.mark.parametrize(("n_hidden", "parameters"), [(8, "all"), (16, "all"), (16, "head")])
+@pytest.mark.parametrize(("n_hidden", "parameters"), [(16, "all"), (8, "head")])
 def test_every_name_works_as_it_is(name, n_hidden, parameters):
     """On digits in float32, with less and with more than 1000 parameters."""
     rows, labels = digits()
@@ -392,12 +391,11 @@ def test_unknown_query_labels_are_refused():
 @pytest.mark.parametrize(
     "settings",
     [
-        {"method": "gif"},
         {"method": HIF(damping=0.3)},
         {"method": "gif", "parameters": "head"},
         {"method": "gif", "evaluation": "margin", "aggregate": "worst-class"},
     ],
-    ids=["gif", "hif", "head", "worst-class"],
+    ids=["hif", "head", "worst-class"],
 )
 def test_batch_size_does_not_matter_from_end_to_end(settings, dtype):
     estimator = SAMClassifier(**SMALL | {"dtype": dtype})

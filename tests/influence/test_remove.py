@@ -111,6 +111,7 @@ def test_the_edited_weights_are_those_of_the_step_and_nothing_else_is_changed(na
     assert edited.n_features_in_ == 6
 
 
+@pytest.mark.slow
 def test_the_head_alone_is_edited():
     fitted = influence(parameters="head").fit(X, y)
     edited = fitted.remove(REMOVED)
@@ -229,8 +230,7 @@ def flat(run: Run, row_weights):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("activation", [nn.GELU, nn.Tanh], ids=["gelu", "tanh"])
-@pytest.mark.parametrize("size", [1, 6])  # of 300 rows: one, and 2 %
+@pytest.mark.parametrize(("activation", "size"), [(nn.GELU, 6), (nn.Tanh, 1)])  # of 300 rows
 def test_unrolled_edits_point_where_training_again_leads(activation, size):
     digits, codes = load_digits(return_X_y=True)
     digits = (digits / 16).astype(np.float32)
@@ -243,7 +243,7 @@ def test_unrolled_edits_point_where_training_again_leads(activation, size):
     held_out = ValidationData(digits[300:800], codes[300:800])
     fitted = influence("unrolled", estimator=classifier, validation=held_out)
     fitted.fit(digits[:300], codes[:300])
-    table = fitted.remove(np.arange(size), verify=20).verification_
+    table = fitted.remove(np.arange(size), verify=8).verification_
     print(table.describe())
     assert table["cosine"].min() >= 0.9
     assert (table["accuracy_edited"] - table["accuracy_retrained"]).abs().max() <= 0.02

@@ -17,8 +17,8 @@ X, y, _ = tabular(12)
 RETRAINING = [
     Unrolled(check=None),
     IntegratedUnrolled(n_groups=2),
-    LeaveOneOut(rows=[1]),
-    FurtherTraining(n_epochs=1, n_seeds=1, rows=[1]),
+    LeaveOneOut(rows=[1], real_loop=False),
+    FurtherTraining(n_epochs=1, n_seeds=1, rows=[1], real_loop=False),
 ]
 UNKNOWN = {
     "amsgrad": {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True},
@@ -78,6 +78,9 @@ def test_effective_rates_fixed_points_and_parts():
     assert "not for SignDescent" in same_refusal(GIF(rates="effective"), *foreign)
     GIF().check_model(at_the_door(foreign[0]), foreign[1])
     assert "no objective" in same_refusal(FixedPoint(), *trained(**KNOWN["adamw"]))
+    decoupled = {"optimizer__weight_decay": 0.1, "optimizer__decoupled_weight_decay": True}
+    nadam = trained(optimizer=torch.optim.NAdam, **decoupled)
+    assert "NAdam's decoupled" in same_refusal(FixedPoint(), *nadam)
     assert "below the rounding" in same_refusal(FixedPoint(tol=1e-20), *trained())
     problem, optimizer = trained()
     head = dataclasses.replace(problem, selected=torch.arange(3))

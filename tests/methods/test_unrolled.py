@@ -121,9 +121,17 @@ class Kinks:
         return self._smallest <= 1e-5
 
 
+# each optimizer with two balls, each ball with three optimizers
+PAIRS = [
+    (optimizer, ball)
+    for i, optimizer in enumerate(OPTIMIZERS)
+    for j, ball in enumerate(BALLS)
+    if (i + j) % 2 == 0
+]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("ball", BALLS)
-@pytest.mark.parametrize("optimizer", OPTIMIZERS)
+@pytest.mark.parametrize(("optimizer", "ball"), PAIRS)
 def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
     seen = Counter()
 

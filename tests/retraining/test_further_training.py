@@ -269,10 +269,10 @@ def test_errors_name_what_is_wrong():
         FurtherTraining(lr=0).prepare(queries.problem)
     clf = trained(optimizer=torch.optim.RMSprop, lr=0.01).fit(X, y)
     with pytest.raises(ValueError, match="RMSprop"):
-        FurtherTraining().values(queries_of(clf), [1])
+        FurtherTraining(real_loop=False).values(queries_of(clf), [1])
     FurtherTraining(optimizer=SGD(), lr=0.1, n_seeds=1, rows=[0]).values(queries_of(clf), [1])
     clf = SAMClassifier(Counting(), max_epochs=1, dtype="float64", random_state=0).fit(X, y)
     with pytest.raises(ValueError, match="buffer 'seen'"):
-        FurtherTraining().values(queries_of(clf), [1])
+        FurtherTraining(real_loop=False).values(queries_of(clf), [1])
     with pytest.raises(ValueError, match="adjustment must be one of"):
         FurtherTraining(n_epochs=1, rows=[0]).values(queries, [1]).curves("none")

@@ -10,7 +10,7 @@ from torch.nn.functional import cross_entropy
 from torch.optim.lr_scheduler import OneCycleLR
 
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.problem import Queries, problem_from_estimator
+from sam_attribution.problem import FunctionalTraining, Queries, problem_from_estimator
 from sam_attribution.retraining import (
     FurtherTraining,
     LeaveOneOut,
@@ -408,17 +408,22 @@ def test_weights_that_a_callback_changed_are_refused_by_its_name():
 def test_a_base_run_that_is_not_the_recorded_one_is_refused(tmp_path, models_at_once):
     problem, _ = problem_and_queries()
     options = {"models_at_once": models_at_once, "resume_dir": tmp_path}
+    training = FunctionalTraining(problem)
     absent = LeaveOneOut(rows=[1, 2]).left_out(problem)
     for _ in range(2):  # nothing of it is taken up again
         with pytest.raises(ValueError, match=r"ends 1\.7e-01 away from the weights of the"):
-            retrained_models(problem, absent, recorded_end=1.2 * problem.params, **options)
+            retrained_models(
+                problem, training, absent, recorded_end=1.2 * problem.params, **options
+            )
 
 
 def test_a_base_run_beside_the_recorded_one_warns():
     problem, _ = problem_and_queries()
     absent = LeaveOneOut(rows=[1]).left_out(problem)
     with pytest.warns(UserWarning, match=r"ends 5\.0e-03 away from the weights of the"):
-        retrained_models(problem, absent, recorded_end=1.005 * problem.params)
+        retrained_models(
+            problem, FunctionalTraining(problem), absent, recorded_end=1.005 * problem.params
+        )
 
 
 def test_momentum_that_a_scheduler_cycles_is_that_of_the_base_run():
@@ -492,7 +497,7 @@ def test_a_training_without_recorded_start_is_named(method):
 def test_an_optimizer_without_functional_form_is_named():
     problem = fitted_problem("mlp", optimizer=torch.optim.RMSprop, lr=0.01)
     with pytest.raises(ValueError, match="not for RMSprop"):
-        LeaveOneOut().prepare(problem)
+        LeaveOneOut(real_loop=False).prepare(problem)
 
 
 def test_a_part_of_the_parameters_is_refused():

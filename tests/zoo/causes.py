@@ -6,7 +6,8 @@ from fnmatch import fnmatchcase
 _MEANINGLESS = (
     "random in evaluation", "noisy in evaluation", "coupled by mean", "coupled by max",
 )  # fmt: skip
-_FUNCTIONAL = ("unrolled", "integrated", "loo", "further")
+_FUNCTIONAL = ("unrolled", "integrated")
+_RETRAINS = (*_FUNCTIONAL, "loo", "further")
 _ALONG = ("gif", "tracin", "self-influence", "unrolled", "integrated", "loo", "trak, checkpoints")
 _INVERSES = (
     "arnoldi", "cg", "hif", "if", "lissa", "relatif", "ekfac", "kfac", "trak", "fixed-point",
@@ -98,7 +99,7 @@ CAUSES = [
      lambda draw: draw.method.startswith("self-influence") and draw.evaluation != "loss"),
     ("self-influence answers no queries", r"answers no queries", _method("self-influence")),
     ("reading another way", r"how must be \"auto\"",
-     lambda draw: draw.method.startswith((*_FUNCTIONAL, "fixed-point"))),
+     lambda draw: draw.method.startswith((*_RETRAINS, "fixed-point"))),
     ("rows that went through training together", r"not read off row gradients",
      lambda draw: draw.reading == "row-gradients" and "every step" in draw.method),
     ("parameters of retraining", r'parameters must be "all" for unrolled|moves every parameter',

@@ -79,12 +79,13 @@ def _one_step(explicit, module, params, optimizer, step, seed, s):
     optimizer.zero_grad()
     loss().backward()
     nn.utils.vector_to_parameters(w, params)
-    if step.rho:
-        for name, buffer in module.named_buffers():
-            buffer.data.copy_(buffers[name])
+    for name, buffer in module.named_buffers():  # one pass moves them
+        buffer.data.copy_(buffers[name])
     if explicit.draw.clipping == "norm":
         nn.utils.clip_grad_norm_(params, 0.3)
-    optimizer.step()
+    if explicit.draw.clipping == "value":
+        nn.utils.clip_grad_value_(params, 0.05)
+    optimizer.step(lambda: None)  # the gradient is there already
 
 
 def value_of(explicit, plan, s):

@@ -23,7 +23,9 @@ def take_checkpoint(net):
         "criterion": net.criterion_.state_dict() if is_module else None,
         "callbacks": callback_states(net.callbacks_),
         "classes": getattr(net, "classes_inferred_", None),
-        "rho": net.rho,  # a callback may have changed it
+        # a callback may have changed it; a function is passed again
+        "rho": None if callable(net.rho) else net.rho,
+        "m_sharpness": net.m_sharpness,
         "random": _random_state(net.module_device),
     }
 
@@ -42,7 +44,9 @@ def put_checkpoint(net, checkpoint, changed):
     if checkpoint["criterion"] is not None:
         net.criterion_.load_state_dict(checkpoint["criterion"])
     restore_callbacks(net.callbacks_, checkpoint["callbacks"], changed)
-    net.rho = checkpoint["rho"]
+    if checkpoint["rho"] is not None:
+        net.rho = checkpoint["rho"]
+    net.m_sharpness = checkpoint.get("m_sharpness", net.m_sharpness)
     _set_random_state(net.module_device, checkpoint["random"])
 
 

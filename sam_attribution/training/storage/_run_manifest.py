@@ -20,7 +20,14 @@ from sam_attribution.training.storage._manifest import (
 )
 
 _SAMPLERS = {"iterator_train__sampler", "iterator_train__batch_sampler"}
-_is_callback = has_keys("code", "arguments")
+
+
+def _holds(name, *keys):
+    """Rule for a dict with these keys and a dict at `name`, which is one of them."""
+    return lambda value: has_keys(*keys)(value) and is_a(dict)(value[name])
+
+
+_is_callback = _holds("arguments", "code", "arguments")
 _RULES = {
     "class": is_a(str),
     "n_threads": is_count,
@@ -35,7 +42,7 @@ _RULES = {
     "checkpoint": is_entry,
     "replaced": lambda value: value is None or is_entry(value),
     "stretches": are(lambda edges: are(is_count)(edges) and len(edges) == 3),
-    "settings": has_keys("values", "fingerprints"),
+    "settings": _holds("fingerprints", "values", "fingerprints"),
     "callbacks": lambda value: is_a(dict)(value) and all(map(_is_callback, value.values())),
     "versions": is_a(dict),
     "written": has_keys("steps", "rows", "states"),

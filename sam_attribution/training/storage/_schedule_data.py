@@ -5,7 +5,7 @@ import numpy as np
 from sam_attribution.training._trajectory import Step
 
 _NUMBERS = ("rates", "perturbation_norm", "rho", "skipped", "loss_scale", "gradient_factor")
-_RARE = ("changed_by", "without_gradient")
+_RARE = {"changed_by": (), "without_gradient": (), "m_sharpness": None}
 
 
 def schedule_as_data(steps):
@@ -34,6 +34,7 @@ def schedule_of(data):
     for number, rows in enumerate(batches):
         settings = data["settings"].get(number, settings)
         rates, *numbers = (data[name][number].tolist() for name in _NUMBERS)
-        rare = {name: data[name].get(number, ()) for name in _RARE}
+        # a run of an older version has no m_sharpness
+        rare = {name: data.get(name, {}).get(number, usual) for name, usual in _RARE.items()}
         steps.append(Step(rows, tuple(rates), *numbers, settings=settings, **rare))
     return steps

@@ -1,0 +1,148 @@
+"""The training steps of a net itself, taken again with other row weights."""
+
+from itertools import pairwise
+
+import numpy as np
+from skorch.history import History
+
+from sam_attribution.training._copies import replaying_copy
+from sam_attribution.training._flat_module import put_state
+from sam_attribution.training._random import isolated_random_state
+from sam_attribution.training._replay import indexed_rows, repeat_step
+from sam_attribution.training._row_weights import RowWeights
+from sam_attribution.training._trajectory import Trajectory
+
+_HOOKS = (
+    "train_step",
+    "train_step_single",
+    "get_train_step_accumulator",
+    "_zero_grad_optimizer",
+    "_step_optimizer",
+    "on_grad_computed",
+    "notify",
+)
+
+
+def own_steps_of(net):
+    """Phrase that names a part of the training step that a user's class replaces, or None."""
+    for base in type(net).__mro__:
+        if base.__module__.partition(".")[0] in ("sam_attribution", "skorch", "builtins"):
+            continue
+        for hook in _HOOKS:
+            if hook in vars(base):
+                return f"{base.__name__} has a {hook} of its own"
+    return None
+
+
+class NetSteps:
+    """A run of training steps by copies of a fitted net, which itself does not change.
+
+    Every copy takes the steps by the net's own ``train_step``: its optimizer, its callbacks on
+    gradients, its precision. It sees the epochs and batches of a training in its history.
+
+    Parameters
+    ----------
+    net : SAMClassifier or SAMRegressor
+    data : tuple
+        What ``net.as_trained`` returns.
+    start : State
+        Where all copies start; an `optimizer` of None is a new one without memory.
+    schedule : list of Step
+        Rows, rates and rho of every step. Empty rates leave the optimizer's settings alone.
+    seed : int
+        Fixes, with the number of a step, its dropout masks.
+    ends_of_epochs : sequence of int
+        Numbers of the steps at which epochs end.
+    optimizer : callable, default=None
+        Makes another optimizer than the net's from a list of parameters.
+    perturbation : object, default=None
+        Another one than that of the training.
+    """
+
+    def __init__(
+        self, net, data, *, start, schedule, seed, ends_of_epochs, optimizer=None,
+        perturbation=None,
+    ):  # fmt: skip
+        self._net = net
+        self._data = data
+        self._start = start
+        self._schedule = schedule
+        self._seed = seed
+        edges = [0, *(int(end) for end in ends_of_epochs if 0 < end < len(schedule))]
+        self._epochs = [range(*edge) for edge in pairwise([*edges, len(schedule)])]
+        self._optimizer = optimizer
+        self._perturbation = perturbation
+
+    @property
+    def n_steps(self):
+        """Number of steps."""
+        return len(self._schedule)
+
+    def states(self, row_weights, at):
+        """Yield parameters and buffers of a copy before each of the steps `at`, ascending.
+
+        Its rows have `row_weights` (n_samples,) in every batch; denominators stay as they are.
+        """
+        net = self._copy(row_weights)
+        rows = indexed_rows(net, *self._data[:2])
+        dataset = {"dataset_train": rows.dataset, "dataset_valid": None}
+        wanted = set(at)
+        _notify(net, "on_train_begin", X=self._data[0], y=self._data[1])
+        for epoch in self._epochs:
+            if epoch.start >= at[-1]:
+                break
+            _notify(net, "on_epoch_begin", **dataset)
+            for number in range(epoch.start, min(epoch.stop, at[-1])):
+                if number in wanted:
+                    yield _state(net)
+                self._take(net, rows, number)
+            _notify(net, "on_epoch_end", **dataset)
+        yield _state(net)
+
+    def _copy(self, row_weights):
+        net = replaying_copy(self._net, self._data[2], optimizer=self._optimizer)
+        if self._perturbation is not None:
+            net.perturbation = self._perturbation
+        if self._start.optimizer is None:
+            net._flat.write(self._start.params)
+            net._flat.write_buffers(self._start.buffers)
+        else:
+            put_state(net, net._flat, self._start)
+        net.trajectory_ = Trajectory(None, self._seed)
+        net.history_ = History()
+        net._row_weights = RowWeights(row_weights)
+        for _, callback in net.callbacks_:
+            callback.initialize()
+        return net
+
+    def _take(self, net, rows, number):
+        step = self._schedule[number]
+        batch = rows.batch(np.asarray(step.indices)).to(net.module_device)
+        _notify(net, "on_batch_begin", batch=batch, training=True)
+        loss = repeat_step(net, step, batch, self._seed)["loss"]
+        if net._row_weights.unread:
+            raise ValueError(
+                f"{type(net).__name__} computes the loss of a batch without the get_loss of "
+                f"{_package_class(net)}, so that no row can be left out of it. Call "
+                "super().get_loss(...) for the loss."
+            )
+        net.history.record_batch("train_loss", loss.item())
+        net.history.record_batch("train_batch_size", len(step.indices))
+        _notify(net, "on_batch_end", batch=batch, training=True)
+
+
+def _package_class(net):
+    """Name of the nearest class of this package that a net extends."""
+    names = (c.__name__ for c in type(net).__mro__ if c.__module__.startswith("sam_attribution."))
+    return next(names)
+
+
+def _state(net):
+    return net._flat.vector(), net._flat.copy_of_buffers()
+
+
+def _notify(net, event, **arguments):
+    """Tell a copy, and its callbacks on gradients, of an event of training; nothing is stored."""
+    with isolated_random_state(0, net.module_device):
+        for each in (net, *(callback for _, callback in net.callbacks_)):
+            getattr(each, event)(net, **arguments)
