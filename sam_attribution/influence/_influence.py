@@ -44,14 +44,14 @@ _SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     """Score training rows by the rise of the validation loss without them.
 
-    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
-    :class:`~sam_attribution.SAMRegressor` and scores the rows they were trained on. The score
-    of a row is the **predicted rise of the validation loss if the row is removed: positive =
-    helpful, negative = harmful**.
+    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier`,
+    :class:`~sam_attribution.SAMRegressor` or :class:`~sam_attribution.SAMNet` and scores the rows
+    they were trained on. The score of a row is the **predicted rise of the validation loss if the
+    row is removed: positive = helpful, negative = harmful**.
 
     Parameters
     ----------
-    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
+    estimator : SAMClassifier, SAMRegressor, SAMNet, Pipeline or FrozenEstimator, default=None
         A net is cloned and trained; ``None`` stands for ``SAMClassifier()``, or for the estimator
         of the :class:`~sam_attribution.FilteredClassifier` that this one scores for. The earlier
         steps of a Pipeline are fitted on the training rows and applied to every `X`, that of
@@ -73,8 +73,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     evaluation : {"loss", "margin"} or callable, default="loss"
         Value of each validation row: the training loss (nats; squared units of y for a
         regressor), the negative margin (logits; it does not saturate; classifiers only), or a
-        function ``(logits, y) -> values``, lower is better; it gets the predictions of a
-        regressor, shape (n,), in the place of logits.
+        function ``(logits, y) -> values``, lower is better; in the place of logits it gets the
+        predictions of a regressor, shape (n,), and the module's output of a SAMNet.
     aggregate : {"mean", "worst-class"}, default="mean"
         ``mean`` over the validation rows keeps the unit. ``worst-class`` takes the
         validation class that the row harms most, in units of the spread over rows: a
@@ -109,11 +109,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         where none did.
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
-        carries label c is its score. Methods that retrain, and regressors, have none.
+        carries label c is its score. Methods that retrain, regressors and SAMNets have none.
     standard_errors_ : ndarray of shape (n_samples,)
         Standard errors of ``scores_``. They exist for methods that retrain from more than one
         seed (``LeaveOneOut``, ``FurtherTraining``), with one split and the mean as aggregate.
-    estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+    estimator_ : SAMClassifier, SAMRegressor, SAMNet, Pipeline or FrozenEstimator
         The fitted clone of the first split; a frozen estimator itself. It exists even if scoring
         fails or is interrupted after training: put it into a FrozenEstimator to go on from there.
     estimators_ : list
@@ -126,7 +126,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         predictions for the validation rows, seconds, peak memory of scoring (MiB above that
         before), and the numbers that :meth:`diagnose` found and explains.
     classes_ : ndarray of shape (n_classes,)
-        Labels; a regressor has none.
+        Labels; a regressor and a SAMNet have none.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If ``X`` has such names.
@@ -210,7 +210,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         Parameters
         ----------
         X : array-like or sparse matrix of shape (n_samples, ...)
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), for a SAMNet (n_samples, ...)
             Labels of any type; for a regressor real numbers.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows in training; a row's score is that of its

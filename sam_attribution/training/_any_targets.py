@@ -6,12 +6,17 @@ from sklearn.utils.validation import check_is_fitted
 from skorch.utils import is_dataset
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
-from sam_attribution.training._inputs import check_as_many
+from sam_attribution.training._inputs import as_numpy_knows, check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
 from sam_attribution.training._output_form import filled, flat_output, leaves_of
-from sam_attribution.training._row_criterion import row_losses
+from sam_attribution.training._row_criterion import ignored_target, row_losses
 from sam_attribution.training._row_function import RowFunction, criterion_name, is_row_function
 from sam_attribution.training._target_array import target_array
+
+_LAYOUT = (
+    " Classes stand on the second axis of the output, as in (n, C, T) for y of shape (n, T): return "
+    "output.transpose(1, 2) where they are last."
+)
 
 
 def _has_probabilities(net):
@@ -43,7 +48,7 @@ class AnyTargets:
         if callable(self.predict_nonlinearity):
             outputs = [*map(self.predict_nonlinearity, outputs)]
         columns = zip(*map(leaves_of, outputs), strict=True)
-        arrays = (torch.cat(column).cpu().numpy() for column in columns)
+        arrays = (as_numpy_knows(torch.cat(column)).numpy() for column in columns)
         return filled(outputs[0], arrays)
 
     @available_if(_has_probabilities)
@@ -64,12 +69,15 @@ class AnyTargets:
         float
         """
         check_is_fitted(self)
+        if y is None:
+            raise ValueError("y must hold a target for each row, got None.")
         X, targets, weight = self.as_trained(X, y, sample_weight)
         targets, losses = torch.as_tensor(targets), []
-        for output in self.forward_iter(X):
+        for output in self.forward_iter(X, device=self.module_device):
             done = sum(map(len, losses))
             at = slice(done, done + len(leaves_of(output)[0]))
-            losses.append(self.loss_per_sample(output, targets[at].to(_device_of(output))))
+            of_batch = targets[at].to(self.module_device)
+            losses.append(self._losses(_in_full_precision(output), of_batch))
         losses = torch.cat(losses).double()
         weight = torch.ones_like(losses) if weight is None else weight.to(losses)
         return -float(weight @ losses / weight.sum())
@@ -124,11 +132,11 @@ class AnyTargets:
         except (RuntimeError, IndexError) as error:
             shapes = ", ".join(str(tuple(leaf.shape)) for leaf in leaves_of(y_pred))
             dtype = str(targets.dtype).removeprefix("torch.")
+            of_classes = ignored_target(self.criterion_) is not None
             raise ValueError(
                 f"criterion {criterion_name(self.criterion_)} cannot compare an output of shape "
                 f"{shapes} with y of shape {tuple(targets.shape)} in {dtype}: "
-                f"{str(error).splitlines()[0]}. Classes stand on the second axis of the output, "
-                "as in (n, C, T) for y of shape (n, T)."
+                f"{str(error).splitlines()[0].rstrip('.')}.{_LAYOUT if of_classes else ''}"
             ) from error
 
     def denominators(self, targets, n_rows):

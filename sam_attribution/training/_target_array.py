@@ -1,5 +1,7 @@
 """Targets of any shape as an array of numbers."""
 
+import re
+
 import numpy as np
 from sklearn.utils import assert_all_finite, check_array
 
@@ -12,16 +14,23 @@ def target_array(y, name="y", dtype=None):
 
     A ValueError for NaN and infinity, a TypeError for what is no number.
     """
-    values = without_nullable(values_of(y, name))
-    rules = {"ensure_2d": False, "allow_nd": True, "dtype": None, "input_name": name}
     with refusing_overflow(name), np.errstate(over="ignore"):
-        array = _as_numbers(check_array(values, **rules), name)
+        array = _as_numbers(_checked(without_nullable(values_of(y, name)), name), name)
         if array.dtype.kind == "f" and dtype is not None:
             array = array.astype(dtype)
-    if array.ndim == 0:
-        raise ValueError(f"{name} must hold a target for each row, got one number.")
     assert_all_finite(array, input_name=name)  # the narrower type may hold less
     return array
+
+
+def _checked(y, name):
+    """scikit-learn's check, whose errors do not always name the argument."""
+    rules = {"ensure_2d": False, "allow_nd": True, "dtype": None, "input_name": name}
+    try:
+        return check_array(y, **rules)
+    except (ValueError, TypeError) as error:
+        if re.search(rf"\b{name}\b", str(error)):
+            raise
+        raise type(error)(f"{name} must hold numbers for each row: {error}") from error
 
 
 def _as_numbers(array, name):

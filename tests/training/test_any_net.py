@@ -254,5 +254,11 @@ def test_what_is_of_another_kind_is_named():
         SAMNet(Several, max_epochs=1).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match=r"criterion__scale cannot be set. Use functools.partial"):
         SAMNet(max_epochs=1, criterion=mean_squares, criterion__scale=2).fit(FEATURES, SOFT)
+    net = SAMNet(max_epochs=1).fit(FEATURES, SOFT)
+    with pytest.raises(ValueError, match="y must hold a target for each row, got None"):
+        net.score(FEATURES, None)
+    for y in (1.0, SOFT + 1j, [None, "a"] * 12):
+        with pytest.raises((ValueError, TypeError), match="y must hold numbers"):
+            net.score(FEATURES, y)
     with pytest.raises(ValueError, match=r"a SAMNet has none. Leave them out"):
         SAMNet.from_module(perceptron(3), FEATURES, SOFT, classes=["a", "b", "c"])
