@@ -14,8 +14,8 @@ from sam_attribution.training._row_function import RowFunction, criterion_name, 
 from sam_attribution.training._target_array import target_array
 
 _LAYOUT = (
-    " Classes stand on the second axis of the output, as in (n, C, T) for y of shape (n, T): return "
-    "output.transpose(1, 2) where they are last."
+    " Classes stand on the second axis of the output, as in (n, C, T) for y of shape (n, T): "
+    "return output.transpose(1, 2) where they are last."
 )
 
 
