@@ -16,6 +16,8 @@ import torch
 from scipy.sparse import issparse
 from sklearn.frozen import FrozenEstimator
 
+from sam_attribution._row_source import RowSource
+
 # classes of these are known by their name and the library's version
 _LIBRARIES = ("builtins", "numpy", "scipy", "sklearn", "skorch", "torch")
 
@@ -100,6 +102,11 @@ def _(value: frozenset, above):
 def _(value: FrozenEstimator, above):
     # its parameters say nothing of the fit that it keeps
     return "frozen", type(value.estimator).__qualname__, _described(vars(value.estimator), above)
+
+
+@_describe.register
+def _(value: RowSource, above):
+    return _described(value.content(), above)
 
 
 @_describe.register

@@ -11,8 +11,7 @@ from numbers import Integral, Real
 
 import numpy as np
 import pandas as pd
-from sklearn.utils import _safe_indexing as take_rows
-from sklearn.utils import assert_all_finite, check_array, column_or_1d
+from sklearn.utils import _safe_indexing, assert_all_finite, check_array, column_or_1d
 from sklearn.utils._param_validation import HasMethods as _HasMethods
 from sklearn.utils._param_validation import (
     Interval,
@@ -25,6 +24,7 @@ from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
 from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._row_source import RowSource
 
 __all__ = [
     "HasMethods",
@@ -58,6 +58,11 @@ class HasMethods(_HasMethods):
 
     def is_satisfied_by(self, val):
         return not isinstance(val, type) and super().is_satisfied_by(val)
+
+
+def take_rows(X, positions):
+    """Rows of `X` at some positions, or of a mask; those of a source are not read."""
+    return X.part(positions) if isinstance(X, RowSource) else _safe_indexing(X, positions)
 
 
 def check_parameters(estimator):

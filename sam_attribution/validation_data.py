@@ -5,7 +5,10 @@ import numpy as np
 from scipy.sparse import issparse
 
 from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_order import check_order
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import ArrayRows, with_own_targets
 from sam_attribution._validation import num_samples
 
 
@@ -17,15 +20,17 @@ class ValidationData:
 
     Parameters
     ----------
-    X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
+    X : array-like, sparse matrix or dataframe of shape (n_samples, ...), dict, tuple or Dataset
         Inputs, in the feature space that reaches the estimator which holds this object.
-    y : array-like of shape (n_samples,)
-        Their labels or targets; of a SAMNet of shape (n_samples, ...).
+    y : array-like of shape (n_samples,), optional
+        Their labels or targets, for a SAMNet of shape (n_samples, ...); None takes those of a
+        Dataset.
 
     Attributes
     ----------
-    X : ndarray, sparse array or dataframe
-        A read-only copy; a dataframe stays one, and every access gives a copy of it.
+    X : ndarray, sparse array, dataframe or source of rows
+        A read-only copy; a dataframe stays one, and every access gives a copy of it. A memory map
+        and a Dataset are not copied.
     y : ndarray of shape (n_samples, ...)
         A read-only copy.
 
@@ -48,11 +53,14 @@ class ValidationData:
 
     __slots__ = ("_X", "_digest", "_y")
 
-    def __init__(self, X, y):
+    def __init__(self, X, y=None):
         check_order(X=X, y=y)
+        X, y = with_own_targets(X, y)
         X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(values_of(y, "y")))
         _check_rows(X, y)
-        for name, value in (("_X", X), ("_y", y), ("_digest", joblib.hash((X, y)))):
+        # tensors have no hash of their content
+        digest = fingerprint(X, y) if isinstance(X, RowSource) else joblib.hash((X, y))
+        for name, value in (("_X", X), ("_y", y), ("_digest", digest)):
             object.__setattr__(self, name, value)
 
     @property
@@ -85,7 +93,8 @@ class ValidationData:
         return self
 
     def __repr__(self):
-        return f"ValidationData(X of shape {self._X.shape}, y of shape {self._y.shape})"
+        of_shape = getattr(self._X, "shape", (len(self._X),))
+        return f"ValidationData(X of shape {of_shape}, y of shape {self._y.shape})"
 
 
 def _is_frame(data):
@@ -94,8 +103,10 @@ def _is_frame(data):
 
 def _frozen(data):
     """Copy of `data` that refuses to be written to, where its type has such a switch."""
-    if _is_frame(data):
-        return data.copy()
+    if isinstance(data, ArrayRows):
+        return data.frozen(_frozen)
+    if _is_frame(data) or isinstance(data, RowSource):
+        return data.copy() if _is_frame(data) else data
     if issparse(data):
         copy = data.tocsr(copy=True)
         buffers = (copy.data, copy.indices, copy.indptr)
@@ -108,7 +119,7 @@ def _frozen(data):
 
 
 def _check_rows(X, y):
-    if X.ndim == 0 or num_samples(X) == 0:
+    if getattr(X, "ndim", 1) == 0 or num_samples(X) == 0:
         raise ValueError("X of ValidationData must have at least one row, got none.")
     if y.ndim == 0:
         raise ValueError("y of ValidationData must hold a target for each row, got one value.")

@@ -96,8 +96,10 @@ class Hessian(_Curvature):
     ways = _ways()
 
     def product(self, rows):
+        batch = self.problem.batch(rows)  # here: a tensor made inside a transform is of that alone
+
         def loss(w):
-            return self.problem.weighted_loss(w, self.problem.buffers, rows)
+            return self.problem.weighted_loss(w, self.problem.buffers, rows, batch)
 
         product = torch.func.vjp(torch.func.grad(loss), self.point)[1]
         return lambda v: product(v)[0]
@@ -117,10 +119,10 @@ class _ThroughLogits(_Curvature):
     """``sum_i a_i J_i' M_i J_i``, J_i the Jacobian of the logits, with some matrix M_i in them."""
 
     def product(self, rows):
-        problem = self.problem
+        problem, X = self.problem, self.problem.X[rows]
 
         def logits(params):
-            return problem.logits(params, problem.buffers, problem.X[rows])
+            return problem.logits(params, problem.buffers, X)
 
         z, back = torch.func.vjp(logits, self.point)
         middle = self._in_logits(problem, z, rows)

@@ -188,14 +188,15 @@ class MislabelDetector(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Train on the labels as given and judge them.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, ...)
+        X : array-like or sparse matrix of shape (n_samples, ...), dict, tuple or Dataset
+            Memory maps, dicts, tuples and Datasets are read batch by batch.
         y : array-like of shape (n_samples,)
-            Labels of any type.
+            Labels of any type. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, in training and in the class model.
 
@@ -223,7 +224,7 @@ class MislabelDetector(BaseEstimator):
         self._collect(X, y, evidence)
         return self
 
-    def fit_predict(self, X, y, sample_weight=None):
+    def fit_predict(self, X, y=None, sample_weight=None):
         """Fit, and return -1 for each suspicious row and 1 for the others.
 
         Parameters
@@ -257,7 +258,7 @@ class MislabelDetector(BaseEstimator):
         ----------
         path : str or path-like
             Path of the HTML file.
-        X : array-like of n_samples rows
+        X : array-like or Dataset of n_samples rows
             The rows of ``fit``, or images or texts that show them better, in the same order.
         class_names : list of str or dict, optional
             Names of the classes, in the order of ``classes_`` or by label.

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from sam_attribution._rows import passes_over
 from sam_attribution.problem import Head
 
 # Denser early on, before the network has memorised wrong labels
@@ -65,7 +66,7 @@ def snapshot(problem, state, X):
         Gives the module and the rows per pass.
     state : training.State
         One of :func:`snapshot_states`.
-    X : Tensor of shape (n, ...)
+    X : Tensor of shape (n, ...) or RowSource
 
     Returns
     -------
@@ -97,7 +98,8 @@ def _features_of(problem, some):
 def _in_batches(problem, state, X, features_of):
     params = state.params.to(X.device)  # a stored state is on the CPU
     buffers = {name: buffer.to(X.device) for name, buffer in state.buffers.items()}
-    found = [features_of(params, buffers, some) for some in X.split(problem.rows_per_pass)]
+    passes = passes_over(X, torch.arange(len(X), device=X.device), problem.rows_per_pass)
+    found = [features_of(params, buffers, X[rows]) for rows in passes]
     logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
     logits = problem.row_loss.to_logits(logits)
     return features.float().cpu(), logits.float().log_softmax(1).cpu()

@@ -7,6 +7,7 @@ from time import perf_counter
 import torch
 from torch import Tensor
 
+from sam_attribution._rows import part_of
 from sam_attribution.detection._class_model import ClassModel, stratified_folds, subsample
 from sam_attribution.detection._noise_model import (
     fit_as_given,
@@ -75,9 +76,8 @@ class SplitEvidence:
         log_probabilities, held_out : Tensor of shape (n, n_classes), (m, n_classes)
             By the network at that state.
         """
-        trained, held_out = (
-            snapshot(self._problem, state, X) for X in (self._problem.X, self._X_held_out)
-        )
+        then = self._problem.at_epoch(self._problem.path.epoch_at(state))
+        trained, held_out = (snapshot(then, state, X) for X in (then.X, self._X_held_out))
         features = trained.features, held_out.features
         self._class_model.add_state(*features)
         if len(self.trained.split.held_out) == 0:  # a ValidationData: its labels may be trusted
@@ -95,7 +95,8 @@ class SplitEvidence:
         if path.time_of(path.recorded_states[0]) > 0:
             return float("nan")
         some = subsample(len(self._y), _ROWS_FOR_AGREEMENT)
-        rows = self._problem.X[some.to(self._problem.X.device)], self._X_held_out
+        first = self._problem.at_epoch(0)
+        rows = part_of(first.X, some.to(first.device)), self._X_held_out
         y, weights = self._y[some], self._weights[some]
         features = [initial_features(self._problem, X) for X in rows]
         class_model = ClassModel(stratified_folds(y), weights, [features])

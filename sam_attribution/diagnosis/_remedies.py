@@ -4,7 +4,10 @@ import numpy as np
 import torch
 from torch.overrides import TorchFunctionMode
 
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import few_of
 from sam_attribution._turns import usual_modes
+from sam_attribution.problem import spread_positions
 from sam_attribution.training import far_from_unit_size, is_far_above_guessing
 
 SCALE_FEATURES = "scale the features"
@@ -27,7 +30,10 @@ def done_already(problem):
     Cost: a forward pass over one row, to learn which functions the module calls, and one over up
     to 1000 rows for their loss.
     """
-    far, called = far_from_unit_size(problem.X, problem.y), _functions_called(problem)
+    X = problem.X
+    if isinstance(X, RowSource):  # a part of the rows, to read no more
+        X = few_of(X, spread_positions(len(X), _ROWS_FOR_LOSS))
+    far, called = far_from_unit_size(X, problem.y), _functions_called(problem)
     done = {
         SCALE_FEATURES: "the features" not in far,
         SCALE_TARGETS: "y" not in far,
@@ -57,8 +63,9 @@ def _stands_still(path):
 def _is_far_off(problem):
     """True if the loss is far above that of guessing: training blew up."""
     rows = problem.weights.nonzero()[:_ROWS_FOR_LOSS, 0]
-    output = problem.logits(problem.params, problem.buffers, problem.X[rows])
-    loss = problem.row_loss.per_sample(output, problem.y[rows]).mean()
+    X, y = problem.batch(rows)
+    output = problem.logits(problem.params, problem.buffers, X)
+    loss = problem.row_loss.per_sample(output, y).mean()
     criterion = getattr(problem.row_loss, "criterion", None)
     return is_far_above_guessing(float(loss), criterion, problem.n_classes)
 

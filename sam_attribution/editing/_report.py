@@ -2,6 +2,7 @@
 
 import torch
 
+from sam_attribution._rows import part_of
 from sam_attribution._warnings import warn
 from sam_attribution.editing._state import outputs, state_after
 
@@ -24,7 +25,7 @@ def edit_report(queries, before, step, predicted_rise, *, verified=False):
     """
     problem, some = queries.problem, slice(None, None, -(-len(queries.y) // _ROWS))
     after = outputs(problem, *state_after(problem, step, 0), queries.X)
-    half = outputs(problem, *state_after(problem, step, 0, 0.5), queries.X[some])
+    half = outputs(problem, *state_after(problem, step, 0, 0.5), part_of(queries.X, some))
     if not torch.isfinite(after).all():
         raise ValueError(
             "the edited model's outputs are not finite: the predicted step is too long. Remove "

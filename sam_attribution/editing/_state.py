@@ -2,6 +2,8 @@
 
 import torch
 
+from sam_attribution._rows import passes_over
+
 
 def state_after(problem, step, number, size=1.0):
     """Parameters and buffers of a problem after one of a Tangent's steps, or `size` of it."""
@@ -16,5 +18,6 @@ def state_after(problem, step, number, size=1.0):
 def outputs(problem, params, buffers, X):
     """Outputs of the model for rows, in evaluation mode."""
     with torch.no_grad():
-        parts = [problem.logits(params, buffers, rows) for rows in X.split(problem.rows_per_pass)]
+        passes = passes_over(X, torch.arange(len(X), device=X.device), problem.rows_per_pass)
+        parts = [problem.logits(params, buffers, X[rows]) for rows in passes]
     return torch.cat(parts)

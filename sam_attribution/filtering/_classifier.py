@@ -103,15 +103,15 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         self.memory = memory
         self.random_state = random_state
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Score the rows, drop the lowest and train on the others.
 
         Parameters
         ----------
-        X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
+        X : array-like, sparse matrix or dataframe of shape (n_samples, ...), dict or Dataset
             Training rows, as the estimator takes them.
         y : array-like of shape (n_samples,)
-            Labels.
+            Labels. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), default=None
             Goes to the estimator, and to the scorer if its ``fit`` takes weights. Of a
             pipeline the last step gets them; with metadata routing the steps that asked by

@@ -4,6 +4,7 @@ import numpy as np
 from sklearn.utils import get_tags, indexable
 from sklearn.utils.validation import validate_data
 
+from sam_attribution._row_source import RowSource
 from sam_attribution._validation import take_rows
 from sam_attribution.filtering._row_filter import RowFilter
 
@@ -59,7 +60,7 @@ class MislabelFilter(RowFilter):
         self.memory = memory
         self.random_state = random_state
 
-    def fit_resample(self, X, y, sample_weight=None):
+    def fit_resample(self, X, y=None, sample_weight=None):
         """Score the rows and return all but the lowest.
 
         Parameters
@@ -67,7 +68,7 @@ class MislabelFilter(RowFilter):
         X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
             Rows, as the scorer takes them.
         y : array-like of shape (n_samples,)
-            Labels.
+            Labels. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), default=None
             Goes to the scorer if its ``fit`` takes weights.
 
@@ -84,10 +85,11 @@ class MislabelFilter(RowFilter):
         rows, labels, weight = self._checked(X, y, sample_weight)
         validate_data(self, rows, labels, skip_check_array=True)
         self.sample_indices_ = np.flatnonzero(self._judge(rows, labels, weight))
-        kept = [take_rows(given, self.sample_indices_) for given in indexable(rows, y)]
-        return tuple(kept)
+        given = indexable(rows, labels if y is None else y)
+        kept = [take_rows(each, self.sample_indices_) for each in given]
+        return tuple(each.given() if isinstance(each, RowSource) else each for each in kept)
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Score the rows: :meth:`fit_resample` without its result."""
         self.fit_resample(X, y, sample_weight)
         return self

@@ -11,6 +11,7 @@ from sklearn.utils.validation import has_fit_parameter
 from sam_attribution._as_arrays import refuse_sparse_tensor
 from sam_attribution._ranking import lowest
 from sam_attribution._row_order import check_order
+from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
     HasMethods,
@@ -44,6 +45,7 @@ class RowFilter(BaseEstimator):
         _refuse_without_classes("scorer", getattr(self.scorer, "estimator", None))
         refuse_sparse_tensor(X, "X")
         check_order(X=X, y=y, sample_weight=sample_weight)
+        X, y = with_own_targets(X, y)
         X, y = indexable(X, check_labels(y))
         if sample_weight is not None:
             sample_weight = check_sample_weight(sample_weight, X)

@@ -13,6 +13,7 @@ from sklearn.utils.validation import check_memory
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._folders import user_path
+from sam_attribution._rows import DatasetRows
 from sam_attribution._warnings import recorded_warnings, warn
 
 
@@ -125,6 +126,12 @@ def _key(scorer, X, y, fit_params, memory, random_state):
             warn(
                 f"Scores are not cached: random_state={random_state!r} makes every fit another "
                 "one. Pass an integer."
+            )
+        return None
+    if isinstance(X, DatasetRows):
+        if memory != "auto":
+            warn(
+                "Scores are not cached: of a Dataset a few rows are known, not the content of all."
             )
         return None
     try:

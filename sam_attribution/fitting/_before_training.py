@@ -3,6 +3,7 @@
 import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution._rows import whole_of
 from sam_attribution._validation import classes_of, take_rows
 from sam_attribution.problem import (
     entries_differ,
@@ -42,8 +43,8 @@ def check_before_training(
 
 def check_trained(net, problem, method=None):
     """The same checks of a few rows of a problem, for a net that is trained already."""
-    some = spread_positions(len(problem.y), _N_ROWS)
-    problem = problem.part(some.to(problem.y.device))
+    some = spread_positions(problem.n_rows, _N_ROWS)
+    problem = problem.part(some.to(problem.device))
     if problem.differentiated:
         _check_losses(net, problem)
     if method is not None:
@@ -66,12 +67,13 @@ def _untrained(net, X, y, sample_weight):
 def _check_losses(net, problem):
     """Raise a ValueError unless a batch's loss is the mean of losses that single rows have."""
     with torch.no_grad():
-        output = problem.logits(problem.params, problem.buffers, problem.X)
+        X = whole_of(problem.X)
+        output = problem.logits(problem.params, problem.buffers, X)
         _check_dtype(problem, output)
         losses = problem.row_loss.per_sample(output, problem.y)
         alone = _losses_alone(net, problem, output)
         batch = problem.row_loss.as_given(output)
-        batch = net.get_loss(batch, problem.y, X=problem.X, training=True)
+        batch = net.get_loss(batch, problem.y, X=X, training=True)
     criterion, tolerance = criterion_name(net.criterion_), tolerance_of(_TOLERANCE, losses.dtype)
     if entries_differ(losses, torch.cat(alone), tolerance):
         raise ValueError(

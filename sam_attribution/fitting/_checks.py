@@ -3,9 +3,11 @@
 import numpy as np
 from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
-from sklearn.utils.validation import validate_data
+from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sam_attribution._as_arrays import from_tensor
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import ArrayRows, DatasetRows, as_source, is_lazy, with_own_targets
 from sam_attribution._validation import check_parameters
 from sam_attribution.fitting._estimator import frozen_where_adopted, has_steps, is_frozen, net_of
 from sam_attribution.training import SAMClassifier, check_device
@@ -29,8 +31,10 @@ def check_settings(judge, device=None):
 
 def checked_training_rows(judge, X, y, targets):
     """Rows and targets given to ``fit`` of `judge`, a SAMInfluence or a MislabelDetector."""
-    X, y = from_tensor(X, "X"), targets.given(y)
     estimator = estimator_or_default(judge.estimator)
+    if reads_rows(estimator, X):
+        return _checked_source(judge, estimator, X, y, targets)
+    X, y = from_tensor(X, "X"), targets.given(y)
     checked, y = targets.with_rows(judge, X, y, input_rules(estimator, X))
     y = targets.learn(y, judge.validation)
     check_validation_rows(estimator, judge.validation, checked)
@@ -39,15 +43,55 @@ def checked_training_rows(judge, X, y, targets):
 
 def checked_rows(judge, X):
     """Rows that a fitted `judge` is asked about."""
+    if reads_rows(estimator_or_default(judge.estimator), X):
+        X = as_source(X)
+        _check_columns(judge, X, reset=False)
+        return X
     X = from_tensor(X, "X")
     rules = input_rules(estimator_or_default(judge.estimator), X)
     checked = validate_data(judge, X, reset=False, **rules)
     return X if hasattr(X, "iloc") else checked
 
 
+def reads_rows(estimator, X):
+    """True if an estimator reads the rows of `X` batch by batch.
+
+    A ValueError for rows that the steps of a Pipeline cannot take; they load a memory map.
+    """
+    if not is_lazy(X) or (has_steps(estimator) and isinstance(X, np.ndarray)):
+        return False
+    if has_steps(estimator):
+        raise ValueError(
+            f"X as a {type(X).__name__} cannot go through the steps of a Pipeline, which take one "
+            "table or array. Transform the rows first, and pass the net without the Pipeline."
+        )
+    return True
+
+
+def _checked_source(judge, estimator, X, y, targets):
+    """Source of the rows, and targets: those of the Dataset itself if `y` is None."""
+    X, y = with_own_targets(X, y, verbose=judge.verbose)
+    if y is None:
+        raise ValueError(
+            "y must hold a target for each row, got None. Only a Dataset has targets of its own."
+        )
+    y = targets.learn(targets.given(y), judge.validation)
+    check_consistent_length(X, y)
+    _check_columns(judge, X, reset=True)
+    check_validation_rows(estimator, judge.validation, X)
+    return X, y
+
+
+def _check_columns(judge, X, *, reset):
+    """Learn the number of columns of a memory map, or check it; other rows have none."""
+    if isinstance(X, ArrayRows) and isinstance(X.arrays, np.ndarray):
+        validate_data(judge, X.arrays, reset=reset, skip_check_array=True)
+
+
 def check_no_bare_rows(validation):
     """Raise a ValueError for rows that are not in a ``ValidationData``, before they are printed."""
-    if isinstance(validation, list | tuple | dict) or hasattr(validation, "shape"):
+    bare = isinstance(validation, list | tuple | dict) or hasattr(validation, "shape")
+    if bare or is_lazy(validation):
         raise ValueError(
             "validation must be a fraction, ValidationData(X, y) or a CV splitter, got "
             f"{type(validation).__name__}. Wrap rows and labels of your own: ValidationData(X, y)."
@@ -91,6 +135,9 @@ def check_validation_rows(estimator, validation, X):
     """Raise a ValueError if rows of ``ValidationData`` are not such as those of `X`."""
     if not isinstance(validation, ValidationData):
         return
+    if isinstance(X, RowSource) or isinstance(validation.X, RowSource):
+        _check_same_parts(X, validation.X)
+        return
     rules = input_rules(estimator, validation.X)
     rows = check_array(validation.X, input_name="X of validation", **rules)
     if rows.shape[1:2] != np.shape(X)[1:2]:
@@ -98,6 +145,31 @@ def check_validation_rows(estimator, validation, X):
             f"X of validation has rows of shape {rows.shape[1:]}, those given to fit have "
             f"{np.shape(X)[1:]}: other features."
         )
+
+
+def _check_same_parts(X, X_validation):
+    """Raise a ValueError for rows of a dict, tuple or memory map that have other parts.
+
+    The items of a Dataset are not looked at: they may be what its collate_fn takes.
+    """
+    if isinstance(X, DatasetRows) or isinstance(X_validation, DatasetRows):
+        return
+    one, other = map(_parts, (X, X_validation))
+    if one != other:
+        raise ValueError(
+            f"X of validation has rows of shape {other}, those given to fit have {one}: other "
+            "features."
+        )
+
+
+def _parts(X):
+    """Shape of a row; of a dict or tuple the numbers of axes, since token rows may be longer."""
+    shape = X.row_shape if isinstance(X, RowSource) else tuple(X.shape[1:])
+    if isinstance(shape, dict):
+        return {name: len(part) for name, part in shape.items()}
+    if isinstance(X, RowSource) and isinstance(X.arrays, tuple):
+        return [len(part) for part in shape]
+    return shape
 
 
 def input_rules(estimator, X):

@@ -10,6 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._row_order import check_order
+from sam_attribution._rows import with_own_targets
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import take_rows
 from sam_attribution.fitting._before_training import check_before_training, check_trained
@@ -151,6 +152,7 @@ def single_queries(
     """
     check_estimator_kind(estimator)
     check_is_fitted(estimator)
+    (X, y), (X_query, y_query) = with_own_targets(X, y), with_own_targets(X_query, y_query)
     check_consistent_length(X_query, y_query)
     check_order(X=X, y=y, sample_weight=sample_weight)
     check_order(X_query=X_query, y_query=y_query)

@@ -7,6 +7,7 @@ import torch
 from sklearn.base import clone
 from tqdm.auto import tqdm
 
+from sam_attribution._rows import part_of
 from sam_attribution._turns import each_in, exclusive
 from sam_attribution.editing import outputs
 from sam_attribution.fitting import Measure, train_split
@@ -159,9 +160,10 @@ class Attribution:
         at_once = self._reading("auto", len(y)).at_once
         parts = []
         for part in torch.arange(len(y)).split(at_once):
+            some = part_of(X, part), y[part]
             mine = (queries >= part[0]) & (queries <= part[-1])
             asked = queries[mine] - part[0], rows[mine]
-            steps, found = self._origins_of_some(X[part], y[part], *asked)
+            steps, found = self._origins_of_some(*some, *asked)
             parts.append(found)
         return steps, torch.cat(parts, dim=1)
 
@@ -235,7 +237,7 @@ class Attribution:
         return self._scores_of_trained(probes, given_only=True, reading=reading).T
 
     def _self_influence_of(self, rows):
-        X, y = self.problem.X[rows], self.problem.y[rows]
+        X, y = part_of(self.problem.X, rows), self.problem.y[rows]
         own = self._single_queries(X, y, self.problem.row_loss.per_sample)
         if not self.method.has_probes:
             return self.prepared.scores(own)[rows].diagonal()
@@ -261,7 +263,7 @@ class Attribution:
 
     def _watched(self, probes):
         shown = self.verbose > (0 if self.prepared.differentiates_training else 1)
-        return tqdm(probes, desc="probes", unit="probe", leave=False, disable=not shown)
+        return tqdm(probes, desc="probes", unit="probe", leave=False) if shown else probes
 
     def _queries(self, X, y, groups, normalize):
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)

@@ -9,6 +9,7 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._row_order import check_order
+from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
     HasMethods,
@@ -204,14 +205,16 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None):
         """Train on every split and score the rows trained on.
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, ...)
+        X : array-like or sparse matrix of shape (n_samples, ...), dict, tuple or Dataset
+            A dict of arrays goes to ``forward`` by names. Memory maps, dicts, tuples and Datasets
+            are read batch by batch.
         y : array-like of shape (n_samples,), for a SAMNet (n_samples, ...)
-            Labels of any type; for a regressor real numbers.
+            Labels of any type; for a regressor real numbers. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows in training; a row's score is that of its
             weighted share.
@@ -259,13 +262,14 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             )
         return self._mean_over_splits([errors[:, 0]])
 
-    def attribute(self, X_query, y_query, *, split=None, how="auto", per=None):
+    def attribute(self, X_query, y_query=None, *, split=None, how="auto", per=None):
         """Score every training row against single queries.
 
         Parameters
         ----------
-        X_query : array-like of shape (n_query, ...)
+        X_query : array-like of shape (n_query, ...), or rows such as those of ``fit``
         y_query : array-like of shape (n_query,)
+            None takes the labels of a Dataset.
         split : int, optional
             Which split's model is asked; needed if there are several.
         how : {"auto", "tangents", "row-gradients"} or Projected, default="auto"
@@ -300,6 +304,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         """
         check_is_fitted(self)
         check_order(X_query=X_query, y_query=y_query)
+        X_query, y_query = with_own_targets(X_query, y_query)
         X = checked_rows(self, X_query)
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)

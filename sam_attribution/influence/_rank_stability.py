@@ -8,6 +8,7 @@ from sklearn.base import clone
 from sklearn.model_selection import check_cv
 from sklearn.utils.validation import check_consistent_length
 
+from sam_attribution._rows import with_own_targets
 from sam_attribution._validation import check_sample_weight
 from sam_attribution.fitting import checked_rows, estimator_or_default, is_frozen, net_of
 from sam_attribution.validation_data import ValidationData
@@ -27,6 +28,7 @@ def rank_stability(influence, X, y, sample_weight, n_seeds):
 
 
 def _check(influence, X, y, sample_weight):
+    X, y = with_own_targets(X, y)
     if X is None or y is None:
         raise ValueError("n_seeds trains again: pass the rows of fit, diagnose(X, y, n_seeds=2).")
     if not np.array_equal(np.asarray(y), influence._y):

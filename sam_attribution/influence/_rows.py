@@ -4,6 +4,7 @@ import torch
 from joblib import effective_n_jobs
 
 from sam_attribution._jobs import in_parallel
+from sam_attribution._rows import part_of
 from sam_attribution.probes import row_scores, training_scores
 
 
@@ -28,8 +29,8 @@ def scores_of_any(problem, probes, X, y=None, *, n_jobs=None):
     probes = list(probes)
     lean = problem.part(torch.zeros(1, dtype=torch.long))  # the model without its rows
     jobs = (
-        {"problem": lean, "probes": probes, "X": X[share], "y": None if y is None else y[share]}
-        for share in shares
+        {"problem": lean, "probes": probes, "X": part_of(X, at), "y": None if y is None else y[at]}
+        for at in shares
     )
     return _gathered(row_scores, jobs, n_jobs)
 

@@ -7,6 +7,7 @@ from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._row_order import check_order
+from sam_attribution._rows import with_own_targets
 from sam_attribution._validation import Interval, check_arguments, check_column, take_rows
 from sam_attribution.fitting import checked_rows, estimator_or_default, has_classes
 from sam_attribution.influence._explanation import explanation
@@ -27,13 +28,14 @@ def _tells_classes(influence):
 class Tracing:
     """The part of SAMInfluence that names the training rows behind single predictions."""
 
-    def explain(self, X_query, y_query, k=5, *, split=None):
+    def explain(self, X_query, y_query=None, k=5, *, split=None):
         """The training rows that harm and help single queries most, as a table to read.
 
         Parameters
         ----------
-        X_query : array-like of shape (n_query, ...)
+        X_query : array-like of shape (n_query, ...), or rows such as those of ``fit``
         y_query : array-like of shape (n_query,)
+            None takes the labels of a Dataset.
         k : int, default=5
             Rows to show at either end.
         split : int, optional
@@ -62,6 +64,7 @@ class Tracing:
         explain_errors : Finds the misclassified rows itself.
         sam_attribution.plotting.TraceDisplay : The table as a picture.
         """
+        X_query, y_query = with_own_targets(X_query, y_query)
         scores = self.attribute(X_query, y_query, split=split)
         table = self._explanation(scores, k)
         pairs = table["query"].to_numpy(), table["train_row"].to_numpy()
@@ -69,7 +72,7 @@ class Tracing:
         return table.assign(epochs=attribution.epochs_behind(X, y_query, *pairs))
 
     @available_if(_tells_classes)
-    def explain_errors(self, X, y, *, k=5, n_errors=None, split=None):
+    def explain_errors(self, X, y=None, *, k=5, n_errors=None, split=None):
         """The training rows behind the mistakes that the model makes on some rows.
 
         Parameters
@@ -77,7 +80,7 @@ class Tracing:
         X : array-like of shape (n, ...)
             Rows that it was not trained on, such as a test set.
         y : array-like of shape (n,)
-            Their true labels.
+            Their true labels; None takes those of a Dataset.
         k : int, default=5
             Training rows to show at either end, for each mistake.
         n_errors : int or None, default=None
@@ -115,6 +118,7 @@ class Tracing:
         check_is_fitted(self)
         check_arguments(_RULES, "explain_errors", n_errors=n_errors)
         check_order(X=X, y=y)
+        X, y = with_own_targets(X, y)
         X, y = checked_rows(self, X), check_column(y, "y")
         self._targets.check(y, "y")
         check_consistent_length(X, y)

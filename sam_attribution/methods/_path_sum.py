@@ -43,10 +43,12 @@ class PathSum(Prepared):
             return "gradients are the same in training and evaluation mode"
         if not self._problem.path.has_steps:
             return self._mode_at_checkpoints()
+        repeatable = self._problem.path.can_be_repeated
+        evaluated = _EVALUATED if repeatable else _EVALUATED_AT_CHECKPOINTS
         if self._at == "w" and self.rows_are_exchangeable:
-            return f"row gradients {_EVALUATED}"
+            return f"row gradients {evaluated}"
         if self.rows_are_exchangeable:
-            return f"eps in training mode, row gradients {_EVALUATED}"
+            return f"eps in training mode, row gradients {evaluated}"
         return (
             "gradients of a batch's rows in training mode, with the recorded masks; of others in "
             "evaluation mode"
@@ -96,7 +98,8 @@ class PathSum(Prepared):
             present = torch.isin(point.rows, group).to(row_point)
             gradient = batch.gradient(row_point, point.buffers, present)
             return problem.restrict(gradient[:, None])[:, 0]
-        return summed_gradient(problem, row_point, point.buffers, rows) / (weight or 1.0)
+        then = problem.at_epoch(point.epoch)
+        return summed_gradient(then, row_point, point.buffers, rows) / (weight or 1.0)
 
     def _batch(self, point):
         """The batch of a visited step in training mode, if that matters."""
@@ -130,7 +133,7 @@ class PathSum(Prepared):
         # Theorem 4.6 loses the minus of its own derivation: removal *adds* the row's step back
         directions, rate = point.scaled(directions)
         if batch := self._batch(point):
-            options = {"rate": rate, "steps": point.steps}
+            options = {"rate": rate, "steps": point.steps, "epoch": problem.epoch_for(point.epoch)}
             return step_probe(batch, row_point, point.buffers, directions, **options)
         rows = None if self.rows_are_exchangeable else point.rows
         return Probe(
@@ -141,4 +144,5 @@ class PathSum(Prepared):
             rows=rows,
             rows_weight=None if rows is None else problem.weight_of(rows),
             steps=point.steps,
+            epoch=problem.epoch_for(point.epoch),
         )

@@ -13,6 +13,7 @@ from sklearn.base import BaseEstimator
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._folders import user_path
+from sam_attribution._rows import part_of
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, check_parameters
 from sam_attribution.linalg import CountSketch
@@ -105,7 +106,9 @@ class _Store:
     def __call__(self, probe):
         selected = self._problem.selected
         parameters = selected if within(probe.directions, selected) else None
-        name = fingerprint(self._about, probe.point, probe.buffers, probe.rows, parameters)
+        epoch = () if probe.epoch is None else (probe.epoch,)
+        where = probe.point, probe.buffers, probe.rows, parameters
+        name = fingerprint(self._about, *where, *epoch)
         path = self._folder / f"{name}.npy"
         if not path.exists():
             with naming_the_folder("folder", self._folder):
@@ -120,8 +123,8 @@ class _Store:
 
     def _write(self, path, probe):
         """Write row gradients, some at a time; the file has its name when all are there."""
-        problem, rows = self._problem, probe.rows
-        X, y = (part if rows is None else part[rows] for part in (problem.X, problem.y))
+        problem, rows = self._problem.at_epoch(probe.epoch), probe.rows
+        X, y = (part if rows is None else part_of(part, rows) for part in (problem.X, problem.y))
         dtype = probe.point.new_empty(0).cpu().numpy().dtype
         self._check_room(len(y) * dtype.itemsize)
         unfinished = path.with_suffix(f".{os.getpid()}.unfinished")

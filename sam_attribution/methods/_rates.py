@@ -103,7 +103,8 @@ def effective_rates(path):
     larger, because a step's gradient acts on later steps too. Adam has one for each parameter.
     ValueError for an optimizer other than torch's SGD, Adam and AdamW.
     """
-    path.check_replay('rates="effective" (unlike "plain")')
+    if not path.has_steps:
+        path.check_replay('rates="effective" (unlike "plain")')
     check_effective(path.optimizer)
     if path.optimizer is torch.optim.SGD:
         settings = zip(*map(path.settings_at, range(path.n_steps)), strict=True)

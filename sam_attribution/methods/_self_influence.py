@@ -100,4 +100,5 @@ class _PreparedSelfInfluence(Prepared):
             buffers=point.buffers,
             rate=-rate,
             steps=point.steps,
+            epoch=self._problem.epoch_for(point.epoch),
         )

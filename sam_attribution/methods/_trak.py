@@ -137,7 +137,7 @@ class _PreparedTRAK(Prepared):
         self._problem = problem
         draw = _sketches(problem, method.proj_dim, integer_seed(method.random_state))
         self._models = [
-            _Model(method, problem, *state, sketch)
+            _Model(method, *state, sketch)
             for state, sketch in zip(_states(method, problem), draw, strict=False)
         ]
         self.diagnostics = {
@@ -154,22 +154,26 @@ class _PreparedTRAK(Prepared):
         # the row side is a loss gradient, -(1 - p) times that of the margin; it has no 1/n
         rate = self._problem.total_weight / len(self._models)
         return [
-            Probe(model.row_point, model.solve(queries), model.buffers, rate=rate)
+            Probe(model.row_point, model.solve(queries), model.buffers, rate, epoch=model.epoch)
             for model in self._models
         ]
 
 
 def _states(method, problem):
-    """Yield parameters, point of row gradients and buffers: of the final model or checkpoints."""
+    """Yield the problem, parameters, point of row gradients and buffers at each state.
+
+    That is the final model, or checkpoints.
+    """
     if method.n_checkpoints is None:
-        yield problem.params, row_point(problem, method.at).perturbed, problem.buffers
+        yield problem, problem.params, row_point(problem, method.at).perturbed, problem.buffers
         return
     check_recorded(problem)
     if method.at == "w+eps":
         warn_of_other_losses(problem)
     path = problem.path
     for point in path.checkpoints(method.n_checkpoints, plain_rates(path)):
-        yield point.params, point.row_params(problem, method.at), point.buffers
+        then = problem.at_epoch(point.epoch)
+        yield then, point.params, point.row_params(problem, method.at), point.buffers
 
 
 class _Model:
@@ -178,6 +182,7 @@ class _Model:
     def __init__(self, method, problem, params, row_point, buffers, sketch):
         self._problem = problem
         self._params = params
+        self.epoch = problem.epoch_read
         self.row_point = row_point
         self.buffers = buffers
         self._sketch = sketch

@@ -8,6 +8,7 @@ from sklearn.base import clone
 
 from sam_attribution._as_arrays import from_tensor, values_of
 from sam_attribution._row_order import check_order
+from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_length, num_samples, take_rows
 from sam_attribution.plotting._display_arguments import by_name, columns
@@ -20,8 +21,10 @@ class ScoreAfterRemoval:
         self.estimator = estimator
         check_order(X=X, y=y)
         check_order(X_test=X_test, y_test=y_test)
+        X, y = with_own_targets(X, y)
         self.X, self.y = from_tensor(X, "X"), np.asarray(values_of(y, "y"))
         check_length(self.y, "y", num_samples(self.X))
+        X_test, y_test = with_own_targets(X_test, y_test)
         self.X_test, self.y_test = from_tensor(X_test, "X_test"), values_of(y_test, "y_test")
         known = isinstance(random_state, Integral)
         self.seed = int(random_state) if known else draw_seed(random_state)

@@ -6,6 +6,8 @@ import numpy as np
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import dataset_as_source
 from sam_attribution._validation import num_samples, take_rows
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
@@ -205,7 +207,7 @@ def _check_few(n_queries, what):
 
 def _rows_of(lines, X_query, X_train):
     """List of the rows of all lines, each an array or a text."""
-    rows = []
+    rows, X_query, X_train = [], dataset_as_source(X_query), dataset_as_source(X_train)
     for line in lines.itertuples():
         of_query = line.role == "query"
         X, position = (X_query, line.query) if of_query else (X_train, line.train_row)
@@ -221,6 +223,7 @@ def _rows_of(lines, X_query, X_train):
 
 def _content(row):
     """Array or text of a single row, without its container."""
+    row = row[:] if isinstance(row, RowSource) else row
     for out in ("to_numpy", "toarray"):  # DataFrame, sparse matrix
         row = getattr(row, out)() if hasattr(row, out) else row
     row = np.asarray(row)[0]

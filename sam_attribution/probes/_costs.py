@@ -5,6 +5,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 from sam_attribution.problem import activations_per_row
+from sam_attribution.training import arguments_for
 
 # In multiply-adds of a large matrix product, calibrated by benchmarks/attribute_scale.py
 _PER_ACTIVATION = 40
@@ -46,7 +47,8 @@ def pass_costs(problem, n_directions):
 
 def _forward(problem):
     """Multiply-adds of one row's forward pass, and an equivalent for its activations."""
-    X = problem.X[:1]
+    module, X = problem.module, problem.X
+    args, kwargs = arguments_for(module, X[:1])
     with torch.no_grad(), FlopCounterMode(display=False) as counter:
-        nn.Module.__call__(problem.module, X)
-    return counter.get_total_flops() / 2 + _PER_ACTIVATION * activations_per_row(problem.module, X)
+        nn.Module.__call__(module, *args, **kwargs)
+    return counter.get_total_flops() / 2 + _PER_ACTIVATION * activations_per_row(module, X)

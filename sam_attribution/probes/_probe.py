@@ -31,6 +31,9 @@ class Probe:
         Sum of the user's weights over `rows`; needed with `rows`.
     steps : tuple of int, optional
         First training step that it stands for, and the first that it no longer does.
+    epoch : int, optional
+        Epoch, counted from 0, whose random transforms the rows of a Dataset have; None if they
+        are those of the problem.
     """
 
     point: Tensor
@@ -40,6 +43,7 @@ class Probe:
     rows: Tensor | None = None
     rows_weight: float | None = None
     steps: tuple[int, int] | None = None
+    epoch: int | None = None
 
     weighted: ClassVar[bool] = True  # by the row's share of the training loss
     projectable: ClassVar[bool] = True  # whether gradients count by products and lengths alone

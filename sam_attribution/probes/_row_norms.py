@@ -5,6 +5,8 @@ from types import SimpleNamespace
 import torch
 from torch.func import jacrev, vmap
 
+from sam_attribution._row_source import each_tensor
+from sam_attribution._rows import n_rows_in, rows_in, single_rows
 from sam_attribution.problem import (
     FirstThatWorks,
     differentiable_kernels,
@@ -68,8 +70,8 @@ def _gradients(problem, probe, X, y):
         yield from (gradients @ J for gradients, J in _in_parts(problem, probe, X, y))
         return
     named = problem.layout.unflatten(probe.point)
-    for rows in torch.arange(len(X)).split(_rows_at_once(problem)):
-        z, features = problem.head.features(named, probe.buffers, X[rows])
+    for rows in torch.arange(n_rows_in(X)).split(_rows_at_once(problem)):
+        z, features = problem.head.features(named, probe.buffers, rows_in(X, rows))
         gradients = _logit_gradients(problem, z, None if y is None else y[rows])
         yield problem.head.row_gradients(features, gradients)
 
@@ -78,8 +80,8 @@ def _in_parts(problem, probe, X, y):
     """Gradients in the logits for each label, and the logits' Jacobians, some rows at a time."""
     with differentiable_kernels(problem.module):
         way = _WAYS.of(problem, lambda way: way(problem, probe, _tried(problem, X)))
-        for rows in torch.arange(len(X)).split(_rows_at_once(problem)):
-            z, J = way(problem, probe, X[rows])
+        for rows in torch.arange(n_rows_in(X)).split(_rows_at_once(problem)):
+            z, J = way(problem, probe, rows_in(X, rows))
             yield _logit_gradients(problem, z, None if y is None else y[rows]), J
 
 
@@ -87,7 +89,8 @@ def jacobians_by_vmap(problem, probe, X):
     """Logits and their Jacobians, (n, n_classes, n_params), by vmap."""
 
     def logits(params, row):
-        z = problem.logits(params, probe.buffers, row[None])[0]
+        one = each_tensor(lambda tensor: tensor[None], row)
+        z = problem.logits(params, probe.buffers, one)[0]
         return z, z
 
     jacobian, z = vmap(jacrev(logits, has_aux=True), (None, 0))(probe.point, X)
@@ -98,7 +101,7 @@ def jacobians_row_by_row(problem, probe, X):
     """The same for modules that vmap does not know."""
     leaf = probe.point.detach().requires_grad_()
     logits, jacobians = [], []
-    for row in X.split(1):
+    for row in single_rows(X):
         with torch.enable_grad():
             z = problem.logits(leaf, probe.buffers, row)
         rows = [torch.autograd.grad(value, leaf, retain_graph=True)[0] for value in z[0]]
@@ -113,7 +116,7 @@ _WAYS = FirstThatWorks("differentiated logit by logit", jacobians_by_vmap, jacob
 def _tried(problem, X):
     """A few rows, not as many as classes: of modules such as PReLU torch mixes up the two."""
     n_rows = 3 if problem.n_classes == 2 else 2
-    return X[torch.arange(n_rows) % len(X)]
+    return rows_in(X, torch.arange(n_rows) % n_rows_in(X))
 
 
 def _rows_at_once(problem):

@@ -21,6 +21,7 @@ class RowProducts:
         self.probe = probe
         self.rate, self.weighted = probe.rate, probe.weighted
         self.rows, self.rows_weight = probe.rows, probe.rows_weight
+        self.epoch = probe.epoch
 
     def of_members(self, part):
         """The probe of the training rows ``rows[part]``: the same."""
@@ -88,7 +89,7 @@ def _same_product(numbered):
     """Key that is equal for probes whose sum is one product, and different for all others."""
     number, probe = numbered
     additive = type(probe) is Probe and probe.rows is None
-    return ("directions", id(probe.directions)) if additive else ("probe", number)
+    return ("directions", id(probe.directions), probe.epoch) if additive else ("probe", number)
 
 
 def reads_gradients(probe):

@@ -1,8 +1,11 @@
 """Scores of rows from probes, for the labels they carry and for those they might carry."""
 
+from itertools import groupby
+
 import torch
 
 from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
+from sam_attribution._rows import passes_over
 
 
 def training_scores(problem, probes, *, given_only=False, rows=None):
@@ -12,22 +15,39 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     this order; all if None. A probe with ``rows`` counts for those rows only, with their exact
     share of the batch.
     """
-    rows = torch.arange(len(problem.y), device=problem.y.device) if rows is None else rows
-    place = torch.full((len(problem.y),), -1, device=problem.y.device)
+    rows = torch.arange(problem.n_rows, device=problem.device) if rows is None else rows
+    place = torch.full((problem.n_rows,), -1, device=problem.device)
     place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
-    for probe in probes:
-        members = rows if probe.rows is None else probe.rows
-        for part in (place[members] >= 0).nonzero()[:, 0].split(problem.rows_per_pass):
-            at = members[part]
-            labels = problem.y[at] if given_only else None
-            read = _read(probe.of_members(part), problem, problem.X[at], labels)
-            if total is None:
-                total = read.new_zeros(len(rows), *read.shape[1:])
-            share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
-            total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
+    for group in _read_together(probes):
+        members = rows if group[0].rows is None else group[0].rows
+        wanted, then = (place[members] >= 0).nonzero()[:, 0], problem.at_epoch(group[0].epoch)
+        passes = then.chunks(members[wanted])
+        for part, at in zip(wanted.split(problem.rows_per_pass), passes, strict=True):
+            X, labels = then.batch(at)
+            for probe in group:
+                read = _read(probe.of_members(part), then, X, labels if given_only else None)
+                if total is None:
+                    total = read.new_zeros(len(rows), *read.shape[1:])
+                share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
+                total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
     _check_finite(total[problem.weights[rows] != 0])
     return total
+
+
+def _read_together(probes):
+    """Probes of a list that hold for the same rows, which are read once for them; others alone."""
+    if not isinstance(probes, list):
+        return ([probe] for probe in probes)
+    return (
+        [probe for _, probe in group] for _, group in groupby(enumerate(probes), _rows_of_probe)
+    )
+
+
+def _rows_of_probe(numbered):
+    """Key that is equal for probes of all rows in one epoch, and different for all others."""
+    number, probe = numbered
+    return ("all", probe.epoch) if probe.rows is None else ("probe", number)
 
 
 def row_scores(problem, probes, X, y=None):
@@ -37,9 +57,10 @@ def row_scores(problem, probes, X, y=None):
     """
     total = 0.0
     for probe in probes:
+        everyone = torch.arange(len(X), device=X.device)
         parts = [
             _read(probe, problem, X[rows], None if y is None else y[rows])
-            for rows in torch.arange(len(X), device=X.device).split(problem.rows_per_pass)
+            for rows in passes_over(X, everyone, problem.rows_per_pass)
         ]
         share = probe.rate / problem.total_weight if probe.weighted else probe.rate
         total = total + share * torch.cat(parts)

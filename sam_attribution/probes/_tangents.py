@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 from torch.autograd import forward_ad
 
+from sam_attribution._rows import single_rows
 from sam_attribution.dynamics import check_differentiable_again
 from sam_attribution.probes._layer_rules import LayerRules
 from sam_attribution.probes._row_norms import jacobians_row_by_row
@@ -69,7 +70,7 @@ def double_backward(problem, probe, X):
 def tangents_from_jacobians(problem, probe, X):
     """Products with the gradient of every logit of every row: any trainable module has these."""
     logits, tangents = [], []
-    for row in X.split(1):
+    for row in single_rows(X):
         z, jacobian = jacobians_row_by_row(problem, probe, row)
         logits.append(z)
         tangents.append(jacobian @ probe.directions)

@@ -112,6 +112,12 @@ class AdoptedPath(TrainingPath):
     def check_replay(self, what):
         self._trajectory.check_replay(what)
 
+    def epoch_of(self, step):
+        """None: no epoch of the training is known."""
+
+    def epoch_at(self, state):
+        """None: no epoch of the training is known."""
+
     def epochs_of(self, steps):
         """Number of the checkpoint, counted from 1, as first and last."""
         return steps[0] + 1, steps[0] + 1

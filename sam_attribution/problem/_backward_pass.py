@@ -3,8 +3,9 @@
 import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution._rows import device_of
 from sam_attribution.dynamics import NoFunctionalForm
-from sam_attribution.training import untouched_random_state
+from sam_attribution.training import module_output, untouched_random_state
 
 
 def check_buffers_in_backward(module, X):
@@ -13,8 +14,8 @@ def check_buffers_in_backward(module, X):
     `module` is a copy that is used up, `X` a few rows.
     """
     try:
-        with untouched_random_state(X.device), torch.enable_grad():
-            output = module(X)
+        with untouched_random_state(device_of(X)), torch.enable_grad():
+            output = module_output(module, X)
             before = {name: buffer.clone() for name, buffer in module.named_buffers()}
             output.sum().backward()
     except OUT_OF_MEMORY:

@@ -3,6 +3,9 @@
 import torch
 from torch import nn
 
+from sam_attribution._rows import numbers_in
+from sam_attribution.training import arguments_for
+
 # Numbers that one layer sweep may hold. On a CPU they should fit its caches: a small CNN's
 # jvp is three times slower per row at 500 rows than at 64.
 _ACTIVATIONS = {"cpu": 2**22, "cuda": 2**28}
@@ -20,7 +23,9 @@ def auto_batch_size(module, X):
 
 def activations_per_row(module, X):
     """Numbers that the leaf layers put out for one row."""
-    counts = [X[:1].numel()]
+    row = X[:1]
+    counts = [numbers_in(row)]
+    args, kwargs = arguments_for(module, row)
 
     def count(_module, _inputs, output):
         counts.extend([output.numel()] if torch.is_tensor(output) else [])
@@ -29,7 +34,7 @@ def activations_per_row(module, X):
     handles = [leaf.register_forward_hook(count) for leaf in leaves]
     try:
         with torch.no_grad():
-            nn.Module.__call__(module, X[:1])
+            nn.Module.__call__(module, *args, **kwargs)
     finally:
         for handle in handles:
             handle.remove()

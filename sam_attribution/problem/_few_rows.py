@@ -4,10 +4,12 @@ from itertools import product
 from typing import NamedTuple
 
 import torch
-from torch import Tensor, nn
+from torch import nn
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
-from sam_attribution.training import copy_of_module, untouched_random_state
+from sam_attribution._row_source import each_tensor
+from sam_attribution._rows import device_of, few_of, rows_in, tensors_in, to_dtype
+from sam_attribution.training import copy_of_module, module_output, untouched_random_state
 
 _N_ROWS = 8
 _N_LOOKED_AT = 64
@@ -20,22 +22,28 @@ def spread_positions(n, n_wanted):
 
 
 def distinct_rows(X):
-    """Up to 8 rows that differ from one another, of 64 that are spread over `X`."""
-    spread = spread_positions(len(X), _N_LOOKED_AT).to(X.device)
-    rows, kept = X[spread].cpu(), []  # in one transfer
-    for number, row in enumerate(rows):
-        if not any(torch.equal(row, rows[other]) for other in kept):
+    """Up to 8 rows that differ from one another, of 64 that are spread over `X`, as a batch."""
+    if not len(X):
+        return X[:]
+    looked_at = few_of(X, spread_positions(len(X), _N_LOOKED_AT))
+    parts, kept = tensors_in(each_tensor(torch.Tensor.cpu, looked_at)), []  # in one transfer
+    for number in range(len(parts[0])):
+        if not any(_are_equal(parts, number, other) for other in kept):
             kept.append(number)
         if len(kept) == _N_ROWS:
             break
-    return X[spread[kept]]
+    return rows_in(looked_at, kept)
+
+
+def _are_equal(parts, one, other):
+    return all(torch.equal(part[one], part[other]) for part in parts)
 
 
 class Tried(NamedTuple):
     """A copy of a module that is used up by checks, a few rows, and its output for these."""
 
     module: nn.Module
-    X: Tensor
+    X: object
     output: object
 
 
@@ -47,12 +55,12 @@ def tried_copy(module, X):
     """
     for dtype, moves in product((torch.float64, None), (True, False)):
         try:
-            with torch.no_grad(), untouched_random_state(X.device):
+            with torch.no_grad(), untouched_random_state(device_of(X)):
                 twin = copy_of_module(module).to(dtype)
-                rows = X.to(dtype) if X.is_floating_point() else X
+                rows = X if dtype is None else to_dtype(X, dtype)
                 if moves:
                     _move(twin)
-                return Tried(twin, rows, twin(rows))
+                return Tried(twin, rows, module_output(twin, rows))
         except OUT_OF_MEMORY:
             raise
         except Exception:  # of the user's module, which may raise anything

@@ -20,7 +20,7 @@ def check_losses_are_finite(problem):
     """Raise a ValueError if a row trained on has a loss that is not finite; one forward pass."""
     rows = problem.weights.nonzero()[:, 0]
     with torch.no_grad():
-        losses = [_losses(problem, part) for part in rows.split(problem.rows_per_pass)]
+        losses = [_losses(problem, part) for part in problem.chunks(rows)]
     bad = rows[~torch.isfinite(torch.cat([rows.new_zeros(0), *losses]))]
     if len(bad):
         raise ValueError(
@@ -43,8 +43,8 @@ def check_gradients_are_finite(gradients):
 
 
 def _losses(problem, rows):
-    output = problem.logits(problem.params, problem.buffers, problem.X[rows])
-    return problem.row_loss.per_sample(output, problem.y[rows])
+    X, y = problem.batch(rows)
+    return problem.row_loss.per_sample(problem.logits(problem.params, problem.buffers, X), y)
 
 
 def _given_position(problem, row):

@@ -5,7 +5,10 @@ from copy import deepcopy
 import torch
 from sklearn.base import is_classifier, is_regressor
 from torch import nn
+from torch.utils.data import default_collate
 
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import DatasetRows, device_of, is_dataset
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.problem._adopted_path import AdoptedPath
 from sam_attribution.problem._finite import check_losses_are_finite
@@ -26,6 +29,7 @@ from sam_attribution.training import (
     inner_module,
     is_adopted,
     last_radius,
+    module_output,
     unreduced,
     untouched_random_state,
 )
@@ -66,12 +70,15 @@ def problem_from_estimator(
     estimator.trajectory_.check_data(*estimator.as_trained(X, y, sample_weight))
     check_unchanged(estimator)
     _check_training(estimator)
+    _check_collate_fn(estimator, X)
     rows, targets = estimator.to_tensors(X, y)
     model = _model(estimator, rows, parameters)
     if checked:
         mark_as_checked(model["module"])
     kind = AdoptedPath if is_adopted(estimator) else TrainingPath
     path = kind(estimator, X, y, sample_weight, ParameterLayout(model["module"]))
+    if isinstance(rows, RowSource):  # the final model is judged by the rows of its last epoch
+        rows = rows.at_epoch(path.epoch_of(path.n_steps) or 0)
     weights = None if sample_weight is None else torch.as_tensor(sample_weight, device=rows.device)
     problem = Problem(
         **model,
@@ -91,6 +98,17 @@ def problem_from_estimator(
     )
     check_losses_are_finite(problem)
     return problem
+
+
+def _check_collate_fn(estimator, X):
+    """Raise a ValueError for arrays that a function makes other batches of, which scores miss."""
+    collate_fn = estimator.get_params_for("iterator_train").get("collate_fn")
+    if collate_fn in (None, default_collate) or isinstance(X, DatasetRows) or is_dataset(X):
+        return
+    raise ValueError(
+        "iterator_train__collate_fn puts together the batches of training, but X is no Dataset, "
+        "and scores read arrays without it. Pass a Dataset of pairs (x, y)."
+    )
 
 
 def problem_before_training(untrained, *, parameters="all", differentiated=True):
@@ -166,8 +184,8 @@ def _row_loss(estimator, module, X):
 
 def _output_form(module, some):
     """Form of the module's output for rows `some`."""
-    with torch.no_grad(), untouched_random_state(some.device):
-        return OutputForm(module(some))
+    with torch.no_grad(), untouched_random_state(device_of(some)):
+        return OutputForm(module_output(module, some))
 
 
 def _visited(path, targets):

@@ -116,6 +116,7 @@ class FunctionalTraining:
         recorded = path.schedule[number]
         rows = torch.as_tensor(recorded.indices, device=problem.y.device)
         seed = derived_seed(path.seed, number)
+        problem = problem.at_epoch(path.epoch_of(number))
         batch = TrainingBatch(problem, rows, seed, self._row_weights)
         settings = {"rho": recorded.rho, "optimizer": self._optimizer_at(number)}
         rate = path.spread(recorded.rates, problem.params.dtype)

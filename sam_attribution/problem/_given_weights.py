@@ -3,10 +3,11 @@
 import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution._rows import device_of
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._nearness import are_near
-from sam_attribution.training import flat_output, untouched_random_state
+from sam_attribution.training import flat_output, module_output, untouched_random_state
 
 _TOLERANCE = 1e-3
 _STEP = 0.1
@@ -22,7 +23,7 @@ def check_given_weights(module, X, *, differentiated=True):
     kind of activation checkpointing that is not torch's), or if weights are kept elsewhere.
     """
     try:
-        with untouched_random_state(X.device):
+        with untouched_random_state(device_of(X)):
             outputs, gradients = _at_other_weights(module, X)
     except OUT_OF_MEMORY:
         raise
@@ -55,7 +56,7 @@ def _at_other_weights(module, X):
         with torch.no_grad():
             for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):
                 parameter.copy_(value)
-        own_output = flat_output(module(X))
+        own_output = flat_output(module_output(module, X))
         own_output.backward(along)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))

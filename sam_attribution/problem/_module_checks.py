@@ -5,6 +5,7 @@ from weakref import WeakSet
 import torch
 from torch import nn
 
+from sam_attribution._rows import rows_in
 from sam_attribution.problem._few_rows import distinct_rows, tried_copy
 from sam_attribution.problem._given_weights import check_given_weights
 from sam_attribution.problem._output_graph import check_output_graph
@@ -26,13 +27,14 @@ def check_on_few_rows(problem):
     Costs about half a dozen passes with 8 rows or fewer, in float64; nothing for a module that was
     checked before.
     """
-    module, rows = problem.module, distinct_rows(problem.X)
-    if module in _CHECKED or not len(rows):
+    module = problem.module
+    if module in _CHECKED or not len(problem.X):
         return
+    rows = distinct_rows(problem.X)
     tried = tried_copy(module, rows)
     if tried is not None:
         check_row_independence(*tried)
-        few = tried.X[:_N_FOR_GRADIENTS]
+        few = rows_in(tried.X, slice(_N_FOR_GRADIENTS))
         if problem.differentiated:
             check_output_graph(tried.module, few)
         check_given_weights(tried.module, few, differentiated=problem.differentiated)

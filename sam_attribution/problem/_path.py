@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 from sklearn.base import clone
+from torch import nn
 
 from sam_attribution.dynamics import NormClipping
 from sam_attribution.problem._few_rows import spread_positions
@@ -16,6 +17,8 @@ from sam_attribution.training import (
     NetSteps,
     bare_optimizer,
     derived_seed,
+    ends_of_epochs,
+    epoch_of,
     equal_stretches,
     inner_module,
     is_mixed_precision,
@@ -43,19 +46,20 @@ class TrainingPath:
         self._data = (X, y, sample_weight)
         self._trajectory = classifier.trajectory_
         self._device = classifier.module_device
-        module = inner_module(classifier.module_)
+        self._module = module = inner_module(classifier.module_)
         self._like = layout.vector_of(module)[:0]
         groups = classifier.optimizer_.param_groups
         self.optimizer = type(bare_optimizer(classifier.optimizer_))
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
         self._owners = _places_in_optimizer(groups, layout, module)
-        epochs = [
-            [batch for batch in epoch["batches"] if "train_batch_size" in batch]
+        self._ends_of_epochs = ends_of_epochs(classifier.history)
+        self._losses = [
+            batch.get("train_loss", np.nan)
             for epoch in classifier.history
+            for batch in epoch["batches"]
+            if "train_batch_size" in batch
         ]
-        self._ends_of_epochs = np.cumsum([len(batches) for batches in epochs])
-        self._losses = [batch.get("train_loss", np.nan) for each in epochs for batch in each]
 
     @property
     def dtype(self):
@@ -152,8 +156,14 @@ class TrainingPath:
     def check_states(self):
         """Raise a ValueError if no state can be known: those of recorded steps can."""
 
+    @property
+    def can_be_repeated(self):
+        """True if the steps can be repeated in this process."""
+        return self._trajectory.n_processes == 1
+
     def check_replay(self, what):
-        """Raise a ValueError if `what` cannot be had without all steps: they are known."""
+        """Raise a ValueError if `what` cannot be had: steps cannot be repeated in this process."""
+        self._trajectory.check_replay(what)
 
     @property
     def m_sharpness(self):
@@ -229,6 +239,15 @@ class TrainingPath:
         """Positions of the rows in the batch of a step, a tensor."""
         return torch.as_tensor(self.schedule[step].indices, device=self._device)
 
+    def shares(self, step):
+        """Positions of the rows that each process had at a step, a tuple of tensors.
+
+        Those of all are one share where batch norm took its statistics over all.
+        """
+        rows, sizes = self.batch_rows(step), self.schedule[step].per_process
+        together = any(isinstance(part, nn.SyncBatchNorm) for part in self._module.modules())
+        return (rows,) if together or not sizes else rows.split(list(sizes))
+
     def seed_of(self, step):
         """Seed of the masks of a step."""
         return derived_seed(self.seed, step)
@@ -303,6 +322,14 @@ class TrainingPath:
         ends = self._ends_of_epochs
         return tuple(int(np.searchsorted(ends, t, side="right")) + 1 for t in (first, last - 1))
 
+    def epoch_of(self, step):
+        """Epoch, counted from 0, in which a step reads its rows."""
+        return epoch_of(step, self._ends_of_epochs)
+
+    def epoch_at(self, state):
+        """Epoch, counted from 0, in which training went on from a recorded state."""
+        return self.epoch_of(state.step)
+
     def stretches(self, n_checkpoints):
         """`n_checkpoints` equal stretches of the steps; "recorded" for those that were recorded.
 
@@ -342,11 +369,13 @@ class TrainingPath:
 
     def every_step(self, rates):
         """Every state with its own batch and rate, by replay, in the order of `rates`."""
+        self.check_replay("n_checkpoints=None")
         for state, rate in rates.along():
             yield self._point(state, rate, (state.step, state.step + 1))
 
     def states(self):
         """Every state that a step started from, in the order of training, by replay."""
+        self.check_replay("this method")
         return self._states(range(self.n_steps))
 
     def trained_again(self, seed):
@@ -354,6 +383,7 @@ class TrainingPath:
 
         Of its states the first is recorded.
         """
+        self.check_replay("training again from another seed")
         twin = clone(self._classifier)
         twin.set_params(random_state=seed, trajectory=1, trajectory_dir=None)
         X, y, sample_weight = self._data
@@ -364,16 +394,24 @@ class TrainingPath:
 
         `options` are those of ``training.Replay``.
         """
+        self.check_replay("this method")
         self.nearest(0)  # raises if nothing was recorded
         return rewind(self._classifier.replayer(*self._data, **options))
 
     def _point(self, state, rate, steps):
         step = self._trajectory.schedule[state.step]
-        rows = self.batch_rows(state.step)
-        params = state.params.to(self._device)
-        buffers = {name: b.to(self._device) for name, b in state.buffers.items()}
-        seed = self.seed_of(state.step)
-        return PathPoint(params, buffers, rows, rate, step.rho, steps, seed, step.m_sharpness)
+        return PathPoint(
+            params=state.params.to(self._device),
+            buffers={name: b.to(self._device) for name, b in state.buffers.items()},
+            rows=self.batch_rows(state.step),
+            rate=rate,
+            rho=step.rho,
+            steps=steps,
+            seed=self.seed_of(state.step),
+            epoch=self.epoch_of(state.step),
+            m_sharpness=step.m_sharpness,
+            shares=self.shares(state.step),
+        )
 
     def _states(self, steps):
         self._trajectory.check_states()
@@ -384,6 +422,7 @@ class TrainingPath:
 
     def _replayed(self, steps):
         """The states of these steps, by a replay that ends at a recorded state, which tests it."""
+        self.check_replay("a state that was not recorded")
         X, y, sample_weight = self._data
         wanted = set(steps)
         states = self._classifier.replay(

@@ -26,11 +26,16 @@ class PathPoint:
         First step that it stands for, and the first that it no longer does.
     seed : int, optional
         Fixes the dropout masks of the step that starts here.
+    epoch : int, optional
+        Epoch, counted from 0, in which that step reads the rows; None if it does not matter.
     m_sharpness : int, optional
         Largest number of rows that climb together in that step; None for the whole batch.
     masks_are_known : bool, default=True
         False if `seed` does not give the masks of the training: there is no training mode then
         for a module that draws some.
+    shares : tuple of Tensor, optional
+        The rows of each process, which drew the same masks for its own and took the mean loss
+        over them; by default one process had all.
     """
 
     params: Tensor
@@ -40,8 +45,10 @@ class PathPoint:
     rho: float
     steps: tuple[int, int]
     seed: int | None = None
+    epoch: int | None = None
     m_sharpness: int | None = None
     masks_are_known: bool = True
+    shares: tuple[Tensor, ...] = ()
 
     def in_parts(self, problem):
         """Points that together stand for this one, one for each part of the batch.
@@ -57,14 +64,16 @@ class PathPoint:
             rows = self.rows[where]
             rate = self.rate * (problem.weight_of(rows) / whole)
             seed = None if self.seed is None else part_seed(self.seed, number)
-            parts.append(replace(self, rows=rows, rate=rate, seed=seed, m_sharpness=None))
+            parts.append(
+                replace(self, rows=rows, rate=rate, seed=seed, m_sharpness=None, shares=())
+            )
         return parts
 
     def batch(self, problem):
         """The batch in training mode; None where that is evaluation mode, or no seed is known."""
         if self._masks_are_missing(problem) or not problem.training_differs:
             return None
-        return TrainingBatch(problem, self.rows, self.seed)
+        return TrainingBatch(problem.at_epoch(self.epoch), self.rows, self.seed)
 
     def _masks_are_missing(self, problem):
         return self.seed is None or (not self.masks_are_known and problem.training_draws)
@@ -81,11 +90,13 @@ class PathPoint:
             return self.params
         if self.m_sharpness is not None:
             raise ValueError("the parts of this batch climbed apart: take in_parts() first.")
+        problem = problem.at_epoch(self.epoch)
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)
         # also where the modes seem to be the same: training took this one
-        batch = TrainingBatch(problem, self.rows, self.seed)
-        gradient = batch.gradient(self.params, self.buffers)
+        batches = [TrainingBatch(problem, rows, self.seed) for rows in self.shares or [self.rows]]
+        gradients = [batch.gradient(self.params, self.buffers) for batch in batches]
+        gradient = sum(gradients) / len(gradients)
         return self.params + problem.perturbation.eps(self.params, gradient, self.rho)
 
     def scaled(self, columns):

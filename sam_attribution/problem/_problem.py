@@ -1,5 +1,6 @@
 """The frozen hand-over from training to mathematics."""
 
+import copy
 from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import NamedTuple
@@ -7,6 +8,8 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import part_of, passes_over, to_dtype
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm, as_perturbation
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
@@ -48,9 +51,11 @@ class Problem:
     ----------
     module : torch.nn.Module
         A private copy in evaluation mode. Never called but through ``functional_call``.
-    X, y : Tensor
-        The rows trained on and their labels as codes 0..n_classes-1, or their real targets; of
-        ``OutputRows`` a target may have several numbers.
+    X : Tensor or RowSource
+        The rows trained on; a source reads some of them at a time.
+    y : Tensor
+        Their labels as codes 0..n_classes-1, or their real targets; of ``OutputRows`` a target may
+        have several numbers.
     n_classes : int or None
         None without classes. For a regression the module's output is one number per row, shape
         (n, 1); for ``OutputRows`` it is of any form, and read as (n, k).
@@ -86,7 +91,7 @@ class Problem:
     """
 
     module: nn.Module
-    X: Tensor
+    X: Tensor | RowSource
     y: Tensor
     n_classes: int | None
     sample_weight: Tensor | None = None
@@ -105,9 +110,11 @@ class Problem:
     n_given: int | None = None
     differentiated: bool = True
 
+    _base = None  # the problem whose rows these are, in another epoch
+
     def __post_init__(self):
         check_layers(self.module)
-        _check_positions(self.positions, self.n_given, len(self.y))
+        _check_positions(self.positions, self.n_given, self.n_rows)
         check_parameters_are_finite(self.layout, self.params)
         bound = as_perturbation(self.perturbation, self.layout)
         object.__setattr__(self, "perturbation", bound)
@@ -124,6 +131,20 @@ class Problem:
         ):
             getattr(self, name)
         check_on_few_rows(self)
+
+    @property
+    def n_rows(self):
+        """Number of rows."""
+        return len(self.y)
+
+    @property
+    def device(self):
+        """Device of the rows and of the parameters."""
+        return self.y.device
+
+    def batch(self, rows):
+        """Inputs and targets of the rows at some positions."""
+        return self.X[rows], self.y[rows]
 
     @cached_property
     def layout(self):
@@ -144,7 +165,7 @@ class Problem:
     def weights(self):
         """The user's row weights ``a``, 0 for rows never visited, shape (n_samples,)."""
         given = self.sample_weight
-        weights = self.params.new_ones(len(self.y)) if given is None else given
+        weights = self.params.new_ones(self.n_rows) if given is None else given
         return weights if self.visited is None else weights * self.visited
 
     @cached_property
@@ -176,6 +197,8 @@ class Problem:
     @cached_property
     def training_module(self):
         """The module in training mode, as ``train()`` makes it."""
+        if self._base is not None:
+            return self._base.training_module
         module = copy_of_module(self.module).train()
         check_buffers_in_backward(copy_of_module(module), distinct_rows(self.X))
         return module
@@ -196,6 +219,8 @@ class Problem:
 
     @cached_property
     def _tried_in_training(self):
+        if self._base is not None:
+            return self._base._tried_in_training
         return [self._try_in_training(*each) for each in self.path.some_batches(_N_BATCHES)]
 
     def _try_in_training(self, rows, seed):
@@ -214,8 +239,8 @@ class Problem:
         return replace(
             self,
             module=module,
-            X=self.X.double() if self.X.is_floating_point() else self.X,
-            y=self.y.double() if self.y.is_floating_point() else self.y,
+            X=to_dtype(self.X, torch.float64),
+            y=to_dtype(self.y, torch.float64),
             sample_weight=None if weights is None else weights.double(),
             weight_decay=decay.double() if torch.is_tensor(decay) else decay,
             row_loss=self.row_loss.in_double_precision(),
@@ -223,21 +248,21 @@ class Problem:
         )
 
     def logits(self, params, buffers, X):
-        """Logits of `X` at flat `params`, in evaluation mode; any output as one vector per row."""
+        """Logits of a batch `X` at flat `params`, in evaluation mode; one vector for each row."""
         return flat_call(self.module, (self.layout.unflatten(params), buffers), X)
 
     def part(self, rows):
         """The same problem with some of its rows, which keep their share in the mean over all."""
         return replace(
             self,
-            X=self.X[rows],
+            X=part_of(self.X, rows),
             y=self.y[rows],
             sample_weight=self.weights[rows],
             visited=None,
             path=None,
             denominator=self.total_weight,
             positions=rows if self.positions is None else self.positions[rows],
-            n_given=len(self.y) if self.n_given is None else self.n_given,
+            n_given=self.n_rows if self.n_given is None else self.n_given,
         )
 
     def reweighted(self, row_weights):
@@ -250,11 +275,33 @@ class Problem:
             denominator=self.total_weight,
         )
 
+    def at_epoch(self, epoch):
+        """The same problem with its rows as training read them in an epoch, counted from 0.
+
+        Only those of a Dataset may be others; None stands for the epoch of this problem.
+        """
+        if self.epoch_for(epoch) in (None, self.epoch_read):
+            return self
+        known = vars(self).setdefault("_at_epochs", {})
+        if epoch not in known:
+            known[epoch] = other = copy.copy(self)  # without the checks, which were made
+            vars(other).update(X=self.X.at_epoch(epoch), _base=self, _at_epochs=known)
+        return known[epoch]
+
+    @property
+    def epoch_read(self):
+        """Epoch as in which the rows are read; None if they are the same in every epoch."""
+        return self.X.epoch if isinstance(self.X, RowSource) else None
+
+    def epoch_for(self, epoch):
+        """The epoch itself, or None if rows are the same in every epoch."""
+        return epoch if isinstance(self.X, RowSource) and self.X.draws else None
+
     def chunks(self, rows):
         """Split positions into passes; None stands for every training row."""
         if rows is None:
-            rows = torch.arange(len(self.y), device=self.y.device)
-        return rows.split(self.rows_per_pass)
+            rows = torch.arange(self.n_rows, device=self.device)
+        return passes_over(self.X, rows, self.rows_per_pass)
 
     def mean_gradient(self, params, buffers, rows=None):
         """Gradient of the weighted mean loss of training rows, (n_params,), no weight decay."""
@@ -266,10 +313,13 @@ class Problem:
             total += torch.autograd.grad(loss, leaf)[0]
         return total / (self.weight_of(rows) or 1.0)  # a batch of weight 0 has gradient 0
 
-    def weighted_loss(self, params, buffers, rows):
-        """``sum_i a_i l_i`` over one pass of training rows: differentiable."""
-        losses = self.row_loss.per_sample(self.logits(params, buffers, self.X[rows]), self.y[rows])
-        return self.weights[rows] @ losses
+    def weighted_loss(self, params, buffers, rows, batch=None):
+        """``sum_i a_i l_i`` over one pass of training rows: differentiable.
+
+        `batch` is that of the rows if it is read already, as inside a transform it must be.
+        """
+        X, y = batch or self.batch(rows)
+        return self.weights[rows] @ self.row_loss.per_sample(self.logits(params, buffers, X), y)
 
     def weight_of(self, rows):
         """Denominator of the mean over `rows`; over all rows for None."""

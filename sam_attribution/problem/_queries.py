@@ -6,6 +6,8 @@ from dataclasses import dataclass, replace
 import torch
 from torch import Tensor
 
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import part_of, passes_over, to_dtype
 from sam_attribution.dynamics import Cotangent
 from sam_attribution.problem._finite import check_gradients_are_finite
 from sam_attribution.problem._problem import Problem
@@ -23,8 +25,10 @@ class Queries:
     Attributes
     ----------
     problem : Problem
-    X, y : Tensor
-        Validation rows and label codes.
+    X : Tensor or RowSource
+        Validation rows.
+    y : Tensor
+        Their label codes.
     evaluation : callable
         ``(logits, y) -> (n,)``, lower is better.
     groups : tuple of Tensor
@@ -34,7 +38,7 @@ class Queries:
     """
 
     problem: Problem
-    X: Tensor
+    X: Tensor | RowSource
     y: Tensor
     evaluation: Callable[[Tensor, Tensor], Tensor]
     groups: tuple[Tensor, ...]
@@ -42,10 +46,7 @@ class Queries:
 
     def of(self, problem):
         """The same queries of another problem, in its precision."""
-        X, y = (
-            part.to(problem.params.dtype) if part.is_floating_point() else part
-            for part in (self.X, self.y)
-        )
+        X, y = (to_dtype(part, problem.params.dtype) for part in (self.X, self.y))
         evaluation = self.evaluation
         if getattr(evaluation, "__self__", None) is self.problem.row_loss:
             evaluation = getattr(problem.row_loss, evaluation.__name__)
@@ -55,7 +56,7 @@ class Queries:
         """Query values, shape (n_queries,)."""
         with torch.no_grad():
             rows = torch.arange(len(self.y), device=self.y.device)
-            parts = rows.split(self.problem.rows_per_pass)
+            parts = passes_over(self.X, rows, self.problem.rows_per_pass)
             values = torch.cat([self._evaluate(params, buffers, part) for part in parts])
         return torch.stack([values[group].mean() for group in self.groups])
 
@@ -100,7 +101,7 @@ class Queries:
 
     def _row_gradients(self, params, buffers, rows):
         """Gradients of single rows, (n, n_params), some rows at a time."""
-        X, y, problem = self.X[rows], self.y[rows], self.problem
+        X, y, problem = part_of(self.X, rows), self.y[rows], self.problem
         found = params.new_empty(len(rows), len(params))
         if problem.head is None:
             for at, part in gradients_of(problem, params, buffers, X, y, self.evaluation):
@@ -119,7 +120,7 @@ class Queries:
         buffers = buffers | {name: buffers[name].detach().requires_grad_() for name in tracked}
         leaves = [leaf, *(buffers[name] for name in tracked)]
         totals = [torch.zeros_like(each) for each in leaves]
-        for rows in group.split(self.problem.rows_per_pass):
+        for rows in passes_over(self.X, group, self.problem.rows_per_pass):
             with torch.enable_grad():
                 value = self._evaluate(leaf, buffers, rows).sum()
             for total, part in zip(totals, torch.autograd.grad(value, leaves), strict=True):
@@ -134,7 +135,7 @@ class Queries:
         shares = torch.zeros(len(totals), len(rows), dtype=torch.float64, device=rows.device)
         for share, group in zip(shares, self.groups, strict=True):
             share[group] = 1 / len(group)
-        for part in rows.split(self.problem.rows_per_pass):
+        for part in passes_over(self.X, rows, self.problem.rows_per_pass):
             logits, features = self.problem.head.features(named, buffers, self.X[part])
             logit_gradient = gradient_in_output(self.evaluation, logits, self.y[part])
             for total, share in zip(totals, shares[:, part], strict=True):

@@ -43,15 +43,20 @@ def warn_of_other_losses(problem):
 def _computed_again(problem, state):
     """Loss of the step after a recorded state, the error it may have, and what was drawn from."""
     path, device = problem.path, problem.params.device
-    batch = TrainingBatch(problem, path.batch_rows(state.step), path.seed_of(state.step))
+    problem = problem.at_epoch(path.epoch_at(state))
     params = state.params.to(problem.params)
     buffers = {name: buffer.to(device) for name, buffer in state.buffers.items()}
-    output, draws = batch.tried(params, buffers)
-    loss = float(batch.mean_loss(output))
+    losses, largest = [], 0.0
+    for rows in path.shares(state.step):
+        batch = TrainingBatch(problem, rows, path.seed_of(state.step))
+        output, draws = batch.tried(params, buffers)
+        losses.append(float(batch.mean_loss(output)))
+        largest = max(largest, float(output.abs().max()))
+    loss = sum(losses) / len(losses)
     half = path.mixed_precision or params.dtype not in (torch.float32, torch.float64)
     relative = _RELATIVE_IN_HALF_PRECISION if half else _RELATIVE
     eps = torch.finfo(torch.bfloat16 if half else params.dtype).eps
-    return loss, relative * abs(loss) + _OF_OUTPUT * eps * float(output.abs().max()), draws
+    return loss, relative * abs(loss) + _OF_OUTPUT * eps * largest, draws
 
 
 def _cause(draws):

@@ -3,6 +3,8 @@
 import torch
 from torch.func import grad, vmap
 
+from sam_attribution._row_source import RowSource, each_tensor
+from sam_attribution._rows import rows_in, single_rows
 from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
 from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._row_loss import gradient_in_output, loss_in_output
@@ -22,16 +24,23 @@ def row_gradients(problem, point, per_sample=None, buffers=None):
     """
     buffers = problem.buffers if buffers is None else buffers
     for passed in problem.chunks(None):
-        X, y = problem.X[passed], problem.y[passed]
+        X, y = problem.batch(passed)
         for rows, gradients in gradients_of(problem, point, buffers, X, y, per_sample):
             yield passed[rows], problem.restrict(gradients.T).T
 
 
 def gradients_of(problem, point, buffers, X, y, per_sample=None):
-    """Gradients as of :func:`row_gradients`, for any rows and buffers, in all parameters."""
+    """Gradients as of :func:`row_gradients`, for any rows and buffers, in all parameters.
+
+    `X` is a batch, or a source of which some rows at a time are read.
+    """
     for rows in torch.arange(len(y), device=y.device).split(rows_at_once(problem)):
         # by a call: a name for them here would keep them in memory while the generator waits
-        yield rows, _of_chunk(problem, point, buffers, X[rows], y[rows], per_sample)
+        yield rows, _of_chunk(problem, point, buffers, _some_of(X, rows), y[rows], per_sample)
+
+
+def _some_of(X, rows):
+    return X[rows] if isinstance(X, RowSource) else rows_in(X, rows)
 
 
 def rows_at_once(problem):
@@ -73,7 +82,8 @@ def gradients_by_vmap(problem, point, buffers, X, in_output):
     """Gradients (n, n_params) of rows with the derivatives `in_output` in their output, by vmap."""
 
     def along(params, row, gradient):
-        return problem.logits(params, buffers, row[None])[0] @ gradient
+        one = each_tensor(lambda tensor: tensor[None], row)
+        return problem.logits(params, buffers, one)[0] @ gradient
 
     return vmap(grad(along), (None, 0, 0))(point.detach(), X, in_output)
 
@@ -81,7 +91,7 @@ def gradients_by_vmap(problem, point, buffers, X, in_output):
 def gradients_row_by_row(problem, point, buffers, X, in_output):
     """The same for modules that vmap does not know."""
     leaf, gradients = point.detach().requires_grad_(), []
-    for row, gradient in zip(X.split(1), in_output, strict=True):
+    for row, gradient in zip(single_rows(X), in_output, strict=True):
         with torch.enable_grad():
             value = problem.logits(leaf, buffers, row)[0] @ gradient
         gradients.append(torch.autograd.grad(value, leaf)[0])
@@ -99,6 +109,7 @@ def _of_chunk(problem, point, buffers, X, y, per_sample):
             in_output = loss_in_output(problem.row_loss, output, y)
         else:
             in_output = gradient_in_output(per_sample, output, y)
-        two = [0, -1]  # vmap fails with some modules only if there are several rows
-        way = _WAYS.of(problem, lambda way: way(problem, point, buffers, X[two], in_output[two]))
+        # vmap fails with some modules only if there are several rows
+        two = rows_in(X, [0, -1]), in_output[[0, -1]]
+        way = _WAYS.of(problem, lambda way: way(problem, point, buffers, *two))
         return way(problem, point, buffers, X, in_output)

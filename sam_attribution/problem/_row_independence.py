@@ -3,8 +3,14 @@
 import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution._rows import device_of, rows_in, single_rows
 from sam_attribution.problem._nearness import entries_differ
-from sam_attribution.training import flat_output, leaves_of, untouched_random_state
+from sam_attribution.training import (
+    flat_output,
+    leaves_of,
+    module_output,
+    untouched_random_state,
+)
 
 _N_ALONE = 2
 # Parts of the largest output: kernels round batches of other sizes otherwise
@@ -45,10 +51,11 @@ def check_row_independence(module, X, together):
 def _outputs(module, X):
     """Outputs of all rows once more, and of single ones; None if it does not run with these."""
     try:
-        with torch.no_grad(), untouched_random_state(X.device):
-            alone = [module(row) for row in X[:_N_ALONE].split(1)]
+        with torch.no_grad(), untouched_random_state(device_of(X)):
+            first = single_rows(rows_in(X, slice(_N_ALONE)))
+            alone = [module_output(module, row) for row in first]
             # last: the first pass began at the same random state
-            outputs = [module(X), *alone]
+            outputs = [module_output(module, X), *alone]
             leaves_of(outputs[0])
             return outputs
     except OUT_OF_MEMORY:

@@ -29,7 +29,7 @@ class TrainingBatch:
         self.rows = rows
         self.seed = seed
         self._row_weights = row_weights
-        self._X, self._y = problem.X[rows], problem.y[rows]
+        self._X, self._y = problem.batch(rows)
         self.weight = problem.weight_of(rows)
         # a batch of weight 0 has loss 0
         self.shares = problem.weights[rows] / (self.weight or 1.0)

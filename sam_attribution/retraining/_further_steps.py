@@ -100,6 +100,7 @@ def further_loop(problem, drawn, seed, given, *, lr=None, rho=None, perturbation
         ends_of_epochs=drawn.ends_of_epochs,
         optimizer=None if given is None else given.with_rate(lr),
         perturbation=None if perturbation is None else as_perturbation(perturbation),
+        read_epoch=problem.epoch_read,
     )
     return RealLoop(steps, problem.params, problem.buffers)
 

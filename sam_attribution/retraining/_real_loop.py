@@ -57,6 +57,7 @@ def recorded_training(problem, real_loop, method):
 
 def recorded_loop(problem):
     """The recorded steps as a :class:`RealLoop`."""
+    problem.path.check_replay("training again without rows")
     check_recorded(problem)
     start = problem.path.nearest(0)
     return RealLoop(problem.path.net_steps(start=start), start.params, start.buffers)

@@ -9,6 +9,7 @@ from scipy.sparse import issparse
 
 from sam_attribution._as_arrays import from_tensor
 from sam_attribution._image_shape import images_of
+from sam_attribution._row_source import RowSource
 from sam_attribution._validation import take_rows
 from sam_attribution.review._codec import packed_sheets
 from sam_attribution.review._images import pixels_of, shrunk
@@ -29,6 +30,8 @@ class Content:
 def content_of(X, rows, image_shape):
     """Return the :class:`Content` of the rows at `rows`, in their order."""
     shown = take_rows(from_tensor(X, "X"), rows)
+    if isinstance(shown, RowSource):
+        shown = _read(shown)
     if issparse(shown):
         shown = shown.toarray()
     if _is_text(shown):
@@ -36,6 +39,17 @@ def content_of(X, rows, image_shape):
     if image_shape is not None or np.ndim(shown) in (3, 4):
         return _images(images_of(shown, image_shape))
     return _table(shown if isinstance(shown, pd.DataFrame) else _frame(shown))
+
+
+def _read(source):
+    """The rows of a source as an array."""
+    batch = source[:]
+    if not hasattr(batch, "numpy"):
+        raise ValueError(
+            "X must show a row by one image, table row or text, but its items have several parts. "
+            "Pass images or texts that stand for the rows."
+        )
+    return batch.numpy()
 
 
 def _is_text(X):

@@ -8,6 +8,8 @@ from pandas.api.extensions import ExtensionArray
 
 from sam_attribution._as_arrays import values_of
 from sam_attribution._row_order import check_order
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import dataset_as_source
 from sam_attribution._validation import check_length, num_samples, take_rows
 from sam_attribution.review._decision_file import decision_lines
 from sam_attribution.review._row_identity import Rows, row_ids
@@ -21,7 +23,7 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
 
     Parameters
     ----------
-    X : array-like, sparse matrix, tensor or DataFrame of n_samples rows
+    X : array-like, sparse matrix, tensor, DataFrame or Dataset of n_samples rows
         The rows that the page was made of: in the same order, or in any order if they have ids.
     y : array-like of shape (n_samples,)
         Their labels as they were given.
@@ -72,6 +74,7 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
     >>> X.ravel(), y
     (array([0.1, 0.2]), [5, 3])
     """
+    X = dataset_as_source(X)
     n_samples = num_samples(X)
     _check_y(y, n_samples)
     check_order(X=X, y=y)
@@ -84,7 +87,9 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
     stays = np.ones(n_samples, dtype=bool)
     stays[[d.row for d in decisions if d.decision == "remove"]] = False
     kept = np.flatnonzero(stays)
-    return take_rows(X, kept), take_rows(_relabelled(y, new), kept)
+    rows = take_rows(X, kept)
+    rows = rows.given() if isinstance(rows, RowSource) else rows
+    return rows, take_rows(_relabelled(y, new), kept)
 
 
 @dataclass(frozen=True)

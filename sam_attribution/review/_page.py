@@ -7,6 +7,7 @@ import json
 import numpy as np
 
 from sam_attribution._folders import user_path
+from sam_attribution._rows import dataset_as_source
 from sam_attribution.review._arguments import (
     check_n_rows,
     names_of,
@@ -54,12 +55,12 @@ def review_page(
     ----------
     path : str or path-like
         Of the HTML file. One that is there is written over.
-    X : array-like, sparse matrix, tensor or DataFrame of n_samples rows
+    X : array-like, sparse matrix, tensor, DataFrame or Dataset of n_samples rows
         What a row is: an image if `X` has shape (n, height, width), (n, channels, height, width)
         or (n, height, width, channels) with 1, 3 or 4 channels, or if `image_shape` is given; a
         text if `X` is a list, array or Series of strings; else columns of a table. ``uint8`` pixels
         are drawn as they are, others from 0 to 1 if they lie there and from the lowest to the
-        highest otherwise; the page says which.
+        highest otherwise; the page says which. Of a Dataset only the rows on the page are read.
     given : array-like of shape (n_samples,)
         Labels as they are: strings, numbers or booleans.
     suggested : array-like of shape (n_samples,)
@@ -124,6 +125,7 @@ def review_page(
     ...     "a barking pet" in path.read_text()
     True
     """
+    X = dataset_as_source(X)
     columns = review_columns(
         X,
         given=given,

@@ -12,6 +12,7 @@ from scipy.sparse import issparse
 
 from sam_attribution._as_arrays import from_tensor, values_of
 from sam_attribution._row_order import check_order
+from sam_attribution._row_source import RowSource
 from sam_attribution._validation import check_length
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
@@ -196,6 +197,8 @@ def _digest(values):
 def _row_hashes(X):
     """A hash of every row's content, or None where rows have no bytes of their own."""
     X = from_tensor(X, "X")
+    if isinstance(X, RowSource):
+        return None  # reading all rows may take long
     if issparse(X):
         return None
     if isinstance(X, pd.DataFrame):

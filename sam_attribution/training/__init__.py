@@ -10,6 +10,7 @@ from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
 from sam_attribution.training._divergence import is_far_above_guessing
+from sam_attribution.training._epochs import ends_of_epochs, epoch_of
 from sam_attribution.training._given_checkpoints import Checkpoint
 from sam_attribution.training._losses import (
     class_weight,
@@ -18,6 +19,11 @@ from sam_attribution.training._losses import (
     without_class_weight,
 )
 from sam_attribution.training._module_builder import MLP
+from sam_attribution.training._module_call import (
+    arguments_for,
+    module_output,
+    output_tensor,
+)
 from sam_attribution.training._module_copy import copy_of_module, kept_tensors
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
 from sam_attribution.training._net_steps import NetSteps, own_steps_of

@@ -5,10 +5,10 @@ loss scale, and none of its steps is skipped.
 """
 
 import copy
-from contextlib import contextmanager
 
 from torch import nn
 
+from sam_attribution.training._alone import of_one_process
 from sam_attribution.training._module_copy import copy_of_module
 
 
@@ -22,11 +22,6 @@ def check_accelerator(net):
         raise ValueError(
             f"accelerator has gradient_accumulation_steps={n_steps}, of which skorch keeps the "
             "last batch only: it clears the gradients before each. Use a larger batch_size."
-        )
-    if getattr(net, "m_sharpness", None) is not None and _n_processes(net) > 1:
-        raise ValueError(
-            f"m_sharpness={net.m_sharpness} is for one process: several take the mean of their "
-            "gradients before the climb. Train in one process, or leave m_sharpness out."
         )
 
 
@@ -58,41 +53,15 @@ def was_skipped(net):
     return bool(getattr(net.optimizer_, "step_was_skipped", False))
 
 
-def why_not_recorded(net):
-    """Reason why a run of `net` cannot be replayed, or None."""
-    if _n_processes(net) > 1:
-        return (
-            "it ran in several processes, each of which knows its own batches only. Train in one "
-            "process; or, for a method of the final model such as hif, take a net with these "
-            "weights: SAMClassifier.from_module(net.module_, X, y)"
-        )
-    return None
-
-
-@contextmanager
-def only_trained_criteria(net):
-    """Context in which accelerate prepares no criterion without parameters, in several processes.
-
-    It would wrap it in DistributedDataParallel, which refuses a module that has nothing to train.
-    """
-    criteria = net._criteria
-    if _n_processes(net) > 1:
-        bare = [name for name in criteria if _has_nothing_to_train(getattr(net, name + "_"))]
-        for name in bare:
-            getattr(net, name + "_").to(_accelerator(net).device)
-        net._criteria = [name for name in criteria if name not in bare]
-    try:
-        yield
-    finally:
-        net._criteria = criteria
-
-
 def prepare_copy(net):
-    """Give a copy of a net an accelerator of its own, which computes as that of the net does."""
+    """Give a copy of a net an accelerator of its own, which computes as that of the net does.
+
+    It is of one process, also where several trained the net.
+    """
     accelerator = _accelerator(net)
     if accelerator is None:
         return
-    accelerator = copy.copy(accelerator)
+    accelerator = of_one_process(accelerator)
     # the user's accelerator keeps its lists of prepared models and optimizers
     accelerator._models, accelerator._optimizers = [], []
     accelerator.scaler = copy.deepcopy(accelerator.scaler)
@@ -114,17 +83,6 @@ def bare_optimizer(optimizer):
     """The torch optimizer inside accelerate's, or the one given."""
     wrapped = type(optimizer).__module__.partition(".")[0] == "accelerate"
     return optimizer.optimizer if wrapped else optimizer
-
-
-def _has_nothing_to_train(criterion):
-    """True for a module whose parameters, if it has any, are frozen."""
-    return isinstance(criterion, nn.Module) and not any(
-        p.requires_grad for p in criterion.parameters()
-    )
-
-
-def _n_processes(net):
-    return getattr(_accelerator(net), "num_processes", 1)
 
 
 def _accelerator(net):

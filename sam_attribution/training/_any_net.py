@@ -25,7 +25,8 @@ class SAMNet(SAMMixin, ConformantAnyNet):
     ----------
     module : torch.nn.Module or callable, optional
         Instance (copied, never changed), class or factory of a module with any output: a tensor
-        of shape (n_samples, ...), or several in a tuple, list or dict. ``n_features`` and
+        of shape (n_samples, ...), or several in a tuple, list or dict; of an output with
+        ``logits``, as of Hugging Face, these are taken. ``n_features`` and
         ``n_outputs`` (the numbers of a row's target) are passed to those that name them. ``None``
         builds a network with one hidden layer from the data (``module__n_hidden=32``).
     rho : float or callable, default=0.05

@@ -3,9 +3,9 @@
 import torch
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
-from skorch.utils import is_dataset
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
+from sam_attribution._rows import with_own_targets
 from sam_attribution.training._inputs import as_numpy_knows, check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
 from sam_attribution.training._output_form import filled, flat_output, leaves_of
@@ -55,13 +55,14 @@ class AnyTargets:
     def predict_proba(self, X):
         """Raises an AttributeError: the output need not be made of probabilities."""
 
-    def score(self, X, y, sample_weight=None):
+    def score(self, X, y=None, sample_weight=None):
         """The negative mean of the rows' losses: the larger, the better.
 
         Parameters
         ----------
-        X : array-like of shape (n_samples, ...)
+        X : array-like of shape (n_samples, ...), dict, tuple or Dataset
         y : array-like of shape (n_samples, ...)
+            None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), default=None
 
         Returns
@@ -69,9 +70,9 @@ class AnyTargets:
         float
         """
         check_is_fitted(self)
-        if y is None:
-            raise ValueError("y must hold a target for each row, got None.")
         X, targets, weight = self.as_trained(X, y, sample_weight)
+        if targets is None:
+            raise ValueError("y must hold a target for each row, got None.")
         targets, losses = torch.as_tensor(targets), []
         for output in self.forward_iter(X, device=self.module_device):
             done = sum(map(len, losses))
@@ -151,7 +152,8 @@ class AnyTargets:
         check_mean(self.criterion_)
 
     def _fit_inputs(self, X, y, sample_weight, classes, afresh):
-        if y is None and not is_dataset(X):
+        X, y = with_own_targets(X, y, verbose=self.verbose)
+        if y is None:
             raise ValueError(
                 f"{type(self).__name__} requires y to be passed, but the target y is None. Of an "
                 "autoencoder y is X."

@@ -1,18 +1,24 @@
 """scikit-learn's contract for skorch nets. SAM is not part of this file."""
 
-from collections.abc import Mapping
 from numbers import Integral, Real
 
 import torch
 from sklearn.base import BaseEstimator
 
+from sam_attribution._row_source import RowSource, each_tensor
+from sam_attribution._rows import tensors_in, with_own_targets
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, Options, StrOptions, check_parameters, forget_fit
 from sam_attribution.training._batch_order import ScheduledBatches
 from sam_attribution.training._callbacks import raised_by_callback
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._copies import shallow_copy
-from sam_attribution.training._data import can_be_indexed, indexed_loader
+from sam_attribution.training._data import (
+    SourceDataset,
+    can_be_indexed,
+    indexed_loader,
+    reads_source,
+)
 from sam_attribution.training._input_size import naming_input_size
 from sam_attribution.training._inputs import ArrayInputs
 from sam_attribution.training._losses import (
@@ -24,6 +30,7 @@ from sam_attribution.training._losses import (
     loss_per_sample,
 )
 from sam_attribution.training._module_builder import ModuleBuilder
+from sam_attribution.training._module_call import arguments_for, output_tensor
 from sam_attribution.training._monitors import check_monitors, naming_monitored
 from sam_attribution.training._precision import check_precision, naming_precision
 from sam_attribution.training._random import derived_seed, isolated_random_state
@@ -127,9 +134,11 @@ class Conformant(ArrayInputs, ModuleBuilder):
 
         Parameters
         ----------
-        X : array-like or sparse matrix of shape (n_samples, ...), tensor, dict or Dataset
+        X : array-like or sparse matrix of shape (n_samples, ...), tensor, dict, tuple or Dataset
+            A dict of arrays goes to ``forward`` by names, a tuple of arrays as several arguments.
+            Memory maps, dicts, tuples and Datasets are read batch by batch.
         y : array-like of shape (n_samples,)
-            Labels of any type; of a regressor real numbers.
+            Labels of any type; of a regressor real numbers. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), optional
             A batch's loss is ``sum(weight * loss) / sum(weight)``.
         **fit_params : dict
@@ -162,6 +171,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
         else:
             check_precision(self)
         check_monitors(self)
+        if isinstance(X, RowSource):
+            X = X.seeded(self._seed)
         seed = derived_seed(self._seed, len(self.history))
         with isolated_random_state(seed, self.module_device):
             self._in_training, self._sample_weight = True, weight
@@ -199,9 +210,15 @@ class Conformant(ArrayInputs, ModuleBuilder):
 
     def infer(self, x, **fit_params):
         """Output of the module for a batch; raise if its shape is wrong."""
+        x = _moved_to(x, self.device)
         before = _versions(x)
         with naming_whole_numbers(x), naming_input_size(x), naming_precision(self):
-            output = super().infer(x, **fit_params)
+            if isinstance(x, tuple):
+                args, _ = arguments_for(self.module_, x)
+                output = self.module_(*args, **fit_params)
+            else:
+                output = super().infer(x, **fit_params)
+        output = output_tensor(output)
         if _versions(x) != before:
             raise ValueError(
                 "module changes its input in place, but SAM's second pass and scoring read it "
@@ -265,6 +282,27 @@ class Conformant(ArrayInputs, ModuleBuilder):
         """Loss of every row, with its class weight if the criterion has any, (n_samples,)."""
         return loss_per_sample(self.criterion_, output, targets)
 
+    def get_dataset(self, X, y=None):
+        """Dataset of rows and targets, as skorch makes it from arrays."""
+        return SourceDataset(X, y) if isinstance(X, RowSource) else super().get_dataset(X, y)
+
+    def get_split_datasets(self, X, y=None, **fit_params):
+        """Training and held-out Dataset; one that `train_split` holds itself is read as `X` is."""
+        trained, held_out = super().get_split_datasets(X, y, **fit_params)
+        if isinstance(X, RowSource) and held_out is not None and not reads_source(held_out):
+            rows, targets = with_own_targets(held_out)
+            rows = self._validated(rows)
+            targets = self._targets_of(self._given_targets(targets), rows)
+            held_out = SourceDataset(rows, targets)
+        return trained, held_out
+
+    def run_single_epoch(self, iterator, training, **kwargs):
+        """One epoch over the batches of `iterator`; rows of a Dataset are those of this epoch."""
+        set_epoch = getattr(getattr(iterator, "dataset", None), "set_epoch", None)
+        if training and set_epoch is not None:
+            set_epoch(len(self.history) - 1)
+        super().run_single_epoch(iterator, training, **kwargs)
+
     def get_iterator(self, dataset, training=False):
         """Loader whose batches hold their rows' positions; in training it follows the schedule."""
         prefix = "iterator_train" if training else "iterator_valid"
@@ -296,8 +334,13 @@ class Conformant(ArrayInputs, ModuleBuilder):
 
 def _versions(x):
     """Version numbers of a batch's tensors, which torch raises when one is written to."""
-    parts = x.values() if isinstance(x, Mapping) else [x]
-    return [part._version for part in parts if torch.is_tensor(part)]
+    return [part._version for part in tensors_in(x) if torch.is_tensor(part)]
+
+
+def _moved_to(x, device):
+    """The inputs of a module with several on a device; others as they are."""
+    moves = isinstance(x, tuple) and device is not None
+    return each_tensor(lambda part: part.to(device), x) if moves else x
 
 
 def _rows_of(batch):

@@ -63,7 +63,9 @@ def _last_batch(net, X, y):
         return None
     collate = net.get_params_for("iterator_train").get("collate_fn")
     try:
-        batch = IndexedDataset(net.get_dataset(X, y), collate).batch(rows)
+        dataset = IndexedDataset(net.get_dataset(X, y), collate)
+        dataset.set_epoch(len(net.history) - 1)
+        batch = dataset.batch(rows)
         return unpack_data(batch.to(net.module_device))
     except Exception:  # of the user's dataset
         return None

@@ -6,14 +6,15 @@ from numbers import Real
 import torch
 from torch import nn
 
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed
 from sam_attribution._turns import exclusive
-from sam_attribution._validation import Interval, check_arguments, check_parameters
+from sam_attribution._validation import Interval, check_arguments, check_parameters, num_samples
 from sam_attribution.training._adopted import Adopted, is_adopted
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._given_checkpoints import checked_checkpoints
-from sam_attribution.training._inputs import n_rows
 from sam_attribution.training._random import untouched_random_state
 from sam_attribution.training._saved_weights import SavedWeights
 from sam_attribution.training._trajectory import DataFingerprint
@@ -38,7 +39,7 @@ class AdoptingMixin:
         cls,
         module,
         X,
-        y,
+        y=None,
         *,
         classes=None,
         checkpoints=None,
@@ -59,7 +60,8 @@ class AdoptingMixin:
             The trained network, which does not change. The net holds a copy: as much memory again.
             Parameters with ``requires_grad=False`` are not attributed.
         X, y : array-like
-            The rows it was trained on, as ``fit`` takes them. Pass the same to ``SAMInfluence``.
+            The rows it was trained on, as ``fit`` takes them: `X` may be a Dataset, with its own
+            labels if `y` is None. Pass the same to ``SAMInfluence``.
         classes : array-like of shape (n_classes,), optional
             Label that each logit stands for, in the order of the logits. None takes the sorted
             labels of `y`.
@@ -125,17 +127,19 @@ class AdoptingMixin:
         check_parameters(self)
         check_device(self.device)
         check_components(self)
+        X, y = with_own_targets(X, y, verbose=self.verbose)
         self._note_labels(classes, y)
-        data = self._fit_inputs(X, y, sample_weight, classes, True)
+        X, y, weight = self._fit_inputs(X, y, sample_weight, classes, True)
         self.initialize()
+        X = X.seeded(self._seed) if isinstance(X, RowSource) else X
         self.module_.zero_grad(set_to_none=True)  # of the user's last step
         FlatModule(self.module_)  # raises without a parameter to attribute
         with untouched_random_state(self.module_device), torch.no_grad():
-            next(iter(self.forward_iter(data[0])))  # raises for a wrong number of outputs
-        return data
+            next(iter(self.forward_iter(X)))  # raises for a wrong number of outputs
+        return X, y, weight
 
     def _record_of_adoption(self, data, checkpoints, rate):
-        checkpoints = checked_checkpoints(checkpoints, n_rows(data[0]))
+        checkpoints = checked_checkpoints(checkpoints, num_samples(data[0]))
         reader = SavedWeights(inner_module(self.module_))
         for number, checkpoint in enumerate(checkpoints):
             reader.check(checkpoint.state, f"checkpoints[{number}]")

@@ -26,4 +26,6 @@ def naming_input_size(x):
 def _shape_of_rows(x):
     if isinstance(x, Mapping):
         return {name: _shape_of_rows(part) for name, part in x.items()}
+    if isinstance(x, tuple):
+        return [_shape_of_rows(part) for part in x]
     return tuple(x.shape[1:]) if torch.is_tensor(x) else type(x).__name__

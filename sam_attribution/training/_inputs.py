@@ -1,17 +1,15 @@
 """Validation of the features and sample weights that a user passes."""
 
-from collections.abc import Mapping
-
 import numpy as np
 import torch
 from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
-from skorch.dataset import get_len
-from skorch.utils import is_dataset
 
 from sam_attribution._as_arrays import refuse_masked, without_nullable
 from sam_attribution._row_order import check_order
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows import ArrayRows, DatasetRows, as_source, with_own_targets
 from sam_attribution._turns import each_in, usual_modes
 from sam_attribution._validation import check_sample_weight, num_samples, refusing_overflow
 
@@ -34,14 +32,14 @@ class ArrayInputs:
 
         Parameters
         ----------
-        X : array-like, sparse matrix or tensor of shape (n_samples, ...)
+        X : array-like, sparse matrix, tensor, dict, tuple or Dataset of n_samples rows
             Checked as ``predict`` does it.
         y : array-like of shape (n_samples,), optional
             Labels among ``classes_``; of a regressor real numbers.
 
         Returns
         -------
-        X : Tensor on the net's device
+        X : Tensor on the net's device, or RowSource of what is read batch by batch
         targets : Tensor of shape (n_samples,) or None
             Label codes; of a regressor floats in `dtype`.
         """
@@ -53,16 +51,17 @@ class ArrayInputs:
         return X, torch.as_tensor(self._targets_of(y, X), device=self.module_device)
 
     def as_tensors(self, X):
-        """Validated features as a dense tensor on the net's device."""
-        if _is_opaque(X):
-            raise TypeError(f"X must be an array or a tensor here, got {type(X).__name__}.")
-        X = _writable(X.toarray() if issparse(X) else X)
-        return torch.as_tensor(X, device=self.module_device)
+        """Validated features as a tensor on the net's device, or as a source of such."""
+        X = ArrayRows(X) if issparse(X) else X
+        if isinstance(X, RowSource):
+            return X.to(device=self.module_device)
+        return torch.as_tensor(_writable(X), device=self.module_device)
 
     def as_trained(self, X, y, sample_weight=None):
         """The three as in training: validated, in `dtype`, labels as codes."""
         check_is_fitted(self)
         check_order(X=X, y=y, sample_weight=sample_weight)
+        X, y = with_own_targets(X, y)
         y = self._given_targets(y)
         X = self._validated(X, y)
         targets = None if y is None else self._targets_of(y, X)
@@ -72,31 +71,44 @@ class ArrayInputs:
         """Validated training data; sets the fitted attributes of data and labels if `afresh`."""
         reset = afresh or not self._targets_are_known()
         check_order(X=X, y=y, sample_weight=sample_weight)
+        X, y = with_own_targets(X, y, verbose=self.verbose)
         y = self._given_targets(y)
         X = self._validated(X, y, reset=reset)
         weight = self._checked_weight(sample_weight, X)
         if reset:
-            self._row_size = None if _is_opaque(X) else int(np.prod(X.shape[1:]))
+            self._row_size = _row_size(X)
         if y is None:
-            super().check_data(X, y)  # a Dataset: skorch looks for the labels in it
+            super().check_data(X, y)  # says that y is needed
             return X, None, weight
         return X, self._fit_targets(y, X, classes, reset), weight
 
     def _validated(self, X, y="no_validation", *, reset=False):
-        """Checked array in the right dtype; Datasets and dicts pass as they are."""
-        if _is_opaque(X):
-            return X if is_dataset(X) else _checked_mapping(X)
-        X = (
-            self._checked_tensor(X, reset)
-            if isinstance(X, torch.Tensor)
-            else self._checked_array(X, y, reset)
-        )
-        if not reset and self.module is None and int(np.prod(X.shape[1:])) != self._row_size:
+        """Checked array or source of rows in the right dtype."""
+        X = as_source(X)
+        if isinstance(X, RowSource):
+            X = self._checked_source(X, reset)
+        elif isinstance(X, torch.Tensor):
+            X = self._checked_tensor(X, reset)
+        else:
+            X = self._checked_array(X, y, reset)
+        if not reset and self.module is None and _row_size(X) != self._row_size:
             raise ValueError(
-                f"X has rows of shape {tuple(X.shape[1:])}, but module=None was built for "
+                f"X has rows of shape {_row_shape(X)}, but module=None was built for "
                 f"{self._row_size} numbers per row."
             )
         return X
+
+    def _checked_source(self, X, reset):
+        """The source in the net's precision, with its seed and the loader that it trains with."""
+        if isinstance(X, ArrayRows) and isinstance(X.arrays, np.ndarray):
+            validate_data(self, X.arrays, reset=reset, skip_check_array=True)
+        if isinstance(X, DatasetRows):
+            loader = self.get_params_for("iterator_train")
+            X = X.with_loader(loader.get("collate_fn"), loader.get("num_workers", 0))
+            if reset:
+                X.check_collate_fn()
+        X = X.to(dtype=getattr(torch, self.dtype), whole_numbers=self._is_cast(False))
+        return X.seeded(self._seed or 0)
 
     def _checked_tensor(self, X, reset):
         self._check_shape(X, reset)
@@ -138,7 +150,7 @@ class ArrayInputs:
         """Weights as a tensor, checked against the number of rows; None stays None."""
         if sample_weight is None:
             return None
-        rows = np.empty(n_rows(X))
+        rows = np.empty(num_samples(X))
         weight = check_sample_weight(
             sample_weight, rows, dtype=self.dtype, ensure_non_negative=True
         )
@@ -157,38 +169,21 @@ class ArrayInputs:
         return tags
 
 
-def n_rows(X):
-    """Number of rows of an array, a sparse matrix, a dict of arrays or a Dataset."""
-    return len(X) if is_dataset(X) else get_len(X)
-
-
 def check_as_many(y, X):
     """Raise a ValueError unless `y` has an entry for every row of `X`."""
-    if len(y) != n_rows(X):
-        raise ValueError(f"X has {n_rows(X)} rows, y has {len(y)}.")
+    if len(y) != num_samples(X):
+        raise ValueError(f"X has {num_samples(X)} rows, y has {len(y)}.")
 
 
-def _is_opaque(X):
-    # dok_array is a dict
-    return is_dataset(X) or (isinstance(X, Mapping) and not issparse(X))
+def _row_shape(X):
+    """Shape of a row; None if it is not one array."""
+    shape = X.row_shape if isinstance(X, RowSource) else tuple(X.shape[1:])
+    return shape if not isinstance(shape, dict) and all(map(np.isscalar, shape or ())) else None
 
 
-def _holds_numbers(part):
-    return isinstance(part, torch.Tensor) or np.asarray(part).dtype.kind in "biuf"
-
-
-def _checked_mapping(X):
-    """The dict `X`; raise unless it holds numeric arrays of one length by name."""
-    if not X or not all(isinstance(name, str) for name in X):
-        raise TypeError(
-            f"X as a dict must hold arrays by the names of forward's arguments, got {[*X]}."
-        )
-    if words := [name for name, part in X.items() if not _holds_numbers(part)]:
-        raise TypeError(f"X as a dict must hold numbers, got others under {words}.")
-    lengths = {name: num_samples(part) for name, part in X.items()}
-    if len(set(lengths.values())) > 1:
-        raise ValueError(f"X as a dict must hold arrays of one length, got {lengths}.")
-    return X
+def _row_size(X):
+    shape = _row_shape(X)
+    return None if shape is None else int(np.prod(shape))
 
 
 def _writable(X):

@@ -57,11 +57,13 @@ class NetSteps:
         Makes another optimizer than the net's from a list of parameters.
     perturbation : object, default=None
         Another one than that of the training.
+    read_epoch : int, default=None
+        Epoch as in which a Dataset with random transforms is read; by default each as it comes.
     """
 
     def __init__(
         self, net, data, *, start, schedule, seed, ends_of_epochs, optimizer=None,
-        perturbation=None,
+        perturbation=None, read_epoch=None,
     ):  # fmt: skip
         self._net = net
         self._data = data
@@ -72,6 +74,7 @@ class NetSteps:
         self._epochs = [range(*edge) for edge in pairwise([*edges, len(schedule)])]
         self._optimizer = optimizer
         self._perturbation = perturbation
+        self._read_epoch = read_epoch
 
     @property
     def n_steps(self):
@@ -88,9 +91,10 @@ class NetSteps:
         dataset = {"dataset_train": rows.dataset, "dataset_valid": None}
         wanted = set(at)
         _notify(net, "on_train_begin", X=self._data[0], y=self._data[1])
-        for epoch in self._epochs:
+        for number_of_epoch, epoch in enumerate(self._epochs):
             if epoch.start >= at[-1]:
                 break
+            rows.set_epoch(number_of_epoch if self._read_epoch is None else self._read_epoch)
             _notify(net, "on_epoch_begin", **dataset)
             for number in range(epoch.start, min(epoch.stop, at[-1])):
                 if number in wanted:

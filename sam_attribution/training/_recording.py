@@ -11,10 +11,9 @@ from sam_attribution.training._accelerated import (
     bare_optimizer,
     check_accelerator,
     loss_scale,
-    only_trained_criteria,
     was_skipped,
-    why_not_recorded,
 )
+from sam_attribution.training._alone import ProcessesMixin
 from sam_attribution.training._callbacks import (
     acting_on_gradients,
     factor_between,
@@ -31,6 +30,11 @@ from sam_attribution.training._flat_module import (
 )
 from sam_attribution.training._parameter_groups import stranger_in_groups
 from sam_attribution.training._precision import check_precision
+from sam_attribution.training._processes import (
+    check_processes,
+    share_buffers,
+    shared_epoch,
+)
 from sam_attribution.training._replay import Replay
 from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
 from sam_attribution.training._unchanged import check_unchanged
@@ -45,7 +49,7 @@ _BETWEEN_STEPS = {
 }
 
 
-class RecordingMixin:
+class RecordingMixin(ProcessesMixin):
     """Mixin that records ``trajectory_``: the schedule of the steps and some states.
 
     It expects a parameter `trajectory` (see :class:`Trajectory`), and that a step sets
@@ -69,18 +73,13 @@ class RecordingMixin:
         self.trajectory_ = Trajectory(self.trajectory, self._seed)
         return self
 
-    def _initialize_accelerator(self):
-        with only_trained_criteria(self):
-            return super()._initialize_accelerator()
-
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
         """Train, and keep the last state, also if an error ends training."""
+        check_processes(self)
         epochs = self._begin(X, y, self.max_epochs if epochs is None else epochs)
         if fit_params:
             given = ", ".join(sorted(fit_params))
             self.trajectory_.mark_broken(f"the module was given {given} by fit")
-        if reason := why_not_recorded(self):
-            self.trajectory_.mark_broken(reason)
         try:
             super().fit_loop(X, y, epochs=epochs, **fit_params)
         except BaseException:
@@ -124,7 +123,8 @@ class RecordingMixin:
         if training and self._planned_epochs and self._n_batches is not None:
             self.trajectory_.plan(self._planned_epochs * self._n_batches)
             self._planned_epochs = 0
-        super().run_single_epoch(iterator, training, **kwargs)
+        with shared_epoch(self, iterator, kwargs["prefix"]):
+            super().run_single_epoch(iterator, training, **kwargs)
         if training:
             self.trajectory_.check_perturbation(self.perturbation)
 
@@ -140,6 +140,7 @@ class RecordingMixin:
 
     def _recorded_step(self, batch, **fit_params):
         if self.trajectory_.wants_state():
+            share_buffers(self)
             self.trajectory_.add_state(self._state())
         self._radius, self._perturbation_norm = 0.0, 0.0
         self._gradient_factor, self._changed_by = 1.0, ()
@@ -236,13 +237,13 @@ class RecordingMixin:
     def _flat_module(self):
         return self._flat or FlatModule(self.module_, other_parameters(self).values())
 
-    def replay(self, X, y, start=0, stop=None, sample_weight=None):
+    def replay(self, X, y=None, start=0, stop=None, sample_weight=None):
         """Yield the states of the recorded training by repeating its steps.
 
         Parameters
         ----------
         X, y, sample_weight
-            The same data as were given to ``fit``.
+            The same data as were given to ``fit``; for a Dataset `y` may be left out as there.
         start, stop : int, optional
             First and last state to yield, by default all.
 
@@ -268,7 +269,7 @@ class RecordingMixin:
         return self.replayer(X, y, sample_weight).states(start, stop)
 
     @exclusive()
-    def replayer(self, X, y, sample_weight=None, **options):
+    def replayer(self, X, y=None, sample_weight=None, **options):
         """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
         check_precision(self)
         data = self.as_trained(X, y, sample_weight)

@@ -4,10 +4,12 @@ from dataclasses import replace
 
 import torch
 
+from sam_attribution._row_source import RowSource
 from sam_attribution._warnings import warn
 from sam_attribution.training._accelerated import set_loss_scale
 from sam_attribution.training._copies import replaying_copy
 from sam_attribution.training._data import IndexedDataset
+from sam_attribution.training._epochs import ends_of_epochs, epoch_of
 from sam_attribution.training._flat_module import put_state, take_state
 from sam_attribution.training._random import isolated_random_state
 from sam_attribution.training._trajectory import Trajectory
@@ -35,6 +37,7 @@ class Replay:
         self._recorded = net.trajectory_
         self._net = replaying_copy(net, _cast(sample_weight, dtype), dtype)
         self._rows = indexed_rows(net, _cast(X, dtype), codes)
+        self._ends = ends_of_epochs(net.history)
         self._another_run = dtype is not None
         known = [] if self._another_run else self._recorded.states
         self._known = {state.step: state for state in known}
@@ -113,6 +116,7 @@ class Replay:
 
     def _repeat_step(self, number):
         step = self._recorded.schedule[number]
+        self._rows.set_epoch(epoch_of(number, self._ends))
         batch = self._rows.batch(step.indices).to(self._net.module_device)
         repeat_step(self._net, step, batch, self._recorded.seed)
 
@@ -147,6 +151,8 @@ def _cast(values, dtype):
     """Floating-point values in another precision; whole numbers, and None, as they are."""
     if dtype is None or values is None:
         return values
+    if isinstance(values, RowSource):
+        return values.to_dtype(getattr(torch, dtype))
     if torch.is_tensor(values):
         return values.to(getattr(torch, dtype)) if values.is_floating_point() else values
     return values.astype(dtype) if values.dtype.kind == "f" else values

@@ -7,11 +7,10 @@ from itertools import pairwise
 import numpy as np
 import torch
 from sklearn.exceptions import NotFittedError
-from skorch.utils import is_dataset
 from torch import nn
 
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
-from sam_attribution.training._inputs import n_rows
+from sam_attribution._validation import num_samples
 
 
 @dataclass(frozen=True)
@@ -29,6 +28,8 @@ class Step:
 
     With `m_sharpness` parts of at most as many rows climbed apart, see ``part_slices``, and
     `perturbation_norm` is the mean over the parts.
+    In several processes `indices` are the rows of all, one process after the other, and
+    `per_process` are their numbers of rows. The gradient was the mean of those of the processes.
     """
 
     indices: np.ndarray
@@ -42,6 +43,7 @@ class Step:
     changed_by: tuple[str, ...] = ()
     without_gradient: tuple[str, ...] = ()
     m_sharpness: int | None = None
+    per_process: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
@@ -81,8 +83,8 @@ class DataFingerprint:
 
     @classmethod
     def of(cls, X, y, sample_weight=None):
-        """Fingerprint of validated data; a Dataset may compute its rows: its length only."""
-        return cls(n_rows(X), *(_content_hash(part) for part in (X, y, sample_weight)))
+        """Fingerprint of validated data; of a Dataset its class, its length and a few rows."""
+        return cls(num_samples(X), *(_content_hash(part) for part in (X, y, sample_weight)))
 
     def differences(self, other):
         """Names of the parts that are not the same in `other`."""
@@ -112,7 +114,7 @@ def _evaluating(criterion):
 
 
 def _content_hash(data):
-    return None if data is None or is_dataset(data) else fingerprint(data)
+    return None if data is None else fingerprint(data)
 
 
 class Trajectory:
@@ -159,6 +161,11 @@ class Trajectory:
     def n_steps(self):
         """Number of training steps taken."""
         return len(self.schedule)
+
+    @property
+    def n_processes(self):
+        """Largest number of processes that took a step together."""
+        return max([1, *(len(step.per_process) for step in self.schedule)])
 
     def begin(self, data, perturbation):
         """Note data and perturbation; mark the run broken if they changed since it began."""
@@ -252,7 +259,16 @@ class Trajectory:
             )
 
     def check_replay(self, what="replay"):
-        """Raise a ValueError if the steps of the training are not known: these are."""
+        """Raise a ValueError if `what` cannot be had: it repeats steps of several processes."""
+        if self.n_processes > 1:
+            largest = max(sum(step.per_process) for step in self.schedule)
+            raise ValueError(
+                f"{what} needs the training repeated, which cannot be done for one in "
+                f"{self.n_processes} processes. Train in one process with "
+                f"batch_size={largest}, take a method that needs recorded states "
+                'only ("gif" and "tracin" with n_checkpoints="recorded"), or one of the final '
+                'model ("hif").'
+            )
 
     def check_begun(self):
         """Raise a NotFittedError if the net was initialized and given nothing to train on."""

@@ -6,6 +6,7 @@ import torch
 from sklearn.base import clone
 from torch import nn
 
+from sam_attribution._rows import whole_of
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training._random import untouched_random_state
@@ -17,12 +18,13 @@ class Untrained(NamedTuple):
     Attributes
     ----------
     net : SAMClassifier or SAMRegressor
-    X, targets, sample_weight : Tensor
+    X : Tensor or RowSource
+    targets, sample_weight : Tensor
         Targets are label codes for a classifier; weights are None if none came.
     """
 
     net: object
-    X: torch.Tensor
+    X: object
     targets: torch.Tensor
     sample_weight: torch.Tensor | None
 
@@ -47,5 +49,6 @@ def untrained(net, X, y, sample_weight=None, classes=None):
         device = twin.module_device
         tensors = twin.as_tensors(X), torch.as_tensor(targets, device=device)
         with torch.no_grad():  # a module or criterion that cannot work says so
-            twin.get_loss(twin.infer(tensors[0]), tensors[1], X=tensors[0])
+            rows = whole_of(tensors[0])
+            twin.get_loss(twin.infer(rows), tensors[1], X=rows)
     return Untrained(twin, *tensors, sample_weight)

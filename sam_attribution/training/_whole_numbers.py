@@ -1,9 +1,10 @@
 """The error of a module that cannot compute with whole numbers, in words about `X`."""
 
-from collections.abc import Mapping
 from contextlib import contextmanager
 
 import torch
+
+from sam_attribution._rows import tensors_in
 
 
 @contextmanager
@@ -30,8 +31,7 @@ def is_about_types(error):
 
 
 def _kinds_of_whole_numbers(x):
-    parts = x.values() if isinstance(x, Mapping) else [x]
-    tensors = [part for part in parts if torch.is_tensor(part)]
+    tensors = [part for part in tensors_in(x) if torch.is_tensor(part)]
     return sorted({str(t.dtype).removeprefix("torch.") for t in tensors if _is_whole(t)})
 
 

@@ -12,6 +12,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 from torch.func import functional_call, grad, jacrev
+from torch.utils.data import Subset, TensorDataset
 
 from sam_attribution import (
     FilteredClassifier,
@@ -343,3 +344,27 @@ def test_retraining_by_the_net_itself_is_that_by_pure_steps(name, m_sharpness):
         found.append(influence_.fit(task.X, task.y, sample_weight=weight).scores_)
     assert np.isnan(found[0]).sum() == N - 3
     np.testing.assert_allclose(*found, rtol=1e-8, atol=1e-13)
+
+
+def test_datasets_and_dicts_have_the_scores_of_arrays():
+    task = TASKS["soft labels"]
+    pairs = TensorDataset(torch.as_tensor(task.X), torch.as_tensor(task.y))
+    held_out = ValidationData(Subset(pairs, range(N_ASKED)))
+    found = SAMInfluence(task.net(), method="gif", validation=held_out).fit(pairs)
+    expected = influence(task, "gif")
+    np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-12)
+    of_queries = found.attribute(Subset(pairs, [1, 5]))
+    expected = expected.attribute(task.X[[1, 5]], task.y[[1, 5]])
+    np.testing.assert_allclose(of_queries, expected, rtol=1e-9)
+
+
+def test_tokens_of_a_dict_are_asked_about_one_by_one():
+    task = TASKS["tokens"]
+    named = {"tokens": task.X}
+    held_out = ValidationData({"tokens": task.X[:N_ASKED]}, task.y[:N_ASKED])
+    found = SAMInfluence(task.net(), method="grad-dot", validation=held_out).fit(named, task.y)
+    expected = influence(task, "grad-dot")
+    np.testing.assert_allclose(found.scores_, expected.scores_, rtol=1e-12)
+    each = found.attribute({"tokens": task.X[:2]}, task.y[:2], per="token")
+    expected = expected.attribute(task.X[:2], task.y[:2], per="token")
+    np.testing.assert_allclose(each, expected, rtol=1e-9)

@@ -1,11 +1,7 @@
 """Training through Hugging Face accelerate: the same steps, also in half precision."""
 
 import copy
-import subprocess
-import sys
 from dataclasses import replace
-from pathlib import Path
-from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -18,15 +14,12 @@ from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.methods import GIF
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.problem import problem_from_estimator
-from sam_attribution.training import MLP, ConformantNet, SAMClassifier, SAMMixin, _recording
-from sam_attribution.training._accelerated import why_not_recorded
+from sam_attribution.training import MLP, ConformantNet, SAMClassifier, SAMMixin
 from sam_attribution.training.storage._packing import from_bytes, to_bytes
 from sam_attribution.training.storage._schedule_data import schedule_as_data, schedule_of
 
 accelerate = pytest.importorskip("accelerate")
 from skorch.hf import AccelerateMixin  # noqa: E402
-
-from tests.training import two_processes  # noqa: E402
 
 rng = np.random.default_rng(0)
 X = rng.normal(size=(60, 5)).astype("float32")
@@ -150,59 +143,6 @@ def test_gradient_accumulation_is_refused():
     accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
     with pytest.raises(ValueError, match="gradient_accumulation_steps=2, of which skorch keeps"):
         Accelerated(accelerator=accelerator, **SETTINGS).fit(X, y)
-
-
-def test_several_processes_are_not_replayed(monkeypatch):
-    clf = accelerated()
-    two = SimpleNamespace(accelerator=SimpleNamespace(num_processes=2))
-    monkeypatch.setattr(_recording, "why_not_recorded", lambda net: why_not_recorded(two))
-    clf.partial_fit(X, y)
-    with pytest.raises(ValueError, match="each of which knows its own batches only"):
-        clf.replay(X, y)
-
-
-@pytest.fixture(scope="module")
-def trained_by_two(tmp_path_factory):
-    """What each of two processes found, by gloo on the CPU."""
-    if not (torch.distributed.is_available() and torch.distributed.is_gloo_available()):
-        pytest.skip("needs gloo")
-    folder = tmp_path_factory.mktemp("processes")
-    launcher = [sys.executable, "-m", "torch.distributed.run", "--standalone"]
-    script = [str(Path(two_processes.__file__)), str(folder)]
-    command = [*launcher, "--nproc-per-node", "2", *script]
-    done = subprocess.run(command, capture_output=True, text=True, timeout=180)
-    assert done.returncode == 0, done.stderr[-2000:]
-    return [dict(np.load(folder / f"{process}.npz")) for process in range(2)]
-
-
-@pytest.fixture(scope="module")
-def trained_by_one():
-    settings = {**two_processes.SETTINGS, "batch_size": 2 * two_processes.BATCH_SIZE}
-    return SAMClassifier(**settings).fit(*two_processes.rows())
-
-
-@pytest.mark.slow
-def test_two_processes_train_as_one_with_batches_of_twice_the_size(trained_by_two, trained_by_one):
-    rows, _ = two_processes.rows()
-    for found in trained_by_two:
-        assert found["n_processes"] == 2
-        weights, by_one = found["weights"], two_processes.flat(trained_by_one)
-        np.testing.assert_allclose(weights, by_one, rtol=0, atol=3e-8)
-        probabilities = trained_by_one.predict_proba(rows)
-        np.testing.assert_allclose(found["probabilities"], probabilities, rtol=0, atol=1e-6)
-    both = np.concatenate([found["rows"] for found in trained_by_two])
-    assert (np.bincount(both) == two_processes.SETTINGS["max_epochs"]).all()
-
-
-@pytest.mark.slow
-def test_a_run_of_two_processes_says_how_its_weights_can_be_asked(trained_by_two, trained_by_one):
-    """By a net with the same weights, in one process, whose steps have length 0."""
-    refusal = str(trained_by_two[0]["refusal"])
-    assert "own batches only" in refusal
-    assert "SAMClassifier.from_module(net.module_, X, y)" in refusal
-    scores = two_processes.scores_of(trained_by_one, *two_processes.rows())
-    for found, expected in zip(trained_by_two[0]["scores"], scores, strict=True):
-        np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.ptp(expected))
 
 
 def in_bfloat16(module, batch):

@@ -11,6 +11,7 @@ from sklearn.exceptions import NotFittedError
 from sklearn.model_selection import GridSearchCV
 from skorch.dataset import ValidSplit
 from torch import nn
+from torch.utils.data import TensorDataset
 
 from sam_attribution import SAMNet
 from tests.retrained import Run
@@ -163,7 +164,7 @@ class MeanLoss(nn.Module):
         self.layer = nn.Linear(4, 3)
 
     def forward(self, X):
-        return {"logits": self.layer(X), "loss": self.layer(X).square().mean()}
+        return {"output": self.layer(X), "loss": self.layer(X).square().mean()}
 
 
 class Labelled(nn.Module):
@@ -262,3 +263,36 @@ def test_what_is_of_another_kind_is_named():
             net.score(FEATURES, y)
     with pytest.raises(ValueError, match=r"a SAMNet has none. Leave them out"):
         SAMNet.from_module(perceptron(3), FEATURES, SOFT, classes=["a", "b", "c"])
+
+
+def test_a_dataset_may_have_targets_of_any_shape():
+    task = TASKS["soft labels"]
+    pairs = TensorDataset(torch.as_tensor(task.X), torch.as_tensor(task.y))
+    net, same = task.net().fit(task.X, task.y), task.net().fit(pairs)
+    assert torch.equal(vector(net.module_), vector(same.module_))
+    assert same.score(pairs) == pytest.approx(net.score(task.X, task.y), rel=1e-12)
+
+
+class Described:
+    """An output such as those of Hugging Face."""
+
+    def __init__(self, logits, loss):
+        self.logits, self.loss = logits, loss
+
+
+class Describing(nn.Module):
+    def __init__(self):
+        super().__init__()
+        self.layer = nn.Linear(4, 3)
+
+    def forward(self, X):
+        logits = self.layer(X)
+        return Described(logits, logits.mean())
+
+
+def test_of_an_output_with_logits_these_are_taken():
+    net = SAMNet(Describing, criterion=nn.BCEWithLogitsLoss, max_epochs=1, random_state=0)
+    plain = SAMNet(nn.Linear(4, 3), criterion=nn.BCEWithLogitsLoss, max_epochs=0, random_state=0)
+    net.fit(FEATURES, LABELS)
+    plain.fit(FEATURES, LABELS).module_.load_state_dict(net.module_.layer.state_dict())
+    np.testing.assert_array_equal(net.predict(FEATURES), plain.predict(FEATURES))

@@ -9,7 +9,7 @@ from torch import nn
 from sam_attribution import SAMClassifier, SAMRegressor
 from sam_attribution.training._batch_parts import part_of, part_slices
 from tests.in_parts import RunInParts
-from tests.models import fitted, tabular, targets
+from tests.models import tabular, targets
 from tests.training.test_resume import Death, assert_same_run, classifier, dies_at
 from tests.training.test_resume import X as X_run
 from tests.training.test_resume import y as y_run
@@ -155,13 +155,3 @@ def test_batches_are_split_whatever_holds_the_tensors():
 def test_other_numbers_of_rows_are_refused(m):
     with pytest.raises(ValueError, match="'m_sharpness' parameter of SAMClassifier must be"):
         SAMClassifier(m_sharpness=m).fit(X, y)
-
-
-def test_several_processes_are_refused():
-    class Several:
-        num_processes, gradient_accumulation_steps = 2, 1
-
-    net = fitted("mlp", max_epochs=1)[0]
-    net.accelerator, net.m_sharpness = Several(), 4
-    with pytest.raises(ValueError, match="m_sharpness=4 is for one process"):
-        net.initialize()

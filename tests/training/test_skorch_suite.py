@@ -41,6 +41,7 @@ class NeuralNetClassifier(SAMClassifier):
 
 COPIED = "the user's module is copied, not trained in place"
 LABELS = "labels are known from fit: without it predict has none to return"
+SEVERAL = "of an item with three parts the last is the label, the others are two inputs"
 NAN = "the toy module puts out no probabilities, so NLLLoss takes the log of negatives: NaN raises"
 LABELS_KNOWN = "labels outside `classes`, and no classes at all, are refused by name"
 DEVICE = "'foo' is no device, and random streams are kept apart by device"
@@ -56,6 +57,10 @@ DIFFERENCES = {
     "test_save_load_state_dict_file": LABELS,
     "test_save_load_state_dict_str": LABELS,
     "test_predict_with_dataset": LABELS,
+    "test_predefined_split": "a Dataset is read through a source of rows",
+    "test_fit_with_dataset_three_items_error": SEVERAL,
+    "test_predict_with_dataset_three_items_error": SEVERAL,
+    "test_fit_with_dataset_stratified_without_explicit_y_raises": "a Dataset has its labels",
     "test_multioutput_predict": LABELS,
     "test_save_params_not_init_optimizer": "a module is built from the seed that initialize draws",
     "test_criterion_non_module": "a criterion is a torch module, so that rows have a loss",

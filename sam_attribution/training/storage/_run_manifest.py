@@ -91,6 +91,12 @@ def check_circumstances(manifest, path):
 
 
 def _check_environment(manifest, path):
+    if "accelerator" in manifest["settings"]["fingerprints"]:
+        raise ValueError(
+            f"The run of {path} cannot go on: it stopped after {progress_of(manifest)}, and of a "
+            "run through accelerate the state of its GradScaler and its processes is not stored. "
+            "Train again."
+        )
     if changed := other_versions(manifest):
         raise ValueError(
             f"{path} was written with {', '.join(changed)}. Resume with these versions: "

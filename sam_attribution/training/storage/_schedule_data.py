@@ -24,17 +24,21 @@ def schedule_as_data(steps):
     for name in _RARE:
         values = enumerate(getattr(step, name) for step in steps)
         data[name] = {number: value for number, value in values if value}
+    data["per_process"] = np.array([step.per_process for step in steps], int)
     return data
 
 
 def schedule_of(data):
     """Steps that were given to :func:`schedule_as_data`."""
     steps, settings = [], ()
+    per_process = data.get("per_process")  # older runs have none
     batches = np.split(data["indices"], np.cumsum(data["sizes"]))[:-1]
     for number, rows in enumerate(batches):
         settings = data["settings"].get(number, settings)
         rates, *numbers = (data[name][number].tolist() for name in _NUMBERS)
         # a run of an older version has no m_sharpness
         rare = {name: data.get(name, {}).get(number, usual) for name, usual in _RARE.items()}
+        if per_process is not None:
+            rare["per_process"] = tuple(per_process[number].tolist())
         steps.append(Step(rows, tuple(rates), *numbers, settings=settings, **rare))
     return steps

@@ -64,6 +64,8 @@ def _is_free(name):
 
 
 def _fingerprint(value):
+    if hasattr(value, "mixed_precision"):  # an accelerator, which also knows its machine
+        value = str(value.mixed_precision)
     return fingerprint_or_none(_without_weights(value) if isinstance(value, nn.Module) else value)
 
 

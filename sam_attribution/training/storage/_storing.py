@@ -2,6 +2,7 @@
 
 from os import PathLike
 
+from sam_attribution.training._processes import check_alone, is_main
 from sam_attribution.training._recording import RecordingMixin
 from sam_attribution.training._trajectory import DataFingerprint
 from sam_attribution.training.storage._run_on_disk import RunOnDisk
@@ -65,21 +66,21 @@ class StoringMixin(RecordingMixin):
         Notes
         -----
         The result is the same bit for bit on the CPU with the same number of threads. Callbacks
-        get ``on_train_begin`` before their state is restored. Random augmentation continues as it
-        would have if it draws from numpy's or torch's global streams in the main process, but not
-        in the workers of a loader.
+        get ``on_train_begin`` before their state is restored. Random transforms of a Dataset are
+        those of the row, the epoch and the seed of the run.
         """
         if not isinstance(path, str | PathLike):
             raise TypeError(f"path must be that of a folder, got {path!r}.")
         run = RunOnDisk.open(path)
         net = run.configured(cls, settings)
+        check_alone(net)
         net._resumed = run
         return net._train(X, y, sample_weight, afresh=True, classes=run.checkpoint["classes"])
 
     def initialize(self):
         """Build everything; states are written to the folder, if there is one."""
         run = self._resumed
-        if run is None and self.trajectory_dir is not None:
+        if run is None and self.trajectory_dir is not None and is_main(self):
             run = RunOnDisk(self.trajectory_dir)
         super().initialize()
         if run:

@@ -1,0 +1,95 @@
+"""Rows as a user passes them, as a source where they are not one array in memory."""
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from scipy.sparse import issparse
+
+from sam_attribution._as_arrays import refuse_masked, refuse_sparse_tensor
+from sam_attribution._row_source import RowSource
+from sam_attribution._rows._arrays import ArrayRows
+from sam_attribution._rows._dataset import DatasetRows
+from sam_attribution._validation import num_samples
+
+
+def is_lazy(X):
+    """True for rows that are read when they are needed: what :func:`as_source` changes."""
+    return (
+        isinstance(X, RowSource | np.memmap)
+        or is_dataset(X)
+        # dok_array is a dict
+        or (isinstance(X, Mapping) and not issparse(X))
+        or _is_tuple_of_arrays(X)
+    )
+
+
+def is_dataset(X):
+    """True for a Dataset of torch, or one that reads several items at once as those of datasets."""
+    return isinstance(X, torch.utils.data.Dataset) or hasattr(X, "__getitems__")
+
+
+def as_source(X, name="X"):
+    """`X` as a source if it :func:`is_lazy`; any other `X` as it is.
+
+    Raises a TypeError or ValueError that calls it `name` for rows that cannot be read so.
+    """
+    if isinstance(X, RowSource) or not is_lazy(X):
+        return X
+    if is_dataset(X):
+        source = DatasetRows(X)
+        source.check_is_repeatable()
+        return source
+    if isinstance(X, Mapping):
+        X = _checked_mapping(X, name)
+    elif isinstance(X, tuple):
+        _check_lengths(dict(enumerate(X)), f"{name} as a tuple")
+    source = ArrayRows(X)
+    source.check_is_finite(name)
+    return source
+
+
+def dataset_as_source(X):
+    """A Dataset as a source of rows; anything else as it is."""
+    return as_source(X) if is_dataset(X) else X
+
+
+def with_own_targets(X, y=None, *, verbose=0):
+    """`X` as a source where it is lazy, and `y`, or the targets of a Dataset if that is None."""
+    X = as_source(X)
+    if y is None and isinstance(X, DatasetRows):
+        y = X.targets(verbose=verbose)
+    return X, y
+
+
+def _is_tuple_of_arrays(X):
+    """True for the inputs of a module with several; a tuple of rows or of lists is an array."""
+    sizes = [getattr(part, "ndim", 0) for part in X] if isinstance(X, tuple) else []
+    return bool(sizes) and min(sizes) > 0 and max(sizes) > 1
+
+
+def _checked_mapping(X, name):
+    """The dict `X`; raise unless it holds numeric arrays of one length by name."""
+    if not X or not all(isinstance(key, str) for key in X):
+        raise TypeError(
+            f"{name} as a dict must hold arrays by the names of forward's arguments, got {[*X]}."
+        )
+    _check_lengths(X, f"{name} as a dict")
+    return dict(X)
+
+
+def _check_lengths(parts, what):
+    for key, part in parts.items():
+        refuse_masked(part, f"{what}, {key!r},")
+        refuse_sparse_tensor(part, f"{what}, {key!r},")
+    if words := [key for key, part in parts.items() if not _holds_numbers(part)]:
+        raise TypeError(f"{what} must hold numbers, got others under {words}.")
+    lengths = {key: num_samples(part) for key, part in parts.items()}
+    if len(set(lengths.values())) > 1:
+        raise ValueError(f"{what} must hold arrays of one length, got {lengths}.")
+
+
+def _holds_numbers(part):
+    if isinstance(part, torch.Tensor):
+        return not part.is_complex()
+    return issparse(part) or np.asarray(part).dtype.kind in "biuf"

@@ -1,0 +1,83 @@
+"""Batches of a map-style Dataset as a function of rows, seed and epoch."""
+
+import numpy as np
+
+from sam_attribution._rows._batches import tensors_in
+from sam_attribution._rows._items import as_batch, collated, inputs_and_target
+from sam_attribution._rows._streams import mixed, next_numbers, seed_streams, untouched_streams
+
+
+class Reading:
+    """A Dataset whose rows are the same ones whenever they are read in one epoch.
+
+    A row's random transforms draw from streams that its seed, position and epoch fix. The last
+    batch is kept, so that inputs and targets, or two passes over a batch, are read once.
+    """
+
+    def __init__(self, dataset, collate_fn=None):
+        self.dataset = dataset
+        self.collate_fn = collate_fn
+        self.draws = False  # True once an item was seen to draw random numbers
+        self._last = None, None, ()
+
+    def batch(self, rows, seed, epoch):
+        """Inputs and targets of some rows; targets are None if the items have none."""
+        key = rows.tobytes(), seed, epoch
+        known, batch, versions = self._last
+        if known != key or versions != _versions(batch):
+            with untouched_streams():
+                items = self._seeded_items(rows, seed, epoch)
+                seed_streams(mixed(seed, int(rows[0]), epoch))  # a collate_fn may draw as well
+                batch = self._collated(items)
+            self._last = key, batch, _versions(batch)
+        return batch
+
+    def items(self, rows, seed=0, epoch=0):
+        """The items of some rows."""
+        with untouched_streams():
+            return self._seeded_items(rows, seed, epoch)
+
+    def keep(self, rows, seed, epoch, batch, draws):
+        """Take a batch that another process has read as the last one."""
+        self.draws = self.draws or draws
+        self._last = (rows.tobytes(), seed, epoch), batch, _versions(batch)
+
+    def __getstate__(self):
+        return {**vars(self), "_last": (None, None, ())}
+
+    def _seeded_items(self, rows, seed, epoch):
+        """The items, read together unless reading them draws: then each from a seed of its own."""
+        if not self.draws:
+            start = mixed(seed, int(rows[0]), epoch)
+            seed_streams(start)
+            unmoved = next_numbers()
+            seed_streams(start)
+            items = self._items(rows)
+            if next_numbers() == unmoved:
+                return items
+            self.draws = True
+        return [self._seeded_item(row, seed, epoch) for row in rows.tolist()]
+
+    def _seeded_item(self, row, seed, epoch):
+        seed_streams(mixed(seed, row, epoch))
+        return self._items(np.array([row]))[0]
+
+    def _items(self, rows):
+        positions = rows.tolist()
+        if hasattr(self.dataset, "__getitems__"):
+            return self.dataset.__getitems__(positions)
+        return [self.dataset[position] for position in positions]
+
+    def _collated(self, items):
+        has_target = inputs_and_target(items[0])[1] is not None
+        if self.collate_fn is None:
+            inputs, targets = zip(*map(inputs_and_target, items), strict=True)
+            return collated(inputs), targets if has_target else None
+        batch = self.collate_fn(items)
+        inputs, targets = inputs_and_target(batch) if has_target else (batch, None)
+        return as_batch(inputs), targets
+
+
+def _versions(batch):
+    """Version numbers of a batch's inputs, which torch raises when a module writes into one."""
+    return () if batch is None else [tensor._version for tensor in tensors_in(batch[0])]

@@ -1,0 +1,64 @@
+"""The targets that a Dataset itself has, for all of its rows."""
+
+import numpy as np
+import torch
+from torch.utils.data import Subset, TensorDataset
+from tqdm.auto import tqdm
+
+from sam_attribution._rows._items import inputs_and_target
+
+_ATTRIBUTES = ("targets", "labels", "label")
+_AT_ONCE = 256
+
+
+def targets_of(reading, some, *, verbose=0):
+    """Targets of all items of a Dataset, an array; a ValueError if the items have none.
+
+    They are those of an attribute such as ``targets``, if it agrees with the items at the
+    positions `some`; otherwise each item is read once.
+    """
+    read = [plain(inputs_and_target(item)[1]) for item in reading.items(some)]
+    if any(target is None for target in read):
+        raise ValueError(
+            f"y is None, and the items of {type(reading.dataset).__name__} have no target: they "
+            "must be pairs (x, y) or dicts with 'labels'. Pass y, with an entry for each item."
+        )
+    known = _attribute_of(reading.dataset)
+    if known is not None and _agree(known[some], read):
+        return known
+    n_rows = len(reading.dataset)
+    bar = tqdm(range(0, n_rows, _AT_ONCE), desc="targets", leave=False, disable=not verbose)
+    parts = (np.arange(start, min(start + _AT_ONCE, n_rows)) for start in bar)
+    items = (item for part in parts for item in reading.items(part))
+    return np.array([plain(inputs_and_target(item)[1]) for item in items])
+
+
+def _attribute_of(dataset):
+    """Targets that a Dataset holds as an attribute, an array; None if it holds none."""
+    if type(dataset) is Subset:
+        whole = _attribute_of(dataset.dataset)
+        return None if whole is None else whole[np.asarray(dataset.indices)]
+    if type(dataset) is TensorDataset:
+        return dataset.tensors[-1].cpu().numpy() if len(dataset.tensors) > 1 else None
+    columns = getattr(dataset, "column_names", None) or ()  # of Hugging Face datasets
+    for name in _ATTRIBUTES:
+        values = dataset[name] if name in columns else getattr(dataset, name, None)
+        if isinstance(values, torch.Tensor):
+            values = values.detach().cpu().numpy()
+        if isinstance(values, np.ndarray | list | tuple) and len(values) == len(dataset):
+            values = np.asarray(values)
+            return values if values.ndim == 1 else None
+    return None
+
+
+def _agree(known, read):
+    return all(np.array_equal(one, other) for one, other in zip(known, read, strict=True))
+
+
+def plain(target):
+    """A target as a Python object: tensors and numpy's scalars of one number become one."""
+    if isinstance(target, torch.Tensor):
+        target = target.detach().cpu().numpy()
+    if isinstance(target, np.ndarray | np.generic) and target.size == 1:
+        return target.reshape(-1)[0].item()
+    return target
