@@ -4,7 +4,7 @@ from sam_attribution._version import __version__ as __version__
 from sam_attribution.detection import MislabelDetector
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
-from sam_attribution.training import SAMClassifier, SAMRegressor
+from sam_attribution.training import SAMClassifier, SAMNet, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 
 __all__ = [
@@ -13,6 +13,7 @@ __all__ = [
     "MislabelFilter",
     "SAMClassifier",
     "SAMInfluence",
+    "SAMNet",
     "SAMRegressor",
     "ValidationData",
 ]

@@ -23,14 +23,15 @@ class ValidationData:
     X : array-like, sparse matrix or dataframe of shape (n_samples, ...), dict, tuple or Dataset
         Inputs, in the feature space that reaches the estimator which holds this object.
     y : array-like of shape (n_samples,), optional
-        Their labels or targets; None takes those of a Dataset.
+        Their labels or targets, for a SAMNet of shape (n_samples, ...); None takes those of a
+        Dataset.
 
     Attributes
     ----------
     X : ndarray, sparse array, dataframe or source of rows
         A read-only copy; a dataframe stays one, and every access gives a copy of it. A memory map
         and a Dataset are not copied.
-    y : ndarray of shape (n_samples,)
+    y : ndarray of shape (n_samples, ...)
         A read-only copy.
 
     Raises
@@ -120,8 +121,8 @@ def _frozen(data):
 def _check_rows(X, y):
     if getattr(X, "ndim", 1) == 0 or num_samples(X) == 0:
         raise ValueError("X of ValidationData must have at least one row, got none.")
-    if y.ndim != 1:
-        raise ValueError(f"y of ValidationData must be one-dimensional, got shape {y.shape}.")
+    if y.ndim == 0:
+        raise ValueError("y of ValidationData must hold a target for each row, got one value.")
     if num_samples(X) != len(y):
         raise ValueError(
             f"X and y of ValidationData must have the same number of rows, "

@@ -7,6 +7,7 @@ PUBLIC = {
         "MislabelFilter",
         "SAMClassifier",
         "SAMInfluence",
+        "SAMNet",
         "SAMRegressor",
         "ValidationData",
     ],

@@ -76,7 +76,7 @@ def test_images_keep_their_shape():
     [
         ((np.empty((0, 2)), []), "X of ValidationData must have at least one row"),
         ((X, y[:2]), "same number of rows, got 3 and 2"),
-        ((X, np.eye(3)), r"y of ValidationData must be one-dimensional, got shape \(3, 3\)"),
+        ((X, np.float64(1)), "y of ValidationData must hold a target for each row, got one value"),
     ],
 )
 def test_bad_input_names_the_argument(bad, message):

@@ -52,7 +52,7 @@ def _attribute_of(dataset):
 
 
 def _agree(known, read):
-    return all(one == other for one, other in zip(known.tolist(), read, strict=True))
+    return all(np.array_equal(one, other) for one, other in zip(known, read, strict=True))
 
 
 def plain(target):

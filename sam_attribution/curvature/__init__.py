@@ -6,6 +6,7 @@ from sam_attribution.curvature._head_hessian import HeadFisher, HeadHessian
 from sam_attribution.curvature._hessian import EmpiricalFisher, GaussNewton, Hessian
 from sam_attribution.curvature._kronecker import KroneckerCurvature, check_kronecker_layers
 from sam_attribution.curvature._loss_checks import check_gauss_newton
+from sam_attribution.curvature._many_outputs import check_few_outputs
 from sam_attribution.curvature._pseudo_gradients import loss_roots
 from sam_attribution.curvature._sam_jacobian import (
     BLOCKS,

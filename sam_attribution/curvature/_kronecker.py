@@ -6,6 +6,7 @@ from sam_attribution.curvature._embedding_block import EmbeddingBlock
 from sam_attribution.curvature._layer_calls import unsupported_layers
 from sam_attribution.curvature._layer_gradients import LayerGradients
 from sam_attribution.curvature._loss_checks import check_gauss_newton
+from sam_attribution.curvature._many_outputs import check_few_outputs
 from sam_attribution.curvature._pseudo_gradients import drawn_roots, exact_roots
 from sam_attribution.curvature._unsupported_layers import all_are, refusal
 from sam_attribution.linalg import (
@@ -142,6 +143,7 @@ def check_kronecker_layers(problem, unsupported="raise"):
     A ValueError for a criterion, or for layers, that have no such curvature, or if the factors of
     the layers would not fit into memory.
     """
+    check_few_outputs(problem)
     check_gauss_newton(problem)
     strange = unsupported_layers(problem)
     if strange and (unsupported == "raise" or all_are(problem, strange)):

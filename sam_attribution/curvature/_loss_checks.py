@@ -6,6 +6,7 @@ import torch
 
 from sam_attribution.curvature._logit_curvature import gradient_with_graph
 from sam_attribution.problem import CrossEntropyRows, spread_positions
+from sam_attribution.training import criterion_name
 
 _N_ROWS = 8
 _N_OUTPUTS = 32  # of a row that are looked at: a part of a convex matrix is convex
@@ -64,7 +65,7 @@ def _largest(values):
 
 
 def _name(problem):
-    return type(problem.row_loss.criterion).__name__
+    return criterion_name(problem.row_loss.criterion)
 
 
 def _outputs(problem, rows):

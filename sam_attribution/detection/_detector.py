@@ -361,7 +361,7 @@ def _class_targets(estimator):
     targets = targets_of(estimator)
     if not isinstance(targets, ClassTargets):
         raise ValueError(
-            f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: a "
-            "regressor has no labels that could be wrong. Rank its rows with SAMInfluence."
+            f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: it "
+            "has no class labels that could be wrong. Rank its rows with SAMInfluence."
         )
     return targets

@@ -101,4 +101,5 @@ def _in_batches(problem, state, X, features_of):
     passes = passes_over(X, torch.arange(len(X), device=X.device), problem.rows_per_pass)
     found = [features_of(params, buffers, X[rows]) for rows in passes]
     logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
+    logits = problem.row_loss.to_logits(logits)
     return features.float().cpu(), logits.float().log_softmax(1).cpu()

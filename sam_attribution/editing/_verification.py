@@ -66,4 +66,5 @@ def _agreement(problem, *steps):
 
 def _accuracy(queries, params, buffers):
     logits = outputs(queries.problem, params, buffers, queries.X)
+    logits = queries.problem.row_loss.to_logits(logits)
     return float((logits.argmax(1) == queries.y).double().mean())

@@ -24,7 +24,8 @@ from sam_attribution._validation import (
 from sam_attribution._warnings import warn
 from sam_attribution.filtering._score_cache import fitted_scores
 from sam_attribution.filtering._scorer import scorer_on
-from sam_attribution.training import SAMClassifier
+from sam_attribution.fitting import net_of
+from sam_attribution.training import SAMClassifier, SAMNet
 
 
 class RowFilter(BaseEstimator):
@@ -40,8 +41,8 @@ class RowFilter(BaseEstimator):
     def _checked(self, X, y, sample_weight):
         """Rows, labels and weights that can be indexed; an earlier fit is forgotten."""
         check_parameters(self)
-        _refuse_regressor("estimator", self._classifier())
-        _refuse_regressor("scorer", getattr(self.scorer, "estimator", None))
+        _refuse_without_classes("estimator", self._classifier())
+        _refuse_without_classes("scorer", getattr(self.scorer, "estimator", None))
         refuse_sparse_tensor(X, "X")
         check_order(X=X, y=y, sample_weight=sample_weight)
         X, y = with_own_targets(X, y)
@@ -78,12 +79,13 @@ class RowFilter(BaseEstimator):
         return SAMClassifier()
 
 
-def _refuse_regressor(name, estimator):
+def _refuse_without_classes(name, estimator):
     has_tags = hasattr(estimator, "__sklearn_tags__") and not isinstance(estimator, type)
-    if has_tags and is_regressor(estimator):
+    of_net = has_tags and isinstance(net_of(estimator), SAMNet)
+    if has_tags and (is_regressor(estimator) or of_net):
         raise ValueError(
             f"{name} must be of a classifier, got {estimator!r}: filters look for wrong labels, "
-            "and a real target is none. Read SAMInfluence(regressor).fit(X, y).scores_."
+            "and any other target is none. Read SAMInfluence(estimator).fit(X, y).scores_."
         )
 
 

@@ -10,5 +10,5 @@ from sam_attribution.fitting._fit_data import FitData, fit_data
 from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._over_splits import mean_over_splits, over_splits
 from sam_attribution.fitting._splits import Split
-from sam_attribution.fitting._targets import ClassTargets, NumericTargets, targets_of
+from sam_attribution.fitting._targets import ClassTargets, has_classes, targets_of
 from sam_attribution.fitting._trained_split import TrainedSplit, single_queries, train_split

@@ -11,7 +11,12 @@ from sam_attribution.problem import (
     spread_positions,
     tolerance_of,
 )
-from sam_attribution.training import bare_optimizer, untouched_random_state, untrained
+from sam_attribution.training import (
+    bare_optimizer,
+    criterion_name,
+    untouched_random_state,
+    untrained,
+)
 
 _N_ROWS = 16
 _TOLERANCE = 1e-3
@@ -66,12 +71,10 @@ def _check_losses(net, problem):
         output = problem.logits(problem.params, problem.buffers, X)
         _check_dtype(problem, output)
         losses = problem.row_loss.per_sample(output, problem.y)
-        alone = [
-            problem.row_loss.per_sample(*row)
-            for row in zip(output.split(1), problem.y.split(1), strict=True)
-        ]
-        batch = net.get_loss(output, problem.y, X=X, training=True)
-    criterion, tolerance = type(net.criterion_).__name__, tolerance_of(_TOLERANCE, losses.dtype)
+        alone = _losses_alone(net, problem, output)
+        batch = problem.row_loss.as_given(output)
+        batch = net.get_loss(batch, problem.y, X=X, training=True)
+    criterion, tolerance = criterion_name(net.criterion_), tolerance_of(_TOLERANCE, losses.dtype)
     if entries_differ(losses, torch.cat(alone), tolerance):
         raise ValueError(
             f"criterion {criterion} gives a row another loss alone than together with other rows: "
@@ -85,6 +88,20 @@ def _check_losses(net, problem):
             "not known, and scores would leave it out. Use a loss that is a mean over rows; a "
             "penalty is known as weight_decay of the optimizer."
         )
+
+
+def _losses_alone(net, problem, output):
+    """Losses of rows that the criterion is given one by one."""
+    rows = zip(output.split(1), problem.y.split(1), strict=True)
+    try:
+        return [problem.row_loss.per_sample(*row) for row in rows]
+    except OUT_OF_MEMORY:
+        raise
+    except Exception as error:  # of the user's criterion, which may raise anything
+        raise ValueError(
+            f"criterion {criterion_name(net.criterion_)} cannot compute the loss of a row alone: "
+            f"{error} Scores need the loss of each row by itself."
+        ) from error
 
 
 def _check_dtype(problem, output):

@@ -35,7 +35,7 @@ def checked_training_rows(judge, X, y, targets):
     if reads_rows(estimator, X):
         return _checked_source(judge, estimator, X, y, targets)
     X, y = from_tensor(X, "X"), targets.given(y)
-    checked, y = validate_data(judge, X, y, **input_rules(estimator, X))
+    checked, y = targets.with_rows(judge, X, y, input_rules(estimator, X))
     y = targets.learn(y, judge.validation)
     check_validation_rows(estimator, judge.validation, checked)
     return X if hasattr(X, "iloc") else checked, y
@@ -102,8 +102,8 @@ def check_estimator_kind(estimator):
     """Raise a ValueError unless the training of `estimator` can be attributed."""
     if not hasattr(net_of(estimator), "replay"):
         raise ValueError(
-            "estimator must be a SAMClassifier or SAMRegressor, a Pipeline that ends in one, or a "
-            f"FrozenEstimator of either, got {estimator!r}."
+            "estimator must be a SAMClassifier, SAMRegressor or SAMNet, a Pipeline that ends in "
+            f"one, or a FrozenEstimator of either, got {estimator!r}."
         )
     check_device(net_of(estimator).device)
     steps = estimator.steps if isinstance(estimator, Pipeline) else []

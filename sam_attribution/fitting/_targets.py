@@ -1,20 +1,31 @@
-"""Targets of an estimator, classes or real numbers: their checks and their splitters."""
+"""Targets of an estimator: their checks and their splitters."""
 
 from math import ceil
 
 import numpy as np
-from sklearn.base import is_regressor
-from sklearn.model_selection import ShuffleSplit, StratifiedShuffleSplit
+from sklearn.base import is_classifier, is_regressor
+from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.utils.validation import validate_data
 
 from sam_attribution._as_arrays import values_of
-from sam_attribution._validation import check_labels, check_targets, codes_among
+from sam_attribution._validation import check_labels, codes_among
+from sam_attribution.fitting._any_targets import AnyTargets
 from sam_attribution.fitting._estimator import net_of
+from sam_attribution.fitting._numeric_targets import NumericTargets
 from sam_attribution.validation_data import ValidationData
 
 
 def targets_of(estimator):
-    """Rules for the targets of `estimator`, :class:`ClassTargets` or :class:`NumericTargets`."""
-    return NumericTargets() if is_regressor(net_of(estimator)) else ClassTargets()
+    """Rules for the targets of `estimator`: class, numeric or any targets."""
+    net = net_of(estimator)
+    if is_classifier(net):
+        return ClassTargets()
+    return NumericTargets() if is_regressor(net) else AnyTargets()
+
+
+def has_classes(estimator):
+    """True if the net of `estimator` tells classes apart."""
+    return is_classifier(net_of(estimator))
 
 
 class ClassTargets:
@@ -28,6 +39,10 @@ class ClassTargets:
     def given(self, y):
         """`y` as an array, unchecked."""
         return values_of(y, "y")
+
+    def with_rows(self, judge, X, y, rules):
+        """Rows and labels, checked by scikit-learn."""
+        return validate_data(judge, X, y, **rules)
 
     def learn(self, y, validation):
         """Checked labels; ValueError if there is nothing to tell apart, or to judge by."""
@@ -77,55 +92,3 @@ class ClassTargets:
                 f"validation split {number} trains without a row of class {missing.tolist()}. "
                 "Use a stratified splitter, or merge rare classes."
             )
-
-
-class NumericTargets:
-    """Targets of a regressor."""
-
-    classes = None
-
-    def check_question(self, evaluation, aggregate):
-        """ValueError for what would need classes."""
-        if isinstance(evaluation, str) and evaluation != "loss":
-            raise ValueError(
-                f"evaluation={evaluation!r} needs classes, but estimator is a regressor. Use "
-                '"loss" or a callable (prediction, y) -> values.'
-            )
-        if aggregate == "worst-class":
-            raise ValueError(
-                'aggregate="worst-class" needs classes, but estimator is a regressor. Use "mean".'
-            )
-
-    def given(self, y):
-        """`y` as an array of floats; None stays None."""
-        return y if y is None else check_targets(y, warn=True)
-
-    def learn(self, y, validation):
-        """Checked targets."""
-        if isinstance(validation, ValidationData):
-            self.check(validation.y, "y of validation")
-        return check_targets(y)
-
-    def check(self, y, name):
-        """ValueError or TypeError unless `y` holds one real number per row."""
-        check_targets(y, name)
-
-    def predicted(self, models, X):
-        """None: a row whose target is what the model predicts has no gradient."""
-        raise ValueError(
-            "y is needed to score rows for a regressor: with its own prediction for a target a "
-            "row would change nothing. Pass score_samples(X, y)."
-        )
-
-    def splitter(self, fraction, y, seed):
-        """One split; ValueError if it leaves nothing to train on."""
-        n_held_out = ceil(fraction * len(y))
-        if n_held_out >= len(y):
-            raise ValueError(
-                f"validation={fraction} holds out {n_held_out} rows of n_samples={len(y)} and "
-                "leaves none to train on. Take a smaller fraction, or pass ValidationData."
-            )
-        return ShuffleSplit(1, test_size=fraction, random_state=seed)
-
-    def check_split(self, number, y_train):
-        """Any rows will do."""

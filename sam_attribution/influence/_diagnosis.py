@@ -118,6 +118,8 @@ class Diagnosing:
         if "mode" in table:
             differs = table["mode"].str.contains("in evaluation mode, though")
             table = table.assign(evaluation_mode=differs.where(differs).astype(float))
+        if "validation_loss" in table:  # of any task: what chance would do is not known
+            return table
         if "validation_r2" in table:
             return table.assign(validation_skill=table["validation_r2"])
         chance = table["validation_chance"].where(lambda share: share < 1)

@@ -13,7 +13,8 @@ def explanation(scores, labels, k, *, index=None, helpful=None):
     ----------
     scores : ndarray of shape (n_queries, n_samples)
         NaN for rows that were not trained on: they are not shown.
-    labels : ndarray of shape (n_samples,)
+    labels : ndarray of shape (n_samples, ...)
+        The table has a column of them if each is one number or text.
     k : int
     index : Index of length n_samples, optional
         Names of the rows; without, the table has no such column.
@@ -49,7 +50,7 @@ def explanation(scores, labels, k, *, index=None, helpful=None):
         "rank": rank,
         "train_row": rows,
         **({} if index is None else {"train_index": index[rows]}),
-        "label": labels[rows],
+        **({"label": labels[rows]} if labels.ndim == 1 else {}),
         **({} if helpful is None else {"most_helpful_label": helpful[rows]}),
         "score": scores[query, rows],
     }

@@ -11,7 +11,13 @@ from sklearn.utils.validation import check_consistent_length, check_is_fitted
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
-from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution._validation import (
+    HasMethods,
+    Interval,
+    StrOptions,
+    check_arguments,
+    take_rows,
+)
 from sam_attribution.fitting import (
     check_settings,
     checked_rows,
@@ -26,25 +32,27 @@ from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn_of_left_out
 from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
+from sam_attribution.influence._per_token import TokenQueries
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method, Projected
 from sam_attribution.validation_data import ValidationData
 
+_RULES = {"per": [None, StrOptions({"token"})]}
 _SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
 
 
 class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     """Score training rows by the rise of the validation loss without them.
 
-    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` or
-    :class:`~sam_attribution.SAMRegressor` and scores the rows they were trained on. The score
-    of a row is the **predicted rise of the validation loss if the row is removed: positive =
-    helpful, negative = harmful**.
+    ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier`,
+    :class:`~sam_attribution.SAMRegressor` or :class:`~sam_attribution.SAMNet` and scores the rows
+    they were trained on. The score of a row is the **predicted rise of the validation loss if the
+    row is removed: positive = helpful, negative = harmful**.
 
     Parameters
     ----------
-    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
+    estimator : SAMClassifier, SAMRegressor, SAMNet, Pipeline or FrozenEstimator, default=None
         A net is cloned and trained; ``None`` stands for ``SAMClassifier()``, or for the estimator
         of the :class:`~sam_attribution.FilteredClassifier` that this one scores for. The earlier
         steps of a Pipeline are fitted on the training rows and applied to every `X`, that of
@@ -66,8 +74,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     evaluation : {"loss", "margin"} or callable, default="loss"
         Value of each validation row: the training loss (nats; squared units of y for a
         regressor), the negative margin (logits; it does not saturate; classifiers only), or a
-        function ``(logits, y) -> values``, lower is better; it gets the predictions of a
-        regressor, shape (n,), in the place of logits.
+        function ``(logits, y) -> values``, lower is better; in the place of logits it gets the
+        predictions of a regressor, shape (n,), and the module's output of a SAMNet.
     aggregate : {"mean", "worst-class"}, default="mean"
         ``mean`` over the validation rows keeps the unit. ``worst-class`` takes the
         validation class that the row harms most, in units of the spread over rows: a
@@ -102,11 +110,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         where none did.
     transform_train_ : ndarray of shape (n_samples, n_classes)
         Scores that the rows of ``fit`` would have with each label; column c of a row that
-        carries label c is its score. Methods that retrain, and regressors, have none.
+        carries label c is its score. Methods that retrain, regressors and SAMNets have none.
     standard_errors_ : ndarray of shape (n_samples,)
         Standard errors of ``scores_``. They exist for methods that retrain from more than one
         seed (``LeaveOneOut``, ``FurtherTraining``), with one split and the mean as aggregate.
-    estimator_ : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator
+    estimator_ : SAMClassifier, SAMRegressor, SAMNet, Pipeline or FrozenEstimator
         The fitted clone of the first split; a frozen estimator itself. It exists even if scoring
         fails or is interrupted after training: put it into a FrozenEstimator to go on from there.
     estimators_ : list
@@ -119,7 +127,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         predictions for the validation rows, seconds, peak memory of scoring (MiB above that
         before), and the numbers that :meth:`diagnose` found and explains.
     classes_ : ndarray of shape (n_classes,)
-        Labels; a regressor has none.
+        Labels; a regressor and a SAMNet have none.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If ``X`` has such names.
@@ -205,7 +213,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         X : array-like or sparse matrix of shape (n_samples, ...), dict, tuple or Dataset
             A dict of arrays goes to ``forward`` by names. Memory maps, dicts, tuples and Datasets
             are read batch by batch.
-        y : array-like of shape (n_samples,)
+        y : array-like of shape (n_samples,), for a SAMNet (n_samples, ...)
             Labels of any type; for a regressor real numbers. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows in training; a row's score is that of its
@@ -254,7 +262,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             )
         return self._mean_over_splits([errors[:, 0]])
 
-    def attribute(self, X_query, y_query=None, *, split=None, how="auto"):
+    def attribute(self, X_query, y_query=None, *, split=None, how="auto", per=None):
         """Score every training row against single queries.
 
         Parameters
@@ -270,18 +278,23 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             takes what :func:`~sam_attribution.probes.pass_costs` says is less work.
             :class:`~sam_attribution.methods.Projected` is an approximation, for rows that are
             asked about again and again.
+        per : {None, "token"}, default=None
+            ``"token"`` asks about every token of a query by itself, as if the others were ignored:
+            for a SAMNet with ``CrossEntropyLoss`` and a class for every token (or pixel).
 
         Returns
         -------
-        ndarray of shape (n_query, n_samples)
-            Columns aligned with the rows given to ``fit``, NaN where not trained on. With
+        ndarray of shape (n_query, n_samples), or (n_query, n_tokens, n_samples) per token
+            Columns aligned with the rows given to ``fit``, NaN where not trained on, or where a
+            token is ignored. With
             ``aggregate="mean"`` its mean over the validation rows is ``scores_`` (not for
             Grad-Cos, a ratio).
 
         Raises
         ------
         ValueError
-            If there are several splits and `split` names none of them, or for another `how`.
+            If there are several splits and `split` names none of them, for another `how`, or if
+            there are no tokens to ask about.
 
         Notes
         -----
@@ -296,6 +309,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self._targets.check(y_query, "y_query")
         check_consistent_length(X, y_query)
         attribution = self._attribution_of(split)
+        check_arguments(_RULES, "attribute", per=per)
+        if per == "token":
+            asked = TokenQueries(attribution.trained.net.criterion_, self._targets.given(y_query))
+            X = take_rows(X, asked.rows)
+            return asked.arranged(self.attribute(X, asked.y, split=split, how=how))
         how = seed_nested(clone(how), self._seed) if isinstance(how, Projected) else how
         trained = attribution.trained
         result, done = np.full((len(y_query), len(self.scores_)), np.nan), 0

@@ -1,13 +1,13 @@
 """The part of SAMInfluence that scores rows for labels: those they carry, and all others."""
 
 import numpy as np
-from sklearn.base import TransformerMixin, is_regressor
+from sklearn.base import TransformerMixin
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._row_order import check_order
 from sam_attribution._warnings import warn
-from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
+from sam_attribution.fitting import checked_rows, estimator_or_default, has_classes
 from sam_attribution.influence._methods import METHODS
 
 _ONE_ROW_FORM = (
@@ -29,10 +29,11 @@ def scores_any_row(influence):
 def knows_labels(influence):
     """True, or an AttributeError if rows have no other labels that could be asked about."""
     scores_any_row(influence)
-    if is_regressor(net_of(estimator_or_default(influence.estimator))):
+    if not has_classes(estimator_or_default(influence.estimator)):
         raise AttributeError(
-            "a regressor has targets instead of classes, so there is no table of the labels that "
-            "a row might carry. Use scores_, or score_samples(X, y) for rows with targets."
+            "a regressor or SAMNet has targets instead of classes, so there is no table of the "
+            "labels that a row might carry. Use scores_, or score_samples(X, y) for rows with "
+            "targets."
         )
     return True
 

@@ -1,6 +1,7 @@
 """Numbers that say whether the scores of a trained split can be trusted."""
 
 import numpy as np
+from sklearn.base import is_classifier, is_regressor
 
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.diagnosis import (
@@ -56,8 +57,10 @@ def radii(problem, prepared):
 def quality(trained):
     """Quality of the predictions for the validation rows, as columns of ``diagnostics_``.
 
-    Warns if all rows get the same prediction.
+    Warns if all rows get the same prediction, unless the net is a SAMNet.
     """
+    if not (is_classifier(trained.net) or is_regressor(trained.net)):
+        return {"validation_loss": -trained.estimator.score(trained.split.X, trained.split.y)}
     predicted, y = trained.predict(trained.split.X), np.asarray(trained.split.y)
     warn_of_one_prediction(predicted, y, trained.problem)
     if trained.problem.n_classes is None:

@@ -3,14 +3,13 @@
 from numbers import Integral
 
 import numpy as np
-from sklearn.base import is_regressor
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._validation import Interval, check_arguments, check_column, take_rows
-from sam_attribution.fitting import checked_rows, estimator_or_default, net_of
+from sam_attribution.fitting import checked_rows, estimator_or_default, has_classes
 from sam_attribution.influence._explanation import explanation
 
 _RULES = {"n_errors": [None, Interval(Integral, 1, None, closed="left")]}
@@ -18,10 +17,10 @@ _RULES = {"n_errors": [None, Interval(Integral, 1, None, closed="left")]}
 
 def _tells_classes(influence):
     """True, or an AttributeError if no prediction is right or wrong."""
-    if is_regressor(net_of(estimator_or_default(influence.estimator))):
+    if not has_classes(estimator_or_default(influence.estimator)):
         raise AttributeError(
-            "a regressor has no misclassified rows. Pass the rows that it predicts worst to "
-            "explain(X_query, y_query)."
+            "a regressor or SAMNet has no misclassified rows. Pass the rows that it predicts worst "
+            "to explain(X_query, y_query)."
         )
     return True
 

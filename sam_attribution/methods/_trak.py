@@ -6,7 +6,7 @@ import torch
 
 from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
-from sam_attribution.curvature import check_gauss_newton
+from sam_attribution.curvature import check_few_outputs, check_gauss_newton
 from sam_attribution.linalg import (
     CountSketch,
     SingularMatrix,
@@ -108,7 +108,8 @@ class TRAK(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for weights that a loss has not, or checkpoints of several points."""
+        """Raise a ValueError for too many outputs, a loss without weights, or several points."""
+        check_few_outputs(problem)
         if self.weighted and problem.n_classes is None:
             check_gauss_newton(problem)
         if problem.m_sharpness and self.at == "w+eps" and self.n_checkpoints is not None:

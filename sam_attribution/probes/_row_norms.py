@@ -7,7 +7,12 @@ from torch.func import jacrev, vmap
 
 from sam_attribution._row_source import each_tensor
 from sam_attribution._rows import n_rows_in, rows_in, single_rows
-from sam_attribution.problem import FirstThatWorks, differentiable_kernels, loss_in_output
+from sam_attribution.problem import (
+    FirstThatWorks,
+    differentiable_kernels,
+    gradients_of,
+    loss_in_output,
+)
 
 _BYTES = 2**28  # that the logit Jacobians of one chunk of rows may take
 
@@ -27,6 +32,9 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
     metric = problem.restrict(metric[:, None])[:, 0]
     if problem.head is not None:
         return _of_head(problem, probe, X, metric, y)
+    if problem.n_classes is None:
+        found = gradients_of(problem, probe.point, probe.buffers, X, y)
+        return torch.cat([(gradients.square() @ metric)[:, None] for _, gradients in found])
     parts = _in_parts(problem, probe, X, y)
     return torch.cat([_quadratic(gradients, (J * metric) @ J.mT) for gradients, J in parts])
 
@@ -54,6 +62,10 @@ def measured_rows(problem, probe, X, measure, y=None):
 
 def _gradients(problem, probe, X, y):
     """Rows' gradients for each label, (n, n_classes, n_params), some rows at a time."""
+    if problem.head is None and problem.n_classes is None:
+        found = gradients_of(problem, probe.point, probe.buffers, X, y)
+        yield from (gradients[:, None] for _, gradients in found)
+        return
     if problem.head is None:
         yield from (gradients @ J for gradients, J in _in_parts(problem, probe, X, y))
         return

@@ -12,8 +12,8 @@ from sam_attribution.probes._row_norms import jacobians_row_by_row
 from sam_attribution.problem import (
     FirstThatWorks,
     differentiable_kernels,
+    flat_call,
     forward_mode_as_backward,
-    functional_call,
 )
 
 
@@ -84,7 +84,7 @@ def _dual_pass(problem, probe, direction, X):
             name: forward_ad.make_dual(value, tangents[name]) if tangents[name].any() else value
             for name, value in problem.layout.unflatten(probe.point).items()
         }
-        output = functional_call(problem.module, (params, probe.buffers), X)
+        output = flat_call(problem.module, (params, probe.buffers), X)
         logits, tangent = forward_ad.unpack_dual(output)
         return logits, torch.zeros_like(logits) if tangent is None else tangent
 

@@ -10,7 +10,7 @@ from sam_attribution.problem._from_estimator import (
     problem_from_another_seed,
     problem_from_estimator,
 )
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call, functional_call
 from sam_attribution.problem._functional_optimizer import (
     decays_apart,
     functional_optimizer,

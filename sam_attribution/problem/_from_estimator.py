@@ -3,29 +3,35 @@
 from copy import deepcopy
 
 import torch
-from sklearn.base import is_classifier
+from sklearn.base import is_classifier, is_regressor
 from torch import nn
 from torch.utils.data import default_collate
 
 from sam_attribution._row_source import RowSource
-from sam_attribution._rows import DatasetRows, is_dataset
+from sam_attribution._rows import DatasetRows, device_of, is_dataset
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.problem._adopted_path import AdoptedPath
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import mark_as_checked
+from sam_attribution.problem._one_logit import OneLogitRows
+from sam_attribution.problem._output_rows import OutputRows
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
 from sam_attribution.problem._selection import selection
 from sam_attribution.training import (
+    OutputForm,
     bare_copy,
     check_precision,
     check_unchanged,
+    has_one_logit,
     inner_module,
     is_adopted,
     last_radius,
+    module_output,
     unreduced,
+    untouched_random_state,
 )
 
 
@@ -46,7 +52,7 @@ def problem_from_estimator(
 
     Parameters
     ----------
-    estimator : SAMClassifier or SAMRegressor
+    estimator : SAMClassifier, SAMRegressor or SAMNet
     X, y, sample_weight : array-like
         Exactly what it was fitted on; a ValueError otherwise, and if parameters, or the losses
         of rows, are not finite.
@@ -66,7 +72,7 @@ def problem_from_estimator(
     _check_training(estimator)
     _check_collate_fn(estimator, X)
     rows, targets = estimator.to_tensors(X, y)
-    model = _model(estimator, parameters)
+    model = _model(estimator, rows, parameters)
     if checked:
         mark_as_checked(model["module"])
     kind = AdoptedPath if is_adopted(estimator) else TrainingPath
@@ -112,7 +118,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
     """
     net = untrained.net
     decays = [group.get("weight_decay", 0.0) for group in net.optimizer_.param_groups]
-    model, weights = _model(net, parameters), untrained.sample_weight
+    model, weights = _model(net, untrained.X, parameters), untrained.sample_weight
     w = ParameterLayout(model["module"]).vector_of(model["module"])
     return Problem(
         **model,
@@ -141,8 +147,8 @@ def problem_from_another_seed(problem, seed):
     )
 
 
-def _model(estimator, parameters):
-    """Attributes of a Problem that follow from module and criterion alone."""
+def _model(estimator, X, parameters):
+    """Attributes of a Problem that follow from module and criterion, and the form of an output."""
     module = _with_dense_gradients(inner_module(bare_copy(estimator.module_)).eval())
     layout = ParameterLayout(module)
     is_head = isinstance(parameters, str) and parameters == "head"
@@ -150,7 +156,7 @@ def _model(estimator, parameters):
     return {
         "module": module,
         "n_classes": len(estimator.classes_) if is_classifier(estimator) else None,
-        "row_loss": _row_loss(estimator),
+        "row_loss": _row_loss(estimator, module, X),
         "selected": selection(parameters, layout, head),
         "head": head,
     }
@@ -164,14 +170,22 @@ def _with_dense_gradients(module):
     return module
 
 
-def _row_loss(estimator):
+def _row_loss(estimator, module, X):
     criterion = inner_module(deepcopy(estimator.criterion_))
+    if not (is_classifier(estimator) or is_regressor(estimator)):
+        return OutputRows(criterion, _output_form(module, X[:1]))
     criterion = unreduced(criterion)  # refuses what has no loss per row
     if not is_classifier(estimator):
         return TargetRows() if type(criterion) is nn.MSELoss else TargetRows(criterion)
     if type(criterion) is nn.CrossEntropyLoss:
         return CrossEntropyRows(criterion.label_smoothing, criterion.weight)
-    return GenericRows(criterion)
+    return OneLogitRows(criterion) if has_one_logit(criterion) else GenericRows(criterion)
+
+
+def _output_form(module, some):
+    """Form of the module's output for rows `some`."""
+    with torch.no_grad(), untouched_random_state(device_of(some)):
+        return OutputForm(module_output(module, some))
 
 
 def _visited(path, targets):

@@ -3,7 +3,7 @@
 import torch
 
 from sam_attribution.problem._activation_checkpointing import keeping_activations
-from sam_attribution.training import arguments_for, output_tensor
+from sam_attribution.training import arguments_for, flat_output, output_tensor
 
 
 def functional_call(module, tensors, X):
@@ -14,3 +14,8 @@ def functional_call(module, tensors, X):
     args, kwargs = arguments_for(module, X)
     with keeping_activations():
         return output_tensor(torch.func.functional_call(module, tensors, args, kwargs))
+
+
+def flat_call(module, tensors, X):
+    """The same as one vector per row, (n, k), whatever form the module gives to its output."""
+    return flat_output(functional_call(module, tensors, X))

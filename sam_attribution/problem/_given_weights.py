@@ -5,9 +5,9 @@ import torch
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution._rows import device_of
 from sam_attribution.parameters import ParameterLayout
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._nearness import are_near
-from sam_attribution.training import module_output, untouched_random_state
+from sam_attribution.training import flat_output, module_output, untouched_random_state
 
 _TOLERANCE = 1e-3
 _STEP = 0.1
@@ -48,7 +48,7 @@ def _at_other_weights(module, X):
     other = (w + _STEP * w.square().mean().sqrt() * noise).requires_grad_()
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.enable_grad():
-        output = functional_call(module, (layout.unflatten(other), buffers), X)
+        output = flat_call(module, (layout.unflatten(other), buffers), X)
         like = {"dtype": output.dtype, "device": output.device}
         along = torch.linspace(1, 2, output.numel(), **like).view(output.shape)
         (gradient,) = torch.autograd.grad(output, other, along, materialize_grads=True)
@@ -56,7 +56,7 @@ def _at_other_weights(module, X):
         with torch.no_grad():
             for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):
                 parameter.copy_(value)
-        own_output = module_output(module, X)
+        own_output = flat_output(module_output(module, X))
         own_output.backward(along)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor, nn
 
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._nearness import are_near, entries_differ, tolerance_of
 
 
@@ -116,7 +116,7 @@ class Head:
         self._check_dtypes(*self._calls(params, buffers, X))
         with torch.enable_grad():
             own = {name: params[name].detach().requires_grad_() for name in self.names}
-            logits = functional_call(self._module, (params | own, buffers), X)
+            logits = flat_call(self._module, (params | own, buffers), X)
             like = {"dtype": logits.dtype, "device": logits.device}
             along = torch.linspace(1, 2, logits.numel(), **like).view(logits.shape)
             found = torch.autograd.grad(logits, [*own.values()], along)
@@ -140,7 +140,7 @@ class Head:
         handle = self._layer.register_forward_pre_hook(note, with_kwargs=True)
         try:
             with torch.no_grad():
-                return functional_call(self._module, (params, buffers), X), calls
+                return flat_call(self._module, (params, buffers), X), calls
         finally:
             handle.remove()
 

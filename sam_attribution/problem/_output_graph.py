@@ -4,19 +4,19 @@ import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution._rows import device_of
-from sam_attribution.training import module_output, untouched_random_state
+from sam_attribution.training import flat_output, module_output, untouched_random_state
 
 
 def check_output_graph(module, X):
     """Raise a ValueError if a module gives an output without a graph for a few rows `X`."""
     try:
         with untouched_random_state(device_of(X)), torch.enable_grad():
-            output = module_output(module, X)
+            output = flat_output(module_output(module, X))
     except OUT_OF_MEMORY:
         raise
     except Exception:  # of the user's module, which may raise anything
         return
-    if torch.is_tensor(output) and not output.requires_grad:
+    if not output.requires_grad:
         raise ValueError(
             f"module {type(module).__name__} gives an output in evaluation mode that does not "
             "depend on its weights for autograd, so that rows have no gradients: forward runs "

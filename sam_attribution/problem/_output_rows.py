@@ -1,34 +1,36 @@
-"""The loss of a row with any target: several labels, soft labels, several numbers."""
+"""The loss of a row with any target and any output: labels, tokens, images, several outputs."""
 
 from sam_attribution.problem._row_loss import RowLoss
-from sam_attribution.training import unreduced
+from sam_attribution.training import criterion_name, row_losses
 
 
 class OutputRows(RowLoss):
-    """Any criterion of an output (n, k) and a target: the mean of the values that a row has.
+    """Any criterion of an output and a target: the mean of the values that a row has.
 
     ``BCEWithLogitsLoss`` has one for each label, ``CrossEntropyLoss`` with probabilities for
-    targets has one alone.
+    targets has one alone. `form` is the ``training.OutputForm`` in which the criterion takes the
+    numbers (n, k) that the module puts out; (n, k) itself if None.
     """
 
     class_weight = None
 
-    def __init__(self, criterion):
+    def __init__(self, criterion, form=None):
         super().__init__(criterion)
-        self.unit = f"units of {type(criterion).__name__}"
+        self.form = form
+        self.unit = f"units of {criterion_name(criterion)}"
+
+    def predicted(self, output):
+        """Argument of criterion and evaluation functions: the output as the module gave it."""
+        return output if self.form is None else self.form.restored(output)
+
+    as_given = predicted
 
     def per_sample(self, output, y):
-        values = unreduced(self.criterion)(output, y)
-        if values.shape[:1] != y.shape[:1]:
-            raise ValueError(
-                f"criterion {self.criterion!r} gives shape {tuple(values.shape)} for {len(y)} "
-                "rows. Use one with a value per row or more under reduction='none'."
-            )
-        return values.reshape(len(y), -1).mean(1).to(output.dtype)
+        return row_losses(self.criterion, self.predicted(output), y)
 
     def to_logits(self, output):
         """Raise a ValueError: there are no classes."""
         raise ValueError(
-            f'evaluation="margin" needs classes, which {type(self.criterion).__name__} does not '
+            f'evaluation="margin" needs classes, which {criterion_name(self.criterion)} does not '
             'tell apart. Use "loss" or a callable (output, y) -> values.'
         )

@@ -16,7 +16,7 @@ from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
 from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._finite import check_parameters_are_finite
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import (
     check_layers,
@@ -58,13 +58,13 @@ class Problem:
         have several numbers.
     n_classes : int or None
         None without classes. For a regression the module's output is one number per row, shape
-        (n, 1); for ``OutputRows`` it is (n, k).
+        (n, 1); for ``OutputRows`` it is of any form, and read as (n, k).
     sample_weight : Tensor of shape (n_samples,), optional
         The user's weights ``a``; ones if None.
     visited : Tensor of bool, shape (n_samples,), optional
         False for rows that no training step saw (held out by ``train_split``): they count
         nowhere. All True if None.
-    row_loss : CrossEntropyRows, GenericRows, TargetRows or OutputRows
+    row_loss : CrossEntropyRows, GenericRows, OneLogitRows, TargetRows or OutputRows
     weight_decay : float or Tensor of shape (n_params,)
         Its one owner: losses and gradients here leave it out.
     rho : float
@@ -248,8 +248,8 @@ class Problem:
         )
 
     def logits(self, params, buffers, X):
-        """Logits of a batch `X` at flat `params`, in evaluation mode."""
-        return functional_call(self.module, (self.layout.unflatten(params), buffers), X)
+        """Logits of a batch `X` at flat `params`, in evaluation mode; one vector for each row."""
+        return flat_call(self.module, (self.layout.unflatten(params), buffers), X)
 
     def part(self, rows):
         """The same problem with some of its rows, which keep their share in the mean over all."""

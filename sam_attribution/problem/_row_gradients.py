@@ -6,7 +6,7 @@ from torch.func import grad, vmap
 from sam_attribution._row_source import RowSource, each_tensor
 from sam_attribution._rows import rows_in, single_rows
 from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differentiable_kernels
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._row_loss import gradient_in_output, loss_in_output
 
 # That the gradients held at once may take. On a CPU more is slower: an MLP's 256 rows at once
@@ -73,7 +73,7 @@ def unused_parameters(problem):
     named, rows = problem.layout.unflatten(problem.params), problem.chunks(None)[0]
     leaves = {name: value.detach().requires_grad_() for name, value in named.items()}
     with torch.enable_grad():
-        output = functional_call(problem.module, (leaves, problem.buffers), problem.X[rows])
+        output = flat_call(problem.module, (leaves, problem.buffers), problem.X[rows])
     found = torch.autograd.grad(output.sum(), list(leaves.values()), allow_unused=True)
     return {name for name, each in zip(leaves, found, strict=True) if each is None}
 

@@ -5,7 +5,12 @@ import torch
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution._rows import device_of, rows_in, single_rows
 from sam_attribution.problem._nearness import entries_differ
-from sam_attribution.training import module_output, untouched_random_state
+from sam_attribution.training import (
+    flat_output,
+    leaves_of,
+    module_output,
+    untouched_random_state,
+)
 
 _N_ALONE = 2
 # Parts of the largest output: kernels round batches of other sizes otherwise
@@ -20,20 +25,21 @@ def check_row_independence(module, X, together):
     and the first of them alone.
     """
     outputs = _outputs(module, X)
-    if outputs is None or not all(torch.is_tensor(each) for each in (together, *outputs)):
+    if outputs is None:
         return
     again, *alone = outputs
-    tolerance = _TOLERANCES.get(together.dtype, _TOLERANCE_OF_OTHERS)
-    name = type(module).__name__
-    if entries_differ(together, again, tolerance):
+    flat, name = flat_output(together), type(module).__name__
+    tolerance = _TOLERANCES.get(flat.dtype, _TOLERANCE_OF_OTHERS)
+    if entries_differ(flat, flat_output(again), tolerance):
         raise ValueError(
             f"module {name} gives the same rows other outputs when it is called again, in "
             "evaluation mode: its forward pass is random, or remembers what it was called with. "
             "Let it depend on its input alone in evaluation mode, as "
             "F.dropout(x, p, self.training) and nn.Dropout do."
         )
-    _check_shape(name, together, alone[0])
-    if entries_differ(together[: len(alone)], torch.cat(alone), tolerance):
+    for part, single in zip(leaves_of(together), leaves_of(alone[0]), strict=True):
+        _check_shape(name, part, single)
+    if entries_differ(flat[: len(alone)], torch.cat([*map(flat_output, alone)]), tolerance):
         raise ValueError(
             f"module {name} gives a row another output alone than together with other rows, in "
             "evaluation mode: its forward pass couples the rows of a batch, as a mean or maximum "
@@ -49,7 +55,9 @@ def _outputs(module, X):
             first = single_rows(rows_in(X, slice(_N_ALONE)))
             alone = [module_output(module, row) for row in first]
             # last: the first pass began at the same random state
-            return [module_output(module, X), *alone]
+            outputs = [module_output(module, X), *alone]
+            leaves_of(outputs[0])
+            return outputs
     except OUT_OF_MEMORY:
         raise
     except Exception:  # of the user's module, which may raise anything

@@ -35,6 +35,10 @@ class RowLoss:
         """Argument of evaluation functions: the module's output itself."""
         return output
 
+    def as_given(self, output):
+        """The module's output as the net's ``get_loss`` takes it."""
+        return output
+
     def per_sample(self, output, y):
         """Training loss of every row, shape (n,), in the unit `unit` if no class has a weight."""
         return loss_per_sample(self.criterion, self.predicted(output), y)
@@ -48,7 +52,11 @@ class RowLoss:
 
         Shape (n, k): the entries of ``label_table`` at `y`. One backward pass.
         """
-        return _along(gradient_in_output(self.per_sample, output, y), tangents)
+        return _along(self.in_output(output, y), tangents)
+
+    def in_output(self, output, y):
+        """Gradient of each row's loss in its output (n, c), for its label, (n, c)."""
+        return gradient_in_output(self.per_sample, output, y)
 
 
 class GenericRows(RowLoss):
@@ -76,7 +84,7 @@ class GenericRows(RowLoss):
         Entry (i, c, j) of shape (n, n_classes, k): derivative of row i's loss, were its label c,
         along tangent j. One backward pass per class.
         """
-        labels = torch.arange(logits.shape[1], device=logits.device)
+        labels = torch.arange(self.to_logits(logits[:1]).shape[1], device=logits.device)
         columns = [self.along(logits, tangents, label.expand(len(logits))) for label in labels]
         return torch.stack(columns, dim=1)
 
@@ -101,6 +109,9 @@ class CrossEntropyRows(GenericRows):
 
     def along(self, logits, tangents, y):
         return self.label_table(logits, tangents)[torch.arange(len(y), device=y.device), y]
+
+    def in_output(self, output, y):
+        return self.along(output, _each_of(output), y)
 
 
 class TargetRows(RowLoss):
@@ -141,9 +152,15 @@ def loss_in_output(row_loss, output, y=None):
     Shape (n, n_outputs) with `y`; (n, n_classes, n_outputs) for every label without. The rule loses
     no digits where a prediction is nearly certain, as differences of probabilities would.
     """
+    if y is not None:
+        return row_loss.in_output(output, y)
+    return row_loss.label_table(output, _each_of(output))
+
+
+def _each_of(output):
+    """A tangent along every entry of each row's output, (n, c, c)."""
     each = torch.eye(output.shape[1], dtype=output.dtype, device=output.device)
-    each = each.expand(len(output), -1, -1)
-    return row_loss.label_table(output, each) if y is None else row_loss.along(output, each, y)
+    return each.expand(len(output), -1, -1)
 
 
 def _along(gradient, tangents):

@@ -6,7 +6,7 @@ import torch
 
 from sam_attribution.dynamics import BatchPart, SplitBatch
 from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
-from sam_attribution.problem._functional_call import functional_call
+from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._running_statistics import RunningStatistics
 from sam_attribution.training import (
     Draws,
@@ -48,7 +48,7 @@ class TrainingBatch:
         seed_torch(self.seed, params.device)
         with RunningStatistics(buffers) as statistics:
             named = problem.layout.unflatten(params)
-            output = functional_call(problem.training_module, (named, buffers), self._X)
+            output = flat_call(problem.training_module, (named, buffers), self._X)
         return output, statistics.after
 
     @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from sam_attribution.training._accelerated import bare_copy, bare_optimizer, is_mixed_precision
 from sam_attribution.training._adopted import is_adopted
+from sam_attribution.training._any_net import SAMNet
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._batch_parts import part_seed, part_slices
 from sam_attribution.training._callbacks import norm_clippings
@@ -26,6 +27,8 @@ from sam_attribution.training._module_call import (
 from sam_attribution.training._module_copy import copy_of_module, kept_tensors
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
 from sam_attribution.training._net_steps import NetSteps, own_steps_of
+from sam_attribution.training._one_logit import has_one_logit
+from sam_attribution.training._output_form import OutputForm, flat_output, leaves_of
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._random import (
     Draws,
@@ -37,8 +40,11 @@ from sam_attribution.training._random import (
 from sam_attribution.training._regressor import SAMRegressor
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._rho import RhoSchedule, last_radius
+from sam_attribution.training._row_criterion import ignored_target, row_losses
+from sam_attribution.training._row_function import criterion_name
 from sam_attribution.training._sam_step import SAMMixin
 from sam_attribution.training._saved_weights import SavedWeights
+from sam_attribution.training._target_array import target_array
 from sam_attribution.training._trajectory import State, Step, equal_stretches
 from sam_attribution.training._unchanged import check_unchanged
 from sam_attribution.training._unit_size import far_from_unit_size

@@ -48,6 +48,9 @@ class SAMClassifier(SAMMixin, ConformantNet):
     dtype : {"float32", "float64"}, default="float32"
         Precision of the weights and of floating-point input.
     criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
+        ``BCEWithLogitsLoss`` is for two classes and a module with one logit, that of the second
+        of ``classes_``, shape (n_samples,) or (n_samples, 1). Scores are those of the logits
+        (0, z), which evaluation functions get.
     optimizer : torch.optim.Optimizer class, default=SGD
         Arguments as ``optimizer__momentum=0.9``.
     lr : float, default=0.1

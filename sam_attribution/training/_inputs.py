@@ -24,7 +24,7 @@ class ArrayInputs:
     def forward_iter(self, X, training=False, device="cpu"):
         """Yield the module's output batch by batch, for validated input; bfloat16 as float32."""
         outputs = super().forward_iter(self._validated(X), training=training, device=device)
-        return map(_as_numpy_knows, each_in(usual_modes, outputs))
+        return map(as_numpy_knows, each_in(usual_modes, outputs))
 
     @usual_modes()
     def to_tensors(self, X, y=None):
@@ -191,6 +191,7 @@ def _writable(X):
     return X.copy() if isinstance(X, np.ndarray) and not X.flags.writeable else X
 
 
-def _as_numpy_knows(output):
+def as_numpy_knows(output):
+    """The output, in float32 if it is a tensor of a type that numpy does not have."""
     is_brain_float = isinstance(output, torch.Tensor) and output.dtype == torch.bfloat16
     return output.float() if is_brain_float else output

@@ -11,6 +11,7 @@ from types import MethodType
 import torch
 from torch import nn
 
+from sam_attribution.training._row_function import criterion_name
 from sam_attribution.training._wrappers import inner_module
 
 # torch divides the batch's loss of these by the sum of its rows' class weights
@@ -49,6 +50,11 @@ def unreduced(criterion):
         )
     if getattr(criterion, "reduction", None) is None:
         raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
+    return without_reduction(criterion)
+
+
+def without_reduction(criterion):
+    """Copy of a criterion that gives the values of a batch as they are."""
     criterion = copy.copy(criterion)
     criterion.reduction = "none"
     forward = vars(criterion).get("forward")  # accelerate puts one on the instance
@@ -64,17 +70,22 @@ def check_criterion(criterion, n_classes=None):
     name = type(criterion).__name__
     if getattr(criterion, "ignore_index", -1) >= 0:
         raise ValueError(f"{name}(ignore_index=...) is not supported. Leave those rows out.")
+    check_mean(criterion)
+    if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
+        _check_class_weight(class_weight(criterion), n_classes)
+
+
+def check_mean(criterion):
+    """Raise a ValueError for a criterion that is no mean, or smooths labels by no share."""
     if getattr(criterion, "reduction", "mean") not in ("mean", "none"):
         raise ValueError(
-            f"{name}(reduction={criterion.reduction!r}) is not supported: a batch's loss is a "
-            "mean here. Use reduction='mean' and a larger lr."
+            f"{type(criterion).__name__}(reduction={criterion.reduction!r}) is not supported: a "
+            "batch's loss is a mean here. Use reduction='mean' and a larger lr."
         )
     if not 0 <= getattr(criterion, "label_smoothing", 0.0) <= 1:
         raise ValueError(
             f"criterion__label_smoothing must be from 0 to 1, got {criterion.label_smoothing}."
         )
-    if n_classes is not None and type(criterion) in _CLASS_WEIGHTED:
-        _check_class_weight(class_weight(criterion), n_classes)
 
 
 def check_reduction(criterion):
@@ -106,7 +117,7 @@ def check_graph(module, criterion, y_pred, loss):
         )
     if not loss.requires_grad:
         raise ValueError(
-            f"criterion {type(criterion).__name__} gives a loss that does not depend on the "
+            f"criterion {criterion_name(criterion)} gives a loss that does not depend on the "
             "module's output for autograd: it works under torch.no_grad(), or detaches the "
             "output. Remove that."
         )

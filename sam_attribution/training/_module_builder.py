@@ -94,9 +94,12 @@ class ModuleBuilder:
             super().initialize_criterion()
         if isinstance(self.criterion_, nn.Module):
             self.criterion_ = copy.deepcopy(self.criterion_).to(getattr(torch, self.dtype))
+        self._check_criterion()
+        return self
+
+    def _check_criterion(self):
         check_reduction(self.criterion_)
         check_criterion(self.criterion_, self._sizes().get("n_classes"))
-        return self
 
 
 @contextmanager

@@ -1,14 +1,16 @@
-"""skorch's classifier and regressor with scikit-learn's contract, without SAM."""
+"""skorch's nets with scikit-learn's contract, without SAM."""
 
-from skorch import NeuralNetClassifier, NeuralNetRegressor
+from skorch import NeuralNet, NeuralNetClassifier, NeuralNetRegressor
 from torch import nn
 
+from sam_attribution.training._any_targets import AnyTargets
 from sam_attribution.training._class_labels import ClassLabels
 from sam_attribution.training._conformant import Conformant
+from sam_attribution.training._one_logit import OneLogit
 from sam_attribution.training._real_targets import RealTargets
 
 
-class ConformantNet(ClassLabels, Conformant, NeuralNetClassifier):
+class ConformantNet(OneLogit, ClassLabels, Conformant, NeuralNetClassifier):
     """A skorch classifier that keeps scikit-learn's contract.
 
     Differences from skorch: input is validated, labels may be of any type, the user's module
@@ -21,6 +23,7 @@ class ConformantNet(ClassLabels, Conformant, NeuralNetClassifier):
         Instance (copied), class or factory; ``n_features`` and ``n_classes`` are passed if it
         names them. ``None`` builds a small ``MLP``.
     criterion : torch.nn.Module class or instance, default=CrossEntropyLoss
+        With ``BCEWithLogitsLoss`` the module has one logit for two classes.
     random_state : int, RandomState instance or None, default=None
         ``None`` draws from the operating system.
     dtype : {"float32", "float64"}, default="float32"
@@ -55,3 +58,23 @@ class ConformantRegressor(RealTargets, Conformant, NeuralNetRegressor):
 
     def __init__(self, module=None, *, criterion=nn.MSELoss, **kwargs):
         super().__init__(module, criterion=criterion, **kwargs)
+
+
+class ConformantAnyNet(AnyTargets, Conformant, NeuralNet):
+    """A skorch net for any targets that keeps scikit-learn's contract.
+
+    Parameters
+    ----------
+    module : torch.nn.Module or callable, optional
+        As in :class:`ConformantNet`, with any output; ``n_features`` and ``n_outputs``, the
+        numbers of a row's target, are passed if it names them.
+    criterion : torch.nn.Module class or instance, or function, default=MSELoss
+        With a value per row or more under ``reduction="none"``, or ``(output, y) -> (n,)``.
+    **kwargs : dict
+        The others of :class:`ConformantNet`.
+    """
+
+    def __init__(self, module=None, *, criterion=nn.MSELoss, predict_nonlinearity=None, **kwargs):
+        super().__init__(
+            module, criterion=criterion, predict_nonlinearity=predict_nonlinearity, **kwargs
+        )

@@ -232,7 +232,7 @@ def test_the_errors_say_what_to_do():
     fitted = influence().fit(X, y)
     with pytest.raises(AttributeError) as error:
         fitted.transform(X)
-    assert "a regressor has targets instead of classes" in str(error.value.__cause__)
+    assert "a regressor or SAMNet has targets instead of classes" in str(error.value.__cause__)
     with pytest.raises(ValueError, match=r"y is needed to score rows.*Pass score_samples\(X, y\)"):
         fitted.score_samples(X)
 
@@ -253,7 +253,7 @@ def test_the_errors_say_what_to_do():
         ),
         (
             {"estimator": TransformedTargetRegressor(SAMRegressor())},
-            "estimator must be a SAMClassifier or SAMRegressor",
+            "estimator must be a SAMClassifier, SAMRegressor or SAMNet",
         ),
     ],
 )

@@ -2,7 +2,7 @@ import pytest
 import torch
 from sklearn.utils.estimator_checks import parametrize_with_checks
 
-from sam_attribution.training import SAMClassifier, SAMRegressor
+from sam_attribution.training import SAMClassifier, SAMNet, SAMRegressor
 
 MINI_BATCH = SAMClassifier(max_epochs=30)
 FULL_BATCH = SAMClassifier(dtype="float64", batch_size=-1)
@@ -10,12 +10,18 @@ FULL_BATCH = SAMClassifier(dtype="float64", batch_size=-1)
 ADAM = {"optimizer": torch.optim.Adam, "lr": 0.03, "max_epochs": 40}
 REGRESSORS = [SAMRegressor(**ADAM), SAMRegressor(**ADAM, dtype="float64", batch_size=-1)]
 
+ANY_TASK = SAMNet(**ADAM | {"max_epochs": 10}, dtype="float64", batch_size=-1)
+
 
 def expected_failures(estimator):
+    known = {}
+    if isinstance(estimator, SAMNet):
+        reason = "predict returns what the module puts out: for one number per row a column"
+        known = {f"check_estimator_sparse_{kind}": reason for kind in ("array", "matrix")}
     if estimator.batch_size == -1:
-        return {}
+        return known
     reason = "a repeated row and a weight of two fall into mini-batches differently"
-    return {
+    return known | {
         "check_sample_weight_equivalence_on_dense_data": reason,
         "check_sample_weight_equivalence_on_sparse_data": reason,
     }
@@ -23,7 +29,7 @@ def expected_failures(estimator):
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [MINI_BATCH, FULL_BATCH, *REGRESSORS],
+    [MINI_BATCH, FULL_BATCH, *REGRESSORS, ANY_TASK],
     expected_failed_checks=expected_failures,
 )
 def test_scikit_learn_contract(estimator, check):
