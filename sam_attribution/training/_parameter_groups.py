@@ -9,7 +9,10 @@ from sam_attribution.training._wrappers import inner_module
 def stranger_in_groups(net):
     """True if the optimizer holds a parameter that no part of the net has."""
     own = {id(p) for _, p in net.get_all_learnable_params()}
-    return any(id(p) not in own for group in net.optimizer_.param_groups for p in group["params"])
+    groups = net.optimizer_.param_groups
+    if not isinstance(groups, list):  # of something else that steps
+        return False
+    return any(id(p) not in own for group in groups for p in group["params"])
 
 
 def take_groups(net, other):

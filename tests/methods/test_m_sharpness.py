@@ -10,7 +10,7 @@ from sam_attribution.methods import GIF, HIF, TRAK, SelfInfluence, TracIn, Unrol
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import FunctionalRun, FunctionalTraining, problem_from_estimator
 from sam_attribution.retraining import FixedPoint, LeaveOneOut
-from sam_attribution.retraining._further_steps import FurtherSteps
+from sam_attribution.retraining._further_steps import FurtherBatches, FurtherSteps
 from tests.in_parts import RunInParts, parts_of
 from tests.methods.test_hif import queries_of
 from tests.models import batch_gradients, fitted
@@ -249,7 +249,7 @@ def test_leaving_rows_out_trains_in_parts_too():
     reweighted = FunctionalRun(FunctionalTraining(problem, without)).final().params
     end = nn.utils.parameters_to_vector(run.trained(without).parameters()).detach()
     torch.testing.assert_close(reweighted, end, rtol=0, atol=1e-11)
-    further = FurtherSteps(problem, 1, seed=0)
+    further = FurtherSteps(problem, FurtherBatches(problem, 1, 0), 0, None)
     assert [len(batch.rows) for batch in further.step(0).batches] == [2, 3, 3]
 
 

@@ -151,7 +151,7 @@ def steps_suffice(problem, max_iter):
 
 def test_the_last_step_counts():
     """One step is enough for squared errors without ascent: their gradient is linear."""
-    convex = RidgeRegression.draw(1, 40, 3, 0.0, 0.1, None)
+    convex = RidgeRegression.draw(1, 40, 3, 0.0, 0.1, PNorm(2))
     problem = convex.problem(torch.ones(4, dtype=torch.float64))
     assert fixed_point(problem, problem.params, max_iter=1).residual <= 1e-10
 

@@ -94,6 +94,8 @@ class Explicit:
     def values(self, criterion, output, y):
         if self.draw.n_classes == 0:
             return criterion(output[:, 0], y)
+        if self.draw.criterion == "bce":
+            return criterion(output[:, 0], y.to(output))
         if self.draw.kind.probabilities:  # as skorch does
             output = torch.log(output + torch.finfo(getattr(torch, self.draw.dtype)).eps)
         return criterion(output, y)
@@ -119,6 +121,8 @@ class Explicit:
         return self.values(self.plain_criterion, output, self.y_val).mean()
 
     def _logits(self, output):
+        if self.draw.criterion == "bce":  # one logit for two classes stands for (0, z)
+            return torch.cat([torch.zeros_like(output), output], 1)
         eps = torch.finfo(getattr(torch, self.draw.dtype)).eps
         return torch.log(output + eps) if self.draw.kind.probabilities else output
 
