@@ -99,6 +99,7 @@ def test_an_estimator_documents_every_parameter(cls):
     assert parameters_of(cls) <= documented(cls)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("value", [*CLASSES, *FUNCTIONS], ids=lambda value: value.__name__)
 def test_everything_public_has_a_docstring(value):
     assert value.__doc__

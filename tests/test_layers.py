@@ -88,6 +88,7 @@ def faults(path, source):
             yield f"{'.'.join(module)} is private to {layer}"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("path", [p for p in FILES if p != TOP], ids=lambda p: p.stem)
 def test_imports_only_what_stands_above(path):
     assert layer_of(path) in LAYERS, f"{layer_of(path)} is not in the list of layers"

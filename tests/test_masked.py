@@ -125,6 +125,7 @@ def test_gif_takes_the_rows_gradients_at_the_masked_point():
     torch.testing.assert_close(found, expected, rtol=1e-9, atol=1e-12)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("ball", ["l2", "adaptive"])
 def test_hif_is_the_derivative_of_the_fixed_point_equation(ball):
     *_, y, problem = trained(Masked(PATTERNS, perturbation=ball), batch_size=-1)
@@ -150,6 +151,7 @@ def test_hif_is_the_derivative_of_the_fixed_point_equation(ball):
     torch.testing.assert_close(found, expected, rtol=1e-8, atol=1e-11)
 
 
+@pytest.mark.slow
 def test_it_is_cloned_searched_stored_and_resumed(tmp_path):
     X, y, _ = tabular()
     module, ball = network(), Masked(PATTERNS, perturbation=PNorm(2))

@@ -46,6 +46,7 @@ def filtered():
     return FilteredClassifier(SAMClassifier(**SMALL), scorer=Scores(), removal_fraction=0.3)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "call",
     [
@@ -63,6 +64,7 @@ def test_a_warning_names_the_line_that_called(call):
     assert set(found) == {(__file__, call.__code__.co_firstlineno)}
 
 
+@pytest.mark.slow
 def test_warnings_of_other_processes_name_the_line_that_called():
     influence = SAMInfluence(
         SAMClassifier(**SMALL), method="hif", validation=StratifiedKFold(2), n_jobs=2

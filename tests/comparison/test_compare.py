@@ -46,6 +46,7 @@ def test_figures_are_those_of_the_methods_on_one_training():
                                / table["trainings"].iloc[0])  # fmt: skip
 
 
+@pytest.mark.slow
 def test_truth_may_be_known_in_part():
     truth = np.where(np.arange(60) < 8, np.arange(60.0), np.nan)
     table = compare(["gif"], classifier, X, y, validation=validation, truth=truth, random_state=0)

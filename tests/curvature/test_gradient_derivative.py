@@ -68,6 +68,7 @@ def test_a_stop_gradient_is_refused(stop):
         check_second_derivative(problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kink", KINKS)
 @pytest.mark.parametrize("dtype", ["float32", "float64"])
 @pytest.mark.parametrize("rows", [X, torch.zeros(8, 6)], ids=["rows", "zeros"])
@@ -106,6 +107,7 @@ def test_a_criterion_with_a_stop_gradient_is_named():
         check_second_derivative(problem)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "method",
     [HIF(), HIF("fast"), InfluenceFunction(), Unrolled(), IntegratedUnrolled(), FixedPoint()],

@@ -110,6 +110,7 @@ def test_every_curvature_is_that_of_the_plain_net(kind):
     torch.testing.assert_close(lengths[1], lengths[0])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("mode", ["sum", "mean", "max"])
 def test_an_embedding_bag_is_an_embedding_and_a_sum(mode):
     class ByHand(nn.Module):
@@ -222,6 +223,7 @@ class Normed(nn.Module):
         return size, weight
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*weight_norm")
 @pytest.mark.parametrize("norm", [parametrizations.weight_norm, nn.utils.weight_norm])
 @pytest.mark.parametrize("dim", [0, None])

@@ -61,6 +61,7 @@ def with_norm():
     return trained(with_batch_norm())
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", OF_CHECKPOINTS)
 @pytest.mark.filterwarnings("ignore::sam_attribution.exceptions.AttributionWarning")
 def test_scores_of_checkpoints_are_those_of_the_recorded_stretches(net, name):

@@ -170,6 +170,7 @@ def test_scores_do_not_depend_on_the_length_of_the_padding(method):
     assert abs(short.scores_[3]) < 1e-12  # a row of padding alone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", HARD)
 def test_a_network_trained_elsewhere_has_the_same_scores(name):
     task = TASKS[name]

@@ -162,6 +162,7 @@ def test_stationarity_matters_to_hif():
     assert [status(table, "stationarity") for table in tables] == ["bad", "fine"]
 
 
+@pytest.mark.slow
 def test_targets_in_other_units_are_as_near_to_rest():
     rows, target, _ = targets(40)
     start = nn.Linear(6, 1).double()
@@ -177,6 +178,7 @@ def test_targets_in_other_units_are_as_near_to_rest():
     assert found[0]["status"] == found[1]["status"]
 
 
+@pytest.mark.slow
 def test_seeds_rank_alike_as_spearman_says():
     fitted = influence(linear(batch_size=8), "gif").fit(X, y)
     table = fitted.diagnose(X, y, n_seeds=1)
@@ -217,6 +219,7 @@ def test_seeds_leave_the_influence_and_its_splits_as_they_are():
     assert fitted.diagnostics_.loc[0, "rank_stability"] < 1
 
 
+@pytest.mark.slow
 def test_seeds_of_a_stored_training_leave_its_folder_alone(tmp_path):
     stored = linear(batch_size=8, trajectory_dir=tmp_path / "run")
     fitted = influence(stored, "gif").fit(X, y)

@@ -59,6 +59,7 @@ def test_scores_of_every_method_are_those_of_two_logits(name):
         assert_equal(one.attribute(X[:3], Y[:3]), two.attribute(X[:3], Y[:3]))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", ["column", "row"])
 def test_margins_worst_classes_and_suggestions_are_those_of_two_logits(form):
     one, two = pair("gif", "margin", "worst-class", form)
@@ -93,6 +94,7 @@ def test_the_gradient_keeps_its_digits_where_a_prediction_is_certain(pos_weight)
     torch.testing.assert_close(rows.in_output(z[2:], y[2:]), by_autodiff)
 
 
+@pytest.mark.slow
 def test_wrong_labels_are_found_with_one_logit():
     rng = np.random.default_rng(0)
     clean = np.arange(200) % 2

@@ -249,6 +249,7 @@ def test_unrolled_edits_point_where_training_again_leads(activation, size):
     assert (table["accuracy_edited"] - table["accuracy_retrained"]).abs().max() <= 0.02
 
 
+@pytest.mark.slow
 def test_pipelines_and_frozen_estimators_come_back_fitted():
     classifier = SAMClassifier(**SMALL)
     pipeline = make_pipeline(StandardScaler(), classifier)
@@ -355,6 +356,7 @@ def test_rows_that_were_held_out():
         fitted.remove(trained_on)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["grad-dot", "grad-cos", "relatif", "self-influence", "loo"])
 def test_methods_that_predict_no_weights_are_named(method):
     fitted = influence(method, estimator=SAMClassifier(**SMALL | {"max_epochs": 1})).fit(X, y)
@@ -362,6 +364,7 @@ def test_methods_that_predict_no_weights_are_named(method):
         fitted.remove(REMOVED)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("verify", [-1, 1.5, True, "2"])
 def test_verify_is_a_count(verify):
     with pytest.raises(ValueError, match="verify must be a number of groups"):

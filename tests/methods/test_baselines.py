@@ -63,6 +63,7 @@ def test_tracin_is_the_sum_of_products_at_unperturbed_states(n_checkpoints, kind
     assert (with_sam - found).norm() > 1e-3 * found.norm()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_checkpoints", [3, None])
 def test_tracin_where_sam_takes_gradients_is_gif_of_checkpoints(n_checkpoints):
     _, problem, queries = setting()

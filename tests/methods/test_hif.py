@@ -52,6 +52,7 @@ def test_scores_equal_the_dense_formula(kind, perturbation, solver):
     torch.testing.assert_close(found, dense_scores(problem, 0.5), rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_with_many_rows_a_small_matrix_is_formed_for_many_columns_only(monkeypatch):
     monkeypatch.setattr("sam_attribution.methods._hif._FORMED_SIZE", 0)
     problem = fitted_problem("mlp", True, optimizer__weight_decay=0.01)

@@ -89,6 +89,7 @@ def scores(method, problem):
     return training_scores(problem, probes, given_only=True)[:, 0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("loss", LOSSES)
 def test_the_gauss_newton_matrix_is_the_second_derivative_between_jacobians(loss):
     problem = problem_of(loss)

@@ -79,6 +79,7 @@ def every_step(problem, query, *, training=False):
     return total
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("query", "sample_weight"), [("final", True), ("checkpoint", False)])
 def test_gif_takes_each_row_at_the_point_of_its_part(query, sample_weight):
     _, problem = trained(sample_weight, max_epochs=2)

@@ -27,6 +27,7 @@ def steps(monkeypatch):
     return taken
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "trajectory"),
     [("gif", 1), ("gif", 12), ("gif", "all"), ("tracin", 5), ("self-influence", 5)],

@@ -69,6 +69,7 @@ def by_hand(net, problem, queries):
     return scores, gone
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", MODULES)
 def test_every_step_is_that_of_the_run(name):
     net, problem, queries = fitted(name)

@@ -82,6 +82,7 @@ curve_display = pytest.mark.parametrize("draw", DRAW.values(), ids=DRAW)
 every_display = pytest.mark.parametrize("draw", (DRAW | MAPS).values(), ids=DRAW | MAPS)
 
 
+@pytest.mark.slow
 @every_display
 def test_given_axes_are_drawn_on_and_pyplot_is_left_alone(draw):
     figure, (other, ax) = plt.subplots(1, 2)

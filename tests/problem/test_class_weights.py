@@ -96,6 +96,7 @@ def batch_mean(name, output, batch, sample_weight):
     return (own * losses_of(name, output, codes[batch])).sum() / (own * V[codes[batch]]).sum()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [False, True])
 @pytest.mark.parametrize("name", CRITERIA)
 def test_training_equals_a_loop_by_hand(name, sample_weight):

@@ -58,6 +58,7 @@ def test_a_frozen_net_with_weights_that_overflow_is_refused():
             influence.fit(X, y)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", OF_FINAL_MODEL)
 @pytest.mark.parametrize("factor", [1e9, 1e17])

@@ -95,6 +95,7 @@ def net(module):
     return SAMClassifier(module, **settings)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "module",
     [
@@ -156,6 +157,7 @@ def test_a_head_without_the_closed_form_is_named_before_training(module, message
         SAMInfluence(estimator, parameters="head", random_state=0).fit(X, Y)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:.*weight_norm.* is deprecated:FutureWarning")
 @pytest.mark.parametrize(
     "module",

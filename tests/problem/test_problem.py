@@ -28,6 +28,7 @@ def test_mean_gradient_is_the_weighted_mean_without_weight_decay(kind):
         torch.testing.assert_close(found, expected)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("kind", ["mlp", "regression"])
 def test_a_mini_batch_step_of_training_is_a_step_down_the_problems_gradient(kind):
     """The hand-over has the sign, the weights and the perturbation of the training."""

@@ -55,6 +55,7 @@ def fitted(module, trajectory="all", sample_weight=None, **settings):
     return net, problem_from_estimator(net, X, y, sample_weight)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", WITH_EPS)
 def test_the_step_its_losses_and_the_stream_are_named(method):
     net, problem = fitted(Augmenting("NumPy"))
@@ -133,6 +134,7 @@ ORDINARY = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("case", ORDINARY)
 def test_an_ordinary_run_gives_no_alarm(case):
     _, problem = fitted(**{"trajectory": 2} | ORDINARY[case])
@@ -147,6 +149,7 @@ def visited(n_checkpoints, problem):
     return GIF(n_checkpoints=n_checkpoints).prepare(problem).removal_step([torch.arange(3)])
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n_checkpoints", [3, 4, None])
 def test_states_between_recorded_ones_are_tested_to_the_end(n_checkpoints):
     net, problem = fitted(network(), 1, lr=1e-3)  # a tenth of the way is little of the weights

@@ -241,6 +241,7 @@ def solved(counts, monkeypatch, kill_after=None):
     return counts
 
 
+@pytest.mark.slow
 def test_an_interrupted_search_goes_on(tmp_path, monkeypatch):
     convex = draw(n=12)
     problem, _ = trained(convex)

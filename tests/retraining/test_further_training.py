@@ -141,6 +141,7 @@ def test_adjustments_means_and_errors_are_the_formulas():
             np.testing.assert_allclose(error, np.sqrt(each.var(ddof=1) / 4), atol=1e-14)
 
 
+@pytest.mark.slow
 def test_pairing_takes_most_of_the_noise_out():
     """Of the variance over seeds, in batch order and masks, one part in fifty is left."""
     found = FurtherTraining(n_epochs=3, n_seeds=6, rows=range(10), random_state=0).values(
@@ -246,6 +247,7 @@ class Counting(nn.Module):
         return self.layer(inputs)
 
 
+@pytest.mark.slow
 def test_errors_name_what_is_wrong():
     queries = queries_of(trained().fit(X, y))
     with pytest.raises(ValueError, match="rows must be a list of positions"):

@@ -300,6 +300,7 @@ def watch(monkeypatch, kill_after=None):
     return counts
 
 
+@pytest.mark.slow
 def test_what_is_finished_serves_other_rows_and_no_other_training(tmp_path, monkeypatch):
     trained = watch(monkeypatch)
     fitted_influence(LeaveOneOut(rows=[1, 2], resume_dir=tmp_path))
@@ -345,6 +346,7 @@ REPEATABLE = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("settings", REPEATABLE.values(), ids=REPEATABLE)
 def test_what_is_found_again_warns_of_nothing(settings, tmp_path, monkeypatch, recwarn):
     X, y, _ = data_of(TRAININGS["momentum"])

@@ -60,6 +60,7 @@ BOTH["parts"] = BOTH["weighted"] | {"m_sharpness": 4}
 BOTH["cycled"] = {"optimizer__momentum": 0.9, "callbacks": [CYCLE, GradientNormClipping(0.3)]}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", BOTH)
 def test_both_forms_agree_to_rounding(name):
     settings = {k: v for k, v in BOTH[name].items() if k != "sample_weight"}
@@ -185,6 +186,7 @@ def unrolled(clf):
     return list(Unrolled(check=None).prepare(problem).probes(validated(clf, problem)))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("name", NO_FORM)
 def test_what_has_no_functional_form_is_a_loop_of_plain_torch(name):
     settings, make, loop, cause = NO_FORM[name]
@@ -380,6 +382,7 @@ def test_wrong_steps_are_named():
         method.values(queries, [1], [3])
 
 
+@pytest.mark.slow
 def test_fixed_points_ask_for_no_optimizer():
     """A fixed point is one of the objective, whatever led there."""
     settings = {"optimizer__weight_decay": 0.1, "batch_size": -1, "max_epochs": 30, "rho": 0.01}

@@ -72,6 +72,7 @@ def test_labels_of_any_kind_come_back_exactly(labels):
     assert exactly(y_new) == exactly([*changed, y[-1]])
 
 
+@pytest.mark.slow
 @given(st.one_of(st.text(), st.integers(), st.floats(allow_nan=False), st.booleans()))
 def test_a_token_is_json_on_one_line_that_no_spreadsheet_computes(label):
     token = label_token(label)

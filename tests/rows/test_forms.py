@@ -45,6 +45,7 @@ def found_in(form, method, **settings):
     return influence.fit(X_train, y_train)
 
 
+@pytest.mark.slow
 @pytest.mark.filterwarnings("ignore:the SAM Jacobian")
 @pytest.mark.parametrize("method", METHODS, ids=str)
 def test_scores_do_not_depend_on_the_form(method):
@@ -102,6 +103,7 @@ PARTS = {
 }
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("form", PARTS)
 def test_several_inputs_give_what_one_array_gives(form):
     expected = net(OneInput).fit(X, Y)
@@ -216,6 +218,7 @@ def padded_to_the_longest(items):
     }
 
 
+@pytest.mark.slow
 def test_padding_changes_no_score_of_a_module_with_an_attention_mask():
     settings = {"dtype": "float64", "batch_size": 6, "max_epochs": 2}
     scores = []
@@ -233,6 +236,7 @@ def test_padding_changes_no_score_of_a_module_with_an_attention_mask():
     np.testing.assert_allclose(*scores, rtol=1e-7, atol=1e-12)
 
 
+@pytest.mark.slow
 def test_the_form_of_the_output_does_not_matter():
     class Wrapped(OneInput):
         wrap = staticmethod(lambda logits: SimpleNamespace(logits=logits))

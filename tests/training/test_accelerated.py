@@ -174,6 +174,7 @@ def test_bfloat16_equals_a_loop_by_hand():
     assert trained.dtype == torch.float32
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("unwrap", [True, False])
 def test_bfloat16_is_replayed_and_scored_in_full_width(unwrap):
     clf = accelerated(precision="bf16", unwrap_after_train=unwrap)
@@ -266,6 +267,7 @@ def test_skipped_steps_are_replayed(optimizer):
     assert len(few.accelerator._optimizers) == 1
 
 
+@pytest.mark.slow
 def test_a_skipped_step_stays_skipped_where_it_would_not_overflow():
     """As on another device: replay goes by what was recorded."""
     every = accelerated(grows_too_far(), lr=1e-4, **STEEP)

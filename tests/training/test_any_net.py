@@ -43,6 +43,7 @@ def vector(module):
     return nn.utils.parameters_to_vector(module.parameters()).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weight", [None, WEIGHT])
 @pytest.mark.parametrize("name", TASKS)
 def test_training_equals_a_loop_by_hand(name, weight):

@@ -271,6 +271,7 @@ def test_the_perturbation_is_reached_from_outside():
         net().set_params(perturbation__p=3)
 
 
+@pytest.mark.slow
 def test_grid_search_over_rho_and_the_ball():
     grid = {"rho": [0.0, 0.1], "perturbation__p": [2, 4], "module__n_hidden": [3]}
     search = GridSearchCV(net(perturbation=PNorm()), grid, cv=2).fit(X, names)

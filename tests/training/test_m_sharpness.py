@@ -52,6 +52,7 @@ def test_slices_hold_every_row_once_and_m_rows_at_most():
         assert len(slices) == -(-n // m)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("optimizer", OPTIMIZERS)
 @pytest.mark.parametrize("weighted", [False, True])
 def test_training_equals_a_loop_by_hand(optimizer, weighted):

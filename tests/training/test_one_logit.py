@@ -39,6 +39,7 @@ def vector(net):
     return nn.utils.parameters_to_vector(net.module_.parameters()).detach()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("sample_weight", [None, weight])
 @pytest.mark.parametrize("form", ["column", "row"])
 def test_it_trains_and_predicts_as_two_logits_do(form, sample_weight):

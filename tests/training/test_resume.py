@@ -91,11 +91,11 @@ def assert_same_content(path, other):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("moment", range(4))
+@pytest.mark.parametrize("moment", range(2))
 @pytest.mark.parametrize("run", RUNS)
 def test_killed_at_a_random_moment(processes, whole, tmp_path, run, moment):
     result, seconds = whole(run)
-    kill(processes, train, run, tmp_path, seconds * RANDOM.uniform(moment, moment + 1) / 4)
+    kill(processes, train, run, tmp_path, seconds * RANDOM.uniform(moment, moment + 1) / 2)
     completed(processes, take_up, run, tmp_path)
     assert_same_content(tmp_path / "result.npz", result)
 
@@ -168,6 +168,7 @@ def test_dead_at_every_single_file(tmp_path, monkeypatch):
         assert not list((tmp_path / str(n)).glob("*.partial"))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("n", range(4))
 def test_dead_before_training_began(tmp_path, monkeypatch, n):
     with monkeypatch.context() as patch:

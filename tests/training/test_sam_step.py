@@ -180,6 +180,7 @@ class Masks(nn.Module):
         return self.linear(X * self.drawn[-1])
 
 
+@pytest.mark.slow
 def test_both_passes_share_dropout_masks_and_steps_do_not():
     clf, _ = train(Masks())
     drawn = clf.module_.drawn[: 2 * clf.trajectory_.n_steps]  # without the check at the end

@@ -46,6 +46,7 @@ class Checkpointed(nn.Module):
         return self.last(checkpoint(self.part, hidden, use_reentrant=self.reentrant))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("reentrant", [False, True])
 def test_training_with_activation_checkpointing_is_the_same_to_the_bit(reentrant):
     plain, saving = (net(Checkpointed(kind)).fit(X, Y) for kind in (None, reentrant))
@@ -60,6 +61,7 @@ def scores(module, method, X=X, **settings):
     return SAMInfluence(net(module, **settings), method=method, random_state=0).fit(X, Y).scores_
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "reentrant"),
     [("gif", False), ("gif", True), ("hif-fast", False), ("trak", False), ("ekfac", True)],
@@ -112,6 +114,7 @@ def test_torch_checkpoints_as_before_outside_of_our_passes():
     assert len(calls) == 2
 
 
+@pytest.mark.slow
 def test_batch_norm_that_is_computed_twice_is_named():
     """torch moves the running statistics in the forward pass and in the recomputation."""
     moved = r"moves its buffer 'part.1.running_mean' in the backward"
