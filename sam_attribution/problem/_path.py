@@ -2,7 +2,6 @@
 
 from collections import Counter
 from functools import cached_property, reduce
-from typing import NamedTuple
 
 import numpy as np
 import torch
@@ -11,6 +10,7 @@ from torch import nn
 
 from sam_attribution.dynamics import NormClipping
 from sam_attribution.problem._few_rows import spread_positions
+from sam_attribution.problem._optimizer_places import places_in_optimizer
 from sam_attribution.problem._path_point import PathPoint
 from sam_attribution.problem._running_statistics import statistics_of
 from sam_attribution.training import (
@@ -52,7 +52,7 @@ class TrainingPath:
         self.optimizer = type(bare_optimizer(classifier.optimizer_))
         self.group_settings = [{k: v for k, v in g.items() if k != "params"} for g in groups]
         self._layout = layout
-        self._owners = _places_in_optimizer(groups, layout, module)
+        self._owners = places_in_optimizer(groups, layout, module)
         self._ends_of_epochs = ends_of_epochs(classifier.history)
         self._losses = [
             batch.get("train_loss", np.nan)
@@ -433,24 +433,3 @@ class TrainingPath:
     def _known_from(self, step):
         """Number of the first recorded state at or after a step."""
         return min(state.step for state in self._trajectory.states if state.step >= step)
-
-
-class _Owner(NamedTuple):
-    """The optimizer's place for a parameter: number in its state, parameter group."""
-
-    number: int
-    group: int
-
-
-def _places_in_optimizer(groups, layout, module):
-    """The place of each parameter, in layout order."""
-    pairs = [(p, g) for g, group in enumerate(groups) for p in group["params"]]
-    place = {id(p): _Owner(number, group) for number, (p, group) in enumerate(pairs)}
-    parameters = layout.parameters_of(module)
-    if not all(id(p) in place for p in parameters):
-        raise ValueError(
-            "module_ was replaced after training: it holds other parameters than optimizer_, so "
-            "that the recorded steps are not about them. Copy values into the trained module "
-            "instead: net.module_.load_state_dict(other.state_dict())."
-        )
-    return [place[id(p)] for p in parameters]
