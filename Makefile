@@ -1,5 +1,5 @@
 # make demo    the main job: find and remove wrong labels in real digits
-# make quick   lint, types and the fast tests, in 90 seconds on two cores
+# make quick   lint, types and the fast tests, in two minutes on two cores
 # make test    lint, types and every test
 # make docs    the documentation, in docs/_build/html; runs the example too
 # Another interpreter (3.11 or newer): make PYTHON=python3.12 test
