@@ -164,9 +164,6 @@ class AnyTargets:
         # y may have any shape
         return super()._validated(X, reset=reset)
 
-    def _targets_are_known(self):
-        return hasattr(self, "_row_size")
-
     def _given_targets(self, y):
         return y if y is None else target_array(y)
 
@@ -181,13 +178,6 @@ class AnyTargets:
         targets = target_array(y, dtype=self.dtype)
         check_as_many(targets, X)
         return targets
-
-    def _note_labels(self, classes, y):
-        if classes is not None:
-            raise ValueError(
-                f"classes say which label each logit is, and a {type(self).__name__} has none. "
-                "Leave them out."
-            )
 
     def _output_sizes(self):
         return {"n_outputs": self._target_size}

@@ -146,6 +146,16 @@ class ArrayInputs:
         """True if `X` is cast to `dtype`; whole numbers are token ids for a user's module."""
         return floating or self.module is None
 
+    def _targets_are_known(self):
+        return hasattr(self, "_row_size")
+
+    def _note_labels(self, classes, y):
+        if classes is not None:
+            raise ValueError(
+                f"classes say which label each logit is, and a {type(self).__name__} has none. "
+                "Leave them out."
+            )
+
     def _checked_weight(self, sample_weight, X):
         """Weights as a tensor, checked against the number of rows; None stays None."""
         if sample_weight is None:

@@ -53,9 +53,6 @@ class RealTargets:
         """Loss of every row, shape (n_samples,)."""
         return super().loss_per_sample(_column(output), targets)
 
-    def _targets_are_known(self):
-        return hasattr(self, "_row_size")
-
     def _given_targets(self, y):
         return y if y is None else check_targets(y, dtype=self.dtype, warn=True)
 
@@ -67,13 +64,6 @@ class RealTargets:
         targets = check_targets(y, dtype=self.dtype)
         check_as_many(targets, X)
         return targets
-
-    def _note_labels(self, classes, y):
-        if classes is not None:
-            raise ValueError(
-                f"classes say which label each logit is, and a {type(self).__name__} has none. "
-                "Leave them out."
-            )
 
     def _output_sizes(self):
         return {"n_outputs": 1}
