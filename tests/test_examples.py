@@ -114,3 +114,15 @@ def test_table_labels(tmp_path):
     (line,) = (line for line in printed.splitlines() if line.startswith("wrong labels: "))
     assert re.findall(r"\d+", line) == ["14", str(found)]
     assert found >= 11
+
+
+@pytest.mark.slow
+def test_image_folder(tmp_path):
+    """Nearly all misfiled pictures are found, little else, and most get their folder back."""
+    pytest.importorskip("torchvision", reason="the example reads its folder with torchvision")
+    printed = run_example("plot_image_folder.py", tmp_path)
+    misfiled, _, suspicious, found, placed = map(int, re.findall(r"\d+", printed))
+    assert misfiled == 37
+    assert found >= 33
+    assert suspicious <= found + 9
+    assert placed > 80
