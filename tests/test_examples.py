@@ -126,3 +126,18 @@ def test_image_folder(tmp_path):
     assert found >= 33
     assert suspicious <= found + 9
     assert placed > 80
+
+
+@pytest.mark.slow
+def test_language_model(tmp_path):
+    """The most helpful sentence has words of the query, and the words' mean is its score."""
+    pytest.importorskip("transformers", reason="the example needs transformers")
+    printed = run_example("plot_language_model.py", tmp_path)
+    query, *found = printed.split("\n\n")[1].splitlines()
+    scores = [float(line.split()[0]) for line in found if re.match(r" *[+-]", line)]
+    assert len(scores) == 6
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0 > scores[-1]
+    shared = set(query.lower().split()) & set(found[0].lower().split()[1:])
+    assert len(shared) >= 4
+    assert abs(number_after("mean over the words", printed) - scores[0]) < 2e-4
