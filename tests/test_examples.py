@@ -104,6 +104,18 @@ def test_labels(tmp_path, name):
 
 
 @pytest.mark.slow
+def test_plain_loop(tmp_path):
+    """From the files of a loop, nearly all wrong labels and little else."""
+    printed = run_example("plot_plain_loop.py", tmp_path)
+    share, estimated = (
+        share_after(label, printed) for label in ("wrong labels:", "estimated by the detector")
+    )
+    assert abs(share - estimated) < 0.1 * share
+    assert share_after("wrong among the suspicious", printed) > 0.9
+    assert share_after("wrong labels found", printed) > 0.9
+
+
+@pytest.mark.slow
 def test_table_labels(tmp_path):
     """All but one or two of the rows to look at are wrong, and hardly any wrong one is missing."""
     printed = run_example("plot_table_labels.py", tmp_path)

@@ -125,8 +125,9 @@ def check_frozen(estimator, validation, device):
         return
     if not isinstance(validation, ValidationData):
         raise ValueError(
-            "a frozen estimator needs validation=ValidationData(X, y) with rows of its own: "
-            f"validation={validation!r} would hold out rows that it was trained on."
+            "a frozen estimator needs validation=ValidationData(X, y) with rows of its own, and so "
+            f"does a net of from_module: validation={validation!r} would hold out rows that it "
+            "was trained on."
         )
     trained_on = net_of(estimator).device
     if device not in (None, trained_on):

@@ -102,7 +102,7 @@ def test_methods_along_the_training_ask_for_checkpoints(net, name):
 
 
 def test_the_detector_asks_for_checkpoints(net):
-    with pytest.raises(ValueError, match=r"Pass checkpoints= to SAMClassifier.from_module"):
+    with pytest.raises(ValueError, match=r"MislabelDetector can rank rows by the final weights"):
         MislabelDetector(adopted(net), validation=VALIDATION).fit(X, Y)
 
 
