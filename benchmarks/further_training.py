@@ -4,12 +4,13 @@
 
 50 rows left out one by one, 20 seeds, up to 100 epochs, 50 queries. Writes
 ``benchmarks/results/further_training.json``; ``python -m benchmarks.further.plot`` draws it.
-With a last argument ``--from-module`` the trained network is adopted first, and the file is
-``further_training_from_module.json``: the curves are the same.
+With ``--from-module`` the trained network is adopted first, and the file is
+``further_training_from_module.json``. ``--seeds 2`` takes the first two seeds only, and
+``--methods GIF "IF, damping 1.0"`` these methods.
 """
 
+import argparse
 import copy
-import sys
 import time
 import warnings
 
@@ -69,11 +70,11 @@ def scores_of(case, net, method):
     return scores, about | {"warnings": said, "seconds": time.perf_counter() - start}
 
 
-def further_values(case, net, rows):
+def further_values(case, net, rows, n_seeds):
     """What further training finds for the rows."""
     method = FurtherTraining(
         n_epochs=N_EPOCHS,
-        n_seeds=N_SEEDS,
+        n_seeds=n_seeds,
         rows=rows,
         random_state=SEED,
         models_at_once=-(-(N_LEFT_OUT + 1) // N_JOBS),
@@ -100,17 +101,17 @@ def adopted(case, net):
     )
 
 
-def one_case(name, *, from_module=False):
-    """Curves of every method on one data set."""
+def one_case(name, chosen, *, from_module=False, n_seeds=N_SEEDS):
+    """Curves of the chosen methods on one data set."""
     case = CASES[name](SEED)
     net = case.net.fit(case.X, case.y)
     net = adopted(case, net) if from_module else net
     rows = np.sort(np.random.default_rng(SEED).choice(len(case.y), N_LEFT_OUT, replace=False))
     start = time.perf_counter()
-    truth = further_values(case, net, rows)
+    truth = further_values(case, net, rows, n_seeds)
     seconds = time.perf_counter() - start
     found, about = {}, {}
-    for method_name, method in methods().items():
+    for method_name, method in chosen.items():
         scores, about[method_name] = scores_of(case, net, method)
         found[method_name] = scores[:, rows]
         print(name, method_name, about[method_name], flush=True)
@@ -130,7 +131,9 @@ def agreement(truth, found, adjustment):
     """Cosines over the amounts, over the number of seeds, and of the truth with itself."""
     adjusted, mean = truth.adjusted(adjustment), truth.curves(adjustment)
     error = truth.standard_errors(adjustment)
-    first, second = adjusted[:, : N_SEEDS // 2].mean(1), adjusted[:, N_SEEDS // 2 :].mean(1)
+    half = adjusted.shape[1] // 2
+    first, second = adjusted[:, :half].mean(1), adjusted[:, half:].mean(1)
+    numbers = [n for n in SEED_NUMBERS if n <= adjusted.shape[1]]
     return {
         "curves": {name: curve(scores, mean, truth.amounts) for name, scores in found.items()},
         # each amount is its own truth
@@ -143,9 +146,7 @@ def agreement(truth, found, adjustment):
         "end of the training": curve(mean[-1], mean, truth.amounts),
         "over_seeds": {
             str(amount): {
-                name: joined(
-                    [curve(scores, adjusted[at, :n].mean(0)[None], [n]) for n in SEED_NUMBERS]
-                )
+                name: joined([curve(scores, adjusted[at, :n].mean(0)[None], [n]) for n in numbers])
                 for name, scores in found.items()
             }
             for at, amount in enumerate(AMOUNTS)
@@ -166,22 +167,30 @@ def joined(curves):
     return {key: [value for each in curves for value in each[key]] for key in curves[0]}
 
 
-def main(names):
+def main():
     """Run the data sets, write each into the JSON when it is done."""
+    asked = arguments()
     torch.set_num_threads(1)
-    from_module = "--from-module" in names
-    file = "further_training_from_module" if from_module else "further_training"
-    settings = SETTINGS | {"n_left_out": N_LEFT_OUT, "n_seeds": N_SEEDS, "n_epochs": N_EPOCHS}
-    for name in [name for name in names if name in CASES] or CASES:
+    file = "further_training_from_module" if asked.from_module else "further_training"
+    settings = SETTINGS | {"n_left_out": N_LEFT_OUT, "n_seeds": asked.seeds, "n_epochs": N_EPOCHS}
+    for name in asked.names or CASES:
         about = {"machine": machine(SEED) | {"jobs": N_JOBS}, "settings": settings}
         start = time.perf_counter()
-        found = (
-            about
-            | one_case(name, from_module=from_module)
-            | {"minutes": (time.perf_counter() - start) / 60}
-        )
-        write(file, read(file, default={}) | {name: found})
+        chosen = {each: methods()[each] for each in asked.methods or methods()}
+        found = one_case(name, chosen, from_module=asked.from_module, n_seeds=asked.seeds)
+        found["minutes"] = (time.perf_counter() - start) / 60
+        write(file, read(file, default={}) | {name: about | found})
+
+
+def arguments():
+    """What the command line asks for."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("names", nargs="*", metavar="case", help="concrete, adult; both by default")
+    parser.add_argument("--from-module", action="store_true")
+    parser.add_argument("--seeds", type=int, default=N_SEEDS)
+    parser.add_argument("--methods", nargs="+", choices=list(methods()))
+    return parser.parse_args()
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

@@ -67,6 +67,26 @@ def refuse_masked(data, name):
         )
 
 
+def refuse_ragged(data, name):
+    """Raise a ValueError for rows of different lengths, such as token ids without padding."""
+    is_object_array = isinstance(data, np.ndarray) and data.dtype.kind == "O" and data.ndim == 1
+    if not is_object_array and not isinstance(data, list | tuple):
+        return
+    lengths = {_length(row) for row in data} - {None}
+    if len(lengths) > 1:
+        raise ValueError(
+            f"{name} has rows of different lengths, {min(lengths)} to {max(lengths)}. Pad them to "
+            "one length, or pass a Dataset and a function that pads as iterator_train__collate_fn."
+        )
+
+
+def _length(row):
+    """Length of a row of several numbers; None for a text or a single number."""
+    if isinstance(row, list | tuple):
+        return len(row)
+    return row.shape[0] if getattr(row, "ndim", 0) > 0 else None
+
+
 def _is_nullable_integer(dtype):
     return getattr(getattr(dtype, "numpy_dtype", None), "kind", "") in tuple("biu")
 

@@ -104,6 +104,18 @@ def test_labels(tmp_path, name):
 
 
 @pytest.mark.slow
+def test_plain_loop(tmp_path):
+    """From the files of a loop, nearly all wrong labels and little else."""
+    printed = run_example("plot_plain_loop.py", tmp_path)
+    share, estimated = (
+        share_after(label, printed) for label in ("wrong labels:", "estimated by the detector")
+    )
+    assert abs(share - estimated) < 0.1 * share
+    assert share_after("wrong among the suspicious", printed) > 0.9
+    assert share_after("wrong labels found", printed) > 0.9
+
+
+@pytest.mark.slow
 def test_table_labels(tmp_path):
     """All but one or two of the rows to look at are wrong, and hardly any wrong one is missing."""
     printed = run_example("plot_table_labels.py", tmp_path)
@@ -114,3 +126,30 @@ def test_table_labels(tmp_path):
     (line,) = (line for line in printed.splitlines() if line.startswith("wrong labels: "))
     assert re.findall(r"\d+", line) == ["14", str(found)]
     assert found >= 11
+
+
+@pytest.mark.slow
+def test_image_folder(tmp_path):
+    """Nearly all misfiled pictures are found, little else, and most get their folder back."""
+    pytest.importorskip("torchvision", reason="the example reads its folder with torchvision")
+    printed = run_example("plot_image_folder.py", tmp_path)
+    misfiled, _, suspicious, found, placed = map(int, re.findall(r"\d+", printed))
+    assert misfiled == 37
+    assert found >= 33
+    assert suspicious <= found + 9
+    assert placed > 80
+
+
+@pytest.mark.slow
+def test_language_model(tmp_path):
+    """The most helpful sentence has words of the query, and the words' mean is its score."""
+    pytest.importorskip("transformers", reason="the example needs transformers")
+    printed = run_example("plot_language_model.py", tmp_path)
+    query, *found = printed.split("\n\n")[1].splitlines()
+    scores = [float(line.split()[0]) for line in found if re.match(r" *[+-]", line)]
+    assert len(scores) == 6
+    assert scores == sorted(scores, reverse=True)
+    assert scores[0] > 0 > scores[-1]
+    shared = set(query.lower().split()) & set(found[0].lower().split()[1:])
+    assert len(shared) >= 4
+    assert abs(number_after("mean over the words", printed) - scores[0]) < 2e-4

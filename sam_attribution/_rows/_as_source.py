@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from sam_attribution._as_arrays import refuse_masked, refuse_sparse_tensor
+from sam_attribution._as_arrays import refuse_masked, refuse_ragged, refuse_sparse_tensor
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows._arrays import ArrayRows
 from sam_attribution._rows._dataset import DatasetRows
@@ -82,6 +82,7 @@ def _check_lengths(parts, what):
     for key, part in parts.items():
         refuse_masked(part, f"{what}, {key!r},")
         refuse_sparse_tensor(part, f"{what}, {key!r},")
+        refuse_ragged(part, f"{what}, {key!r},")
     if words := [key for key, part in parts.items() if not _holds_numbers(part)]:
         raise TypeError(f"{what} must hold numbers, got others under {words}.")
     lengths = {key: num_samples(part) for key, part in parts.items()}

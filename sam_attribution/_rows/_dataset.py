@@ -57,6 +57,11 @@ class DatasetRows(RowSource):
     def at_epoch(self, epoch):
         return self._with(epoch=epoch, _ahead=None)
 
+    def inputs(self):
+        """What each item holds besides its target, one by one and as the Dataset gives it."""
+        for row in self._all_rows(slice(None)):
+            yield inputs_and_target(self._reading.items(row[None], self._seed)[0])[0]
+
     def targets(self, *, verbose=0):
         """Targets that the items have, array of shape (n_samples,); ValueError if they do not."""
         found = targets_of(self._reading, _spread(self._n_all()), verbose=verbose)

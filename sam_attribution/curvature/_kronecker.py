@@ -28,7 +28,8 @@ class KroneckerCurvature(ColumnOperator):
 
     Each group of a Linear or Conv layer has a Kronecker product of the second moments of its
     inputs (1 for the bias among them) and of its back-signals; so has an Embedding, whose inputs
-    are one-hot, with token frequencies for their second moments. ``corrected``: in the product's
+    are one-hot, with token frequencies for their second moments. Positions looked up once for all
+    rows, given as ``(1, n_tokens)``, count as if each row did it. ``corrected``: in the product's
     eigenbasis the eigenvalues are replaced by the second moments of the rows' gradients there
     (EK-FAC), the best diagonal in that basis. Every other layer (norms, transposed convolutions,
     modules of your own) has the exact block of its own if it holds 1024 numbers at most, else its

@@ -5,6 +5,7 @@ import torch
 from sam_attribution.curvature._layer_gradients import LayerGradients
 from sam_attribution.curvature._unsupported_layers import (
     ELSEWHERE,
+    NOT_BY_ROW,
     NOT_DIFFERENTIABLE,
     without_calls,
 )
@@ -34,13 +35,27 @@ def _counted_elsewhere(problem, rows, unsupported):
     logits, calls = layers.watched(point, rows)
     column = torch.linspace(1, 2, logits.numel()).to(logits).view(logits.shape)
     signals = layers.signals(logits, calls, column)
+    of_last = layers.signals(logits, calls, _of_last_row(column))
     expected = _gradient(problem, point, rows, column)
     named, found = problem.layout.unflatten(point), []
     for layer in layers.layers:
         pairs = zip(calls[layer.name], signals[layer.name], strict=True)
-        reason = _fault(layer, layer.own_tensors(named), pairs, expected)
+        mixed = any(map(_reaches_other_rows, of_last[layer.name]))
+        reason = NOT_BY_ROW if mixed else _fault(layer, layer.own_tensors(named), pairs, expected)
         found += [layer.unsupported(reason)] if reason else []
     return found
+
+
+def _of_last_row(column):
+    """The column without the outputs of other rows than the last."""
+    alone = torch.zeros_like(column)
+    alone[-1] = column[-1]
+    return alone
+
+
+def _reaches_other_rows(signal):
+    """True if a back-signal of the last row's outputs is met at the places of other rows."""
+    return signal[:-1].norm() > _TOLERANCE * signal.norm()
 
 
 def _fault(layer, own, pairs, expected):

@@ -151,7 +151,10 @@ class LayerGradients:
         problem = self.problem
         calls = {layer.name: [] for layer in self.layers}
         handles = [
-            layer.module.register_forward_hook(_watch(calls[layer.name]), with_kwargs=True)
+            layer.module.register_forward_hook(
+                _watch(calls[layer.name], len(rows) if layer.is_embedding else 1),
+                with_kwargs=True,
+            )
             for layer in self.layers
         ]
         try:
@@ -180,16 +183,26 @@ def _calls_as(module, kinds):
     return any(isinstance(module, k) and type(module).forward is k.forward for k in kinds)
 
 
-def _watch(calls):
+def _watch(calls, n_rows):
+    """A hook that adds the calls of a layer; `n_rows` is 1 for layers of which none is repeated."""
+
     def hook(_module, args, kwargs, output):
         given = [*args, *kwargs.values()]
         if len(given) != 1 or not torch.is_tensor(given[0]) or not torch.is_tensor(output):
             calls.append(None)
             return None
-        calls.append(Call(given[0].detach(), output))
-        return output.clone()  # what follows may change it in place
+        call = _for_each_row(given[0].detach(), output, n_rows)
+        calls.append(call)
+        return call.output.clone()  # what follows may change it in place
 
     return hook
+
+
+def _for_each_row(given, output, n_rows):
+    """A call; one of a single row for all, as positions are looked up, repeated for each row."""
+    if given.ndim > 1 and len(given) == len(output) == 1:
+        given, output = (each.expand(n_rows, *each.shape[1:]) for each in (given, output))
+    return Call(given, output)
 
 
 def _ownerless(module, names):

@@ -13,6 +13,7 @@ from sam_attribution._ranking import lowest
 from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
+from sam_attribution._warnings import warn
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._split_evidence import SplitEvidence
@@ -213,8 +214,9 @@ class MislabelDetector(BaseEstimator):
         Warns
         -----
         UserWarning
-            If the features predict the held-out labels hardly better than class frequencies do, or
-            if the network predicts the same label for all validation rows.
+            If the features predict the held-out labels hardly better than class frequencies do, if
+            the network predicts the same label for all validation rows, or if the noise rate is
+            estimated without a state of the first half of training.
         """
         check_settings(self)
         targets = _class_targets(estimator_or_default(self.estimator))
@@ -343,6 +345,8 @@ class MislabelDetector(BaseEstimator):
         self.diagnostics_ = choice.diagnostics()
         auto = self.contamination == "auto"
         self.contamination_ = choice.noise_rate if auto else float(self.contamination)
+        if auto:
+            _warn_of_late_states(evidence, self.contamination_)
         codes = torch.as_tensor(np.searchsorted(self.classes_, y))
         self.scores_ = log_odds(torch.as_tensor(log_proba), codes).numpy()
         self.suspicious_ = lowest(self.scores_, self.contamination_)
@@ -355,6 +359,16 @@ def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     trained = train_split(estimator, split, *data, differentiated=False)
     warn_of_one_prediction(trained.predict(split.X), split.y, trained.problem)
     return SplitEvidence(trained)
+
+
+def _warn_of_late_states(evidence, noise_rate):
+    """Warn if the noise rate comes from states at which wrong labels are memorised."""
+    if min(each.first_seen for each in evidence) >= 0.5:
+        warn(
+            f"contamination_={noise_rate:.3g} is too small if the network has memorised wrong "
+            "labels: no state of the first half of its training is known. Look at rows in the "
+            "order of scores_, give checkpoints of the first epochs, or set contamination.",
+        )
 
 
 def _class_targets(estimator):

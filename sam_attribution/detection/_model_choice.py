@@ -6,7 +6,13 @@ import torch
 from scipy.special import log_softmax
 
 from sam_attribution._warnings import warn
-from sam_attribution.diagnosis import SCALE_FEATURES, TRAIN_LONGER, what_helps
+from sam_attribution.diagnosis import (
+    AS_TRAINED,
+    OTHER_RATE,
+    SCALE_FEATURES,
+    TRAIN_LONGER,
+    what_helps,
+)
 
 _HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
 _LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
@@ -85,7 +91,7 @@ class ModelChoice:
 
     def _remedies(self):
         """Remedies where the network learned nothing."""
-        general = SCALE_FEATURES, TRAIN_LONGER, "change lr"
+        general = SCALE_FEATURES, TRAIN_LONGER, OTHER_RATE, AS_TRAINED
         if len(self._splits[0].held_out) == 0:
             return (*general, "pass more validation rows")
         if len(self._splits) == 1:

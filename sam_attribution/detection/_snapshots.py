@@ -99,7 +99,12 @@ def _in_batches(problem, state, X, features_of):
     params = state.params.to(X.device)  # a stored state is on the CPU
     buffers = {name: buffer.to(X.device) for name, buffer in state.buffers.items()}
     passes = passes_over(X, torch.arange(len(X), device=X.device), problem.rows_per_pass)
-    found = [features_of(params, buffers, X[rows]) for rows in passes]
-    logits, features = (torch.cat(parts) for parts in zip(*found, strict=True))
+    found = [_on_cpu(problem, *features_of(params, buffers, X[rows])) for rows in passes]
+    features, log_probabilities = (torch.cat(parts) for parts in zip(*found, strict=True))
+    return features, log_probabilities
+
+
+def _on_cpu(problem, logits, features):
+    """Features and log-probabilities of a batch; those of all rows may be too many for a GPU."""
     logits = problem.row_loss.to_logits(logits)
     return features.float().cpu(), logits.float().log_softmax(1).cpu()

@@ -44,6 +44,8 @@ class SplitEvidence:
     likelihoods : Tensor of shape (3, m)
         Log-likelihood of each held-out label under three models: classes as given; classes by EM
         and clean held-out labels; classes by EM and held-out labels as noisy as the others.
+    first_seen : float
+        Share of the training that had passed at the first of the states.
     seconds : float
         Time that the detection took so far.
     """
@@ -56,7 +58,10 @@ class SplitEvidence:
         self._weights = self._problem.weights.detach().float().cpu()
         self._class_model = ClassModel(stratified_folds(self._y), self._weights)
         self._features = []  # of the states, where they are needed again
-        seen = [self._look_at(state) for state in snapshot_states(self._problem.path)]
+        path = self._problem.path
+        states = snapshot_states(path)
+        self.first_seen = path.time_of(states[0]) / path.duration
+        seen = [self._look_at(state) for state in states]
         is_early, *log_probabilities = zip(*seen, strict=True)
         self._n_early = max(1, sum(is_early))
         self._network = [mean_probability(states) for states in log_probabilities]

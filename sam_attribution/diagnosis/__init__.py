@@ -10,6 +10,8 @@ from sam_attribution.diagnosis._metasmoothness import (
 from sam_attribution.diagnosis._one_prediction import warn_of_one_prediction
 from sam_attribution.diagnosis._prediction import prediction_errors
 from sam_attribution.diagnosis._remedies import (
+    AS_TRAINED,
+    OTHER_RATE,
     SCALE_FEATURES,
     SCALE_TARGETS,
     TRAIN_LONGER,

@@ -7,9 +7,11 @@ from textwrap import fill
 import pandas as pd
 
 from sam_attribution.diagnosis._remedies import (
+    AS_TRAINED,
     AVERAGE,
     DECAYING,
     LARGER_BATCHES,
+    OTHER_RATE_OR_RADIUS,
     SCALE_FEATURES,
     SCALE_TARGETS,
     SMOOTH,
@@ -48,7 +50,7 @@ class Check:
 
 
 _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
-_LEARN = ("change lr or rho", TRAIN_LONGER)
+_LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
 _SEARCH = "search method__damping"
 _PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
 _EVERY_STEP = "n_checkpoints=None, which takes them as in training"

@@ -4,13 +4,15 @@ import numpy as np
 
 from sam_attribution._warnings import warn
 from sam_attribution.diagnosis._remedies import (
+    AS_TRAINED,
+    OTHER_RATE_OR_RADIUS,
     SCALE_FEATURES,
     SCALE_TARGETS,
     TRAIN_LONGER,
     what_helps,
 )
 
-_LEARN = (SCALE_FEATURES, SCALE_TARGETS, "change lr or rho", TRAIN_LONGER)
+_LEARN = (SCALE_FEATURES, SCALE_TARGETS, OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
 
 
 def warn_of_one_prediction(predicted, y, problem):

@@ -18,6 +18,13 @@ LARGER_BATCHES = "larger batches"
 DECAYING = "a decaying lr"
 WEIGHT_DECAY = "some weight decay"
 TRAIN_LONGER = "train longer"
+OTHER_RATE = "change lr"
+OTHER_RATE_OR_RADIUS = "change lr or rho"
+AS_TRAINED = (  # of a network trained elsewhere, in the place of those of a training
+    "check that the rows are scaled and normalised as in its training, and that its outputs are in "
+    "the order of the classes"
+)
+_OF_A_TRAINING = (SCALE_FEATURES, SCALE_TARGETS, TRAIN_LONGER, OTHER_RATE, OTHER_RATE_OR_RADIUS)
 
 _ROWS_FOR_LOSS = 1000
 _KINKS = ("relu", "hard", "threshold", "shrink", "clamp", "abs", "maximum", "minimum")
@@ -25,7 +32,7 @@ _KINKS = ("relu", "hard", "threshold", "shrink", "clamp", "abs", "maximum", "min
 
 @usual_modes()
 def done_already(problem):
-    """Return the remedies that the run behind a problem has no more use for.
+    """Return the remedies that the run behind a problem has no more use for, or never had.
 
     Cost: a forward pass over one row, to learn which functions the module calls, and one over up
     to 1000 rows for their loss.
@@ -44,6 +51,10 @@ def done_already(problem):
     done |= _done_in(problem.path)
     # rows far from unit size start that far off
     done[TRAIN_LONGER] = _stands_still(problem.path) or (not far and _is_far_off(problem))
+    if problem.path is not None and not problem.path.has_steps:
+        done |= dict.fromkeys(_OF_A_TRAINING, True)
+    else:
+        done[AS_TRAINED] = True
     return {remedy for remedy, is_done in done.items() if is_done}
 
 

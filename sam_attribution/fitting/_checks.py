@@ -5,7 +5,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sam_attribution._as_arrays import from_tensor
+from sam_attribution._as_arrays import from_tensor, refuse_ragged
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import ArrayRows, DatasetRows, as_source, is_lazy, with_own_targets
 from sam_attribution._validation import check_parameters
@@ -34,7 +34,7 @@ def checked_training_rows(judge, X, y, targets):
     estimator = estimator_or_default(judge.estimator)
     if reads_rows(estimator, X):
         return _checked_source(judge, estimator, X, y, targets)
-    X, y = from_tensor(X, "X"), targets.given(y)
+    X, y = _given_rows(X), targets.given(y)
     checked, y = targets.with_rows(judge, X, y, input_rules(estimator, X))
     y = targets.learn(y, judge.validation)
     check_validation_rows(estimator, judge.validation, checked)
@@ -47,10 +47,15 @@ def checked_rows(judge, X):
         X = as_source(X)
         _check_columns(judge, X, reset=False)
         return X
-    X = from_tensor(X, "X")
+    X = _given_rows(X)
     rules = input_rules(estimator_or_default(judge.estimator), X)
     checked = validate_data(judge, X, reset=False, **rules)
     return X if hasattr(X, "iloc") else checked
+
+
+def _given_rows(X):
+    refuse_ragged(X, "X")
+    return from_tensor(X, "X")
 
 
 def reads_rows(estimator, X):
@@ -120,8 +125,9 @@ def check_frozen(estimator, validation, device):
         return
     if not isinstance(validation, ValidationData):
         raise ValueError(
-            "a frozen estimator needs validation=ValidationData(X, y) with rows of its own: "
-            f"validation={validation!r} would hold out rows that it was trained on."
+            "a frozen estimator needs validation=ValidationData(X, y) with rows of its own, and so "
+            f"does a net of from_module: validation={validation!r} would hold out rows that it "
+            "was trained on."
         )
     trained_on = net_of(estimator).device
     if device not in (None, trained_on):

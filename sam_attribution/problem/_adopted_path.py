@@ -106,7 +106,8 @@ class AdoptedPath(TrainingPath):
             raise ValueError(
                 "this needs states of the training, and from_module was given the final model "
                 f"alone. Pass checkpoints= to {self._trajectory.kind}.from_module, or take what "
-                'needs the final model alone, such as "hif" or "grad-dot".'
+                'needs the final model alone, such as "hif" or "grad-dot". MislabelDetector can '
+                "rank rows by the final weights: [Checkpoint(module.state_dict(), rate=1)]."
             )
 
     def check_replay(self, what):

@@ -1,6 +1,6 @@
 """Content of a row on the page: an image, the columns of a table, or a text."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from numbers import Number
 
 import numpy as np
@@ -12,7 +12,7 @@ from sam_attribution._image_shape import images_of
 from sam_attribution._row_source import RowSource
 from sam_attribution._validation import take_rows
 from sam_attribution.review._codec import packed_sheets
-from sam_attribution.review._images import pixels_of, shrunk
+from sam_attribution.review._images import LARGEST, framed, is_picture, pixels_of, shrunk
 
 MOST_COLUMNS = 24
 _LONGEST = 2000  # characters of a text
@@ -31,6 +31,8 @@ def content_of(X, rows, image_shape):
     """Return the :class:`Content` of the rows at `rows`, in their order."""
     shown = take_rows(from_tensor(X, "X"), rows)
     if isinstance(shown, RowSource):
+        if is_picture(next(shown.inputs())):
+            return _pictures(shown.inputs())
         shown = _read(shown)
     if issparse(shown):
         shown = shown.toarray()
@@ -70,6 +72,11 @@ def _images(images):
     sheets, per_sheet = packed_sheets(pixels)
     shape = dict(zip(("height", "width", "channels"), pixels.shape[1:], strict=True))
     return Content({"kind": "image", "per_sheet": per_sheet, **shape}, drawn + size, sheets)
+
+
+def _pictures(pictures):
+    note = f"Pictures are drawn in at most {LARGEST} x {LARGEST} pixels."
+    return replace(_images(framed(pictures)), note=note)
 
 
 def _frame(X):

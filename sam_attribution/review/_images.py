@@ -1,4 +1,4 @@
-"""Images as uint8 pixels, and how they became that."""
+"""Images as uint8 pixels of one shape, and how they became that."""
 
 import numpy as np
 
@@ -36,3 +36,30 @@ def shrunk(pixels):
     )
     note = f" Images are shown at 1/{factor} of their size."
     return np.rint(squares.mean(axis=(2, 4))).astype(np.uint8), note
+
+
+def is_picture(value):
+    """True for an image of PIL, as torchvision reads it from a file."""
+    return hasattr(value, "thumbnail") and hasattr(value, "convert")
+
+
+def framed(pictures):
+    """Return uint8 pixels of pictures of any size, each shrunk if it is large, amid white."""
+    small = [np.asarray(_small(picture)) for picture in pictures]
+    height, width = np.max([pixels.shape[:2] for pixels in small], axis=0)
+    frames = np.full((len(small), height, width, 3), 255, np.uint8)
+    for frame, pixels in zip(frames, small, strict=True):
+        top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
+        frame[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
+    return frames
+
+
+def _small(picture):
+    if picture.mode[0] in "IF":  # PIL would cut off all that is brighter than 255
+        raise ValueError(
+            f"X must hold pictures of 8 bits per channel to show them, got mode {picture.mode!r}. "
+            "Convert them in the Dataset, or pass an array of numbers."
+        )
+    small = picture.convert("RGB")
+    small.thumbnail((LARGEST, LARGEST))
+    return small

@@ -60,7 +60,8 @@ def review_page(
         or (n, height, width, channels) with 1, 3 or 4 channels, or if `image_shape` is given; a
         text if `X` is a list, array or Series of strings; else columns of a table. ``uint8`` pixels
         are drawn as they are, others from 0 to 1 if they lie there and from the lowest to the
-        highest otherwise; the page says which. Of a Dataset only the rows on the page are read.
+        highest otherwise; the page says which. Of a Dataset only the rows on the page are read, and
+        its items may be images of PIL, of any sizes.
     given : array-like of shape (n_samples,)
         Labels as they are: strings, numbers or booleans.
     suggested : array-like of shape (n_samples,)

@@ -104,8 +104,9 @@ class ClassLabels(Accuracy):
             raise ValueError(f"classes must name each label once, got {labels.tolist()}.")
         if strangers := sorted(set(classes_of(y).tolist()) - set(labels.tolist())):
             raise ValueError(
-                f"classes must name the label of every logit, got {labels.tolist()}; y holds "
-                f"{strangers[:3]} besides."
+                "classes must be the labels of y in the order of the logits, got "
+                f"{labels.tolist()}, and y also holds {strangers[:3]}. Leave classes out if the "
+                "logits are in the order of the sorted labels."
             )
         if (labels != in_order).any():
             self._labels_of_logits = labels

@@ -68,7 +68,8 @@ class AdoptingMixin:
         checkpoints : list of Checkpoint, optional
             Weights along the training, in its order, see
             :class:`~sam_attribution.training.Checkpoint`. Methods such as "gif", "tracin" and
-            "self-influence", and ``MislabelDetector``, need some.
+            "self-influence", and ``MislabelDetector``, need some. For the order of the detector
+            the final weights will do, for its noise rate they will not.
         rho : float, default=0.0
             Radius of SAM's perturbation in training; 0 is plain training.
         weight_decay : float, default=0.0

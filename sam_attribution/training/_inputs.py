@@ -6,7 +6,7 @@ from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sam_attribution._as_arrays import refuse_masked, without_nullable
+from sam_attribution._as_arrays import refuse_masked, refuse_ragged, without_nullable
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import ArrayRows, DatasetRows, as_source, with_own_targets
@@ -122,6 +122,7 @@ class ArrayInputs:
         dtype = self.dtype if self.module is None else "numeric"
         rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": dtype}
         refuse_masked(X, "X")
+        refuse_ragged(X, "X")
         with refusing_overflow("X"):
             X = validate_data(self, without_nullable(X), y, reset=reset, **rules)
         X = X[0] if isinstance(X, tuple) else X

@@ -38,6 +38,19 @@ class PaddedTokens(nn.Module):
         return self.head(torch.tanh(self.embedding(tokens).sum(1)))
 
 
+class Positions(nn.Module):
+    """Positions are looked up once for all rows, as Hugging Face does."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.places = nn.Embedding(5, 4), nn.Embedding(6, 4)
+        self.head = nn.Linear(4, 3)
+
+    def forward(self, tokens):
+        places = self.places(torch.arange(tokens.shape[1])[None])
+        return self.head(torch.tanh(self.embedding(tokens) + places).mean(1))
+
+
 class Gate(nn.Module):
     """Not linear in its parameter, so that its gradient depends on where that is."""
 
@@ -97,11 +110,13 @@ MODULES = {
     "own": lambda: nn.Sequential(Gate(5), nn.Linear(5, 4), nn.PReLU(), Halved(4, 3, bias=False)),
     "tokens": Tokens,
     "tokens, padded": PaddedTokens,
+    "tokens, with positions": Positions,
 }
 SHAPES = {
     "positions": (4, 2),
     "tokens": (6,),
     "tokens, padded": (6,),
+    "tokens, with positions": (6,),
     "conv, depthwise": (3, 5),
     "conv, 3d": (1, 3, 4, 3),
 }
@@ -361,6 +376,17 @@ class Mixed(nn.Module):
         return self.head(self.layer(X.reshape(-1, 1)).reshape(len(X), -1))
 
 
+class FirstOfAll(nn.Module):
+    """The table of all rows is taken from the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.places, self.head = nn.Embedding(5, 1), nn.Linear(5, 3)
+
+    def forward(self, X):
+        return self.head(X * self.places(torch.arange(5)[None])[0, :, 0])
+
+
 class Functional(nn.Module):
     def __init__(self):
         super().__init__()
@@ -388,6 +414,7 @@ class Tied(nn.Module):
         (Tied, r"parameters \['first.weight'\] belong .* to several modules at once"),
         (Container, r"parameters \['scale'\] belong to modules that have parts"),
         (Mixed, r"layers \['layer'\] are given something else than one entry for each row"),
+        (FirstOfAll, r"layers \['places'\] are given something else than one entry for each row"),
         (Functional, r"layers \['layer'\] are not called"),
     ],
 )

@@ -1,5 +1,7 @@
 """Scores of an adopted network are those of the same network trained here."""
 
+import copy
+
 import numpy as np
 import pytest
 import torch
@@ -15,6 +17,7 @@ from sam_attribution import (
     ValidationData,
 )
 from sam_attribution.comparison import compare, further_training, leave_one_out
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.influence import METHODS
 from sam_attribution.linalg import CG, Arnoldi, LiSSA
 from sam_attribution.methods import (
@@ -99,7 +102,7 @@ def test_methods_along_the_training_ask_for_checkpoints(net, name):
 
 
 def test_the_detector_asks_for_checkpoints(net):
-    with pytest.raises(ValueError, match=r"Pass checkpoints= to SAMClassifier.from_module"):
+    with pytest.raises(ValueError, match=r"MislabelDetector can rank rows by the final weights"):
         MislabelDetector(adopted(net), validation=VALIDATION).fit(X, Y)
 
 
@@ -147,6 +150,18 @@ def test_diagnose_knows_what_the_trained_net_knows(net):
     known = influence(FrozenEstimator(net), "grad-dot").fit(X, Y).diagnose()
     assert table["check"].tolist() == known["check"].tolist()
     np.testing.assert_allclose(table["value"], known["value"], rtol=1e-6)
+
+
+def test_advice_is_not_to_train_otherwise_but_to_give_the_rows_as_in_training(net):
+    other = copy.deepcopy(net.module_)
+    nn.init.constant_(other[2].bias, -100.0)
+    nn.init.constant_(other[2].bias[:1], 100.0)
+    blind = SAMClassifier.from_module(other, X, Y)
+    with pytest.warns(AttributionWarning, match=r"say little\. Check that the rows are scaled"):
+        fitted = influence(blind, "grad-dot").fit(X, Y)
+    table = fitted.diagnose().set_index("check")
+    assert table.loc["validation_skill", "advice"].startswith("check that the rows are scaled")
+    assert "lr" not in table.loc["validation_skill", "advice"]
 
 
 @pytest.mark.parametrize(

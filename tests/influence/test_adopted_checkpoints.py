@@ -1,6 +1,7 @@
 """Scores along the checkpoints of an adopted network: recorded stretches, and explicit sums."""
 
 import copy
+import warnings
 
 import numpy as np
 import pytest
@@ -16,6 +17,7 @@ from sam_attribution import (
     SAMRegressor,
     ValidationData,
 )
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.methods import (
     GIF,
     HIF,
@@ -217,6 +219,32 @@ def test_without_a_state_before_training_agreement_is_not_known(net):
     checkpoints = checkpoints_of(net)[1:]
     detector = MislabelDetector(adopted(net, checkpoints=checkpoints), validation=VALIDATION)
     assert np.isnan(detector.fit(X, Y).diagnostics_["agreement"][0])
+
+
+def test_the_detector_ranks_by_the_final_weights_and_says_that_it_cannot_count(net):
+    """Beside weights that no label has touched, it tells whether checked labels are better."""
+    start, *_, last = checkpoints_of(net)
+    detector = MislabelDetector(adopted(net, checkpoints=[start, last]), validation=VALIDATION)
+    with pytest.warns(AttributionWarning, match="no state of the first half of its training"):
+        detector.fit(X, Y)
+    assert np.isfinite(detector.diagnostics_["agreement"][0])
+    network = copy.deepcopy(net.module_)
+    network.load_state_dict(last.state)
+    with torch.no_grad():
+        log_p = network(torch.tensor(X)).log_softmax(1)[range(len(Y)), Y]
+    np.testing.assert_allclose(detector.score_components_["network"], log_p, rtol=1e-5)
+
+
+@pytest.mark.parametrize("asked", [{"contamination": 0.1}, {}])
+def test_a_share_that_is_given_or_counted_early_is_not_doubted(net, asked):
+    start, *stretches = checkpoints_of(net)
+    checkpoints = [start, stretches[-1]] if asked else [start, *stretches]
+    detector = MislabelDetector(
+        adopted(net, checkpoints=checkpoints), validation=VALIDATION, **asked
+    )
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*first half of its training")
+        detector.fit(X, Y)
 
 
 @pytest.mark.slow

@@ -5,6 +5,8 @@ import re
 import numpy as np
 import pandas as pd
 import pytest
+import torch
+from PIL import Image
 from scipy.sparse import csr_matrix
 
 from sam_attribution.review import review_page
@@ -188,6 +190,35 @@ def test_a_large_image_is_drawn_smaller(path):
     assert data["note"].endswith("Images are shown at 1/3 of their size.")
     assert images_of(path)[0, :2, :2, 0].tolist() == [[90, 0], [0, 0]]
     assert (images_of(path)[0, :, -1] == 60).all()
+
+
+class Pictures(torch.utils.data.Dataset):
+    """Images of PIL, as ImageFolder gives them without a transform."""
+
+    def __init__(self, *pictures):
+        self.pictures = pictures
+
+    def __len__(self):
+        return len(self.pictures)
+
+    def __getitem__(self, i):
+        return self.pictures[i], 0
+
+
+def test_pictures_from_files_may_have_any_size_and_mode(path):
+    photo = Image.new("RGB", (192, 96), (10, 20, 30))
+    with_palette = Image.new("RGB", (10, 20), (204, 0, 102)).convert("P")
+    grey = Image.new("L", (96, 3), 77)
+    data = page(path, Pictures(photo, with_palette, grey), scores=[0, 1, 2])
+    assert data["note"] == "Pictures are drawn in at most 96 x 96 pixels."
+    expected = np.full((3, 48, 96, 3), 255)
+    expected[0] = 10, 20, 30
+    expected[1, 14:34, 43:53] = 204, 0, 102
+    expected[2, 22:25] = 77
+    np.testing.assert_array_equal(images_of(path), expected)
+    assert photo.size == (192, 96)
+    with pytest.raises(ValueError, match=r"8 bits per channel.*got mode 'I;16'"):
+        page(path, Pictures(photo, grey, Image.new("I;16", (2, 2))))
 
 
 def test_data_never_end_the_element_they_are_in(path):

@@ -5,6 +5,7 @@ import random
 import numpy as np
 import torch
 from torch import nn
+from torch.nn.functional import cross_entropy
 from torch.utils.data import Dataset
 
 from sam_attribution.training import SAMClassifier
@@ -61,3 +62,13 @@ def net(module=OneInput, **settings):
 
 def weights_of(net):
     return nn.utils.parameters_to_vector(net.module_.parameters()).detach()
+
+
+def gradient_at(module, params, inputs, labels):
+    """Gradient of the mean loss of rows at flat parameters."""
+    leaf, named, start = params.clone().requires_grad_(), {}, 0
+    for name, p in module.named_parameters():
+        named[name] = leaf[start : start + p.numel()].view(p.shape)
+        start += p.numel()
+    loss = cross_entropy(torch.func.functional_call(module, named, (inputs,)), labels)
+    return torch.autograd.grad(loss, leaf)[0]

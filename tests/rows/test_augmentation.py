@@ -3,18 +3,14 @@
 import numpy as np
 import pytest
 import torch
-from PIL import Image
 from skorch.callbacks import Callback
-from torch import nn
 from torch.nn.functional import cross_entropy
-from torchvision import transforms
-from torchvision.datasets import ImageFolder
 
 from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution._rows import as_source
 from sam_attribution.methods import GIF, TRAK
 from sam_attribution.training import derived_seed
-from tests.rows.data import Noisy, OneInput, Rows, X, Y, net, weights_of
+from tests.rows.data import Noisy, OneInput, Rows, X, Y, gradient_at, net, weights_of
 
 HELD_OUT = ValidationData(Rows())
 
@@ -78,16 +74,6 @@ def test_training_and_replay_read_the_epoch_of_the_step():
     assert len(states) == 11
     assert torch.equal(states[-1].params, weights_of(clf))
     assert not torch.allclose(weights_of(clf), weights_of(net().fit(X, Y)), atol=1e-3)
-
-
-def gradient_at(module, params, inputs, labels):
-    """Gradient of the mean loss of rows at flat parameters."""
-    leaf, named, start = params.clone().requires_grad_(), {}, 0
-    for name, p in module.named_parameters():
-        named[name] = leaf[start : start + p.numel()].view(p.shape)
-        start += p.numel()
-    loss = cross_entropy(torch.func.functional_call(module, named, (inputs,)), labels)
-    return torch.autograd.grad(loss, leaf)[0]
 
 
 def batches_and_stretches(trajectory):
@@ -185,39 +171,6 @@ def test_other_rows_are_not_those_of_training():
     with pytest.raises(ValueError, match="recorded on other data: X differ"):
         next(clf.replay(Noisy(X + 1), Y))
     assert derived_seed(clf.trajectory_.seed, 0) >= 0
-
-
-@pytest.mark.slow
-def test_a_folder_of_images_with_augmentation(tmp_path):
-    """torchvision's folder and transforms, and batch norm; a row's score does not depend on who
-    reads it, and its training can be replayed."""
-    generator = np.random.default_rng(0)
-    for number in range(24):
-        folder = tmp_path / ("cats" if number % 2 else "dogs")
-        folder.mkdir(exist_ok=True)
-        pixels = generator.integers(0, 128, (9, 9, 3)) + 100 * (number % 2)
-        Image.fromarray(pixels.astype(np.uint8)).save(folder / f"{number}.png")
-    ways = transforms.RandomCrop(8), transforms.ColorJitter(0.8), transforms.ToTensor()
-    augmented = transforms.Compose(ways)
-    plain = transforms.Compose([transforms.CenterCrop(8), transforms.ToTensor()])
-    dataset = ImageFolder(tmp_path, augmented)
-    torch.manual_seed(0)
-    layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.GELU(), nn.AvgPool2d(6), nn.Flatten()
-    module = nn.Sequential(*layers, nn.Linear(4, 2))
-    held_out = ValidationData(ImageFolder(tmp_path, plain))
-    scores = []
-    for n in (0, 2):
-        clf = net(module, iterator_train__num_workers=n, batch_size=12)
-        influence = SAMInfluence(clf, validation=held_out, random_state=0).fit(dataset)
-        scores.append(influence.scores_)
-    np.testing.assert_array_equal(*scores)
-    trained = influence.estimator_
-    assert trained.classes_.tolist() == [0, 1]
-    *_, last = trained.replay(dataset, dataset.targets)
-    assert torch.equal(last.params, weights_of(trained))
-    other = SAMInfluence(net(module, batch_size=12), validation=held_out, random_state=0)
-    other.fit(ImageFolder(tmp_path, plain))
-    assert abs(other.scores_ - scores[0]).max() > 0.1 * abs(scores[0]).max()
 
 
 class Stopping(Callback):

@@ -10,11 +10,17 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch.utils.data import IterableDataset
 
-from sam_attribution import MislabelDetector, MislabelFilter, SAMInfluence, ValidationData
+from sam_attribution import (
+    MislabelDetector,
+    MislabelFilter,
+    SAMInfluence,
+    SAMNet,
+    ValidationData,
+)
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._rows import ArrayRows, as_source
 from sam_attribution.review import apply_decisions
-from tests.rows.data import Rows, TwoInputs, X, Y, net, weights_of
+from tests.rows.data import OneInput, Rows, TwoInputs, X, Y, net, weights_of
 
 
 @pytest.fixture
@@ -242,6 +248,35 @@ def test_rows_in_parts_do_not_go_through_a_pipeline():
 def test_arrays_that_do_not_fit_are_refused(rows, error):
     with pytest.raises((ValueError, TypeError), match=error):
         SAMInfluence(net(), random_state=0).fit(rows, Y)
+
+
+RAGGED = [list(range(2 + i % 3)) for i in range(len(Y))]
+AS_ARRAYS = np.empty(len(Y), dtype=object)
+AS_ARRAYS[:] = [np.array(row) for row in RAGGED]
+
+
+DOORS = {
+    "net": SAMNet(OneInput, max_epochs=1, random_state=0).fit,
+    "influence": SAMInfluence(SAMNet(OneInput, max_epochs=1), random_state=0).fit,
+    "validation": ValidationData,
+}
+
+
+@pytest.mark.parametrize("door", DOORS)
+@pytest.mark.parametrize(
+    ("rows", "y", "what"),
+    [
+        ({"a": RAGGED}, Y, "X as a dict, 'a',"),
+        ({"a": AS_ARRAYS}, Y, "X as a dict, 'a',"),
+        ((AS_ARRAYS, X), Y, "X as a tuple, 0,"),
+        (RAGGED, Y, "X"),
+        ([torch.tensor(row) for row in RAGGED], Y, "X"),
+        (X, RAGGED, "y"),
+    ],
+)
+def test_rows_without_padding_are_named(door, rows, y, what):
+    with pytest.raises(ValueError, match=f"{what} has rows of different lengths, 2 to 4. Pad them"):
+        DOORS[door](rows, y)
 
 
 def test_a_validation_set_of_other_parts_is_refused():

@@ -94,7 +94,8 @@ def test_a_class_may_have_no_row():
     [
         ({"y": np.minimum(Y, 1)}, r"one logit per class, shape \(n_samples, 2\)"),
         ({"classes": [0, 1, 2, 3]}, r"one logit per class, shape \(n_samples, 4\)"),
-        ({"classes": [0, 1]}, r"label of every logit, got \[0, 1\]; y holds \[2\]"),
+        ({"classes": [0, 1]}, r"labels of y .*, got \[0, 1\], and y also holds \[2\]"),
+        ({"classes": ["a", "b", "c"]}, r"\['a', 'b', 'c'\].* \[0, 1, 2\]\. Leave classes out if"),
         ({"classes": [0, 1, 1, 2]}, "classes must name each label once"),
         ({"network": module().half()}, 'numbers in float16.*dtype="float32"'),
         ({"network": module().requires_grad_(False)}, "no parameter to train"),
