@@ -10,6 +10,7 @@ _SHRINKAGE = 0.1
 _N_FOLDS = 5
 _MOST_FEATURES = 256
 _ROWS_FOR_DIRECTIONS = 5000
+_ROUNDING = 1e-6
 
 
 class ClassModel:
@@ -152,13 +153,20 @@ def _compact(features, held_out, order):
     """Return centred features of unit variance, at most 256; rows trained on in that order."""
     centre = features.mean(0)
     features, held_out = features[order].sub_(centre), held_out - centre
+    constant = features.std(0, correction=0) <= _ROUNDING * centre.abs()
+    features[:, constant], held_out[:, constant] = 0, 0
     if features.shape[1] > _MOST_FEATURES:
-        some = features[subsample(len(features), _ROWS_FOR_DIRECTIONS)].numpy()
-        leading = randomized_svd(some, min(_MOST_FEATURES, len(some)), random_state=0)[2]
-        directions = torch.as_tensor(leading.T.copy())
+        directions = leading_directions(features[subsample(len(features), _ROWS_FOR_DIRECTIONS)])
         features, held_out = features @ directions, held_out @ directions
     scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
     return features.div_(scale), held_out.div_(scale)  # of the copies made here
+
+
+def leading_directions(features):
+    """Leading principal directions (n_features, at most 256) of features, about their mean."""
+    centred = (features - features.mean(0)).numpy()
+    leading = randomized_svd(centred, min(_MOST_FEATURES, *centred.shape), random_state=0)[2]
+    return torch.as_tensor(leading.T.copy())
 
 
 def _with_inverse(scatter, total):

@@ -16,6 +16,11 @@ from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
+from sam_attribution.detection._probability_wrong import (
+    following_scores,
+    label_log_probabilities,
+    most_probable_f1,
+)
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
@@ -223,7 +228,7 @@ class MislabelDetector(BaseEstimator):
         X, y, sample_weight, splits, estimators, _ = fit_data(self, X, y, sample_weight, targets)
         how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
         evidence = over_splits(_train_and_judge, estimators, splits, X, y, sample_weight, **how)
-        self._collect(X, y, evidence)
+        self._collect(X, y, sample_weight, evidence)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
@@ -328,28 +333,39 @@ class MislabelDetector(BaseEstimator):
         return hasattr(self, "scores_")  # n_features_in_ is there even if fit fails
 
     @exclusive()
-    def _collect(self, X, y, evidence):
-        choice = ModelChoice(evidence)
+    def _collect(self, X, y, sample_weight, evidence):
+        choice = ModelChoice(evidence, len(y), sample_weight)
         self.estimators_ = [each.trained.estimator for each in evidence]
         self.estimator_ = self.estimators_[0]
         net = net_of(self.estimator_)
         self.classes_, self.given_labels_ = net.classes_, y.copy()
-        log_proba, components = choice.of_rows(len(y))
-        log_proba = log_proba[:, net.logit_of_class]
-        self.label_log_proba_ = log_proba
         self._index = index = getattr(X, "index", None)
-        self.score_components_ = pd.DataFrame(components, index, choice.component_names)
-        best = self.classes_[np.nan_to_num(log_proba, nan=-np.inf).argmax(1)]
-        self.suggested_labels_ = np.where(np.isnan(log_proba[:, 0]), y, best)
-        self.transition_ = choice.transition[np.ix_(net.logit_of_class, net.logit_of_class)]
         self.diagnostics_ = choice.diagnostics()
-        auto = self.contamination == "auto"
-        self.contamination_ = choice.noise_rate if auto else float(self.contamination)
-        if auto:
+        of_class = net.logit_of_class
+        self.transition_ = choice.noise.transition[np.ix_(of_class, of_class)]
+        self.contamination_interval_ = choice.noise.interval
+        log_proba, components = choice.of_rows(len(y))
+        self.score_components_ = pd.DataFrame(components, index, choice.component_names)
+        posterior = choice.noise.posterior()[: len(y)]
+        self._judge(y, log_proba[:, of_class], posterior[:, of_class])
+        if self.contamination == "auto":
             _warn_of_late_states(evidence, self.contamination_)
-        codes = torch.as_tensor(np.searchsorted(self.classes_, y))
-        self.scores_ = log_odds(torch.as_tensor(log_proba), codes).numpy()
-        self.suspicious_ = lowest(self.scores_, self.contamination_)
+
+    def _judge(self, y, log_proba, posterior):
+        """Set what is said about each row, from the log-probabilities that rank them."""
+        codes = np.searchsorted(self.classes_, y)
+        self.scores_ = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
+        wrong = 1 - posterior[np.arange(len(y)), codes]
+        self.probability_wrong_ = wrong = following_scores(wrong, self.scores_)
+        self.label_log_proba_ = label_log_probabilities(log_proba, codes, wrong)
+        best = np.nan_to_num(self.label_log_proba_, nan=-np.inf).argmax(1)
+        self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
+        if self.contamination == "auto":
+            self.contamination_ = float(np.nanmean(wrong))
+            self.suspicious_ = most_probable_f1(wrong, self.scores_)
+        else:
+            self.contamination_ = float(self.contamination)
+            self.suspicious_ = lowest(self.scores_, self.contamination_)
 
 
 @exclusive()

@@ -6,6 +6,8 @@ import torch
 from scipy.special import log_softmax
 
 from sam_attribution._warnings import warn
+from sam_attribution.detection._noise_share import NoiseShare
+from sam_attribution.detection._untouched_scores import UntouchedScores
 from sam_attribution.diagnosis import (
     AS_TRAINED,
     OTHER_RATE,
@@ -32,17 +34,19 @@ class ModelChoice:
     Parameters
     ----------
     evidence : list of SplitEvidence
+    n_samples : int
+        Rows that were given to ``fit``.
+    sample_weight : array-like of shape (n_samples,), optional
 
     Attributes
     ----------
-    noise_rate : float
-    transition : ndarray of shape (n_classes, n_classes)
-        Means over the splits.
+    noise : NoiseShare
+        Of all rows; those of a ``ValidationData`` follow.
     component_names : list of str
         Names of the columns of the score components.
     """
 
-    def __init__(self, evidence):
+    def __init__(self, evidence, n_samples, sample_weight=None):
         self._evidence = evidence
         self._splits = [each.trained.split for each in evidence]
         as_given, clean, noisy = torch.cat([each.likelihoods for each in evidence], dim=1)
@@ -60,8 +64,20 @@ class ModelChoice:
         self._by_em = self._gain > 0
         self._results = [each.result(by_em=self._by_em, trust=self._trust) for each in evidence]
         self.component_names = ["network", "classes", "trusted"][: 2 + self._trust]
-        self.noise_rate = float(np.mean([result.noise_rate for result in self._results]))
-        self.transition = np.mean([result.transition.numpy() for result in self._results], axis=0)
+        self.noise = self._noise_share(n_samples, sample_weight)
+
+    def _noise_share(self, n_samples, sample_weight):
+        splits = [each.signals(n_samples) for each in self._evidence]
+        n_rows = max(int(each.held_out.max()) + 1 for each in splits)
+        n_rows = max(n_samples, n_rows)
+        y, weights = np.zeros(n_rows, int), np.ones(n_rows)
+        for split, evidence in zip(splits, self._evidence, strict=True):
+            y[split.train], y[split.held_out] = evidence.codes
+        if sample_weight is not None:
+            weights[:n_samples] = sample_weight / np.mean(sample_weight)
+        is_right = (np.arange(n_rows) >= n_samples) & self._trust
+        scores = UntouchedScores(splits, n_rows, is_right)
+        return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)
 
     def of_rows(self, n_samples):
         """Return log-probabilities (n_samples, n_classes) and score components of all rows.
@@ -76,7 +92,7 @@ class ModelChoice:
         if missing.any():
             held_out = [(split.held_out, result.held_out) for split, result in pairs]
             found[missing] = _mean(held_out, n_samples)[missing]
-        log_proba, components = np.split(found, [len(self.transition)], axis=1)
+        log_proba, components = np.split(found, [len(self.noise.transition)], axis=1)
         # a mean of logarithms does not sum to 1
         return log_softmax(log_proba, axis=1), components
 
@@ -109,14 +125,11 @@ class ModelChoice:
         return pd.DataFrame(
             of_all
             | {
-                "noise_rate": result.noise_rate,
                 "n_train": len(split.train),
                 "n_held_out": len(split.y),
                 "seconds_scoring": evidence.seconds,
             }
-            for split, evidence, result in zip(
-                self._splits, self._evidence, self._results, strict=True
-            )
+            for split, evidence in zip(self._splits, self._evidence, strict=True)
         )
 
 

@@ -1,8 +1,6 @@
 """Noise models of the given labels, fitted as given or by EM, and the noise rates they imply."""
 
 from dataclasses import dataclass
-from math import inf
-
 import torch
 from torch import Tensor
 
@@ -16,9 +14,7 @@ from sam_attribution.detection._probabilities import (
 from sam_attribution.detection._transition import transition_matrix
 
 _N_EM_STEPS = 8
-_N_EM_STEPS_EARLY, _N_EM_STEPS_TRANSITION = 3, 20
 _CONVERGED = 0.002
-_NOISE_RATES = (0.001, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8)
 
 
 @dataclass(frozen=True, eq=False)
@@ -120,36 +116,6 @@ def em_steps(class_model, y, weights, responsibilities, transition, n_steps, n_s
     return responsibilities, transition
 
 
-def noise_rate_by_em(class_model, y, weights, noise_model, n_early):
-    """Noise rate and transition matrix at the early states, from a few more EM steps.
-
-    Later the network has memorised wrong labels, and they fit their classes.
-    """
-    start = noise_model.responsibilities, noise_model.transition
-    found = em_steps(class_model, y, weights, *start, _N_EM_STEPS_EARLY, n_early)
-    responsibilities, transition = found
-    return _noise_rate(responsibilities, y, weights), transition
-
-
-def noise_rate_as_given(class_model, y, weights, noise_model, y_held_out, n_early):
-    """Noise rate and transition matrix at the early states, with the classes as given.
-
-    The network never saw the held-out rows, so they tell how well the classes can be told apart
-    at the early states: they choose the inverse temperature. The transition matrix is then fitted
-    to the rows trained on.
-    """
-    trained = class_model.mean_scores(noise_model.responsibilities, n_early)
-    held_out = class_model.mean_held_out_scores(noise_model.responsibilities, n_early)
-    log_class_prior = noise_model.log_class_prior
-    inverse_temperature = _held_out_inverse_temperature(held_out[None], log_class_prior, y_held_out)
-    log_p = log_probabilities(trained[None], log_class_prior, inverse_temperature)
-    transition = _uniform(len(log_class_prior), 0.1)
-    for _ in range(_N_EM_STEPS_TRANSITION):
-        responsibilities = log_posterior(log_p, y, transition).exp()
-        transition = transition_matrix(label_counts(responsibilities, y, weights))
-    return _noise_rate(responsibilities, y, weights), transition
-
-
 def label_counts(responsibilities, y, weights):
     """Weight of the rows of each class (first axis) that were given each label."""
     weighted = responsibilities * weights[:, None]
@@ -172,26 +138,3 @@ def _confident_joint(log_p, y):
 
 def _log_class_prior(responsibilities, weights):
     return (weights @ responsibilities / weights.sum()).clamp_min(1e-9).log()
-
-
-def _held_out_inverse_temperature(scores, log_class_prior, y):
-    """Inverse temperature of the most likely pair of an inverse temperature and a noise rate."""
-    best = -inf, 1.0
-    for rate in _NOISE_RATES:
-        transition = _uniform(len(log_class_prior), rate)
-        inverse_temperature = best_inverse_temperature(scores, log_class_prior, y, transition)
-        log_p = log_probabilities(scores, log_class_prior, inverse_temperature)
-        likelihood = float(log_likelihood(log_p, y, transition).sum())
-        best = max(best, (likelihood, inverse_temperature))
-    return best[1]
-
-
-def _uniform(n_classes, noise_rate):
-    """Transition matrix of symmetric noise: all wrong labels of a class are equally likely."""
-    rate = noise_rate / (n_classes - 1)
-    wrong = torch.full((n_classes, n_classes), rate, dtype=torch.float32)
-    return wrong.fill_diagonal_(1 - noise_rate)
-
-
-def _noise_rate(responsibilities, y, weights):
-    return 1 - float(weights @ responsibilities.gather(1, y[:, None])[:, 0] / weights.sum())

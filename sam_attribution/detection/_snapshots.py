@@ -11,7 +11,6 @@ from sam_attribution.problem import Head
 
 # Denser early on, before the network has memorised wrong labels
 _SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
-_EARLY = 0.3
 
 
 @dataclass(frozen=True, eq=False)
@@ -24,13 +23,10 @@ class Snapshot:
         Input of the last linear layer; the logits of a module that does not end in one.
     log_probabilities : Tensor of shape (n, n_classes)
         Log-probability of each class, by the network.
-    is_early : bool
-        True if the state lies in the first 30 % of training.
     """
 
     features: Tensor
     log_probabilities: Tensor
-    is_early: bool
 
 
 def snapshot_states(path):
@@ -72,9 +68,7 @@ def snapshot(problem, state, X):
     -------
     Snapshot
     """
-    seen = _in_batches(problem, state, X, _features_of(problem, X[:1]))
-    path = problem.path
-    return Snapshot(*seen, is_early=path.time_of(state) <= _EARLY * path.duration)
+    return Snapshot(*_in_batches(problem, state, X, _features_of(problem, X[:1])))
 
 
 def initial_features(problem, X):

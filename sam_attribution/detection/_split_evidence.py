@@ -4,17 +4,13 @@ from dataclasses import dataclass
 from functools import cached_property
 from time import perf_counter
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from sam_attribution._rows import part_of
 from sam_attribution.detection._class_model import ClassModel, stratified_folds, subsample
-from sam_attribution.detection._noise_model import (
-    fit_as_given,
-    fit_by_em,
-    noise_rate_as_given,
-    noise_rate_by_em,
-)
+from sam_attribution.detection._noise_model import fit_as_given, fit_by_em
 from sam_attribution.detection._probabilities import (
     almost_identity,
     log_posterior,
@@ -25,6 +21,8 @@ from sam_attribution.detection._snapshots import (
     snapshot,
     snapshot_states,
 )
+from sam_attribution.detection._untouched_features import untouched_features
+from sam_attribution.detection._untouched_scores import SplitSignals
 
 _ROWS_FOR_AGREEMENT = 3000
 
@@ -62,14 +60,13 @@ class SplitEvidence:
         states = snapshot_states(path)
         self.first_seen = path.time_of(states[0]) / path.duration
         seen = [self._look_at(state) for state in states]
-        is_early, *log_probabilities = zip(*seen, strict=True)
-        self._n_early = max(1, sum(is_early))
-        self._network = [mean_probability(states) for states in log_probabilities]
-        del seen, log_probabilities  # arrays of states x rows x classes
+        self._network = tuple(mean_probability(states) for states in zip(*seen, strict=True))
+        del seen  # arrays of states x rows x classes
         rows = self._class_model, self._y, self._weights
         self._as_given = fit_as_given(*rows, self._problem.n_classes)
         self._by_em = fit_by_em(*rows, self._as_given)
         self.likelihoods = self._likelihoods()
+        self._early = self._untouched_classes()
         self.seconds = perf_counter() - started
 
     def _look_at(self, state):
@@ -77,9 +74,8 @@ class SplitEvidence:
 
         Returns
         -------
-        is_early : bool
-        log_probabilities, held_out : Tensor of shape (n, n_classes), (m, n_classes)
-            By the network at that state.
+        trained, held_out : Tensor of shape (n, n_classes), (m, n_classes)
+            Log-probabilities by the network at that state.
         """
         then = self._problem.at_epoch(self._problem.path.epoch_at(state))
         trained, held_out = (snapshot(then, state, X) for X in (then.X, self._X_held_out))
@@ -87,7 +83,29 @@ class SplitEvidence:
         self._class_model.add_state(*features)
         if len(self.trained.split.held_out) == 0:  # a ValidationData: its labels may be trusted
             self._features.append(features)
-        return trained.is_early, trained.log_probabilities, held_out.log_probabilities
+        return trained.log_probabilities, held_out.log_probabilities
+
+    def _untouched_classes(self):
+        """ClassModel of features that no label has touched, or None."""
+        kinds = untouched_features(self._problem.at_epoch(0), [self._problem.X, self._X_held_out])
+        if not kinds:
+            return None
+        y = torch.cat([self._y, self._y_held_out])
+        weights = torch.cat([self._weights, self._weights.new_ones(len(self._y_held_out))])
+        states = ((torch.cat(kind), kind[0][:1]) for kind in kinds)
+        return ClassModel(stratified_folds(y), weights, states)
+
+    def signals(self, n_samples):
+        """What the networks says about the rows; those of a ValidationData follow `n_samples`."""
+        split = self.trained.split
+        own = len(split.held_out) == 0
+        held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
+        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network)
+
+    @property
+    def codes(self):
+        """Codes of the labels of the rows trained on, and of those held out, ndarrays."""
+        return self._y.numpy(), self._y_held_out.numpy()
 
     @cached_property
     def agreement(self):
@@ -133,20 +151,17 @@ class SplitEvidence:
         """
         started = perf_counter()
         noise_model = self._by_em if by_em else self._as_given
-        rows = self._class_model, self._y, self._weights, noise_model
-        if by_em:
-            rate, transition = noise_rate_by_em(*rows, self._n_early)
-        else:
-            rate, transition = noise_rate_as_given(*rows, self._y_held_out, self._n_early)
         # with labels as given, no class is more likely than another to be mislabelled as this
-        prior = noise_model.transition if by_em else torch.ones_like(transition)
+        transition = noise_model.transition
+        prior = transition if by_em else torch.ones_like(transition)
         trusted = [self._by_held_out(noise_model.log_p)] if trust else []
         signals = [self._network[0], noise_model.log_p, *trusted]
         held_out_signals = [self._network[1], noise_model.held_out_log_p]
-        trained = label_posterior(signals, self._y, prior)
-        held_out = label_posterior(held_out_signals, self._y_held_out, prior)
+        classes = noise_model.log_class_prior
+        trained = label_posterior(signals, self._y, prior, classes)
+        held_out = label_posterior(held_out_signals, self._y_held_out, prior, classes)
         self.seconds += perf_counter() - started
-        return SplitResult(rate, transition, trained, held_out)
+        return SplitResult(trained, held_out)
 
     def _by_held_out(self, otherwise):
         """Log-probabilities of the rows trained on, by the classes of the held-out rows.
@@ -194,15 +209,13 @@ class LabelPosterior:
 
 @dataclass(frozen=True, eq=False)
 class SplitResult:
-    """Noise rate, transition matrix, and label posteriors of trained and held-out rows."""
+    """Label posteriors of trained and held-out rows."""
 
-    noise_rate: float
-    transition: Tensor
     trained: LabelPosterior
     held_out: LabelPosterior
 
 
-def label_posterior(signals, y, transition):
+def label_posterior(signals, y, transition, log_class_prior):
     """Multiply the signals and the transition, and normalise: Bayes' rule.
 
     Parameters
@@ -213,6 +226,8 @@ def label_posterior(signals, y, transition):
     y : Tensor of int64, shape (n,)
         Codes of the given labels.
     transition : Tensor of shape (n_classes, n_classes)
+    log_class_prior : Tensor of shape (n_classes,)
+        Each signal holds it; their product shall hold it once.
 
     Returns
     -------
@@ -221,4 +236,5 @@ def label_posterior(signals, y, transition):
     network, classes, *trusted = signals
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
-    return LabelPosterior(log_posterior(sum(signals), y, transition), given)
+    together = sum(signals) - (len(signals) - 1) * log_class_prior
+    return LabelPosterior(log_posterior(together, y, transition), given)

@@ -1,0 +1,79 @@
+"""Probabilities of wrong labels that follow the scores, and the rows to look at."""
+
+import numpy as np
+from sklearn.isotonic import IsotonicRegression
+
+_LEAST = 1e-6
+_LEAST_EXPECTED = 0.5
+
+
+def following_scores(probability, scores):
+    """Probabilities that never rise with the score, and keep their sum: isotonic regression.
+
+    Parameters
+    ----------
+    probability : ndarray of shape (n_samples,)
+        Probability of each label to be wrong.
+    scores : ndarray of shape (n_samples,)
+        Low = suspicious; NaN for rows that were not judged, which stay NaN.
+
+    Returns
+    -------
+    ndarray of shape (n_samples,)
+    """
+    found = np.full(len(scores), np.nan)
+    judged = ~(np.isnan(scores) | np.isnan(probability))
+    if judged.any():
+        monotone = IsotonicRegression(increasing=False, y_min=_LEAST, y_max=1 - _LEAST)
+        found[judged] = monotone.fit_transform(scores[judged], probability[judged])
+    return found
+
+
+def most_probable_f1(probability, scores):
+    """Mask of the rows that are worth a look: those of the largest expected F1.
+
+    Taking the k most probable rows has an expected F1 of about ``2 sum of their probabilities /
+    (k + sum of all)``. None is taken where not even half a row is expected to be wrong.
+
+    Parameters
+    ----------
+    probability, scores : as for :func:`following_scores`
+        Of equally probable rows those with the lowest scores come first.
+
+    Returns
+    -------
+    ndarray of bool, shape (n_samples,)
+    """
+    known = np.nan_to_num(probability)
+    total = known.sum()
+    mask = np.zeros(len(known), bool)
+    if total < _LEAST_EXPECTED:
+        return mask
+    order = np.lexsort((scores, -known))
+    expected = 2 * known[order].cumsum() / (np.arange(1, len(known) + 1) + total)
+    mask[order[: expected.argmax() + 1]] = True
+    return mask
+
+
+def label_log_probabilities(log_proba, y, probability_wrong):
+    """Log-probability of each label to be the true one, so that the given one agrees.
+
+    Parameters
+    ----------
+    log_proba : ndarray of shape (n_samples, n_classes)
+        Share that the other labels have, among each other.
+    y : ndarray of int, shape (n_samples,)
+        Codes of the given labels.
+    probability_wrong : ndarray of shape (n_samples,)
+
+    Returns
+    -------
+    ndarray of shape (n_samples, n_classes)
+    """
+    rows = np.arange(len(y))
+    others = log_proba.copy()
+    others[rows, y] = -np.inf
+    others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
+    found = others + np.log(probability_wrong)[:, None]
+    found[rows, y] = np.log1p(-probability_wrong)
+    return found
