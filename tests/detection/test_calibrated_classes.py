@@ -48,9 +48,7 @@ def test_the_fit_is_a_maximum(drawn):
     *_, classes = drawn
     classes.fit(PAIR)
     given = classes._given(PAIR)
-    slopes = approx_fprime(
-        classes.parameters, lambda at: classes._unlikelihood(at, given)[0], 1e-3
-    )
+    slopes = approx_fprime(classes.parameters, lambda at: classes._unlikelihood(at, given)[0], 1e-3)
     assert np.abs(slopes).max() < 0.3
     elsewhere = classes.parameters + 0.3
     value, gradient = classes._unlikelihood(elsewhere, given)

@@ -42,29 +42,38 @@ ONE_SIDED = [[1, 0], [0.3, 0.7]]
 
 
 @pytest.mark.parametrize(
-    "truth",
-    [np.eye(4), SYMMETRIC, PAIR, [[0.8, 0.2], [0.2, 0.8]], ONE_SIDED],
+    ("truth", "error"),
+    [
+        (np.eye(4), 0.001),
+        (SYMMETRIC, 0.025),
+        (PAIR, 0.05),  # own rates of pairs are shrunk towards one another
+        ([[0.8, 0.2], [0.2, 0.8]], 0.025),
+        (ONE_SIDED, 0.025),
+    ],
     ids=["clean", "symmetric", "pair", "two classes", "one of two classes"],
 )
-def test_the_share_and_the_transition_of_overlapping_classes(truth):
-    """A third of the rows of four classes lie nearer to another class; that is no noise."""
-    noise, _, true, given = share_of(truth)
+def test_the_share_and_the_transition_of_overlapping_classes(truth, error):
+    """An eighth of the rows and more of four classes lie nearer to another class; that is no noise."""
+    noise, scores, true, given = share_of(truth)
+    assert (scores.argmax(1) != true).mean() > 0.12
     wrong = (true != given).mean()
-    assert noise.share == pytest.approx(wrong, abs=0.025)
+    assert noise.share == pytest.approx(wrong, abs=error)
     low, high = noise.interval
-    assert low - 0.01 <= wrong <= high + 0.01
+    assert low - error <= wrong <= high + error
     assert high - low < 0.12
-    np.testing.assert_allclose(noise.transition, truth, atol=0.08)
+    np.testing.assert_allclose(noise.transition, truth, atol=max(0.06, 2 * error))
     np.testing.assert_allclose(noise.transition.sum(1), 1)
 
 
-@pytest.mark.parametrize("truth", [SYMMETRIC, PAIR], ids=["symmetric", "pair"])
-def test_the_posterior_is_that_of_bayes_rule(truth):
+@pytest.mark.parametrize(
+    ("truth", "error"), [(SYMMETRIC, 0.02), (PAIR, 0.035)], ids=["symmetric", "pair"]
+)
+def test_the_posterior_is_that_of_bayes_rule(truth, error):
     noise, scores, _, given = share_of(truth)
     posterior = noise.posterior()
     exact = softmax(scores, axis=1) * truth[:, given].T
     exact /= exact.sum(1, keepdims=True)
-    assert np.abs(posterior - exact).mean() < 0.02
+    assert np.abs(posterior - exact).mean() < error
     wrong = 1 - posterior[np.arange(len(given)), given]
     assert wrong.mean() == pytest.approx(noise.share, abs=0.01)
 

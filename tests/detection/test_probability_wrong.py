@@ -43,7 +43,9 @@ def test_nothing_is_taken_where_not_half_a_row_is_wrong():
 
 def test_ties_are_taken_from_the_lowest_score():
     probability = np.array([0.9, 0.9, 0.0, 0.0])
-    assert most_probable_f1(probability, np.array([2.0, 1, 5, 4])).tolist() == [True] * 2 + [False] * 2
+    assert (
+        most_probable_f1(probability, np.array([2.0, 1, 5, 4])).tolist() == [True] * 2 + [False] * 2
+    )
 
 
 def test_the_given_label_has_what_is_not_wrong():
