@@ -92,7 +92,7 @@ class UntouchedScores:
         return [total.value for total in totals]
 
     def _later(self, memberships):
-        """Scores of held-out and of trained rows by features during training, each (n_rows, ...)."""
+        """Scores (n_rows, n_classes) of held-out and of trained rows, by features of the training."""
         held_out, trained = _Mean(memberships.shape), _Mean(memberships.shape)
         for split in self._splits:
             states, states_held_out = split.later.scores(memberships[split.train])
