@@ -43,8 +43,8 @@ def convex(**settings):
 
 
 def rough(**settings):
-    """ReLU, a large rate, many steps: the smallest change ends somewhere else."""
-    options = {"lr": 0.1, "max_epochs": 30, "optimizer__momentum": 0.9} | settings
+    """ReLU, far too large a rate: the smallest change ends somewhere else."""
+    options = {"lr": 0.3, "max_epochs": 10, "optimizer__momentum": 0.9} | settings
     return fitted_problem("mlp", module=network(nn.ReLU), **options)
 
 
