@@ -138,7 +138,8 @@ def check_output(criterion, output):
     """Raise if `criterion` cannot compute a loss from the module's output."""
     if not isinstance(output, torch.Tensor):
         raise TypeError(
-            f"module must return a tensor and nothing else, got {type(output).__name__}."
+            f"module must return a tensor and nothing else, got {type(output).__name__}. Put a "
+            "module around it that returns the output for the criterion alone."
         )
     if isinstance(criterion, nn.NLLLoss) and bool((output < 0).any()):
         raise ValueError(
