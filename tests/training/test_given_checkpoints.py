@@ -74,6 +74,26 @@ def test_buffers_that_are_not_saved_are_those_of_the_module():
     assert buffers["scale"].tolist() == [3, 3]
 
 
+class Tied(nn.Module):
+    """The head shares its weight with the embedding, as in language models."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+        self.head.weight = self.embedding.weight
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("kept", ["embedding.weight", "head.weight"])
+def test_of_tied_weights_a_file_has_one_name(kept, prefix, tmp_path):
+    # safetensors stores no tensor twice
+    weight = torch.randn(5, 3)
+    save_file({prefix + kept: weight}, tmp_path / "a.safetensors")
+    reader, path = SavedWeights(Tied()), str(tmp_path / "a.safetensors")
+    reader.check(path, "it")
+    assert torch.equal(reader.read(path, "it")[0], weight.flatten())
+
+
 def adopt(*checkpoints):
     return SAMClassifier.from_module(NETWORK, X, Y, checkpoints=checkpoints)
 
