@@ -10,7 +10,12 @@ from sam_attribution.training._inputs import as_numpy_knows, check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
 from sam_attribution.training._output_form import filled, flat_output, leaves_of
 from sam_attribution.training._row_criterion import ignored_target, row_losses
-from sam_attribution.training._row_function import RowFunction, criterion_name, is_row_function
+from sam_attribution.training._row_function import (
+    RowFunction,
+    check_takes_two,
+    criterion_name,
+    is_row_function,
+)
 from sam_attribution.training._target_array import target_array
 
 _LAYOUT = (
@@ -150,6 +155,7 @@ class AnyTargets:
 
     def _check_criterion(self):
         check_mean(self.criterion_)
+        check_takes_two(self.criterion_)
 
     def _fit_inputs(self, X, y, sample_weight, classes, afresh):
         X, y = with_own_targets(X, y, verbose=self.verbose)
@@ -198,7 +204,12 @@ def _device_of(output):
 
 def _in_full_precision(output):
     """The output, of which autocast may have made half precision, with losses in float32."""
-    return filled(output, (z.float() if z.dtype.itemsize < 4 else z for z in leaves_of(output)))
+    return filled(output, map(_at_least_float32, leaves_of(output)))
+
+
+def _at_least_float32(tensor):
+    half = tensor.is_floating_point() and tensor.dtype.itemsize < 4
+    return tensor.float() if half else tensor
 
 
 def _check_rows(output, n_rows):
