@@ -88,17 +88,31 @@ class SavedWeights:
 
 
 def _as_named(found, own):
-    """`found` by the keys of `own`, if a wrapper's name before every key is all that differs.
+    """`found` by the keys of `own`, if names of wrappers before every key are all that differs.
 
     Of a tensor with several names, as of tied weights, a file may have one.
     """
-    stripped = found
-    while (named := _with_tied(stripped, own)).keys() != own.keys():
-        first = {key.partition(".")[0] for key in stripped}
-        if len(first) != 1 or not all("." in key for key in stripped):
-            return _with_tied(found, own)
-        stripped = {key.partition(".")[2]: value for key, value in stripped.items()}
-    return named
+    for renamed in _renamings(found, own):
+        named = _with_tied(renamed, own)
+        if named.keys() == own.keys():
+            return named
+    return _with_tied(found, own)
+
+
+def _renamings(found, own):
+    """Yield `found`, without wrappers that its keys name, and with those of the keys of `own`."""
+    yield found
+    for wrapper in _wrappers_in(found):
+        yield {key.removeprefix(wrapper): value for key, value in found.items()}
+    for wrapper in _wrappers_in(own):
+        yield {wrapper + key: value for key, value in found.items()}
+
+
+def _wrappers_in(keys):
+    """What all keys begin with, up to each of its dots."""
+    first = next(iter(keys), "")
+    starts = (first[: place + 1] for place, letter in enumerate(first) if letter == ".")
+    return [start for start in starts if all(key.startswith(start) for key in keys)]
 
 
 def _with_tied(found, own):

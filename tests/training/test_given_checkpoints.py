@@ -94,6 +94,16 @@ def test_of_tied_weights_a_file_has_one_name(kept, prefix, tmp_path):
     assert torch.equal(reader.read(path, "it")[0], weight.flatten())
 
 
+def test_a_module_around_the_saved_one_takes_its_weights():
+    wrapped = nn.ModuleDict({"network": nn.ModuleDict({"inner": NETWORK})})
+    reader = SavedWeights(wrapped)
+    for state in (STATE, prefixed("inner."), prefixed("network.inner.")):
+        expected = SavedWeights(NETWORK).read(STATE, "it")[0]
+        assert torch.equal(reader.read(state, "it")[0], expected)
+    with pytest.raises(ValueError, match=r"it has no 'network.inner.0.bias'"):
+        reader.check(prefixed("other."), "it")
+
+
 def adopt(*checkpoints):
     return SAMClassifier.from_module(NETWORK, X, Y, checkpoints=checkpoints)
 
