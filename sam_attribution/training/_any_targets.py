@@ -8,7 +8,7 @@ from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution._rows import with_own_targets
 from sam_attribution.training._inputs import as_numpy_knows, check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
-from sam_attribution.training._output_form import filled, flat_output, leaves_of
+from sam_attribution.training._output_form import filled, flat_output, joined, leaves_of
 from sam_attribution.training._row_criterion import ignored_target, row_losses
 from sam_attribution.training._row_function import (
     RowFunction,
@@ -52,9 +52,8 @@ class AnyTargets:
         outputs = [*self.forward_iter(X)]
         if callable(self.predict_nonlinearity):
             outputs = [*map(self.predict_nonlinearity, outputs)]
-        columns = zip(*map(leaves_of, outputs), strict=True)
-        arrays = (as_numpy_knows(torch.cat(column)).numpy() for column in columns)
-        return filled(outputs[0], arrays)
+        whole = joined(outputs)
+        return filled(whole, (as_numpy_knows(leaf).numpy() for leaf in leaves_of(whole)))
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
