@@ -16,6 +16,7 @@ from sam_attribution import (
     MislabelDetector,
     SAMClassifier,
     SAMInfluence,
+    SAMNet,
     SAMRegressor,
 )
 from sam_attribution.perturbation import PNorm
@@ -128,6 +129,25 @@ def test_what_does_not_fit_is_refused(arguments, message):
 def test_arguments_of_the_wrong_kind_are_refused(arguments, message):
     with pytest.raises(TypeError, match=message):
         adopt(**arguments)
+
+
+class WithFeatures(nn.Linear):
+    """An output with more than the criterion takes: its numbers would count as logits."""
+
+    def forward(self, inputs):
+        return super().forward(inputs), inputs
+
+
+def test_an_output_that_training_refuses_is_refused():
+    several = (SAMClassifier, WithFeatures(4, 3), Y), (SAMRegressor, WithFeatures(4, 1), X[:, 0])
+    for kind, network, y in several:
+        with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+            kind.from_module(network, X, y)
+    with pytest.raises(ValueError, match=r"NLLLoss wants probabilities.*Use CrossEntropyLoss"):
+        adopt(nn.Sequential(module(), nn.LogSoftmax(1)), criterion=nn.NLLLoss)
+    with pytest.raises(ValueError, match=r"output has shape \(32, 3\) and y \(32,\)"):
+        SAMNet.from_module(module(), X, X[:, 0])
+    assert SAMNet.from_module(module(), X, X[:, :3]).predict(X).shape == (32, 3)
 
 
 def test_settings_are_those_of_the_constructor():
