@@ -67,7 +67,14 @@ def refuse_masked(data, name):
         )
 
 
-def refuse_ragged(data, name):
+PAD_ROWS = (
+    "Pad them to one length, or pass a Dataset and a function that pads as "
+    "iterator_train__collate_fn."
+)
+PAD_TARGETS = "Pad them to one length; CrossEntropyLoss leaves out targets of -100 (ignore_index)."
+
+
+def refuse_ragged(data, name, advice=PAD_ROWS):
     """Raise a ValueError for rows of different lengths, such as token ids without padding."""
     is_object_array = isinstance(data, np.ndarray) and data.dtype.kind == "O" and data.ndim == 1
     if not is_object_array and not isinstance(data, list | tuple):
@@ -75,8 +82,7 @@ def refuse_ragged(data, name):
     lengths = {_length(row) for row in data} - {None}
     if len(lengths) > 1:
         raise ValueError(
-            f"{name} has rows of different lengths, {min(lengths)} to {max(lengths)}. Pad them to "
-            "one length, or pass a Dataset and a function that pads as iterator_train__collate_fn."
+            f"{name} has rows of different lengths, {min(lengths)} to {max(lengths)}. {advice}"
         )
 
 

@@ -44,6 +44,8 @@ def as_source(X, name="X"):
         X = _checked_mapping(X, name)
     elif isinstance(X, tuple):
         _check_lengths(dict(enumerate(X)), f"{name} as a tuple")
+    elif not _holds_numbers(X):
+        raise TypeError(f"{name} must hold numbers, got a memory map of {X.dtype}.")
     source = ArrayRows(X)
     source.check_is_finite(name)
     return source

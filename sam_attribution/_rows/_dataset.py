@@ -12,6 +12,7 @@ from sam_attribution._rows._reading import Reading
 from sam_attribution._rows._targets import plain, targets_of
 
 _N_LOOKED_AT = 16
+_N_COMPARED = 256  # labels may differ in few rows
 
 
 class DatasetRows(RowSource):
@@ -64,7 +65,7 @@ class DatasetRows(RowSource):
 
     def targets(self, *, verbose=0):
         """Targets that the items have, array of shape (n_samples,); ValueError if they do not."""
-        found = targets_of(self._reading, _spread(self._n_all()), verbose=verbose)
+        found = targets_of(self._reading, _spread(self._n_all(), _N_COMPARED), verbose=verbose)
         return found if self._rows is None else found[self._rows]
 
     def check_is_repeatable(self):

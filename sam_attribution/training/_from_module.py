@@ -15,6 +15,7 @@ from sam_attribution.training._adopted import Adopted, is_adopted
 from sam_attribution.training._components import check_components, check_device
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._given_checkpoints import checked_checkpoints
+from sam_attribution.training._output_form import leaves_of
 from sam_attribution.training._random import untouched_random_state
 from sam_attribution.training._saved_weights import SavedWeights
 from sam_attribution.training._trajectory import DataFingerprint
@@ -135,9 +136,14 @@ class AdoptingMixin:
         X = X.seeded(self._seed) if isinstance(X, RowSource) else X
         self.module_.zero_grad(set_to_none=True)  # of the user's last step
         FlatModule(self.module_)  # raises without a parameter to attribute
-        with untouched_random_state(self.module_device), torch.no_grad():
-            next(iter(self.forward_iter(X)))  # raises for a wrong number of outputs
+        self._check_one_batch(X, y)
         return X, y, weight
+
+    def _check_one_batch(self, X, y):
+        """Raise for an output that the criterion does not take, as training would."""
+        with untouched_random_state(self.module_device), torch.no_grad():
+            output = next(iter(self.forward_iter(X, device=self.module_device)))
+            self.get_loss(output, torch.as_tensor(y[: len(leaves_of(output)[0])]))
 
     def _record_of_adoption(self, data, checkpoints, rate):
         checkpoints = checked_checkpoints(checkpoints, num_samples(data[0]))

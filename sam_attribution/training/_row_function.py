@@ -29,6 +29,23 @@ def is_row_function(criterion):
     return False
 
 
+def check_takes_two(criterion):
+    """Raise a TypeError for a criterion that needs something else than an output and a target."""
+    criterion = inner_module(criterion)
+    called = criterion.function if isinstance(criterion, RowFunction) else criterion.forward
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):  # nothing to read
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            f"criterion {criterion_name(criterion)} has to take the module's output and y: "
+            f"{error}. Pass a function (output, y) -> (n,) that calls it."
+        ) from error
+
+
 def criterion_name(criterion):
     """Name of a criterion, for messages: its class, or that of the user's function."""
     criterion = inner_module(criterion)

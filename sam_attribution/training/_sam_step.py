@@ -12,7 +12,6 @@ from skorch.dataset import unpack_data
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.training._accelerated import loss_scale, scaler_of
 from sam_attribution.training._batch_parts import (
-    joined,
     n_rows_of,
     part_of,
     part_seed,
@@ -20,6 +19,7 @@ from sam_attribution.training._batch_parts import (
     weights_of_part,
 )
 from sam_attribution.training._from_module import AdoptingMixin
+from sam_attribution.training._output_form import joined
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training._rho import radius_at
 from sam_attribution.training._unit_size import remedy_for_divergence

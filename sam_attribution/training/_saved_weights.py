@@ -56,8 +56,9 @@ class SavedWeights:
 
     def _checked(self, found, name):
         """`found` by the names of the module; values need a ``shape`` alone."""
-        own = {k: v for k, v in self._module.state_dict().items() if torch.is_tensor(v)}
-        found = _without_prefix(found, own)
+        state = self._module.state_dict(keep_vars=True)  # so that tied tensors are one object
+        own = {key: value for key, value in state.items() if torch.is_tensor(value)}
+        found = _as_named(found, own)
         if missing := sorted(own.keys() - found.keys()):
             raise ValueError(
                 f"{name} has no {missing[0]!r} ({len(missing)} of the {len(own)} tensors of "
@@ -86,15 +87,37 @@ class SavedWeights:
                 )
 
 
-def _without_prefix(found, own):
-    """`found` without the name of wrappers before every key, if that gives the keys of `own`."""
-    stripped = found
-    while stripped.keys() != own.keys():
-        first = {key.partition(".")[0] for key in stripped}
-        if len(first) != 1 or not all("." in key for key in stripped):
-            return found
-        stripped = {key.partition(".")[2]: value for key, value in stripped.items()}
-    return stripped
+def _as_named(found, own):
+    """`found` by the keys of `own`, if names of wrappers before every key are all that differs.
+
+    Of a tensor with several names, as of tied weights, a file may have one.
+    """
+    for renamed in _renamings(found, own):
+        named = _with_tied(renamed, own)
+        if named.keys() == own.keys():
+            return named
+    return _with_tied(found, own)
+
+
+def _renamings(found, own):
+    """Yield `found`, without wrappers that its keys name, and with those of the keys of `own`."""
+    yield found
+    for wrapper in _wrappers_in(found):
+        yield {key.removeprefix(wrapper): value for key, value in found.items()}
+    for wrapper in _wrappers_in(own):
+        yield {wrapper + key: value for key, value in found.items()}
+
+
+def _wrappers_in(keys):
+    """What all keys begin with, up to each of its dots."""
+    first = next(iter(keys), "")
+    starts = (first[: place + 1] for place, letter in enumerate(first) if letter == ".")
+    return [start for start in starts if all(key.startswith(start) for key in keys)]
+
+
+def _with_tied(found, own):
+    values = {id(own[key]): value for key, value in found.items() if key in own}
+    return {key: values[id(own[key])] for key in own if id(own[key]) in values} | found
 
 
 def _some(names):

@@ -321,6 +321,13 @@ def test_scores_per_token_are_of_its_own_loss(name):
         np.testing.assert_allclose(np.nanmean(each[:3], axis=1), whole, rtol=1e-8, atol=1e-14)
 
 
+def test_queries_of_padding_alone_have_no_tokens():
+    task = TASKS["tokens"]
+    found, y = influence(task, "grad-dot"), np.full_like(task.y[:2], -100)
+    with pytest.raises(ValueError, match="y_query holds -100 alone, which the criterion ignores"):
+        found.attribute(task.X[:2], y, per="token")
+
+
 @pytest.mark.parametrize("name", ["several labels", "label smoothing", "several outputs"])
 def test_tokens_that_are_not_there_are_named(name):
     task = TASKS[name]

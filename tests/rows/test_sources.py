@@ -116,12 +116,21 @@ def test_targets_are_read_item_by_item_only_where_nothing_else_knows_them():
             Counting.n_reads += 1
             return super().__getitem__(i)
 
-    dataset = Counting(np.repeat(X, 5, 0), np.repeat(Y, 5))
-    np.testing.assert_array_equal(as_source(dataset).targets(), np.repeat(Y, 5))
-    assert Counting.n_reads >= 200
-    Counting.n_reads, dataset.targets = 0, np.repeat(Y, 5).tolist()
-    np.testing.assert_array_equal(as_source(dataset).targets(), np.repeat(Y, 5))
-    assert Counting.n_reads < 30
+    labels = np.repeat(Y, 50)
+    dataset = Counting(np.repeat(X, 50, 0), labels)
+    np.testing.assert_array_equal(as_source(dataset).targets(), labels)
+    assert Counting.n_reads >= 2000
+    Counting.n_reads, dataset.targets = 0, labels.tolist()
+    np.testing.assert_array_equal(as_source(dataset).targets(), labels)
+    assert Counting.n_reads < 300
+
+
+def test_an_attribute_that_differs_from_few_items_is_no_target():
+    # the items have wrong labels, and the attribute has the right ones
+    given, wrong = np.repeat(Y, 50), np.random.default_rng(0).random(50 * len(Y)) < 0.05
+    dataset = Rows(np.repeat(X, 50, 0), np.where(wrong, 1 - given, given))
+    dataset.labels = given
+    np.testing.assert_array_equal(as_source(dataset).targets(), dataset.y)
 
 
 class Columns(Rows):
@@ -138,10 +147,10 @@ class Columns(Rows):
 
 
 def test_columns_of_a_dataset_are_labels_and_inputs_by_name():
-    dataset = Columns()
-    np.testing.assert_array_equal(as_source(dataset).targets(), Y)
-    assert Columns.n_reads < 30
-    assert torch.equal(weights_of(net().fit(dataset)), weights_of(net().fit(X, Y)))
+    dataset = Columns(np.tile(X, (20, 1)), np.tile(Y, 20))
+    np.testing.assert_array_equal(as_source(dataset).targets(), np.tile(Y, 20))
+    assert Columns.n_reads < 300
+    assert torch.equal(weights_of(net().fit(Columns())), weights_of(net().fit(X, Y)))
 
 
 def test_a_batch_that_a_module_wrote_into_is_read_again():
@@ -277,6 +286,19 @@ DOORS = {
 def test_rows_without_padding_are_named(door, rows, y, what):
     with pytest.raises(ValueError, match=f"{what} has rows of different lengths, 2 to 4. Pad them"):
         DOORS[door](rows, y)
+
+
+def test_targets_of_a_dataset_have_one_length():
+    dataset = Rows(X, [torch.ones(2 + i % 3) for i in range(len(X))])
+    with pytest.raises(ValueError, match=r"y of a Dataset has rows of different.*-100"):
+        SAMNet(max_epochs=1).fit(dataset)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "S3"])
+def test_a_memory_map_holds_real_numbers(dtype, tmp_path):
+    on_disk = np.memmap(tmp_path / "X.dat", dtype, "w+", shape=X.shape)
+    with pytest.raises(TypeError, match="X must hold numbers, got a memory map of"):
+        net().fit(on_disk, Y)
 
 
 def test_a_validation_set_of_other_parts_is_refused():

@@ -186,6 +186,11 @@ class Several(nn.Module):
         return self.layer(X), X
 
 
+class Masking(Several):
+    def forward(self, X):
+        return self.layer(X), X > 0
+
+
 class Scalar(nn.Module):
     def forward(self, output, y):
         return ((output - y) ** 2).mean()
@@ -237,6 +242,10 @@ BAD = {
         {"module": Labelled, "criterion": lambda output, y: output[0].mean(1)}, (FEATURES, SOFT),
         "floating-point numbers, got int64. Leave other tensors out",
     ),
+    "a mask": (
+        {"module": Masking, "criterion": lambda output, y: output[0].mean(1)}, (FEATURES, SOFT),
+        "floating-point numbers, got bool. Leave other tensors out",
+    ),
 }  # fmt: skip
 
 
@@ -254,6 +263,10 @@ def test_what_is_of_another_kind_is_named():
         SAMNet(max_epochs=1).fit(FEATURES, np.array(["a", "b"] * 12))
     with pytest.raises(TypeError, match="MSELoss needs one tensor, but module gives a tuple"):
         SAMNet(Several, max_epochs=1).fit(FEATURES, SOFT)
+    with pytest.raises(TypeError, match=r"GaussianNLLLoss has to take.*'var'. Pass a function"):
+        SAMNet(criterion=nn.GaussianNLLLoss, max_epochs=1).fit(FEATURES, SOFT)
+    with pytest.raises(TypeError, match="criterion <lambda> has to take the module's output and y"):
+        SAMNet(criterion=lambda output: output.mean(1), max_epochs=1).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match=r"criterion__scale cannot be set. Use functools.partial"):
         SAMNet(max_epochs=1, criterion=mean_squares, criterion__scale=2).fit(FEATURES, SOFT)
     net = SAMNet(max_epochs=1).fit(FEATURES, SOFT)

@@ -74,6 +74,36 @@ def test_buffers_that_are_not_saved_are_those_of_the_module():
     assert buffers["scale"].tolist() == [3, 3]
 
 
+class Tied(nn.Module):
+    """The head shares its weight with the embedding, as in language models."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding, self.head = nn.Embedding(5, 3), nn.Linear(3, 5, bias=False)
+        self.head.weight = self.embedding.weight
+
+
+@pytest.mark.parametrize("prefix", ["", "model."])
+@pytest.mark.parametrize("kept", ["embedding.weight", "head.weight"])
+def test_of_tied_weights_a_file_has_one_name(kept, prefix, tmp_path):
+    # safetensors stores no tensor twice
+    weight = torch.randn(5, 3)
+    save_file({prefix + kept: weight}, tmp_path / "a.safetensors")
+    reader, path = SavedWeights(Tied()), str(tmp_path / "a.safetensors")
+    reader.check(path, "it")
+    assert torch.equal(reader.read(path, "it")[0], weight.flatten())
+
+
+def test_a_module_around_the_saved_one_takes_its_weights():
+    wrapped = nn.ModuleDict({"network": nn.ModuleDict({"inner": NETWORK})})
+    reader = SavedWeights(wrapped)
+    for state in (STATE, prefixed("inner."), prefixed("network.inner.")):
+        expected = SavedWeights(NETWORK).read(STATE, "it")[0]
+        assert torch.equal(reader.read(state, "it")[0], expected)
+    with pytest.raises(ValueError, match=r"it has no 'network.inner.0.bias'"):
+        reader.check(prefixed("other."), "it")
+
+
 def adopt(*checkpoints):
     return SAMClassifier.from_module(NETWORK, X, Y, checkpoints=checkpoints)
 
