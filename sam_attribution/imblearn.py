@@ -66,7 +66,7 @@ class MislabelSampler(BaseSampler):
         self.memory = memory
         self.random_state = random_state
 
-    def fit_resample(self, X, y, sample_weight=None):
+    def fit_resample(self, X, y, sample_weight=None, groups=None):
         """Score the rows and return all but the lowest, as `MislabelFilter` does.
 
         Parameters
@@ -74,16 +74,17 @@ class MislabelSampler(BaseSampler):
         X : array-like, sparse matrix or dataframe of shape (n_samples, ...)
         y : array-like of shape (n_samples,), or one-vs-all (n_samples, n_classes)
         sample_weight : array-like of shape (n_samples,), default=None
+        groups : array-like of shape (n_samples,), default=None
 
         Returns
         -------
         X_kept, y_kept
             The rows and labels that stay, in the order and the container they came in.
         """
-        check_order(X=X, y=y, sample_weight=sample_weight)
+        check_order(X=X, y=y, sample_weight=sample_weight, groups=groups)
         y = from_tensor(y, "y")
         _check_rows(X, y)
-        return super().fit_resample(X, y, sample_weight=sample_weight)
+        return super().fit_resample(X, y, sample_weight=sample_weight, groups=groups)
 
     def _check_X_y(self, X, y, accept_sparse=None):
         # the scorer checks the rows: it may take what an array of numbers cannot hold
@@ -93,9 +94,9 @@ class MislabelSampler(BaseSampler):
         X, y = validate_data(self, X, y, skip_check_array=True)
         return X, y, is_one_vs_all
 
-    def _fit_resample(self, X, y, sample_weight=None):
+    def _fit_resample(self, X, y, sample_weight=None, groups=None):
         inner = MislabelFilter(**self.get_params(deep=False))
-        resampled = inner.fit_resample(X, y, sample_weight)
+        resampled = inner.fit_resample(X, y, sample_weight, groups)
         vars(self).pop("scores_", None)  # of an earlier fit
         for name in {"sample_indices_", "scores_"} & set(vars(inner)):
             setattr(self, name, getattr(inner, name))

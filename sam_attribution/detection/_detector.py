@@ -52,12 +52,13 @@ class MislabelDetector(BaseEstimator):
     estimator : SAMClassifier, Pipeline or FrozenEstimator, default=None
         As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training
         (``trajectory=10``, the default).
-    validation : float, ValidationData or CV splitter, default=0.2
+    validation : float, int, ValidationData or CV splitter, default=0.2
         Rows that the network does not learn: they choose the noise model. A fraction is held out
         (stratified by class) and judged as well. :class:`~sam_attribution.ValidationData` is a
-        set of your own, if possible of trusted labels. A splitter such as ``StratifiedKFold(5)``
-        trains one clone per split; the log-probabilities of a row are averaged over the clones
-        that were trained on it, or over those that held it out if no clone was.
+        set of your own, if possible of trusted labels. An integer is a number of shuffled
+        stratified folds, drawn by `random_state`. Folds and other splitters train one clone per
+        split; the log-probabilities of a row are averaged over the clones that were trained on it,
+        or over those that held it out if no clone was.
     contamination : float or "auto", default="auto"
         Share of the judged rows to mark as suspicious, in [0, 1). ``auto`` takes the estimated
         noise rate.
@@ -169,6 +170,7 @@ class MislabelDetector(BaseEstimator):
         "estimator": [None, HasMethods("fit")],
         "validation": [
             Interval(Real, 0, 1, closed="neither"),
+            Interval(Integral, 2, None, closed="left"),
             ValidationData,
             HasMethods(["split", "get_n_splits"]),
         ],
@@ -195,7 +197,7 @@ class MislabelDetector(BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Train on the labels as given and judge them.
 
         Parameters
@@ -206,6 +208,9 @@ class MislabelDetector(BaseEstimator):
             Labels of any type. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows, in training and in the class model.
+        groups : array-like of shape (n_samples,), optional
+            Group of each row, for a splitter that keeps groups together, such as
+            ``StratifiedGroupKFold(5)``. A warning if `validation` does not keep them together.
 
         Returns
         -------
@@ -226,24 +231,26 @@ class MislabelDetector(BaseEstimator):
         """
         check_settings(self)
         targets = _class_targets(estimator_or_default(self.estimator))
-        X, y, sample_weight, splits, estimators, _ = fit_data(self, X, y, sample_weight, targets)
+        X, y, sample_weight, splits, estimators, _ = fit_data(
+            self, X, y, sample_weight, targets, groups=groups
+        )
         how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
         evidence = over_splits(_train_and_judge, estimators, splits, X, y, sample_weight, **how)
         self._collect(X, y, sample_weight, evidence)
         return self
 
-    def fit_predict(self, X, y=None, sample_weight=None):
+    def fit_predict(self, X, y=None, sample_weight=None, groups=None):
         """Fit, and return -1 for each suspicious row and 1 for the others.
 
         Parameters
         ----------
-        X, y, sample_weight : as for :meth:`fit`
+        X, y, sample_weight, groups : as for :meth:`fit`
 
         Returns
         -------
         ndarray of shape (n_samples,), dtype int
         """
-        return np.where(self.fit(X, y, sample_weight).suspicious_, -1, 1)
+        return np.where(self.fit(X, y, sample_weight, groups).suspicious_, -1, 1)
 
     def report(
         self,

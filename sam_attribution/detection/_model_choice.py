@@ -93,7 +93,7 @@ class ModelChoice:
         if len(self._splits[0].held_out) == 0:
             return (*general, "pass more validation rows")
         if len(self._splits) == 1:
-            return (*general, "hold out more rows: validation=StratifiedKFold(5, shuffle=True)")
+            return (*general, "hold out more rows: validation=5")
         return general
 
     def diagnostics(self):

@@ -103,7 +103,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         self.memory = memory
         self.random_state = random_state
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Score the rows, drop the lowest and train on the others.
 
         Parameters
@@ -116,6 +116,8 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
             Goes to the estimator, and to the scorer if its ``fit`` takes weights. Of a
             pipeline the last step gets them; with metadata routing the steps that asked by
             ``set_fit_request(sample_weight=True)``.
+        groups : array-like of shape (n_samples,), default=None
+            Groups of rows that belong together, for the scorer's `validation`.
 
         Returns
         -------
@@ -126,9 +128,9 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         ValueError
             If a class would lose all of its rows.
         """
-        X, y, sample_weight = self._checked(X, y, sample_weight)
+        X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())
-        self.kept_ = self._judge(X, y, sample_weight)
+        self.kept_ = self._judge(X, y, sample_weight, groups)
         self.estimator_ = self._refit(X, y, sample_weight)
         self.classes_ = self.estimator_.classes_
         return self

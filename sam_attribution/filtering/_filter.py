@@ -60,7 +60,7 @@ class MislabelFilter(RowFilter):
         self.memory = memory
         self.random_state = random_state
 
-    def fit_resample(self, X, y=None, sample_weight=None):
+    def fit_resample(self, X, y=None, sample_weight=None, groups=None):
         """Score the rows and return all but the lowest.
 
         Parameters
@@ -71,6 +71,8 @@ class MislabelFilter(RowFilter):
             Labels. None takes those of a Dataset.
         sample_weight : array-like of shape (n_samples,), default=None
             Goes to the scorer if its ``fit`` takes weights.
+        groups : array-like of shape (n_samples,), default=None
+            Groups of rows that belong together, for the scorer's `validation`.
 
         Returns
         -------
@@ -82,16 +84,16 @@ class MislabelFilter(RowFilter):
         ValueError
             If a class would lose all of its rows.
         """
-        rows, labels, weight = self._checked(X, y, sample_weight)
+        rows, labels, weight = self._checked(X, y, sample_weight, groups)
         validate_data(self, rows, labels, skip_check_array=True)
-        self.sample_indices_ = np.flatnonzero(self._judge(rows, labels, weight))
+        self.sample_indices_ = np.flatnonzero(self._judge(rows, labels, weight, groups))
         given = indexable(rows, labels if y is None else y)
         kept = [take_rows(each, self.sample_indices_) for each in given]
         return tuple(each.given() if isinstance(each, RowSource) else each for each in kept)
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Score the rows: :meth:`fit_resample` without its result."""
-        self.fit_resample(X, y, sample_weight)
+        self.fit_resample(X, y, sample_weight, groups)
         return self
 
     def __sklearn_tags__(self):

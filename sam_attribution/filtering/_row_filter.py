@@ -1,6 +1,6 @@
 """Base of the filters: check the rows, score them once, mark the lowest."""
 
-from numbers import Real
+from numbers import Integral, Real
 from os import PathLike
 
 import numpy as np
@@ -38,13 +38,13 @@ class RowFilter(BaseEstimator):
         "random_state": ["random_state"],
     }
 
-    def _checked(self, X, y, sample_weight):
+    def _checked(self, X, y, sample_weight, groups=None):
         """Rows, labels and weights that can be indexed; an earlier fit is forgotten."""
         check_parameters(self)
         _refuse_without_classes("estimator", self._classifier())
         _refuse_without_classes("scorer", getattr(self.scorer, "estimator", None))
         refuse_sparse_tensor(X, "X")
-        check_order(X=X, y=y, sample_weight=sample_weight)
+        check_order(X=X, y=y, sample_weight=sample_weight, groups=groups)
         X, y = with_own_targets(X, y)
         X, y = indexable(X, check_labels(y))
         if sample_weight is not None:
@@ -52,17 +52,16 @@ class RowFilter(BaseEstimator):
         forget_fit(self)
         return X, y, sample_weight
 
-    def _judge(self, X, y, sample_weight):
+    def _judge(self, X, y, sample_weight, groups=None):
         """Mask of the rows that stay; leaves ``scores_`` where any were needed."""
         if self.removal_fraction == 0:
             return np.ones(len(y), dtype=bool)
         scorer = self._scorer()
-        takes_weight = sample_weight is not None and has_fit_parameter(scorer, "sample_weight")
         self.scores_ = fitted_scores(
             seed_nested(scorer, self.random_state),
             X,
             y,
-            {"sample_weight": sample_weight} if takes_weight else {},
+            _fit_params(scorer, sample_weight, groups),
             memory=self.memory,
             random_state=self.random_state,
         )
@@ -77,6 +76,21 @@ class RowFilter(BaseEstimator):
     def _classifier(self):
         """Classifier that a scorer without an estimator trains."""
         return SAMClassifier()
+
+
+def _fit_params(scorer, sample_weight, groups):
+    """Arguments of the scorer's ``fit``: weights if it takes them, and groups, which it has to."""
+    given = {"sample_weight": sample_weight, "groups": groups}
+    if groups is not None and not has_fit_parameter(scorer, "groups"):
+        raise ValueError(
+            f"groups are for the scorer, and fit of {type(scorer).__name__} takes none. Leave them "
+            "out, or use a MislabelDetector or a SAMInfluence."
+        )
+    return {
+        name: values
+        for name, values in given.items()
+        if values is not None and has_fit_parameter(scorer, name)
+    }
 
 
 def _refuse_without_classes(name, estimator):
@@ -98,7 +112,7 @@ def _check_scores(scores, n_samples, validation):
         )
     unjudged = np.isnan(scores).mean()
     if unjudged:
-        is_splitter = hasattr(validation, "split")
+        is_splitter = isinstance(validation, Integral) or hasattr(validation, "split")
         remedy = (
             "Take a splitter that trains on every row in some split, as StratifiedKFold(5) does, "
             "and no train_split of the network."

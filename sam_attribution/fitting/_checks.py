@@ -98,8 +98,9 @@ def check_no_bare_rows(validation):
     bare = isinstance(validation, list | tuple | dict) or hasattr(validation, "shape")
     if bare or is_lazy(validation):
         raise ValueError(
-            "validation must be a fraction, ValidationData(X, y) or a CV splitter, got "
-            f"{type(validation).__name__}. Wrap rows and labels of your own: ValidationData(X, y)."
+            "validation must be a fraction, a number of folds, ValidationData(X, y) or a CV "
+            f"splitter, got {type(validation).__name__}. Wrap rows and labels of your own: "
+            "ValidationData(X, y)."
         )
 
 

@@ -9,6 +9,7 @@ from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import check_sample_weight, forget_fit
 from sam_attribution.fitting._checks import checked_training_rows, estimator_or_default
 from sam_attribution.fitting._estimator import clones
+from sam_attribution.fitting._groups import checked_groups
 from sam_attribution.fitting._splits import Split, make_splits
 
 
@@ -33,19 +34,20 @@ class FitData(NamedTuple):
     seed: int
 
 
-def fit_data(judge, X, y, sample_weight, targets, *, device=None):
+def fit_data(judge, X, y, sample_weight, targets, *, groups=None, device=None):
     """Check what ``fit`` was given, forget an earlier fit, draw splits and make clones.
 
     `judge` is a SAMInfluence or MislabelDetector. Raises a ValueError or TypeError for data that do
     not fit the estimator, one another, or the validation.
     """
     forget_fit(judge)
-    check_order(X=X, y=y, sample_weight=sample_weight)
+    check_order(X=X, y=y, sample_weight=sample_weight, groups=groups)
     X, y = checked_training_rows(judge, X, y, targets)
     if sample_weight is not None:
         sample_weight = check_sample_weight(sample_weight, X)
+    groups = checked_groups(groups, judge.validation, len(y))
     seed = draw_seed(judge.random_state)
-    splits = make_splits(judge.validation, X, y, targets, seed)
+    splits = make_splits(judge.validation, X, y, targets, seed, groups)
     estimator = estimator_or_default(judge.estimator)
     estimators = list(clones(estimator, len(splits), seed, device))
     return FitData(X, y, sample_weight, splits, estimators, seed)

@@ -2,7 +2,7 @@
 
 from math import ceil
 
-from sklearn.model_selection import ShuffleSplit
+from sklearn.model_selection import KFold, ShuffleSplit
 from sklearn.utils.validation import validate_data
 
 from sam_attribution._validation import check_targets
@@ -60,6 +60,15 @@ class NumericTargets:
                 "leaves none to train on. Take a smaller fraction, or pass ValidationData."
             )
         return ShuffleSplit(1, test_size=fraction, random_state=seed)
+
+    def folds(self, n_folds, y, seed):
+        """Shuffled folds; ValueError if there are fewer rows."""
+        if n_folds > len(y):
+            raise ValueError(
+                f"validation={n_folds} asks for more folds than there are rows, "
+                f"n_samples={len(y)}. Take fewer folds, or pass ValidationData."
+            )
+        return KFold(n_folds, shuffle=True, random_state=seed)
 
     def check_split(self, number, y_train):
         """Any rows will do."""

@@ -1,11 +1,12 @@
 """Splits: the rows that a model is trained on, and those that it is judged by."""
 
 from dataclasses import dataclass
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 
 from sam_attribution._validation import take_rows
+from sam_attribution.fitting._groups import check_groups_stay_whole, pairs_of
 from sam_attribution.validation_data import ValidationData
 
 
@@ -32,18 +33,28 @@ class Split:
     is_first: bool = True
 
 
-def make_splits(validation, X, y, targets, seed):
-    """Splits that ``validation=`` stands for; `seed` draws the held-out part of a fraction.
+def make_splits(validation, X, y, targets, seed, groups=None):
+    """Splits that ``validation=`` stands for; `seed` draws those of a fraction or of folds.
 
-    Raises a ValueError if a class is too rare, or missing from what a split trains on.
+    Raises a ValueError if a class is too rare, or missing from what a split trains on; if a
+    splitter needs `groups` and there are none.
     """
     if isinstance(validation, ValidationData):
         return [Split(np.arange(len(y)), validation.X, validation.y, np.arange(0))]
-    if isinstance(validation, Real):
-        validation = targets.splitter(validation, y, seed)
     splits = []
-    for number, (train, held_out) in enumerate(validation.split(X, y)):
+    drawn = _splitter(validation, y, targets, seed)
+    pairs = drawn.split(X, y) if drawn is not validation else pairs_of(validation, X, y, groups)
+    for number, (train, held_out) in enumerate(pairs):
         train = np.sort(train)
         targets.check_split(number, y[train])
         splits.append(Split(train, take_rows(X, held_out), y[held_out], held_out, number == 0))
+    check_groups_stay_whole(validation, splits, groups)
     return splits
+
+
+def _splitter(validation, y, targets, seed):
+    if isinstance(validation, Integral):
+        return targets.folds(int(validation), y, seed)
+    if isinstance(validation, Real):
+        return targets.splitter(validation, y, seed)
+    return validation

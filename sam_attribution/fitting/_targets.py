@@ -4,7 +4,7 @@ from math import ceil
 
 import numpy as np
 from sklearn.base import is_classifier, is_regressor
-from sklearn.model_selection import StratifiedShuffleSplit
+from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils.validation import validate_data
 
 from sam_attribution._as_arrays import values_of
@@ -75,14 +75,28 @@ class ClassTargets:
                 f"{n_train}, but each part needs a row of every one of the {n_classes} classes. "
                 "Take another fraction, or pass ValidationData."
             )
-        counts = np.unique(y, return_counts=True)[1]
+        self._check_counts(fraction, y)
+        return StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
+
+    def folds(self, n_folds, y, seed):
+        """Stratified folds; ValueError if a class is too rare for them."""
+        self._check_counts(n_folds, y)
+        most = np.unique(y, return_counts=True)[1].max()
+        if n_folds > most:
+            raise ValueError(
+                f"validation={n_folds} asks for more folds than any class has rows: the largest "
+                f"has {most}. Take fewer folds, or pass ValidationData."
+            )
+        return StratifiedKFold(n_folds, shuffle=True, random_state=seed)
+
+    def _check_counts(self, validation, y):
+        classes, counts = np.unique(y, return_counts=True)
         if counts.min() < 2:
             raise ValueError(
-                f"validation={fraction} holds out a part of every class, but class "
-                f"{self.classes[counts.argmin()]!r} has one row. Merge or drop rare classes, or "
+                f"validation={validation} holds out a part of every class, but class "
+                f"{classes[counts.argmin()]!r} has one row. Merge or drop rare classes, or "
                 "pass ValidationData."
             )
-        return StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
 
     def check_split(self, number, y_train):
         """ValueError if a split trains on fewer classes than there are."""

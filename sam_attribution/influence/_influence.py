@@ -66,11 +66,12 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
             "tracin", "trak", "unrolled"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
-    validation : float, ValidationData or CV splitter, default=0.2
+    validation : float, int, ValidationData or CV splitter, default=0.2
         Rows whose loss the scores are about. A fraction is held out (stratified by class) and not
-        scored (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. A splitter
-        such as ``StratifiedKFold(3)`` trains one clone per split and scores its training
-        rows against its held-out rows, so that with folds every row gets a score.
+        scored (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. An integer is
+        a number of shuffled folds (stratified by class), drawn by `random_state`. Folds and other
+        splitters train one clone per split and score its training rows against its held-out rows,
+        so that with folds every row gets a score.
     evaluation : {"loss", "margin"} or callable, default="loss"
         Value of each validation row: the training loss (nats; squared units of y for a
         regressor), the negative margin (logits; it does not saturate; classifiers only), or a
@@ -165,6 +166,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         "method": [str, Method],
         "validation": [
             Interval(Real, 0, 1, closed="neither"),
+            Interval(Integral, 2, None, closed="left"),
             ValidationData,
             HasMethods(["split", "get_n_splits"]),
         ],
@@ -205,7 +207,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.random_state = random_state
         self.verbose = verbose
 
-    def fit(self, X, y=None, sample_weight=None):
+    def fit(self, X, y=None, sample_weight=None, groups=None):
         """Train on every split and score the rows trained on.
 
         Parameters
@@ -218,6 +220,9 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         sample_weight : array-like of shape (n_samples,), optional
             Weights of the rows in training; a row's score is that of its
             weighted share.
+        groups : array-like of shape (n_samples,), optional
+            Group of each row, for a splitter that keeps groups together, such as
+            ``StratifiedGroupKFold(5)``. A warning if `validation` does not keep them together.
 
         Returns
         -------
@@ -234,7 +239,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         targets.check_question(self.evaluation, self.aggregate)
         warn_if_never_resumed(method, estimator, self.validation, self.random_state)
         *data, splits, estimators, seed = fit_data(
-            self, X, y, sample_weight, targets, device=self.device
+            self, X, y, sample_weight, targets, groups=groups, device=self.device
         )
         check_order(X=X, groups=getattr(method, "groups", None))
         method.check_request(len(data[1]))

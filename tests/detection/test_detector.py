@@ -472,7 +472,7 @@ def test_a_network_that_learns_nothing_is_warned_of_at_the_line_of_the_user():
 @pytest.mark.parametrize(
     ("size", "validation", "advice"),
     [
-        (1, 0.3, "Train longer, change lr, hold out more rows: validation=StratifiedKFold"),
+        (1, 0.3, "Train longer, change lr, hold out more rows: validation=5"),
         (100, StratifiedKFold(3), r"Scale the features, train longer, change lr\.$"),
         (
             1,

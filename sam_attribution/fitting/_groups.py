@@ -1,0 +1,47 @@
+"""Groups of rows that belong together, such as those of one patient, in the splits of ``fit``."""
+
+from sam_attribution._validation import check_column
+from sam_attribution._warnings import warn
+from sam_attribution.validation_data import ValidationData
+
+
+def checked_groups(groups, validation, n_samples):
+    """Groups as an array of shape (n_samples,), or None; a warning if nothing is held out."""
+    if groups is None:
+        return None
+    groups = check_column(groups, "groups", n_samples)
+    if isinstance(validation, ValidationData):
+        warn(
+            "groups are not used: validation=ValidationData(X, y) holds no rows out. Leave them "
+            "out, and see yourself that no group has rows in both."
+        )
+    return groups
+
+
+def pairs_of(splitter, X, y, groups):
+    """Positions trained on and held out, a pair per split."""
+    given = () if groups is None else (groups,)  # splitters of one's own may know no groups
+    try:
+        return list(splitter.split(X, y, *given))
+    except ValueError as error:
+        if groups is None and "groups" in str(error):
+            raise ValueError(
+                f"validation={splitter!r} needs groups, got none. Give the group of each row: "
+                "fit(X, y, groups=...)."
+            ) from error
+        raise
+
+
+def check_groups_stay_whole(validation, splits, groups):
+    """Warn if a group has rows that are trained on and rows that judge the same model."""
+    if groups is None:
+        return
+    for number, split in enumerate(splits):
+        shared = set(groups[split.train].tolist()) & set(groups[split.held_out].tolist())
+        if shared:
+            warn(
+                f"validation={validation!r} does not keep groups together: {len(shared)} of them, "
+                f"{min(shared, key=str)!r} for one, have rows on both sides of split {number}. Use "
+                "a splitter that does, such as StratifiedGroupKFold(5)."
+            )
+            return
