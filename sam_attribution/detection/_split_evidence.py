@@ -22,7 +22,7 @@ from sam_attribution.detection._snapshots import (
     snapshot,
     snapshot_states,
 )
-from sam_attribution.detection._untouched_features import untouched_features
+from sam_attribution.detection._untouched_features import has_untouched, untouched_features
 from sam_attribution.detection._untouched_scores import SplitSignals
 
 _ROWS_FOR_AGREEMENT = 3000
@@ -43,8 +43,9 @@ class SplitEvidence:
     likelihoods : Tensor of shape (3, m)
         Log-likelihood of each held-out label under three models: classes as given; classes by EM
         and clean held-out labels; classes by EM and held-out labels as noisy as the others.
-    first_seen : float
-        Share of the training that had passed at the first of the states.
+    untouched : bool
+        Some features are known that depend on no label: those before the training, or the rows
+        themselves.
     seconds : float
         Time that the detection took so far.
     """
@@ -59,7 +60,7 @@ class SplitEvidence:
         self._features = []  # of the states, where they are needed again
         path = self._problem.path
         states = snapshot_states(path)
-        self.first_seen = path.time_of(states[0]) / path.duration
+        self.untouched = has_untouched(self._problem, self._problem.X)
         seen = [self._look_at(state) for state in states]
         self._network = tuple(mean_probability(states) for states in zip(*seen, strict=True))
         del seen  # arrays of states x rows x classes
@@ -87,21 +88,19 @@ class SplitEvidence:
         return trained.log_probabilities, held_out.log_probabilities
 
     def _untouched_classes(self):
-        """ClassModel of features that no label has touched, or None."""
+        """ClassModel of the features that labels have touched least."""
         kinds = untouched_features(self._problem.at_epoch(0), [self._problem.X, self._X_held_out])
-        if not kinds:
-            return None
         y = torch.cat([self._y, self._y_held_out])
         weights = torch.cat([self._weights, self._weights.new_ones(len(self._y_held_out))])
         states = ((torch.cat(kind), kind[0][:1]) for kind in kinds)
         return ClassModel(stratified_folds(y), weights, states)
 
     def signals(self, n_samples):
-        """What the networks says about the rows; those of a ValidationData follow `n_samples`."""
+        """What the network says about the rows; those of a ValidationData follow `n_samples`."""
         split = self.trained.split
         own = len(split.held_out) == 0
         held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
-        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network)
+        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network[1])
 
     @property
     def codes(self):
