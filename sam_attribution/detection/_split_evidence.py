@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
 from time import perf_counter
 
 import numpy as np
@@ -157,9 +156,8 @@ class SplitEvidence:
         trusted = [self._by_held_out(noise_model.log_p)] if trust else []
         signals = [self._network[0], noise_model.log_p, *trusted]
         held_out_signals = [self._network[1], noise_model.held_out_log_p]
-        classes = noise_model.log_class_prior
-        trained = label_posterior(signals, self._y, prior, classes)
-        held_out = label_posterior(held_out_signals, self._y_held_out, prior, classes)
+        trained = label_posterior(signals, self._y, prior)
+        held_out = label_posterior(held_out_signals, self._y_held_out, prior)
         self.seconds += perf_counter() - started
         return SplitResult(trained, held_out)
 
@@ -215,7 +213,7 @@ class SplitResult:
     held_out: LabelPosterior
 
 
-def label_posterior(signals, y, transition, log_class_prior):
+def label_posterior(signals, y, transition):
     """Multiply the signals and the transition, and normalise: Bayes' rule.
 
     Parameters
@@ -226,8 +224,6 @@ def label_posterior(signals, y, transition, log_class_prior):
     y : Tensor of int64, shape (n,)
         Codes of the given labels.
     transition : Tensor of shape (n_classes, n_classes)
-    log_class_prior : Tensor of shape (n_classes,)
-        Each signal holds it; their product shall hold it once.
 
     Returns
     -------
@@ -236,6 +232,4 @@ def label_posterior(signals, y, transition, log_class_prior):
     network, classes, *trusted = signals
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
-    at_least_a_row = log_class_prior.clamp_min(-log(len(y)))  # else no row's class is favoured
-    together = sum(signals) - (len(signals) - 1) * at_least_a_row
-    return LabelPosterior(log_posterior(together, y, transition), given)
+    return LabelPosterior(log_posterior(sum(signals), y, transition), given)
