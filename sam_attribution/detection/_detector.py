@@ -358,7 +358,7 @@ class MislabelDetector(BaseEstimator):
         posterior = noise.posterior()[: len(y)]
         self._judge(y, log_proba[:, of_class], posterior[:, of_class])
         if self.contamination == "auto":
-            _warn_of_late_states(evidence, self.contamination_)
+            _warn_of_memory(evidence, self.contamination_)
 
     def _judge(self, y, log_proba, posterior):
         """Set what is said about each row, from the log-probabilities that rank them."""
@@ -386,13 +386,14 @@ def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     return SplitEvidence(trained)
 
 
-def _warn_of_late_states(evidence, noise_rate):
-    """Warn if the noise rate comes from states at which wrong labels are memorised."""
-    if min(each.first_seen for each in evidence) >= 0.5:
+def _warn_of_memory(evidence, noise_rate):
+    """Warn if wrong labels are counted by states at which they may be memorised."""
+    if not all(each.untouched for each in evidence):
         warn(
             f"contamination_={noise_rate:.3g} is too small if the network has memorised wrong "
-            "labels: no state of the first half of its training is known. Look at rows in the "
-            "order of scores_, give checkpoints of the first epochs, or set contamination.",
+            "labels: no state from before its training is known, and the rows are not one array "
+            "of numbers. Look at rows in the order of scores_, give the untrained weights as a "
+            "checkpoint, or set contamination.",
         )
 
 
