@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.optimize import minimize
+from scipy.special import log_softmax
 
 _SPREAD_OF_OFFSETS = 1.0
 _SPREAD_OF_LOG_FACTORS = 1.5
@@ -22,10 +23,34 @@ class JudgedRows:
         Their positions.
     scores : list of ndarray of shape (m, n_classes)
         Class scores in any unit, each by another signal that the row's own label had no part in.
+    memberships : ndarray of shape (n_rows, n_classes), optional
+        Probabilities of the true classes of all rows, to which the classes were fitted.
     """
 
     rows: np.ndarray
     scores: list
+    memberships: np.ndarray | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What the scores of a row are worth, as it was found for other rows.
+
+    Attributes
+    ----------
+    factors : ndarray of shape (n_kinds,)
+        Factor of each kind of scores.
+    offsets : ndarray of shape (n_classes,)
+    """
+
+    factors: np.ndarray
+    offsets: np.ndarray
+
+    def log_probabilities(self, scores):
+        """Log-probability (n, n_classes) of each class, from a list of scores (n, n_classes)."""
+        centred = (each - each.mean(1, keepdims=True) for each in scores)
+        logits = sum(f * each for f, each in zip(self.factors, centred, strict=True))
+        return log_softmax(logits + self.offsets, axis=1)
 
 
 class CalibratedClasses:
@@ -48,7 +73,9 @@ class CalibratedClasses:
 
     def __init__(self, scores, y, weights, is_right, log_prior):
         # classes on the first axis: sums over them then run along the rows
-        self._scores = np.stack([standardised(each).T.ravel() for each in scores])
+        self._spreads = np.array([spread(each) for each in scores])
+        pairs = zip(scores, self._spreads, strict=True)
+        self._scores = np.stack([standardised(*pair).T.ravel() for pair in pairs])
         self._y, self._weights, self._is_right = y, weights.astype(np.float32), is_right
         self._log_prior = log_prior.astype(np.float32)[:, None]
         self._middle = np.log(2 / len(scores))
@@ -75,6 +102,13 @@ class CalibratedClasses:
         """Probability (m, n_classes) of each class to be the true one, given the label."""
         joint = self._classes(self.parameters) * self._given(transition)
         return (joint / np.maximum(joint.sum(0), _TINY)).T
+
+    @property
+    def calibration(self):
+        """The :class:`Calibration` of the last fit, for rows with scores of the same kinds."""
+        factors, offsets = np.split(self.parameters, [len(self._scores)])
+        prior = self._log_prior[:, 0].astype(float)
+        return Calibration(np.exp(factors) / self._spreads, offsets + prior)
 
     @property
     def probabilities(self):
@@ -116,7 +150,12 @@ class CalibratedClasses:
         ]
 
 
-def standardised(scores):
-    """Scores of mean 0 over the classes, divided by their spread over all rows; float32."""
+def standardised(scores, by=None):
+    """Scores of mean 0 over the classes, divided by their spread, or another one; float32."""
     centred = scores - scores.mean(1, keepdims=True)
-    return (centred / max(float(centred.std()), 1e-9)).astype(np.float32)
+    return (centred / (spread(scores) if by is None else by)).astype(np.float32)
+
+
+def spread(scores):
+    """Spread of scores (n, n_classes) around the mean of each row, over all rows."""
+    return max(float((scores - scores.mean(1, keepdims=True)).std()), 1e-9)

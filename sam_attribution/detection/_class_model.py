@@ -1,10 +1,14 @@
 """Class model: Gaussians of one covariance in the features of the network, cross-fitted."""
 
+from dataclasses import dataclass
 from itertools import pairwise
 
 import numpy as np
 import torch
 from sklearn.utils.extmath import randomized_svd
+from torch import Tensor
+
+from sam_attribution.detection._linear_scores import LinearScores
 
 _SHRINKAGE = 0.1
 _N_FOLDS = 5
@@ -79,6 +83,11 @@ class ClassModel:
         weighted = self._weighted(responsibilities)
         return torch.stack([state.held_out_scores(weighted) for state in self._states])
 
+    def linear_scores(self, responsibilities):
+        """A list of :class:`LinearScores`, one per state: the classes fitted on all rows."""
+        weighted = self._weighted(responsibilities)
+        return [state.linear_scores(weighted) for state in self._states]
+
     def mean_scores(self, responsibilities):
         """Mean scores (n, n_classes) over the states."""
         return self._fold_by_fold(self._weighted(responsibilities)).mean(0)[self._back]
@@ -115,8 +124,8 @@ def subsample(n_rows, most):
 class _State:
     """Features at one state, and the parts of the fit that do not depend on responsibilities."""
 
-    def __init__(self, features, held_out, folds, weights):
-        self._held_out = held_out
+    def __init__(self, features, held_out, compaction, folds, weights):
+        self._held_out, self._compaction = held_out, compaction
         self._folds = [features[rows] for rows in folds]
         self._slices = folds
         weights = [weights[rows] for rows in folds]
@@ -139,22 +148,48 @@ class _State:
         )
 
     def held_out_scores(self, responsibilities):
+        directions, offsets = self._classes_of_all(responsibilities)
+        return self._held_out @ directions - offsets
+
+    def linear_scores(self, responsibilities):
+        directions, offsets = self._classes_of_all(responsibilities)
+        return LinearScores(self._compaction.centre, self._compaction.of(directions), offsets)
+
+    def _classes_of_all(self, responsibilities):
         pairs = zip(self._slices, self._folds, strict=True)
         whole = sum(responsibilities[rows].T @ fold for rows, fold in pairs)
-        return _discriminants(self._held_out, *self._of_all, responsibilities.sum(0), whole)
+        return _classes(*self._of_all, responsibilities.sum(0), whole)
+
+
+@dataclass(frozen=True, eq=False)
+class _Compaction:
+    """The map from features to compact ones: ``(features - centre) @ directions / scale``."""
+
+    centre: Tensor
+    constant: Tensor
+    directions: Tensor | None
+    scale: Tensor
+
+    def of(self, directions):
+        """Directions (n_features, n_classes) in the features of such in the compact ones."""
+        found = directions / self.scale
+        found = found if self.directions is None else self.directions @ found
+        return found.masked_fill(self.constant[:, None], 0)
 
 
 def _compact(features, held_out, order):
-    """Return centred features of unit variance, at most 256; rows trained on in that order."""
+    """Centred features of unit variance, at most 256, rows trained on in that order; the map."""
     centre = features.mean(0)
     features, held_out = features[order].sub_(centre), held_out - centre
     constant = features.std(0, correction=0) <= _ROUNDING * centre.abs()
     features[:, constant], held_out[:, constant] = 0, 0
+    directions = None
     if features.shape[1] > _MOST_FEATURES:
         directions = leading_directions(features[subsample(len(features), _ROWS_FOR_DIRECTIONS)])
         features, held_out = features @ directions, held_out @ directions
     scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
-    return features.div_(scale), held_out.div_(scale)  # of the copies made here
+    compaction = _Compaction(centre, constant, directions, scale)
+    return features.div_(scale), held_out.div_(scale), compaction  # of the copies made here
 
 
 def leading_directions(features):
@@ -173,8 +208,13 @@ def _with_inverse(scatter, total):
     return shrunk.to(scatter.dtype), torch.linalg.inv(shrunk).to(scatter.dtype)
 
 
-def _discriminants(features, covariance, inverse, sizes, sums):
-    """Scores (rows, n_classes) of classes with such sizes and sums of features."""
+def _discriminants(features, *classes):
+    directions, offsets = _classes(*classes)
+    return features @ directions - offsets
+
+
+def _classes(covariance, inverse, sizes, sums):
+    """Directions and offsets of the scores of classes with such sizes and sums of features."""
     means = (sums / sizes.clamp_min(1e-6)[:, None]).T
     shares = (1 - _SHRINKAGE) * sizes / sizes.sum()
     # within-class covariance from the total one, by the smaller of two systems
@@ -185,4 +225,4 @@ def _discriminants(features, covariance, inverse, sizes, sums):
         directions = torch.linalg.solve(woodbury.T, directions.T).T
     else:
         directions = torch.linalg.solve(covariance - (means * shares) @ means.T, means)
-    return features @ directions - (directions * means).sum(0) / 2
+    return directions, (directions * means).sum(0) / 2

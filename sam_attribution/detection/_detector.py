@@ -15,6 +15,7 @@ from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
 from sam_attribution.detection._model_choice import ModelChoice
+from sam_attribution.detection._new_rows import JudgesNewRows, NewRows
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import (
     following_scores,
@@ -38,7 +39,7 @@ from sam_attribution.review import review_page
 from sam_attribution.validation_data import ValidationData
 
 
-class MislabelDetector(BaseEstimator):
+class MislabelDetector(JudgesNewRows, BaseEstimator):
     """Find rows whose label is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
@@ -353,6 +354,7 @@ class MislabelDetector(BaseEstimator):
         of_class = net.logit_of_class
         self.transition_ = noise.transition[np.ix_(of_class, of_class)]
         self.contamination_interval_ = noise.interval
+        self._new_rows = NewRows(evidence, noise, len(y))
         log_proba, components = choice.of_rows(len(y))
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         posterior = noise.posterior()[: len(y)]

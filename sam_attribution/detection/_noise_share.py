@@ -19,6 +19,7 @@ _LEAST_RATE = 1e-4
 _N_ROUNDS, _CONVERGED = 4, 0.005
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
+_UNEXPLAINED = 0.02  # share of wrong labels that follow no pattern
 
 
 @dataclass(frozen=True, eq=False)
@@ -108,6 +109,24 @@ class NoiseShare:
             rate = self._weight[number] @ _RATES / whole[number]
             total += whole[number] * self._posterior_of(self._readings[number], rate)
         return total / whole[heavy].sum()
+
+    def of_other_rows(self):
+        """What is known of rows that came later, under the most probable reading.
+
+        Returns
+        -------
+        memberships : ndarray of shape (n_rows, n_classes)
+            Probabilities to which the classes are fitted that score them.
+        calibration : Calibration
+            Fitted to the rows that a network held out.
+        transition : ndarray of shape (n_classes, n_classes)
+            A few wrong labels follow no pattern.
+        """
+        memberships = self._readings[self._weight.sum(1).argmax()].judged[0].memberships
+        classes = self._classes(self._scores.unseen(memberships))
+        classes.fit(self.transition)
+        by_chance = scaled(_symmetric(self._n_classes))(_UNEXPLAINED)
+        return memberships, classes.calibration, self.transition @ by_chance
 
     def _posterior_of(self, reading, rate):
         transition = reading.transition(rate)

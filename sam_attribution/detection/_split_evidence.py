@@ -10,6 +10,7 @@ from torch import Tensor
 
 from sam_attribution._rows import part_of
 from sam_attribution.detection._class_model import ClassModel, stratified_folds, subsample
+from sam_attribution.detection._judging_network import JudgingNetwork
 from sam_attribution.detection._noise_model import fit_as_given, fit_by_em
 from sam_attribution.detection._probabilities import (
     almost_identity,
@@ -21,7 +22,7 @@ from sam_attribution.detection._snapshots import (
     snapshot,
     snapshot_states,
 )
-from sam_attribution.detection._untouched_features import has_untouched, untouched_features
+from sam_attribution.detection._untouched_features import has_untouched, untouched_kinds
 from sam_attribution.detection._untouched_scores import SplitSignals
 
 _ROWS_FOR_AGREEMENT = 3000
@@ -58,9 +59,9 @@ class SplitEvidence:
         self._class_model = ClassModel(stratified_folds(self._y), self._weights)
         self._features = []  # of the states, where they are needed again
         path = self._problem.path
-        states = snapshot_states(path)
+        self._states = snapshot_states(path)
         self.untouched = has_untouched(self._problem, self._problem.X)
-        seen = [self._look_at(state) for state in states]
+        seen = [self._look_at(state) for state in self._states]
         self._network = tuple(mean_probability(states) for states in zip(*seen, strict=True))
         del seen  # arrays of states x rows x classes
         rows = self._class_model, self._y, self._weights
@@ -88,7 +89,10 @@ class SplitEvidence:
 
     def _untouched_classes(self):
         """ClassModel of the features that labels have touched least."""
-        kinds = untouched_features(self._problem.at_epoch(0), [self._problem.X, self._X_held_out])
+        first = self._problem.at_epoch(0)
+        self._kinds = untouched_kinds(first, self._problem.X)
+        sources = self._problem.X, self._X_held_out
+        kinds = ([features(first, X) for X in sources] for features in self._kinds)
         y = torch.cat([self._y, self._y_held_out])
         weights = torch.cat([self._weights, self._weights.new_ones(len(self._y_held_out))])
         states = ((torch.cat(kind), kind[0][:1]) for kind in kinds)
@@ -100,6 +104,11 @@ class SplitEvidence:
         own = len(split.held_out) == 0
         held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
         return SplitSignals(split.train, held_out, self._early, self._class_model, self._network[1])
+
+    def judging_network(self, memberships, n_samples):
+        """What judges other rows, with classes fitted to `memberships`, (n_rows, n_classes)."""
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        return JudgingNetwork(self.signals(n_samples), self._kinds, self._states, likely)
 
     @property
     def codes(self):

@@ -1,36 +1,65 @@
 """Features that no label has touched: of the network before its training, and of the rows alone."""
 
+from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 
 from sam_attribution._rows import passes_over
 from sam_attribution.detection._class_model import leading_directions, subsample
-from sam_attribution.detection._snapshots import initial_features
+from sam_attribution.detection._snapshots import snapshot
 
 _MOST_NUMBERS = 256
 _ROWS_FOR_DIRECTIONS = 5000
+_ROWS_COMPARED = 100
 
 
-def untouched_features(problem, sources):
-    """Return kinds of features, each a list with a tensor (n, n_features) per source.
+def untouched_kinds(problem, X):
+    """Return kinds of features, a list of functions of a network and rows.
 
     Parameters
     ----------
     problem : Problem
         If its first recorded state is that before the training, the features there are one kind.
-    sources : list of Tensor or RowSource
+    X : Tensor or RowSource
         Rows. Their own numbers are a kind of features if they are one array of floating-point
         numbers, beyond 256 of them their leading principal components. If neither kind is there,
         the features at the first recorded state stand in, which labels have touched.
     """
     path = problem.path
-    found = []
-    if path.time_of(path.recorded_states[0]) == 0:
-        found.append([initial_features(problem, X) for X in sources])
-    numbers = _numbers(problem, sources)
-    if numbers is not None and not (found and _same(numbers, found[0])):
-        found.append(numbers)
-    return found or [[initial_features(problem, X) for X in sources]]
+    first, numbers = FeaturesAt(path.recorded_states[0]), _own_numbers(problem, X)
+    if numbers is None:
+        return [first]
+    if path.time_of(first.state) > 0:
+        return [numbers]
+    some = X[:_ROWS_COMPARED]
+    return [first] if _equal(first(problem, some), numbers(problem, some)) else [first, numbers]
+
+
+@dataclass(frozen=True, eq=False)
+class FeaturesAt:
+    """Features of rows (n, n_features) at a state of the training."""
+
+    state: object
+
+    def __call__(self, network, X):
+        return snapshot(network, self.state, X).features
+
+
+@dataclass(frozen=True, eq=False)
+class OwnNumbers:
+    """The numbers of rows, or some directions in them, (n, n_features)."""
+
+    directions: Tensor | None = None
+
+    def __call__(self, network, X, rows=None):
+        """Float32 on the CPU; of all rows, or those at some positions, read batch by batch."""
+        rows = torch.arange(len(X), device=X.device) if rows is None else rows
+        passes = passes_over(X, rows, network.rows_per_pass)
+        return torch.cat([self._of(X[some].flatten(1).float().cpu()) for some in passes])
+
+    def _of(self, flat):
+        return flat if self.directions is None else flat @ self.directions
 
 
 def has_untouched(problem, X):
@@ -43,25 +72,15 @@ def _is_one_array(batch):
     return isinstance(batch, Tensor) and batch.is_floating_point()
 
 
-def _numbers(problem, sources):
-    first = sources[0][:1]
+def _own_numbers(problem, X):
+    first = X[:1]
     if not _is_one_array(first):
         return None
     if first[0].numel() <= _MOST_NUMBERS:
-        return [_each(problem, X, lambda flat: flat) for X in sources]
-    some = subsample(len(sources[0]), _ROWS_FOR_DIRECTIONS).to(sources[0].device)
-    directions = leading_directions(_each(problem, sources[0], lambda flat: flat, some))
-    return [_each(problem, X, lambda flat: flat @ directions) for X in sources]
+        return OwnNumbers()
+    some = subsample(len(X), _ROWS_FOR_DIRECTIONS).to(X.device)
+    return OwnNumbers(leading_directions(OwnNumbers()(problem, X, some)))
 
 
-def _each(problem, X, what, rows=None):
-    """`what` of the rows as flat vectors, float32 on the CPU, read batch by batch."""
-    rows = torch.arange(len(X), device=X.device) if rows is None else rows
-    passes = passes_over(X, rows, problem.rows_per_pass)
-    return torch.cat([what(X[some].flatten(1).float().cpu()) for some in passes])
-
-
-def _same(numbers, features):
-    return all(
-        a.shape == b.shape and torch.equal(a, b) for a, b in zip(numbers, features, strict=True)
-    )
+def _equal(one, other):
+    return one.shape == other.shape and torch.equal(one, other)

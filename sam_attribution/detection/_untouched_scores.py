@@ -54,10 +54,8 @@ class UntouchedScores:
 
     def __init__(self, splits, n_rows, is_right):
         self._splits, self._n_rows = splits, n_rows
-        was_held = np.zeros(n_rows, bool)
-        for split in splits:
-            was_held[split.held_out] = True
-        self._held_out = np.flatnonzero(was_held & ~is_right)
+        self._unseen = np.unique(np.concatenate([each.held_out for each in splits]))
+        self._held_out = self._unseen[~is_right[self._unseen]]
         seen = np.unique(np.concatenate([np.r_[each.train, each.held_out] for each in splits]))
         self._others = np.setdiff1d(seen, self._held_out)
 
@@ -68,15 +66,27 @@ class UntouchedScores:
         ----------
         memberships : ndarray of shape (n_rows, n_classes)
         """
-        likely = torch.as_tensor(memberships, dtype=torch.float32)
-        early = self._early(likely)
+        early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
         found = []
         if len(self._held_out):
-            scores = *early, self._later(likely), self._by_network(memberships.shape)
-            found.append(JudgedRows(self._held_out, [each[self._held_out] for each in scores]))
+            found.append(self._with_all_scores(self._held_out, early, memberships))
         if len(self._others):
-            found.append(JudgedRows(self._others, [each[self._others] for each in early]))
+            known = [each[self._others] for each in early]
+            found.append(JudgedRows(self._others, known, memberships))
         return found
+
+    def unseen(self, memberships):
+        """JudgedRows of all rows that a network held out, with right labels or not.
+
+        Whatever other rows come, their scores are of the same kinds.
+        """
+        early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
+        return self._with_all_scores(self._unseen, early, memberships)
+
+    def _with_all_scores(self, rows, early, memberships):
+        later = self._later(torch.as_tensor(memberships, dtype=torch.float32))
+        scores = *early, later, self._by_network(memberships.shape)
+        return JudgedRows(rows, [each[rows] for each in scores], memberships)
 
     def _early(self, memberships):
         """An array (n_rows, n_classes) for each kind of features from before the training."""
@@ -100,9 +110,13 @@ class UntouchedScores:
     def _by_network(self, shape):
         total = _Mean(shape)
         for split in self._splits:
-            probabilities = split.network.exp().numpy()
-            total.add(split.held_out, np.log(probabilities + _LEAST_PROBABILITY))
+            total.add(split.held_out, network_scores(split.network))
         return total.value
+
+
+def network_scores(log_p):
+    """Scores (n, n_classes) by log-probabilities of the network: a Tensor of that shape."""
+    return np.log(log_p.exp().numpy() + _LEAST_PROBABILITY)
 
 
 def noise_of(evidence, n_samples, sample_weight, trust):

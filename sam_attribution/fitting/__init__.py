@@ -5,7 +5,13 @@ from sam_attribution.fitting._checks import (
     checked_rows,
     estimator_or_default,
 )
-from sam_attribution.fitting._estimator import frozen_where_adopted, is_frozen, net_of, with_net
+from sam_attribution.fitting._estimator import (
+    frozen_where_adopted,
+    is_frozen,
+    net_of,
+    rows_at_net,
+    with_net,
+)
 from sam_attribution.fitting._fit_data import FitData, fit_data
 from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._over_splits import mean_over_splits, over_splits

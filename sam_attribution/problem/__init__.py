@@ -6,6 +6,7 @@ from sam_attribution.problem._evaluation import evaluation_function, margin
 from sam_attribution.problem._few_rows import spread_positions
 from sam_attribution.problem._forward_mode import forward_mode_as_backward
 from sam_attribution.problem._from_estimator import (
+    network_of,
     problem_before_training,
     problem_from_another_seed,
     problem_from_estimator,

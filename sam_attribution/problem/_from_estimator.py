@@ -14,6 +14,7 @@ from sam_attribution.problem._adopted_path import AdoptedPath
 from sam_attribution.problem._finite import check_losses_are_finite
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import mark_as_checked
+from sam_attribution.problem._network_without_rows import NetworkWithoutRows
 from sam_attribution.problem._one_logit import OneLogitRows
 from sam_attribution.problem._output_rows import OutputRows
 from sam_attribution.problem._path import TrainingPath
@@ -109,6 +110,12 @@ def _check_collate_fn(estimator, X):
         "iterator_train__collate_fn puts together the batches of training, but X is no Dataset, "
         "and scores read arrays without it. Pass a Dataset of pairs (x, y)."
     )
+
+
+def network_of(estimator, some):
+    """The :class:`NetworkWithoutRows` of a fitted estimator, to be asked about rows like `some`."""
+    model = _model(estimator, some, "all")
+    return NetworkWithoutRows(model["module"], model["row_loss"], some)
 
 
 def problem_before_training(untrained, *, parameters="all", differentiated=True):
