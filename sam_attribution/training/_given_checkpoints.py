@@ -30,7 +30,8 @@ class Checkpoint:
         ``MislabelDetector`` does.
     rows : array-like of int, optional
         Positions, among the rows given to ``from_module``, of the batch whose gradient made the
-        perturbation of SAM. None takes the gradient of all rows.
+        perturbation of SAM; with ``m_sharpness`` in their order in the batch. None takes the
+        gradient of all rows, which then climb together.
     rho : float, optional
         Radius of the perturbation there; None takes that of ``from_module``.
 

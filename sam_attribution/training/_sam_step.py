@@ -146,6 +146,8 @@ class SAMMixin(AdoptingMixin, StoringMixin):
     def _climbed(self, seed, batch, flat, **fit_params):
         """Leave the SAM gradient of rows that climb together in ``.grad``."""
         step = self._one_pass(seed, batch, **fit_params)
+        if not self.trajectory_.n_steps:
+            flat.check_gradients()
         eps = self._ascent(flat, batch) if self._radius else None
         if eps is not None:
             flat.take_gradients()

@@ -168,7 +168,7 @@ def test_weights_that_are_not_finite_are_named():
         SavedWeights(NETWORK).read(STATE | {"0.bias": torch.full((5,), torch.nan)}, "it")
     with pytest.raises(ValueError, match=r"it has NaN in '1.running_mean', a buffer"):
         SavedWeights(NETWORK).read(STATE | {"1.running_mean": torch.full((5,), torch.nan)}, "it")
-    with pytest.raises(ValueError, match="no values of '0.bias', which is on the meta device"):
+    with pytest.raises(ValueError, match=r"no values of '0.bias', which is on the meta device"):
         Checkpoint(STATE | {"0.bias": torch.ones(5, device="meta")}, rate=1)
 
 
