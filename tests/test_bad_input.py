@@ -419,7 +419,9 @@ def test_modules_that_cannot_be_scored_as_they_train():
     with pytest.raises(ValueError, match=r"does not depend on its parameters.* torch.compile\(mod"):
         classifier(bound).fit(X, y)
     with pytest.raises(ValueError, match="does not compute with the weights that it is called"):
-        influence(SAMClassifier.from_module(bound, X, y), validation=HELD_OUT, method="hif").fit(X, y)
+        influence(SAMClassifier.from_module(bound, X, y), validation=HELD_OUT, method="hif").fit(
+            X, y
+        )
 
 
 class Channels(nn.Sequential):

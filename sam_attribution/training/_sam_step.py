@@ -202,9 +202,13 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                f"those before it. {remedy_for_divergence(*unpack_data(batch), self._radius)}"
+                f"those before it. {self._remedy(batch)}"
             )
         return value
+
+    def _remedy(self, batch):
+        rows = getattr(batch, "indices", None)
+        return remedy_for_divergence(*unpack_data(batch), self._radius, rows)
 
 
 def _nested(name, params):
