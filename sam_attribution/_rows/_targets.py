@@ -31,7 +31,7 @@ def targets_of(reading, some, *, verbose=0):
     items = _read(reading, rows)
     found = [*tqdm(items, desc="targets", total=len(rows), leave=False, disable=not verbose)]
     refuse_ragged(found, "y of a Dataset", PAD_TARGETS)
-    return np.array(found)
+    return _as_array(found)
 
 
 def _read(reading, rows):

@@ -390,7 +390,7 @@ def test_targets_of_a_dataset_have_one_length():
 @pytest.mark.parametrize("dtype", ["complex64", "S3"])
 def test_a_memory_map_holds_real_numbers(dtype, tmp_path):
     on_disk = np.memmap(tmp_path / "X.dat", dtype, "w+", shape=X.shape)
-    with pytest.raises(TypeError, match="X must hold numbers, got a memory map of"):
+    with pytest.raises(TypeError, match="X must hold numbers that torch knows, got"):
         net().fit(on_disk, Y)
 
 
