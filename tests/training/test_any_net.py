@@ -276,7 +276,9 @@ def test_what_is_of_another_kind_is_named():
         SAMNet(max_epochs=1).fit(FEATURES, np.array(["a", "b"] * 12))
     with pytest.raises(TypeError, match="MSELoss needs one tensor, but module gives a tuple"):
         SAMNet(Several, max_epochs=1).fit(FEATURES, SOFT)
-    with pytest.raises(TypeError, match=r"GaussianNLLLoss cannot be called.*'var'. Pass a function"):
+    with pytest.raises(
+        TypeError, match=r"GaussianNLLLoss cannot be called.*'var'. Pass a function"
+    ):
         SAMNet(criterion=nn.GaussianNLLLoss, max_epochs=1).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match="criterion <lambda> has to take the module's output and y"):
         SAMNet(criterion=lambda output: output.mean(1), max_epochs=1).fit(FEATURES, SOFT)
