@@ -31,7 +31,7 @@ def targets_of(reading, some, *, verbose=0):
     items = _read(reading, rows)
     found = [*tqdm(items, desc="targets", total=len(rows), leave=False, disable=not verbose)]
     refuse_ragged(found, "y of a Dataset", PAD_TARGETS)
-    return np.array(found)
+    return _as_array(found)
 
 
 def _read(reading, rows):
@@ -54,9 +54,16 @@ def _attribute_of(dataset):
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu().numpy()
         if isinstance(values, np.ndarray | list | tuple) and len(values) == len(dataset):
-            values = np.asarray(values)
+            values = _as_array(values)
             return values if values.ndim == 1 else None
     return None
+
+
+def _as_array(targets):
+    """Array of targets; words stay apart from what numpy would turn into words beside them."""
+    found = np.asarray(targets)
+    kinds = {type(each) for each in targets} if found.dtype.kind in "US" else set()
+    return np.array(targets, dtype=object) if len(kinds) > 1 else found
 
 
 def _agree(known, read):

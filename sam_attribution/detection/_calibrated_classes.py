@@ -85,7 +85,7 @@ class CalibratedClasses:
         """Fit a and b, from where the last fit ended, and return the penalised log-likelihood."""
         bounds = [_BOUNDS_OF_LOG_FACTORS] * len(self._scores)
         bounds += [_BOUNDS_OF_OFFSETS] * len(self._log_prior)
-        settings = {"maxiter": 25, "ftol": 1e-6}
+        settings = {"maxiter": 25, "ftol": 1e-5}
         found = minimize(
             *(self._unlikelihood, self.parameters, (self._given(transition),)),
             **{"jac": True, "method": "L-BFGS-B", "bounds": bounds, "options": settings},

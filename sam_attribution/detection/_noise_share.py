@@ -93,7 +93,9 @@ class NoiseShare:
         self._weight = weight / weight.sum()
         self.probabilities = self._weight.sum(0)
         self.share = float(self.probabilities @ _RATES)
-        self.interval = tuple(_RATES[_percentile(self.probabilities, p)] for p in (0.05, 0.95))
+        self.interval = tuple(
+            float(_RATES[_percentile(self.probabilities, p)]) for p in (0.05, 0.95)
+        )
         self.transition = sum(
             weight * reading.transition(rate)
             for reading, weights in zip(self._readings, self._weight, strict=True)

@@ -9,10 +9,10 @@ from sam_attribution._rows import with_own_targets
 from sam_attribution.training._inputs import as_numpy_knows, check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
 from sam_attribution.training._output_form import filled, flat_output, joined, leaves_of
-from sam_attribution.training._row_criterion import ignored_target, row_losses
+from sam_attribution.training._row_criterion import check_probabilities, ignored_target, row_losses
 from sam_attribution.training._row_function import (
     RowFunction,
-    check_takes_two,
+    check_two_arguments,
     criterion_name,
     is_row_function,
 )
@@ -154,7 +154,7 @@ class AnyTargets:
 
     def _check_criterion(self):
         check_mean(self.criterion_)
-        check_takes_two(self.criterion_)
+        check_two_arguments(self.criterion_)
 
     def _fit_inputs(self, X, y, sample_weight, classes, afresh):
         X, y = with_own_targets(X, y, verbose=self.verbose)
@@ -182,6 +182,7 @@ class AnyTargets:
         """Checked targets, floats in `dtype`, shape (n_samples, ...)."""
         targets = target_array(y, dtype=self.dtype)
         check_as_many(targets, X)
+        check_probabilities(self.criterion, targets)
         return targets
 
     def _output_sizes(self):

@@ -12,7 +12,7 @@ from sam_attribution._seeding import draw_seed
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, check_arguments, check_parameters, num_samples
 from sam_attribution.training._adopted import Adopted, is_adopted
-from sam_attribution.training._components import check_components, check_device
+from sam_attribution.training._components import check_components, check_device, checked_module
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._given_checkpoints import checked_checkpoints
 from sam_attribution.training._output_form import leaves_of
@@ -24,6 +24,7 @@ from sam_attribution.training._wrappers import inner_module
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 _RECORDED = ("trajectory", "trajectory_dir")
 _RULES = {
+    "rho": [Interval(Real, 0, None, closed="left")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "lr": [Interval(Real, 0, None, closed="left"), None],
 }
@@ -72,7 +73,7 @@ class AdoptingMixin:
             "self-influence", and ``MislabelDetector``, need some. For the order of the detector
             the final weights will do, for its noise rate they will not.
         rho : float, default=0.0
-            Radius of SAM's perturbation in training; 0 is plain training.
+            Radius of SAM's perturbation at the end of training; 0 is plain training.
         weight_decay : float, default=0.0
             As in ``torch.optim.SGD``: the loss has ``weight_decay / 2 * ||w||^2`` added.
         lr : float, optional
@@ -116,7 +117,7 @@ class AdoptingMixin:
         >>> influence.fit(X[::2], y[::2]).scores_.shape
         (75,)
         """
-        check_arguments(_RULES, "from_module", weight_decay=weight_decay, lr=lr)
+        check_arguments(_RULES, "from_module", rho=rho, weight_decay=weight_decay, lr=lr)
         module = _checked_module(module)
         settings = _with_defaults(settings, module, weight_decay, lr)
         net = cls(module, rho=rho, trajectory=None, **settings)
@@ -184,7 +185,7 @@ def _checked_module(module):
             f"module must be a trained torch.nn.Module, got {type(module).__name__}. Load weights "
             "into one: module.load_state_dict(torch.load(path, weights_only=True))."
         )
-    return inner_module(module)
+    return checked_module(inner_module(module))
 
 
 def _with_defaults(settings, module, weight_decay, lr):

@@ -29,20 +29,21 @@ def is_row_function(criterion):
     return False
 
 
-def check_takes_two(criterion):
-    """Raise a TypeError for a criterion that needs something else than an output and a target."""
+def check_two_arguments(criterion):
+    """Raise a TypeError unless a criterion can be called with an output and a target alone."""
     criterion = inner_module(criterion)
-    called = criterion.function if isinstance(criterion, RowFunction) else criterion.forward
+    is_function = isinstance(criterion, RowFunction)
+    called = criterion.function if is_function else getattr(criterion, "forward", criterion)
     try:
         signature = inspect.signature(called)
-    except (TypeError, ValueError):  # nothing to read
+    except (TypeError, ValueError):  # there is none to read
         return
     try:
         signature.bind(None, None)
     except TypeError as error:
         raise TypeError(
-            f"criterion {criterion_name(criterion)} has to take the module's output and y: "
-            f"{error}. Pass a function (output, y) -> (n,) that calls it."
+            f"criterion {criterion_name(criterion)} cannot be called with an output and y alone: "
+            f"{error}. Pass a function (output, y) -> (n,) that calls it with what it needs."
         ) from error
 
 

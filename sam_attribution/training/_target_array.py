@@ -46,7 +46,7 @@ def _as_numbers(array, name):
         return array.astype(np.int64)
     if array.dtype.kind not in "bf":
         raise _no_numbers(array, name)
-    return array
+    return array if array.flags.writeable else array.copy()  # torch would warn
 
 
 def _no_numbers(array, name):

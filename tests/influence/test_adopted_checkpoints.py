@@ -75,8 +75,13 @@ def test_eps_is_that_of_batch_norm_in_training(with_norm, name):
     compare_with_recorded_stretches(with_norm, name)
 
 
+def test_parts_of_a_batch_climb_apart_at_checkpoints_too():
+    compare_with_recorded_stretches(trained(module(), m_sharpness=3), "gif")
+
+
 def compare_with_recorded_stretches(net, name):
-    with_checkpoints = adopted(net, checkpoints=checkpoints_of(net))
+    settings = {"checkpoints": checkpoints_of(net), "m_sharpness": net.m_sharpness}
+    with_checkpoints = adopted(net, **settings)
     known = influence(FrozenEstimator(net), OF_CHECKPOINTS[name]).fit(X, Y)
     found = influence(with_checkpoints, OF_CHECKPOINTS[name]).fit(X, Y)
     assert_equal(found.scores_, known.scores_)

@@ -376,3 +376,11 @@ def test_tokens_of_a_dict_are_asked_about_one_by_one():
     each = found.attribute({"tokens": task.X[:2]}, task.y[:2], per="token")
     expected = expected.attribute(task.X[:2], task.y[:2], per="token")
     np.testing.assert_allclose(each, expected, rtol=1e-9)
+
+
+def test_a_class_that_is_met_in_the_validation_rows_alone_is_named():
+    task = TASKS["label smoothing"]
+    held_out = ValidationData(task.X, task.y + 1)
+    influence = SAMInfluence(task.net(max_epochs=1), method="grad-dot", validation=held_out)
+    with pytest.raises(ValueError, match="finds a class in y that the output does not have"):
+        influence.fit(task.X, task.y)

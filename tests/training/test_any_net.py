@@ -238,6 +238,16 @@ BAD = {
         {"criterion": nn.CrossEntropyLoss(torch.ones(3))}, (FEATURES, np.arange(24) % 3),
         "has no effect where a row has one label.*SAMClassifier",
     ),
+    "labels of -1 and 1": (
+        {"criterion": nn.BCEWithLogitsLoss}, (FEATURES, 2 * LABELS - 1),
+        "y must hold probabilities for criterion BCEWithLogitsLoss, .* from -1 to 1",
+    ),
+    "negative shares": (
+        {"criterion": nn.CrossEntropyLoss()}, (FEATURES, SOFT - 0.5), "y must hold probabilities",
+    ),
+    "complex": (
+        {"criterion": lambda output, y: output.mean(1) + 0j}, (FEATURES, SOFT), "complex numbers",
+    ),
     "whole numbers": (
         {"module": Labelled, "criterion": lambda output, y: output[0].mean(1)}, (FEATURES, SOFT),
         "floating-point numbers, got int64. Leave other tensors out",
@@ -259,11 +269,16 @@ def test_what_cannot_be_trained_is_named(name):
 
 
 def test_what_is_of_another_kind_is_named():
+    for criterion in (nn.GaussianNLLLoss, lambda output, y, X: output.mean(1)):
+        with pytest.raises(TypeError, match="cannot be called with an output and y alone: missing"):
+            SAMNet(max_epochs=1, criterion=criterion).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match=r"y must hold numbers, got str.*SAMClassifier"):
         SAMNet(max_epochs=1).fit(FEATURES, np.array(["a", "b"] * 12))
     with pytest.raises(TypeError, match="MSELoss needs one tensor, but module gives a tuple"):
         SAMNet(Several, max_epochs=1).fit(FEATURES, SOFT)
-    with pytest.raises(TypeError, match=r"GaussianNLLLoss has to take.*'var'. Pass a function"):
+    with pytest.raises(
+        TypeError, match=r"GaussianNLLLoss cannot be called.*'var'. Pass a function"
+    ):
         SAMNet(criterion=nn.GaussianNLLLoss, max_epochs=1).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match="criterion <lambda> has to take the module's output and y"):
         SAMNet(criterion=lambda output: output.mean(1), max_epochs=1).fit(FEATURES, SOFT)

@@ -20,6 +20,7 @@ from sam_attribution import (
     SAMRegressor,
 )
 from sam_attribution.perturbation import PNorm
+from sam_attribution.training._from_module import _device_of
 from tests.adopted import VALIDATION, X, Y, module, with_batch_norm
 
 WORDS = np.array(["rose", "iris", "aster"])
@@ -109,6 +110,8 @@ def test_a_class_may_have_no_row():
         ({"network": module().requires_grad_(False)}, "no parameter to train"),
         ({"y": Y[:5]}, "inconsistent numbers of samples"),
         ({"rho": -1.0}, "rho"),
+        ({"rho": lambda epoch: 0.1}, "'rho' parameter of from_module must be a float"),
+        ({"network": module().to("meta")}, r"'0.weight' on the meta device.* load the trained"),
         ({"weight_decay": -1.0}, "weight_decay"),
     ],
 )
@@ -167,7 +170,7 @@ def test_type_and_device_are_those_of_the_module():
     assert cast.module_[0].weight.dtype == torch.float32
     assert cast.device == "cpu"
     with pytest.raises(ValueError, match="several devices, cpu, meta"):
-        adopt(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3, device="meta")))
+        _device_of(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3, device="meta")))
 
 
 def test_wrappers_are_taken_off():
