@@ -166,15 +166,16 @@ class _Compaction:
     """The map from features to compact ones: ``(features - centre) @ directions / scale``."""
 
     centre: Tensor
-    constant: Tensor
     directions: Tensor | None
     scale: Tensor
 
     def of(self, directions):
-        """Directions (n_features, n_classes) in the features of such in the compact ones."""
+        """Directions (n_features, n_classes) in the features of such in the compact ones.
+
+        They are 0 for constant features, which are 0 in the compact ones.
+        """
         found = directions / self.scale
-        found = found if self.directions is None else self.directions @ found
-        return found.masked_fill(self.constant[:, None], 0)
+        return found if self.directions is None else self.directions @ found
 
 
 def _compact(features, held_out, order):
@@ -188,7 +189,7 @@ def _compact(features, held_out, order):
         directions = leading_directions(features[subsample(len(features), _ROWS_FOR_DIRECTIONS)])
         features, held_out = features @ directions, held_out @ directions
     scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
-    compaction = _Compaction(centre, constant, directions, scale)
+    compaction = _Compaction(centre, directions, scale)
     return features.div_(scale), held_out.div_(scale), compaction  # of the copies made here
 
 

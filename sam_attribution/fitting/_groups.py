@@ -20,16 +20,31 @@ def checked_groups(groups, validation, n_samples):
 
 def pairs_of(splitter, X, y, groups):
     """Positions trained on and held out, a pair per split."""
-    given = () if groups is None else (groups,)  # splitters of one's own may know no groups
+    if groups is not None:
+        return list(splitter.split(X, y, groups))
+    if _asks_for_groups(splitter):
+        raise _needs_groups(splitter)
     try:
-        return list(splitter.split(X, y, *given))
+        return list(splitter.split(X, y))  # splitters of one's own may know no groups
     except ValueError as error:
-        if groups is None and "groups" in str(error):
-            raise ValueError(
-                f"validation={splitter!r} needs groups, got none. Give the group of each row: "
-                "fit(X, y, groups=...)."
-            ) from error
+        if "groups" in str(error):
+            raise _needs_groups(splitter) from error
         raise
+
+
+def _asks_for_groups(splitter):
+    """True for the splitters of scikit-learn that keep groups together."""
+    if not hasattr(splitter, "get_metadata_routing"):
+        return False
+    requests = getattr(splitter.get_metadata_routing(), "split", None)
+    return getattr(requests, "requests", {}).get("groups") is True
+
+
+def _needs_groups(splitter):
+    return ValueError(
+        f"validation={splitter!r} needs groups, got none. Give the group of each row: "
+        "fit(X, y, groups=...)."
+    )
 
 
 def check_groups_stay_whole(validation, splits, groups):
