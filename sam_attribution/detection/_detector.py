@@ -14,6 +14,7 @@ from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
+from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import (
@@ -69,6 +70,10 @@ class MislabelDetector(BaseEstimator):
 
     Attributes
     ----------
+    issues_ : DataFrame
+        A row for each row of `X`, most suspicious first, with the index of `X` (positions, if it
+        has none) and the columns ``given_label``, ``suggested_label``, ``probability_wrong``,
+        ``score`` and ``is_suspicious``. It prints within 80 columns.
     scores_ : ndarray of shape (n_samples,)
         Log-odds of the given label against all the others (nats, not calibrated). Low =
         suspicious; NaN for a row that no split held.
@@ -312,6 +317,7 @@ class MislabelDetector(BaseEstimator):
             suggested=self.suggested_labels_,
             scores=self.scores_,
             suspicious=self.suspicious_,
+            probability_wrong=self.probability_wrong_,
             score_components=self.score_components_,
             label_scores=self.label_log_proba_,
             classes=self.classes_,
@@ -348,6 +354,8 @@ class MislabelDetector(BaseEstimator):
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         posterior = choice.noise.posterior()[: len(y)]
         self._judge(y, log_proba[:, of_class], posterior[:, of_class])
+        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
+        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
         if self.contamination == "auto":
             _warn_of_late_states(evidence, self.contamination_)
 
