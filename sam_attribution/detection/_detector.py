@@ -9,6 +9,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
 from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
