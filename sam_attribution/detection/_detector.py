@@ -24,6 +24,7 @@ from sam_attribution.detection._probability_wrong import (
     most_probable_f1,
 )
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
     ClassTargets,
@@ -341,7 +342,8 @@ class MislabelDetector(BaseEstimator):
 
     @exclusive()
     def _collect(self, X, y, sample_weight, evidence):
-        choice = ModelChoice(evidence, len(y), sample_weight)
+        choice = ModelChoice(evidence)
+        noise = noise_of(evidence, len(y), sample_weight, choice.trust)
         self.estimators_ = [each.trained.estimator for each in evidence]
         self.estimator_ = self.estimators_[0]
         net = net_of(self.estimator_)
@@ -349,11 +351,11 @@ class MislabelDetector(BaseEstimator):
         self._index = index = getattr(X, "index", None)
         self.diagnostics_ = choice.diagnostics()
         of_class = net.logit_of_class
-        self.transition_ = choice.noise.transition[np.ix_(of_class, of_class)]
-        self.contamination_interval_ = choice.noise.interval
+        self.transition_ = noise.transition[np.ix_(of_class, of_class)]
+        self.contamination_interval_ = noise.interval
         log_proba, components = choice.of_rows(len(y))
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
-        posterior = choice.noise.posterior()[: len(y)]
+        posterior = noise.posterior()[: len(y)]
         self._judge(y, log_proba[:, of_class], posterior[:, of_class])
         about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
         self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)

@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import log
 from time import perf_counter
 
 import numpy as np
@@ -236,5 +237,6 @@ def label_posterior(signals, y, transition, log_class_prior):
     network, classes, *trusted = signals
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
-    together = sum(signals) - (len(signals) - 1) * log_class_prior
+    at_least_a_row = log_class_prior.clamp_min(-log(len(y)))  # else no row's class is favoured
+    together = sum(signals) - (len(signals) - 1) * at_least_a_row
     return LabelPosterior(log_posterior(together, y, transition), given)
