@@ -443,13 +443,15 @@ def expected_failures(estimator):
 @parametrize_with_checks(
     [
         FilteredClassifier(
-            SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12), random_state=0
+            SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12, verbose=0),
+            random_state=0,
         ),
         FilteredClassifier(
-            SAMClassifier(max_epochs=4, optimizer=torch.optim.Adam, lr=0.03), random_state=0
+            SAMClassifier(max_epochs=4, optimizer=torch.optim.Adam, lr=0.03, verbose=0),
+            random_state=0,
         ),
         MislabelFilter(
-            SAMInfluence(SAMClassifier(max_epochs=3), validation=StratifiedKFold(2)),
+            SAMInfluence(SAMClassifier(max_epochs=3, verbose=0), validation=StratifiedKFold(2)),
             removal_fraction=0.1,
             random_state=0,
         ),
