@@ -191,12 +191,6 @@ class RandomLabels(Rows):
         return self.X[i], int(torch.randint(2, ()))
 
 
-class OtherLabels(Rows):
-    """Has labels as an attribute, of which one is not that of the item."""
-
-    targets = np.where(np.arange(len(Y)) == 7, 1 - Y, Y)
-
-
 class SomeNames(Rows):
     def __getitem__(self, i):
         return {"a": self.X[i], "labels": self.y[i]} | ({"b": self.X[i]} if i == 7 else {})
@@ -235,7 +229,6 @@ class Empty(Rows):
             RandomLabels(),
             "item [0-9]+ of X as a Dataset has the target [01], which was [01] before",
         ),
-        (OtherLabels(), "item 7 of X as a Dataset has the target [01], which was [01] before"),
         (SomeNames(), r"items with \['b'\] and items without"),
         (Complex(), "X as a Dataset must give real numbers, got torch.complex64"),
         (Unknown(), "X holds NaN or infinity, the first in row [0-9]+ of those trained on: drop"),
