@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from scipy.sparse import issparse
+from torch.utils.data import DataLoader
 
 from sam_attribution._as_arrays import refuse_masked, refuse_ragged, refuse_sparse_tensor
 from sam_attribution._row_source import RowSource
@@ -16,7 +17,7 @@ from sam_attribution._validation import num_samples
 def is_lazy(X):
     """True for rows that are read when they are needed: what :func:`as_source` changes."""
     return (
-        isinstance(X, RowSource | np.memmap)
+        isinstance(X, RowSource | np.memmap | DataLoader)
         or is_dataset(X)
         # dok_array is a dict
         or (isinstance(X, Mapping) and not issparse(X))
@@ -36,6 +37,11 @@ def as_source(X, name="X"):
     """
     if isinstance(X, RowSource) or not is_lazy(X):
         return X
+    if isinstance(X, DataLoader):
+        raise ValueError(
+            f"{name} must be rows that have positions, got a DataLoader. Pass its Dataset, "
+            "loader.dataset; batch_size and iterator_train__num_workers are set on the net."
+        )
     if is_dataset(X):
         source = DatasetRows(X)
         source.check_is_repeatable()

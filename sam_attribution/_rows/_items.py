@@ -33,13 +33,14 @@ def collated(inputs):
     try:
         if all(type(each) is np.ndarray for each in inputs):
             return _stacked(inputs)
-        return as_batch(default_collate([_without_lists(each) for each in inputs]))
+        batch = default_collate([_without_lists(each) for each in inputs])
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             "X as a Dataset has rows that do not make a batch: "
             f"{str(error).partition(chr(10))[0]} Return tensors or arrays of one shape, or pass "
             "iterator_train__collate_fn, which pads them."
         ) from error
+    return as_batch(batch)
 
 
 def _stacked(arrays):
@@ -81,6 +82,7 @@ def _as_tensor(part, where):
     if not isinstance(part, torch.Tensor):
         raise ValueError(
             f"X as a Dataset must give tensors, got {type(part).__name__} in {where}. Return "
-            "tensors, or let iterator_train__collate_fn make some."
+            "tensors, leave out what forward does not take, or let iterator_train__collate_fn "
+            "make tensors."
         )
     return part.detach()

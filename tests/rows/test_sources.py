@@ -8,7 +8,7 @@ import torch
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from sam_attribution import (
     MislabelDetector,
@@ -165,6 +165,11 @@ class OfSeveralLengths(Rows):
         return torch.arange(3 + i % 2), self.y[i]
 
 
+class WithText(Rows):
+    def __getitem__(self, i):
+        return {"x": self.X[i], "text": "some words", "labels": self.y[i]}
+
+
 class Empty(Rows):
     def __len__(self):
         return 0
@@ -177,6 +182,8 @@ class Empty(Rows):
         (Streamed(), "X must be a map-style Dataset, got Streamed"),
         (Empty(), r"X as a Dataset \(Empty\) has no items"),
         (OfSeveralLengths(), "rows that do not make a batch.*iterator_train__collate_fn"),
+        (WithText(), "^X as a Dataset must give tensors, got list in 'text'. .*leave out"),
+        (DataLoader(Rows()), r"X must be rows that have positions, got a DataLoader.*\.dataset"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -185,6 +192,11 @@ def test_what_cannot_be_is_refused_by_name(door, dataset, error):
     fitted = net() if door == "net" else SAMInfluence(net(), random_state=0)
     with pytest.raises(ValueError, match=error):
         fitted.fit(dataset)
+
+
+def test_a_dataset_to_validate_on_is_to_be_wrapped():
+    with pytest.raises(ValueError, match=r"got Rows. Wrap .*: ValidationData\(dataset\)"):
+        SAMInfluence(net(), validation=Rows()).fit(Rows())
 
 
 def test_inputs_alone_take_the_labels_of_y():
