@@ -89,6 +89,7 @@ def without(name):
         (STATE | {"9.bias": torch.ones(2)}, r"checkpoints\[1\] has '9.bias', which module has not"),
         (STATE | {"0.bias": torch.ones(2)}, r"'0.bias' in shape \(2,\), module in \(5,\)"),
         ("nowhere.pt", r"checkpoints\[1\]: there is no file 'nowhere.pt'"),
+        (".", r"checkpoints\[1\]: there is no file '.'. It is a folder: name the file in it"),
     ],
 )
 def test_weights_of_another_network_are_named_before_anything_is_computed(state, message):
