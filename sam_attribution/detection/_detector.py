@@ -9,19 +9,25 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
 from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
+from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
+from sam_attribution.detection._issues import issue_table
+from sam_attribution.detection._label_skill import LabelSkill
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import (
     following_scores,
     label_log_probabilities,
     most_probable_f1,
+    wrong_by_class,
 )
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
     ClassTargets,
@@ -69,6 +75,10 @@ class MislabelDetector(BaseEstimator):
 
     Attributes
     ----------
+    issues_ : DataFrame
+        A row for each row of `X`, most suspicious first, with the index of `X` (positions, if it
+        has none) and the columns ``given_label``, ``suggested_label``, ``probability_wrong``,
+        ``score`` and ``is_suspicious``. It prints within 80 columns.
     scores_ : ndarray of shape (n_samples,)
         Log-odds of the given label against all the others (nats, not calibrated). Low =
         suspicious; NaN for a row that no split held.
@@ -102,7 +112,11 @@ class MislabelDetector(BaseEstimator):
         - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
           0 the noise model by EM is taken;
         - ``noise_rate``: the estimated share of wrong labels;
-        - ``n_train``, ``n_held_out``, ``seconds_scoring``.
+        - ``n_train``, ``n_held_out``, ``seconds_scoring``;
+        - ``skill``: how much better than chance the network of the split ranks the held-out labels,
+          in standard errors (by chance below 2.33);
+        - ``wrong_by_class``: a dict from each given label to the estimated share of its rows whose
+          label is wrong, the largest first; the same in every row.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
@@ -219,8 +233,11 @@ class MislabelDetector(BaseEstimator):
         Warns
         -----
         UserWarning
-            If the features predict the held-out labels hardly better than class frequencies do, if
-            the network predicts the same label for all validation rows, or if the noise rate is
+            If the features predict the held-out labels hardly better than class frequencies do
+            (then no row is suspicious), or the network of one split alone; if the scores are
+            expected to order less than two of three pairs of a wrong and a right label; if the data
+            do not tell how many labels are wrong; if most rows of a class are suspicious; if the
+            network predicts the same label for all validation rows; or if the noise rate is
             estimated without a state of the first half of training.
         """
         check_settings(self)
@@ -312,6 +329,7 @@ class MislabelDetector(BaseEstimator):
             suggested=self.suggested_labels_,
             scores=self.scores_,
             suspicious=self.suspicious_,
+            probability_wrong=self.probability_wrong_,
             score_components=self.score_components_,
             label_scores=self.label_log_proba_,
             classes=self.classes_,
@@ -334,7 +352,8 @@ class MislabelDetector(BaseEstimator):
 
     @exclusive()
     def _collect(self, X, y, sample_weight, evidence):
-        choice = ModelChoice(evidence, len(y), sample_weight)
+        choice = ModelChoice(evidence)
+        noise = noise_of(evidence, len(y), sample_weight, choice.trust)
         self.estimators_ = [each.trained.estimator for each in evidence]
         self.estimator_ = self.estimators_[0]
         net = net_of(self.estimator_)
@@ -342,16 +361,40 @@ class MislabelDetector(BaseEstimator):
         self._index = index = getattr(X, "index", None)
         self.diagnostics_ = choice.diagnostics()
         of_class = net.logit_of_class
-        self.transition_ = choice.noise.transition[np.ix_(of_class, of_class)]
-        self.contamination_interval_ = choice.noise.interval
+        self.transition_ = noise.transition[np.ix_(of_class, of_class)]
+        self.contamination_interval_ = noise.interval
         log_proba, components = choice.of_rows(len(y))
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
-        posterior = choice.noise.posterior()[: len(y)]
-        self._judge(y, log_proba[:, of_class], posterior[:, of_class])
-        if self.contamination == "auto":
+        posterior = noise.posterior()[: len(y)]
+        skill = LabelSkill(noise, [each.by_network for each in evidence])
+        self._judge(y, log_proba[:, of_class], posterior[:, of_class], skill)
+        self.diagnostics_["skill"] = skill.of_splits
+        self.diagnostics_["wrong_by_class"] = [wrong_by_class(self.probability_wrong_, y)] * len(
+            evidence
+        )
+        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
+        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
+        self._doubt(choice, noise, skill)
+        if self.contamination == "auto" and not skill.is_chance:
             _warn_of_late_states(evidence, self.contamination_)
 
-    def _judge(self, y, log_proba, posterior):
+    def _doubt(self, choice, noise, skill):
+        """Warn where scores or the share cannot be trusted, or a class is mostly suspicious."""
+        found = self.probability_wrong_, self.scores_
+        warn_of_weak_evidence(skill, *found, choice.what_helps)
+        if self.contamination != "auto":
+            return
+        if not skill.is_chance:
+            how = {"trust": choice.trust, "is_one_split": choice.is_one_split}
+            warn_of_unknown_share(self.contamination_, noise, **how)
+        losses = most_lost(self.given_labels_, self.suspicious_)
+        if losses:
+            warn(
+                f"suspicious_ marks {losses}. Rare classes are hard to judge: look at these rows "
+                "in issues_ before you drop or relabel them."
+            )
+
+    def _judge(self, y, log_proba, posterior, skill):
         """Set what is said about each row, from the log-probabilities that rank them."""
         codes = np.searchsorted(self.classes_, y)
         self.scores_ = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
@@ -362,7 +405,7 @@ class MislabelDetector(BaseEstimator):
         self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
         if self.contamination == "auto":
             self.contamination_ = float(np.nanmean(wrong))
-            self.suspicious_ = most_probable_f1(wrong, self.scores_)
+            self.suspicious_ = most_probable_f1(wrong, self.scores_) & (not skill.is_chance)
         else:
             self.contamination_ = float(self.contamination)
             self.suspicious_ = lowest(self.scores_, self.contamination_)

@@ -5,9 +5,6 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
-from sam_attribution._warnings import warn
-from sam_attribution.detection._noise_share import NoiseShare
-from sam_attribution.detection._untouched_scores import UntouchedScores
 from sam_attribution.diagnosis import (
     AS_TRAINED,
     OTHER_RATE,
@@ -16,7 +13,6 @@ from sam_attribution.diagnosis import (
     what_helps,
 )
 
-_HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
 _LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
 _SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
@@ -34,50 +30,32 @@ class ModelChoice:
     Parameters
     ----------
     evidence : list of SplitEvidence
-    n_samples : int
-        Rows that were given to ``fit``.
-    sample_weight : array-like of shape (n_samples,), optional
 
     Attributes
     ----------
-    noise : NoiseShare
-        Of all rows; those of a ``ValidationData`` follow.
+    trust : bool
+        The labels of a ``ValidationData`` are taken as right.
     component_names : list of str
         Names of the columns of the score components.
     """
 
-    def __init__(self, evidence, n_samples, sample_weight=None):
+    def __init__(self, evidence):
         self._evidence = evidence
         self._splits = [each.trained.split for each in evidence]
         as_given, clean, noisy = torch.cat([each.likelihoods for each in evidence], dim=1)
         own = len(self._splits[0].held_out) == 0
         self._agreement = evidence[0].agreement if own else np.nan
-        self._trust = own and bool(
+        self.trust = own and bool(
             self._agreement > _SIGNIFICANT
             or (self._agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
             or _in_standard_errors(clean - torch.stack([as_given, noisy])).min() > _SIGNIFICANT
         )
-        self._warn_if_nothing_was_learned(as_given)
-        candidates = [clean] if self._trust else [clean, noisy] if own else [noisy]
+        candidates = [clean] if self.trust else [clean, noisy] if own else [noisy]
         best = max(candidates, key=torch.sum)
         self._gain = float(_in_standard_errors(best - as_given))
         self._by_em = self._gain > 0
-        self._results = [each.result(by_em=self._by_em, trust=self._trust) for each in evidence]
-        self.component_names = ["network", "classes", "trusted"][: 2 + self._trust]
-        self.noise = self._noise_share(n_samples, sample_weight)
-
-    def _noise_share(self, n_samples, sample_weight):
-        splits = [each.signals(n_samples) for each in self._evidence]
-        n_rows = max(int(each.held_out.max()) + 1 for each in splits)
-        n_rows = max(n_samples, n_rows)
-        y, weights = np.zeros(n_rows, int), np.ones(n_rows)
-        for split, evidence in zip(splits, self._evidence, strict=True):
-            y[split.train], y[split.held_out] = evidence.codes
-        if sample_weight is not None:
-            weights[:n_samples] = sample_weight / np.mean(sample_weight)
-        is_right = (np.arange(n_rows) >= n_samples) & self._trust
-        scores = UntouchedScores(splits, n_rows, is_right)
-        return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)
+        self._results = [each.result(by_em=self._by_em, trust=self.trust) for each in evidence]
+        self.component_names = ["network", "classes", "trusted"][: 2 + self.trust]
 
     def of_rows(self, n_samples):
         """Return log-probabilities (n_samples, n_classes) and score components of all rows.
@@ -92,18 +70,19 @@ class ModelChoice:
         if missing.any():
             held_out = [(split.held_out, result.held_out) for split, result in pairs]
             found[missing] = _mean(held_out, n_samples)[missing]
-        log_proba, components = np.split(found, [len(self.noise.transition)], axis=1)
+        n_classes = self._results[0].trained.log_proba.shape[1]
+        log_proba, components = np.split(found, [n_classes], axis=1)
         # a mean of logarithms does not sum to 1
         return log_softmax(log_proba, axis=1), components
 
-    def _warn_if_nothing_was_learned(self, likelihoods):
-        frequencies = torch.cat([each.log_likelihood_by_frequency for each in self._evidence])
-        if _in_standard_errors(likelihoods - frequencies) < _HARDLY_BETTER:
-            warn(
-                "The network's features predict the held-out labels hardly better than the class "
-                "frequencies do, so scores are weak evidence. "
-                + what_helps(self._remedies(), self._evidence[0].trained.problem)
-            )
+    def what_helps(self):
+        """Sentence on what helps where the network learned little."""
+        return what_helps(self._remedies(), self._evidence[0].trained.problem)
+
+    @property
+    def is_one_split(self):
+        """True if one fraction of the rows is held out."""
+        return len(self._splits) == 1 and len(self._splits[0].held_out) > 0
 
     def _remedies(self):
         """Remedies where the network learned nothing."""
@@ -118,7 +97,7 @@ class ModelChoice:
         """Return a table with a row per split."""
         of_all = {
             "noise_model": "em" if self._by_em else "as given",
-            "validation": "trusted" if self._trust else "as noisy",
+            "validation": "trusted" if self.trust else "as noisy",
             "agreement": self._agreement,
             "gain": self._gain,
         }

@@ -1,6 +1,7 @@
 """Noise models of the given labels, fitted as given or by EM, and the noise rates they imply."""
 
 from dataclasses import dataclass
+
 import torch
 from torch import Tensor
 

@@ -1,5 +1,6 @@
 """How many labels are wrong: a likelihood over all rows, averaged over readings of the noise."""
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
@@ -15,6 +16,7 @@ _CLEAN = 0.25  # prior probability of no wrong label
 _SYMMETRIC = 0.7  # of each wrong label being as likely as another
 _MOST_WRONG = 0.9  # of a class
 _LEAST_RATE = 1e-4
+_ALMOST_CLEAN = 0.02
 _N_ROUNDS, _CONVERGED = 4, 0.005
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
@@ -26,15 +28,15 @@ class Reading:
 
     Attributes
     ----------
-    pattern : ndarray of shape (n_classes, n_classes)
-        Off the diagonal of the transition matrix, per unit of the noise rate.
+    transition : callable
+        From a noise rate to the transition matrix.
     log_evidence : ndarray of shape (n_rates,)
         Log of prior and likelihood, less a penalty.
     classes : list of CalibratedClasses
     judged : list of JudgedRows
     """
 
-    pattern: np.ndarray
+    transition: Callable
     log_evidence: np.ndarray
     classes: list
     judged: list
@@ -93,10 +95,34 @@ class NoiseShare:
         self.share = float(self.probabilities @ _RATES)
         self.interval = tuple(_RATES[_percentile(self.probabilities, p)] for p in (0.05, 0.95))
         self.transition = sum(
-            weight * transition_of(rate, reading.pattern)
+            weight * reading.transition(rate)
             for reading, weights in zip(self._readings, self._weight, strict=True)
             for rate, weight in zip(_RATES, weights, strict=True)
         )
+
+    @property
+    def judged(self):
+        """JudgedRows with the scores of classes that are fitted to the labels as given."""
+        return self._readings[0].judged
+
+    @property
+    def labels(self):
+        """Codes of the given labels."""
+        return self._y
+
+    def disagreement(self):
+        """Share of the held-out rows whose label is not the most probable class.
+
+        The classes are fitted as if almost all labels were right. Without held-out rows it is a
+        share of the rows trained on; NaN without any.
+        """
+        if not self.judged:
+            return np.nan
+        symmetric = self._readings[0]
+        rows, classes = symmetric.judged[0].rows, symmetric.classes[0]
+        classes.fit(symmetric.transition(_ALMOST_CLEAN))
+        other = classes.probabilities.argmax(1) != self._y[rows]
+        return float(np.average(other, weights=self._weights[rows]))
 
     def posterior(self):
         """Probability of each class to be the true one, (n_rows, n_classes); NaN where not judged."""
@@ -109,7 +135,7 @@ class NoiseShare:
         return total / whole[heavy].sum()
 
     def _posterior_of(self, reading, rate):
-        transition = transition_of(rate, reading.pattern)
+        transition = reading.transition(rate)
         found = np.full((len(self._y), self._n_classes), np.nan)
         for rows, classes in zip(reading.judged, reading.classes, strict=True):
             classes.fit(transition)
@@ -119,36 +145,36 @@ class NoiseShare:
     def _read(self):
         given = np.eye(self._n_classes)[self._y]
         judged = self._scores.judged(given)
-        symmetric = self._reading(_symmetric(self._n_classes), judged)
+        symmetric = self._reading(scaled(_symmetric(self._n_classes)), judged)
         readings = [self._weighed(*symmetric, np.log(_SYMMETRIC))]
         if self._n_classes == 2:
             others = [(self._one_sided(z), judged, 0.0, (1 - _SYMMETRIC) / 2) for z in (0, 1)]
         else:
             others = self._confusions(judged)
-        for pattern, rows, cost, prior in others:
-            reading = self._reading(pattern, rows)
+        for transition, rows, cost, prior in others:
+            reading = self._reading(transition, rows)
             gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
             by_chance = gain.std() * len(gain) ** 0.5
             readings.append(self._weighed(*reading, np.log(prior) - by_chance - cost))
         return readings
 
-    def _reading(self, pattern, judged):
-        """Pattern, rows, their classes, and the log-likelihood at each rate that is tried."""
+    def _reading(self, transition, judged):
+        """Transition, rows, their classes, and the log-likelihood at each rate that is tried."""
         classes = [self._classes(each) for each in judged]
 
         def log_likelihood(rate):
-            return sum(each.fit(transition_of(rate, pattern)) for each in classes)
+            return sum(each.fit(transition(rate)) for each in classes)
 
-        return pattern, judged, classes, _where_it_matters(log_likelihood)
+        return transition, judged, classes, _where_it_matters(log_likelihood)
 
     @staticmethod
-    def _weighed(pattern, judged, classes, log_likelihood, log_prior):
+    def _weighed(transition, judged, classes, log_likelihood, log_prior):
         between = PchipInterpolator(*log_likelihood)(_RATES)
-        return Reading(pattern, between + log_prior, classes, judged)
+        return Reading(transition, between + log_prior, classes, judged)
 
     def _likelihood_at_best(self, reading):
-        pattern, judged, classes, (rates, log_likelihood) = reading
-        transition = transition_of(rates[log_likelihood.argmax()], pattern)
+        transition_at, judged, classes, (rates, log_likelihood) = reading
+        transition = transition_at(rates[log_likelihood.argmax()])
         found = np.zeros(len(self._y))
         for rows, each in zip(judged, classes, strict=True):
             each.fit(transition)
@@ -161,14 +187,20 @@ class NoiseShare:
         return CalibratedClasses(judged.scores, *some, self._log_prior)
 
     def _one_sided(self, z):
-        """Pattern of noise where only labels of class `z` are wrong, of two."""
-        pattern = np.zeros((2, 2))
-        pattern[z, 1 - z] = np.exp(-self._log_prior[z])
-        return pattern
+        """Transition matrix at a rate, if only labels of class `z` are wrong, of two."""
+        labelled = np.exp(self._log_prior[z])
+
+        def transition(rate):
+            matrix = np.eye(2)
+            wrong = min(max(rate, _LEAST_RATE) / (labelled + rate), _MOST_WRONG)
+            matrix[z] = [1 - wrong, wrong] if z == 0 else [wrong, 1 - wrong]
+            return matrix
+
+        return transition
 
     def _confusions(self, judged):
-        """Pattern by expectation maximisation, its rows, cost and prior; nothing if all is right."""
-        almost_clean = transition_of(0.02, _symmetric(self._n_classes))
+        """A reading by expectation maximisation, its cost and prior; nothing if all is right."""
+        almost_clean = scaled(_symmetric(self._n_classes))(_ALMOST_CLEAN)
         likely = self._each(judged, almost_clean, lambda classes: classes.probabilities)
         joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
         transition = _shrunk(joint)
@@ -184,7 +216,7 @@ class NoiseShare:
         if rate < _LEAST_CONFUSED:
             return []
         pattern = transition * (1 - np.eye(self._n_classes)) / rate
-        return [(pattern, judged, cost_of_own_rates(counts) / 4, 1 - _SYMMETRIC)]
+        return [(scaled(pattern), judged, cost_of_own_rates(counts) / 4, 1 - _SYMMETRIC)]
 
     def _memberships(self, judged, transition):
         return self._each(judged, transition, lambda classes: classes.posterior(transition))
@@ -219,11 +251,22 @@ def _where_it_matters(log_likelihood):
     return np.array(rates), np.array([found[rate] for rate in rates])
 
 
-def transition_of(rate, pattern):
-    """Transition matrix of a share of wrong labels; at most nine tenths of a class are wrong."""
-    wrong = max(rate, _LEAST_RATE) * pattern
-    wrong = wrong * np.minimum(1, _MOST_WRONG / np.maximum(wrong.sum(1), 1e-12))[:, None]
-    return wrong + np.diag(1 - wrong.sum(1))
+def scaled(pattern):
+    """Return a function from a noise rate to a transition matrix of a pattern.
+
+    Parameters
+    ----------
+    pattern : ndarray of shape (n_classes, n_classes)
+        Off the diagonal of the matrix, per unit of the rate. At most nine tenths of a class are
+        wrong.
+    """
+
+    def transition(rate):
+        wrong = max(rate, _LEAST_RATE) * pattern
+        wrong = wrong * np.minimum(1, _MOST_WRONG / np.maximum(wrong.sum(1), 1e-12))[:, None]
+        return wrong + np.diag(1 - wrong.sum(1))
+
+    return transition
 
 
 def _symmetric(n_classes):

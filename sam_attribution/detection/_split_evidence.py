@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 from functools import cached_property
+from math import log
 from time import perf_counter
 
 import numpy as np
@@ -131,9 +132,9 @@ class SplitEvidence:
         return float((hits[1].mean() - hits[0].mean()) / error)
 
     @property
-    def log_likelihood_by_frequency(self):
-        """Log-likelihood (m,) of each held-out label by the class frequencies alone."""
-        return self._as_given.log_class_prior[self._y_held_out]
+    def by_network(self):
+        """Log-probabilities (m, n_classes) by the network of the held-out rows, and their codes."""
+        return self._network[1].numpy(), self._y_held_out.numpy()
 
     def result(self, *, by_em, trust):
         """Return the label posteriors under one of the noise models.
@@ -236,5 +237,6 @@ def label_posterior(signals, y, transition, log_class_prior):
     network, classes, *trusted = signals
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
-    together = sum(signals) - (len(signals) - 1) * log_class_prior
+    at_least_a_row = log_class_prior.clamp_min(-log(len(y)))  # else no row's class is favoured
+    together = sum(signals) - (len(signals) - 1) * at_least_a_row
     return LabelPosterior(log_posterior(together, y, transition), given)

@@ -1,4 +1,4 @@
-"""Class scores in which the own label of a row had no part."""
+"""Class scores in which the own label of a row had no part, and the noise that they tell of."""
 
 from dataclasses import dataclass
 
@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sam_attribution.detection._calibrated_classes import JudgedRows, standardised
 from sam_attribution.detection._class_model import ClassModel
+from sam_attribution.detection._noise_share import NoiseShare
 
 _LEAST_PROBABILITY = 1e-9
 
@@ -94,20 +95,48 @@ class UntouchedScores:
         """Scores of held-out and of trained rows by features during training, each (n_rows, ...)."""
         held_out, trained = _Mean(memberships.shape), _Mean(memberships.shape)
         for split in self._splits:
-            pair = split.later.scores(memberships[split.train])
-            for total, rows, states in ((trained, split.train, pair[0]), (held_out, split.held_out, pair[1])):
-                if len(rows):
-                    total.add(rows, sum(standardised(each.numpy()) for each in states))
+            states, states_held_out = split.later.scores(memberships[split.train])
+            trained.add(split.train, _together(states))
+            held_out.add(split.held_out, _together(states_held_out))
         return held_out.value, trained.value
 
     def _by_network(self):
         n_classes = self._splits[0].network[0].shape[1]
         pair = _Mean((self._n_rows, n_classes)), _Mean((self._n_rows, n_classes))
         for split in self._splits:
-            for total, rows, log_p in zip(pair, (split.train, split.held_out), split.network, strict=True):
-                if len(rows):
-                    total.add(rows, np.log(log_p.exp().numpy() + _LEAST_PROBABILITY))
+            rows = split.train, split.held_out
+            for total, some, log_p in zip(pair, rows, split.network, strict=True):
+                total.add(some, np.log(log_p.exp().numpy() + _LEAST_PROBABILITY))
         return pair[1].value, pair[0].value
+
+
+def _together(states):
+    """Sum of the scores at several states."""
+    return sum(standardised(each.numpy()) for each in states)
+
+
+def noise_of(evidence, n_samples, sample_weight, trust):
+    """Return the NoiseShare of all rows; those of a ``ValidationData`` follow the others.
+
+    Parameters
+    ----------
+    evidence : list of SplitEvidence
+    n_samples : int
+        Rows that were given to ``fit``.
+    sample_weight : array-like of shape (n_samples,) or None
+    trust : bool
+        The labels of the ``ValidationData`` are right.
+    """
+    splits = [each.signals(n_samples) for each in evidence]
+    n_rows = max(n_samples, 1 + max(int(each.held_out.max()) for each in splits))
+    y, weights = np.zeros(n_rows, int), np.ones(n_rows)
+    for split, each in zip(splits, evidence, strict=True):
+        y[split.train], y[split.held_out] = each.codes
+    if sample_weight is not None:
+        weights[:n_samples] = sample_weight / np.mean(sample_weight)
+    is_right = (np.arange(n_rows) >= n_samples) & trust
+    scores = UntouchedScores(splits, n_rows, is_right)
+    return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)
 
 
 class _Mean:

@@ -24,7 +24,6 @@ from sam_attribution import (
     ValidationData,
 )
 from sam_attribution.datasets import pair_noise, symmetric_noise
-from sam_attribution.detection._noise_model import noise_rate_by_em
 from sam_attribution.detection._snapshots import initial_features, snapshot, snapshot_states
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.exceptions import AttributionWarning
@@ -80,13 +79,16 @@ def test_attributes_agree_with_each_other(pairs):
     y, _, detector = pairs
     p, rows = np.exp(detector.label_log_proba_), np.arange(len(y))
     np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
-    own = detector.label_log_proba_[rows, y]
-    sure = np.abs(detector.scores_) < 8  # beyond, the difference is rounding
-    others = np.log(1 - np.exp(own), out=np.zeros(len(y)), where=sure)
-    np.testing.assert_allclose(detector.scores_[sure], (own - others)[sure], rtol=1e-3, atol=1e-3)
+    np.testing.assert_allclose(1 - p[rows, y], detector.probability_wrong_, rtol=1e-6, atol=1e-9)
+    falling = np.argsort(detector.scores_)
+    assert (np.diff(detector.probability_wrong_[falling]) <= 0).all()
+    assert detector.contamination_ == pytest.approx(detector.probability_wrong_.mean())
+    least, most = detector.contamination_interval_
+    assert least <= detector.contamination_ <= most
     assert (detector.suggested_labels_ == detector.classes_[p.argmax(1)]).all()
-    n_low = round(detector.contamination_ * len(y))
-    assert detector.suspicious_.sum() == n_low
+    relabelled = detector.suggested_labels_ != y
+    assert detector.suspicious_[relabelled].all()
+    assert (detector.probability_wrong_[relabelled] > 0.5).all()
     assert (
         detector.scores_[detector.suspicious_].max()
         <= detector.scores_[~detector.suspicious_].min()
@@ -189,7 +191,7 @@ def test_trusted_rows_correct_a_class_of_which_most_is_wrong():
     trusted = MislabelDetector(validation=CLEAN, **settings).fit(X, y)
     alone = MislabelDetector(validation=0.2, **settings).fit(X, y)
     assert auc(wrong, trusted) > 0.85
-    assert auc(wrong, trusted) > auc(wrong, alone) + 0.15
+    assert auc(wrong, trusted) > auc(wrong, alone) + 0.1
 
 
 @pytest.mark.slow
@@ -213,9 +215,7 @@ def test_symmetric_noise_is_counted():
     assert auc(wrong, detector) > 0.99
     assert detector.contamination_ == pytest.approx(0.1, rel=0.25)
     assert set(np.unique(found)) == {-1, 1}
-    assert (
-        (found == -1).sum() == detector.suspicious_.sum() == round(detector.contamination_ * 1300)
-    )
+    assert (found == -1).sum() == detector.suspicious_.sum() == pytest.approx(130, rel=0.2)
 
 
 @pytest.mark.slow
@@ -380,14 +380,13 @@ def test_validation_labels_are_compared_before_training():
 
 
 @pytest.mark.slow
-def test_wrong_labels_are_counted_at_the_early_states():
+def test_wrong_labels_that_were_memorised_are_counted_all_the_same():
+    """The count starts from features that no label has touched."""
     y, _ = symmetric_noise(Y, 0.4, random_state=0)
-    fitted = classifier(max_epochs=40, lr=0.3, module__n_hidden=128).fit(X, y)
-    evidence = SplitEvidence(trained_split(fitted, y))
-    arguments = (evidence._class_model, evidence._y, evidence._weights, evidence._by_em)
-    early, whole = (noise_rate_by_em(*arguments, n_states)[0] for n_states in (3, 5))
-    assert evidence.result(by_em=True, trust=False).noise_rate == early
-    assert abs(early - 0.4) < abs(whole - 0.4)
+    network = classifier(max_epochs=60, lr=0.3, module__n_hidden=256)
+    detector = MislabelDetector(network, random_state=0).fit(X, y)
+    assert (detector.estimator_.predict(X) == y).mean() > 0.7
+    assert detector.contamination_ == pytest.approx(0.4, abs=0.04)
 
 
 @pytest.mark.slow

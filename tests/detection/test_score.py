@@ -75,13 +75,20 @@ def test_the_score_is_the_product_of_its_factors(noise, held_out_noise, decided)
         factors.append(noise_model.transition.numpy()[:, y].T)
     if decided[1] == "trusted":
         factors.append(probabilities_of_trusted(problem, y_held))
+    n_signals = len(factors) - (decided[0] == "em")
+    prior = noise_model.log_class_prior.exp().numpy()[None] ** -(n_signals - 1)  # in each signal
 
     def posterior(factors):
-        product = np.prod(np.float64(factors), axis=0)
+        product = np.prod(np.float64(factors), axis=0) * prior
         return product / product.sum(1, keepdims=True)
 
     expected = posterior(factors)
-    np.testing.assert_allclose(np.exp(detector.label_log_proba_), expected, rtol=1e-3, atol=1e-5)
+    others = expected.copy()
+    others[np.arange(1300), y] = 0
+    others *= (detector.probability_wrong_ / others.sum(1))[:, None]
+    found = np.exp(detector.label_log_proba_)
+    found[np.arange(1300), y] = 0
+    np.testing.assert_allclose(found, others, rtol=1e-3, atol=1e-5)
     own_label = expected[np.arange(1300), y]
     sure = np.abs(detector.scores_) < 6  # beyond, the difference is rounding
     odds = own_label[sure] / (1 - own_label[sure])

@@ -65,7 +65,8 @@ def fresh_cache():
 
 def filtered(**parameters):
     return FilteredClassifier(
-        LogisticRegression(), **{"scorer": FirstFeature(), "random_state": 0, **parameters}
+        LogisticRegression(),
+        **{"scorer": FirstFeature(), "removal_fraction": 0.1, "random_state": 0, **parameters},
     )
 
 
@@ -183,7 +184,7 @@ def test_the_filter_keeps_what_the_classifier_keeps(as_given):
 
 def test_the_filter_shares_scores_with_the_classifier():
     filtered(removal_fraction=0.2).fit(X, y)
-    MislabelFilter(FirstFeature(), random_state=0).fit(X, y)
+    MislabelFilter(FirstFeature(), removal_fraction=0.1, random_state=0).fit(X, y)
     assert FirstFeature.n_fits == 1
     with pytest.raises(ValueError, match="drop every row of class"):
         MislabelFilter(FirstFeature(), removal_fraction=0.9, random_state=0).fit(X, y)
@@ -362,6 +363,7 @@ def expected_failures(estimator):
         ),
         MislabelFilter(
             SAMInfluence(SAMClassifier(max_epochs=3), validation=StratifiedKFold(2)),
+            removal_fraction=0.1,
             random_state=0,
         ),
     ],

@@ -1,0 +1,104 @@
+"""The share of wrong labels, on Gaussians whose answer is known."""
+
+import numpy as np
+import pytest
+from scipy.special import softmax
+
+from sam_attribution.detection._calibrated_classes import JudgedRows
+from sam_attribution.detection._noise_share import NoiseShare, scaled
+
+CENTRES = 2.2 * np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
+
+
+class Fixed:
+    """Scores that do not depend on memberships: log-densities of the true classes."""
+
+    def __init__(self, scores):
+        self._scores = scores
+
+    def judged(self, memberships):
+        return [JudgedRows(np.arange(len(self._scores)), [self._scores])]
+
+
+def drawn(transition, n=3000, seed=0):
+    """Log-densities up to a constant, true classes and given labels."""
+    rng = np.random.default_rng(seed)
+    n_classes = len(transition)
+    true = rng.integers(0, n_classes, n)
+    features = CENTRES[true] + rng.normal(size=(n, 2))
+    given = np.array([rng.choice(n_classes, p=transition[z]) for z in true])
+    squares = ((features[:, None] - CENTRES[:n_classes]) ** 2).sum(2)
+    return -squares / 2, true, given
+
+
+def share_of(transition, **drawing):
+    scores, true, given = drawn(np.asarray(transition), **drawing)
+    return NoiseShare(Fixed(scores), given, len(transition)), scores, true, given
+
+
+SYMMETRIC = np.full((4, 4), 0.08) + np.eye(4) * 0.68
+PAIR = np.eye(4) * 0.75 + np.roll(np.eye(4), 1, 1) * 0.25
+ONE_SIDED = [[1, 0], [0.3, 0.7]]
+
+
+@pytest.mark.parametrize(
+    ("truth", "error"),
+    [
+        (np.eye(4), 0.001),
+        (SYMMETRIC, 0.025),
+        (PAIR, 0.05),  # own rates of pairs are shrunk towards one another
+        ([[0.8, 0.2], [0.2, 0.8]], 0.025),
+        (ONE_SIDED, 0.025),
+    ],
+    ids=["clean", "symmetric", "pair", "two classes", "one of two classes"],
+)
+def test_the_share_and_the_transition_of_overlapping_classes(truth, error):
+    """An eighth of the rows and more of four classes lie nearer to another class; that is no noise."""
+    noise, scores, true, given = share_of(truth)
+    assert (scores.argmax(1) != true).mean() > 0.12
+    wrong = (true != given).mean()
+    assert noise.share == pytest.approx(wrong, abs=error)
+    low, high = noise.interval
+    assert low - error <= wrong <= high + error
+    assert high - low < 0.12
+    np.testing.assert_allclose(noise.transition, truth, atol=max(0.06, 2 * error))
+    np.testing.assert_allclose(noise.transition.sum(1), 1)
+
+
+@pytest.mark.parametrize(
+    ("truth", "error"), [(SYMMETRIC, 0.02), (PAIR, 0.035)], ids=["symmetric", "pair"]
+)
+def test_the_posterior_is_that_of_bayes_rule(truth, error):
+    noise, scores, _, given = share_of(truth)
+    posterior = noise.posterior()
+    exact = softmax(scores, axis=1) * truth[:, given].T
+    exact /= exact.sum(1, keepdims=True)
+    assert np.abs(posterior - exact).mean() < error
+    wrong = 1 - posterior[np.arange(len(given)), given]
+    assert wrong.mean() == pytest.approx(noise.share, abs=0.01)
+
+
+def test_probabilities_of_the_rates_sum_to_one_and_narrow_with_more_rows():
+    few, many = (share_of(SYMMETRIC, n=n)[0] for n in (200, 3000))
+    for noise in (few, many):
+        assert noise.probabilities.sum() == pytest.approx(1)
+        assert noise.share == pytest.approx(noise.probabilities @ noise.rates)
+    widths = [noise.interval[1] - noise.interval[0] for noise in (few, many)]
+    assert widths[1] < widths[0] / 2
+
+
+def test_a_row_of_weight_two_is_two_rows():
+    scores, _, given = drawn(SYMMETRIC, n=300)
+    weights = np.where(np.arange(300) < 100, 2.0, 1.0)
+    twice = np.r_[np.arange(100), np.arange(300)]
+    weighted = NoiseShare(Fixed(scores), given, 4, weights)
+    repeated = NoiseShare(Fixed(scores[twice]), given[twice], 4)
+    np.testing.assert_allclose(weighted.probabilities, repeated.probabilities, atol=0.01)
+    assert weighted.share == pytest.approx(repeated.share, abs=0.005)
+
+
+def test_transition_at_a_rate():
+    pattern = np.array([[0, 1.5, 0.5], [0, 0, 0], [0.2, 0.8, 0]])
+    expected = [[0.8, 0.15, 0.05], [0, 1, 0], [0.02, 0.08, 0.9]]
+    np.testing.assert_allclose(scaled(pattern)(0.1), expected)
+    np.testing.assert_allclose(scaled(pattern)(0.9)[0], [0.1, 0.675, 0.225])
