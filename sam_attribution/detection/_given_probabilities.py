@@ -72,6 +72,6 @@ def _check_rows(proba):
     if len(bad):
         raise ValueError(
             f"proba must hold probabilities that sum to 1 in each row, got {proba[bad[0]][:5]} in "
-            f"row {bad[0]}, one of {len(bad)} such rows. Of scores take the softmax; of logarithms, "
-            "np.exp; and divide what does not sum to 1 by its sum."
+            f"row {bad[0]}, one of {len(bad)} such rows. Of scores take the softmax, of logarithms "
+            "np.exp, and divide what does not sum to 1 by its sum."
         )

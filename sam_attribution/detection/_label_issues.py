@@ -10,17 +10,18 @@ from scipy.special import expit
 from sam_attribution._row_order import check_order
 from sam_attribution._validation import check_mask, check_sample_weight
 from sam_attribution._warnings import warn
-from sam_attribution.detection._calibrated_classes import CalibratedClasses, JudgedRows
+from sam_attribution.detection._calibrated_classes import JudgedRows
 from sam_attribution.detection._given_probabilities import given_probabilities
+from sam_attribution.detection._issues import issue_table
+from sam_attribution.detection._label_skill import LabelSkill
 from sam_attribution.detection._noise_share import NoiseShare
-from sam_attribution.detection._probabilities import almost_identity, log_odds
+from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import most_probable_f1
 from sam_attribution.review import review_page
 
 # so that a probability of 0, as forests give it, is no certainty
 _LEAST_PROBABILITY = 1e-4
 _TINY = 1e-12
-_HARDLY_BETTER = 1.3  # standard errors
 
 
 @dataclass(frozen=True, eq=False)
@@ -105,6 +106,7 @@ class LabelIssues:
             suggested=self.suggested_labels,
             scores=self.scores,
             suspicious=self.suspicious,
+            probability_wrong=self.probability_wrong,
             label_scores=self.label_log_proba,
             classes=self.classes,
             ids=ids,
@@ -198,7 +200,9 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     log_proba[judged] = np.log(np.maximum(share.posterior(), _TINY))
     unsure = 1 - is_right[judged].mean()
     interval = tuple(float(unsure * rate) for rate in share.interval)
-    has_skill = _has_skill(scores, *rows)
+    has_skill = not LabelSkill(share, [(scores, codes[judged])]).is_chance
+    if not has_skill:
+        _warn_of_chance()
     return _collected(log_proba, codes, classes, index, has_skill, interval, share.transition)
 
 
@@ -212,23 +216,12 @@ class _GivenScores:
         return self._rows
 
 
-def _has_skill(scores, codes, weights, is_right):
-    """True if the scores predict the labels better than class frequencies do; warn otherwise."""
-    n_classes = scores.shape[1]
-    counts = np.bincount(codes, weights, n_classes) + 1
-    log_prior = np.log(counts / counts.sum())
-    classes = CalibratedClasses([scores], codes, weights, is_right, log_prior)
-    as_given = almost_identity(n_classes).numpy()
-    classes.fit(as_given)
-    gain = (classes.log_likelihood(as_given) - log_prior[codes])[~is_right]
-    better = gain.mean() > _HARDLY_BETTER * gain.std() / max(len(gain), 1) ** 0.5
-    if not better:
-        warn(
-            "proba predicts y hardly better than the class frequencies do, so no label is called "
-            "suspicious. Check that its rows and columns are in the order of y and of classes, or "
-            "train a better classifier."
-        )
-    return better
+def _warn_of_chance():
+    warn(
+        "proba predicts y hardly better than the class frequencies do, so no label is called "
+        "suspicious. Check that its rows and columns are in the order of y and of classes, or "
+        "train a better classifier."
+    )
 
 
 def _collected(log_proba, codes, classes, index, has_skill, interval, transition):
@@ -237,16 +230,9 @@ def _collected(log_proba, codes, classes, index, has_skill, interval, transition
     wrong = expit(-scores)
     best = np.where(np.isnan(scores), codes, np.nan_to_num(log_proba, nan=-np.inf).argmax(1))
     suspicious = most_probable_f1(wrong, scores) & has_skill
-    columns = {
-        "given_label": classes[codes],
-        "suggested_label": classes[best],
-        "probability_wrong": wrong,
-        "score": scores,
-        "is_suspicious": suspicious,
-    }
-    order = np.argsort(scores, kind="stable")  # NaN sorts last
+    about = classes[codes], classes[best], wrong
     return LabelIssues(
-        issues=pd.DataFrame(columns, index).iloc[order],
+        issues=issue_table(*about, scores, suspicious, index),
         scores=scores,
         probability_wrong=wrong,
         suspicious=suspicious,

@@ -133,7 +133,6 @@ def test_a_row_of_weight_two_counts_as_two_rows(noisy):
         label_issues(y, proba, sample_weight=weights),
         label_issues(y[twice], proba[twice]),
     )
-    # the weights are divided by their mean
     assert weighted.transition == pytest.approx(repeated.transition, abs=5e-3)
 
 
