@@ -160,8 +160,8 @@ class MislabelDetector(BaseEstimator):
     over the states of the later half of training, out of fold where a split held the row out. The
     residuals of right targets have a Student distribution; a wrong target may lie anywhere in the
     range of targets. ``scores_`` is the log-odds of the two, averaged over the share of wrong
-    targets, and ``suggested_labels_`` is the prediction. Take ``validation=KFold(5, shuffle=True)``:
-    a network hides the wrong targets that it was trained on. What needs classes
+    targets, and ``suggested_labels_`` is the prediction. Take ``KFold(5, shuffle=True)`` for
+    `validation`: a network hides the wrong targets that it was trained on. What needs classes
     (``label_log_proba_``, ``transition_``, ``classes_``, ``score_components_``) is not there.
 
     Without a trusted set, a confusion that most labels of a class share cannot be detected

@@ -107,9 +107,14 @@ def _late_mean(problem, X):
     """Mean prediction (n,) over the recorded states of the later half of the training."""
     path = problem.path
     path.check_states()
-    states = [s for s in path.recorded_states if path.time_of(s) >= path.duration / 2]
-    found = [_predicted(problem, state, X) for state in states or path.recorded_states[-1:]]
-    return np.mean(found, axis=0)
+    if not path.recorded_states:
+        raise ValueError(
+            "estimator kept no state of its training, and MislabelDetector needs some of them. "
+            "Use SAMRegressor(trajectory=10)."
+        )
+    last = path.time_of(path.recorded_states[-1])
+    late = [state for state in path.recorded_states if path.time_of(state) >= last / 2]
+    return np.mean([_predicted(problem, state, X) for state in late], axis=0)
 
 
 def _predicted(problem, state, X):

@@ -169,6 +169,12 @@ def test_targets_that_cannot_be_judged_are_named(change, error, message):
         MislabelDetector(model(max_epochs=1)).fit(X, change(y))
 
 
+def test_a_net_that_kept_no_state_is_refused():
+    X, y, _ = regression(60)
+    with pytest.raises(ValueError, match="kept no state of its training"):
+        MislabelDetector(model(max_epochs=1, trajectory=None)).fit(X, y)
+
+
 def test_a_net_with_targets_of_another_kind_is_refused():
     X, y, _ = regression(60)
     net = SAMNet(nn.Linear(4, 1), criterion=nn.MSELoss)
