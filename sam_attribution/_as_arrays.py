@@ -2,12 +2,13 @@
 
 import numpy as np
 import pandas as pd
+import torch
 from pandas.api.extensions import ExtensionDtype
 
 
 def from_tensor(data, name):
     """Array with the content of a torch tensor on any device; other data are returned unchanged."""
-    refuse_sparse_tensor(data, name)
+    refuse_odd_tensor(data, name)
     refuse_masked(data, name)
     if not hasattr(data, "detach"):
         return data
@@ -52,9 +53,19 @@ def without_nullable(X):
     return pd.concat(parts, axis=1).set_axis(X.columns, axis=1)
 
 
-def refuse_sparse_tensor(data, name):
-    """Raise a TypeError for a sparse tensor, which cannot be indexed nor become an array."""
-    if getattr(data, "is_sparse", False):
+def refuse_odd_tensor(data, name):
+    """Raise a TypeError for a tensor that cannot be indexed by rows, nor become an array."""
+    if not isinstance(data, torch.Tensor):
+        return
+    if data.is_meta:
+        raise TypeError(f"{name} must be an ordinary tensor, got one without values (device meta).")
+    if data.is_nested:
+        raise TypeError(f"{name} must be an ordinary tensor, got a nested one. Pad its rows.")
+    if data.is_quantized:
+        raise TypeError(
+            f"{name} must be an ordinary tensor, got a quantized one. Call dequantize()."
+        )
+    if data.layout is not torch.strided:
         raise TypeError(f"{name} must be a dense tensor, got a sparse one. Call to_dense().")
 
 
@@ -67,7 +78,14 @@ def refuse_masked(data, name):
         )
 
 
-def refuse_ragged(data, name):
+PAD_ROWS = (
+    "Pad them to one length, or pass a Dataset and a function that pads as "
+    "iterator_train__collate_fn."
+)
+PAD_TARGETS = "Pad them to one length; CrossEntropyLoss leaves out targets of -100 (ignore_index)."
+
+
+def refuse_ragged(data, name, advice=PAD_ROWS):
     """Raise a ValueError for rows of different lengths, such as token ids without padding."""
     is_object_array = isinstance(data, np.ndarray) and data.dtype.kind == "O" and data.ndim == 1
     if not is_object_array and not isinstance(data, list | tuple):
@@ -75,8 +93,7 @@ def refuse_ragged(data, name):
     lengths = {_length(row) for row in data} - {None}
     if len(lengths) > 1:
         raise ValueError(
-            f"{name} has rows of different lengths, {min(lengths)} to {max(lengths)}. Pad them to "
-            "one length, or pass a Dataset and a function that pads as iterator_train__collate_fn."
+            f"{name} has rows of different lengths, {min(lengths)} to {max(lengths)}. {advice}"
         )
 
 

@@ -6,7 +6,7 @@ therefore first described in plain data: parameters, tensors, the code of classe
 """
 
 import sys
-from functools import cached_property, partial, singledispatch
+from functools import cached_property, lru_cache, partial, singledispatch
 from pickle import PicklingError
 from types import CodeType, FunctionType, MethodType
 
@@ -45,14 +45,18 @@ def fingerprint_or_none(value):
 
 
 class _Above:
-    """Context of a description: the objects around it, and the classes described before."""
+    """Context of a description: the objects around it, and the classes described before.
 
-    def __init__(self, ids=(), classes=None):
+    With `in_full` classes of this package are described like those of users, else by a hash.
+    """
+
+    def __init__(self, ids=(), classes=None, in_full=False):
         self.ids = ids
         self.classes = {} if classes is None else classes
+        self.in_full = in_full
 
     def __add__(self, value):
-        return _Above((*self.ids, id(value)), self.classes)
+        return _Above((*self.ids, id(value)), self.classes, self.in_full)
 
 
 def _described(value, above):
@@ -160,6 +164,8 @@ def _class(cls, above):
     library = cls.__module__.partition(".")[0]
     if library in _LIBRARIES:
         return cls.__module__, cls.__qualname__, getattr(sys.modules[library], "__version__", "")
+    if library == __package__ and not above.in_full:
+        return _hash_of_own(cls, tuple(map(id, vars(cls).values())))
     if cls in above.classes:  # its methods name it: without this one class came a hundred times
         return ("before", above.classes[cls])
     above.classes[cls] = len(above.classes)
@@ -167,6 +173,15 @@ def _class(cls, above):
     member = _code if hasattr(cls, "get_params") else _member
     members = {name: member(item, above) for name, item in vars(cls).items() if _counts(name, item)}
     return cls.__module__, cls.__qualname__, members
+
+
+@lru_cache(maxsize=1000)
+def _hash_of_own(cls, members):
+    """Hash of a class of this package, computed once: an estimator has dozens of them.
+
+    `members` are the ids of what it holds, for classes that were patched.
+    """
+    return joblib.hash(_class(cls, _Above(in_full=True)))
 
 
 def _counts(name, item):

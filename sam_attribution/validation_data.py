@@ -4,7 +4,7 @@ import joblib
 import numpy as np
 from scipy.sparse import issparse
 
-from sam_attribution._as_arrays import from_tensor, refuse_ragged, values_of
+from sam_attribution._as_arrays import PAD_TARGETS, from_tensor, refuse_ragged, values_of
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
@@ -57,7 +57,7 @@ class ValidationData:
         check_order(X=X, y=y)
         X, y = with_own_targets(X, y)
         refuse_ragged(X, "X")
-        refuse_ragged(y, "y")
+        refuse_ragged(y, "y", PAD_TARGETS)
         X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(values_of(y, "y")))
         _check_rows(X, y)
         # tensors have no hash of their content

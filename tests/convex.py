@@ -84,9 +84,13 @@ class SoftmaxRegression:
         w = start.repeat(len(self.y), 1)
         residual = torch.vmap(self.sam_gradient)
         jacobian = torch.vmap(torch.func.jacrev(self.sam_gradient))
+        F = residual(w, s)
         for _ in range(n_iter):
-            w = w - torch.linalg.solve(jacobian(w, s), residual(w, s))
-        return w, residual(w, s).norm(dim=1)
+            if F.norm(dim=1).max() < 1e-14:
+                break
+            w = w - torch.linalg.solve(jacobian(w, s), F)
+            F = residual(w, s)
+        return w, F.norm(dim=1)
 
     def largest_radius(self, p):
         """rho_max: beyond it a p-norm fixed point (p < inf) hardly ever exists."""

@@ -50,7 +50,7 @@ class RunInParts(Run):
         for j, part in enumerate(parts_of(rows, self.m)):
 
             def loss(part=part, j=j):
-                torch.manual_seed(seed if j == 0 else seed_of(seed, j))
+                torch.default_generator.manual_seed(seed if j == 0 else seed_of(seed, j))
                 losses = self.loss(module(self.X[part]), self.y[part])
                 return (row_weights[part] * a[part] * losses).sum() / counts[part].sum()
 

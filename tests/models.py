@@ -83,7 +83,10 @@ def images(n=40, seed=0):
 
 def fitted(kind, sample_weight=False, **settings):
     """A classifier (kind "regression": a regressor) trained for a few steps, and its data."""
-    defaults = {"max_epochs": 3, "batch_size": 8, "random_state": 0, "dtype": "float64", "rho": 0.1}
+    defaults = {
+        "max_epochs": 3, "batch_size": 8, "random_state": 0, "dtype": "float64", "rho": 0.1,
+        "verbose": 0,
+    }  # fmt: skip
     X, y, weight = tabular()
     if kind == "cnn":
         X, y = images()

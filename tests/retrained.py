@@ -50,7 +50,8 @@ class Run:
 
             def batch_loss(rows=rows, number=number):
                 state = np.random.SeedSequence([self.recorded.seed, number]).generate_state(1)
-                torch.manual_seed(int(state[0]))
+                # torch.manual_seed would write down the stack each time, for a CUDA that may come
+                torch.default_generator.manual_seed(int(state[0]))
                 losses = self.loss(module(self.X[rows]), self.y[rows])
                 a = torch.ones_like(losses)
                 v = self.share(self.y[rows]).to(a)

@@ -413,6 +413,15 @@ def test_modules_that_cannot_be_scored_as_they_train():
         classifier(InPlace(6, 3)).fit(X, y)
     with pytest.raises(TypeError, match=r"module must return a tensor.*got tuple"):
         classifier(Pair(6, 3)).fit(X, y)
+    bound = nn.Linear(6, 3)
+    forward = bound.forward
+    bound.forward = lambda rows: forward(rows)  # as by torch.compile: a copy computes with `bound`
+    with pytest.raises(ValueError, match=r"does not depend on its parameters.* torch.compile\(mod"):
+        classifier(bound).fit(X, y)
+    with pytest.raises(ValueError, match="does not compute with the weights that it is called"):
+        influence(SAMClassifier.from_module(bound, X, y), validation=HELD_OUT, method="hif").fit(
+            X, y
+        )
 
 
 class Channels(nn.Sequential):

@@ -13,11 +13,14 @@ PAGES = [
 ]
 
 
+NEEDS = {"huggingface": "transformers", "images": "torchvision"}
+
+
 @pytest.mark.slow
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_runs(page):
-    if page.stem == "images":
-        pytest.importorskip("torchvision", reason="the page reads folders with torchvision")
+    if page.stem in NEEDS:
+        pytest.importorskip(NEEDS[page.stem], reason="pip install sam-attribution[examples]")
     result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert result.attempted
     assert not result.failed

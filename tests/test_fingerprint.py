@@ -13,6 +13,7 @@ from sklearn.model_selection import StratifiedKFold
 from torch import nn
 
 from sam_attribution._fingerprint import _Above, _described, fingerprint
+from sam_attribution.perturbation import PNorm
 from sam_attribution.training import SAMClassifier
 
 
@@ -73,6 +74,13 @@ def test_equal_content_has_one_fingerprint(first, second):
 @pytest.mark.parametrize(("first", "second"), DIFFERENT)
 def test_other_content_has_another(first, second):
     assert fingerprint(first) != fingerprint(second)
+
+
+def test_a_class_of_this_package_that_was_patched_is_another(monkeypatch):
+    before = fingerprint(PNorm(2))
+    assert fingerprint(PNorm(2)) == before
+    monkeypatch.setattr(PNorm, "eps", lambda self, w, g, rho: 2 * rho * g)
+    assert fingerprint(PNorm(2)) != before
 
 
 def test_weights_and_settings_of_a_module_count():

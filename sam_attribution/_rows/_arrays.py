@@ -8,6 +8,7 @@ from scipy.sparse import issparse
 from sam_attribution._as_arrays import without_nullable
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_source import RowSource
+from sam_attribution._rows._batches import names_of
 from sam_attribution._validation import take_rows
 
 _BYTES = 2**26  # of a memory map that are looked at together
@@ -26,6 +27,11 @@ class ArrayRows(RowSource):
     def first_array(self):
         """The only array, or the first of several."""
         return next(iter(_all_in(self.arrays)))
+
+    @property
+    def row_names(self):
+        """Names of the inputs of a row, or their number."""
+        return names_of(self.arrays)
 
     @property
     def row_shape(self):

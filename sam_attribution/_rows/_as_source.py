@@ -6,11 +6,18 @@ import numpy as np
 import torch
 from scipy.sparse import issparse
 
-from sam_attribution._as_arrays import refuse_masked, refuse_ragged, refuse_sparse_tensor
+from sam_attribution._as_arrays import (
+    refuse_masked,
+    refuse_odd_tensor,
+    refuse_ragged,
+    without_nullable,
+)
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows._arrays import ArrayRows
 from sam_attribution._rows._dataset import DatasetRows
 from sam_attribution._validation import num_samples
+
+_DATASETS = torch.utils.data.Dataset, torch.utils.data.DataLoader
 
 
 def is_lazy(X):
@@ -25,8 +32,11 @@ def is_lazy(X):
 
 
 def is_dataset(X):
-    """True for a Dataset of torch, or one that reads several items at once as those of datasets."""
-    return isinstance(X, torch.utils.data.Dataset) or hasattr(X, "__getitems__")
+    """True for a Dataset of torch, or one that reads several items at once as those of datasets.
+
+    A DataLoader counts as one, so that it is refused by name.
+    """
+    return isinstance(X, _DATASETS) or hasattr(X, "__getitems__")
 
 
 def as_source(X, name="X"):
@@ -44,6 +54,8 @@ def as_source(X, name="X"):
         X = _checked_mapping(X, name)
     elif isinstance(X, tuple):
         _check_lengths(dict(enumerate(X)), f"{name} as a tuple")
+    elif not _holds_numbers(X):
+        raise TypeError(f"{name} must hold numbers that torch knows, got {X.dtype}.")
     source = ArrayRows(X)
     source.check_is_finite(name)
     return source
@@ -81,8 +93,13 @@ def _checked_mapping(X, name):
 def _check_lengths(parts, what):
     for key, part in parts.items():
         refuse_masked(part, f"{what}, {key!r},")
-        refuse_sparse_tensor(part, f"{what}, {key!r},")
+        refuse_odd_tensor(part, f"{what}, {key!r},")
         refuse_ragged(part, f"{what}, {key!r},")
+    if single := [key for key, part in parts.items() if not _has_rows(part)]:
+        raise TypeError(
+            f"{what} must hold arrays with an entry for each row, got a single "
+            f"{type(parts[single[0]]).__name__} under {single}."
+        )
     if words := [key for key, part in parts.items() if not _holds_numbers(part)]:
         raise TypeError(f"{what} must hold numbers, got others under {words}.")
     lengths = {key: num_samples(part) for key, part in parts.items()}
@@ -93,4 +110,9 @@ def _check_lengths(parts, what):
 def _holds_numbers(part):
     if isinstance(part, torch.Tensor):
         return not part.is_complex()
-    return issparse(part) or np.asarray(part).dtype.kind in "biuf"
+    dtype = part.dtype if issparse(part) else np.asarray(without_nullable(part)).dtype
+    return dtype.kind in "biu" or (dtype.kind == "f" and dtype.itemsize <= 8)
+
+
+def _has_rows(part):
+    return part.ndim > 0 if hasattr(part, "ndim") else hasattr(part, "__len__")

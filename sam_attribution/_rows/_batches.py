@@ -1,5 +1,7 @@
 """Batches, which are tensors, dicts or tuples of tensors, and rows that may be one or a source."""
 
+from collections.abc import Mapping
+
 import torch
 
 from sam_attribution._row_source import RowSource, each_tensor
@@ -10,6 +12,13 @@ def tensors_in(batch):
     if isinstance(batch, dict):
         return [*batch.values()]
     return [*batch] if isinstance(batch, tuple) else [batch]
+
+
+def names_of(batch):
+    """Names of several inputs in the order of the alphabet, or their number; 1 for a single one."""
+    if isinstance(batch, Mapping) and len(batch) > 1:
+        return sorted(batch)
+    return len(batch) if isinstance(batch, tuple) else 1
 
 
 def n_rows_in(batch):

@@ -1,17 +1,18 @@
 """Rows of a map-style Dataset, which may be images on disk, tokens or the output of a function."""
 
 import numpy as np
-from torch.utils.data import IterableDataset, Subset
+from torch.utils.data import DataLoader, IterableDataset, Subset
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows._ahead import read_ahead
-from sam_attribution._rows._batches import rows_in
+from sam_attribution._rows._batches import names_of, rows_in
 from sam_attribution._rows._items import inputs_and_target
 from sam_attribution._rows._reading import Reading
 from sam_attribution._rows._targets import plain, targets_of
 
 _N_LOOKED_AT = 16
+_N_COMPARED = 256  # labels may differ in few rows
 
 
 class DatasetRows(RowSource):
@@ -39,6 +40,13 @@ class DatasetRows(RowSource):
         return self._reading.draws
 
     @property
+    def row_names(self):
+        """Names of the inputs of a row, or their number; None where a function changes them."""
+        if self._reading.collate_fn is not None:
+            return None
+        return names_of(inputs_and_target(self._reading.items(self._all_rows([0]))[0])[0])
+
+    @property
     def row_shape(self):
         """Shape of the first row, if that is one tensor; else None."""
         inputs, _ = inputs_and_target(self._reading.items(self._all_rows([0]))[0])
@@ -48,7 +56,7 @@ class DatasetRows(RowSource):
         """The same rows, put together by a function and read by a number of processes."""
         if collate_fn is self._reading.collate_fn and num_workers == self._num_workers:
             return self
-        reading = Reading(self.dataset, collate_fn)
+        reading = Reading(self.dataset, collate_fn, self._reading.targets)
         return self._with(_reading=reading, _num_workers=num_workers)
 
     def seeded(self, seed):
@@ -64,18 +72,20 @@ class DatasetRows(RowSource):
 
     def targets(self, *, verbose=0):
         """Targets that the items have, array of shape (n_samples,); ValueError if they do not."""
-        found = targets_of(self._reading, _spread(self._n_all()), verbose=verbose)
+        found = targets_of(self._reading, _spread(self._n_all(), _N_COMPARED), verbose=verbose)
+        self._reading.targets = found
         return found if self._rows is None else found[self._rows]
 
     def check_is_repeatable(self):
         """Raise a ValueError for rows that are others when they are read again."""
         some = self._all_rows(_spread(len(self), 2))
-        first, again = (_hash_of(self._reading.items(some)) for _ in range(2))
-        if first != again:
+        together = [*map(_hash_of, self._reading.items(some))]
+        if together != [_hash_of(self._reading.items(row[None])[0]) for row in some]:
             raise ValueError(
                 f"X as a Dataset ({type(self.dataset).__name__}) gives other items when it is read "
-                "again: it draws from a random generator of its own, or changes. Draw random "
-                "transforms from the global streams of torch, numpy or random, which are seeded."
+                "again: it draws from a random generator of its own, changes, or returns one array "
+                "for all items. Draw random transforms from the global streams of torch, numpy or "
+                "random, which are seeded, and return copies of what the Dataset writes into."
             )
 
     def check_collate_fn(self):
@@ -133,7 +143,12 @@ class DatasetRows(RowSource):
 
 
 def check_is_map_style(dataset):
-    """Raise a ValueError for a Dataset whose items have no positions."""
+    """Raise a ValueError for a Dataset whose items have no positions, a TypeError for a loader."""
+    if isinstance(dataset, DataLoader):
+        raise TypeError(
+            "X must be a Dataset, got a DataLoader, whose batches do not tell which rows they "
+            "hold. Pass loader.dataset, and batch_size and iterator_train__num_workers to the net."
+        )
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__len__"):
         raise ValueError(
             f"X must be a map-style Dataset, got {type(dataset).__name__}, whose items have no "

@@ -30,23 +30,38 @@ def inputs_and_target(item):
 
 def collated(inputs):
     """The batch of inputs of single rows; a ValueError if they do not fit together."""
+    _check_names(inputs)
     try:
         if all(type(each) is np.ndarray for each in inputs):
-            return _stacked(inputs)
-        return as_batch(default_collate([_without_lists(each) for each in inputs]))
+            batch = _stacked(inputs)
+        else:
+            batch = default_collate([_without_lists(each) for each in inputs])
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
             "X as a Dataset has rows that do not make a batch: "
             f"{str(error).partition(chr(10))[0]} Return tensors or arrays of one shape, or pass "
             "iterator_train__collate_fn, which pads them."
         ) from error
+    return as_batch(batch)
+
+
+def _check_names(inputs):
+    """Raise a ValueError for dicts of different names, of which a batch would lose some."""
+    names = {frozenset(each) if isinstance(each, Mapping) else None for each in inputs}
+    if len(names) > 1:
+        differ = frozenset().union(*(some or () for some in names))
+        differ = sorted(name for name in differ if not all(name in (some or ()) for some in names))
+        raise ValueError(
+            f"X as a Dataset has items with {differ} and items without. Give all the same names."
+        )
 
 
 def _stacked(arrays):
     """Tensor of arrays of one shape, in memory of torch, which is aligned; one copy."""
-    first = arrays[0]
-    dtype = torch.from_numpy(np.empty(0, first.dtype.newbyteorder("="))).dtype
-    batch = torch.empty(len(arrays), *first.shape, dtype=dtype)
+    # of all rows: the type of one would cut the numbers of the others
+    joined = np.result_type(*{array.dtype for array in arrays})
+    dtype = torch.from_numpy(np.empty(0, joined.newbyteorder("="))).dtype
+    batch = torch.empty(len(arrays), *arrays[0].shape, dtype=dtype)
     np.stack(arrays, out=batch.numpy())
     return batch
 
@@ -82,5 +97,10 @@ def _as_tensor(part, where):
         raise ValueError(
             f"X as a Dataset must give tensors, got {type(part).__name__} in {where}. Return "
             "tensors, or let iterator_train__collate_fn make some."
+        )
+    if part.is_complex():
+        raise ValueError(
+            f"X as a Dataset must give real numbers, got {part.dtype} in {where}. Use "
+            "torch.view_as_real, or the absolute values."
         )
     return part.detach()

@@ -5,18 +5,21 @@ import numpy as np
 from sam_attribution._rows._batches import tensors_in
 from sam_attribution._rows._items import as_batch, collated, inputs_and_target
 from sam_attribution._rows._streams import mixed, next_numbers, seed_streams, untouched_streams
+from sam_attribution._rows._targets import plain
 
 
 class Reading:
     """A Dataset whose rows are the same ones whenever they are read in one epoch.
 
     A row's random transforms draw from streams that its seed, position and epoch fix. The last
-    batch is kept, so that inputs and targets, or two passes over a batch, are read once.
+    batch is kept, so that inputs and targets, or two passes over a batch, are read once. Items are
+    compared with the `targets` of the Dataset, if these are known.
     """
 
-    def __init__(self, dataset, collate_fn=None):
+    def __init__(self, dataset, collate_fn=None, targets=None):
         self.dataset = dataset
         self.collate_fn = collate_fn
+        self.targets = targets
         self.draws = False  # True once an item was seen to draw random numbers
         self._last = None, None, ()
 
@@ -27,6 +30,7 @@ class Reading:
         if known != key or versions != _versions(batch):
             with untouched_streams():
                 items = self._seeded_items(rows, seed, epoch)
+                self._check_targets(items, rows)
                 seed_streams(mixed(seed, int(rows[0]), epoch))  # a collate_fn may draw as well
                 batch = self._collated(items)
             self._last = key, batch, _versions(batch)
@@ -66,7 +70,32 @@ class Reading:
         positions = rows.tolist()
         if hasattr(self.dataset, "__getitems__"):
             return self.dataset.__getitems__(positions)
-        return [self.dataset[position] for position in positions]
+        return [self._item(position) for position in positions]
+
+    def _item(self, position):
+        try:
+            return self.dataset[position]
+        except Exception as error:
+            kind = type(self.dataset).__name__
+            error.add_note(f"Raised by item {position} of {len(self.dataset)} of X ({kind}).")
+            raise
+
+    def _check_targets(self, items, rows):
+        """Raise a ValueError for an item with another target than was read at the start."""
+        if self.targets is None:
+            return
+        found = [plain(inputs_and_target(item)[1]) for item in items]
+        expected = self.targets[rows]
+        if np.array_equal(np.asarray(found), expected):
+            return
+        for row, target, known in zip(rows.tolist(), found, map(plain, expected), strict=True):
+            if not np.array_equal(target, known):
+                raise ValueError(
+                    f"item {row} of X as a Dataset has the target {target!r:.60}, which was "
+                    f"{known!r:.60} before: it is drawn at random, as mixup does, or the Dataset "
+                    "has an attribute with other targets. Give each row one target; pass y to "
+                    "ignore those of the items."
+                )
 
     def _collated(self, items):
         has_target = inputs_and_target(items[0])[1] is not None

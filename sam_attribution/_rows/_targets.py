@@ -5,10 +5,11 @@ import torch
 from torch.utils.data import Subset, TensorDataset
 from tqdm.auto import tqdm
 
+from sam_attribution._as_arrays import PAD_TARGETS, refuse_ragged
 from sam_attribution._rows._items import inputs_and_target
 
 _ATTRIBUTES = ("targets", "labels", "label")
-_AT_ONCE = 256
+_AT_ONCE = 64
 
 
 def targets_of(reading, some, *, verbose=0):
@@ -17,7 +18,7 @@ def targets_of(reading, some, *, verbose=0):
     They are those of an attribute such as ``targets``, if it agrees with the items at the
     positions `some`; otherwise each item is read once.
     """
-    read = [plain(inputs_and_target(item)[1]) for item in reading.items(some)]
+    read = [*_read(reading, some)]
     if any(target is None for target in read):
         raise ValueError(
             f"y is None, and the items of {type(reading.dataset).__name__} have no target: they "
@@ -26,11 +27,18 @@ def targets_of(reading, some, *, verbose=0):
     known = _attribute_of(reading.dataset)
     if known is not None and _agree(known[some], read):
         return known
-    n_rows = len(reading.dataset)
-    bar = tqdm(range(0, n_rows, _AT_ONCE), desc="targets", leave=False, disable=not verbose)
-    parts = (np.arange(start, min(start + _AT_ONCE, n_rows)) for start in bar)
-    items = (item for part in parts for item in reading.items(part))
-    return np.array([plain(inputs_and_target(item)[1]) for item in items])
+    rows = np.arange(len(reading.dataset))
+    items = _read(reading, rows)
+    found = [*tqdm(items, desc="targets", total=len(rows), leave=False, disable=not verbose)]
+    refuse_ragged(found, "y of a Dataset", PAD_TARGETS)
+    return _as_array(found)
+
+
+def _read(reading, rows):
+    """Yield the targets of the items of some rows, of which a few are in memory at a time."""
+    for start in range(0, len(rows), _AT_ONCE):
+        for item in reading.items(rows[start : start + _AT_ONCE]):
+            yield plain(inputs_and_target(item)[1])
 
 
 def _attribute_of(dataset):
@@ -46,9 +54,16 @@ def _attribute_of(dataset):
         if isinstance(values, torch.Tensor):
             values = values.detach().cpu().numpy()
         if isinstance(values, np.ndarray | list | tuple) and len(values) == len(dataset):
-            values = np.asarray(values)
+            values = _as_array(values)
             return values if values.ndim == 1 else None
     return None
+
+
+def _as_array(targets):
+    """Array of targets; words stay apart from what numpy would turn into words beside them."""
+    found = np.asarray(targets)
+    kinds = {type(each) for each in targets} if found.dtype.kind in "US" else set()
+    return np.array(targets, dtype=object) if len(kinds) > 1 else found
 
 
 def _agree(known, read):

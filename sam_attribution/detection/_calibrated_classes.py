@@ -22,13 +22,10 @@ class JudgedRows:
         Their positions.
     scores : list of ndarray of shape (m, n_classes)
         Class scores in any unit, each by another signal that the row's own label had no part in.
-    sharp_scores : list of ndarray of shape (m, n_classes), or None
-        Scores in the training of which the label had a part, of the kinds that held-out rows have.
     """
 
     rows: np.ndarray
     scores: list
-    sharp_scores: list | None = None
 
 
 class CalibratedClasses:

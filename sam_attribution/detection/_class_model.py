@@ -69,29 +69,24 @@ class ClassModel:
         responsibilities : Tensor of shape (n, n_classes)
             Probability of each class for each row; rows sum to 1.
         """
-        weighted = self._weighted(responsibilities)
-        trained = self._fold_by_fold(weighted, self._states)
+        trained = self._fold_by_fold(self._weighted(responsibilities))
         for scores in trained:
             scores.copy_(scores[self._back])
-        held_out = [state.held_out_scores(weighted) for state in self._states]
-        return trained, torch.stack(held_out)
+        return trained, self.held_out_scores(responsibilities)
 
-    def mean_scores(self, responsibilities, n_states=None):
-        """Mean scores (n, n_classes) over the first `n_states` states; over all by default."""
+    def held_out_scores(self, responsibilities):
+        """Scores (n_states, m, n_classes) of the held-out rows."""
         weighted = self._weighted(responsibilities)
-        return self._fold_by_fold(weighted, self._states[:n_states]).mean(0)[self._back]
+        return torch.stack([state.held_out_scores(weighted) for state in self._states])
 
-    def mean_held_out_scores(self, responsibilities, n_states=None):
-        """Mean scores (m, n_classes) of the held-out rows."""
-        weighted = self._weighted(responsibilities)
-        scores = [state.held_out_scores(weighted) for state in self._states[:n_states]]
-        return torch.stack(scores).mean(0)
+    def mean_scores(self, responsibilities):
+        """Mean scores (n, n_classes) over the states."""
+        return self._fold_by_fold(self._weighted(responsibilities)).mean(0)[self._back]
 
-    @staticmethod
-    def _fold_by_fold(weighted, states):
+    def _fold_by_fold(self, weighted):
         """Scores (n_states, n, n_classes), rows in the order of folds; one copy in memory."""
-        found = weighted.new_empty(len(states), *weighted.shape)
-        for scores, state in zip(found, states, strict=True):
+        found = weighted.new_empty(len(self._states), *weighted.shape)
+        for scores, state in zip(found, self._states, strict=True):
             scores.copy_(state.scores(weighted))
         return found
 

@@ -70,8 +70,8 @@ class MislabelDetector(BaseEstimator):
         trains one clone per split; the log-probabilities of a row are averaged over the clones
         that were trained on it, or over those that held it out if no clone was.
     contamination : float or "auto", default="auto"
-        Share of the judged rows to mark as suspicious, in [0, 1). ``auto`` takes the estimated
-        noise rate.
+        Share of the judged rows to mark as suspicious, in [0, 1). ``auto`` marks the rows of the
+        largest expected F1.
     n_jobs : int, default=None
         Splits to work on at once, by joblib's rules.
     random_state : int, RandomState instance or None, default=None
@@ -88,12 +88,18 @@ class MislabelDetector(BaseEstimator):
     scores_ : ndarray of shape (n_samples,)
         Log-odds of the given label against all the others (nats, not calibrated). Low =
         suspicious; NaN for a row that no split held.
+    probability_wrong_ : ndarray of shape (n_samples,)
+        Calibrated probability of each label to be wrong. It never rises with ``scores_``; NaN for
+        a row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        True for the share ``contamination_`` of the judged rows with the lowest scores.
+        True for the rows with the lowest scores: those of the largest expected F1, or the share
+        that `contamination` gives.
     suggested_labels_ : ndarray of shape (n_samples,)
-        The most probable label of every row; often the one it has.
+        The most probable label of every row; often the one it has. Only rows whose label is
+        wrong with more than one half get another.
     label_log_proba_ : ndarray of shape (n_samples, n_classes)
-        Log-probability of each label to be the true one; NaN for a row that no split held.
+        Log-probability of each label to be the true one, so that that of the given label is
+        ``log(1 - probability_wrong_)``; NaN for a row that no split held.
     score_components_ : DataFrame
         Log-probability of the given label by each signal alone. ``network`` is the mean
         probability over the recorded states; ``classes`` comes from the class model of the rows
@@ -101,7 +107,10 @@ class MislabelDetector(BaseEstimator):
         validation rows, if there are such. Low = suspicious. The index is that of `X`, if it has
         one.
     contamination_ : float
-        `contamination`, or the estimated noise rate.
+        `contamination`, or the estimated share of wrong labels: the mean of
+        ``probability_wrong_``.
+    contamination_interval_ : tuple of float
+        The share lies between these two with a probability of 90 %.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame
@@ -117,7 +126,6 @@ class MislabelDetector(BaseEstimator):
           for checkpoints of which none is from before training;
         - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
           0 the noise model by EM is taken;
-        - ``noise_rate``: the estimated share of wrong labels;
         - ``n_train``, ``n_held_out``, ``seconds_scoring``;
         - ``skill``: how much better than chance the network of the split ranks the held-out labels,
           in standard errors (by chance below 2.33);
@@ -153,8 +161,14 @@ class MislabelDetector(BaseEstimator):
     better than those trained on, in the features of the network before training, which do not
     depend on any label. They are also trusted if they fit significantly worse, as right labels do
     under one-sided confusions, and clean fits them better than noisy. The class model of the
-    trusted rows is then a third signal. The noise rate is estimated at the early states, before
-    the network has memorised wrong labels.
+    trusted rows is then a third signal.
+
+    The share of wrong labels comes from a likelihood over all rows. Rows trained on are judged by
+    class models of features that no label has touched (of the network before its training, and of
+    the rows themselves), held-out rows by those of the training as well. Each noise rate from 0 to
+    60 % is tried with several readings of the noise: all wrong labels alike, one class of two
+    alone, or rates of their own for pairs of classes. The readings are averaged, weighted by how
+    well they explain the given labels.
 
     **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
     over the states of the later half of training, out of fold where a split held the row out. The
@@ -166,13 +180,14 @@ class MislabelDetector(BaseEstimator):
 
     Without a trusted set, a confusion that most labels of a class share cannot be detected
     (if nine owls in ten are called hawks, the tenth looks wrong). Labels that are wrong because
-    the row itself is ambiguous are ranked low, but hardly counted: ``contamination="auto"`` is
-    then too small.
+    the row itself is ambiguous are ranked low, but hardly counted: ``contamination_`` is then too
+    small. Only checked labels tell ambiguity from noise.
 
     Beyond the training, the cost is a forward pass over all rows for each of these states (with
     ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
     x n_classes. Memory holds five copies of the last features, in float32 (with ``ValidationData``
-    ten), and of the array of shape (n_samples, n_classes).
+    ten), as many of the features before training and of the leading 256 numbers of the rows, and
+    of the array of shape (n_samples, n_classes).
 
     References
     ----------
@@ -252,7 +267,7 @@ class MislabelDetector(BaseEstimator):
             expected to order less than two of three pairs of a wrong and a right label; if the data
             do not tell how many labels are wrong; if most rows of a class are suspicious; if the
             network predicts the same label for all validation rows; or if the noise rate is
-            estimated without a state of the first half of training.
+            estimated without features that no label has touched.
         """
         check_settings(self)
         targets = _checked_targets(estimator_or_default(self.estimator))
@@ -400,7 +415,7 @@ class MislabelDetector(BaseEstimator):
         self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
         self._doubt(choice, noise, skill)
         if self.contamination == "auto" and not skill.is_chance:
-            _warn_of_late_states(evidence, self.contamination_)
+            _warn_of_memory(evidence, self.contamination_)
 
     @exclusive()
     def _collect_targets(self, X, y, sample_weight, found):
@@ -463,13 +478,14 @@ def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     return SplitEvidence(trained)
 
 
-def _warn_of_late_states(evidence, noise_rate):
-    """Warn if the noise rate comes from states at which wrong labels are memorised."""
-    if min(each.first_seen for each in evidence) >= 0.5:
+def _warn_of_memory(evidence, noise_rate):
+    """Warn if wrong labels are counted by states at which they may be memorised."""
+    if not all(each.untouched for each in evidence):
         warn(
             f"contamination_={noise_rate:.3g} is too small if the network has memorised wrong "
-            "labels: no state of the first half of its training is known. Look at rows in the "
-            "order of scores_, give checkpoints of the first epochs, or set contamination.",
+            "labels: no state from before its training is known, and the rows are not one array "
+            "of numbers. Look at rows in the order of scores_, give the untrained weights as a "
+            "checkpoint, or set contamination.",
         )
 
 

@@ -74,7 +74,7 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
     beside = (
         ""
         if np.isnan(others)
-        else f"{others:.0%} of the held-out rows have a label that is not the most probable one, and "
+        else f"{others:.0%} of the held-out labels are not the most probable ones, and "
     )
     warn(
         f"contamination_={share:.2g} (90% interval {low:.2g} to {high:.2g}) is uncertain: "
@@ -85,9 +85,7 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
 def _what_would_tell(trust, folds_help):
     helps = []
     if not trust:
-        helps.append(
-            "a few hundred checked rows (validation=ValidationData(X_checked, y_checked))"
-        )
+        helps.append("a few hundred checked rows (validation=ValidationData(X_checked, y_checked))")
     if folds_help:
         helps.append("folds (validation=StratifiedKFold(5, shuffle=True))")
     return f" What would tell: {', or '.join(helps)}." if helps else ""

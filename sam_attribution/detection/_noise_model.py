@@ -99,13 +99,13 @@ def fit_by_em(class_model, y, weights, start):
     return _noise_model(class_model, *fitted, y, weights)
 
 
-def em_steps(class_model, y, weights, responsibilities, transition, n_steps, n_states=None):
-    """Run expectation maximisation on the mean class scores of the first `n_states` states.
+def em_steps(class_model, y, weights, responsibilities, transition, n_steps):
+    """Run expectation maximisation on the mean class scores.
 
     It stops after `n_steps` steps, or once no rate of the transition moves by 0.002.
     """
     for _ in range(n_steps):
-        scores = class_model.mean_scores(responsibilities, n_states)[None]
+        scores = class_model.mean_scores(responsibilities)[None]
         log_class_prior = _log_class_prior(responsibilities, weights)
         best = best_inverse_temperature(scores, log_class_prior, y, transition, weights)
         log_p = log_probabilities(scores, log_class_prior, best)

@@ -125,7 +125,7 @@ class NoiseShare:
         return float(np.average(other, weights=self._weights[rows]))
 
     def posterior(self):
-        """Probability of each class to be the true one, (n_rows, n_classes); NaN where not judged."""
+        """Probability (n_rows, n_classes) of each class to be the true one; NaN: not judged."""
         total = np.zeros((len(self._y), self._n_classes))
         whole = self._weight.sum(1)
         heavy = [number for number, weight in enumerate(whole) if weight > _LEAST_WEIGHT]

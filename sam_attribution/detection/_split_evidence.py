@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 from functools import cached_property
-from math import log
 from time import perf_counter
 
 import numpy as np
@@ -22,7 +21,7 @@ from sam_attribution.detection._snapshots import (
     snapshot,
     snapshot_states,
 )
-from sam_attribution.detection._untouched_features import untouched_features
+from sam_attribution.detection._untouched_features import has_untouched, untouched_features
 from sam_attribution.detection._untouched_scores import SplitSignals
 
 _ROWS_FOR_AGREEMENT = 3000
@@ -43,8 +42,9 @@ class SplitEvidence:
     likelihoods : Tensor of shape (3, m)
         Log-likelihood of each held-out label under three models: classes as given; classes by EM
         and clean held-out labels; classes by EM and held-out labels as noisy as the others.
-    first_seen : float
-        Share of the training that had passed at the first of the states.
+    untouched : bool
+        Some features are known that depend on no label: those before the training, or the rows
+        themselves.
     seconds : float
         Time that the detection took so far.
     """
@@ -59,7 +59,7 @@ class SplitEvidence:
         self._features = []  # of the states, where they are needed again
         path = self._problem.path
         states = snapshot_states(path)
-        self.first_seen = path.time_of(states[0]) / path.duration
+        self.untouched = has_untouched(self._problem, self._problem.X)
         seen = [self._look_at(state) for state in states]
         self._network = tuple(mean_probability(states) for states in zip(*seen, strict=True))
         del seen  # arrays of states x rows x classes
@@ -87,21 +87,19 @@ class SplitEvidence:
         return trained.log_probabilities, held_out.log_probabilities
 
     def _untouched_classes(self):
-        """ClassModel of features that no label has touched, or None."""
+        """ClassModel of the features that labels have touched least."""
         kinds = untouched_features(self._problem.at_epoch(0), [self._problem.X, self._X_held_out])
-        if not kinds:
-            return None
         y = torch.cat([self._y, self._y_held_out])
         weights = torch.cat([self._weights, self._weights.new_ones(len(self._y_held_out))])
         states = ((torch.cat(kind), kind[0][:1]) for kind in kinds)
         return ClassModel(stratified_folds(y), weights, states)
 
     def signals(self, n_samples):
-        """What the networks says about the rows; those of a ValidationData follow `n_samples`."""
+        """What the network says about the rows; those of a ValidationData follow `n_samples`."""
         split = self.trained.split
         own = len(split.held_out) == 0
         held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
-        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network)
+        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network[1])
 
     @property
     def codes(self):
@@ -158,9 +156,8 @@ class SplitEvidence:
         trusted = [self._by_held_out(noise_model.log_p)] if trust else []
         signals = [self._network[0], noise_model.log_p, *trusted]
         held_out_signals = [self._network[1], noise_model.held_out_log_p]
-        classes = noise_model.log_class_prior
-        trained = label_posterior(signals, self._y, prior, classes)
-        held_out = label_posterior(held_out_signals, self._y_held_out, prior, classes)
+        trained = label_posterior(signals, self._y, prior)
+        held_out = label_posterior(held_out_signals, self._y_held_out, prior)
         self.seconds += perf_counter() - started
         return SplitResult(trained, held_out)
 
@@ -216,7 +213,7 @@ class SplitResult:
     held_out: LabelPosterior
 
 
-def label_posterior(signals, y, transition, log_class_prior):
+def label_posterior(signals, y, transition):
     """Multiply the signals and the transition, and normalise: Bayes' rule.
 
     Parameters
@@ -227,8 +224,6 @@ def label_posterior(signals, y, transition, log_class_prior):
     y : Tensor of int64, shape (n,)
         Codes of the given labels.
     transition : Tensor of shape (n_classes, n_classes)
-    log_class_prior : Tensor of shape (n_classes,)
-        Each signal holds it; their product shall hold it once.
 
     Returns
     -------
@@ -237,6 +232,4 @@ def label_posterior(signals, y, transition, log_class_prior):
     network, classes, *trusted = signals
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
-    at_least_a_row = log_class_prior.clamp_min(-log(len(y)))  # else no row's class is favoured
-    together = sum(signals) - (len(signals) - 1) * at_least_a_row
-    return LabelPosterior(log_posterior(together, y, transition), given)
+    return LabelPosterior(log_posterior(sum(signals), y, transition), given)

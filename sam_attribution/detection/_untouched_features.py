@@ -12,7 +12,7 @@ _ROWS_FOR_DIRECTIONS = 5000
 
 
 def untouched_features(problem, sources):
-    """Return a list of kinds of features, each a list with a tensor (n, n_features) per source.
+    """Return kinds of features, each a list with a tensor (n, n_features) per source.
 
     Parameters
     ----------
@@ -20,7 +20,8 @@ def untouched_features(problem, sources):
         If its first recorded state is that before the training, the features there are one kind.
     sources : list of Tensor or RowSource
         Rows. Their own numbers are a kind of features if they are one array of floating-point
-        numbers, beyond 256 of them their leading principal components.
+        numbers, beyond 256 of them their leading principal components. If neither kind is there,
+        the features at the first recorded state stand in, which labels have touched.
     """
     path = problem.path
     found = []
@@ -29,12 +30,22 @@ def untouched_features(problem, sources):
     numbers = _numbers(problem, sources)
     if numbers is not None and not (found and _same(numbers, found[0])):
         found.append(numbers)
-    return found
+    return found or [[initial_features(problem, X) for X in sources]]
+
+
+def has_untouched(problem, X):
+    """True if some features of the rows `X` are known that depend on no label."""
+    path = problem.path
+    return path.time_of(path.recorded_states[0]) == 0 or _is_one_array(X[:1])
+
+
+def _is_one_array(batch):
+    return isinstance(batch, Tensor) and batch.is_floating_point()
 
 
 def _numbers(problem, sources):
     first = sources[0][:1]
-    if not isinstance(first, Tensor) or not first.is_floating_point():
+    if not _is_one_array(first):
         return None
     if first[0].numel() <= _MOST_NUMBERS:
         return [_each(problem, X, lambda flat: flat) for X in sources]

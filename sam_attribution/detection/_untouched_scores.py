@@ -21,20 +21,19 @@ class SplitSignals:
     ----------
     train, held_out : ndarray of int
         Positions of the rows.
-    early : ClassModel or None
+    early : ClassModel
         Of features that depend on no label, for the rows trained on followed by those held out.
-        None if there are no such features.
     later : ClassModel
         Of features during the training.
-    network : tuple of Tensor of shape (n, n_classes) and (m, n_classes)
-        Log-probabilities by the network, of the rows trained on and of those held out.
+    network : Tensor of shape (m, n_classes)
+        Log-probabilities of the held-out rows by the network.
     """
 
     train: np.ndarray
     held_out: np.ndarray
-    early: ClassModel | None
+    early: ClassModel
     later: ClassModel
-    network: tuple[Tensor, Tensor]
+    network: Tensor
 
 
 class UntouchedScores:
@@ -70,49 +69,40 @@ class UntouchedScores:
         memberships : ndarray of shape (n_rows, n_classes)
         """
         likely = torch.as_tensor(memberships, dtype=torch.float32)
-        early, (later, trained_later) = self._early(likely), self._later(likely)
-        network, trained_network = self._by_network()
-        held_out = [*early, later, network]
+        early = self._early(likely)
         found = []
         if len(self._held_out):
-            found.append(JudgedRows(self._held_out, [each[self._held_out] for each in held_out]))
-        if early and len(self._others):
-            known = [each[self._others] for each in early]
-            found.append(JudgedRows(self._others, known))
+            scores = *early, self._later(likely), self._by_network(memberships.shape)
+            found.append(JudgedRows(self._held_out, [each[self._held_out] for each in scores]))
+        if len(self._others):
+            found.append(JudgedRows(self._others, [each[self._others] for each in early]))
         return found
 
     def _early(self, memberships):
-        """A list with an array (n_rows, n_classes) for each kind of early features."""
-        models = [(each, each.early) for each in self._splits if each.early is not None]
-        totals = [_Mean(memberships.shape) for _ in range(models[0][1].n_states if models else 0)]
-        for split, model in models:
+        """An array (n_rows, n_classes) for each kind of features from before the training."""
+        n_kinds = self._splits[0].early.n_states
+        totals = [_Mean(memberships.shape) for _ in range(n_kinds)]
+        for split in self._splits:
             rows = np.r_[split.train, split.held_out]
-            for total, scores in zip(totals, model.scores(memberships[rows])[0], strict=True):
+            kinds = split.early.scores(memberships[rows])[0]
+            for total, scores in zip(totals, kinds, strict=True):
                 total.add(rows, standardised(scores.numpy()))
         return [total.value for total in totals]
 
     def _later(self, memberships):
-        """Scores of held-out and of trained rows by features during training, each (n_rows, ...)."""
-        held_out, trained = _Mean(memberships.shape), _Mean(memberships.shape)
+        """Scores (n_rows, n_classes) of held-out rows by features during the training."""
+        total = _Mean(memberships.shape)
         for split in self._splits:
-            states, states_held_out = split.later.scores(memberships[split.train])
-            trained.add(split.train, _together(states))
-            held_out.add(split.held_out, _together(states_held_out))
-        return held_out.value, trained.value
+            states = split.later.held_out_scores(memberships[split.train])
+            total.add(split.held_out, sum(standardised(each.numpy()) for each in states))
+        return total.value
 
-    def _by_network(self):
-        n_classes = self._splits[0].network[0].shape[1]
-        pair = _Mean((self._n_rows, n_classes)), _Mean((self._n_rows, n_classes))
+    def _by_network(self, shape):
+        total = _Mean(shape)
         for split in self._splits:
-            rows = split.train, split.held_out
-            for total, some, log_p in zip(pair, rows, split.network, strict=True):
-                total.add(some, np.log(log_p.exp().numpy() + _LEAST_PROBABILITY))
-        return pair[1].value, pair[0].value
-
-
-def _together(states):
-    """Sum of the scores at several states."""
-    return sum(standardised(each.numpy()) for each in states)
+            probabilities = split.network.exp().numpy()
+            total.add(split.held_out, np.log(probabilities + _LEAST_PROBABILITY))
+        return total.value
 
 
 def noise_of(evidence, n_samples, sample_weight, trust):
@@ -136,7 +126,7 @@ def noise_of(evidence, n_samples, sample_weight, trust):
         weights[:n_samples] = sample_weight / np.mean(sample_weight)
     is_right = (np.arange(n_rows) >= n_samples) & trust
     scores = UntouchedScores(splits, n_rows, is_right)
-    return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)
+    return NoiseShare(scores, y, splits[0].network.shape[1], weights, is_right)
 
 
 class _Mean:

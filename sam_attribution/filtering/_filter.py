@@ -22,8 +22,8 @@ class MislabelFilter(RowFilter):
     removal_fraction : float or "auto", default="auto"
         "auto" drops the rows that the scorer calls suspicious (``suspicious_``), which are none
         where nothing looks wrong; a class of which all rows are suspicious stays. A share of the
-        rows, in [0, 1), drops that many, whatever they are; a :class:`~sam_attribution.SAMInfluence`
-        needs one. 0 scores nothing.
+        rows, in [0, 1), drops that many, whatever they are. A ``SAMInfluence`` needs a share. 0
+        scores nothing.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
         Where scores are kept, so that another fit on the same rows does not compute them again;
         only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A

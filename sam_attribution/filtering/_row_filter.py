@@ -8,7 +8,7 @@ from sklearn.base import BaseEstimator, is_regressor
 from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
-from sam_attribution._as_arrays import refuse_sparse_tensor
+from sam_attribution._as_arrays import refuse_odd_tensor
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
@@ -44,7 +44,7 @@ class RowFilter(BaseEstimator):
         check_parameters(self)
         _refuse_without_classes("estimator", self._classifier())
         _refuse_without_classes("scorer", getattr(self.scorer, "estimator", None))
-        refuse_sparse_tensor(X, "X")
+        refuse_odd_tensor(X, "X")
         check_order(X=X, y=y, sample_weight=sample_weight)
         X, y = with_own_targets(X, y)
         X, y = indexable(X, check_labels(y))

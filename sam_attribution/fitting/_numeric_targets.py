@@ -45,7 +45,7 @@ class NumericTargets:
         check_targets(y, name)
 
     def predicted(self, models, X):
-        """None: a row whose target is what the model predicts has no gradient."""
+        """Raise a ValueError: a row whose target is what the model predicts has no gradient."""
         raise ValueError(
             "y is needed to score rows for a regressor: with its own prediction for a target a "
             "row would change nothing. Pass score_samples(X, y)."

@@ -29,6 +29,11 @@ class TokenQueries:
                 'per="token" needs a class for every token, y of shape (n_query, n_tokens), and '
                 f"CrossEntropyLoss or NLLLoss, got y of shape {y.shape} in {y.dtype}. Use per=None."
             )
+        if not (y != ignored).any():
+            raise ValueError(
+                f'per="token" needs a token with a target, but y_query holds {ignored} alone, '
+                "which the criterion ignores."
+            )
         self._shape, self._places = y.shape, np.nonzero(y != ignored)
         self.rows = self._places[0]
         self.y = np.full((len(self.rows), *y.shape[1:]), ignored)

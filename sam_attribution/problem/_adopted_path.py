@@ -42,7 +42,7 @@ class AdoptedPath(TrainingPath):
     def __init__(self, net, X, y, sample_weight, layout):
         super().__init__(net, X, y, sample_weight, layout)
         self._n_rows = self._trajectory.fingerprint.n_samples
-        self._batch_size = net.batch_size
+        self._batch_size, self._m_sharpness = net.batch_size, net.m_sharpness
         self._states_given = _states(net)
         self._stretches = [each for each in self._states_given if each.checkpoint.rate]
 
@@ -54,6 +54,10 @@ class AdoptedPath(TrainingPath):
     @property
     def rho(self):
         return self._trajectory.rho
+
+    @property
+    def m_sharpness(self):
+        return self._m_sharpness
 
     @property
     def mean_rates(self):
@@ -159,6 +163,7 @@ class AdoptedPath(TrainingPath):
             rho=self.rho if given.rho is None else given.rho,
             steps=(number, number + 1),
             seed=None if rows is None else 0,
+            m_sharpness=None if rows is None else self._m_sharpness,
             masks_are_known=False,
         )
 

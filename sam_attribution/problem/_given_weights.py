@@ -30,18 +30,23 @@ def check_given_weights(module, X, *, differentiated=True):
     except Exception:  # of the user's module, which may raise anything
         return
     compared = (outputs, gradients) if differentiated else (outputs,)
-    if not all(are_near(given, own, _TOLERANCE) for given, own in compared):
+    depends = gradients[0] is not None
+    if not depends or not all(are_near(given, own, _TOLERANCE) for given, own in compared):
         raise ValueError(
             f"module {type(module).__name__} does not compute with the weights that it is called "
             "with: its backward pass computes activations again, by something other than "
-            "torch.utils.checkpoint, or it keeps weights outside of its parameters. Scores would "
-            "be those of other weights. Switch that activation checkpointing off or use torch's; "
-            "make the weights parameters."
+            "torch.utils.checkpoint, or it keeps weights outside of its parameters (as a forward "
+            "that was set on the instance does). Scores would be those of other weights. Switch "
+            "that activation checkpointing off or use torch's; make the weights parameters; "
+            "compile by torch.compile(module) instead of module.forward."
         )
 
 
 def _at_other_weights(module, X):
-    """Output and gradient by a functional call, each with that of a module with these weights."""
+    """Output and gradient by a functional call, each with that of a module with these weights.
+
+    The gradient is None if the output does not depend on the weights given.
+    """
     layout = ParameterLayout(module)
     w = layout.vector_of(module)
     noise = 2 * torch.rand_like(w) - 1  # normal numbers take longer
@@ -51,7 +56,9 @@ def _at_other_weights(module, X):
         output = flat_call(module, (layout.unflatten(other), buffers), X)
         like = {"dtype": output.dtype, "device": output.device}
         along = torch.linspace(1, 2, output.numel(), **like).view(output.shape)
-        (gradient,) = torch.autograd.grad(output, other, along, materialize_grads=True)
+        (gradient,) = torch.autograd.grad(output, other, along, allow_unused=True)
+        if gradient is None:
+            return (output.detach(), output.detach()), (None, None)
         parameters = layout.parameters_of(module)
         with torch.no_grad():
             for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):

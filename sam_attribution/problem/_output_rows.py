@@ -19,6 +19,9 @@ class OutputRows(RowLoss):
         self.form = form
         self.unit = f"units of {criterion_name(criterion)}"
 
+    def check_output(self, output):
+        """Any output will do."""
+
     def predicted(self, output):
         """Argument of criterion and evaluation functions: the output as the module gave it."""
         return output if self.form is None else self.form.restored(output)
@@ -26,7 +29,13 @@ class OutputRows(RowLoss):
     as_given = predicted
 
     def per_sample(self, output, y):
-        return row_losses(self.criterion, self.predicted(output), y)
+        try:
+            return row_losses(self.criterion, self.predicted(output), y)
+        except IndexError as error:
+            raise ValueError(
+                f"criterion {criterion_name(self.criterion)} finds a class in y that the output "
+                f"does not have: {error} Classes are codes from 0 on."
+            ) from error
 
     def to_logits(self, output):
         """Raise a ValueError: there are no classes."""

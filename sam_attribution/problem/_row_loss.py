@@ -13,7 +13,12 @@ import copy
 import torch
 from torch import nn
 
-from sam_attribution.training import class_weight, loss_per_sample, without_class_weight
+from sam_attribution.training import (
+    check_one_tensor,
+    class_weight,
+    loss_per_sample,
+    without_class_weight,
+)
 
 
 class RowLoss:
@@ -30,6 +35,10 @@ class RowLoss:
         double = copy.copy(self)
         double.criterion = copy.deepcopy(self.criterion).double()
         return double
+
+    def check_output(self, output):
+        """Raise a TypeError for an output with more than the criterion takes."""
+        check_one_tensor(output)
 
     def predicted(self, output):
         """Argument of evaluation functions: the module's output itself."""

@@ -6,6 +6,8 @@ from glob import escape
 import numpy as np
 import torch
 
+from sam_attribution.parameters import matching
+
 _N_SHOWN = 12
 
 
@@ -56,20 +58,13 @@ def _chosen_names(parameters, names):
     patterns = [parameters] if isinstance(parameters, str) else np.ravel(parameters).tolist()
     if strangers := [pattern for pattern in patterns if not isinstance(pattern, str)]:
         raise TypeError(f"parameters must be names or patterns of names, got {strangers[0]!r}.")
-    taken = [pattern.removeprefix("!") for pattern in patterns if pattern.startswith("!")]
-    given = [pattern for pattern in patterns if not pattern.startswith("!")]
-    for pattern in [*given, *taken]:
-        if not _matching([pattern], names):
+    for pattern in (each.removeprefix("!") for each in patterns):
+        if not matching(names, [pattern]):
             raise _bad(parameters, names, f"{pattern!r} matches none of them")
-    left = _matching(given or ["*"], names) if patterns else []
-    chosen = [name for name in left if name not in _matching(taken, names)]
+    chosen = matching(names, patterns) if patterns else []
     if not chosen:
         raise _bad(parameters, names, "that leaves nothing to attribute")
     return chosen
-
-
-def _matching(patterns, names):
-    return [name for name in names if any(fnmatchcase(name, pattern) for pattern in patterns)]
 
 
 def _bad(parameters, names, fault):
@@ -87,8 +82,8 @@ def _patterns_of(wanted, names):
     while left:
         parts = left[0].split(".")
         wider = [f"{escape('.'.join(parts[:n]))}.*" for n in range(1, len(parts))]
-        pattern = next((p for p in wider if wanted.issuperset(_matching([p], names))), None)
-        if pattern is None or len(_matching([pattern], names)) == 1:
+        pattern = next((p for p in wider if wanted.issuperset(matching(names, [p]))), None)
+        if pattern is None or len(matching(names, [pattern])) == 1:
             pattern = escape(left[0])
         patterns.append(pattern)
         left = [name for name in left if not fnmatchcase(name, pattern)]

@@ -13,6 +13,7 @@ from sam_attribution.training._divergence import is_far_above_guessing
 from sam_attribution.training._epochs import ends_of_epochs, epoch_of
 from sam_attribution.training._given_checkpoints import Checkpoint
 from sam_attribution.training._losses import (
+    check_one_tensor,
     class_weight,
     loss_per_sample,
     unreduced,

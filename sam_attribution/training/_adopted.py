@@ -43,7 +43,7 @@ class Adopted(Trajectory):
             raise ValueError(
                 f"from_module was given other data: {', '.join(changed)} differ "
                 f"({self.fingerprint.n_samples} rows then, {given.n_samples} now). Pass the rows "
-                "given to from_module, in the same order."
+                "given to from_module, in the same order and form (array, dict, Dataset)."
             )
 
 

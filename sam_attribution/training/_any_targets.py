@@ -8,9 +8,14 @@ from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution._rows import with_own_targets
 from sam_attribution.training._inputs import as_numpy_knows, check_as_many
 from sam_attribution.training._losses import check_graph, check_mean
-from sam_attribution.training._output_form import filled, flat_output, leaves_of
-from sam_attribution.training._row_criterion import ignored_target, row_losses
-from sam_attribution.training._row_function import RowFunction, criterion_name, is_row_function
+from sam_attribution.training._output_form import filled, flat_output, joined, leaves_of
+from sam_attribution.training._row_criterion import check_probabilities, ignored_target, row_losses
+from sam_attribution.training._row_function import (
+    RowFunction,
+    check_two_arguments,
+    criterion_name,
+    is_row_function,
+)
 from sam_attribution.training._target_array import target_array
 
 _LAYOUT = (
@@ -47,9 +52,8 @@ class AnyTargets:
         outputs = [*self.forward_iter(X)]
         if callable(self.predict_nonlinearity):
             outputs = [*map(self.predict_nonlinearity, outputs)]
-        columns = zip(*map(leaves_of, outputs), strict=True)
-        arrays = (as_numpy_knows(torch.cat(column)).numpy() for column in columns)
-        return filled(outputs[0], arrays)
+        whole = joined(outputs)
+        return filled(whole, (as_numpy_knows(leaf).numpy() for leaf in leaves_of(whole)))
 
     @available_if(_has_probabilities)
     def predict_proba(self, X):
@@ -150,6 +154,7 @@ class AnyTargets:
 
     def _check_criterion(self):
         check_mean(self.criterion_)
+        check_two_arguments(self.criterion_)
 
     def _fit_inputs(self, X, y, sample_weight, classes, afresh):
         X, y = with_own_targets(X, y, verbose=self.verbose)
@@ -177,6 +182,7 @@ class AnyTargets:
         """Checked targets, floats in `dtype`, shape (n_samples, ...)."""
         targets = target_array(y, dtype=self.dtype)
         check_as_many(targets, X)
+        check_probabilities(self.criterion, targets)
         return targets
 
     def _output_sizes(self):
@@ -198,7 +204,12 @@ def _device_of(output):
 
 def _in_full_precision(output):
     """The output, of which autocast may have made half precision, with losses in float32."""
-    return filled(output, (z.float() if z.dtype.itemsize < 4 else z for z in leaves_of(output)))
+    return filled(output, map(_at_least_float32, leaves_of(output)))
+
+
+def _at_least_float32(tensor):
+    half = tensor.is_floating_point() and tensor.dtype.itemsize < 4
+    return tensor.float() if half else tensor
 
 
 def _check_rows(output, n_rows):

@@ -38,15 +38,6 @@ def part_of(batch, rows):
     return _taken(batch, rows)
 
 
-def joined(outputs):
-    """Outputs of the parts of a batch as one."""
-    if isinstance(outputs[0], Mapping):
-        return {name: joined([each[name] for each in outputs]) for name in outputs[0]}
-    if isinstance(outputs[0], tuple | list):
-        return type(outputs[0])(joined(some) for some in zip(*outputs, strict=True))
-    return torch.cat(outputs)
-
-
 @contextmanager
 def weights_of_part(net, rows):
     """Context in which the weights of the batch, and those of a repetition, are those of a part."""

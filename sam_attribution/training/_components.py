@@ -58,6 +58,17 @@ def checked_module(module):
             "Keep real and imaginary part as one real parameter, and join them in forward with "
             "torch.view_as_complex."
         )
+    if held := [name for name, part in _tensors_of(module) if part.is_meta]:
+        raise ValueError(
+            f"module has {held[0]!r} on the meta device, where it has no values. Call "
+            'module.to_empty(device="cpu"), and load the trained weights.'
+        )
+    if made := [name for name, p in module.named_parameters() if not p.is_leaf]:
+        raise ValueError(
+            f"module has a parameter, {made[0]!r}, that is made from another tensor, as those of a "
+            "copied torch.jit.ScriptModule are, and cannot be trained. Pass the module that it "
+            "was made from."
+        )
     if lazy := [name for name, p in module.named_parameters() if is_lazy(p)]:
         raise ValueError(
             f"module has a lazy parameter, {lazy[0]!r}, that has no shape before a first batch. "
@@ -65,6 +76,10 @@ def checked_module(module):
             "before you pass it."
         )
     return module
+
+
+def _tensors_of(module):
+    return [*module.named_parameters(), *module.named_buffers()]
 
 
 def _check_callback(item):

@@ -86,6 +86,15 @@ class FlatModule:
         largest = [_dense(gradient).abs().max() for gradient in gradients]
         return torch.stack(largest).max() if largest else torch.zeros(())
 
+    def check_gradients(self):
+        """Raise a ValueError if no parameter has a gradient after a backward pass."""
+        if all(p.grad is None for p in self.parameters):
+            raise ValueError(
+                "module gives an output that does not depend on its parameters: a forward that was "
+                "set on the instance, as by torch.compile(module.forward), computes with those of "
+                "another module. Use torch.compile(module), or define forward in the class."
+            )
+
     def without_gradient(self):
         """Names of the parameters without a gradient, which the optimizer does not change."""
         pairs = zip(self.layout.names, self.parameters, strict=True)

@@ -12,9 +12,10 @@ from sam_attribution._seeding import draw_seed
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, check_arguments, check_parameters, num_samples
 from sam_attribution.training._adopted import Adopted, is_adopted
-from sam_attribution.training._components import check_components, check_device
+from sam_attribution.training._components import check_components, check_device, checked_module
 from sam_attribution.training._flat_module import FlatModule
 from sam_attribution.training._given_checkpoints import checked_checkpoints
+from sam_attribution.training._output_form import leaves_of
 from sam_attribution.training._random import untouched_random_state
 from sam_attribution.training._saved_weights import SavedWeights
 from sam_attribution.training._trajectory import DataFingerprint
@@ -23,6 +24,7 @@ from sam_attribution.training._wrappers import inner_module
 _DTYPES = {torch.float32: "float32", torch.float64: "float64"}
 _RECORDED = ("trajectory", "trajectory_dir")
 _RULES = {
+    "rho": [Interval(Real, 0, None, closed="left")],
     "weight_decay": [Interval(Real, 0, None, closed="left")],
     "lr": [Interval(Real, 0, None, closed="left"), None],
 }
@@ -71,7 +73,7 @@ class AdoptingMixin:
             "self-influence", and ``MislabelDetector``, need some. For the order of the detector
             the final weights will do, for its noise rate they will not.
         rho : float, default=0.0
-            Radius of SAM's perturbation in training; 0 is plain training.
+            Radius of SAM's perturbation at the end of training; 0 is plain training.
         weight_decay : float, default=0.0
             As in ``torch.optim.SGD``: the loss has ``weight_decay / 2 * ||w||^2`` added.
         lr : float, optional
@@ -115,7 +117,7 @@ class AdoptingMixin:
         >>> influence.fit(X[::2], y[::2]).scores_.shape
         (75,)
         """
-        check_arguments(_RULES, "from_module", weight_decay=weight_decay, lr=lr)
+        check_arguments(_RULES, "from_module", rho=rho, weight_decay=weight_decay, lr=lr)
         module = _checked_module(module)
         settings = _with_defaults(settings, module, weight_decay, lr)
         net = cls(module, rho=rho, trajectory=None, **settings)
@@ -135,9 +137,14 @@ class AdoptingMixin:
         X = X.seeded(self._seed) if isinstance(X, RowSource) else X
         self.module_.zero_grad(set_to_none=True)  # of the user's last step
         FlatModule(self.module_)  # raises without a parameter to attribute
-        with untouched_random_state(self.module_device), torch.no_grad():
-            next(iter(self.forward_iter(X)))  # raises for a wrong number of outputs
+        self._check_one_batch(X, y)
         return X, y, weight
+
+    def _check_one_batch(self, X, y):
+        """Raise for an output that the criterion does not take, as training would."""
+        with untouched_random_state(self.module_device), torch.no_grad():
+            output = next(iter(self.forward_iter(X, device=self.module_device)))
+            self.get_loss(output, torch.as_tensor(y[: len(leaves_of(output)[0])]))
 
     def _record_of_adoption(self, data, checkpoints, rate):
         checkpoints = checked_checkpoints(checkpoints, num_samples(data[0]))
@@ -178,7 +185,7 @@ def _checked_module(module):
             f"module must be a trained torch.nn.Module, got {type(module).__name__}. Load weights "
             "into one: module.load_state_dict(torch.load(path, weights_only=True))."
         )
-    return inner_module(module)
+    return checked_module(inner_module(module))
 
 
 def _with_defaults(settings, module, weight_decay, lr):

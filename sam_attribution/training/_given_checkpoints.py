@@ -2,7 +2,7 @@
 
 import math
 import os
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from numbers import Real
 
@@ -22,15 +22,16 @@ class Checkpoint:
     state : dict of str to Tensor, or path
         ``module.state_dict()``, which is copied to the CPU, or a file that is read when it is
         needed: safetensors (by its name's ending), or what ``torch.save`` wrote, as
-        ``torch.load(weights_only=True)`` reads it. Under ``"state_dict"`` (Lightning) or
-        ``"model_state_dict"`` the weights may lie beside other things.
+        ``torch.load(weights_only=True)`` reads it. Under ``"state_dict"`` (Lightning),
+        ``"model_state_dict"`` or ``"model"`` the weights may lie beside other things.
     rate : float
         Sum of the learning rates of the steps that this checkpoint stands for. 0 for weights that
         stand for no step, such as those before training: no score reads them, but
         ``MislabelDetector`` does.
     rows : array-like of int, optional
         Positions, among the rows given to ``from_module``, of the batch whose gradient made the
-        perturbation of SAM. None takes the gradient of all rows.
+        perturbation of SAM; with ``m_sharpness`` in their order in the batch. None takes the
+        gradient of all rows, which then climb together.
     rho : float, optional
         Radius of the perturbation there; None takes that of ``from_module``.
 
@@ -79,7 +80,7 @@ def checked_checkpoints(checkpoints, n_samples):
     """The checkpoints as a tuple; raise unless they are some, with rows among `n_samples`."""
     if checkpoints is None:
         return ()
-    if isinstance(checkpoints, Checkpoint | str | Mapping):
+    if isinstance(checkpoints, str | Mapping) or not isinstance(checkpoints, Iterable):
         raise TypeError(f"checkpoints must be a list of Checkpoint, got {checkpoints!r:.80}.")
     checkpoints = tuple(checkpoints)
     for number, each in enumerate(checkpoints):
@@ -108,10 +109,24 @@ def _checked_state(state):
     if not found:
         raise TypeError(
             "state of a Checkpoint must be module.state_dict() or the path of a file, got "
-            f"{type(state).__name__}."
+            f"{_kind(state)}."
+        )
+    if empty := [name for name, value in found.items() if value.is_meta]:
+        raise ValueError(
+            f"state of a Checkpoint has no values of {empty[0]!r}, which is on the meta device. "
+            "Load the weights before you pass them."
         )
     # state_dict() shares the memory of the weights, which training goes on to change
     return {name: value.detach().to("cpu", copy=True) for name, value in found.items()}
+
+
+def _kind(state):
+    """Type of what is no state dict, and of a dict what it holds instead of tensors."""
+    kind = type(state).__name__
+    if not isinstance(state, Mapping) or not state:
+        return kind
+    held = ", ".join(f"{type(v).__name__} under {key!r}" for key, v in [*state.items()][:3])
+    return f"a {kind} without tensors, which has {held}"
 
 
 def _stamp(state):

@@ -85,6 +85,14 @@ class ArrayInputs:
     def _validated(self, X, y="no_validation", *, reset=False):
         """Checked array or source of rows in the right dtype."""
         X = as_source(X)
+        names = X.row_names if isinstance(X, RowSource) else 1
+        if reset:
+            self._row_names = names
+        elif None not in (names, known := getattr(self, "_row_names", None)) and names != known:
+            raise ValueError(
+                f"X has {_inputs(names)} in each row, and the net was fitted on "
+                f"{_inputs(known)}. Pass the same inputs."
+            )
         if isinstance(X, RowSource):
             X = self._checked_source(X, reset)
         elif isinstance(X, torch.Tensor):
@@ -184,6 +192,12 @@ def check_as_many(y, X):
     """Raise a ValueError unless `y` has an entry for every row of `X`."""
     if len(y) != num_samples(X):
         raise ValueError(f"X has {num_samples(X)} rows, y has {len(y)}.")
+
+
+def _inputs(names):
+    if isinstance(names, list):
+        return f"the inputs {names}"
+    return "one input" if names == 1 else f"{names} inputs"
 
 
 def _row_shape(X):

@@ -134,12 +134,18 @@ def check_weight_argument(weight):
         raise ValueError("criterion__weight must not require a gradient. Pass weight.detach().")
 
 
-def check_output(criterion, output):
-    """Raise if `criterion` cannot compute a loss from the module's output."""
+def check_one_tensor(output):
+    """Raise a TypeError for an output with more than the criterion takes."""
     if not isinstance(output, torch.Tensor):
         raise TypeError(
-            f"module must return a tensor and nothing else, got {type(output).__name__}."
+            f"module must return a tensor and nothing else, got {type(output).__name__}. Put a "
+            "module around it that returns the output for the criterion alone."
         )
+
+
+def check_output(criterion, output):
+    """Raise if `criterion` cannot compute a loss from the module's output."""
+    check_one_tensor(output)
     if isinstance(criterion, nn.NLLLoss) and bool((output < 0).any()):
         raise ValueError(
             "criterion=NLLLoss wants probabilities from module, a Softmax at its end (skorch "

@@ -3,7 +3,7 @@
 import torch
 from torch import nn
 
-from sam_attribution.training._losses import shape_or_type
+from sam_attribution.training._losses import check_output, shape_or_type
 from sam_attribution.training._wrappers import inner_module
 
 
@@ -31,6 +31,7 @@ class OneLogit:
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean loss of a batch, weighted in training if there are sample weights."""
         if self._one_logit:
+            check_output(self.criterion_, y_pred)
             y_pred, y_true = _alike(y_pred, torch.as_tensor(y_true, device=y_pred.device))
         return super().get_loss(y_pred, y_true, X=X, training=training)
 
@@ -56,7 +57,7 @@ class OneLogit:
     def _check_outputs(self, logits):
         if not self._one_logit:
             super()._check_outputs(logits)
-        elif getattr(logits, "ndim", None) != 1 and logits.shape[1:] != (1,):
+        elif getattr(logits, "shape", ())[1:] not in ((), (1,)):
             raise ValueError(
                 "module must give one number per row for criterion=BCEWithLogitsLoss, shape "
                 f"(n_samples,) or (n_samples, 1), got {shape_or_type(logits)}. Name n_outputs "

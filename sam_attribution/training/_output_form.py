@@ -37,6 +37,12 @@ def leaves_of(output):
     )
 
 
+def joined(outputs):
+    """Outputs for some rows each as the output for all of them."""
+    columns = zip(*map(leaves_of, outputs), strict=True)
+    return filled(outputs[0], map(torch.cat, columns))
+
+
 class OutputForm:
     """The form that a module gives to the numbers of a row, taken from an `output` of some rows."""
 

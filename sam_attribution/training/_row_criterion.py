@@ -52,7 +52,29 @@ def row_losses(criterion, output, y):
                 "(output, y) -> (n,)."
             )
         )
+    if values.is_complex():
+        raise ValueError(
+            f"criterion {criterion_name(criterion)} gives complex numbers. Take their real part or "
+            "absolute value."
+        )
     return _mean_of_rows(criterion, values, y).to(dtype)
+
+
+def check_probabilities(criterion, targets):
+    """Raise a ValueError for targets that are no probabilities where `criterion` needs some.
+
+    `criterion` is a class or an instance, `targets` an array.
+    """
+    kind = criterion if isinstance(criterion, type) else type(inner_module(criterion))
+    of_classes = issubclass(kind, nn.CrossEntropyLoss) and targets.dtype.kind == "f"
+    if not (of_classes or issubclass(kind, nn.BCELoss | nn.BCEWithLogitsLoss)) or not targets.size:
+        return
+    low, high = targets.min(), targets.max()
+    if low < 0 or (high > 1 and not of_classes):
+        raise ValueError(
+            f"y must hold probabilities for criterion {kind.__name__}, from 0 to 1, got numbers "
+            f"from {low:g} to {high:g}. Turn labels -1 and 1 into 0 and 1."
+        )
 
 
 def ignored_target(criterion):

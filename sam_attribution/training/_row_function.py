@@ -29,6 +29,24 @@ def is_row_function(criterion):
     return False
 
 
+def check_two_arguments(criterion):
+    """Raise a TypeError unless a criterion can be called with an output and a target alone."""
+    criterion = inner_module(criterion)
+    is_function = isinstance(criterion, RowFunction)
+    called = criterion.function if is_function else getattr(criterion, "forward", criterion)
+    try:
+        signature = inspect.signature(called)
+    except (TypeError, ValueError):  # there is none to read
+        return
+    try:
+        signature.bind(None, None)
+    except TypeError as error:
+        raise TypeError(
+            f"criterion {criterion_name(criterion)} cannot be called with an output and y alone: "
+            f"{error}. Pass a function (output, y) -> (n,) that calls it with what it needs."
+        ) from error
+
+
 def criterion_name(criterion):
     """Name of a criterion, for messages: its class, or that of the user's function."""
     criterion = inner_module(criterion)

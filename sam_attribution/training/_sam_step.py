@@ -12,7 +12,6 @@ from skorch.dataset import unpack_data
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.training._accelerated import loss_scale, scaler_of
 from sam_attribution.training._batch_parts import (
-    joined,
     n_rows_of,
     part_of,
     part_seed,
@@ -20,6 +19,7 @@ from sam_attribution.training._batch_parts import (
     weights_of_part,
 )
 from sam_attribution.training._from_module import AdoptingMixin
+from sam_attribution.training._output_form import joined
 from sam_attribution.training._random import derived_seed, seed_torch
 from sam_attribution.training._rho import radius_at
 from sam_attribution.training._unit_size import remedy_for_divergence
@@ -146,6 +146,8 @@ class SAMMixin(AdoptingMixin, StoringMixin):
     def _climbed(self, seed, batch, flat, **fit_params):
         """Leave the SAM gradient of rows that climb together in ``.grad``."""
         step = self._one_pass(seed, batch, **fit_params)
+        if not self.trajectory_.n_steps:
+            flat.check_gradients()
         eps = self._ascent(flat, batch) if self._radius else None
         if eps is not None:
             flat.take_gradients()
@@ -200,9 +202,13 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         if not math.isfinite(value) and scaler_of(self) is None:
             raise ValueError(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                f"those before it. {remedy_for_divergence(*unpack_data(batch), self._radius)}"
+                f"those before it. {self._remedy(batch)}"
             )
         return value
+
+    def _remedy(self, batch):
+        rows = getattr(batch, "indices", None)
+        return remedy_for_divergence(*unpack_data(batch), self._radius, rows)
 
 
 def _nested(name, params):

@@ -10,8 +10,10 @@ from safetensors.torch import load_file
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution.parameters import ParameterLayout
+from sam_attribution.training._tied_weights import check_tied, tied_names, with_tied
 
-_KEYS = ("state_dict", "model_state_dict")  # of Lightning, and of torch's tutorials
+_KEYS = ("state_dict", "model_state_dict", "model")  # of Lightning, of torch's tutorials, others
+_DTYPES = {"F64": torch.float64, "F32": torch.float32, "F16": torch.float16, "BF16": torch.bfloat16}
 
 
 class SavedWeights:
@@ -23,6 +25,7 @@ class SavedWeights:
     def __init__(self, module):
         self._module = module
         self._layout = ParameterLayout(module)
+        self._tied = tied_names(module)
         self._last = None, None
 
     def check(self, state, name):
@@ -44,6 +47,7 @@ class SavedWeights:
         found = weights_in(_load(state, name) if isinstance(state, str) else state, name)
         found = self._checked(found, name)
         self._check_frozen(found, name)
+        check_tied(found, self._tied, name)
         pairs = zip(self._layout.names, self._layout.parameters_of(self._module), strict=True)
         params = self._layout.flatten([found[key].to("cpu", p.dtype) for key, p in pairs])
         if not params.isfinite().all():
@@ -52,16 +56,18 @@ class SavedWeights:
             key: found.get(key, buffer).detach().to("cpu", buffer.dtype, copy=True)
             for key, buffer in self._module.named_buffers()
         }
+        if undefined := [key for key, buffer in buffers.items() if buffer.isnan().any()]:
+            raise ValueError(f"{name} has NaN in {undefined[0]!r}, a buffer. Leave it out.")
         return params, buffers
 
     def _checked(self, found, name):
-        """`found` by the names of the module; values need a ``shape`` alone."""
+        """`found` by the names of the module; values need a ``shape`` and a type alone."""
         own = {k: v for k, v in self._module.state_dict().items() if torch.is_tensor(v)}
-        found = _without_prefix(found, own)
+        found = _as_named(found, own, self._tied)
         if missing := sorted(own.keys() - found.keys()):
             raise ValueError(
                 f"{name} has no {missing[0]!r} ({len(missing)} of the {len(own)} tensors of "
-                f"module are missing); it has {_some(found)}. Save state_dict() of this module."
+                f"module are missing); it has {_some(found)}. {_remedy(found, own)}"
             )
         if unexpected := sorted(found.keys() - own.keys()):
             raise ValueError(
@@ -73,6 +79,11 @@ class SavedWeights:
                 raise ValueError(
                     f"{name} has {key!r} in shape {tuple(found[key].shape)}, module in "
                     f"{tuple(tensor.shape)}: it belongs to another network."
+                )
+            if tensor.is_floating_point() and not _holds_reals(found[key]):
+                raise ValueError(
+                    f"{name} has {key!r} in {_form(found[key])}, module in "
+                    f"{_form(tensor)}. Save dense weights in floating-point numbers."
                 )
         return found
 
@@ -86,15 +97,52 @@ class SavedWeights:
                 )
 
 
-def _without_prefix(found, own):
-    """`found` without the name of wrappers before every key, if that gives the keys of `own`."""
-    stripped = found
-    while stripped.keys() != own.keys():
-        first = {key.partition(".")[0] for key in stripped}
-        if len(first) != 1 or not all("." in key for key in stripped):
-            return found
-        stripped = {key.partition(".")[2]: value for key, value in stripped.items()}
-    return stripped
+def _as_named(found, own, tied):
+    """`found` by the keys of `own`, if names of wrappers before every key are all that differs."""
+    for renamed in _renamings(found, own):
+        named = with_tied(renamed, tied)
+        if named.keys() == own.keys():
+            return named
+    return found
+
+
+def _renamings(found, own):
+    """Yield `found`, without wrappers that its keys name, and with those of the keys of `own`."""
+    yield found
+    for wrapper in _wrappers_in(found):
+        yield {key.removeprefix(wrapper): value for key, value in found.items()}
+    for wrapper in _wrappers_in(own):
+        yield {wrapper + key: value for key, value in found.items()}
+
+
+def _wrappers_in(keys):
+    """What all keys begin with, up to each of its dots."""
+    first = next(iter(keys), "")
+    starts = (first[: place + 1] for place, letter in enumerate(first) if letter == ".")
+    return [start for start in starts if all(key.startswith(start) for key in keys)]
+
+
+def _remedy(found, own):
+    """Advice for a state dict without the keys of `own`, which may lie under a prefix in it."""
+    some = next(iter(own))
+    starts = [key.removesuffix(some) for key in found if key.endswith(f".{some}")]
+    for start in starts:
+        if all(f"{start}{key}" in found for key in own):
+            return (
+                f"Those of module lie under {start!r} there, beside others: pass "
+                f"{{k.removeprefix({start!r}): v for k, v in state.items() "
+                f"if k.startswith({start!r})}}."
+            )
+    return "Save state_dict() of this module."
+
+
+def _holds_reals(tensor):
+    return tensor.layout is torch.strided and tensor.dtype.is_floating_point
+
+
+def _form(tensor):
+    layout = "" if tensor.layout is torch.strided else f"{tensor.layout}, "
+    return f"{layout}{tensor.dtype}".replace("torch.", "")
 
 
 def _some(names):
@@ -103,18 +151,21 @@ def _some(names):
     return f"{shown} and {len(names) - 3} more" if len(names) > 3 else shown or "no tensor"
 
 
-class _Shape:
-    """Shape of a tensor that was not read."""
+class _Unread:
+    """Shape and type of a tensor in a file of safetensors that was not read."""
 
-    def __init__(self, shape):
-        self.shape = shape
+    layout = torch.strided
+
+    def __init__(self, part):
+        self.shape = part.get_shape()
+        self.dtype = _DTYPES.get(part.get_dtype(), torch.int64)
 
 
 def _shapes_in(path, name):
     if _is_safetensors(path):
         with _readable(path, name), safe_open(path, "pt") as file:
             names = file.keys()  # the file is no mapping
-            return {key: _Shape(file.get_slice(key).get_shape()) for key in names}
+            return {key: _Unread(file.get_slice(key)) for key in names}
     return weights_in(_load(path, name, device="meta"), name)
 
 

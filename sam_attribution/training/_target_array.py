@@ -5,7 +5,7 @@ import re
 import numpy as np
 from sklearn.utils import assert_all_finite, check_array
 
-from sam_attribution._as_arrays import refuse_ragged, values_of, without_nullable
+from sam_attribution._as_arrays import PAD_TARGETS, refuse_ragged, values_of, without_nullable
 from sam_attribution._validation import refusing_overflow
 
 
@@ -14,7 +14,7 @@ def target_array(y, name="y", dtype=None):
 
     A ValueError for NaN and infinity, a TypeError for what is no number.
     """
-    refuse_ragged(y, name)
+    refuse_ragged(y, name, PAD_TARGETS)
     with refusing_overflow(name), np.errstate(over="ignore"):
         array = _as_numbers(_checked(without_nullable(values_of(y, name)), name), name)
         if array.dtype.kind == "f" and dtype is not None:
@@ -46,7 +46,7 @@ def _as_numbers(array, name):
         return array.astype(np.int64)
     if array.dtype.kind not in "bf":
         raise _no_numbers(array, name)
-    return array
+    return array if array.flags.writeable else array.copy()  # torch would warn
 
 
 def _no_numbers(array, name):

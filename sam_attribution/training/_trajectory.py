@@ -97,7 +97,7 @@ class DataFingerprint:
             raise ValueError(
                 f"{recording} was recorded on other data: {', '.join(changed)} differ "
                 f"({self.n_samples} rows then, {given.n_samples} now). "
-                "Pass the rows given to fit, in the same order."
+                "Pass the rows given to fit, in the same order and form (array, dict, Dataset)."
             )
 
 

@@ -107,7 +107,7 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         "title": "Digits",
     }
     page = detector.report(tmp_path / "page.html", X, **shown)
-    found = ("scores", "suspicious", "score_components", "classes")
+    found = ("scores", "suspicious", "probability_wrong", "score_components", "classes")
     learned = {name: getattr(detector, f"{name}_") for name in found}
     learned["label_scores"] = detector.label_log_proba_
     suggested = detector.suggested_labels_

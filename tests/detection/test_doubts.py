@@ -82,9 +82,7 @@ def share(low, high, disagreement):
         (share(0.1, 0.4, np.nan), True, False, "is uncertain: the labels fit many"),
     ],
 )
-def test_an_unknown_share_is_said_beside_the_other_suggestions(
-    found, trust, is_one_split, message
-):
+def test_an_unknown_share_is_said_beside_the_other_suggestions(found, trust, is_one_split, message):
     beside = rf"contamination_=0\.02 \(90% interval .*{message}"
     with pytest.warns(AttributionWarning, match=beside):
         warn_of_unknown_share(0.02, found, trust=trust, is_one_split=is_one_split)

@@ -21,7 +21,9 @@ COLUMNS = ["given_label", "suggested_label", "probability_wrong", "score", "is_s
 def flowers():
     X, y = load_iris(return_X_y=True, as_frame=True)
     X = pd.DataFrame(scale(X), index=[f"flower {k}" for k in range(150)])
-    given, wrong = symmetric_noise(np.array(["setosa", "versicolor", "virginica"])[y], 0.2, random_state=0)
+    given, wrong = symmetric_noise(
+        np.array(["setosa", "versicolor", "virginica"])[y], 0.2, random_state=0
+    )
     detector = MislabelDetector(SAMClassifier(lr=0.1, random_state=0), random_state=0)
     return X, given, wrong, detector.fit(X, given)
 

@@ -53,7 +53,7 @@ ONE_SIDED = [[1, 0], [0.3, 0.7]]
     ids=["clean", "symmetric", "pair", "two classes", "one of two classes"],
 )
 def test_the_share_and_the_transition_of_overlapping_classes(truth, error):
-    """An eighth of the rows and more of four classes lie nearer to another class; that is no noise."""
+    """An eighth of the rows and more lie nearer to another class; that is no noise."""
     noise, scores, true, given = share_of(truth)
     assert (scores.argmax(1) != true).mean() > 0.12
     wrong = (true != given).mean()

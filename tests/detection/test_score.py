@@ -75,11 +75,9 @@ def test_the_score_is_the_product_of_its_factors(noise, held_out_noise, decided)
         factors.append(noise_model.transition.numpy()[:, y].T)
     if decided[1] == "trusted":
         factors.append(probabilities_of_trusted(problem, y_held))
-    n_signals = len(factors) - (decided[0] == "em")
-    prior = noise_model.log_class_prior.exp().numpy()[None] ** -(n_signals - 1)  # in each signal
 
     def posterior(factors):
-        product = np.prod(np.float64(factors), axis=0) * prior
+        product = np.prod(np.float64(factors), axis=0)
         return product / product.sum(1, keepdims=True)
 
     expected = posterior(factors)

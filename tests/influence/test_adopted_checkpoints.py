@@ -17,7 +17,6 @@ from sam_attribution import (
     SAMRegressor,
     ValidationData,
 )
-from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.methods import (
     GIF,
     HIF,
@@ -76,8 +75,13 @@ def test_eps_is_that_of_batch_norm_in_training(with_norm, name):
     compare_with_recorded_stretches(with_norm, name)
 
 
+def test_parts_of_a_batch_climb_apart_at_checkpoints_too():
+    compare_with_recorded_stretches(trained(module(), m_sharpness=3), "gif")
+
+
 def compare_with_recorded_stretches(net, name):
-    with_checkpoints = adopted(net, checkpoints=checkpoints_of(net))
+    settings = {"checkpoints": checkpoints_of(net), "m_sharpness": net.m_sharpness}
+    with_checkpoints = adopted(net, **settings)
     known = influence(FrozenEstimator(net), OF_CHECKPOINTS[name]).fit(X, Y)
     found = influence(with_checkpoints, OF_CHECKPOINTS[name]).fit(X, Y)
     assert_equal(found.scores_, known.scores_)
@@ -221,13 +225,11 @@ def test_without_a_state_before_training_agreement_is_not_known(net):
     assert np.isnan(detector.fit(X, Y).diagnostics_["agreement"][0])
 
 
-def test_the_detector_ranks_by_the_final_weights_and_says_that_it_cannot_count(net):
+def test_the_detector_ranks_by_the_final_weights(net):
     """Beside weights that no label has touched, it tells whether checked labels are better."""
     start, *_, last = checkpoints_of(net)
     detector = MislabelDetector(adopted(net, checkpoints=[start, last]), validation=VALIDATION)
-    with pytest.warns(AttributionWarning, match="no state of the first half of its training"):
-        detector.fit(X, Y)
-    assert np.isfinite(detector.diagnostics_["agreement"][0])
+    assert np.isfinite(detector.fit(X, Y).diagnostics_["agreement"][0])
     network = copy.deepcopy(net.module_)
     network.load_state_dict(last.state)
     with torch.no_grad():
@@ -235,16 +237,38 @@ def test_the_detector_ranks_by_the_final_weights_and_says_that_it_cannot_count(n
     np.testing.assert_allclose(detector.score_components_["network"], log_p, rtol=1e-5)
 
 
-@pytest.mark.parametrize("asked", [{"contamination": 0.1}, {}])
-def test_a_share_that_is_given_or_counted_early_is_not_doubted(net, asked):
-    start, *stretches = checkpoints_of(net)
-    checkpoints = [start, stretches[-1]] if asked else [start, *stretches]
+class Named(torch.nn.Module):
+    """A network whose rows are no single array."""
+
+    def __init__(self, inner):
+        super().__init__()
+        self.inner = inner
+
+    def forward(self, rows):
+        return self.inner(rows)
+
+
+@pytest.mark.parametrize("asked", ["the count", "a share", "the count, from before training"])
+def test_a_count_by_states_that_know_the_labels_is_doubted(net, asked):
+    start, *_, last = checkpoints_of(net)
+    module = Named(copy.deepcopy(net.module_))
+    states = [start, last] if asked.endswith("training") else [last]
+    known = [
+        Checkpoint({f"inner.{name}": each for name, each in state.state.items()}, rate=state.rate)
+        for state in states
+    ]
+    adopted_net = SAMClassifier.from_module(module, {"rows": X}, Y, checkpoints=known)
     detector = MislabelDetector(
-        adopted(net, checkpoints=checkpoints), validation=VALIDATION, **asked
+        adopted_net, validation=ValidationData({"rows": VALIDATION.X}, VALIDATION.y)
     )
-    with warnings.catch_warnings():
-        warnings.filterwarnings("error", message=".*first half of its training")
-        detector.fit(X, Y)
+    if asked == "a share":
+        detector.set_params(contamination=0.1)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        detector.fit({"rows": X}, Y)
+    doubted = any("no state from before its training" in str(each.message) for each in caught)
+    assert doubted == (asked == "the count")
+    assert np.isfinite(detector.contamination_)
 
 
 @pytest.mark.slow

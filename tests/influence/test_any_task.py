@@ -321,6 +321,13 @@ def test_scores_per_token_are_of_its_own_loss(name):
         np.testing.assert_allclose(np.nanmean(each[:3], axis=1), whole, rtol=1e-8, atol=1e-14)
 
 
+def test_queries_of_padding_alone_have_no_tokens():
+    task = TASKS["tokens"]
+    found, y = influence(task, "grad-dot"), np.full_like(task.y[:2], -100)
+    with pytest.raises(ValueError, match="y_query holds -100 alone, which the criterion ignores"):
+        found.attribute(task.X[:2], y, per="token")
+
+
 @pytest.mark.parametrize("name", ["several labels", "label smoothing", "several outputs"])
 def test_tokens_that_are_not_there_are_named(name):
     task = TASKS[name]
@@ -369,3 +376,11 @@ def test_tokens_of_a_dict_are_asked_about_one_by_one():
     each = found.attribute({"tokens": task.X[:2]}, task.y[:2], per="token")
     expected = expected.attribute(task.X[:2], task.y[:2], per="token")
     np.testing.assert_allclose(each, expected, rtol=1e-9)
+
+
+def test_a_class_that_is_met_in_the_validation_rows_alone_is_named():
+    task = TASKS["label smoothing"]
+    held_out = ValidationData(task.X, task.y + 1)
+    influence = SAMInfluence(task.net(max_epochs=1), method="grad-dot", validation=held_out)
+    with pytest.raises(ValueError, match="finds a class in y that the output does not have"):
+        influence.fit(task.X, task.y)

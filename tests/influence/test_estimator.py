@@ -39,6 +39,7 @@ from tests.models import SmallCNN, images, tabular
 
 SMALL = {"max_epochs": 3, "batch_size": 8, "dtype": "float64", "random_state": 0}
 X, y, weight = tabular(60)
+FEW = X[:20], y[:20]  # for what every row shows
 X_val, y_val, _ = tabular(25, seed=1)
 HELD_OUT = ValidationData(X_val, y_val)
 
@@ -82,19 +83,20 @@ def validation_loss(classifier):
 def test_the_four_views_of_a_score_agree(name, evaluation):
     if name == "self-influence" and evaluation == "margin":
         pytest.skip("it asks no validation rows")
-    fitted = influence(method=METHOD_CASES[name], evaluation=evaluation).fit(X, y)
-    assert fitted.scores_.shape == (60,)
-    np.testing.assert_array_equal(fitted.scores_, fitted.transform_train_[np.arange(60), y])
+    rows, labels = FEW
+    fitted = influence(method=METHOD_CASES[name], evaluation=evaluation).fit(rows, labels)
+    assert fitted.scores_.shape == (20,)
+    np.testing.assert_array_equal(fitted.scores_, fitted.transform_train_[np.arange(20), labels])
     if name not in NO_MEAN_OVER_QUERIES:
         np.testing.assert_allclose(
             fitted.attribute(X_val, y_val).mean(0), fitted.scores_, rtol=1e-8, atol=1e-12
         )
     if name not in BY_BATCHES:
-        np.testing.assert_allclose(fitted.score_samples(X, y), fitted.scores_, rtol=1e-10)
-        np.testing.assert_allclose(fitted.transform(X), fitted.transform_train_, rtol=1e-10)
+        np.testing.assert_allclose(fitted.score_samples(*FEW), fitted.scores_, rtol=1e-10)
+        np.testing.assert_allclose(fitted.transform(rows), fitted.transform_train_, rtol=1e-10)
     else:
         with pytest.warns(UserWarning, match="every batch with weight 1/n"):
-            fitted.transform(X)
+            fitted.transform(rows)
     predicted = fitted.estimator_.predict(X_val)
     np.testing.assert_allclose(
         fitted.score_samples(X_val), fitted.score_samples(X_val, predicted), rtol=1e-12
@@ -309,7 +311,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
     }[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
-        found, expected = (influence(method=m).fit(X, y).scores_ for m in (name, method))
+        found, expected = (influence(method=m).fit(*FEW).scores_ for m in (name, method))
     np.testing.assert_array_equal(found, expected)
 
 
@@ -405,7 +407,7 @@ def test_unknown_query_labels_are_refused():
 def test_batch_size_does_not_matter_from_end_to_end(settings, dtype):
     estimator = SAMClassifier(**SMALL | {"dtype": dtype})
     first, *others = (
-        influence(estimator=estimator, batch_size=size, **settings).fit(X, y).transform_train_
+        influence(estimator=estimator, batch_size=size, **settings).fit(*FEW).transform_train_
         for size in ("auto", 7, 1)
     )
     tolerance = 1e-6 if dtype == "float32" else 1e-10

@@ -1,7 +1,5 @@
 import os
-import subprocess
-import sys
-from pathlib import Path
+import runpy
 
 import numpy as np
 import pytest
@@ -131,7 +129,7 @@ class Net(torch.nn.Linear):
 
 if __name__ == "__main__":
     X, y, _ = tabular(45)
-    clf = SAMClassifier(Net, max_epochs=2, random_state=0)
+    clf = SAMClassifier(Net, max_epochs=2, random_state=0, verbose=0)
     settings = {"validation": StratifiedKFold(3), "random_state": 0}
     expected = SAMInfluence(clf, **settings).fit(X, y).scores_
     fitted = SAMInfluence(clf, n_jobs=2, **settings).fit(X, y)
@@ -140,19 +138,13 @@ if __name__ == "__main__":
 """
 
 
+@PROCESSES
 @pytest.mark.slow
-def test_a_module_defined_in_a_script_comes_back_from_its_processes(tmp_path):
+def test_a_module_defined_in_a_script_comes_back_from_its_processes(tmp_path, capsys):
     script = tmp_path / "script.py"
     script.write_text(IN_A_SCRIPT)
-    root = Path(__file__).parents[2]
-    run = subprocess.run(
-        [sys.executable, str(script)],
-        capture_output=True,
-        text=True,
-        check=False,
-        env={**os.environ, "PYTHONPATH": str(root)},
-    )
-    assert run.stdout.strip() == "same Net", run.stderr
+    runpy.run_path(str(script), run_name="__main__")
+    assert capsys.readouterr().out.strip() == "same Net"
 
 
 def _process_id():

@@ -48,7 +48,7 @@ def test_a_score_is_simpsons_rule_over_derivatives_by_finite_differences(norm, s
         IntegratedUnrolled(n_groups=4, random_state=0),
         sample_weight,
         module=network(norm),
-        max_epochs=10,
+        max_epochs=5,
     )
     problem = problem_from_estimator(influence.estimator_, X, y, sample_weight)
     asked = torch.tensor(HELD_OUT.X), torch.tensor(HELD_OUT.y)
@@ -127,7 +127,7 @@ def test_rows_held_out_are_in_no_group():
 def test_a_regression():
     rows, target, _ = targets(20)
     held_out = ValidationData(rows[::2] + 0.1, target[::2])
-    settings = {"max_epochs": 8, "lr": 0.05, "batch_size": 10, "dtype": "float64"}
+    settings = {"max_epochs": 5, "lr": 0.05, "batch_size": 10, "dtype": "float64"}
     regressor = SAMRegressor(random_state=0, **settings)
     methods = (Unrolled(check=None), IntegratedUnrolled(n_groups=20), "loo")
     start, whole, truth = (

@@ -124,11 +124,9 @@ def explicit_sum(problem, groups, *, n_checkpoints, perturbed=True):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("weighted", [False, True])
 @pytest.mark.parametrize("n_checkpoints", [3, None])
-@pytest.mark.parametrize("kind", ["mlp", "cnn"])
+@pytest.mark.parametrize(("kind", "weighted"), [("mlp", False), ("mlp", True), ("cnn", False)])
 def test_gif_and_tracin_sum_the_rows_gradients_along_the_path(kind, n_checkpoints, weighted):
-    weighted = weighted and kind == "mlp"
     settings = {"module": group_cnn()} if kind == "cnn" else {}
     problem = fitted_problem(kind, sample_weight=weighted, trajectory="all", rho=0.3, **settings)
     gif = GIF(n_checkpoints=n_checkpoints).prepare(problem).removal_step(GROUPS)

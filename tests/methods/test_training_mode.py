@@ -37,7 +37,7 @@ def fitted(name, **settings):
 def row_gradients(module, inputs, labels, seed):
     """Gradients of every row's loss in training mode, the batch going through as a whole."""
     with torch.random.fork_rng():
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         losses = cross_entropy(module(inputs), labels, reduction="none")
     parameters = list(module.parameters())
     found = [torch.autograd.grad(loss, parameters, retain_graph=True) for loss in losses]

@@ -191,6 +191,19 @@ def test_outputs_alone_do_not_ask_for_a_gradient():
         Problem(module=WeightElsewhere().eval(), differentiated=False, **settings)
 
 
+class WithInput(nn.Linear):
+    """In evaluation mode alone it returns more than logits."""
+
+    def forward(self, X):
+        logits = super().forward(X)
+        return logits if self.training else (logits, X)
+
+
+def test_numbers_beside_the_logits_are_not_read_as_logits():
+    with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+        problem_of(WithInput(6, 3))
+
+
 def test_no_rows_raise_no_alarm():
     problem = problem_of(Net(nn.Tanh())).part(torch.arange(0))
     assert replace(problem, module=Net(nn.Tanh()).eval()).X.shape == (0, 6)

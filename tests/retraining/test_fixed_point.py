@@ -132,9 +132,10 @@ def test_too_large_a_radius_is_said_with_the_largest():
 @pytest.mark.slow
 def test_steps_that_do_not_suffice_are_said_to_be_too_few():
     problem, root = trained(draw(), distance=3.0)
-    (enough,) = (
-        n for n in range(2, 40) if steps_suffice(problem, n) > steps_suffice(problem, n - 1)
-    )
+    suffice = [steps_suffice(problem, n) for n in range(1, 40)]
+    assert suffice == sorted(suffice)
+    enough = 1 + suffice.index(True)
+    assert enough > 1
     found = fixed_point(problem, problem.params, max_iter=enough)
     torch.testing.assert_close(found.params, root, rtol=1e-8, atol=1e-9)
     with pytest.raises(ValueError, match=r"the residual is .* and still falling\. Raise max_iter"):

@@ -67,7 +67,7 @@ def plain_loop(clf, removed, number, optimizer, *, n_epochs, batch_size, rho, a)
 
 def gradients_at(module, inputs, labels, s, a, seed, step):
     with torch.random.fork_rng():
-        torch.manual_seed(derived_seed(seed, step))
+        torch.default_generator.manual_seed(derived_seed(seed, step))
         losses = nn.functional.cross_entropy(module(inputs), labels, reduction="none")
     module.zero_grad()
     (s * a * losses).sum().div(a.sum()).backward()

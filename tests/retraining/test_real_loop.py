@@ -107,7 +107,7 @@ def by_hand(clf, row, make, clip=None, n_gathered=1):
 
         def loss(rows=rows, number=number):
             seed = np.random.SeedSequence([recorded.seed, number]).generate_state(1)[0]
-            torch.manual_seed(int(seed))
+            torch.default_generator.manual_seed(int(seed))
             losses = nn.functional.cross_entropy(
                 module(inputs[rows]), labels[rows], reduction="none"
             )
@@ -429,7 +429,7 @@ def in_half_precision(clf, row):
         s[row] = 0
     for number, step in enumerate(recorded.schedule):
         rows = torch.as_tensor(step.indices)
-        torch.manual_seed(derived_seed(recorded.seed, number))
+        torch.default_generator.manual_seed(derived_seed(recorded.seed, number))
         optimizer.zero_grad()
         with torch.autocast("cpu", dtype=torch.bfloat16):
             output = module(inputs[rows])

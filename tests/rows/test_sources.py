@@ -8,7 +8,7 @@ import torch
 from sklearn.model_selection import KFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from torch.utils.data import IterableDataset
+from torch.utils.data import DataLoader, IterableDataset
 
 from sam_attribution import (
     MislabelDetector,
@@ -59,6 +59,8 @@ def test_a_memory_map_is_hashed_without_its_place(on_disk, tmp_path):
 
 def test_the_default_module_reads_a_memory_map(on_disk):
     assert torch.equal(weights_of(net(None).fit(on_disk, Y)), weights_of(net(None).fit(X, Y)))
+    with pytest.raises(TypeError, match="X must hold numbers that torch knows, got complex64"):
+        as_source(on_disk.astype(np.complex64))
     on_disk = np.array(on_disk)
     on_disk[3, 2] = np.nan
     with pytest.raises(ValueError, match="Input X contains NaN"):
@@ -116,12 +118,21 @@ def test_targets_are_read_item_by_item_only_where_nothing_else_knows_them():
             Counting.n_reads += 1
             return super().__getitem__(i)
 
-    dataset = Counting(np.repeat(X, 5, 0), np.repeat(Y, 5))
-    np.testing.assert_array_equal(as_source(dataset).targets(), np.repeat(Y, 5))
-    assert Counting.n_reads >= 200
-    Counting.n_reads, dataset.targets = 0, np.repeat(Y, 5).tolist()
-    np.testing.assert_array_equal(as_source(dataset).targets(), np.repeat(Y, 5))
-    assert Counting.n_reads < 30
+    labels = np.repeat(Y, 50)
+    dataset = Counting(np.repeat(X, 50, 0), labels)
+    np.testing.assert_array_equal(as_source(dataset).targets(), labels)
+    assert Counting.n_reads >= 2000
+    Counting.n_reads, dataset.targets = 0, labels.tolist()
+    np.testing.assert_array_equal(as_source(dataset).targets(), labels)
+    assert Counting.n_reads < 300
+
+
+def test_an_attribute_that_differs_from_few_items_is_no_target():
+    # the items have wrong labels, and the attribute has the right ones
+    given, wrong = np.repeat(Y, 50), np.random.default_rng(0).random(50 * len(Y)) < 0.05
+    dataset = Rows(np.repeat(X, 50, 0), np.where(wrong, 1 - given, given))
+    dataset.labels = given
+    np.testing.assert_array_equal(as_source(dataset).targets(), dataset.y)
 
 
 class Columns(Rows):
@@ -138,10 +149,10 @@ class Columns(Rows):
 
 
 def test_columns_of_a_dataset_are_labels_and_inputs_by_name():
-    dataset = Columns()
-    np.testing.assert_array_equal(as_source(dataset).targets(), Y)
-    assert Columns.n_reads < 30
-    assert torch.equal(weights_of(net().fit(dataset)), weights_of(net().fit(X, Y)))
+    dataset = Columns(np.tile(X, (20, 1)), np.tile(Y, 20))
+    np.testing.assert_array_equal(as_source(dataset).targets(), np.tile(Y, 20))
+    assert Columns.n_reads < 300
+    assert torch.equal(weights_of(net().fit(Columns())), weights_of(net().fit(X, Y)))
 
 
 def test_a_batch_that_a_module_wrote_into_is_read_again():
@@ -165,6 +176,47 @@ class OfSeveralLengths(Rows):
         return torch.arange(3 + i % 2), self.y[i]
 
 
+class OneArray(Rows):
+    """Writes each row into the array that it returned before."""
+
+    kept = np.zeros(5, dtype=np.float32)
+
+    def __getitem__(self, i):
+        self.kept[:] = self.X[i]
+        return self.kept, self.y[i]
+
+
+class RandomLabels(Rows):
+    def __getitem__(self, i):
+        return self.X[i], int(torch.randint(2, ()))
+
+
+class OtherLabels(Rows):
+    """Has labels as an attribute, of which one is not that of the item."""
+
+    targets = np.where(np.arange(len(Y)) == 7, 1 - Y, Y)
+
+
+class SomeNames(Rows):
+    def __getitem__(self, i):
+        return {"a": self.X[i], "labels": self.y[i]} | ({"b": self.X[i]} if i == 7 else {})
+
+
+class Complex(Rows):
+    def __getitem__(self, i):
+        return self.X[i] + 0j, self.y[i]
+
+
+class Unknown(Rows):
+    def __getitem__(self, i):
+        return self.X[i] + (np.nan if i == 7 else 0), self.y[i]
+
+
+class MixedLabels(Rows):
+    def __getitem__(self, i):
+        return self.X[i], "one" if i == 7 else int(self.y[i])
+
+
 class Empty(Rows):
     def __len__(self):
         return 0
@@ -177,14 +229,60 @@ class Empty(Rows):
         (Streamed(), "X must be a map-style Dataset, got Streamed"),
         (Empty(), r"X as a Dataset \(Empty\) has no items"),
         (OfSeveralLengths(), "rows that do not make a batch.*iterator_train__collate_fn"),
+        (DataLoader(Rows()), "X must be a Dataset, got a DataLoader.* Pass loader.dataset"),
+        (OneArray(), "gives other items.*returns one array for all items"),
+        (
+            RandomLabels(),
+            "item [0-9]+ of X as a Dataset has the target [01], which was [01] before",
+        ),
+        (OtherLabels(), "item 7 of X as a Dataset has the target [01], which was [01] before"),
+        (SomeNames(), r"items with \['b'\] and items without"),
+        (Complex(), "X as a Dataset must give real numbers, got torch.complex64"),
+        (Unknown(), "X holds NaN or infinity, the first in row [0-9]+ of those trained on: drop"),
+        (MixedLabels(), "y must hold labels of one kind that sorts, got int, str"),
     ],
     ids=lambda value: type(value).__name__,
 )
 @pytest.mark.parametrize("door", ["net", "influence"])
 def test_what_cannot_be_is_refused_by_name(door, dataset, error):
     fitted = net() if door == "net" else SAMInfluence(net(), random_state=0)
-    with pytest.raises(ValueError, match=error):
+    with pytest.raises((ValueError, TypeError), match=error):
         fitted.fit(dataset)
+
+
+def test_an_item_that_cannot_be_read_is_named():
+    class Broken(Rows):
+        def __getitem__(self, i):
+            return self.X[i], self.y[i] // (i != 7)
+
+    with pytest.raises(ZeroDivisionError) as raised:
+        net().fit(Broken(X, Y.tolist()))
+    assert raised.value.__notes__ == ["Raised by item 7 of 40 of X (Broken)."]
+
+
+def test_a_batch_has_the_type_that_holds_all_of_its_rows():
+    class Narrow(Rows):
+        def __getitem__(self, i):
+            return (self.X[i] if i else self.X[i].astype(np.float16)), self.y[i]
+
+    wide = X.astype(np.float64)
+    np.testing.assert_array_equal(as_source(Narrow(wide))[[0, 1]][1], wide[1])
+
+
+class Optional(TwoInputs):
+    def forward(self, a, b=None):
+        return super().forward(a, a.new_zeros(len(a), 3) if b is None else b)
+
+
+def test_rows_have_the_inputs_of_training():
+    """Without the check an argument with a default would take it, and give other numbers."""
+    fitted = net(Optional).fit({"a": X[:, :2], "b": X[:, 2:]}, Y)
+    with pytest.raises(ValueError, match=r"X has one input in each row.* \['a', 'b'\]"):
+        fitted.predict({"a": X[:, :2]})
+    held_out = torch.utils.data.StackDataset(a=torch.tensor(X[:, :2]), labels=torch.tensor(Y))
+    influence = SAMInfluence(net(Optional), validation=ValidationData(held_out), random_state=0)
+    with pytest.raises(ValueError, match="one input in each row"):
+        influence.fit({"a": X[:, :2], "b": X[:, 2:]}, Y)
 
 
 def test_inputs_alone_take_the_labels_of_y():
@@ -243,6 +341,10 @@ def test_rows_in_parts_do_not_go_through_a_pipeline():
         ((X, X[1:]), "X as a tuple must hold arrays of one length"),
         ({"a": np.array(["x"] * 40)}, "X as a dict must hold numbers"),
         ({"a": np.full((40, 5), np.inf)}, "Input X contains NaN or infinity"),
+        ({"a": X, "b": 1.0}, r"an entry for each row, got a single float under \['b'\]"),
+        ({"a": X.astype(np.longdouble)}, "X as a dict must hold numbers"),
+        ({"a": torch.tensor(X, device="meta")}, "got one without values"),
+        ({"a": torch.tensor(X).to_sparse()}, "a dense tensor, got a sparse one"),
     ],
 )
 def test_arrays_that_do_not_fit_are_refused(rows, error):
@@ -277,6 +379,19 @@ DOORS = {
 def test_rows_without_padding_are_named(door, rows, y, what):
     with pytest.raises(ValueError, match=f"{what} has rows of different lengths, 2 to 4. Pad them"):
         DOORS[door](rows, y)
+
+
+def test_targets_of_a_dataset_have_one_length():
+    dataset = Rows(X, [torch.ones(2 + i % 3) for i in range(len(X))])
+    with pytest.raises(ValueError, match=r"y of a Dataset has rows of different.*-100"):
+        SAMNet(max_epochs=1).fit(dataset)
+
+
+@pytest.mark.parametrize("dtype", ["complex64", "S3"])
+def test_a_memory_map_holds_real_numbers(dtype, tmp_path):
+    on_disk = np.memmap(tmp_path / "X.dat", dtype, "w+", shape=X.shape)
+    with pytest.raises(TypeError, match="X must hold numbers that torch knows, got"):
+        net().fit(on_disk, Y)
 
 
 def test_a_validation_set_of_other_parts_is_refused():

@@ -186,6 +186,11 @@ class Several(nn.Module):
         return self.layer(X), X
 
 
+class Masking(Several):
+    def forward(self, X):
+        return self.layer(X), X > 0
+
+
 class Scalar(nn.Module):
     def forward(self, output, y):
         return ((output - y) ** 2).mean()
@@ -233,9 +238,23 @@ BAD = {
         {"criterion": nn.CrossEntropyLoss(torch.ones(3))}, (FEATURES, np.arange(24) % 3),
         "has no effect where a row has one label.*SAMClassifier",
     ),
+    "labels of -1 and 1": (
+        {"criterion": nn.BCEWithLogitsLoss}, (FEATURES, 2 * LABELS - 1),
+        "y must hold probabilities for criterion BCEWithLogitsLoss, .* from -1 to 1",
+    ),
+    "negative shares": (
+        {"criterion": nn.CrossEntropyLoss()}, (FEATURES, SOFT - 0.5), "y must hold probabilities",
+    ),
+    "complex": (
+        {"criterion": lambda output, y: output.mean(1) + 0j}, (FEATURES, SOFT), "complex numbers",
+    ),
     "whole numbers": (
         {"module": Labelled, "criterion": lambda output, y: output[0].mean(1)}, (FEATURES, SOFT),
         "floating-point numbers, got int64. Leave other tensors out",
+    ),
+    "a mask": (
+        {"module": Masking, "criterion": lambda output, y: output[0].mean(1)}, (FEATURES, SOFT),
+        "floating-point numbers, got bool. Leave other tensors out",
     ),
 }  # fmt: skip
 
@@ -250,10 +269,17 @@ def test_what_cannot_be_trained_is_named(name):
 
 
 def test_what_is_of_another_kind_is_named():
+    for criterion in (nn.GaussianNLLLoss, lambda output, y, X: output.mean(1)):
+        with pytest.raises(TypeError, match="cannot be called with an output and y alone: missing"):
+            SAMNet(max_epochs=1, criterion=criterion).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match=r"y must hold numbers, got str.*SAMClassifier"):
         SAMNet(max_epochs=1).fit(FEATURES, np.array(["a", "b"] * 12))
     with pytest.raises(TypeError, match="MSELoss needs one tensor, but module gives a tuple"):
         SAMNet(Several, max_epochs=1).fit(FEATURES, SOFT)
+    with pytest.raises(TypeError, match=r"GaussianNLLLoss cannot be called.*'var'. Pass a function"):
+        SAMNet(criterion=nn.GaussianNLLLoss, max_epochs=1).fit(FEATURES, SOFT)
+    with pytest.raises(TypeError, match="criterion <lambda> has to take the module's output and y"):
+        SAMNet(criterion=lambda output: output.mean(1), max_epochs=1).fit(FEATURES, SOFT)
     with pytest.raises(TypeError, match=r"criterion__scale cannot be set. Use functools.partial"):
         SAMNet(max_epochs=1, criterion=mean_squares, criterion__scale=2).fit(FEATURES, SOFT)
     net = SAMNet(max_epochs=1).fit(FEATURES, SOFT)

@@ -25,10 +25,7 @@ RHO, RATE = 0.05, 0.01
 # batch-norm over a handful of numbers is chaotic: in float32 two right answers differ
 ARCHITECTURES = {
     "resnet18": (torchvision.models.resnet18, "float64"),
-    "wide bottlenecks": (
-        partial(ResNet, Bottleneck, [1, 1, 1, 1], width_per_group=128),  # of wide_resnet50_2
-        "float64",
-    ),
+    "bottlenecks": (partial(ResNet, Bottleneck, [1, 1, 1, 1]), "float64"),  # of resnet50
     "vision transformer": (
         partial(
             VisionTransformer,

@@ -4,10 +4,10 @@ from sklearn.utils.estimator_checks import parametrize_with_checks
 
 from sam_attribution.training import SAMClassifier, SAMNet, SAMRegressor
 
-MINI_BATCH = SAMClassifier(max_epochs=15)
-FULL_BATCH = SAMClassifier(dtype="float64", batch_size=-1)
+MINI_BATCH = SAMClassifier(max_epochs=10, verbose=0)
+FULL_BATCH = SAMClassifier(dtype="float64", batch_size=-1, max_epochs=15, verbose=0)
 # Adam: some checks have features of size 20, on which the squared error overflows at a fixed rate
-ADAM = {"optimizer": torch.optim.Adam, "lr": 0.03, "max_epochs": 40}
+ADAM = {"optimizer": torch.optim.Adam, "lr": 0.1, "max_epochs": 15, "verbose": 0}
 REGRESSORS = [SAMRegressor(**ADAM, dtype="float64", batch_size=-1)]
 
 ANY_TASK = SAMNet(**ADAM | {"max_epochs": 10}, dtype="float64", batch_size=-1)

@@ -9,9 +9,18 @@ import pytest
 import torch
 from sklearn.base import clone
 from torch import nn
+from torch.utils.data import TensorDataset
 
-from sam_attribution import FilteredClassifier, MislabelDetector, SAMClassifier, SAMRegressor
+from sam_attribution import (
+    FilteredClassifier,
+    MislabelDetector,
+    SAMClassifier,
+    SAMInfluence,
+    SAMNet,
+    SAMRegressor,
+)
 from sam_attribution.perturbation import PNorm
+from sam_attribution.training._from_module import _device_of
 from tests.adopted import VALIDATION, X, Y, module, with_batch_norm
 
 WORDS = np.array(["rose", "iris", "aster"])
@@ -101,6 +110,8 @@ def test_a_class_may_have_no_row():
         ({"network": module().requires_grad_(False)}, "no parameter to train"),
         ({"y": Y[:5]}, "inconsistent numbers of samples"),
         ({"rho": -1.0}, "rho"),
+        ({"rho": lambda epoch: 0.1}, "'rho' parameter of from_module must be a float"),
+        ({"network": module().to("meta")}, r"'0.weight' on the meta device.* load the trained"),
         ({"weight_decay": -1.0}, "weight_decay"),
     ],
 )
@@ -123,6 +134,25 @@ def test_arguments_of_the_wrong_kind_are_refused(arguments, message):
         adopt(**arguments)
 
 
+class WithFeatures(nn.Linear):
+    """An output with more than the criterion takes: its numbers would count as logits."""
+
+    def forward(self, inputs):
+        return super().forward(inputs), inputs
+
+
+def test_an_output_that_training_refuses_is_refused():
+    several = (SAMClassifier, WithFeatures(4, 3), Y), (SAMRegressor, WithFeatures(4, 1), X[:, 0])
+    for kind, network, y in several:
+        with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+            kind.from_module(network, X, y)
+    with pytest.raises(ValueError, match=r"NLLLoss wants probabilities.*Use CrossEntropyLoss"):
+        adopt(nn.Sequential(module(), nn.LogSoftmax(1)), criterion=nn.NLLLoss)
+    with pytest.raises(ValueError, match=r"output has shape \(32, 3\) and y \(32,\)"):
+        SAMNet.from_module(module(), X, X[:, 0])
+    assert SAMNet.from_module(module(), X, X[:, :3]).predict(X).shape == (32, 3)
+
+
 def test_settings_are_those_of_the_constructor():
     settings = {"criterion": nn.CrossEntropyLoss(label_smoothing=0.1), "batch_size": 5}
     net = adopt(perturbation=PNorm(p=3), weight_decay=0.01, lr=0.3, rho=0.2, **settings)
@@ -140,7 +170,7 @@ def test_type_and_device_are_those_of_the_module():
     assert cast.module_[0].weight.dtype == torch.float32
     assert cast.device == "cpu"
     with pytest.raises(ValueError, match="several devices, cpu, meta"):
-        adopt(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3, device="meta")))
+        _device_of(nn.Sequential(nn.Linear(4, 3), nn.Linear(3, 3, device="meta")))
 
 
 def test_wrappers_are_taken_off():
@@ -202,6 +232,12 @@ def test_other_rows_are_named():
     net = adopt()
     with pytest.raises(ValueError, match=r"from_module was given other data: X differ"):
         net.trajectory_.check_data(*net.as_trained(X + 1, Y))
+
+
+def test_the_same_rows_in_another_form_are_told_to_take_the_first_form():
+    rows = TensorDataset(torch.as_tensor(X), torch.as_tensor(Y))
+    with pytest.raises(ValueError, match=r"same order and form \(array, dict, Dataset\)"):
+        SAMInfluence(adopt(), method="grad-dot", validation=VALIDATION).fit(rows)
 
 
 def test_the_seed_is_settled():

@@ -74,6 +74,11 @@ def test_a_network_of_its_own_has_one_output():
     assert net.module_[-1].out_features == 1
 
 
+class Twice(nn.Module):
+    def forward(self, logit):
+        return logit, logit
+
+
 def test_other_numbers_of_classes_or_logits_are_named():
     net = SAMClassifier(criterion=nn.BCEWithLogitsLoss, max_epochs=1)
     with pytest.raises(ValueError, match="one logit for two classes, but y holds 3 classes"):
@@ -83,6 +88,9 @@ def test_other_numbers_of_classes_or_logits_are_named():
     net = SAMClassifier(nn.Linear(6, 2), criterion=nn.BCEWithLogitsLoss, max_epochs=1)
     with pytest.raises(ValueError, match=r"one number per row.*got shape \(\d+, 2\)"):
         net.fit(X, Y)
+    module = nn.Sequential(nn.Linear(6, 1), Twice())
+    with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+        SAMClassifier(module, criterion=nn.BCEWithLogitsLoss, max_epochs=1).fit(X, Y)
     net = SAMClassifier(nn.Linear(6, 1), max_epochs=1)
     with pytest.raises(ValueError, match=r"one logit per class.*got shape \(\d+, 1\)"):
         net.fit(X, Y)

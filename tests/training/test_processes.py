@@ -212,7 +212,7 @@ class ByHand:
 
     def gradient(self, w, rows, seed):
         nn.utils.vector_to_parameters(w, self.params)
-        torch.manual_seed(seed)
+        torch.default_generator.manual_seed(seed)
         losses = cross_entropy(self.module(self.rows[rows]), self.codes[rows], reduction="none")
         loss = self.weights[rows] @ losses / self.weights[rows].sum()
         return nn.utils.parameters_to_vector(torch.autograd.grad(loss, self.params))

@@ -579,7 +579,7 @@ class Kind:
         if plain:
             body = PLAIN_BODIES.get(self.body, body)
         with torch.random.fork_rng():
-            torch.manual_seed(seed)
+            torch.default_generator.manual_seed(seed)
             net = TWISTS[self.twist](body(), n_features, self.n_outputs, plain=plain)
         if self.twist == "data parallel" and not plain:
             net = nn.DataParallel(net)
