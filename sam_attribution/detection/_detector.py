@@ -27,9 +27,15 @@ from sam_attribution.detection._probability_wrong import (
     wrong_by_class,
 )
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.detection._target_judge import (
+    TargetJudge,
+    check_targets_vary,
+    train_and_predict,
+)
 from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
+    AnyTargets,
     ClassTargets,
     check_settings,
     estimator_or_default,
@@ -44,7 +50,7 @@ from sam_attribution.validation_data import ValidationData
 
 
 class MislabelDetector(BaseEstimator):
-    """Find rows whose label is wrong.
+    """Find rows whose label, or target of a regression, is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
     uses a few recorded states of the training. The score combines two signals: the probabilities
@@ -54,7 +60,7 @@ class MislabelDetector(BaseEstimator):
 
     Parameters
     ----------
-    estimator : SAMClassifier, Pipeline or FrozenEstimator, default=None
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
         As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training
         (``trajectory=10``, the default).
     validation : float, ValidationData or CV splitter, default=0.2
@@ -164,6 +170,14 @@ class MislabelDetector(BaseEstimator):
     alone, or rates of their own for pairs of classes. The readings are averaged, weighted by how
     well they explain the given labels.
 
+    **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
+    over the states of the later half of training, out of fold where a split held the row out. The
+    residuals of right targets have a Student distribution; a wrong target may lie anywhere in the
+    range of targets. ``scores_`` is the log-odds of the two, averaged over the share of wrong
+    targets, and ``suggested_labels_`` is the prediction. Take ``KFold(5, shuffle=True)`` for
+    `validation`: a network hides the wrong targets that it was trained on. What needs classes
+    (``label_log_proba_``, ``transition_``, ``classes_``, ``score_components_``) is not there.
+
     Without a trusted set, a confusion that most labels of a class share cannot be detected
     (if nine owls in ten are called hawks, the tenth looks wrong). Labels that are wrong because
     the row itself is ambiguous are ranked low, but hardly counted: ``contamination_`` is then too
@@ -242,7 +256,7 @@ class MislabelDetector(BaseEstimator):
         Raises
         ------
         ValueError
-            For bad parameters or data, naming the argument; for a regressor; if the estimator
+            For bad parameters or data, naming the argument; for a SAMNet; if the estimator
             keeps no state of its training.
 
         Warns
@@ -256,11 +270,15 @@ class MislabelDetector(BaseEstimator):
             estimated without features that no label has touched.
         """
         check_settings(self)
-        targets = _class_targets(estimator_or_default(self.estimator))
+        targets = _checked_targets(estimator_or_default(self.estimator))
         X, y, sample_weight, splits, estimators, _ = fit_data(self, X, y, sample_weight, targets)
         how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
-        evidence = over_splits(_train_and_judge, estimators, splits, X, y, sample_weight, **how)
-        self._collect(X, y, sample_weight, evidence)
+        work, collect = _train_and_judge, self._collect
+        if not isinstance(targets, ClassTargets):
+            check_targets_vary(y)
+            work, collect = train_and_predict, self._collect_targets
+        found = over_splits(work, estimators, splits, X, y, sample_weight, **how)
+        collect(X, y, sample_weight, found)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None):
@@ -341,13 +359,13 @@ class MislabelDetector(BaseEstimator):
             path,
             X,
             given=self.given_labels_,
-            suggested=self.suggested_labels_,
+            suggested=self._suggested_on_page(),
             scores=self.scores_,
             suspicious=self.suspicious_,
             probability_wrong=self.probability_wrong_,
-            score_components=self.score_components_,
-            label_scores=self.label_log_proba_,
-            classes=self.classes_,
+            score_components=getattr(self, "score_components_", None),
+            label_scores=getattr(self, "label_log_proba_", None),
+            classes=getattr(self, "classes_", None),
             class_names=class_names,
             descriptions=descriptions,
             ids=ids,
@@ -355,6 +373,12 @@ class MislabelDetector(BaseEstimator):
             n_rows=n_rows,
             title=title,
         )
+
+    def _suggested_on_page(self):
+        """Suggestions; for a regression those of suspicious rows only: all predictions differ."""
+        if hasattr(self, "classes_"):
+            return self.suggested_labels_
+        return np.where(self.suspicious_, self.suggested_labels_, self.given_labels_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -393,6 +417,20 @@ class MislabelDetector(BaseEstimator):
         if self.contamination == "auto" and not skill.is_chance:
             _warn_of_memory(evidence, self.contamination_)
 
+    @exclusive()
+    def _collect_targets(self, X, y, sample_weight, found):
+        judge = TargetJudge(found, y, sample_weight)
+        self.estimators_ = [each.estimator for each in found]
+        self.estimator_ = self.estimators_[0]
+        self.given_labels_, self.diagnostics_ = y.copy(), judge.diagnostics()
+        self._index = index = getattr(X, "index", None)
+        self.suggested_labels_ = np.where(np.isnan(judge.scores), y, judge.predictions)
+        self.contamination_interval_ = judge.interval
+        self.scores_, self.probability_wrong_ = judge.scores, judge.probability_wrong
+        self._cut(judge.has_skill)
+        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
+        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
+
     def _doubt(self, choice, noise, skill):
         """Warn where scores or the share cannot be trusted, or a class is mostly suspicious."""
         found = self.probability_wrong_, self.scores_
@@ -418,9 +456,14 @@ class MislabelDetector(BaseEstimator):
         self.label_log_proba_ = label_log_probabilities(log_proba, codes, wrong)
         best = np.nan_to_num(self.label_log_proba_, nan=-np.inf).argmax(1)
         self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
+        self._cut(not skill.is_chance)
+
+    def _cut(self, has_skill):
+        """Set the share of wrong labels, and the rows to look at."""
         if self.contamination == "auto":
+            wrong = self.probability_wrong_
             self.contamination_ = float(np.nanmean(wrong))
-            self.suspicious_ = most_probable_f1(wrong, self.scores_) & (not skill.is_chance)
+            self.suspicious_ = most_probable_f1(wrong, self.scores_) & has_skill
         else:
             self.contamination_ = float(self.contamination)
             self.suspicious_ = lowest(self.scores_, self.contamination_)
@@ -446,11 +489,12 @@ def _warn_of_memory(evidence, noise_rate):
         )
 
 
-def _class_targets(estimator):
+def _checked_targets(estimator):
     targets = targets_of(estimator)
-    if not isinstance(targets, ClassTargets):
+    if isinstance(targets, AnyTargets):
         raise ValueError(
-            f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: it "
-            "has no class labels that could be wrong. Rank its rows with SAMInfluence."
+            "estimator must be a classifier or a regressor, got a "
+            f"{type(net_of(estimator)).__name__}: it has no single label that could be wrong. Rank "
+            "its rows with SAMInfluence."
         )
     return targets

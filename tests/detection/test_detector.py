@@ -20,7 +20,6 @@ from torch import nn
 from sam_attribution import (
     MislabelDetector,
     SAMClassifier,
-    SAMRegressor,
     ValidationData,
 )
 from sam_attribution.datasets import pair_noise, symmetric_noise
@@ -447,7 +446,6 @@ def test_buffers_go_where_the_rows_are():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"estimator": SAMRegressor()}, "estimator must be a classifier"),
         ({"estimator": classifier(trajectory=None, max_epochs=1)}, "kept no state of its training"),
         ({"contamination": 1.0}, "contamination"),
         ({"contamination": "many"}, "contamination"),
