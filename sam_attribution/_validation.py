@@ -43,6 +43,7 @@ __all__ = [
     "classes_of",
     "codes_among",
     "forget_fit",
+    "label_values",
     "num_samples",
     "refusing_overflow",
     "take_rows",
@@ -168,9 +169,22 @@ def check_length(values, name, n_samples):
         )
 
 
+def label_values(y, name="y"):
+    """`y` as an array, or None; a ValueError if its rows have several labels."""
+    y = values_of(y, name)
+    shape = () if y is None else _shape_of(y)
+    if len(shape) == 2 and shape[1] > 1:
+        raise ValueError(
+            f"{name} must hold one label per row, got an array of shape {shape}. Turn one-hot "
+            f"rows into labels by {name}.argmax(axis=1); for several labels per row take SAMNet "
+            "with BCEWithLogitsLoss."
+        )
+    return y
+
+
 def check_labels(y, name="y"):
     """Label array of shape (n_samples,); the labels must be discrete and sortable."""
-    y = target_column(y, name, warn=True)
+    y = target_column(label_values(y, name), name, warn=True)
     assert_all_finite(y, input_name=name)
     classes_of(y, name)
     check_classification_targets(y)
@@ -184,7 +198,7 @@ def check_targets(y, name="y", *, dtype="float64", warn=False):
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"{name} must hold one number per row, got an array of shape {shape}: several "
-            "outputs are not supported. Fit a regressor for each column."
+            "outputs are not supported. Take SAMNet, or fit a regressor for each column."
         )
     y = target_column(y, name, warn=warn)
     if y.dtype.kind not in "biufO":

@@ -26,7 +26,7 @@ class MislabelSampler(BaseSampler):
     Parameters
     ----------
     scorer : estimator, default=None
-    removal_fraction : float, default=0.1
+    removal_fraction : float or "auto", default="auto"
     memory : "auto", str, path, joblib.Memory or None, default="auto"
     random_state : int, RandomState instance or None, default=None
         All four as in `MislabelFilter`.
@@ -51,7 +51,9 @@ class MislabelSampler(BaseSampler):
     >>> from sam_attribution.imblearn import MislabelSampler
     >>> from imblearn.pipeline import make_pipeline
     >>> X, y = make_blobs(60, centers=2, random_state=0)
-    >>> model = make_pipeline(MislabelSampler(random_state=0), SAMClassifier(max_epochs=2))
+    >>> model = make_pipeline(
+    ...     MislabelSampler(removal_fraction=0.1, random_state=0), SAMClassifier(max_epochs=2)
+    ... )
     >>> model.fit(X, y)[0].sample_indices_.shape
     (54,)
     """
@@ -59,7 +61,7 @@ class MislabelSampler(BaseSampler):
     _sampling_type = "bypass"
     _parameter_constraints = MislabelFilter._parameter_constraints
 
-    def __init__(self, scorer=None, *, removal_fraction=0.1, memory="auto", random_state=None):
+    def __init__(self, scorer=None, *, removal_fraction="auto", memory="auto", random_state=None):
         super().__init__()
         self.scorer = scorer
         self.removal_fraction = removal_fraction

@@ -13,6 +13,7 @@ PUBLIC = {
     ],
     "comparison": ["LeftOutEffects", "compare", "further_training", "leave_one_out"],
     "datasets": ["instance_dependent_noise", "pair_noise", "symmetric_noise"],
+    "detection": ["label_issues"],
     "dynamics": ["SGD", "Adam", "Tangent"],
     "exceptions": ["AttributionWarning"],
     "imblearn": ["MislabelSampler"],

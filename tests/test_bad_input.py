@@ -63,7 +63,7 @@ ROWS = {
     "fewer weights": ((X, y, np.ones(39)), "sample_weight.shape == "),
     "no rows": ((X[:0], y[:0]), "0 sample"),
     "one column": ((X[:, 0], y), "Expected 2D array"),
-    "one-hot": ((X, np.eye(3)[y]), "y should be a 1d array"),
+    "one-hot": ((X, np.eye(3)[y]), r"one label per row.*\(40, 3\).*argmax.*SAMNet"),
     "mixed labels": ((X, np.array(["a", 1] * 20, dtype=object)), "y must hold labels of one kind"),
     "targets": ((X, y + 0.5), "Unknown label type"),
     "huge": (([[10**400] * 6] * 40, y), "X holds an integer that is too large"),
@@ -85,7 +85,7 @@ TARGETS = {
     **{name: ROWS[name] for name in ROWS if name not in {"one-hot", "mixed labels", "targets"}},
     "inf in y": ((X, spoilt(y, np.inf)), "Input y contains infinity"),
     "y no float32": ((X, spoilt(y, 1e300)), "Input y contains infinity or a value too large"),
-    "several outputs": ((X, np.eye(3)[y]), r"y must hold one number per row.*\(40, 3\): several"),
+    "several outputs": ((X, np.eye(3)[y]), r"y must hold one number per row.*\(40, 3\).*SAMNet"),
     "three dimensions": ((X, np.zeros((40, 1, 1))), "y should be a 1d array"),
     "words": ((X, ["a"] * 40), "y must hold real numbers, got str"),
     "words and numbers": ((X, np.array(["a", 1] * 20, dtype=object)), "y must hold real numbers"),
@@ -436,6 +436,16 @@ class Channels(nn.Sequential):
 def test_a_module_of_another_size_is_named(module, rows, shape):
     with pytest.raises(ValueError, match=rf"module cannot take X, whose rows have shape {shape}: "):
         classifier(module).fit(rows.astype("float32"), y)
+
+
+def test_other_errors_of_a_module_name_the_shape_of_the_rows():
+    class Unpacks(nn.Linear):
+        def forward(self, rows):
+            _, _ = rows.shape[1:]
+
+    with pytest.raises(ValueError, match="to unpack") as raised:
+        classifier(Unpacks(6, 3)).fit(X, y)
+    assert raised.value.__notes__ == ["module was given rows of shape (6,)."]
 
 
 @pytest.mark.parametrize("method", [Unrolled(), LeaveOneOut(real_loop=False)])

@@ -68,8 +68,8 @@ def test_a_warning_of_the_sampler_names_the_line_that_called():
 
 def test_the_sampler_gives_what_the_filter_gives():
     weight = np.linspace(0.1, 3, len(X))
-    sampled = MislabelSampler(FirstFeature(), random_state=0)
-    filtered = MislabelFilter(FirstFeature(), random_state=0)
+    sampled = MislabelSampler(FirstFeature(), removal_fraction=0.1, random_state=0)
+    filtered = MislabelFilter(FirstFeature(), removal_fraction=0.1, random_state=0)
     for one, other in zip(
         sampled.fit_resample(X, y, sample_weight=weight),
         filtered.fit_resample(X, y, sample_weight=weight),

@@ -221,7 +221,8 @@ def influence(**settings):
 
 
 def filtered(**settings):
-    return FilteredClassifier(**{"estimator": CLASSIFIER, "scorer": Scorer(), **settings})
+    defaults = {"estimator": CLASSIFIER, "scorer": Scorer(), "removal_fraction": 0.1}
+    return FilteredClassifier(**defaults | settings)
 
 
 FITTED, JUDGED, FILTERED = (make().fit(X, y) for make in (classifier, influence, filtered))

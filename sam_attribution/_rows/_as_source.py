@@ -5,6 +5,7 @@ from collections.abc import Mapping
 import numpy as np
 import torch
 from scipy.sparse import issparse
+from torch.utils.data import DataLoader, Dataset
 
 from sam_attribution._as_arrays import (
     refuse_masked,
@@ -17,7 +18,7 @@ from sam_attribution._rows._arrays import ArrayRows
 from sam_attribution._rows._dataset import DatasetRows
 from sam_attribution._validation import num_samples
 
-_DATASETS = torch.utils.data.Dataset, torch.utils.data.DataLoader
+_DATASETS = Dataset, DataLoader
 
 
 def is_lazy(X):
@@ -46,6 +47,11 @@ def as_source(X, name="X"):
     """
     if isinstance(X, RowSource) or not is_lazy(X):
         return X
+    if isinstance(X, DataLoader):
+        raise ValueError(
+            f"{name} must be rows that have positions, got a DataLoader. Pass its Dataset, "
+            "loader.dataset; batch_size and iterator_train__num_workers are set on the net."
+        )
     if is_dataset(X):
         source = DatasetRows(X)
         source.check_is_repeatable()

@@ -1,7 +1,7 @@
 """Rows of a map-style Dataset, which may be images on disk, tokens or the output of a function."""
 
 import numpy as np
-from torch.utils.data import DataLoader, IterableDataset, Subset
+from torch.utils.data import IterableDataset, Subset
 
 from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_source import RowSource
@@ -143,12 +143,7 @@ class DatasetRows(RowSource):
 
 
 def check_is_map_style(dataset):
-    """Raise a ValueError for a Dataset whose items have no positions, a TypeError for a loader."""
-    if isinstance(dataset, DataLoader):
-        raise TypeError(
-            "X must be a Dataset, got a DataLoader, whose batches do not tell which rows they "
-            "hold. Pass loader.dataset, and batch_size and iterator_train__num_workers to the net."
-        )
+    """Raise a ValueError for a Dataset whose items have no positions."""
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__len__"):
         raise ValueError(
             f"X must be a map-style Dataset, got {type(dataset).__name__}, whose items have no "

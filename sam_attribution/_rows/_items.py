@@ -96,7 +96,8 @@ def _as_tensor(part, where):
     if not isinstance(part, torch.Tensor):
         raise ValueError(
             f"X as a Dataset must give tensors, got {type(part).__name__} in {where}. Return "
-            "tensors, or let iterator_train__collate_fn make some."
+            "tensors, leave out what forward does not take, or let iterator_train__collate_fn "
+            "make tensors."
         )
     if part.is_complex():
         raise ValueError(

@@ -9,11 +9,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
 from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
+from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
+from sam_attribution.detection._issues import issue_table
+from sam_attribution.detection._label_skill import LabelSkill
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._new_rows import JudgesNewRows, NewRows
 from sam_attribution.detection._probabilities import log_odds
@@ -21,11 +25,18 @@ from sam_attribution.detection._probability_wrong import (
     following_scores,
     label_log_probabilities,
     most_probable_f1,
+    wrong_by_class,
 )
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.detection._target_judge import (
+    TargetJudge,
+    check_targets_vary,
+    train_and_predict,
+)
 from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
+    AnyTargets,
     ClassTargets,
     check_settings,
     estimator_or_default,
@@ -40,7 +51,7 @@ from sam_attribution.validation_data import ValidationData
 
 
 class MislabelDetector(JudgesNewRows, BaseEstimator):
-    """Find rows whose label is wrong.
+    """Find rows whose label, or target of a regression, is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
     uses a few recorded states of the training. The score combines two signals: the probabilities
@@ -50,7 +61,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
 
     Parameters
     ----------
-    estimator : SAMClassifier, Pipeline or FrozenEstimator, default=None
+    estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
         As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training
         (``trajectory=10``, the default).
     validation : float, int, ValidationData or CV splitter, default=0.2
@@ -72,6 +83,10 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
 
     Attributes
     ----------
+    issues_ : DataFrame
+        A row for each row of `X`, most suspicious first, with the index of `X` (positions, if it
+        has none) and the columns ``given_label``, ``suggested_label``, ``probability_wrong``,
+        ``score`` and ``is_suspicious``. It prints within 80 columns.
     scores_ : ndarray of shape (n_samples,)
         Log-odds of the given label against all the others (nats, not calibrated). Low =
         suspicious; NaN for a row that no split held.
@@ -113,7 +128,11 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
           for checkpoints of which none is from before training;
         - ``gain``: how much more probable EM makes the held-out labels, in standard errors. Above
           0 the noise model by EM is taken;
-        - ``n_train``, ``n_held_out``, ``seconds_scoring``.
+        - ``n_train``, ``n_held_out``, ``seconds_scoring``;
+        - ``skill``: how much better than chance the network of the split ranks the held-out labels,
+          in standard errors (by chance below 2.33);
+        - ``wrong_by_class``: a dict from each given label to the estimated share of its rows whose
+          label is wrong, the largest first; the same in every row.
     given_labels_ : ndarray of shape (n_samples,)
         The labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
@@ -152,6 +171,14 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
     60 % is tried with several readings of the noise: all wrong labels alike, one class of two
     alone, or rates of their own for pairs of classes. The readings are averaged, weighted by how
     well they explain the given labels.
+
+    **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
+    over the states of the later half of training, out of fold where a split held the row out. The
+    residuals of right targets have a Student distribution; a wrong target may lie anywhere in the
+    range of targets. ``scores_`` is the log-odds of the two, averaged over the share of wrong
+    targets, and ``suggested_labels_`` is the prediction. Take ``KFold(5, shuffle=True)`` for
+    `validation`: a network hides the wrong targets that it was trained on. What needs classes
+    (``label_log_proba_``, ``transition_``, ``classes_``, ``score_components_``) is not there.
 
     Without a trusted set, a confusion that most labels of a class share cannot be detected
     (if nine owls in ten are called hawks, the tenth looks wrong). Labels that are wrong because
@@ -235,24 +262,31 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         Raises
         ------
         ValueError
-            For bad parameters or data, naming the argument; for a regressor; if the estimator
+            For bad parameters or data, naming the argument; for a SAMNet; if the estimator
             keeps no state of its training.
 
         Warns
         -----
         UserWarning
-            If the features predict the held-out labels hardly better than class frequencies do, if
-            the network predicts the same label for all validation rows, or if the noise rate is
+            If the features predict the held-out labels hardly better than class frequencies do
+            (then no row is suspicious), or the network of one split alone; if the scores are
+            expected to order less than two of three pairs of a wrong and a right label; if the data
+            do not tell how many labels are wrong; if most rows of a class are suspicious; if the
+            network predicts the same label for all validation rows; or if the noise rate is
             estimated without features that no label has touched.
         """
         check_settings(self)
-        targets = _class_targets(estimator_or_default(self.estimator))
+        targets = _checked_targets(estimator_or_default(self.estimator))
         X, y, sample_weight, splits, estimators, _ = fit_data(
             self, X, y, sample_weight, targets, groups=groups
         )
         how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
-        evidence = over_splits(_train_and_judge, estimators, splits, X, y, sample_weight, **how)
-        self._collect(X, y, sample_weight, evidence)
+        work, collect = _train_and_judge, self._collect
+        if not isinstance(targets, ClassTargets):
+            check_targets_vary(y)
+            work, collect = train_and_predict, self._collect_targets
+        found = over_splits(work, estimators, splits, X, y, sample_weight, **how)
+        collect(X, y, sample_weight, found)
         return self
 
     def fit_predict(self, X, y=None, sample_weight=None, groups=None):
@@ -333,12 +367,13 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
             path,
             X,
             given=self.given_labels_,
-            suggested=self.suggested_labels_,
+            suggested=self._suggested_on_page(),
             scores=self.scores_,
             suspicious=self.suspicious_,
-            score_components=self.score_components_,
-            label_scores=self.label_log_proba_,
-            classes=self.classes_,
+            probability_wrong=self.probability_wrong_,
+            score_components=getattr(self, "score_components_", None),
+            label_scores=getattr(self, "label_log_proba_", None),
+            classes=getattr(self, "classes_", None),
             class_names=class_names,
             descriptions=descriptions,
             ids=ids,
@@ -346,6 +381,12 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
             n_rows=n_rows,
             title=title,
         )
+
+    def _suggested_on_page(self):
+        """Suggestions; for a regression those of suspicious rows only: all predictions differ."""
+        if hasattr(self, "classes_"):
+            return self.suggested_labels_
+        return np.where(self.suspicious_, self.suggested_labels_, self.given_labels_)
 
     def __sklearn_tags__(self):
         tags = super().__sklearn_tags__()
@@ -373,11 +414,49 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         log_proba, components = choice.of_rows(len(y))
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         posterior = noise.posterior()[: len(y)]
-        self._judge(y, log_proba[:, of_class], posterior[:, of_class])
-        if self.contamination == "auto":
+        skill = LabelSkill(noise, [each.by_network for each in evidence])
+        self._judge(y, log_proba[:, of_class], posterior[:, of_class], skill)
+        self.diagnostics_["skill"] = skill.of_splits
+        self.diagnostics_["wrong_by_class"] = [wrong_by_class(self.probability_wrong_, y)] * len(
+            evidence
+        )
+        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
+        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
+        self._doubt(choice, noise, skill)
+        if self.contamination == "auto" and not skill.is_chance:
             _warn_of_memory(evidence, self.contamination_)
 
-    def _judge(self, y, log_proba, posterior):
+    @exclusive()
+    def _collect_targets(self, X, y, sample_weight, found):
+        judge = TargetJudge(found, y, sample_weight)
+        self.estimators_ = [each.estimator for each in found]
+        self.estimator_ = self.estimators_[0]
+        self.given_labels_, self.diagnostics_ = y.copy(), judge.diagnostics()
+        self._index = index = getattr(X, "index", None)
+        self.suggested_labels_ = np.where(np.isnan(judge.scores), y, judge.predictions)
+        self.contamination_interval_ = judge.interval
+        self.scores_, self.probability_wrong_ = judge.scores, judge.probability_wrong
+        self._cut(judge.has_skill)
+        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
+        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
+
+    def _doubt(self, choice, noise, skill):
+        """Warn where scores or the share cannot be trusted, or a class is mostly suspicious."""
+        found = self.probability_wrong_, self.scores_
+        warn_of_weak_evidence(skill, *found, choice.what_helps)
+        if self.contamination != "auto":
+            return
+        if not skill.is_chance:
+            how = {"trust": choice.trust, "is_one_split": choice.is_one_split}
+            warn_of_unknown_share(self.contamination_, noise, **how)
+        losses = most_lost(self.given_labels_, self.suspicious_)
+        if losses:
+            warn(
+                f"suspicious_ marks {losses}. Rare classes are hard to judge: look at these rows "
+                "in issues_ before you drop or relabel them."
+            )
+
+    def _judge(self, y, log_proba, posterior, skill):
         """Set what is said about each row, from the log-probabilities that rank them."""
         codes = np.searchsorted(self.classes_, y)
         self.scores_ = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
@@ -386,9 +465,14 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         self.label_log_proba_ = label_log_probabilities(log_proba, codes, wrong)
         best = np.nan_to_num(self.label_log_proba_, nan=-np.inf).argmax(1)
         self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
+        self._cut(not skill.is_chance)
+
+    def _cut(self, has_skill):
+        """Set the share of wrong labels, and the rows to look at."""
         if self.contamination == "auto":
+            wrong = self.probability_wrong_
             self.contamination_ = float(np.nanmean(wrong))
-            self.suspicious_ = most_probable_f1(wrong, self.scores_)
+            self.suspicious_ = most_probable_f1(wrong, self.scores_) & has_skill
         else:
             self.contamination_ = float(self.contamination)
             self.suspicious_ = lowest(self.scores_, self.contamination_)
@@ -414,11 +498,12 @@ def _warn_of_memory(evidence, noise_rate):
         )
 
 
-def _class_targets(estimator):
+def _checked_targets(estimator):
     targets = targets_of(estimator)
-    if not isinstance(targets, ClassTargets):
+    if isinstance(targets, AnyTargets):
         raise ValueError(
-            f"estimator must be a classifier, got a {type(net_of(estimator)).__name__}: it "
-            "has no class labels that could be wrong. Rank its rows with SAMInfluence."
+            "estimator must be a classifier or a regressor, got a "
+            f"{type(net_of(estimator)).__name__}: it has no single label that could be wrong. Rank "
+            "its rows with SAMInfluence."
         )
     return targets

@@ -5,7 +5,6 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
-from sam_attribution._warnings import warn
 from sam_attribution.diagnosis import (
     AS_TRAINED,
     OTHER_RATE,
@@ -14,7 +13,6 @@ from sam_attribution.diagnosis import (
     what_helps,
 )
 
-_HARDLY_BETTER = 1.3  # standard errors: good features exceed it under heavy noise, chance does not
 _LEAST_ERROR = 1e-3  # nats: a constant tiny difference is no evidence
 _SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
@@ -52,7 +50,6 @@ class ModelChoice:
             or (self._agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
             or _in_standard_errors(clean - torch.stack([as_given, noisy])).min() > _SIGNIFICANT
         )
-        self._warn_if_nothing_was_learned(as_given)
         candidates = [clean] if self.trust else [clean, noisy] if own else [noisy]
         best = max(candidates, key=torch.sum)
         self._gain = float(_in_standard_errors(best - as_given))
@@ -78,14 +75,14 @@ class ModelChoice:
         # a mean of logarithms does not sum to 1
         return log_softmax(log_proba, axis=1), components
 
-    def _warn_if_nothing_was_learned(self, likelihoods):
-        frequencies = torch.cat([each.log_likelihood_by_frequency for each in self._evidence])
-        if _in_standard_errors(likelihoods - frequencies) < _HARDLY_BETTER:
-            warn(
-                "The network's features predict the held-out labels hardly better than the class "
-                "frequencies do, so scores are weak evidence. "
-                + what_helps(self._remedies(), self._evidence[0].trained.problem)
-            )
+    def what_helps(self):
+        """Sentence on what helps where the network learned little."""
+        return what_helps(self._remedies(), self._evidence[0].trained.problem)
+
+    @property
+    def is_one_split(self):
+        """True if one fraction of the rows is held out."""
+        return len(self._splits) == 1 and len(self._splits[0].held_out) > 0
 
     def _remedies(self):
         """Remedies where the network learned nothing."""

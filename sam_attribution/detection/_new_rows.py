@@ -2,13 +2,20 @@
 
 import numpy as np
 from scipy.special import logsumexp
+from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import codes_among, num_samples, take_rows
-from sam_attribution.fitting import checked_rows, net_of, rows_at_net
+from sam_attribution.fitting import (
+    checked_rows,
+    estimator_or_default,
+    has_classes,
+    net_of,
+    rows_at_net,
+)
 from sam_attribution.problem import network_of
 
 _ROWS_AT_A_TIME = 2**12
@@ -53,9 +60,20 @@ def _scores_by(estimator, judging, X):
     return judging.scores(network_of(net, rows), rows)
 
 
+def judges_labels(detector):
+    """True, or an AttributeError for the targets of a regression."""
+    if not has_classes(estimator_or_default(detector.estimator)):
+        raise AttributeError(
+            "the detector of a regressor judges the targets of fit alone, in issues_. For other "
+            "rows compare their targets with estimator_.predict(X)."
+        )
+    return True
+
+
 class JudgesNewRows:
     """Questions to a fitted detector about rows that were not in ``fit``."""
 
+    @available_if(judges_labels)
     def score_samples(self, X, y=None):
         """Score rows that were not in ``fit``, by the networks of all splits.
 
@@ -94,6 +112,7 @@ class JudgesNewRows:
         log_p[rows, codes] = -np.inf
         return given - logsumexp(log_p, axis=1)
 
+    @available_if(judges_labels)
     def predict_label_proba(self, X):
         """Probability of each label to be the true one of rows that were not in ``fit``.
 

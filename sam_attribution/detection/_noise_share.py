@@ -16,6 +16,7 @@ _CLEAN = 0.25  # prior probability of no wrong label
 _SYMMETRIC = 0.7  # of each wrong label being as likely as another
 _MOST_WRONG = 0.9  # of a class
 _LEAST_RATE = 1e-4
+_ALMOST_CLEAN = 0.02
 _N_ROUNDS, _CONVERGED = 4, 0.005
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
@@ -101,6 +102,30 @@ class NoiseShare:
             for reading, weights in zip(self._readings, self._weight, strict=True)
             for rate, weight in zip(_RATES, weights, strict=True)
         )
+
+    @property
+    def judged(self):
+        """JudgedRows with the scores of classes that are fitted to the labels as given."""
+        return self._readings[0].judged
+
+    @property
+    def labels(self):
+        """Codes of the given labels."""
+        return self._y
+
+    def disagreement(self):
+        """Share of the held-out rows whose label is not the most probable class.
+
+        The classes are fitted as if almost all labels were right. Without held-out rows it is a
+        share of the rows trained on; NaN without any.
+        """
+        if not self.judged:
+            return np.nan
+        symmetric = self._readings[0]
+        rows, classes = symmetric.judged[0].rows, symmetric.classes[0]
+        classes.fit(symmetric.transition(_ALMOST_CLEAN))
+        other = classes.probabilities.argmax(1) != self._y[rows]
+        return float(np.average(other, weights=self._weights[rows]))
 
     def posterior(self):
         """Probability (n_rows, n_classes) of each class to be the true one; NaN: not judged."""
@@ -196,7 +221,7 @@ class NoiseShare:
 
     def _confusions(self, judged):
         """A reading by expectation maximisation, its cost and prior; nothing if all is right."""
-        almost_clean = scaled(_symmetric(self._n_classes))(0.02)
+        almost_clean = scaled(_symmetric(self._n_classes))(_ALMOST_CLEAN)
         likely = self._each(judged, almost_clean, lambda classes: classes.probabilities)
         joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
         transition = _shrunk(joint)

@@ -5,6 +5,8 @@ from sklearn.isotonic import IsotonicRegression
 
 _LEAST = 1e-6
 _LEAST_EXPECTED = 0.5
+_LEAST_GAIN = 0.02
+_DIGITS = 3
 
 
 def following_scores(probability, scores):
@@ -33,7 +35,8 @@ def most_probable_f1(probability, scores):
     """Mask of the rows that are worth a look: those of the largest expected F1.
 
     Taking the k most probable rows has an expected F1 of about ``2 sum of their probabilities /
-    (k + sum of all)``. None is taken where not even half a row is expected to be wrong.
+    (k + sum of all)``. None is taken where not even half a row is expected to be wrong, or where
+    taking all rows is about as good: then no row stands out.
 
     Parameters
     ----------
@@ -51,8 +54,43 @@ def most_probable_f1(probability, scores):
         return mask
     order = np.lexsort((scores, -known))
     expected = 2 * known[order].cumsum() / (np.arange(1, len(known) + 1) + total)
-    mask[order[: expected.argmax() + 1]] = True
+    if expected.max() - expected[-1] >= _LEAST_GAIN:
+        mask[order[: expected.argmax() + 1]] = True
     return mask
+
+
+def expected_auc(probability, scores):
+    """Expected share of the pairs of a wrong and a right label in which the wrong one scores lower.
+
+    Parameters
+    ----------
+    probability, scores : as for :func:`following_scores`
+
+    Returns
+    -------
+    float
+        1 if there is no such pair.
+    """
+    order = np.argsort(scores, kind="stable")
+    wrong = probability[order]
+    wrong = wrong[~np.isnan(wrong)]
+    right_above = (1 - wrong).sum() - (1 - wrong).cumsum()
+    pairs = wrong.sum() * (1 - wrong).sum() - wrong @ (1 - wrong)
+    return float(wrong @ right_above / pairs) if pairs > 0 else 1.0
+
+
+def wrong_by_class(probability, y):
+    """Dict of the mean probability among the rows of each given label, largest first.
+
+    It is rounded to three digits. Classes of which no row was judged come last, with NaN.
+    """
+    classes, codes = np.unique(y, return_inverse=True)
+    judged = ~np.isnan(probability)
+    counts = np.bincount(codes[judged], minlength=len(classes))
+    total = np.bincount(codes[judged], probability[judged], len(classes))
+    shares = np.where(counts, total / np.maximum(counts, 1), np.nan).round(_DIGITS)
+    order = np.argsort(-shares, kind="stable")
+    return dict(zip(classes[order].tolist(), shares[order].tolist(), strict=True))
 
 
 def label_log_probabilities(log_proba, y, probability_wrong):

@@ -139,9 +139,9 @@ class SplitEvidence:
         return float((hits[1].mean() - hits[0].mean()) / error)
 
     @property
-    def log_likelihood_by_frequency(self):
-        """Log-likelihood (m,) of each held-out label by the class frequencies alone."""
-        return self._as_given.log_class_prior[self._y_held_out]
+    def by_network(self):
+        """Log-probabilities (m, n_classes) by the network of the held-out rows, and their codes."""
+        return self._network[1].numpy(), self._y_held_out.numpy()
 
     def result(self, *, by_em, trust):
         """Return the label posteriors under one of the noise models.

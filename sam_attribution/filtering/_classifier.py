@@ -38,8 +38,11 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         for example. Either of them trains `estimator` if its own is None; if that does not end in
         a `SAMClassifier`, one with its defaults stands in for the last step. None is
         ``MislabelDetector()``.
-    removal_fraction : float, default=0.1
-        Share of the rows to drop, in [0, 1); 0 scores nothing.
+    removal_fraction : float or "auto", default="auto"
+        "auto" drops the rows that the scorer calls suspicious (``suspicious_``), which are none
+        where nothing looks wrong; a class of which all rows are suspicious stays. A share of the
+        rows, in [0, 1), drops that many, whatever they are. A ``SAMInfluence`` needs a share. 0
+        scores nothing.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
         Where scores are kept, so that another fit on the same rows does not compute them again;
         only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A
@@ -68,19 +71,21 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
 
     Notes
     -----
-    Scores depend on the scorer and the rows only, so a search over ``removal_fraction`` computes
-    them once per fold, unless ``memory=None``. Scorers are told apart by their parameters, their
-    weights and the code of their classes; functions that this code calls by a global name are not
-    read. A search over ``estimator__lr`` reaches a scorer without an estimator of its own as well.
+    Scores depend on the scorer and the rows only, so a search over ``removal_fraction``, such as
+    ``[0, "auto", 0.1, 0.2]``, computes them once per fold, unless ``memory=None``. Scorers are told
+    apart by their parameters, their weights and the code of their classes; functions that this code
+    calls by a global name are not read. A search over ``estimator__lr`` reaches a scorer without an
+    estimator of its own as well.
 
     Examples
     --------
     >>> from sklearn.datasets import make_blobs
     >>> from sam_attribution import FilteredClassifier, SAMClassifier
-    >>> X, y = make_blobs(60, centers=2, random_state=0)
-    >>> filtered = FilteredClassifier(SAMClassifier(max_epochs=2), random_state=0).fit(X, y)
-    >>> int(filtered.kept_.sum())
-    54
+    >>> X, y = make_blobs(200, centers=2, cluster_std=0.7, random_state=0)
+    >>> y[:3] = 1 - y[:3]
+    >>> filtered = FilteredClassifier(SAMClassifier(max_epochs=10), random_state=0).fit(X, y)
+    >>> (~filtered.kept_).nonzero()
+    (array([0, 1, 2]),)
     """
 
     _parameter_constraints = {
@@ -93,7 +98,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         estimator=None,
         *,
         scorer=None,
-        removal_fraction=0.1,
+        removal_fraction="auto",
         memory="auto",
         random_state=None,
     ):

@@ -19,8 +19,11 @@ class MislabelFilter(RowFilter):
         a :class:`~sam_attribution.MislabelDetector` or a :class:`~sam_attribution.SAMInfluence`,
         for example. None is ``MislabelDetector()``, trained on ``SAMClassifier()``: the filter
         does not know the classifier behind it, so give it a scorer on that one.
-    removal_fraction : float, default=0.1
-        Share of the rows to drop, in [0, 1); 0 scores nothing.
+    removal_fraction : float or "auto", default="auto"
+        "auto" drops the rows that the scorer calls suspicious (``suspicious_``), which are none
+        where nothing looks wrong; a class of which all rows are suspicious stays. A share of the
+        rows, in [0, 1), drops that many, whatever they are. A ``SAMInfluence`` needs a share. 0
+        scores nothing.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
         Where scores are kept, so that another fit on the same rows does not compute them again;
         only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A
@@ -54,7 +57,7 @@ class MislabelFilter(RowFilter):
     (48, 2)
     """
 
-    def __init__(self, scorer=None, *, removal_fraction=0.1, memory="auto", random_state=None):
+    def __init__(self, scorer=None, *, removal_fraction="auto", memory="auto", random_state=None):
         self.scorer = scorer
         self.removal_fraction = removal_fraction
         self.memory = memory

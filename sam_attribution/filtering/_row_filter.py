@@ -9,19 +9,20 @@ from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from sam_attribution._as_arrays import refuse_odd_tensor
-from sam_attribution._ranking import lowest
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
 from sam_attribution._validation import (
     HasMethods,
     Interval,
+    StrOptions,
     check_labels,
     check_parameters,
     check_sample_weight,
     forget_fit,
 )
 from sam_attribution._warnings import warn
+from sam_attribution.filtering._kept_rows import AUTO, check_fraction, rows_to_keep
 from sam_attribution.filtering._score_cache import fitted_scores
 from sam_attribution.filtering._scorer import scorer_on
 from sam_attribution.fitting import net_of
@@ -33,7 +34,7 @@ class RowFilter(BaseEstimator):
 
     _parameter_constraints = {
         "scorer": [HasMethods(["fit"]), None],
-        "removal_fraction": [Interval(Real, 0, 1, closed="left")],
+        "removal_fraction": [StrOptions({AUTO}), Interval(Real, 0, 1, closed="left")],
         "memory": [str, PathLike, HasMethods(["cache"]), None],
         "random_state": ["random_state"],
     }
@@ -57,7 +58,8 @@ class RowFilter(BaseEstimator):
         if self.removal_fraction == 0:
             return np.ones(len(y), dtype=bool)
         scorer = self._scorer()
-        self.scores_ = fitted_scores(
+        check_fraction(self.removal_fraction, scorer)
+        self.scores_, suspicious = fitted_scores(
             seed_nested(scorer, self.random_state),
             X,
             y,
@@ -66,9 +68,8 @@ class RowFilter(BaseEstimator):
             random_state=self.random_state,
         )
         _check_scores(self.scores_, len(y), getattr(scorer, "validation", None))
-        kept = ~lowest(self.scores_, self.removal_fraction)
-        _check_classes_stay(y, kept, self.removal_fraction)
-        return kept
+        how = {"removal_fraction": self.removal_fraction, "scorer": scorer}
+        return rows_to_keep(y, self.scores_, suspicious, **how)
 
     def _scorer(self):
         return scorer_on(self._classifier(), self.scorer)
@@ -123,22 +124,3 @@ def _check_scores(scores, n_samples, validation):
             f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer "
             f"{'trained on them in no split' if is_splitter else 'held them out'}. {remedy}"
         )
-
-
-def _check_classes_stay(y, kept, removal_fraction):
-    """Raise a ValueError if a class would lose all of its rows; warn if it loses most."""
-    lost = np.setdiff1d(y, y[kept])
-    if len(lost):
-        raise ValueError(
-            f"removal_fraction={removal_fraction} would drop every row of class "
-            f"{', '.join(map(repr, lost.tolist()))}. Lower it, or look at the scores of that class."
-        )
-    classes, counts = np.unique(y, return_counts=True)
-    left = np.array([np.sum(kept[y == label]) for label in classes])
-    for label, count, rest in zip(classes.tolist(), counts, left, strict=True):
-        if rest < count / 2:
-            warn(
-                f"removal_fraction={removal_fraction} drops {count - rest} of the {count} rows of "
-                f"class {label!r}. Rare classes are hard to judge: look at the scores of that "
-                "class before you trust it."
-            )

@@ -1,4 +1,4 @@
-"""Cache of computed scores: in this process, and in a folder if one is given."""
+"""Cache of what a scorer found: in this process, and in a folder if one is given."""
 
 import pickle
 from collections import OrderedDict
@@ -19,15 +19,24 @@ from sam_attribution._warnings import recorded_warnings, warn
 
 @dataclass(frozen=True)
 class Scored:
-    """Scores, and the warnings (message, category) that this package issued with them."""
+    """What a scorer found, and the warnings (message, category) that this package issued with it.
+
+    Attributes
+    ----------
+    scores : ndarray of shape (n_samples,)
+    suspicious : ndarray of bool, shape (n_samples,), or None
+        None if the scorer does not say which rows are suspicious.
+    said : tuple
+    """
 
     scores: np.ndarray
+    suspicious: np.ndarray | None = None
     said: tuple = ()
 
     @property
     def nbytes(self):
-        """Bytes of the scores."""
-        return self.scores.nbytes
+        """Bytes of the arrays."""
+        return self.scores.nbytes + (0 if self.suspicious is None else self.suspicious.nbytes)
 
 
 class ScoreStore:
@@ -68,12 +77,12 @@ _STORE = ScoreStore()  # one per process: clones of a filter find each other's s
 
 
 def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
-    """Scores of `scorer` fitted on the rows, computed unless the cache holds them.
+    """What `scorer` finds if it is fitted on the rows, computed unless the cache holds it.
 
     Parameters
     ----------
     scorer : estimator
-        Its ``fit(X, y, **fit_params)`` leaves ``scores_``.
+        Its ``fit(X, y, **fit_params)`` leaves ``scores_``, and may leave ``suspicious_``.
     X, y : array-like of shape (n_samples, ...), (n_samples,)
         Training rows.
     fit_params : dict
@@ -87,18 +96,19 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
     Returns
     -------
     scores : ndarray of shape (n_samples,)
-        A copy the caller owns. Warnings of this package that came with the scores are issued again
+    suspicious : ndarray of bool, shape (n_samples,), or None
+        Copies the caller owns. Warnings of this package that came with the scores are issued again
         where the cache holds them.
     """
 
     def compute():
         with recorded_warnings() as said:
-            scores = _scores_of(scorer.fit(X, y, **fit_params))
-        return Scored(scores, tuple(said))
+            found = _found_by(scorer.fit(X, y, **fit_params))
+        return Scored(*found, tuple(said))
 
     key = None if memory is None else _key(scorer, X, y, fit_params, memory, random_state)
     if key is None:
-        return compute().scores.copy()
+        return _copies(compute())
     known = _STORE.get(key)
     with recorded_warnings() as now:
         # also what this process knows already goes to the disk, for others
@@ -107,16 +117,22 @@ def fitted_scores(scorer, X, y, fit_params, *, memory, random_state):
     for message, category in scored.said:
         if (message, category) not in now:
             warn(message, category)
-    return scored.scores.copy()
+    return _copies(scored)
 
 
-def _scores_of(scorer):
+def _copies(scored):
+    suspicious = scored.suspicious
+    return scored.scores.copy(), None if suspicious is None else suspicious.copy()
+
+
+def _found_by(scorer):
     if not hasattr(scorer, "scores_"):
         raise TypeError(
             f"scorer must leave scores_ when it is fitted, {type(scorer).__name__} does not. Use "
             "SAMInfluence, for example."
         )
-    return np.asarray(scorer.scores_)
+    suspicious = getattr(scorer, "suspicious_", None)
+    return np.asarray(scorer.scores_), None if suspicious is None else np.asarray(suspicious)
 
 
 def _key(scorer, X, y, fit_params, memory, random_state):

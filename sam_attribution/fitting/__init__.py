@@ -1,5 +1,6 @@
 """From estimator and rows to trained splits: what attribution and detection share."""
 
+from sam_attribution.fitting._any_targets import AnyTargets
 from sam_attribution.fitting._checks import (
     check_settings,
     checked_rows,

@@ -7,7 +7,14 @@ from sklearn.utils.validation import check_consistent_length, validate_data
 
 from sam_attribution._as_arrays import from_tensor, refuse_ragged
 from sam_attribution._row_source import RowSource
-from sam_attribution._rows import ArrayRows, DatasetRows, as_source, is_lazy, with_own_targets
+from sam_attribution._rows import (
+    ArrayRows,
+    DatasetRows,
+    as_source,
+    is_dataset,
+    is_lazy,
+    with_own_targets,
+)
 from sam_attribution._validation import check_parameters
 from sam_attribution.fitting._estimator import frozen_where_adopted, has_steps, is_frozen, net_of
 from sam_attribution.training import SAMClassifier, check_device
@@ -97,10 +104,11 @@ def check_no_bare_rows(validation):
     """Raise a ValueError for rows that are not in a ``ValidationData``, before they are printed."""
     bare = isinstance(validation, list | tuple | dict) or hasattr(validation, "shape")
     if bare or is_lazy(validation):
+        wrapped = "ValidationData(dataset)" if is_dataset(validation) else "ValidationData(X, y)"
         raise ValueError(
             "validation must be a fraction, a number of folds, ValidationData(X, y) or a CV "
             f"splitter, got {type(validation).__name__}. Wrap rows and labels of your own: "
-            "ValidationData(X, y)."
+            f"{wrapped}."
         )
 
 

@@ -7,8 +7,7 @@ from sklearn.base import is_classifier, is_regressor
 from sklearn.model_selection import StratifiedKFold, StratifiedShuffleSplit
 from sklearn.utils.validation import validate_data
 
-from sam_attribution._as_arrays import values_of
-from sam_attribution._validation import check_labels, codes_among
+from sam_attribution._validation import check_labels, codes_among, label_values
 from sam_attribution.fitting._any_targets import AnyTargets
 from sam_attribution.fitting._estimator import net_of
 from sam_attribution.fitting._numeric_targets import NumericTargets
@@ -37,12 +36,12 @@ class ClassTargets:
         """Every question can be put."""
 
     def given(self, y):
-        """`y` as an array, unchecked."""
-        return values_of(y, "y")
+        """`y` as an array with a label per row, otherwise unchecked."""
+        return label_values(y)
 
     def with_rows(self, judge, X, y, rules):
         """Rows and labels, checked by scikit-learn."""
-        return validate_data(judge, X, y, **rules)
+        return validate_data(judge, X, self.given(y), **rules)
 
     def learn(self, y, validation):
         """Checked labels; ValueError if there is nothing to tell apart, or to judge by."""

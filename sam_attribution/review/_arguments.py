@@ -26,20 +26,35 @@ class ReviewColumns:
     suggested: np.ndarray
     scores: np.ndarray
     suspicious: np.ndarray | None
+    probability_wrong: np.ndarray | None
     score_components: dict[str, np.ndarray]
     label_scores: np.ndarray | None
 
 
-def review_columns(X, *, given, suggested, scores, suspicious, score_components, label_scores):
+def review_columns(
+    X,
+    *,
+    given,
+    suggested,
+    scores,
+    suspicious,
+    probability_wrong,
+    score_components,
+    label_scores,
+):
     """Return the arguments as :class:`ReviewColumns`; a ValueError names a wrong one."""
     components = {} if score_components is None else dict(score_components)
     n_samples = num_samples(X)
-    check_order(X=X, given=given, suggested=suggested, scores=scores, suspicious=suspicious)
+    in_order = {"suggested": suggested, "scores": scores, "suspicious": suspicious}
+    check_order(X=X, given=given, **in_order, probability_wrong=probability_wrong)
     return ReviewColumns(
         given=check_column(given, "given", n_samples),
         suggested=check_column(suggested, "suggested", n_samples),
         scores=_ranked(scores, "scores", n_samples),
         suspicious=None if suspicious is None else check_mask(suspicious, "suspicious", n_samples),
+        probability_wrong=(
+            None if probability_wrong is None else _probabilities(probability_wrong, n_samples)
+        ),
         score_components={
             str(name): _ranked(values, f"score_components[{name!r}]", n_samples)
             for name, values in components.items()
@@ -88,6 +103,18 @@ def names_of(X, ids):
 def _ranked(values, name, n_samples):
     """Numbers of which the order counts, so that they may be infinite."""
     return check_column(values, name, n_samples, dtype="float64", finite=False)
+
+
+def _probabilities(values, n_samples):
+    """Probabilities of wrong labels; NaN for rows that were not judged."""
+    found = _ranked(values, "probability_wrong", n_samples)
+    outside = found[(found < 0) | (found > 1)]
+    if len(outside):
+        raise ValueError(
+            f"probability_wrong must lie between 0 and 1, got {outside[0]:.3g}. Leave it out if "
+            "the scores are no probabilities."
+        )
+    return found
 
 
 def _of_each_class(values, name, n_samples):

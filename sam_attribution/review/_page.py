@@ -34,6 +34,7 @@ def review_page(
     suggested,
     scores,
     suspicious=None,
+    probability_wrong=None,
     score_components=None,
     label_scores=None,
     classes=None,
@@ -70,6 +71,8 @@ def review_page(
         Lower is more suspicious. NaN: not judged; these rows come last.
     suspicious : array-like of bool of shape (n_samples,) or None, default=None
         Rows to look at. The page then opens with these.
+    probability_wrong : array-like of shape (n_samples,) or None, default=None
+        Probability of each given label to be wrong, shown beside the row; NaN: not judged.
     score_components : DataFrame, dict of str to array-like or None, default=None
         Columns of length n_samples that the score is made of; lower is more suspicious. They are
         drawn as ranks.
@@ -133,6 +136,7 @@ def review_page(
         suggested=suggested,
         scores=scores,
         suspicious=suspicious,
+        probability_wrong=probability_wrong,
         score_components=score_components,
         label_scores=label_scores,
     )
@@ -165,12 +169,13 @@ def _packed_columns(columns, labels, n_classes, rows):
     """Return labels, scores, their components and the labels that fit, packed."""
     given = labels.codes(columns.given)
     components = columns.score_components.items()
-    suspicious = columns.suspicious
+    suspicious, wrong = columns.suspicious, columns.probability_wrong
     return {
         "given": _packed(given[rows], "<i4"),
         "suggested": _packed(labels.codes(columns.suggested)[rows], "<i4"),
         "scores": _packed(columns.scores[rows], "<f4"),
         "suspicious": None if suspicious is None else _packed(suspicious[rows], "u1"),
+        "wrong": None if wrong is None else _packed(wrong[rows], "<f4"),
         "parts": [
             {"name": name, "ranks": _packed(ranks(v)[rows], "<i4")} for name, v in components
         ],

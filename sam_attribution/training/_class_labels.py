@@ -4,7 +4,7 @@ import numpy as np
 
 from sam_attribution._accuracy import Accuracy
 from sam_attribution._as_arrays import values_of
-from sam_attribution._validation import check_labels, classes_of, codes_among
+from sam_attribution._validation import check_labels, classes_of, codes_among, label_values
 from sam_attribution.training._inputs import check_as_many
 from sam_attribution.training._losses import shape_or_type
 
@@ -66,7 +66,7 @@ class ClassLabels(Accuracy):
         return hasattr(self, "classes_inferred_")
 
     def _given_targets(self, y):
-        return values_of(y, "y")
+        return label_values(y)
 
     def _fit_targets(self, y, X, classes, reset):
         y = check_labels(y)

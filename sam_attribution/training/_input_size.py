@@ -10,12 +10,13 @@ _SAID = ("shapes cannot be multiplied", "expected input[")
 
 @contextmanager
 def naming_input_size(x):
-    """Turn torch's error about sizes that do not fit into a ValueError about `X` and module."""
+    """Turn torch's error about sizes into a ValueError about `X`; other errors get a note."""
     try:
         yield
-    except RuntimeError as error:
+    except Exception as error:  # of the user's module, which may raise anything
         said = str(error).partition("\n")[0]
-        if not any(words in said for words in _SAID):
+        if not isinstance(error, RuntimeError) or not any(words in said for words in _SAID):
+            error.add_note(f"module was given rows of shape {_shape_of_rows(x)}.")
             raise
         raise ValueError(
             f"module cannot take X, whose rows have shape {_shape_of_rows(x)}: {said}. Build it "

@@ -45,7 +45,8 @@ class RealTargets:
         if targets.shape != y_pred.shape[:1]:  # of a Dataset: criteria would broadcast
             raise ValueError(
                 f"y must hold one number per row, got shape {tuple(targets.shape)} for "
-                f"{len(y_pred)} rows: several outputs are not supported."
+                f"{len(y_pred)} rows: several outputs are not supported. "
+                "Take SAMNet."
             )
         return super().get_loss(_column(y_pred), targets.to(y_pred.dtype), X=X, training=training)
 

@@ -184,7 +184,8 @@ def _is_safetensors(path):
 def _readable(path, name):
     """Context that says which file could not be read."""
     if not Path(path).is_file():
-        raise ValueError(f"{name}: there is no file {path!r}.")
+        is_folder = " It is a folder: name the file in it." if Path(path).is_dir() else ""
+        raise ValueError(f"{name}: there is no file {path!r}.{is_folder}")
     try:
         yield
     except OUT_OF_MEMORY:

@@ -19,8 +19,8 @@ def naming_whole_numbers(x):
         said = str(error).partition("\n")[0]
         raise ValueError(
             f"X holds whole numbers ({', '.join(kinds)}), which reach the module as they are, and "
-            f"it cannot compute with them: {said}. Pass X.astype('float32'), or int64 for the "
-            "indices of an embedding."
+            f"it cannot compute with them: {said}. Pass X.astype('float32') (of rows on disk: a "
+            "Dataset that converts its items), or int64 for the indices of an embedding."
         ) from error
 
 

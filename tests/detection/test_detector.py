@@ -20,7 +20,6 @@ from torch import nn
 from sam_attribution import (
     MislabelDetector,
     SAMClassifier,
-    SAMRegressor,
     ValidationData,
 )
 from sam_attribution.datasets import pair_noise, symmetric_noise
@@ -108,7 +107,7 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         "title": "Digits",
     }
     page = detector.report(tmp_path / "page.html", X, **shown)
-    found = ("scores", "suspicious", "score_components", "classes")
+    found = ("scores", "suspicious", "probability_wrong", "score_components", "classes")
     learned = {name: getattr(detector, f"{name}_") for name in found}
     learned["label_scores"] = detector.label_log_proba_
     suggested = detector.suggested_labels_
@@ -447,7 +446,6 @@ def test_buffers_go_where_the_rows_are():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"estimator": SAMRegressor()}, "estimator must be a classifier"),
         ({"estimator": classifier(trajectory=None, max_epochs=1)}, "kept no state of its training"),
         ({"contamination": 1.0}, "contamination"),
         ({"contamination": "many"}, "contamination"),

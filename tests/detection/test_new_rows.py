@@ -15,7 +15,7 @@ from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from torch import nn
 
-from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
+from sam_attribution import MislabelDetector, SAMClassifier, SAMRegressor, ValidationData
 from sam_attribution.datasets import pair_noise, symmetric_noise
 from sam_attribution.detection import _new_rows
 from sam_attribution.detection._class_model import ClassModel, stratified_folds
@@ -280,6 +280,12 @@ def test_checkpoints_of_a_training_elsewhere():
 def test_rows_that_cannot_be_judged(detector, X, y, message):
     with pytest.raises(ValueError, match=message):
         detector.score_samples(X, y)
+
+
+def test_regressors_have_no_labels():
+    for name in ("score_samples", "predict_label_proba"):
+        with pytest.raises(AttributeError, match=name):
+            getattr(MislabelDetector(SAMRegressor()), name)
 
 
 def test_before_fit():

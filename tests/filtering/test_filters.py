@@ -65,7 +65,8 @@ def fresh_cache():
 
 def filtered(**parameters):
     return FilteredClassifier(
-        LogisticRegression(), **{"scorer": FirstFeature(), "random_state": 0, **parameters}
+        LogisticRegression(),
+        **{"scorer": FirstFeature(), "removal_fraction": 0.1, "random_state": 0, **parameters},
     )
 
 
@@ -117,6 +118,93 @@ def test_a_class_that_loses_most_of_its_rows_is_named():
     rare = np.where(lowest < 8, "rare", y)  # its 8 rows are the lowest, n / 10 of them go
     with pytest.warns(UserWarning, match=r"drops \d of the 8 rows of class 'rare'"):
         filtered(removal_fraction=6 / len(X)).fit(X, rare)
+
+
+class Decided(FirstFeature):
+    """Calls the rows below `limit` suspicious."""
+
+    def __init__(self, limit=-np.inf, random_state=None):
+        self.limit = limit
+        self.random_state = random_state
+
+    def fit(self, X, y):
+        type(self).n_fits += 1
+        self.scores_ = np.asarray(X)[:, 0]
+        self.suspicious_ = self.scores_ < self.limit
+        return self
+
+
+AUTO = {"removal_fraction": "auto", "random_state": 0}
+
+
+def test_auto_drops_what_the_scorer_calls_suspicious():
+    limit = np.quantile(X[:, 0], 0.07)
+    fitted = filtered(scorer=Decided(limit), **AUTO).fit(X, y)
+    np.testing.assert_array_equal(fitted.kept_, X[:, 0] >= limit)
+    assert filtered(scorer=Decided(), **AUTO).fit(X, y).kept_.all()
+    kept, _ = MislabelFilter(Decided(limit), random_state=0).fit_resample(X, y)
+    np.testing.assert_array_equal(kept, X[fitted.kept_])
+
+
+def test_auto_is_cached_with_the_fractions(tmp_path):
+    Decided.n_fits = 0
+    limit = np.quantile(X[:, 0], 0.07)
+    settings = {"scorer": Decided(limit), "random_state": 0, "memory": str(tmp_path)}
+    dropped = [
+        ~filtered(**settings, removal_fraction=fraction).fit(X, y).kept_
+        for fraction in ("auto", 0.05, 0, "auto")
+    ]
+    _STORE._entries.clear()  # as another process
+    dropped.append(~filtered(**settings, removal_fraction="auto").fit(X, y).kept_)
+    assert Decided.n_fits == 1
+    np.testing.assert_array_equal(dropped[0], X[:, 0] < limit)
+    assert (dropped[0] == dropped[3]).all()
+    assert (dropped[0] == dropped[4]).all()
+    assert dropped[0][dropped[1]].all()
+
+
+def test_under_auto_a_class_of_which_all_is_suspicious_stays():
+    order = np.argsort(np.argsort(X[:, 0]))
+    lone = np.where(order < 5, "rare", y)
+    limit = np.sort(X[:, 0])[8]
+    with pytest.warns(UserWarning, match="Every row of class 'rare' is suspicious, so all of"):
+        fitted = filtered(scorer=Decided(limit), **AUTO).fit(X, lone)
+    np.testing.assert_array_equal(
+        np.flatnonzero(~fitted.kept_), np.flatnonzero((order >= 5) & (order < 8))
+    )
+    assert "rare" in fitted.classes_
+
+
+def test_auto_names_a_class_that_loses_most_of_its_rows():
+    rare = np.where(np.argsort(np.argsort(X[:, 0])) < 8, "rare", y)
+    with pytest.warns(UserWarning, match="auto drops 6 of the 8 rows of class 'rare'"):
+        filtered(scorer=Decided(np.sort(X[:, 0])[6]), **AUTO).fit(X, rare)
+
+
+@pytest.mark.parametrize(
+    ("scorer", "message"),
+    [
+        (SAMInfluence(), "SAMInfluence ranks rows only. Give a fraction"),
+        (FirstFeature(), "FirstFeature ranks rows only. Give a fraction"),
+    ],
+)
+def test_auto_needs_a_scorer_that_decides(scorer, message, monkeypatch):
+    monkeypatch.setattr(SAMClassifier, "fit", None)  # said before anything is trained
+    for filtering in (filtered(scorer=scorer, **AUTO), MislabelFilter(scorer, **AUTO)):
+        with pytest.raises(ValueError, match=message):
+            filtering.fit(X, y)
+
+
+@pytest.mark.slow
+def test_the_default_drops_wrong_labels_and_nothing_of_clean_data():
+    wine, cultivar = load_wine(return_X_y=True)
+    noisy, wrong = pair_noise(cultivar, 0.15, random_state=0)
+    classifier = make_pipeline(StandardScaler(), SAMClassifier(max_epochs=20, lr=0.1))
+    model = FilteredClassifier(classifier, random_state=0)
+    dropped = ~model.fit(wine, noisy).kept_
+    assert wrong[dropped].mean() > 0.7
+    assert dropped[wrong].mean() > 0.7
+    assert model.fit(wine, cultivar).kept_.all()
 
 
 def test_weights_reach_the_scorer_and_the_refit():
@@ -183,7 +271,7 @@ def test_the_filter_keeps_what_the_classifier_keeps(as_given):
 
 def test_the_filter_shares_scores_with_the_classifier():
     filtered(removal_fraction=0.2).fit(X, y)
-    MislabelFilter(FirstFeature(), random_state=0).fit(X, y)
+    MislabelFilter(FirstFeature(), removal_fraction=0.1, random_state=0).fit(X, y)
     assert FirstFeature.n_fits == 1
     with pytest.raises(ValueError, match="drop every row of class"):
         MislabelFilter(FirstFeature(), removal_fraction=0.9, random_state=0).fit(X, y)
@@ -364,6 +452,7 @@ def expected_failures(estimator):
         ),
         MislabelFilter(
             SAMInfluence(SAMClassifier(max_epochs=3, verbose=0), validation=StratifiedKFold(2)),
+            removal_fraction=0.1,
             random_state=0,
         ),
     ],

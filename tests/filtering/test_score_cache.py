@@ -43,8 +43,9 @@ def test_what_cannot_be_told_is_scored_and_said():
     X, y = np.zeros((3, 1)), np.zeros(3)
     scorer = Stream(stream=(i for i in range(3)))
     with pytest.warns(UserWarning, match="content of Stream or of its data cannot be told"):
-        scores = fitted_scores(scorer, X, y, {}, memory="auto", random_state=0)
+        scores, suspicious = fitted_scores(scorer, X, y, {}, memory="auto", random_state=0)
     np.testing.assert_array_equal(scores, 0)
+    assert suspicious is None
 
 
 class Doubtful(BaseEstimator):
@@ -70,7 +71,9 @@ def said_by(call):
 def fit_doubtful(memory):
     X, y = np.arange(12.0).reshape(12, 1) / 12 * [1, 2], np.arange(12) % 2
     classifier = SAMClassifier(max_epochs=1)
-    FilteredClassifier(classifier, scorer=Doubtful(), memory=memory, random_state=0).fit(X, y)
+    FilteredClassifier(
+        classifier, scorer=Doubtful(), removal_fraction=0.1, memory=memory, random_state=0
+    ).fit(X, y)
 
 
 @pytest.mark.parametrize("on_disk", [False, True])

@@ -19,6 +19,9 @@ X, y, weight = tabular(60)
 X_val, y_val, _ = tabular(25, seed=1)
 
 
+FIXED = {"removal_fraction": 0.1, "random_state": 0}
+
+
 @pytest.fixture(autouse=True)
 def routing():
     with sklearn.config_context(enable_metadata_routing=True):
@@ -31,8 +34,8 @@ def influence():
 
 
 def filtered(**settings):
-    defaults = {"estimator": LogisticRegression(), "scorer": influence(), "random_state": 0}
-    return FilteredClassifier(**defaults | settings)
+    defaults = {"estimator": LogisticRegression(), "scorer": influence()}
+    return FilteredClassifier(**defaults | FIXED | settings)
 
 
 @pytest.mark.parametrize("estimator", [SAMInfluence, FilteredClassifier, MislabelFilter])
@@ -102,11 +105,11 @@ def test_a_filtered_pipeline_asks_for_itself():
 def test_a_sampler_inside_a_pipeline():
     imblearn_pipeline = pytest.importorskip("imblearn.pipeline")
     adapter = pytest.importorskip("sam_attribution.imblearn")
-    sampler = adapter.MislabelSampler(influence(), random_state=0)
+    sampler = adapter.MislabelSampler(influence(), **FIXED)
     pipeline = imblearn_pipeline.make_pipeline(
         sampler.set_fit_resample_request(sample_weight=True),
         LogisticRegression().set_fit_request(sample_weight=False),
     )
     pipeline.fit(X, y, sample_weight=weight)
-    expected = MislabelFilter(influence(), random_state=0).fit(X, y, sample_weight=weight)
+    expected = MislabelFilter(influence(), **FIXED).fit(X, y, sample_weight=weight)
     np.testing.assert_array_equal(pipeline[0].scores_, expected.scores_)

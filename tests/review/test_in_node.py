@@ -133,3 +133,15 @@ def test_the_file_holds_ids_and_the_page():
         '4,"""r,4""",1,2,relabel,2,page-aa-bb-cc-dd',
         "",
     ]
+
+
+def test_the_badge_says_how_probably_the_label_is_wrong():
+    before = """
+    const byId = () => ({content: {}});
+    const WRONG = [0.9731, 0.042, NaN];
+    const isJudged = () => true, isSuspicious = (item) => item === 0;
+    const numberText = String;
+    const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+    """
+    found = in_node(before, "row", then="console.log(JSON.stringify([0, 1, 2].map(badgeOf)))")
+    assert found == ["suspicious #1, wrong: 97 %", "suspicion #2, wrong: 4.2 %", "suspicion #3"]

@@ -83,6 +83,14 @@ def test_the_labels_that_fit_best_and_the_given_one(path):
     assert not fits["are_probabilities"]
 
 
+def test_probabilities_of_wrong_labels_come_in_the_order_of_the_rows(path):
+    data = page(path, probability_wrong=[0.25, np.nan, 1.0])
+    np.testing.assert_array_equal(unpacked(data["wrong"], "<f4"), [1.0, 0.25, np.nan])
+    assert page(path)["wrong"] is None
+    with pytest.raises(ValueError, match=r"probability_wrong must lie between 0 and 1, got 1\.5"):
+        page(path, probability_wrong=[0.2, 1.5, 0.3])
+
+
 @pytest.mark.parametrize(
     ("row", "are"), [([0.3, 0.7], True), ([0.3, 0.6], False), ([-1, 2], False)]
 )

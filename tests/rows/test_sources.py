@@ -191,12 +191,6 @@ class RandomLabels(Rows):
         return self.X[i], int(torch.randint(2, ()))
 
 
-class OtherLabels(Rows):
-    """Has labels as an attribute, of which one is not that of the item."""
-
-    targets = np.where(np.arange(len(Y)) == 7, 1 - Y, Y)
-
-
 class SomeNames(Rows):
     def __getitem__(self, i):
         return {"a": self.X[i], "labels": self.y[i]} | ({"b": self.X[i]} if i == 7 else {})
@@ -217,6 +211,11 @@ class MixedLabels(Rows):
         return self.X[i], "one" if i == 7 else int(self.y[i])
 
 
+class WithText(Rows):
+    def __getitem__(self, i):
+        return {"x": self.X[i], "text": "some words", "labels": self.y[i]}
+
+
 class Empty(Rows):
     def __len__(self):
         return 0
@@ -229,17 +228,17 @@ class Empty(Rows):
         (Streamed(), "X must be a map-style Dataset, got Streamed"),
         (Empty(), r"X as a Dataset \(Empty\) has no items"),
         (OfSeveralLengths(), "rows that do not make a batch.*iterator_train__collate_fn"),
-        (DataLoader(Rows()), "X must be a Dataset, got a DataLoader.* Pass loader.dataset"),
         (OneArray(), "gives other items.*returns one array for all items"),
         (
             RandomLabels(),
             "item [0-9]+ of X as a Dataset has the target [01], which was [01] before",
         ),
-        (OtherLabels(), "item 7 of X as a Dataset has the target [01], which was [01] before"),
         (SomeNames(), r"items with \['b'\] and items without"),
         (Complex(), "X as a Dataset must give real numbers, got torch.complex64"),
         (Unknown(), "X holds NaN or infinity, the first in row [0-9]+ of those trained on: drop"),
         (MixedLabels(), "y must hold labels of one kind that sorts, got int, str"),
+        (WithText(), "^X as a Dataset must give tensors, got list in 'text'. .*leave out"),
+        (DataLoader(Rows()), r"X must be rows that have positions, got a DataLoader.*\.dataset"),
     ],
     ids=lambda value: type(value).__name__,
 )
@@ -283,6 +282,11 @@ def test_rows_have_the_inputs_of_training():
     influence = SAMInfluence(net(Optional), validation=ValidationData(held_out), random_state=0)
     with pytest.raises(ValueError, match="one input in each row"):
         influence.fit({"a": X[:, :2], "b": X[:, 2:]}, Y)
+
+
+def test_a_dataset_to_validate_on_is_to_be_wrapped():
+    with pytest.raises(ValueError, match=r"got Rows. Wrap .*: ValidationData\(dataset\)"):
+        SAMInfluence(net(), validation=Rows()).fit(Rows())
 
 
 def test_inputs_alone_take_the_labels_of_y():

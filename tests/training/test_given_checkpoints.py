@@ -124,6 +124,7 @@ def without(name):
         (STATE | {"0.bias": torch.ones(5, dtype=torch.int8)}, r"'0.bias' in int8, module in float"),
         (STATE | {"0.bias": torch.ones(5) * 1j}, r"'0.bias' in complex64, module in float64"),
         (STATE | {"0.bias": torch.ones(5).to_sparse()}, r"'0.bias' in sparse_coo, float32"),
+        (".", r"checkpoints\[1\]: there is no file '.'. It is a folder: name the file in it"),
     ],
 )
 def test_weights_of_another_network_are_named_before_anything_is_computed(state, message):

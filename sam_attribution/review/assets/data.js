@@ -16,6 +16,7 @@ const GIVEN = unpacked(Int32Array, DATA.given);
 const SUGGESTED = unpacked(Int32Array, DATA.suggested);
 const SCORES = unpacked(Float32Array, DATA.scores);
 const SUSPICIOUS = DATA.suspicious && unpacked(Uint8Array, DATA.suspicious);
+const WRONG = DATA.wrong && unpacked(Float32Array, DATA.wrong);
 const PARTS = DATA.parts.map(({ name, ranks }) => ({ name, ranks: unpacked(Int32Array, ranks) }));
 const FITS = DATA.fits && {
   codes: unpacked(Int32Array, DATA.fits.codes),
@@ -34,6 +35,8 @@ const IDS = new Map((DATA.ids || []).map((token, item) => [token, item]));
 const isJudged = (item) => !Number.isNaN(SCORES[item]);
 
 const isSuspicious = (item) => SUSPICIOUS !== null && SUSPICIOUS[item] === 1;
+
+const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
 
 const byId = (id) => document.getElementById(id);
 

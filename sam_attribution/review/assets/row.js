@@ -25,7 +25,8 @@ function nameOf(item) {
 
 function badgeOf(item) {
   if (!isJudged(item)) return "not judged";
-  return `${isSuspicious(item) ? "suspicious" : "suspicion"} #${numberText(item + 1)}`;
+  const rank = `${isSuspicious(item) ? "suspicious" : "suspicion"} #${numberText(item + 1)}`;
+  return WRONG && !Number.isNaN(WRONG[item]) ? `${rank}, wrong: ${percent(WRONG[item])}` : rank;
 }
 
 function fillSuggestion(row, item) {
@@ -74,7 +75,7 @@ function fillFits(box, item) {
     const value = FITS.values[place];
     const range = FITS.values[best[0][1]] - FITS.lowest[item] || 1;
     const share = FITS.areProbabilities ? value : (value - FITS.lowest[item]) / range;
-    const text = FITS.areProbabilities ? `${(100 * value).toFixed(value < 0.0995 ? 1 : 0)} %` : value.toPrecision(3);
+    const text = FITS.areProbabilities ? percent(value) : value.toPrecision(3);
     const isGiven = code === GIVEN[item];
     box.append(bar(share, TEXTS[code] + (isGiven ? " (given)" : ""), text, isGiven ? "is-given" : ""));
   }

@@ -1,0 +1,91 @@
+"""Warnings where scores are weak evidence, or the share of wrong labels cannot be known."""
+
+import numpy as np
+
+from sam_attribution._warnings import warn
+from sam_attribution.detection._probability_wrong import expected_auc
+
+_FEW_PAIRS = 2 / 3
+_FAR_ABOVE, _TIMES_ABOVE = 0.1, 2
+_WIDE = 0.25
+
+
+def warn_of_weak_evidence(skill, probability, scores, what_helps):
+    """Warn if the rows tell little of their labels.
+
+    Parameters
+    ----------
+    skill : LabelSkill
+    probability, scores : ndarray of shape (n_samples,)
+        Probability of each label to be wrong; low scores are suspicious.
+    what_helps : callable
+        Returns a sentence.
+    """
+    doubt = _weakness(skill, expected_auc(probability, scores))
+    if doubt:
+        warn(f"{doubt}, so scores are weak evidence. {what_helps()}")
+
+
+def _weakness(skill, auc):
+    n_splits = len(skill.of_splits)
+    if skill.is_chance:
+        where = "held-out labels" if n_splits == 1 else f"held-out labels of all {n_splits} splits"
+        return (
+            "No row is called suspicious: the network and its features predict the "
+            f"{where} hardly better than the class frequencies do"
+        )
+    if skill.by_chance:
+        splits = ", ".join(map(str, skill.by_chance))
+        return (
+            f"In split {splits} of diagnostics_ the network predicts the held-out labels hardly "
+            "better than the class frequencies do, unlike in the other splits"
+        )
+    if auc < _FEW_PAIRS:
+        return (
+            f"A wrong label is expected to score below a right one in {auc:.0%} of the pairs only "
+            "(by chance 50%)"
+        )
+    return ""
+
+
+def warn_of_unknown_share(share, noise, *, trust, is_one_split):
+    """Warn if the data do not tell how many labels are wrong.
+
+    Parameters
+    ----------
+    share : float
+        Estimated share of wrong labels.
+    noise : NoiseShare
+    trust : bool
+        Checked rows have told ambiguous rows from wrong labels.
+    is_one_split : bool
+        A fraction of the rows is held out, so that folds would tell more.
+    """
+    low, high = noise.interval
+    others = noise.disagreement()
+    is_overlap = not trust and others > max(high + _FAR_ABOVE, _TIMES_ABOVE * high)
+    if not is_overlap and high - low <= _WIDE:
+        return
+    why = (
+        "classes that overlap and wrong labels of the rows between them look alike."
+        if is_overlap
+        else "the labels fit many shares about equally well."
+    )
+    beside = (
+        ""
+        if np.isnan(others)
+        else f"{others:.0%} of the held-out labels are not the most probable ones, and "
+    )
+    warn(
+        f"contamination_={share:.2g} (90% interval {low:.2g} to {high:.2g}) is uncertain: "
+        f"{beside}{why}{_what_would_tell(trust, is_one_split and not is_overlap)}"
+    )
+
+
+def _what_would_tell(trust, folds_help):
+    helps = []
+    if not trust:
+        helps.append("a few hundred checked rows (validation=ValidationData(X_checked, y_checked))")
+    if folds_help:
+        helps.append("folds (validation=StratifiedKFold(5, shuffle=True))")
+    return f" What would tell: {', or '.join(helps)}." if helps else ""

@@ -1,0 +1,77 @@
+"""Class probabilities that another classifier gave, and the labels beside them."""
+
+import numpy as np
+import pandas as pd
+
+from sam_attribution._as_arrays import values_of
+from sam_attribution._validation import check_labels, check_length, check_numbers
+
+_ROUNDING = 1e-2
+
+
+def given_probabilities(y, proba, classes):
+    """Return classes (sorted), codes of `y` among them, and probabilities in their order.
+
+    Parameters
+    ----------
+    y, proba, classes : as for :func:`sam_attribution.detection.label_issues`
+
+    Returns
+    -------
+    classes : ndarray of shape (n_classes,)
+    codes : ndarray of int, shape (n_samples,)
+    proba : ndarray of shape (n_samples, n_classes)
+        A row that has NaN anywhere has it everywhere.
+    """
+    y = check_labels(y)
+    names = _names_of_columns(y, proba, classes)
+    proba = check_numbers(proba, "proba", n_axes=(2,))
+    check_length(proba, "proba", len(y))
+    if len(names) != proba.shape[1]:
+        raise ValueError(
+            f"proba must have one column for each of the {len(names)} classes, got "
+            f"{proba.shape[1]}. Say what its columns stand for: classes=classifier.classes_."
+        )
+    classes, order = np.unique(names, return_index=True)
+    _check_classes(classes, names, y)
+    _check_rows(proba)
+    proba = np.where(np.isnan(proba).any(1, keepdims=True), np.nan, proba)
+    return classes, np.searchsorted(classes, y), proba[:, order]
+
+
+def _names_of_columns(y, proba, classes):
+    if classes is not None:
+        return np.asarray(values_of(classes, "classes"))
+    if isinstance(proba, pd.DataFrame):
+        return np.asarray(values_of(proba.columns, "columns of proba"))
+    return np.unique(y)
+
+
+def _check_classes(classes, names, y):
+    if len(classes) < len(names):
+        raise ValueError(f"classes must name each column of proba once, got {names.tolist()}.")
+    unknown = sorted(set(y.tolist()) - set(classes.tolist()))
+    if unknown:
+        raise ValueError(
+            f"y holds labels that no column of proba stands for: {unknown[:5]}; the columns are "
+            f"{classes.tolist()[:5]}. Say what they stand for: classes=classifier.classes_."
+        )
+    if len(np.unique(y)) < 2:
+        raise ValueError(
+            f"y must hold at least two classes, got {y[0]!r} only: nothing tells which are wrong."
+        )
+
+
+def _check_rows(proba):
+    """Raise a ValueError unless the rows are probabilities or NaN, up to rounding."""
+    known = np.flatnonzero(~np.isnan(proba).any(1))
+    if not len(known):
+        raise ValueError("proba must hold probabilities, but every row has NaN.")
+    lowest, total = proba[known].min(1), proba[known].sum(1)
+    bad = known[(lowest < 0) | (abs(total - 1) > _ROUNDING)]
+    if len(bad):
+        raise ValueError(
+            f"proba must hold probabilities that sum to 1 in each row, got {proba[bad[0]][:5]} in "
+            f"row {bad[0]}, one of {len(bad)} such rows. Of scores take the softmax, of logarithms "
+            "np.exp, and divide what does not sum to 1 by its sum."
+        )

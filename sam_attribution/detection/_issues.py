@@ -1,0 +1,62 @@
+"""The table of all labels, those that are most likely wrong first."""
+
+import numpy as np
+import pandas as pd
+
+
+class IssueTable(pd.DataFrame):
+    """DataFrame that shows its numbers with three decimals, so that a row fits on a line.
+
+    Parts of it, such as ``head()``, do the same. The numbers themselves are exact.
+    """
+
+    @property
+    def _constructor(self):
+        return IssueTable
+
+    def __repr__(self):
+        with pd.option_context("display.float_format", "{:.3f}".format):
+            return super().__repr__()
+
+    def _repr_html_(self):
+        with pd.option_context("display.float_format", "{:.3f}".format):
+            return super()._repr_html_()
+
+
+def issue_table(given, suggested, probability_wrong, scores, suspicious, index=None):
+    """Return an :class:`IssueTable` of all rows, worst first; rows without a score come last.
+
+    Parameters
+    ----------
+    given, suggested : array-like of shape (n_samples,)
+        Labels.
+    probability_wrong, scores : ndarray of shape (n_samples,)
+        NaN for rows that were not judged.
+    suspicious : ndarray of bool, shape (n_samples,)
+    index : Index, optional
+        Names of the rows, by default their positions.
+
+    Returns
+    -------
+    IssueTable
+        With the columns given_label, suggested_label, probability_wrong, score, is_suspicious.
+
+    Examples
+    --------
+    >>> import numpy as np
+    >>> from sam_attribution.detection._issues import issue_table
+    >>> p, scores, is_suspicious = np.array([0.01, 0.97]), np.array([4.5, -3.2]), [False, True]
+    >>> issue_table(["cat", "dog"], ["cat", "cat"], p, scores, is_suspicious)
+      given_label suggested_label  probability_wrong  score  is_suspicious
+    1         dog             cat              0.970 -3.200           True
+    0         cat             cat              0.010  4.500          False
+    """
+    columns = {
+        "given_label": given,
+        "suggested_label": suggested,
+        "probability_wrong": probability_wrong,
+        "score": scores,
+        "is_suspicious": suspicious,
+    }
+    worst_first = np.argsort(scores, kind="stable")  # NaN sorts last
+    return IssueTable(columns, index).iloc[worst_first]
