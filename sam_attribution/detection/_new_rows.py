@@ -1,6 +1,7 @@
 """The part of MislabelDetector that judges rows which were not in ``fit``."""
 
 import numpy as np
+import torch
 from scipy.special import logsumexp
 from sklearn.utils.metaestimators import available_if
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
@@ -9,6 +10,7 @@ from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import codes_among, num_samples, take_rows
+from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.fitting import (
     checked_rows,
     estimator_or_default,
@@ -80,8 +82,9 @@ class JudgesNewRows:
         Parameters
         ----------
         X : array-like of shape (n, ...), or rows such as those of ``fit``
-        y : array-like of shape (n,)
-            Their labels, of ``classes_``. None takes those of a Dataset.
+        y : array-like of shape (n,), optional
+            Their labels, of ``classes_``. None takes those of a Dataset; for other rows the label
+            that is most probable, so that the score says how sure it is.
 
         Returns
         -------
@@ -104,13 +107,10 @@ class JudgesNewRows:
         check_order(X=X, y=y)
         X, y = with_own_targets(X, y)
         if y is None:
-            raise ValueError("y must hold the labels that are judged, got None.")
+            log_p = self._log_proba_of(X)
+            return _log_odds(log_p, log_p.argmax(1))
         codes, log_p = codes_among(self.classes_, y, "y"), self._log_proba_of(X, y)
-        log_p += self._new_rows.log_transition[:, codes].T
-        rows = np.arange(len(codes))
-        given = log_p[rows, codes].copy()
-        log_p[rows, codes] = -np.inf
-        return given - logsumexp(log_p, axis=1)
+        return _log_odds(log_p + self._new_rows.log_transition[:, codes].T, codes)
 
     @available_if(judges_labels)
     def predict_label_proba(self, X):
@@ -141,6 +141,10 @@ class JudgesNewRows:
         log_p = np.concatenate(found)
         _check_finite(log_p)
         return log_p
+
+
+def _log_odds(log_p, codes):
+    return log_odds(torch.as_tensor(log_p), torch.as_tensor(codes)).numpy()
 
 
 def _check_finite(log_p):

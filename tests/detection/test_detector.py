@@ -507,6 +507,11 @@ def test_nothing_of_an_earlier_fit_is_left():
 
 
 @pytest.mark.slow
-@parametrize_with_checks([MislabelDetector(SAMClassifier(max_epochs=4))])
+@parametrize_with_checks(
+    [MislabelDetector(SAMClassifier(max_epochs=4))],
+    expected_failed_checks=lambda estimator: {
+        "check_methods_subset_invariance": "log-odds of float32 outputs agree to 1e-5, not 1e-7"
+    },
+)
 def test_scikit_learn_checks(estimator, check):
     check(estimator)

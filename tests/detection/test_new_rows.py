@@ -126,6 +126,11 @@ def test_linear_scores_are_those_of_held_out_rows(n_features):
     torch.testing.assert_close(linear(others[:1]), expected[:1], rtol=1e-9, atol=1e-9)
 
 
+def test_without_labels_the_score_says_how_sure_the_best_label_is(detector):
+    p = detector.predict_label_proba(X_NEW).max(1)
+    np.testing.assert_allclose(detector.score_samples(X_NEW), np.log(p / (1 - p)), rtol=1e-6)
+
+
 def test_company_does_not_matter(detector, monkeypatch):
     expected = detector.score_samples(X_NEW, Y_NEW)
     alone = [detector.score_samples(X_NEW[[i]], Y_NEW[[i]])[0] for i in range(5)]
@@ -146,6 +151,7 @@ def test_pickling_keeps_what_is_needed_and_no_row(detector):
     assert size < X.nbytes
 
 
+@pytest.mark.slow
 def test_several_networks_are_averaged(detector):
     folds = MislabelDetector(NET, validation=2, random_state=0).fit(X, Y)
     new, networks = folds._new_rows, folds._new_rows._networks
@@ -191,6 +197,7 @@ def test_fresh_rows_are_ranked_as_well_as_those_of_fit(noise, share, validation)
     ).mean()
 
 
+@pytest.mark.slow
 def test_frames_words_and_pipelines():
     names = np.array(["cat", "dog", "emu"])
     frame = pd.DataFrame(X, columns=list("abc"))
@@ -229,6 +236,7 @@ class Rows(torch.utils.data.Dataset):
         return self.X[row], int(self.y[row])
 
 
+@pytest.mark.slow
 def test_dicts_of_arrays_and_one_logit():
     settings = {"criterion": nn.BCEWithLogitsLoss, "max_epochs": 4, "random_state": 0}
     net = SAMClassifier(Pair, lr=0.1, batch_size=64, **settings)
@@ -270,7 +278,6 @@ def test_checkpoints_of_a_training_elsewhere():
         (X_NEW[:2], [0, 5], r"y holds labels that were not in fit: \[5\]"),
         (X_NEW[:2], ["cat", "dog"], "y holds labels that were not in fit"),
         (X_NEW[:2], [0], "inconsistent numbers of samples"),
-        (X_NEW[:2], None, "y must hold the labels that are judged"),
         (X_NEW[:2, :2], [0, 1], "X has 2 features, but MislabelDetector is expecting 3"),
         (X_NEW[:0], [], "0 sample"),
         (np.full((1, 3), np.nan), [0], "NaN"),

@@ -63,6 +63,7 @@ def test_a_number_of_folds_stands_for_shuffled_folds(targets, y, splitter):
         np.testing.assert_array_equal(split.held_out, held_out)
 
 
+@pytest.mark.slow
 def test_a_number_of_folds_gives_the_scores_of_its_splitter():
     folds = StratifiedKFold(3, shuffle=True, random_state=draw_seed(0))
     found, expected = (judge(SAMInfluence, validation=v).fit(X, Y).scores_ for v in (3, folds))
@@ -160,6 +161,15 @@ def test_filters_hand_groups_to_their_scorer():
     np.testing.assert_array_equal(resampled.scores_, expected)
     with pytest.raises(ValueError, match="groups are for the scorer, and fit of ByNumbers takes"):
         FilteredClassifier(NET, scorer=ByNumbers()).fit(X, Y, groups=GROUPS)
+
+
+def test_the_sampler_hands_groups_to_its_scorer():
+    sampler = pytest.importorskip("sam_attribution.imblearn").MislabelSampler
+    settings = {"scorer": judge(validation=GroupKFold(2)), "removal_fraction": 0.1}
+    found = sampler(**settings, random_state=0)
+    found.fit_resample(X, Y, groups=GROUPS)
+    expected = MislabelFilter(**settings, random_state=0).fit(X, Y, groups=GROUPS)
+    np.testing.assert_array_equal(found.scores_, expected.scores_)
 
 
 class ByNumbers(sklearn.base.BaseEstimator):
