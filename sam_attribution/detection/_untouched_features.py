@@ -8,7 +8,7 @@ from sam_attribution.detection._class_model import leading_directions, subsample
 from sam_attribution.detection._snapshots import initial_features
 
 _MOST_NUMBERS = 256
-_ROWS_FOR_DIRECTIONS = 5000
+_DIRECTIONS, _ROWS_FOR_DIRECTIONS = 100, 1500
 
 
 def untouched_features(problem, sources):
@@ -20,8 +20,8 @@ def untouched_features(problem, sources):
         If its first recorded state is that before the training, the features there are one kind.
     sources : list of Tensor or RowSource
         Rows. Their own numbers are a kind of features if they are one array of floating-point
-        numbers, beyond 256 of them their leading principal components. If neither kind is there,
-        the features at the first recorded state stand in, which labels have touched.
+        numbers; their 100 leading principal components, if they are more than 256. If neither kind
+        is there, the features at the first recorded state stand in, which labels have touched.
     """
     path = problem.path
     found = []
@@ -50,7 +50,9 @@ def _numbers(problem, sources):
     if first[0].numel() <= _MOST_NUMBERS:
         return [_each(problem, X, lambda flat: flat) for X in sources]
     some = subsample(len(sources[0]), _ROWS_FOR_DIRECTIONS).to(sources[0].device)
-    directions = leading_directions(_each(problem, sources[0], lambda flat: flat, some))
+    directions = leading_directions(
+        _each(problem, sources[0], lambda flat: flat, some), _DIRECTIONS
+    )
     return [_each(problem, X, lambda flat: flat @ directions) for X in sources]
 
 
