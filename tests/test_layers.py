@@ -20,6 +20,7 @@ LAYERS = [
     "_validation",
     "_accuracy",
     "_class_names",
+    "_class_losses",
     "_image_shape",
     "_seeding",
     "_fingerprint",

@@ -193,10 +193,10 @@ def _compact(features, held_out, order):
     return features.div_(scale), held_out.div_(scale), compaction  # of the copies made here
 
 
-def leading_directions(features):
-    """Leading principal directions (n_features, at most 256) of features, about their mean."""
+def leading_directions(features, most=_MOST_FEATURES):
+    """Leading principal directions (n_features, at most `most`) of features, about their mean."""
     centred = (features - features.mean(0)).numpy()
-    leading = randomized_svd(centred, min(_MOST_FEATURES, *centred.shape), random_state=0)[2]
+    leading = randomized_svd(centred, min(most, *centred.shape), random_state=0)[2]
     return torch.as_tensor(leading.T.copy())
 
 

@@ -188,7 +188,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
     Beyond the training, the cost is a forward pass over all rows for each of these states (with
     ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
     x n_classes. Memory holds five copies of the last features, in float32 (with ``ValidationData``
-    ten), as many of the features before training and of the leading 256 numbers of the rows, and
+    ten), as many of the features before training and of up to 256 numbers of each row, and
     of the array of shape (n_samples, n_classes).
 
     References

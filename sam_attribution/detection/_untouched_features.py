@@ -10,7 +10,7 @@ from sam_attribution.detection._class_model import leading_directions, subsample
 from sam_attribution.detection._snapshots import snapshot
 
 _MOST_NUMBERS = 256
-_ROWS_FOR_DIRECTIONS = 5000
+_DIRECTIONS, _ROWS_FOR_DIRECTIONS = 100, 1500
 _ROWS_COMPARED = 100
 
 
@@ -23,8 +23,8 @@ def untouched_kinds(problem, X):
         If its first recorded state is that before the training, the features there are one kind.
     X : Tensor or RowSource
         Rows. Their own numbers are a kind of features if they are one array of floating-point
-        numbers, beyond 256 of them their leading principal components. If neither kind is there,
-        the features at the first recorded state stand in, which labels have touched.
+        numbers; their 100 leading principal components, if they are more than 256. If neither kind
+        is there, the features at the first recorded state stand in, which labels have touched.
     """
     path = problem.path
     first, numbers = FeaturesAt(path.recorded_states[0]), _own_numbers(problem, X)
@@ -79,7 +79,7 @@ def _own_numbers(problem, X):
     if first[0].numel() <= _MOST_NUMBERS:
         return OwnNumbers()
     some = subsample(len(X), _ROWS_FOR_DIRECTIONS).to(X.device)
-    return OwnNumbers(leading_directions(OwnNumbers()(problem, X, some)))
+    return OwnNumbers(leading_directions(OwnNumbers()(problem, X, some), _DIRECTIONS))
 
 
 def _equal(one, other):

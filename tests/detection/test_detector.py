@@ -381,10 +381,11 @@ def test_validation_labels_are_compared_before_training():
 @pytest.mark.slow
 def test_wrong_labels_that_were_memorised_are_counted_all_the_same():
     """The count starts from features that no label has touched."""
-    y, _ = symmetric_noise(Y, 0.4, random_state=0)
-    network = classifier(max_epochs=60, lr=0.3, module__n_hidden=256)
+    y, wrong = symmetric_noise(Y, 0.4, random_state=0)
+    network = classifier(max_epochs=40, lr=0.5, rho=0, batch_size=16, module__n_hidden=128)
     detector = MislabelDetector(network, random_state=0).fit(X, y)
-    assert (detector.estimator_.predict(X) == y).mean() > 0.7
+    memorised = detector.estimator_.predict(X)[wrong] == y[wrong]
+    assert memorised.mean() > 0.15  # by chance it would hit a ninth of the wrong labels at most
     assert detector.contamination_ == pytest.approx(0.4, abs=0.04)
 
 
