@@ -267,7 +267,10 @@ CALLS = {
     ),
     "filtered predict": (FILTERED.predict, "X"),
     "filtered predict_proba": (FILTERED.predict_proba, "X"),
-    "filter": (lambda **a: MislabelFilter(Scorer()).fit_resample(**a), "X y sample_weight"),
+    "filter": (
+        lambda **a: MislabelFilter(Scorer(), removal_fraction=0.1).fit_resample(**a),
+        "X y sample_weight",
+    ),
     "ValidationData": (ValidationData, "X y"),
     "validation": (lambda **a: influence(validation=ValidationData(**a)).fit(X, y), "X y"),
     "symmetric_noise": (symmetric_noise, "y fraction random_state"),
@@ -289,7 +292,9 @@ def test_data(name, draw):
 @examples
 @given(draw=st.data())
 def test_data_of_the_sampler(draw):
-    sampler = pytest.importorskip("sam_attribution.imblearn").MislabelSampler(Scorer())
+    sampler = pytest.importorskip("sam_attribution.imblearn").MislabelSampler(
+        Scorer(), removal_fraction=0.1
+    )
     junk = draw.draw(some_junk(["X", "y", "sample_weight"], JUNK))
     check(sampler.fit_resample, {"X": X, "y": y} | junk, list(junk))
 
@@ -301,7 +306,9 @@ MAKE = {
     SAMRegressor: lambda **a: regressor(**a).fit(X, y).predict(X),
     SAMInfluence: lambda **a: influence(**a).fit(X, y).transform(X),
     FilteredClassifier: lambda **a: filtered(**a).fit(X, y).predict(X),
-    MislabelFilter: lambda **a: MislabelFilter(**{"scorer": Scorer(), **a}).fit_resample(X, y),
+    MislabelFilter: lambda **a: MislabelFilter(
+        **{"scorer": Scorer(), "removal_fraction": 0.1, **a}
+    ).fit_resample(X, y),
     PNorm: lambda **a: classifier(perturbation=PNorm(**a)).fit(X, y),
     Adaptive: lambda **a: classifier(perturbation=Adaptive(**a)).fit(X, y),
     GMRES: lambda **a: GMRES(**a).prepare(Dense(A)).matmat(A),

@@ -257,15 +257,17 @@ def test_a_count_by_states_that_know_the_labels_is_doubted(net, asked):
         Checkpoint({f"inner.{name}": each for name, each in state.state.items()}, rate=state.rate)
         for state in states
     ]
-    adopted_net = SAMClassifier.from_module(module, {"rows": X}, Y, checkpoints=known)
-    detector = MislabelDetector(
-        adopted_net, validation=ValidationData({"rows": VALIDATION.X}, VALIDATION.y)
-    )
+    rng = np.random.default_rng(0)
+    rows, checked = rng.normal(size=(200, X.shape[1])), rng.normal(size=(100, X.shape[1]))
+    y, y_checked = net.predict(rows), net.predict(checked)  # labels that rows tell
+    adopted_net = SAMClassifier.from_module(module, {"rows": rows}, y, checkpoints=known)
+    validation = ValidationData({"rows": checked}, y_checked)
+    detector = MislabelDetector(adopted_net, validation=validation)
     if asked == "a share":
         detector.set_params(contamination=0.1)
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
-        detector.fit({"rows": X}, Y)
+        detector.fit({"rows": rows}, y)
     doubted = any("no state from before its training" in str(each.message) for each in caught)
     assert doubted == (asked == "the count")
     assert np.isfinite(detector.contamination_)

@@ -277,7 +277,7 @@ def test_too_many_outputs_are_refused_before_training(method):
             partial(SAMInfluence, validation=ValidationData(FEATURES, LABELS[:, :2])), (),
             r"targets of shape \(2,\), those given to fit have \(3,\)",
         ),
-        (MislabelDetector, (FEATURES, LABELS[:, 0]), "must be a classifier, got a SAMNet"),
+        (MislabelDetector, (FEATURES, LABELS[:, 0]), "a classifier or a regressor, got a SAMNet"),
         (FilteredClassifier, (FEATURES, LABELS[:, 0]), "estimator must be of a classifier"),
     ],
 )  # fmt: skip
