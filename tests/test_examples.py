@@ -113,7 +113,7 @@ def test_labels(tmp_path, name):
     printed = run_example(name, tmp_path)
     (line,) = (line for line in printed.splitlines() if line.startswith("wrong labels: "))
     share, estimated = map(float, re.findall(r"([\d.]+)%", line))
-    assert abs(share - estimated) < 0.1 * share
+    assert abs(share - estimated) < 1.5  # points; a tenth to a fifth of the labels is wrong
     assert share_after("wrong among the", printed) > 0.9
     assert share_after("wrong labels found", printed) > 0.9
 
@@ -125,7 +125,7 @@ def test_plain_loop(tmp_path):
     share, estimated = (
         share_after(label, printed) for label in ("wrong labels:", "estimated by the detector")
     )
-    assert abs(share - estimated) < 0.1 * share
+    assert abs(share - estimated) < 1.5  # points; a tenth to a fifth of the labels is wrong
     assert share_after("wrong among the suspicious", printed) > 0.9
     assert share_after("wrong labels found", printed) > 0.9
 
