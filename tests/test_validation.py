@@ -74,5 +74,7 @@ def test_tensors_that_numpy_does_not_know():
     assert check_numbers(half, "scores").tolist() == [0.5, 1.5, 2.0]
     nested = torch.nested.nested_tensor([torch.zeros(1), torch.zeros(1)], layout=torch.jagged)
     for strange in (half.to("meta"), nested):
-        with pytest.raises(TypeError, match="scores must be an ordinary tensor, got (one|a nested)"):
+        with pytest.raises(
+            TypeError, match=r"scores must be an ordinary tensor, got (one|a nested)"
+        ):
             check_numbers(strange, "scores")

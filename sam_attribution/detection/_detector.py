@@ -33,6 +33,7 @@ from sam_attribution.detection._target_judge import (
     check_targets_vary,
     train_and_predict,
 )
+from sam_attribution.detection._trusted import check_trusted
 from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
@@ -71,6 +72,10 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         stratified folds, drawn by `random_state`. Folds and other splitters train one clone per
         split; the log-probabilities of a row are averaged over the clones that were trained on it,
         or over those that held it out if no clone was.
+    trusted : bool or "auto", default="auto"
+        True if somebody has checked the labels of a ``ValidationData``: they are right. False if
+        they may be as wrong as the others. ``auto`` decides by how well they fit, and takes small
+        or noisy differences for none.
     contamination : float or "auto", default="auto"
         Share of the judged rows to mark as suspicious, in [0, 1). ``auto`` marks the rows of the
         largest expected F1.
@@ -217,6 +222,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
             ValidationData,
             HasMethods(["split", "get_n_splits"]),
         ],
+        "trusted": [StrOptions({"auto"}), "boolean"],
         "contamination": [StrOptions({"auto"}), Interval(Real, 0, 1, closed="left")],
         "n_jobs": [None, Integral],
         "random_state": ["random_state"],
@@ -228,6 +234,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         estimator=None,
         *,
         validation=0.2,
+        trusted="auto",
         contamination="auto",
         n_jobs=None,
         random_state=None,
@@ -235,6 +242,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
     ):
         self.estimator = estimator
         self.validation = validation
+        self.trusted = trusted
         self.contamination = contamination
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -276,6 +284,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
             estimated without features that no label has touched.
         """
         check_settings(self)
+        check_trusted(self.trusted, self.validation)
         targets = _checked_targets(estimator_or_default(self.estimator))
         X, y, sample_weight, splits, estimators, _ = fit_data(
             self, X, y, sample_weight, targets, groups=groups
@@ -399,7 +408,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
 
     @exclusive()
     def _collect(self, X, y, sample_weight, evidence):
-        choice = ModelChoice(evidence)
+        choice = ModelChoice(evidence, self.trusted)
         noise = noise_of(evidence, len(y), sample_weight, choice.trust)
         self.estimators_ = [each.trained.estimator for each in evidence]
         self.estimator_ = self.estimators_[0]

@@ -30,6 +30,8 @@ class ModelChoice:
     Parameters
     ----------
     evidence : list of SplitEvidence
+    trusted : bool or "auto"
+        What the user knows about the labels of a ``ValidationData``.
 
     Attributes
     ----------
@@ -39,17 +41,18 @@ class ModelChoice:
         Names of the columns of the score components.
     """
 
-    def __init__(self, evidence):
+    def __init__(self, evidence, trusted="auto"):
         self._evidence = evidence
         self._splits = [each.trained.split for each in evidence]
         as_given, clean, noisy = torch.cat([each.likelihoods for each in evidence], dim=1)
         own = len(self._splits[0].held_out) == 0
         self._agreement = evidence[0].agreement if own else np.nan
-        self.trust = own and bool(
+        seems_right = own and bool(
             self._agreement > _SIGNIFICANT
             or (self._agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
             or _in_standard_errors(clean - torch.stack([as_given, noisy])).min() > _SIGNIFICANT
         )
+        self.trust = seems_right if trusted == "auto" else trusted and own
         candidates = [clean] if self.trust else [clean, noisy] if own else [noisy]
         best = max(candidates, key=torch.sum)
         self._gain = float(_in_standard_errors(best - as_given))

@@ -182,9 +182,15 @@ class NoiseShare:
     def _reading(self, transition, judged):
         """Transition, rows, their classes, and the log-likelihood at each rate that is tried."""
         classes = [self._classes(each) for each in judged]
+        known = {}  # fitted parameters by rate
 
         def log_likelihood(rate):
-            return sum(each.fit(transition(rate)) for each in classes)
+            if len(known) > 1:
+                for each, start in zip(classes, _between(known, rate), strict=True):
+                    each.parameters = start
+            found = sum(each.fit(transition(rate)) for each in classes)
+            known[rate] = [each.parameters for each in classes]
+            return found
 
         return transition, judged, classes, _where_it_matters(log_likelihood)
 
@@ -270,6 +276,16 @@ def _where_it_matters(log_likelihood):
             found[middle] = log_likelihood(middle)
     rates = sorted(found)
     return np.array(rates), np.array([found[rate] for rate in rates])
+
+
+def _between(known, rate):
+    """Parameters at a rate, on the line through those of the two known rates beside it."""
+    rates = sorted(known)
+    above = int(np.clip(np.searchsorted(rates, rate), 1, len(rates) - 1))
+    low, high = rates[above - 1], rates[above]
+    share = min((rate - low) / (high - low), 2)  # above the highest: a start, not an answer
+    pairs = zip(known[low], known[high], strict=True)
+    return [one + share * (other - one) for one, other in pairs]
 
 
 def scaled(pattern):

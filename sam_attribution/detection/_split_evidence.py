@@ -12,6 +12,7 @@ from sam_attribution._rows import part_of
 from sam_attribution.detection._class_model import ClassModel, stratified_folds, subsample
 from sam_attribution.detection._judging_network import JudgingNetwork
 from sam_attribution.detection._noise_model import fit_as_given, fit_by_em
+from sam_attribution.detection._overlap import warn_of_overlap
 from sam_attribution.detection._probabilities import (
     almost_identity,
     log_posterior,
@@ -54,6 +55,8 @@ class SplitEvidence:
         started = perf_counter()
         self.trained, self._problem = trained, trained.problem
         self._X_held_out, y_held_out = trained.tensors(trained.split.X, trained.split.y)
+        if len(trained.split.held_out) == 0:
+            warn_of_overlap(self._problem, self._X_held_out)
         self._y, self._y_held_out = self._problem.y.cpu(), y_held_out.cpu()
         self._weights = self._problem.weights.detach().float().cpu()
         self._class_model = ClassModel(stratified_folds(self._y), self._weights)

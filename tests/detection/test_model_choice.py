@@ -31,12 +31,12 @@ class HandMade:
         return SplitResult(trained, held_out)
 
 
-def choice(*evidence, own):
+def choice(*evidence, own, trusted="auto"):
     for number, each in enumerate(evidence):
         held_out = np.arange(0) if own else np.array([2 + number])
         split = SimpleNamespace(train=np.array([0, 1]), held_out=held_out, y=[0])
         each.trained = SimpleNamespace(split=split)
-    return ModelChoice(evidence)
+    return ModelChoice(evidence, trusted)
 
 
 @pytest.mark.parametrize(
@@ -90,3 +90,8 @@ def test_several_splits_are_combined_by_their_geometric_mean():
     np.testing.assert_allclose(components[2:4, 0], TABLES[:, 0, 0] - 1, rtol=1e-6)
     assert np.isnan(log_proba[4]).all()
     assert np.isnan(components[4]).all()
+
+
+def test_the_user_overrules_the_evidence():
+    assert choice(HandMade(0, 0, 0, agreement=0), own=True, trusted=True).trust is True
+    assert choice(HandMade(0, 0, 0, agreement=9), own=True, trusted=False).trust is False
