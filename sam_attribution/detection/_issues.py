@@ -59,4 +59,4 @@ def issue_table(given, suggested, probability_wrong, scores, suspicious, index=N
         "is_suspicious": suspicious,
     }
     worst_first = np.argsort(scores, kind="stable")  # NaN sorts last
-    return IssueTable(columns, index).iloc[worst_first]
+    return IssueTable(pd.DataFrame(columns, index).iloc[worst_first])

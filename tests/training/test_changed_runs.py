@@ -164,6 +164,7 @@ def drawn_copy(originals, tmp_path, data):
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # drawn text in them may be such that no report can be sent
 @PROFILE
 @given(st.data())
 def test_a_changed_run_is_the_same_or_refused_by_name(originals, tmp_path, data):
@@ -177,6 +178,7 @@ def test_a_changed_run_is_the_same_or_refused_by_name(originals, tmp_path, data)
 
 
 @pytest.mark.slow
+@pytest.mark.filterwarnings("ignore")  # drawn text in them may be such that no report can be sent
 @PROFILE
 @given(st.data())
 def test_a_manifest_with_a_forged_hash_gives_no_foreign_error(originals, tmp_path, data):
