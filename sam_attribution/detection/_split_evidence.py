@@ -58,7 +58,7 @@ class SplitEvidence:
         if len(trained.split.held_out) == 0:
             warn_of_overlap(self._problem, self._X_held_out)
         self._y, self._y_held_out = self._problem.y.cpu(), y_held_out.cpu()
-        self._weights = self._problem.weights.detach().float().cpu()
+        self._weights = _relative(self._problem.weights.detach().double().cpu())
         self._class_model = ClassModel(stratified_folds(self._y), self._weights)
         self._features = []  # of the states, where they are needed again
         path = self._problem.path
@@ -198,6 +198,17 @@ class SplitEvidence:
             (self._by_em, self._by_em.transition),
         )
         return torch.stack([m.held_out_likelihood(self._y_held_out, t) for m, t in pairs])
+
+
+def _relative(weights):
+    """Weights of mean 1; a ValueError for those that overflowed or vanished in the net's dtype."""
+    if not weights.isfinite().all() or not weights.any():
+        raise ValueError(
+            "sample_weight has numbers that are too large or too small for the precision of the "
+            "network. Divide it by its mean."
+        )
+    weights = weights / weights.abs().max()  # no sum of them overflows
+    return (weights / weights.mean()).float() if weights.mean() > 0 else weights.float()
 
 
 @dataclass(frozen=True, eq=False)

@@ -137,7 +137,8 @@ def noise_of(evidence, n_samples, sample_weight, trust):
     for split, each in zip(splits, evidence, strict=True):
         y[split.train], y[split.held_out] = each.codes
     if sample_weight is not None:
-        weights[:n_samples] = sample_weight / np.mean(sample_weight)
+        relative = sample_weight / np.max(np.abs(sample_weight))  # no sum of them overflows
+        weights[:n_samples] = relative / np.mean(relative)
     is_right = (np.arange(n_rows) >= n_samples) & trust
     scores = UntouchedScores(splits, n_rows, is_right)
     return NoiseShare(scores, y, splits[0].network.shape[1], weights, is_right)

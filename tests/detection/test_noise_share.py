@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from scipy.special import softmax
 
+from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.detection._calibrated_classes import JudgedRows
 from sam_attribution.detection._noise_share import NoiseShare, scaled
 
@@ -102,3 +103,23 @@ def test_transition_at_a_rate():
     expected = [[0.8, 0.15, 0.05], [0, 1, 0], [0.02, 0.08, 0.9]]
     np.testing.assert_allclose(scaled(pattern)(0.1), expected)
     np.testing.assert_allclose(scaled(pattern)(0.9)[0], [0.1, 0.675, 0.225])
+
+
+@pytest.mark.parametrize("unit", [1e-30, 1e30])
+def test_the_unit_of_weights_does_not_matter(unit):
+    rng = np.random.default_rng(0)
+    y = np.arange(40) % 2
+    rows = rng.normal(size=(40, 3)) + y[:, None]
+    network = SAMClassifier(max_epochs=2, random_state=0)
+    detector = MislabelDetector(network, random_state=0)
+    expected = detector.fit(rows, y, sample_weight=np.ones(40)).contamination_
+    found = detector.fit(rows, y, sample_weight=np.full(40, unit)).contamination_
+    assert found == pytest.approx(expected, rel=1e-3)
+
+
+def test_weights_beyond_the_precision_of_the_network_are_refused():
+    y = np.arange(40) % 2
+    rows = np.random.default_rng(0).normal(size=(40, 3))
+    for unit in (1e300, 1e-300):
+        with pytest.raises(ValueError, match="sample_weight has numbers that are too"):
+            MislabelDetector(SAMClassifier(max_epochs=1)).fit(rows, y, np.full(40, unit))
