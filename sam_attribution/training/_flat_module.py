@@ -141,7 +141,7 @@ def take_state(net, flat, step):
         step=step,
         params=flat.vector(),
         buffers=flat.copy_of_buffers(),
-        optimizer=copy.deepcopy(net.optimizer_.state_dict()),
+        optimizer=_copied(net.optimizer_.state_dict()),
     )
 
 
@@ -149,4 +149,20 @@ def put_state(net, flat, state):
     """Copy a state into the module and the optimizer."""
     flat.write(state.params)
     flat.write_buffers(state.buffers)
-    net.optimizer_.load_state_dict(copy.deepcopy(state.optimizer))
+    net.optimizer_.load_state_dict(_copied(state.optimizer))
+
+
+def _copied(value):
+    """A deep copy; of tensors and containers of Python the same as ``copy.deepcopy``, but faster.
+
+    It is made at every step whose state is kept.
+    """
+    if type(value) is torch.Tensor:
+        return value.detach().clone()
+    if type(value) is dict:
+        return {key: _copied(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return copy.deepcopy(value)
