@@ -13,7 +13,7 @@ from sam_attribution.dynamics._gradient_pass import (
     leaf_of,
     pulled_back,
 )
-from sam_attribution.dynamics._optimizer import Clipping, Optimizer, vector_update
+from sam_attribution.dynamics._optimizer import Clipping, Optimizer, Pulled
 from sam_attribution.dynamics._parts import BatchPart, SplitBatch, parts_of
 from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
@@ -33,7 +33,7 @@ class Cotangent(NamedTuple):
 
     params: Tensor
     buffers: Buffers
-    memory: tuple[Tensor | None, ...] = ()
+    memory: Pulled = ()
 
 
 class StepProduct(NamedTuple):
@@ -143,7 +143,7 @@ class _TwoPasses:
 
 
 class _Update:
-    """The optimiser's step, with the graph to go back through."""
+    """The clipped gradient and the optimiser's step, which cotangents go back through."""
 
     def __init__(
         self,
@@ -153,29 +153,27 @@ class _Update:
         optimizer: Optimizer,
         clip: Clipping | None,
     ) -> None:
-        self._vectors = [memory.ndim > 0 for memory in state.memory]
-        vectors = [memory for memory in state.memory if memory.ndim]
-        self._leaves = [leaf_of(value) for value in (state.params, gradient, *vectors)]
-        with torch.enable_grad():
-            update = vector_update(state.memory, rate, optimizer, clip)
-            self._params, *self._memory = update(*self._leaves)
+        self._unclipped, self._clip, self._optimizer = gradient, clip, optimizer
+        gradient = gradient if clip is None else clip(gradient)
+        self._given = state.params, state.memory, gradient, rate
+        self._params, self._memory = optimizer.update(*self._given)
 
     def after(self, buffers: Buffers) -> TrainingState:
         """The state after the step."""
         buffers = {name: buffer.detach() for name, buffer in buffers.items()}
-        memory = tuple(m.detach() for m in self._memory)
-        return TrainingState(self._params.detach(), buffers, memory)
+        return TrainingState(self._params, buffers, self._memory)
 
-    def pull(self, cotangent: Cotangent) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor]:
+    def pull(self, cotangent: Cotangent) -> tuple[Tensor, Pulled, Tensor]:
         """Cotangents of parameters, memory and gradient."""
-        outputs, cotangents = [self._params], [cotangent.params]
-        for value, back in zip(self._memory, cotangent.memory, strict=bool(cotangent.memory)):
-            if back is not None:
-                outputs.append(value)
-                cotangents.append(back)
-        params, gradient, *vectors = pulled_back(outputs, self._leaves, cotangents)
-        given = iter(vectors)
-        return params, tuple(next(given) if v else None for v in self._vectors), gradient
+        params, memory, gradient = self._optimizer.pull(
+            *self._given, cotangent.params, cotangent.memory
+        )
+        if self._clip is not None:
+            leaf = leaf_of(self._unclipped)
+            with torch.enable_grad():
+                clipped = self._clip(leaf)
+            (gradient,) = pulled_back([clipped], [leaf], [gradient])
+        return params, memory, gradient
 
 
 def _through_eps(
