@@ -120,27 +120,37 @@ class GradientPass:
 def pulled_back(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Products of k cotangents with the Jacobian, each of shape (k, ...)."""
+    """Products of k cotangents with the Jacobian, each of shape (k, ...); the graph is used up."""
     k = len(cotangents[0])
     if k > 1:
         try:
-            return _products(outputs, leaves, cotangents, k)
+            return _products(outputs, leaves, cotangents, is_grads_batched=True, retain_graph=True)
         except RuntimeError:  # a backward pass that vmap does not know
             pass
-    each = [_products(outputs, leaves, [c[i] for c in cotangents], 1) for i in range(k)]
+    each = [
+        _products(outputs, leaves, [c[i : i + 1] for c in cotangents], retain_graph=i < k - 1)
+        for i in range(k)
+    ]
     return each[0] if k == 1 else [torch.cat(parts) for parts in zip(*each, strict=True)]
 
 
 def _products(
-    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor], k: int
+    outputs: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    is_grads_batched: bool = False,
 ) -> list[Tensor]:
+    """The products in one backward pass: of one cotangent, or batched of all of them."""
+    k = len(cotangents[0])
     found = torch.autograd.grad(
         outputs,
         leaves,
-        list(cotangents),
-        retain_graph=True,
+        list(cotangents) if is_grads_batched else [c[0] for c in cotangents],
+        retain_graph=retain_graph,
         allow_unused=True,
-        is_grads_batched=k > 1,
+        is_grads_batched=is_grads_batched,
     )
     shapes = [(k, *leaf.shape) for leaf in leaves]
     return [

@@ -180,5 +180,7 @@ def _through_eps(
     perturbation: Perturbation, w: Tensor, g: Tensor, rho: float, columns: Tensor
 ) -> tuple[Tensor, Tensor]:
     pairs = [perturbation.vjp(w, g, rho, column) for column in columns]
+    if len(pairs) == 1:  # without a copy
+        return pairs[0][0][None], pairs[0][1][None]
     by_w, by_g = zip(*pairs, strict=True)
     return torch.stack(by_w), torch.stack(by_g)
