@@ -106,8 +106,11 @@ class PNorm(Perturbation):
         if q == 1:
             return torch.zeros_like(v)
         if q == 2:  # the same with half the passes over g
-            unit, norm = _unit(g)
-            return torch.addcmul(v, unit, -(unit @ v)) * (rho * _over(torch.ones_like(norm), norm))
+            peak = _peak(g)
+            scaled = _over(g, peak)
+            length = torch.linalg.vector_norm(scaled)
+            off = torch.addcmul(v, scaled, -_over(scaled @ v, length * length))
+            return off * _over(torch.full_like(peak, rho), peak * length)
         norm, magnitude = _dual_norm(g, q), _scaled(g.abs(), q)
         diagonal = magnitude ** (q - 2)
         if q < 2:
@@ -322,14 +325,6 @@ def _scaled(g: Tensor, q: float) -> Tensor:
     """Quotient g / ||g||_q, zero at zero gradient. Largest entry 1 first (float32)."""
     scaled = _over(g, _peak(g))
     return _over(scaled, torch.linalg.vector_norm(scaled, q))
-
-
-def _unit(g: Tensor) -> tuple[Tensor, Tensor]:
-    """Quotient g / ||g|| and the norm, both zero at zero gradient."""
-    peak = _peak(g)
-    scaled = _over(g, peak)
-    length = torch.linalg.vector_norm(scaled)
-    return _over(scaled, length), peak * length
 
 
 def _peak(g: Tensor) -> Tensor:

@@ -73,6 +73,7 @@ class GradientPass:
         self._moving = moving
         with torch.enable_grad():
             self.output, self.after = batch.outputs(self._leaf, self._buffers)
+            # not in closed form: rounded as in training, for Adam makes steps of rounding alone
             loss = batch.mean_loss(self.output)
             (back,) = torch.autograd.grad(loss, self.output, create_graph=True)
             self._back = back if back.requires_grad else back.requires_grad_()

@@ -94,8 +94,9 @@ def step_vjp(
     to_buffers, sensitivities = cotangent.buffers, []
     for number, each in reversed(list(enumerate(passes))):
         pulled, to_buffers, readings = each.pull(to_gradient, to_buffers)
-        for product in pulled:
-            to_params = to_params + product
+        to_params = to_params + pulled[0]
+        for product in pulled[1:]:
+            to_params += product
         sensitivities += [reading._replace(part=number) for reading in readings]
     before = Cotangent(to_params, to_buffers, to_memory)
     return StepProduct(update.after(buffers), before, sensitivities)
