@@ -43,8 +43,8 @@ class SAMNet(SAMMixin, ConformantAnyNet):
         batch.
     trajectory : int, "all" or None, default=10
         Number of states to keep beside the first and the last, each in the middle of one of as
-        many equal stretches of training; ``"all"`` keeps every state, ``None`` none. The schedule
-        is always kept.
+        many equal stretches of training; those before the last tenth and twentieth are kept as
+        well. ``"all"`` keeps every state, ``None`` none. The schedule is always kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in

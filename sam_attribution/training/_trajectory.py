@@ -72,6 +72,15 @@ def equal_stretches(first, last, n_stretches):
     return [Stretch(a, (a + b) // 2, b) for a, b in pairwise(edges)]
 
 
+def starts_of_the_end(n_steps, middles):
+    """Steps before the last tenth and the last twentieth of a run, whose states edits begin from.
+
+    Without those next to one of the `middles`, whose states are kept in any case.
+    """
+    starts = {n_steps - n_steps // part for part in (10, 20)} - {n_steps}
+    return {step for step in starts if not {step - 1, step} & middles}
+
+
 @dataclass(frozen=True)
 class DataFingerprint:
     """Hashes of the parts of the training data, so that an error names the part that differs."""
@@ -124,7 +133,8 @@ class Trajectory:
     ----------
     keep : int, "all" or None
         ``K`` keeps the first and the last state and K in between, each in the middle of one of
-        K equal stretches of the planned steps. The schedule is always kept.
+        K equal stretches of the planned steps, and those before their last tenth and twentieth.
+        The schedule is always kept.
     seed : int
         Fixes batch order and, with the number of a step, its dropout masks.
 
@@ -212,8 +222,14 @@ class Trajectory:
         """True if the state before the coming step is to be kept."""
         if self.keep is None:
             return False
-        middles = (stretch.middle for stretch in self.stretches)
-        return self.keep == "all" or self.n_steps == 0 or self.n_steps in middles
+        return self.keep == "all" or self.n_steps == 0 or self.n_steps in self._chosen
+
+    @property
+    def _chosen(self):
+        """Steps before which a state is kept, with the first one."""
+        middles = {stretch.middle for stretch in self.stretches}
+        last = self.stretches[-1].last if self.stretches else 0
+        return middles | starts_of_the_end(last, middles)
 
     def add_state(self, state):
         """Keep a state, unless it is kept already (the last one before ``partial_fit``)."""

@@ -73,7 +73,7 @@ RUNS = {
 def test_replay_is_bit_for_bit(run):
     every, few = trained(**RUNS[run]), trained(trajectory=1, **RUNS[run])
     assert [state.step for state in every.trajectory_.states] == list(range(16))
-    assert [state.step for state in few.trajectory_.states] == [0, 7, 15]
+    assert [state.step for state in few.trajectory_.states] == [0, 7, 14, 15]
     assert all(map(same, few.replay(X, y), every.trajectory_.states))
     assert all(map(same, few.replay(X, y, start=9, stop=12), every.trajectory_.states[9:13]))
     assert not torch.equal(every.trajectory_.states[6].params, every.trajectory_.states[7].params)
@@ -140,7 +140,27 @@ def test_states_stand_in_the_middle_of_equal_stretches():
         (5, 7, 10),
         (10, 12, 15),
     ]
-    assert [state.step for state in clf.trajectory_.states] == [0, 2, 7, 12, 15]
+    assert [state.step for state in clf.trajectory_.states] == [0, 2, 7, 12, 14, 15]
+
+
+@pytest.mark.parametrize(
+    ("keep", "n_epochs", "steps"),
+    [
+        (1, 6, [0, 15, 27, 29, 30]),
+        (10, 6, [0, 1, 4, 7, 10, 13, 16, 19, 22, 25, 27, 28, 30]),  # 28.5: before the twentieth
+        (2, 1, [0, 1, 3, 5]),  # no whole step is a tenth of five
+    ],
+)
+def test_a_state_is_kept_before_the_last_tenth_and_twentieth(keep, n_epochs, steps):
+    clf = SAMClassifier(trajectory=keep, max_epochs=n_epochs, batch_size=10, random_state=0)
+    clf.fit(X, y)
+    assert clf.trajectory_.n_steps == steps[-1]
+    assert [state.step for state in clf.trajectory_.states] == steps
+
+
+def test_the_last_tenth_is_that_of_the_whole_run_after_partial_fit():
+    clf = trained(trajectory=1).partial_fit(X, y)
+    assert [state.step for state in clf.trajectory_.states] == [0, 7, 14, 15, 22, 27, 29, 30]
 
 
 def test_more_stretches_than_steps():
