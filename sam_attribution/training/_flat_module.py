@@ -145,6 +145,24 @@ def take_state(net, flat, step):
     )
 
 
+def bytes_of_state(flat, optimizer):
+    """Bytes of a :class:`State`, with the vectors that the optimizer will hold after a step."""
+    size = sum(_bytes(tensor) for tensor in flat.parameters)
+    buffers = sum(_bytes(tensor) for tensor in flat.buffers.values())
+    return (1 + _vectors_of(optimizer)) * size + buffers
+
+
+def _vectors_of(optimizer):
+    """Numbers that an optimizer remembers for each parameter: two if it is not known."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return int(any(group["momentum"] for group in optimizer.param_groups))
+    return 2 + any(group.get("amsgrad", False) for group in optimizer.param_groups)
+
+
+def _bytes(tensor):
+    return tensor.numel() * tensor.element_size()
+
+
 def put_state(net, flat, state):
     """Copy a state into the module and the optimizer."""
     flat.write(state.params)

@@ -13,6 +13,11 @@ from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
 from sam_attribution._validation import num_samples
 
 
+# "auto" keeps every state of a run whose states take no more bytes than this, else so many
+ALL_WITHIN = 512 * 2**20
+N_OTHERWISE = 10
+
+
 @dataclass(frozen=True)
 class Step:
     """One training step: its rows, its rate per parameter group, its perturbation.
@@ -131,8 +136,9 @@ class Trajectory:
 
     Parameters
     ----------
-    keep : int, "all" or None
-        ``K`` keeps the first and the last state and K in between, each in the middle of one of
+    keep : int, "all", "auto" or None
+        ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, else 10, once the number
+        of steps is known. ``K`` keeps the first and the last state and K in between, each in the middle of one of
         K equal stretches of the planned steps, and those before their last tenth and twentieth.
         The schedule is always kept.
     seed : int
@@ -154,8 +160,11 @@ class Trajectory:
         number of steps taken before the last such change.
     """
 
+    _is_auto = False
+
     def __init__(self, keep, seed):
         self.keep = keep
+        self._is_auto = keep == "auto"
         self.seed = seed
         self.schedule = []
         self.states = []
@@ -212,6 +221,19 @@ class Trajectory:
         if known is None or known is criterion:
             return True
         return _evaluating(known) == _evaluating(criterion)
+
+    def settle(self, n_steps, state_bytes):
+        """Choose what "auto" keeps, before `n_steps` more steps with states of so many bytes.
+
+        Without a number of steps it is ten states. A run that goes on and outgrows the limit with
+        all of its states keeps ten from then on.
+        """
+        if self._is_auto and self.keep != N_OTHERWISE:
+            total = None if n_steps is None else (self.n_steps + n_steps + 1) * state_bytes
+            fits = total is not None and total <= ALL_WITHIN
+            self.keep = "all" if fits else N_OTHERWISE
+            if not fits and self.n_steps:
+                self.stretches = equal_stretches(0, self.n_steps, N_OTHERWISE)
 
     def plan(self, n_steps):
         """Append the stretches of the next `n_steps` steps."""

@@ -1,4 +1,5 @@
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from skorch.dataset import Dataset
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from sam_attribution.training import SAMClassifier, equal_stretches
+from sam_attribution.training import SAMClassifier, _trajectory, equal_stretches
 from tests.models import tabular
 
 rng = np.random.default_rng(0)
@@ -161,6 +162,46 @@ def test_a_state_is_kept_before_the_last_tenth_and_twentieth(keep, n_epochs, ste
 def test_the_last_tenth_is_that_of_the_whole_run_after_partial_fit():
     clf = trained(trajectory=1).partial_fit(X, y)
     assert [state.step for state in clf.trajectory_.states] == [0, 7, 14, 15, 22, 27, 29, 30]
+
+
+@pytest.mark.parametrize(
+    ("options", "vectors"),
+    [({}, 1), ({"optimizer__momentum": 0.9}, 2), ({"optimizer": torch.optim.AdamW}, 3)],
+)
+def test_auto_keeps_all_states_that_fit_the_stated_memory(options, vectors, monkeypatch):
+    def kept(limit):
+        monkeypatch.setattr(_trajectory, "ALL_WITHIN", limit)
+        clf = SAMClassifier(max_epochs=3, batch_size=10, random_state=0, **options).fit(X, y)
+        return clf.trajectory_.keep, [state.step for state in clf.trajectory_.states]
+
+    state = SAMClassifier(max_epochs=1, random_state=0).fit(X, y).trajectory_.states[0]
+    needed = 16 * vectors * state.params.numel() * 4
+    assert kept(needed) == ("all", list(range(16)))
+    keep, steps = kept(needed - 1)
+    assert keep == 10
+    assert steps[0] == 0
+    assert steps[-2:] == [14, 15]
+
+
+def test_auto_keeps_ten_states_from_where_the_run_outgrows_the_memory(monkeypatch):
+    clf = SAMClassifier(max_epochs=3, batch_size=10, random_state=0).fit(X, y)
+    size = clf.trajectory_.states[0].params.numel() * 4
+    monkeypatch.setattr(_trajectory, "ALL_WITHIN", 20 * size)
+    clf.partial_fit(X, y)
+    assert clf.trajectory_.keep == 10
+    steps = [state.step for state in clf.trajectory_.states]
+    assert steps[:16] == list(range(16))
+    stretches = clf.trajectory_.stretches
+    assert [stretches[0].first, stretches[-1].last] == [0, 30]
+    assert all(before.last == after.first for before, after in pairwise(stretches))
+    assert {stretch.middle for stretch in stretches} <= set(steps)
+
+
+def test_auto_keeps_ten_states_in_a_folder(tmp_path):
+    clf = SAMClassifier(
+        max_epochs=3, batch_size=10, random_state=0, trajectory_dir=tmp_path / "run"
+    ).fit(X, y)  # fmt: skip
+    assert clf.trajectory_.keep == 10
 
 
 def test_more_stretches_than_steps():
