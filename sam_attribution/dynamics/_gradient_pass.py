@@ -118,6 +118,16 @@ class GradientPass:
         return pushed, dict(zip(self._moving, after, strict=True))
 
 
+def gradient_of(batch: BatchPasses, params: Tensor, buffers: Buffers) -> tuple[Tensor, Buffers]:
+    """Mean-loss gradient of a batch and the buffers after, without a graph."""
+    leaf = leaf_of(params)
+    with torch.enable_grad():
+        copies = {name: buffer.detach().clone() for name, buffer in buffers.items()}
+        output, after = batch.outputs(leaf, copies)
+        (gradient,) = torch.autograd.grad(batch.mean_loss(output), leaf)
+    return gradient, {name: buffer.detach() for name, buffer in after.items()}
+
+
 def pulled_back(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
 ) -> list[Tensor]:

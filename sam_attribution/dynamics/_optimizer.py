@@ -36,6 +36,10 @@ class Optimizer(Protocol):
         """
         ...
 
+    def gradient_between(self, params: Tensor, before: Memory, after: Memory) -> Tensor:
+        """The gradient of a step from `params`, as far as :meth:`pull` depends on it."""
+        ...
+
 
 @dataclass(frozen=True)
 class SGD:
@@ -90,6 +94,10 @@ class SGD:
             to_descent = to_descent + to_direction
         before = (self.momentum * to_velocity,) if memory else ()
         return _decayed(to_params, self.weight_decay, to_descent), before, to_descent
+
+    def gradient_between(self, params: Tensor, before: Memory, after: Memory) -> Tensor:
+        """Zeros: what goes back through the step does not depend on the gradient."""
+        return torch.zeros_like(params)
 
     def _velocity(self, memory: Memory, descent: Tensor) -> Tensor:
         if not memory:
@@ -161,6 +169,13 @@ class Adam:
         before = (None, beta1 * to_first, beta2 * to_second) if memory else ()
         shrunk = -rate * to_params if self.decoupled else to_descent
         return _decayed(to_params, self.weight_decay, shrunk), before, to_descent
+
+    def gradient_between(self, params: Tensor, before: Memory, after: Memory) -> Tensor:
+        """The gradient of the step from `params` between two memories, by the first moment."""
+        beta1 = self.betas[0]
+        kept = beta1 * before[1] if before else 0.0
+        descent = (after[1] - kept) / (1 - beta1)
+        return descent if self.decoupled else descent - self.weight_decay * params
 
     def _descent(self, params: Tensor, gradient: Tensor) -> Tensor:
         """The gradient of which moments are taken."""

@@ -10,6 +10,7 @@ from sam_attribution.dynamics._gradient_pass import (
     BatchPasses,
     GradientPass,
     RowSensitivity,
+    gradient_of,
     leaf_of,
     pulled_back,
 )
@@ -54,6 +55,8 @@ def step_vjp(
     rho: float,
     optimizer: Optimizer,
     clip: Clipping | None = None,
+    fixed_ascent: bool = False,
+    gradient: Tensor | None = None,
 ) -> StepProduct:
     """Pull cotangents back through one step of :func:`training_step`.
 
@@ -68,6 +71,10 @@ def step_vjp(
     perturbation : object with ``eps`` and ``vjp``
     rho, optimizer, clip
         As for :func:`training_step`.
+    fixed_ascent : bool, default=False
+        Take eps for a constant: Hessian and row gradients at w + eps, and nothing through eps.
+    gradient : Tensor of shape (n_params,), optional
+        The gradient that the optimizer was given, if it is not the one of the passes here.
 
     Returns
     -------
@@ -84,11 +91,14 @@ def step_vjp(
     ----------
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
-    passes, buffers = [], state.buffers
+    kind = _FixedAscent if fixed_ascent and rho != 0 else _TwoPasses
+    passes: list[_TwoPasses | _FixedAscent] = []
+    buffers = state.buffers
     for part in parts_of(batch):
-        passes.append(_TwoPasses(part, state.params, buffers, cotangent, perturbation, rho))
-        buffers = passes[-1].first.after
-    gradient = reduce(torch.add, [each.gradient for each in passes])
+        passes.append(kind(part, state.params, buffers, cotangent, perturbation, rho))
+        buffers = passes[-1].after
+    if gradient is None:
+        gradient = reduce(torch.add, [each.gradient for each in passes])
     update = _Update(state, gradient, rate, optimizer, clip)
     to_params, to_memory, to_gradient = update.pull(cotangent)
     to_buffers, sensitivities = cotangent.buffers, []
@@ -116,18 +126,19 @@ class _TwoPasses:
     ) -> None:
         self._part = part
         self._perturbation = perturbation
-        self.first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
-        self._at = params, self.first.gradient.detach(), rho
+        self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+        self.after = self._first.after
+        self._at = params, self._first.gradient.detach(), rho
         self._second = None
         if rho != 0:
             moved = params + perturbation.eps(*self._at)
             # batch-norm statistics stay those of the first pass
-            self._second = GradientPass(part.batch, moved, self.first.after)
+            self._second = GradientPass(part.batch, moved, self.after)
 
     @property
     def gradient(self) -> Tensor:
         """What the part adds to the gradient of the step."""
-        last = self._second or self.first
+        last = self._second or self._first
         return self._part.weighted(last.gradient.detach())
 
     def pull(
@@ -139,8 +150,45 @@ class _TwoPasses:
             at_moved, _, upper = self._second.pull(to_gradient, {})
             by_w, to_gradient = _through_eps(self._perturbation, *self._at, at_moved)
             summands, sensitivities = [at_moved, by_w], [upper]
-        pulled, to_buffers, lower = self.first.pull(to_gradient, to_after)
+        pulled, to_buffers, lower = self._first.pull(to_gradient, to_after)
         return [*summands, pulled], to_buffers, [*sensitivities, lower]
+
+
+class _FixedAscent:
+    """The second pass of a part of the batch, from where the first one climbed to."""
+
+    def __init__(
+        self,
+        part: BatchPart,
+        params: Tensor,
+        buffers: Buffers,
+        cotangent: Cotangent,
+        perturbation: Perturbation,
+        rho: float,
+    ) -> None:
+        self._part, self._first = part, None
+        if cotangent.buffers:  # which the first pass moves
+            self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+            climbing, self.after = self._first.gradient.detach(), self._first.after
+        else:
+            climbing, self.after = gradient_of(part.batch, params, buffers)
+        moved = params + perturbation.eps(params, climbing, rho)
+        self._second = GradientPass(part.batch, moved, self.after)
+
+    @property
+    def gradient(self) -> Tensor:
+        """What the part adds to the gradient of the step."""
+        return self._part.weighted(self._second.gradient.detach())
+
+    def pull(
+        self, to_gradient: Tensor, to_after: Buffers
+    ) -> tuple[list[Tensor], Buffers, list[RowSensitivity]]:
+        """Summands of the cotangent of the parameters, cotangents of the buffers, sensitivities."""
+        pulled, _, sensitivity = self._second.pull(self._part.weighted(to_gradient), {})
+        if self._first is None:
+            return [pulled], to_after, [sensitivity]
+        by_buffers, to_buffers, _ = self._first.pull(torch.zeros_like(to_gradient), to_after)
+        return [pulled, by_buffers], to_buffers, [sensitivity]
 
 
 class _Update:

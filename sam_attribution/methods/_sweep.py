@@ -15,12 +15,31 @@ class UnstableTraining(ValueError):
     """The derivative through training overflows."""
 
 
-def reverse_sweep(training, states, queries):
+def exact_product(number, step, before, after, cotangent, tracked):
+    """The derivative of a step as training took it; ValueError if it did not lead to `after`."""
+    product = step.vjp(before, cotangent)
+    check_same(f"step {number}", product.after, after, before, tracked)
+    return product
+
+
+def fixed_product(number, step, before, after, cotangent, tracked):
+    """The derivative of a step with its perturbation held fixed, checked in the same way."""
+    product = step.vjp(before, cotangent, fixed_ascent=True)
+    check_same(f"step {number}", product.after, after, before, tracked)
+    return product
+
+
+def product_at_w(number, step, before, after, cotangent, tracked):
+    """The derivative of a step as if it had not climbed; the step itself is not computed."""
+    return step.vjp_at_w(before, after, cotangent)
+
+
+def reverse_sweep(training, states, queries, product_of=exact_product):
     """Yield the probes of a training, computed backwards from the gradients of the queries.
 
     `states` are all of its states, the last one first, as TrainingState. A :class:`StepProbe` is
-    for the rows of its step's batch. ValueError if a step does not lead from one state to the
-    next, or a derivative is not finite.
+    for the rows of its step's batch. `product_of` is one of the three functions above. ValueError
+    if a step does not lead from one state to the next, or a derivative is not finite.
     """
     numbers = reversed(range(training.n_steps))
     cotangent = None
@@ -30,8 +49,7 @@ def reverse_sweep(training, states, queries):
             # the derivative is in a row's weight, the score is of its removal
             cotangent = _negative(asked.cotangent(after.params, after.buffers, names))
         step = training.step(number)
-        product = step.vjp(before, cotangent)
-        check_same(f"step {number}", product.after, after, before, training.tracked)
+        product = product_of(number, step, before, after, cotangent, training.tracked)
         cotangent = product.before
         check_derivative_is_finite(f"before step {number}", cotangent.params)
         for sensitivity in product.sensitivities:

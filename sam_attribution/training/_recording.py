@@ -134,7 +134,9 @@ class RecordingMixin(ProcessesMixin):
         """Plan which states to keep; without a number of batches the first and the last."""
         known = self._n_batches is not None
         n_steps = self._planned_epochs * self._n_batches if known else None
-        self.trajectory_.settle(n_steps, bytes_of_state(self._flat, bare_optimizer(self.optimizer_)))
+        self.trajectory_.settle(
+            n_steps, bytes_of_state(self._flat, bare_optimizer(self.optimizer_))
+        )
         if known:
             self.trajectory_.plan(n_steps)
             self._planned_epochs = 0

@@ -82,7 +82,11 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         "rho": [Interval(Real, 0, None, closed="left"), callable],
         "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
         "m_sharpness": [Interval(Integral, 1, None, closed="left"), None],
-        "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all", "auto"}), None],
+        "trajectory": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"all", "auto"}),
+            None,
+        ],
         "trajectory_dir": [str, PathLike, None],
     }
 

@@ -12,7 +12,6 @@ from torch import nn
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
 from sam_attribution._validation import num_samples
 
-
 # "auto" keeps every state of a run whose states take no more bytes than this, else so many
 ALL_WITHIN = 512 * 2**20
 N_OTHERWISE = 10
@@ -137,10 +136,10 @@ class Trajectory:
     Parameters
     ----------
     keep : int, "all", "auto" or None
-        ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, else 10, once the number
-        of steps is known. ``K`` keeps the first and the last state and K in between, each in the middle of one of
+        ``K`` keeps the first and the last state and K in between, each in the middle of one of
         K equal stretches of the planned steps, and those before their last tenth and twentieth.
-        The schedule is always kept.
+        ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, else 10, once the number
+        of steps is known. The schedule is always kept.
     seed : int
         Fixes batch order and, with the number of a step, its dropout masks.
 
