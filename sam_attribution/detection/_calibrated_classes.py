@@ -74,8 +74,7 @@ class CalibratedClasses:
     def __init__(self, scores, y, weights, is_right, log_prior):
         # classes on the first axis: sums over them then run along the rows
         self._spreads = np.array([spread(each) for each in scores])
-        pairs = zip(scores, self._spreads, strict=True)
-        self._scores = np.stack([standardised(*pair).T.ravel() for pair in pairs])
+        self._scores = _side_by_side(scores)
         self._y, self._weights, self._is_right = y, weights.astype(np.float32), is_right
         self._log_prior = log_prior.astype(np.float32)[:, None]
         self._middle = np.log(2 / len(scores))
@@ -115,6 +114,11 @@ class CalibratedClasses:
         """Probability (m, n_classes) of each class, whatever the label, at the last fit."""
         return self._classes(self.parameters).T
 
+    def log_probabilities(self, scores):
+        """Log-probability (n, n_classes) of each class for rows whose scores have another spread."""
+        found = self._classes(self.parameters, _side_by_side(scores))
+        return np.log(np.maximum(found, _TINY)).T
+
     def _given(self, transition):
         """Probability (n_classes, m) of the given label, per true class."""
         given = transition[:, self._y].astype(np.float32)
@@ -122,10 +126,11 @@ class CalibratedClasses:
         given[:, right] = np.eye(len(given), dtype=np.float32)[:, self._y[right]]
         return given
 
-    def _classes(self, parameters):
+    def _classes(self, parameters, scores=None):
         """Probabilities (n_classes, m) of the classes."""
-        factors, offsets = np.split(parameters.astype(np.float32), [len(self._scores)])
-        logits = (np.exp(factors) @ self._scores).reshape(len(offsets), -1)
+        scores = self._scores if scores is None else scores
+        factors, offsets = np.split(parameters.astype(np.float32), [len(scores)])
+        logits = (np.exp(factors) @ scores).reshape(len(offsets), -1)
         logits += self._log_prior + offsets[:, None]
         logits -= logits.max(0)
         np.exp(logits, out=logits)
@@ -148,6 +153,11 @@ class CalibratedClasses:
             slopes + away[0] / _SPREAD_OF_LOG_FACTORS,
             -pull.sum(1, dtype=float) + away[1] / _SPREAD_OF_OFFSETS,
         ]
+
+
+def _side_by_side(scores):
+    """Kinds of scores (n_kinds, n_classes * m), each of unit spread."""
+    return np.stack([standardised(each).T.ravel() for each in scores])
 
 
 def standardised(scores, by=None):

@@ -420,7 +420,7 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         self.transition_ = noise.transition[np.ix_(of_class, of_class)]
         self.contamination_interval_ = noise.interval
         self._new_rows = NewRows(evidence, noise, len(y))
-        log_proba, components = choice.of_rows(len(y))
+        log_proba, components = noise.ranking()[: len(y)], choice.of_rows(len(y))[1]
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         posterior = noise.posterior()[: len(y)]
         skill = LabelSkill(noise, [each.by_network for each in evidence])

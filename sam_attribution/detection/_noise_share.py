@@ -6,6 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 from scipy.interpolate import PchipInterpolator
+from scipy.special import log_softmax
 
 from sam_attribution.detection._calibrated_classes import CalibratedClasses
 from sam_attribution.detection._transition import cost_of_own_rates, transition_matrix
@@ -149,11 +150,35 @@ class NoiseShare:
         transition : ndarray of shape (n_classes, n_classes)
             A few wrong labels follow no pattern.
         """
+        memberships, _, classes, transition = self._of_unseen()
+        return memberships, classes.calibration, transition
+
+    def ranking(self):
+        """Log-probability of each class to be the true one, by all kinds of scores.
+
+        Scores that know the label of a row, since a network was trained on it, count for what such
+        scores are worth for rows that were held out. This ranks better, and says nothing of how
+        many labels are wrong.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            NaN where not judged.
+        """
+        memberships, unseen, classes, transition = self._of_unseen()
+        found = np.full((len(self._y), self._n_classes), np.nan)
+        for rows in (unseen, self._scores.seen(memberships)):
+            found[rows.rows] = classes.log_probabilities(rows.scores)
+        return log_softmax(found + np.log(transition[:, self._y].T), axis=1)
+
+    def _of_unseen(self):
+        """Memberships, rows that a network held out, classes calibrated there, the transition."""
         memberships = self._readings[self._weight.sum(1).argmax()].judged[0].memberships
-        classes = self._classes(self._scores.unseen(memberships))
+        unseen = self._scores.unseen(memberships)
+        classes = self._classes(unseen)
         classes.fit(self.transition)
         by_chance = scaled(_symmetric(self._n_classes))(_UNEXPLAINED)
-        return memberships, classes.calibration, self.transition @ by_chance
+        return memberships, unseen, classes, self.transition @ by_chance
 
     def _posterior_of(self, reading, rate):
         transition = reading.transition(rate)

@@ -106,7 +106,7 @@ class SplitEvidence:
         split = self.trained.split
         own = len(split.held_out) == 0
         held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
-        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network[1])
+        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network)
 
     def judging_network(self, memberships, n_samples):
         """What judges other rows, with classes fitted to `memberships`, (n_rows, n_classes)."""

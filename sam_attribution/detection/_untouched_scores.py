@@ -25,15 +25,15 @@ class SplitSignals:
         Of features that depend on no label, for the rows trained on followed by those held out.
     later : ClassModel
         Of features during the training.
-    network : Tensor of shape (m, n_classes)
-        Log-probabilities of the held-out rows by the network.
+    network : tuple of Tensor of shape (n, n_classes) and (m, n_classes)
+        Log-probabilities by the network, of the rows trained on and of those held out.
     """
 
     train: np.ndarray
     held_out: np.ndarray
     early: ClassModel
     later: ClassModel
-    network: Tensor
+    network: tuple[Tensor, Tensor]
 
 
 class UntouchedScores:
@@ -55,9 +55,9 @@ class UntouchedScores:
     def __init__(self, splits, n_rows, is_right):
         self._splits, self._n_rows = splits, n_rows
         self._unseen = np.unique(np.concatenate([each.held_out for each in splits]))
+        self._seen = np.unique(np.concatenate([each.train for each in splits]))
         self._held_out = self._unseen[~is_right[self._unseen]]
-        seen = np.unique(np.concatenate([np.r_[each.train, each.held_out] for each in splits]))
-        self._others = np.setdiff1d(seen, self._held_out)
+        self._others = np.setdiff1d(np.union1d(self._seen, self._unseen), self._held_out)
 
     def judged(self, memberships):
         """Scores by classes that are fitted to `memberships`, a list of JudgedRows.
@@ -83,6 +83,16 @@ class UntouchedScores:
         early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
         return self._with_all_scores(self._unseen, early, memberships)
 
+    def seen(self, memberships):
+        """JudgedRows of all rows that a network was trained on, with scores of the same kinds."""
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        later, network = _Mean(memberships.shape), _Mean(memberships.shape)
+        for split in self._splits:
+            later.add(split.train, _sum_of(split.later.scores(likely[split.train])[0]))
+            network.add(split.train, network_scores(split.network[0]))
+        scores = *self._early(likely), later.value, network.value
+        return JudgedRows(self._seen, [each[self._seen] for each in scores], memberships)
+
     def _with_all_scores(self, rows, early, memberships):
         later = self._later(torch.as_tensor(memberships, dtype=torch.float32))
         scores = *early, later, self._by_network(memberships.shape)
@@ -104,14 +114,18 @@ class UntouchedScores:
         total = _Mean(memberships.shape)
         for split in self._splits:
             states = split.later.held_out_scores(memberships[split.train])
-            total.add(split.held_out, sum(standardised(each.numpy()) for each in states))
+            total.add(split.held_out, _sum_of(states))
         return total.value
 
     def _by_network(self, shape):
         total = _Mean(shape)
         for split in self._splits:
-            total.add(split.held_out, network_scores(split.network))
+            total.add(split.held_out, network_scores(split.network[1]))
         return total.value
+
+
+def _sum_of(states):
+    return sum(standardised(each.numpy()) for each in states)
 
 
 def network_scores(log_p):
@@ -141,7 +155,7 @@ def noise_of(evidence, n_samples, sample_weight, trust):
         weights[:n_samples] = relative / np.mean(relative)
     is_right = (np.arange(n_rows) >= n_samples) & trust
     scores = UntouchedScores(splits, n_rows, is_right)
-    return NoiseShare(scores, y, splits[0].network.shape[1], weights, is_right)
+    return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)
 
 
 class _Mean:
