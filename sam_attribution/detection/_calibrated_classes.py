@@ -10,6 +10,7 @@ _SPREAD_OF_OFFSETS = 1.0
 _SPREAD_OF_LOG_FACTORS = 1.5
 _BOUNDS_OF_LOG_FACTORS = (-6, 4)
 _BOUNDS_OF_OFFSETS = (-6, 6)
+_MOST_OF_OTHERS = 0.25
 _TINY = 1e-12
 
 
@@ -67,7 +68,9 @@ class CalibratedClasses:
         Codes of the given labels.
     weights : ndarray of shape (m,)
     is_right : ndarray of bool, shape (m,)
-        True for labels that are known to be right.
+        True for labels that are known to be right. If there are such, they decide a and b: all
+        others weigh at most a quarter of them in the fit. How far classes overlap is then what
+        right labels say, and what the others disagree beyond that is noise.
     log_prior : ndarray of shape (n_classes,)
     """
 
@@ -76,12 +79,16 @@ class CalibratedClasses:
         self._spreads = np.array([spread(each) for each in scores])
         self._scores = _side_by_side(scores)
         self._y, self._weights, self._is_right = y, weights.astype(np.float32), is_right
+        self._counted = self._weights * _parts(self._weights, is_right)
         self._log_prior = log_prior.astype(np.float32)[:, None]
         self._middle = np.log(2 / len(scores))
         self.parameters = np.r_[np.full(len(scores), self._middle), np.zeros(len(log_prior))]
 
     def fit(self, transition):
-        """Fit a and b, from where the last fit ended, and return the penalised log-likelihood."""
+        """Fit a and b, from where the last fit ended, and return the log-likelihood of the labels.
+
+        It is penalised; beside labels that are right it is that of the others, not penalised.
+        """
         bounds = [_BOUNDS_OF_LOG_FACTORS] * len(self._scores)
         bounds += [_BOUNDS_OF_OFFSETS] * len(self._log_prior)
         settings = {"maxiter": 25, "ftol": 1e-5}
@@ -90,7 +97,10 @@ class CalibratedClasses:
             **{"jac": True, "method": "L-BFGS-B", "bounds": bounds, "options": settings},
         )
         self.parameters = found.x
-        return -found.fun
+        unsure = ~self._is_right
+        if unsure.all() or not unsure.any():
+            return -found.fun
+        return float((self._weights * self.log_likelihood(transition))[unsure].sum(dtype=float))
 
     def log_likelihood(self, transition):
         """Log-probability (m,) of each given label, at the last fit."""
@@ -115,7 +125,7 @@ class CalibratedClasses:
         return self._classes(self.parameters).T
 
     def log_probabilities(self, scores):
-        """Log-probability (n, n_classes) of each class for rows whose scores have another spread."""
+        """Log-probability (n, n_classes) of each class for rows with scores of another spread."""
         found = self._classes(self.parameters, _side_by_side(scores))
         return np.log(np.maximum(found, _TINY)).T
 
@@ -145,14 +155,22 @@ class CalibratedClasses:
         pull = given / likelihood
         pull -= 1
         pull *= classes
-        pull *= self._weights
+        pull *= self._counted
         away = (factors - self._middle) / _SPREAD_OF_LOG_FACTORS, offsets / _SPREAD_OF_OFFSETS
-        value = -(self._weights * np.log(likelihood)).sum(dtype=float)
+        value = -(self._counted * np.log(likelihood)).sum(dtype=float)
         slopes = -np.exp(factors) * (self._scores @ pull.ravel())
         return value + sum(each @ each for each in away) / 2, np.r_[
             slopes + away[0] / _SPREAD_OF_LOG_FACTORS,
             -pull.sum(1, dtype=float) + away[1] / _SPREAD_OF_OFFSETS,
         ]
+
+
+def _parts(weights, is_right):
+    """Part of its weight that each row has in the fit."""
+    if is_right.all() or not is_right.any():
+        return np.ones(len(weights), np.float32)
+    most = _MOST_OF_OTHERS * weights[is_right].sum() / max(weights[~is_right].sum(), _TINY)
+    return np.where(is_right, 1, min(most, 1)).astype(np.float32)
 
 
 def _side_by_side(scores):

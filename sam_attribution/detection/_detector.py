@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import numpy as np
 import pandas as pd
 import torch
+from scipy.special import log_softmax
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
@@ -420,7 +421,8 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         self.transition_ = noise.transition[np.ix_(of_class, of_class)]
         self.contamination_interval_ = noise.interval
         self._new_rows = NewRows(evidence, noise, len(y))
-        log_proba, components = noise.ranking()[: len(y)], choice.of_rows(len(y))[1]
+        log_proba, components = choice.of_rows(len(y))
+        log_proba = log_softmax((log_proba + noise.ranking()[: len(y)]) / 2, axis=1)
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         posterior = noise.posterior()[: len(y)]
         skill = LabelSkill(noise, [each.by_network for each in evidence])

@@ -150,8 +150,9 @@ class NoiseShare:
         transition : ndarray of shape (n_classes, n_classes)
             A few wrong labels follow no pattern.
         """
-        memberships, _, classes, transition = self._of_unseen()
-        return memberships, classes.calibration, transition
+        memberships = self._most_probable_memberships()
+        classes = self._calibrated(self._scores.unseen(memberships))
+        return memberships, classes.calibration, self._with_chance()
 
     def ranking(self):
         """Log-probability of each class to be the true one, by all kinds of scores.
@@ -165,20 +166,25 @@ class NoiseShare:
         ndarray of shape (n_rows, n_classes)
             NaN where not judged.
         """
-        memberships, unseen, classes, transition = self._of_unseen()
+        parts = self._scores.ranked(self._most_probable_memberships())
+        classes = self._calibrated(parts[0])
         found = np.full((len(self._y), self._n_classes), np.nan)
-        for rows in (unseen, self._scores.seen(memberships)):
-            found[rows.rows] = classes.log_probabilities(rows.scores)
-        return log_softmax(found + np.log(transition[:, self._y].T), axis=1)
+        for part in parts:
+            found[part.rows] = classes.log_probabilities(part.scores)
+        return log_softmax(found + np.log(self._with_chance()[:, self._y].T), axis=1)
 
-    def _of_unseen(self):
-        """Memberships, rows that a network held out, classes calibrated there, the transition."""
-        memberships = self._readings[self._weight.sum(1).argmax()].judged[0].memberships
-        unseen = self._scores.unseen(memberships)
-        classes = self._classes(unseen)
+    def _most_probable_memberships(self):
+        return self._readings[self._weight.sum(1).argmax()].judged[0].memberships
+
+    def _calibrated(self, judged):
+        classes = self._classes(judged)
         classes.fit(self.transition)
+        return classes
+
+    def _with_chance(self):
+        """The transition, if a few wrong labels follow no pattern."""
         by_chance = scaled(_symmetric(self._n_classes))(_UNEXPLAINED)
-        return memberships, unseen, classes, self.transition @ by_chance
+        return self.transition @ by_chance
 
     def _posterior_of(self, reading, rate):
         transition = reading.transition(rate)

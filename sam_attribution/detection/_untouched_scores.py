@@ -9,6 +9,7 @@ from torch import Tensor
 from sam_attribution.detection._calibrated_classes import JudgedRows, standardised
 from sam_attribution.detection._class_model import ClassModel
 from sam_attribution.detection._noise_share import NoiseShare
+from sam_attribution.detection._trusted_classes import TrustedClasses
 
 _LEAST_PROBABILITY = 1e-9
 
@@ -27,6 +28,8 @@ class SplitSignals:
         Of features during the training.
     network : tuple of Tensor of shape (n, n_classes) and (m, n_classes)
         Log-probabilities by the network, of the rows trained on and of those held out.
+    trusted : TrustedClasses, optional
+        If the labels of the rows held out are known to be right.
     """
 
     train: np.ndarray
@@ -34,6 +37,7 @@ class SplitSignals:
     early: ClassModel
     later: ClassModel
     network: tuple[Tensor, Tensor]
+    trusted: TrustedClasses | None = None
 
 
 class UntouchedScores:
@@ -66,13 +70,14 @@ class UntouchedScores:
         ----------
         memberships : ndarray of shape (n_rows, n_classes)
         """
-        early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        untouched = [*self._early(likely), *self._by_trusted()[0]]
         found = []
         if len(self._held_out):
-            found.append(self._with_all_scores(self._held_out, early, memberships))
+            scores = [*untouched, *self._of_held_out(likely)]
+            found.append(_judged(self._held_out, scores, memberships))
         if len(self._others):
-            known = [each[self._others] for each in early]
-            found.append(JudgedRows(self._others, known, memberships))
+            found.append(_judged(self._others, untouched, memberships))
         return found
 
     def unseen(self, memberships):
@@ -80,23 +85,20 @@ class UntouchedScores:
 
         Whatever other rows come, their scores are of the same kinds.
         """
-        early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
-        return self._with_all_scores(self._unseen, early, memberships)
-
-    def seen(self, memberships):
-        """JudgedRows of all rows that a network was trained on, with scores of the same kinds."""
         likely = torch.as_tensor(memberships, dtype=torch.float32)
-        later, network = _Mean(memberships.shape), _Mean(memberships.shape)
-        for split in self._splits:
-            later.add(split.train, _sum_of(split.later.scores(likely[split.train])[0]))
-            network.add(split.train, network_scores(split.network[0]))
-        scores = *self._early(likely), later.value, network.value
-        return JudgedRows(self._seen, [each[self._seen] for each in scores], memberships)
+        scores = [*self._early(likely), *self._of_held_out(likely)]
+        return _judged(self._unseen, scores, memberships)
 
-    def _with_all_scores(self, rows, early, memberships):
-        later = self._later(torch.as_tensor(memberships, dtype=torch.float32))
-        scores = *early, later, self._by_network(memberships.shape)
-        return JudgedRows(rows, [each[rows] for each in scores], memberships)
+    def ranked(self, memberships):
+        """JudgedRows with all kinds of scores: rows that a network held out, and those trained on.
+
+        The labels of rows trained on have a part in their own scores.
+        """
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        untouched, of_trusted = self._by_trusted()
+        shared = [*self._early(likely), *untouched, *of_trusted]
+        parts = (self._unseen, self._of_held_out(likely)), (self._seen, self._of_trained(likely))
+        return [_judged(rows, [*shared, *scores], memberships) for rows, scores in parts]
 
     def _early(self, memberships):
         """An array (n_rows, n_classes) for each kind of features from before the training."""
@@ -109,19 +111,43 @@ class UntouchedScores:
                 total.add(rows, standardised(scores.numpy()))
         return [total.value for total in totals]
 
-    def _later(self, memberships):
-        """Scores (n_rows, n_classes) of held-out rows by features during the training."""
-        total = _Mean(memberships.shape)
+    def _of_held_out(self, memberships):
+        """Scores of held-out rows by features of the training, and by the network; two arrays."""
+        later, network = _Mean(memberships.shape), _Mean(memberships.shape)
         for split in self._splits:
             states = split.later.held_out_scores(memberships[split.train])
-            total.add(split.held_out, _sum_of(states))
-        return total.value
+            later.add(split.held_out, _sum_of(states))
+            network.add(split.held_out, network_scores(split.network[1]))
+        return [later.value, network.value]
 
-    def _by_network(self, shape):
-        total = _Mean(shape)
+    def _of_trained(self, memberships):
+        """The same of rows trained on."""
+        later, network = _Mean(memberships.shape), _Mean(memberships.shape)
         for split in self._splits:
-            total.add(split.held_out, network_scores(split.network[1]))
-        return total.value
+            states, _ = split.later.scores(memberships[split.train])
+            later.add(split.train, _sum_of(states))
+            network.add(split.train, network_scores(split.network[0]))
+        return [later.value, network.value]
+
+    def _by_trusted(self):
+        """Scores by classes of trusted rows: in features before the training, and in those of it.
+
+        Returns
+        -------
+        two lists of ndarray of shape (n_rows, n_classes)
+        """
+        split = self._splits[0]  # there is but one if there are trusted rows
+        if split.trusted is None:
+            return [], []
+        pairs = [*split.trusted.untouched, split.trusted.later]
+        found = np.zeros((len(pairs), self._n_rows, pairs[0][0].shape[1]), np.float32)
+        for scores, (trained, own) in zip(found, pairs, strict=True):
+            scores[split.train], scores[split.held_out] = trained, own
+        return list(found[:-1]), [found[-1]]
+
+
+def _judged(rows, scores, memberships):
+    return JudgedRows(rows, [each[rows] for each in scores], memberships)
 
 
 def _sum_of(states):
@@ -131,6 +157,10 @@ def _sum_of(states):
 def network_scores(log_p):
     """Scores (n, n_classes) by log-probabilities of the network: a Tensor of that shape."""
     return np.log(log_p.exp().numpy() + _LEAST_PROBABILITY)
+
+
+def _judged(rows, scores, memberships):
+    return JudgedRows(rows, [each[rows] for each in scores], memberships)
 
 
 def noise_of(evidence, n_samples, sample_weight, trust):
@@ -145,7 +175,7 @@ def noise_of(evidence, n_samples, sample_weight, trust):
     trust : bool
         The labels of the ``ValidationData`` are right.
     """
-    splits = [each.signals(n_samples) for each in evidence]
+    splits = [each.signals(n_samples, trust) for each in evidence]
     n_rows = max(n_samples, 1 + max(int(each.held_out.max()) for each in splits))
     y, weights = np.zeros(n_rows, int), np.ones(n_rows)
     for split, each in zip(splits, evidence, strict=True):
