@@ -155,17 +155,13 @@ def chosen(some):
     return JUDGED_ONCE if names == ["judge"] else names, seeds
 
 
-def there(names):
-    """Names of the data sets whose file is there; the others are printed."""
-    files = {
-        name: DATA[name.removesuffix(" sentences")]
-        for name in names
-        if name.removesuffix(" sentences") in DATA
-    }
-    missing = [name for name, data in files.items() if not is_there(data)]
-    for name in missing:
-        print(f"{name} skipped: no {files[name].file} in the folder SAM_ATTRIBUTION_DATA.")
-    return [name for name in names if name not in missing]
+def is_missing(name):
+    """True for a set of a file that is not there, which is printed."""
+    data = DATA.get(name.removesuffix(" sentences"))
+    if data is None or is_there(data):
+        return False
+    print(f"{name} skipped: no {data.file} in the folder SAM_ATTRIBUTION_DATA.")
+    return True
 
 
 def main():
@@ -182,7 +178,7 @@ def main():
         return merge(file)
     names, seeds = chosen(asked.some)
     one_case("iris", "none", 0)  # what torch does once only
-    run(there(names), seeds, file)
+    run([name for name in names if not is_missing(name)], seeds, file)
 
 
 if __name__ == "__main__":

@@ -25,7 +25,6 @@ PANELS = {
     "share, LR": "cleanlab, logistic regression in 5 folds",
 }
 FEWEST_ROWS = 200  # a tenth with fewer rows says little
-MOST = 0.62
 
 
 def main():
@@ -34,10 +33,11 @@ def main():
     lines = settings(cases)
     lines = lines.assign(kind=lines.noise.str.split(r"[ :]", regex=True).str[0])
     shown = [column for column in PANELS if lines[column].notna().any()][:2]
-    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(13, 5.2), layout="constrained")
+    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(13, 5), layout="constrained")
+    end = lines[["true", *shown]].max(axis=None) + 0.03
     for ax, column in zip(axes, shown, strict=False):
-        _shares(ax, lines, column)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower left", ncols=5)
+        _shares(ax, lines, column, end)
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
     _reliability(axes[-1], reliability(cases))
     figure.suptitle(
         f"How many labels are wrong: {len(lines)} settings of {lines.data.nunique()} data sets"
@@ -45,7 +45,7 @@ def main():
     figure.savefig(PICTURE, dpi=120)
 
 
-def _shares(ax, lines, column):
+def _shares(ax, lines, column, end):
     for kind, color in COLORS.items():
         for checked in (False, True):
             some = lines[(lines.kind == kind) & (lines.checked == checked)]
@@ -53,7 +53,7 @@ def _shares(ax, lines, column):
             style = {"facecolor": "none"} if checked else {"facecolor": color, "alpha": 0.6}
             if len(some):
                 ax.scatter(some.true, some[column], 34, edgecolor=color, label=label, **style)
-    _square(ax, MOST)
+    _square(ax, end)
     ax.set(title=PANELS[column], xlabel="true share", ylabel="estimated share")
 
 

@@ -114,19 +114,24 @@ def print_tables():
     for title, names in SETS.items():
         cases = cases_of(names)
         if cases:
-            print(f"{title}\n{'=' * len(title)}\n")
+            print(f"{title}\n{'^' * len(title)}\n")
             for name, table in tables(cases).items():
-                table = table.rename_axis(index=TITLES).astype(object).where(table.notna(), "")
-                print(f"{name}\n\n{simple_table(table)}\n")
+                print(f"**{name}**\n\n{simple_table(_titled(table))}\n")
+
+
+def _titled(table):
+    """Without empty columns, empty where there is no figure, under a title that reads well."""
+    table = table.dropna(axis=1, how="all").rename_axis(index=TITLES)
+    return table.astype(object).where(table.notna(), "")
 
 
 def tables(cases):
     lines = settings(cases)
     wrong = lines[lines.noise != "none"]
     return {
+        "Kinds of noise": goals(lines),
         "Share of wrong labels": by("noise", lines, "error", "flagged", "covered"),
         "Which rows": by("noise", wrong, "f1", "auc", "not behind"),
-        "Kinds of noise": goals(lines),
         "Data set by data set": by("data", lines, "error", "covered", "f1"),
         "Before": before(lines),
         **{f"Reliability, {name}": each for name, each in reliability(cases).items()},
