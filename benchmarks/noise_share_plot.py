@@ -33,7 +33,7 @@ def main():
     lines = settings(cases)
     lines = lines.assign(kind=lines.noise.str.split(r"[ :]", regex=True).str[0])
     shown = [column for column in PANELS if lines[column].notna().any()][:2]
-    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(13, 5), layout="constrained")
+    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(13, 5.4), layout="constrained")
     end = lines[["true", *shown]].max(axis=None) + 0.03
     for ax, column in zip(axes, shown, strict=False):
         _shares(ax, lines, column, end)

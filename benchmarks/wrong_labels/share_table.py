@@ -71,9 +71,10 @@ def before(lines):
     old = read("noise_share_before", {"cases": {}})["cases"]
     lines = lines.assign(key=lines.data + ", " + lines.noise + ", seed " + lines.seed.astype(str))
     lines = lines[lines.key.isin(old)]
-    was = pd.DataFrame([old[key] for key in lines.key], index=lines.index)
+    figures = "share", "flagged", "f1", "auc"
+    was = pd.DataFrame([old[key] for key in lines.key], index=lines.index, columns=figures)
     lines = lines.assign(**{"error, before": (was["share"] - lines.true).abs()})
-    lines = lines.assign(**{f"{each}, before": was[each] for each in ("flagged", "f1", "auc")})
+    lines = lines.assign(**{f"{each}, before": was[each] for each in figures[1:]})
     columns = [
         f"{each}{when}" for each in ("error", "flagged", "f1", "auc") for when in ("", ", before")
     ]
@@ -116,7 +117,8 @@ def print_tables():
         if cases:
             print(f"{title}\n{'^' * len(title)}\n")
             for name, table in tables(cases).items():
-                print(f"**{name}**\n\n{simple_table(_titled(table))}\n")
+                if len(table):
+                    print(f"**{name}**\n\n{simple_table(_titled(table))}\n")
 
 
 def _titled(table):
