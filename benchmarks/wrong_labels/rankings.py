@@ -1,6 +1,9 @@
 """What ranks labels, low = suspicious: all of one training, cleanlab of five."""
 
 import time
+from contextlib import contextmanager
+from functools import wraps
+from unittest.mock import patch
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
@@ -8,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from sam_attribution import MislabelDetector, SAMInfluence
+from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence
 from sam_attribution.problem import problem_from_estimator
 
 CLEANLAB = ("self_confidence", "normalized_margin")
@@ -106,3 +109,18 @@ def timed(function):
     """Result and CPU seconds."""
     start = time.process_time()
     return function(), time.process_time() - start
+
+
+@contextmanager
+def timed_trainings():
+    """Collect the CPU seconds of every SAM training inside the block, in a list."""
+    found, fit = [], SAMClassifier.fit
+
+    @wraps(fit)
+    def timed_fit(*args, **kwargs):
+        result, seconds = timed(lambda: fit(*args, **kwargs))
+        found.append(seconds)
+        return result
+
+    with patch.object(SAMClassifier, "fit", timed_fit):
+        yield found
