@@ -17,7 +17,7 @@ from sam_attribution.detection._label_skill import LabelSkill
 from sam_attribution.detection._noise_share import NoiseShare
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import most_probable_f1
-from sam_attribution.review import review_page
+from sam_attribution.detection._report import WritesReport
 
 # so that a probability of 0, as forests give it, is no certainty
 _LEAST_PROBABILITY = 1e-4
@@ -25,7 +25,7 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class LabelIssues:
+class LabelIssues(WritesReport):
     """Wrong labels that :func:`label_issues` found.
 
     Attributes
@@ -75,43 +75,16 @@ class LabelIssues:
             f"{self.contamination:.1%} are wrong, between {low:.0%} and {high:.0%})"
         )
 
-    def report(self, path, X, *, ids=None, **shown):
-        """Write a page on which a person decides: one HTML file, most suspicious rows first.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Path of the HTML file.
-        X : array-like of n_samples rows
-            What a row is, in the order of `y`: a table, images or texts.
-        ids : array-like, optional
-            Names of the rows. By default the index of `X`, or else that of `y`.
-        **shown : dict
-            ``class_names``, ``descriptions``, ``image_shape``, ``n_rows`` and ``title`` of
-            :func:`~sam_attribution.review.review_page`.
-
-        Returns
-        -------
-        pathlib.Path
-            Path of the file.
-        """
-        if self._index is not None:
-            check_order(y=pd.Series(self.given_labels, self._index), X=X)
-            has_names = ids is not None or hasattr(X, "iloc") or not self._index.is_unique
-            ids = ids if has_names else self._index
-        return review_page(
-            path,
-            X,
-            given=self.given_labels,
-            suggested=self.suggested_labels,
-            scores=self.scores,
-            suspicious=self.suspicious,
-            probability_wrong=self.probability_wrong,
-            label_scores=self.label_log_proba,
-            classes=self.classes,
-            ids=ids,
-            **shown,
-        )
+    def _on_page(self):
+        return self._index, {
+            "given": self.given_labels,
+            "suggested": self.suggested_labels,
+            "scores": self.scores,
+            "suspicious": self.suspicious,
+            "probability_wrong": self.probability_wrong,
+            "label_scores": self.label_log_proba,
+            "classes": self.classes,
+        }
 
 
 def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):

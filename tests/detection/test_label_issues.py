@@ -174,5 +174,5 @@ def test_the_report_is_read_back_by_row(noisy, tmp_path):
     text = path.read_text()
     assert "Loans" in text
     assert f'"{found.issues.index[0]}"' in text
-    with pytest.raises(ValueError, match="rows"):
+    with pytest.raises(ValueError, match=r"X must show the 3000 rows that were judged.*got 5 rows"):
         found.report(tmp_path / "page.html", proba[:5])
