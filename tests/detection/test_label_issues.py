@@ -62,6 +62,7 @@ def test_the_numbers_tell_one_story(found):
         >= found.probability_wrong[~found.suspicious].max()
     )
     assert f"{found.suspicious.sum()} of {N}" in repr(found)
+    assert str(found) == f"{found!r}\n{found.issues.head()}"
 
 
 def test_the_table_has_the_index_of_y_and_starts_with_the_worst(noisy):
