@@ -15,16 +15,20 @@ import sys
 import warnings
 
 import numpy as np
-import pandas as pd
 import torch
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from benchmarks.report import machine, read, write
 from benchmarks.wrong_labels.data import DATA, MOMENTUM, is_there
+from benchmarks.wrong_labels.found import (
+    beside_cleanlab,
+    cleanlab_figures,
+    figures,
+    mean_reliability,
+    means,
+    reliability,
+)
 from benchmarks.wrong_labels.rankings import timed
 from benchmarks.wrong_labels.tables import (
     DEVELOPMENT,
@@ -38,7 +42,6 @@ from sam_attribution import MislabelDetector, SAMClassifier
 
 SEEDS = (0, 1, 2)
 TABLE = {"max_epochs": 20, "lr": 0.05, "module__n_hidden": 64}
-N_BINS = 10
 
 
 def network(name, seed):
@@ -68,28 +71,12 @@ def one_case(name, noise, seed):
     return found
 
 
-def figures(share, suspicious, scores, wrong):
-    found = {"share": float(share), "flagged": float(suspicious.mean())}
-    if wrong.any():
-        found["f1"] = float(f1_score(wrong, suspicious, zero_division=0))
-        found["auc"] = float(roc_auc_score(wrong, -scores))
-    return found
-
-
-def reliability(probability, wrong):
-    """Rows, sum of probabilities and wrong labels, in each tenth of the probability."""
-    bins = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
-    sums = [np.bincount(bins, each, N_BINS).tolist() for each in (probability, wrong)]
-    return {"rows": np.bincount(bins, minlength=N_BINS).tolist(), "sums": sums}
-
-
 def cleanlab(X, y, wrong, seed):
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     model = LogisticRegression(max_iter=500)
     flat = X.reshape(len(X), -1)
     proba = cross_val_predict(model, flat, y, cv=folds, method="predict_proba")
-    issues = find_label_issues(y, proba, n_jobs=1)
-    return figures(issues.mean(), issues, get_label_quality_scores(y, proba), wrong)
+    return cleanlab_figures(y, proba, wrong)
 
 
 def run(names, seeds):
@@ -116,34 +103,22 @@ def table():
         ]
         if rows:
             print(title)
-            print(pd.DataFrame(rows).groupby("noise").mean().round(3).to_string())
+            print(means(rows).to_string())
             print(reliability_of(cases, names).round(3).to_string())
 
 
 def row_of(key, case):
-    _, noise, _ = key.split(", ")
-    low, high = case["interval"]
-    rate = case["noise_rate"]
-    row = {"noise": noise, "settings": 1, "covered": low - 0.005 <= rate <= high + 0.005}
-    for who in ("detector", "cleanlab"):
-        found = case[who]
-        row |= {f"{who} error": abs(found["share"] - rate), f"{who} flagged": found["flagged"]}
-        row |= {f"{who} {what}": found[what] for what in ("f1", "auc") if what in found}
-    if "f1" in case["detector"]:
-        row["f1 not behind"] = case["detector"]["f1"] >= case["cleanlab"]["f1"]
+    row = {"noise": key.split(", ")[1]} | beside_cleanlab(case, "detector")
     return row | {"trainings": case["trainings"]}
 
 
 def reliability_of(cases, names):
     """Mean probability and share of wrong labels, but for instance-dependent noise."""
-    some = [
+    return mean_reliability(
         case["reliability"]
         for key, case in cases.items()
         if case is not None and key.split(", ")[0] in names and "instance" not in key
-    ]
-    rows = sum(np.array(each["rows"]) for each in some)
-    predicted, observed = sum(np.array(each["sums"]) for each in some) / np.maximum(rows, 1)
-    return pd.DataFrame({"rows": rows, "predicted": predicted, "observed": observed})
+    )
 
 
 def main(*some):
