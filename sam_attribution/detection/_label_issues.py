@@ -10,14 +10,13 @@ from scipy.special import expit
 from sam_attribution._row_order import check_order
 from sam_attribution._validation import check_mask, check_sample_weight
 from sam_attribution._warnings import warn
-from sam_attribution.detection._calibrated_classes import JudgedRows
 from sam_attribution.detection._given_probabilities import given_probabilities
+from sam_attribution.detection._given_share import GivenShare
 from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._label_skill import LabelSkill
-from sam_attribution.detection._noise_share import NoiseShare
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import most_probable_f1
-from sam_attribution.review import review_page
+from sam_attribution.detection._report import WritesReport
 
 # so that a probability of 0, as forests give it, is no certainty
 _LEAST_PROBABILITY = 1e-4
@@ -25,8 +24,11 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class LabelIssues:
-    """Wrong labels that :func:`label_issues` found.
+class LabelIssues(WritesReport):
+    """What :func:`label_issues` found: how many labels are wrong, and all of them, the worst first.
+
+    It prints the counts and the five most suspicious labels. ``report(path, X)`` writes the page on
+    which a person decides.
 
     Attributes
     ----------
@@ -75,43 +77,19 @@ class LabelIssues:
             f"{self.contamination:.1%} are wrong, between {low:.0%} and {high:.0%})"
         )
 
-    def report(self, path, X, *, ids=None, **shown):
-        """Write a page on which a person decides: one HTML file, most suspicious rows first.
+    def __str__(self):
+        return f"{self!r}\n{self.issues.head()}"
 
-        Parameters
-        ----------
-        path : str or path-like
-            Path of the HTML file.
-        X : array-like of n_samples rows
-            What a row is, in the order of `y`: a table, images or texts.
-        ids : array-like, optional
-            Names of the rows. By default the index of `X`, or else that of `y`.
-        **shown : dict
-            ``class_names``, ``descriptions``, ``image_shape``, ``n_rows`` and ``title`` of
-            :func:`~sam_attribution.review.review_page`.
-
-        Returns
-        -------
-        pathlib.Path
-            Path of the file.
-        """
-        if self._index is not None:
-            check_order(y=pd.Series(self.given_labels, self._index), X=X)
-            has_names = ids is not None or hasattr(X, "iloc") or not self._index.is_unique
-            ids = ids if has_names else self._index
-        return review_page(
-            path,
-            X,
-            given=self.given_labels,
-            suggested=self.suggested_labels,
-            scores=self.scores,
-            suspicious=self.suspicious,
-            probability_wrong=self.probability_wrong,
-            label_scores=self.label_log_proba,
-            classes=self.classes,
-            ids=ids,
-            **shown,
-        )
+    def _on_page(self):
+        return self._index, {
+            "given": self.given_labels,
+            "suggested": self.suggested_labels,
+            "scores": self.scores,
+            "suspicious": self.suspicious,
+            "probability_wrong": self.probability_wrong,
+            "label_scores": self.label_log_proba,
+            "classes": self.classes,
+        }
 
 
 def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
@@ -162,6 +140,12 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     averaged over patterns of noise, as in :class:`~sam_attribution.MislabelDetector`; the score is
     the log-odds of the given label under what is found. The cost is seconds for 100,000 rows.
 
+    A classifier that was trained on the noisy labels predicts confusions of classes as well, which
+    then look like classes that overlap. Two assumptions tell them apart: the probabilities may be
+    those of the given labels, so that the true ones follow by the inverse of the transition matrix,
+    and each class has rows that certainly belong to it. A class without such rows is taken for
+    partly wrong.
+
     Probabilities of rows that the classifier was trained on agree with every label, the wrong ones
     too, and nothing is found. Nothing in `proba` shows it for sure, but a largest probability above
     0.99 nearly everywhere is a sign.
@@ -195,7 +179,7 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
         weights = weights / weights[judged].mean()
     scores = np.log(proba[judged] + _LEAST_PROBABILITY)
     rows = codes[judged], weights[judged], is_right[judged]
-    share = NoiseShare(_GivenScores(scores), rows[0], len(classes), *rows[1:])
+    share = GivenShare(proba[judged], rows[0], len(classes), *rows[1:])
     log_proba = np.full(proba.shape, np.nan)
     log_proba[judged] = np.log(np.maximum(share.posterior(), _TINY))
     unsure = 1 - is_right[judged].mean()
@@ -204,16 +188,6 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     if not has_skill:
         _warn_of_chance()
     return _collected(log_proba, codes, classes, index, has_skill, interval, share.transition)
-
-
-class _GivenScores:
-    """Class scores that are the same for any labels, for :class:`NoiseShare`."""
-
-    def __init__(self, scores):
-        self._rows = [JudgedRows(np.arange(len(scores)), [scores])]
-
-    def judged(self, memberships):
-        return self._rows
 
 
 def _warn_of_chance():

@@ -18,7 +18,7 @@ _SYMMETRIC = 0.7  # of each wrong label being as likely as another
 _MOST_WRONG = 0.9  # of a class
 _LEAST_RATE = 1e-4
 _ALMOST_CLEAN = 0.02
-_N_ROUNDS, _CONVERGED = 4, 0.005
+_CONVERGED = 0.005
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
 _UNEXPLAINED = 0.02  # share of wrong labels that follow no pattern
@@ -82,6 +82,7 @@ class NoiseShare:
     """
 
     rates = _RATES
+    n_rounds = 4  # of expectation maximisation
 
     def __init__(self, scores, y, n_classes, weights=None, is_right=None):
         self._scores, self._y, self._n_classes = scores, y, n_classes
@@ -263,7 +264,7 @@ class NoiseShare:
         joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
         transition = _shrunk(joint)
         memberships = self._memberships(judged, transition)
-        for _ in range(_N_ROUNDS):
+        for _ in range(self.n_rounds):
             judged = self._scores.judged(memberships)
             memberships = self._memberships(judged, transition)
             counts = self._counts(memberships)

@@ -115,7 +115,7 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         tmp_path / "expected.html", X, given=y, suggested=suggested, **learned, **shown
     )
     assert page.read_bytes() == expected.read_bytes()
-    with pytest.raises(ValueError, match=r"X must show the 1300 rows of fit.*got 5 rows"):
+    with pytest.raises(ValueError, match=r"X must show the 1300 rows that were judged.*got 5 rows"):
         detector.report(tmp_path / "page.html", X[:5])
 
 

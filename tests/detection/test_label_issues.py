@@ -62,6 +62,7 @@ def test_the_numbers_tell_one_story(found):
         >= found.probability_wrong[~found.suspicious].max()
     )
     assert f"{found.suspicious.sum()} of {N}" in repr(found)
+    assert str(found) == f"{found!r}\n{found.issues.head()}"
 
 
 def test_the_table_has_the_index_of_y_and_starts_with_the_worst(noisy):
@@ -174,5 +175,5 @@ def test_the_report_is_read_back_by_row(noisy, tmp_path):
     text = path.read_text()
     assert "Loans" in text
     assert f'"{found.issues.index[0]}"' in text
-    with pytest.raises(ValueError, match="rows"):
+    with pytest.raises(ValueError, match=r"X must show the 3000 rows that were judged.*got 5 rows"):
         found.report(tmp_path / "page.html", proba[:5])
