@@ -32,11 +32,14 @@ def reliability(probability, wrong):
 
 
 def mean_reliability(found):
-    """Mean probability and share of wrong labels in each tenth, over many settings."""
+    """Rows, mean probability and share of wrong labels in each tenth, of many settings together."""
     found = list(found)
     rows = sum(np.array(each["rows"]) for each in found)
-    predicted, observed = sum(np.array(each["sums"]) for each in found) / np.maximum(rows, 1)
-    return pd.DataFrame({"rows": rows, "predicted": predicted, "observed": observed})
+    sums = sum(np.array(each["sums"]) for each in found)
+    means = np.divide(sums, rows, out=np.full(sums.shape, np.nan), where=rows > 0)
+    table = pd.DataFrame({"rows": rows, "predicted": means[0], "observed": means[1]})
+    tenths = [f"{i / 10:.1f} to {(i + 1) / 10:.1f}" for i in range(len(rows))]
+    return table.set_axis(pd.Index(tenths, name="probability"))
 
 
 def beside_cleanlab(case, who):

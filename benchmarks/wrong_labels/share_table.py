@@ -8,6 +8,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import read
+from benchmarks.wrong_labels.found import mean_reliability
 from benchmarks.wrong_labels.table import place, simple_table
 from benchmarks.wrong_labels.tables import CHECKED, DEVELOPMENT, JUDGED_ONCE, N_CHECKED
 
@@ -86,23 +87,13 @@ def reliability(cases):
     groups = {}
     for key, case in cases.items():
         groups.setdefault(_group(place(key)["noise"]), []).append(case["reliability"])
-    return {name: tenths(found) for name, found in groups.items()}
+    return {name: mean_reliability(found) for name, found in groups.items()}
 
 
 def _group(noise):
     if not noise.startswith(("instance", "human")):
         return "random noise"
     return "ambiguous rows" + CHECKED * noise.endswith(CHECKED)
-
-
-def tenths(found):
-    """Rows, mean probability and share of wrong labels in each tenth, of all settings together."""
-    rows = sum(np.array(each["rows"]) for each in found)
-    sums = sum(np.array(each["sums"]) for each in found)
-    means = np.divide(sums, rows, out=np.full(sums.shape, np.nan), where=rows > 0)
-    table = pd.DataFrame({"rows": rows, "predicted": means[0], "observed": means[1]})
-    tenths = [f"{i / 10:.1f} to {(i + 1) / 10:.1f}" for i in range(len(rows))]
-    return table.set_axis(pd.Index(tenths, name="probability"))
 
 
 def prices(lines):
