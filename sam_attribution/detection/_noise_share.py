@@ -64,6 +64,8 @@ class NoiseShare:
         Shares of wrong labels.
     probabilities : ndarray of shape (n_rates,)
         How probable each of these is.
+    none_wrong : float
+        Probability that no label is wrong.
     share : float
         Mean of the rates.
     interval : tuple of float
@@ -93,6 +95,7 @@ class NoiseShare:
         weight = np.exp(log_evidence - log_evidence.max()) * _prior_of_rates()
         self._weight = weight / weight.sum()
         self.probabilities = self._weight.sum(0)
+        self.none_wrong = float(self.probabilities[0])
         self.share = float(self.probabilities @ _RATES)
         self.interval = tuple(
             float(_RATES[_percentile(self.probabilities, p)]) for p in (0.05, 0.95)
