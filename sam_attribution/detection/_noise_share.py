@@ -18,6 +18,7 @@ _MOST_WRONG = 0.9  # of a class
 _LEAST_RATE = 1e-4
 _ALMOST_CLEAN = 0.02
 _N_ROUNDS, _CONVERGED = 4, 0.005
+_NEGLIGIBLE = 20  # nats below the best rate
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
 _UNEXPLAINED = 0.02  # share of wrong labels that follow no pattern
@@ -174,7 +175,7 @@ class NoiseShare:
         if self._n_classes == 2:
             others = [(self._one_sided(z), judged, 0.0, (1 - _SYMMETRIC) / 2) for z in (0, 1)]
         else:
-            others = self._confusions(judged)
+            others = self._confusions(judged, symmetric[2])
         for transition, rows, cost, prior in others:
             reading = self._reading(transition, rows)
             gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
@@ -228,16 +229,20 @@ class NoiseShare:
 
         return transition
 
-    def _confusions(self, judged):
-        """A reading by expectation maximisation, its cost and prior; nothing if all is right."""
+    def _confusions(self, judged, classes):
+        """A reading by expectation maximisation, its cost and prior; nothing if all is right.
+
+        It starts from the last fit of `classes`.
+        """
         almost_clean = scaled(_symmetric(self._n_classes))(_ALMOST_CLEAN)
-        likely = self._each(judged, almost_clean, lambda classes: classes.probabilities)
+        classes = self._fitted(judged, almost_clean, classes)
+        likely = self._whole(judged, [each.probabilities for each in classes])
         joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
         transition = _shrunk(joint)
-        memberships = self._memberships(judged, transition)
+        classes, memberships = self._memberships(judged, transition, classes)
         for _ in range(_N_ROUNDS):
             judged = self._scores.judged(memberships)
-            memberships = self._memberships(judged, transition)
+            classes, memberships = self._memberships(judged, transition, classes)
             counts = self._counts(memberships)
             before, transition = transition, _shrunk(counts)
             if abs(transition - before).max() < _CONVERGED:
@@ -248,15 +253,22 @@ class NoiseShare:
         pattern = transition * (1 - np.eye(self._n_classes)) / rate
         return [(scaled(pattern), judged, cost_of_own_rates(counts) / 4, 1 - _SYMMETRIC)]
 
-    def _memberships(self, judged, transition):
-        return self._each(judged, transition, lambda classes: classes.posterior(transition))
+    def _memberships(self, judged, transition, start):
+        classes = self._fitted(judged, transition, start)
+        return classes, self._whole(judged, [each.posterior(transition) for each in classes])
 
-    def _each(self, judged, transition, what):
+    def _fitted(self, judged, transition, start):
+        """Classes of the judged rows, fitted from the parameters of others."""
+        classes = [self._classes(rows) for rows in judged]
+        for each, other in zip(classes, start, strict=True):
+            each.parameters = other.parameters
+            each.fit(transition)
+        return classes
+
+    def _whole(self, judged, parts):
         found = np.zeros((len(self._y), self._n_classes))
-        for rows in judged:
-            classes = self._classes(rows)
-            classes.fit(transition)
-            found[rows.rows] = what(classes)
+        for each, part in zip(judged, parts, strict=True):
+            found[each.rows] = part
         return found
 
     def _counts(self, memberships):
@@ -269,8 +281,15 @@ class NoiseShare:
 
 
 def _where_it_matters(log_likelihood):
-    """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best."""
-    found = {rate: log_likelihood(rate) for rate in _TRIED}
+    """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best.
+
+    Rates above a negligible one are taken to be as improbable.
+    """
+    found = {}
+    for rate in _TRIED:
+        known = list(found.values())
+        is_negligible = known and known[-1] < max(known) - _NEGLIGIBLE
+        found[rate] = known[-1] if is_negligible else log_likelihood(rate)
     for _ in range(2):
         rates = sorted(found)
         best = rates.index(max(found, key=found.get))
