@@ -99,8 +99,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         Calibrated probability of each label to be wrong. It never rises with ``scores_``; NaN for
         a row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        True for the rows with the lowest scores: those of the largest expected F1, or the share
-        that `contamination` gives.
+        True for the rows with the lowest scores: those of the largest expected F1 (none if it is
+        more probable that no label is wrong), or the share that `contamination` gives.
     suggested_labels_ : ndarray of shape (n_samples,)
         The most probable label of every row; often the one it has. Only rows whose label is
         wrong with more than one half get another.
@@ -358,7 +358,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         self.score_components_ = pd.DataFrame(components, index, choice.component_names)
         posterior = noise.posterior()[: len(y)]
         skill = LabelSkill(noise, [each.by_network for each in evidence])
-        self._judge(y, log_proba[:, of_class], posterior[:, of_class], skill)
+        self._judge(y, log_proba[:, of_class], posterior[:, of_class])
+        self._cut(not skill.is_chance, noise.none_wrong)
         self.diagnostics_["skill"] = skill.of_splits
         self.diagnostics_["wrong_by_class"] = [wrong_by_class(self.probability_wrong_, y)] * len(
             evidence
@@ -379,7 +380,7 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         self.suggested_labels_ = np.where(np.isnan(judge.scores), y, judge.predictions)
         self.contamination_interval_ = judge.interval
         self.scores_, self.probability_wrong_ = judge.scores, judge.probability_wrong
-        self._cut(judge.has_skill)
+        self._cut(judge.has_skill, judge.none_wrong)
         about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
         self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
 
@@ -399,7 +400,7 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
                 "in issues_ before you drop or relabel them."
             )
 
-    def _judge(self, y, log_proba, posterior, skill):
+    def _judge(self, y, log_proba, posterior):
         """Set what is said about each row, from the log-probabilities that rank them."""
         codes = np.searchsorted(self.classes_, y)
         self.scores_ = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
@@ -408,14 +409,13 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         self.label_log_proba_ = label_log_probabilities(log_proba, codes, wrong)
         best = np.nan_to_num(self.label_log_proba_, nan=-np.inf).argmax(1)
         self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
-        self._cut(not skill.is_chance)
 
-    def _cut(self, has_skill):
+    def _cut(self, has_skill, none_wrong):
         """Set the share of wrong labels, and the rows to look at."""
         if self.contamination == "auto":
             wrong = self.probability_wrong_
             self.contamination_ = float(np.nanmean(wrong))
-            self.suspicious_ = most_probable_f1(wrong, self.scores_) & has_skill
+            self.suspicious_ = most_probable_f1(wrong, self.scores_, none_wrong) & has_skill
         else:
             self.contamination_ = float(self.contamination)
             self.suspicious_ = lowest(self.scores_, self.contamination_)

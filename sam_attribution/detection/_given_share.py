@@ -42,11 +42,11 @@ class GivenShare(NoiseShare):
         self._kinds = GivenScores(proba), _UnmixedScores(proba, y, np.where(is_right, 0, weights))
         super().__init__(self._kinds[0], y, n_classes, weights, is_right)
 
-    def _confusions(self, judged):
+    def _confusions(self, judged, classes):
         found = []
-        for kind in self._kinds:
+        for kind in reversed(self._kinds):
             self._scores = kind
-            for *reading, prior in super()._confusions(judged):
+            for *reading, prior in super()._confusions(judged, classes):
                 found.append((*reading, prior / len(self._kinds)))
         return found
 

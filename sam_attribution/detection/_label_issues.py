@@ -187,7 +187,7 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     has_skill = not LabelSkill(share, [(scores, codes[judged])]).is_chance
     if not has_skill:
         _warn_of_chance()
-    return _collected(log_proba, codes, classes, index, has_skill, interval, share.transition)
+    return _collected(log_proba, codes, classes, index, has_skill, interval, share)
 
 
 def _warn_of_chance():
@@ -198,12 +198,12 @@ def _warn_of_chance():
     )
 
 
-def _collected(log_proba, codes, classes, index, has_skill, interval, transition):
+def _collected(log_proba, codes, classes, index, has_skill, interval, share):
     """LabelIssues of log-probabilities (n_samples, n_classes) of the true classes."""
     scores = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
     wrong = expit(-scores)
     best = np.where(np.isnan(scores), codes, np.nan_to_num(log_proba, nan=-np.inf).argmax(1))
-    suspicious = most_probable_f1(wrong, scores) & has_skill
+    suspicious = most_probable_f1(wrong, scores, share.none_wrong) & has_skill
     about = classes[codes], classes[best], wrong
     return LabelIssues(
         issues=issue_table(*about, scores, suspicious, index),
@@ -214,7 +214,7 @@ def _collected(log_proba, codes, classes, index, has_skill, interval, transition
         label_log_proba=log_proba,
         contamination=float(np.nanmean(wrong)),
         contamination_interval=interval,
-        transition=transition,
+        transition=share.transition,
         classes=classes,
         given_labels=classes[codes],
         _index=index,

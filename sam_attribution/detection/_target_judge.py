@@ -65,6 +65,8 @@ class TargetJudge:
         NaN for rows of no split.
     scores, probability_wrong : ndarray of shape (n_samples,)
     interval : tuple of float
+    none_wrong : float
+        Probability that no target is wrong.
     has_skill : bool
         Half of the residuals are smaller than half of the distances to the median target.
     """
@@ -82,6 +84,7 @@ class TargetJudge:
         mixture = WrongTargets(residuals, y, groups, sample_weight)
         self.scores, self.interval = mixture.log_odds, mixture.interval
         self.probability_wrong = expit(-self.scores)
+        self.none_wrong = float(mixture.probabilities[0])
         self.has_skill = np.nanmedian(abs(residuals)) < np.median(abs(y - np.median(y)))
         if not self.has_skill:
             warn(

@@ -6,7 +6,7 @@ from scipy.special import softmax
 
 from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.detection._calibrated_classes import JudgedRows
-from sam_attribution.detection._noise_share import NoiseShare, scaled
+from sam_attribution.detection._noise_share import NoiseShare
 
 CENTRES = 2.2 * np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
 
@@ -98,11 +98,37 @@ def test_a_row_of_weight_two_is_two_rows():
     assert weighted.share == pytest.approx(repeated.share, abs=0.005)
 
 
-def test_transition_at_a_rate():
-    pattern = np.array([[0, 1.5, 0.5], [0, 0, 0], [0.2, 0.8, 0]])
-    expected = [[0.8, 0.15, 0.05], [0, 1, 0], [0.02, 0.08, 0.9]]
-    np.testing.assert_allclose(scaled(pattern)(0.1), expected)
-    np.testing.assert_allclose(scaled(pattern)(0.9)[0], [0.1, 0.675, 0.225])
+class Fitted:
+    """Scores by the means of the classes, in 5 folds, so that memberships matter."""
+
+    def __init__(self, features):
+        self._features, self._folds = features, np.arange(len(features)) % 5
+
+    def judged(self, memberships):
+        scores = np.empty(memberships.shape)
+        for fold in range(5):
+            own = self._folds == fold
+            others = memberships[~own]
+            means = others.T @ self._features[~own] / others.sum(0)[:, None]
+            scores[own] = self._features[own] @ means.T - (means**2).sum(1) / 2
+        return [JudgedRows(np.arange(len(scores)), [scores])]
+
+
+@pytest.mark.parametrize("rate", [0, 0.3])
+def test_one_confused_pair_of_four_classes_that_overlap(rate):
+    """The most frequent class is given the label of the next; nearly a fifth of rows overlap."""
+    rng = np.random.default_rng(0)
+    true = rng.choice(4, 2000, p=[0.4, 0.3, 0.2, 0.1])
+    features = CENTRES[true] / 1.1 + rng.normal(size=(2000, 2))
+    of_first = rng.permutation(np.flatnonzero(true == 0))
+    given = true.copy()
+    given[of_first[: int(rate * len(of_first))]] = 1
+    noise = NoiseShare(Fitted(features), given, 4)
+    assert noise.share == pytest.approx((given != true).mean(), abs=0.002 if rate == 0 else 0.03)
+    assert noise.transition[0, 1] == pytest.approx(rate, abs=0.07)
+    others = noise.transition - np.diag(noise.transition.diagonal())
+    others[0, 1] = 0
+    assert others.sum(1).max() < 0.04
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e30])
