@@ -68,9 +68,10 @@ def influences(classifier, case, validation, settings, seed):
 
 def detected(classifier, case, validation, seed):
     """The detector on the training that was done, and CPU seconds."""
-    found = MislabelDetector(
-        FrozenEstimator(classifier), validation=case.validation[validation], random_state=seed
-    )
+    settings = {"validation": case.validation[validation], "random_state": seed}
+    if validation == "clean":
+        settings["trusted"] = True  # who has checked the labels says so
+    found = MislabelDetector(FrozenEstimator(classifier), **settings)
     _, seconds = timed(lambda: found.fit(case.X, case.y))
     return found, seconds
 

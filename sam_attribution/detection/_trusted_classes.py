@@ -41,8 +41,11 @@ def trusted_classes(kinds, states, y, n_classes):
 
     Returns
     -------
-    TrustedClasses
+    TrustedClasses or None
+        None if there is a class that no trusted row has.
     """
+    if (torch.bincount(y, minlength=n_classes) == 0).any():
+        return None
     found = [_scores(pair, y, n_classes) for pair in [*kinds, *states]]
     untouched, later = found[: len(kinds)], found[len(kinds) :]
     return TrustedClasses(
@@ -56,10 +59,4 @@ def _scores(features, y, n_classes):
     model = ClassModel(stratified_folds(y), weights)
     model.add_state(own, others, best_shrinkage(own, y, weights, n_classes))
     scores = model.scores(torch.eye(n_classes)[y])
-    present = torch.bincount(y, minlength=n_classes) > 0
-    return tuple(_without_absent(each[0], present).numpy() for each in reversed(scores))
-
-
-def _without_absent(scores, present):
-    """Scores that say nothing for or against classes that no trusted row has."""
-    return torch.where(present, scores, scores[:, present].mean(1, keepdim=True))
+    return tuple(each[0].numpy() for each in reversed(scores))

@@ -29,7 +29,7 @@ class SplitSignals:
     network : tuple of Tensor of shape (n, n_classes) and (m, n_classes)
         Log-probabilities by the network, of the rows trained on and of those held out.
     trusted : TrustedClasses, optional
-        If the labels of the rows held out are known to be right.
+        If the labels of the rows held out are known to be right and every class is among them.
     """
 
     train: np.ndarray
