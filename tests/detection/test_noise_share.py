@@ -79,6 +79,26 @@ def test_the_posterior_is_that_of_bayes_rule(truth, error):
     assert wrong.mean() == pytest.approx(noise.share, abs=0.01)
 
 
+class Touched(Fixed):
+    """A network was trained on the second half of the rows: other scores, of another spread."""
+
+    def ranked(self, memberships):
+        unseen, seen = np.split(np.arange(len(self._scores)), 2)
+        parts = (unseen, self._scores[unseen]), (seen, 9 * self._scores[seen])
+        return [JudgedRows(rows, [scores]) for rows, scores in parts]
+
+
+def test_the_ranking_is_that_of_bayes_rule_whichever_rows_calibrate_it():
+    scores, _, given = drawn(PAIR)
+    found = NoiseShare(Touched(scores), given, 4).ranking()
+    chance = np.eye(4) * 0.98 + (1 - np.eye(4)) * 0.02 / 3  # what no pattern explains
+    exact = softmax(scores, axis=1) * (PAIR @ chance)[:, given].T
+    exact /= exact.sum(1, keepdims=True)
+    np.testing.assert_allclose(np.exp(found).sum(1), 1)
+    assert np.abs(np.exp(found) - exact).mean() < 0.035
+    assert (found.argmax(1) == exact.argmax(1)).mean() > 0.95
+
+
 def test_probabilities_of_the_rates_sum_to_one_and_narrow_with_more_rows():
     few, many = (share_of(SYMMETRIC, n=n)[0] for n in (200, 3000))
     for noise in (few, many):
