@@ -47,6 +47,7 @@ FILE = "noise_share"
 SEEDS = (0, 1, 2)
 TABLE = {"max_epochs": 20, "lr": 0.05, "module__n_hidden": 64}
 HELD_OUT = 0.2
+WARNINGS = {"weak evidence": "scores are weak evidence", "unknown share": "is uncertain"}
 FEWEST_ROWS_TIMED = 1000  # a training on fewer rows is too short to be timed
 
 
@@ -64,13 +65,18 @@ def one_case(name, noise, seed):
     if len(np.unique(y[:judged])) < len(np.unique(truth)):
         return None  # a class has no row any more
     wrong = y[:judged] != truth[:judged]
-    detector, price = detected(name, X, y, judged, seed)
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        detector, price = detected(name, X, y, judged, seed)
     found = {
         "noise_rate": float(wrong.mean()),
         "detector": figures(detector.contamination_, detector.suspicious_, detector.scores_, wrong),
         "interval": list(map(float, detector.contamination_interval_)),
         "relabelled": float((detector.suggested_labels_ != y[:judged]).mean()),
         "reliability": reliability(detector.probability_wrong_, wrong),
+        "warned": sorted(
+            {each for each in WARNINGS for w in said if WARNINGS[each] in str(w.message)}
+        ),
         **peers(name, X, y, wrong, seed),
     }
     if judged >= FEWEST_ROWS_TIMED:
