@@ -58,7 +58,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     uses a few recorded states of the training. The score combines two signals: the probabilities
     of the network itself while it was learning, and those of a class model in the network's last
     features, fitted without the row's own label. Trusted validation rows add a third signal. The
-    score is the log-odds of the given label under their product: **low = suspicious**.
+    score is the log-odds of the given label under the mean of two posteriors, one of the signals
+    as they are and one of the signals calibrated by held-out rows: **low = suspicious**.
 
     Parameters
     ----------
@@ -99,8 +100,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         Calibrated probability of each label to be wrong. It never rises with ``scores_``; NaN for
         a row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        True for the rows with the lowest scores: those of the largest expected F1 (none if it is
-        more probable that no label is wrong), or the share that `contamination` gives.
+        True for the rows with the lowest scores: those of the largest expected F1 (none if the
+        probability that no label is wrong exceeds it), or the share that `contamination` gives.
     suggested_labels_ : ndarray of shape (n_samples,)
         The most probable label of every row; often the one it has. Only rows whose label is
         wrong with more than one half get another.
@@ -164,18 +165,28 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     labels choose the noise model**: EM is taken only if it makes them more probable. This tells
     systematic confusions from classes that are hard to tell apart.
 
+    Two posteriors of the true label make the score; their logarithms are averaged. The first is the
+    product of the signals and the transition matrix of the noise model. The second weighs the
+    signals, and class models of features that no label has touched, so that the given labels of
+    the held-out rows are most probable under ``transition_``. The signals of rows trained on, which
+    know the labels, get the weights that were found for held-out rows.
+
     The labels of a ``ValidationData`` are trusted if they fit the classes significantly (1 %)
     better than those trained on, in the features of the network before training, which do not
     depend on any label. They are also trusted if they fit significantly worse, as right labels do
     under one-sided confusions, and clean fits them better than noisy. The class model of the
-    trusted rows is then a third signal.
+    trusted rows is then a third signal, and the trusted rows decide the weights of all signals.
+    If every class has a trusted row, their class models count in the second posterior as well, and
+    those in untouched features in the share of wrong labels.
 
     The share of wrong labels comes from a likelihood over all rows. Rows trained on are judged by
     class models of features that no label has touched (of the network before its training, and of
     the rows themselves), held-out rows by those of the training as well. Each noise rate from 0 to
     60 % is tried with several readings of the noise: all wrong labels alike, one class of two
-    alone, or rates of their own for pairs of classes. The readings are averaged, weighted by how
-    well they explain the given labels.
+    alone, rates of their own for all pairs of classes, or, where hardly any noise is found, for the
+    few pairs that stand out. The readings are averaged, weighted by how well they explain the given
+    labels. ``suspicious_`` has the rows of the largest expected F1 under ``probability_wrong_``. It
+    has none where the probability that no label is wrong exceeds that F1.
 
     **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
     over the states of the later half of training, out of fold where a split held the row out. The
@@ -190,11 +201,11 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     the row itself is ambiguous are ranked low, but hardly counted: ``contamination_`` is then too
     small. Only checked labels tell ambiguity from noise.
 
-    Beyond the training, the cost is a forward pass over all rows for each of these states (with
-    ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
-    x n_classes. Memory holds five copies of the last features, in float32 (with ``ValidationData``
-    ten), as many of the features before training and of up to 256 numbers of each row, and
-    of the array of shape (n_samples, n_classes).
+    Beyond the training, the cost is a forward pass over all rows for each of these states and for
+    that before training (with ``ValidationData`` one more, over up to 3000 rows) and some products
+    of n_samples x n_features x n_classes. Memory holds for each split five copies of the last
+    features, in float32, one of the features before training and one of up to 256 numbers of each
+    row (with ``ValidationData`` twice as many), and some arrays of shape (n_samples, n_classes).
 
     References
     ----------
@@ -280,8 +291,9 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
             (then no row is suspicious), or the network of one split alone; if the scores are
             expected to order less than two of three pairs of a wrong and a right label; if the data
             do not tell how many labels are wrong; if most rows of a class are suspicious; if the
-            network predicts the same label for all validation rows; or if the noise rate is
-            estimated without features that no label has touched.
+            network predicts the same label for all validation rows; if rows of a ``ValidationData``
+            are rows of `X` as well; or if the noise rate is estimated without features that no
+            label has touched.
         """
         check_settings(self)
         check_trusted(self.trusted, self.validation)

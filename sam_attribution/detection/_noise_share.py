@@ -60,7 +60,10 @@ class NoiseShare:
     ----------
     scores : object
         ``scores.judged(memberships)`` returns a list of JudgedRows for classes that are fitted to
-        such probabilities of the true classes, (n_rows, n_classes).
+        such probabilities of the true classes, (n_rows, n_classes); the row's own label has no
+        part in them. :meth:`of_other_rows` needs ``scores.unseen``, and :meth:`ranking`
+        ``scores.ranked``, as :class:`~sam_attribution.detection._untouched_scores.UntouchedScores`
+        has them.
     y : ndarray of int, shape (n_rows,)
         Codes of the given labels.
     n_classes : int
