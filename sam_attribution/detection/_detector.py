@@ -3,30 +3,17 @@
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
-import torch
-from scipy.special import log_softmax
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
-from sam_attribution._warnings import warn
-from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
 from sam_attribution.detection._issues import issue_table
-from sam_attribution.detection._label_skill import LabelSkill
-from sam_attribution.detection._model_choice import ModelChoice
-from sam_attribution.detection._new_rows import JudgesNewRows, NewRows
-from sam_attribution.detection._probabilities import log_odds
-from sam_attribution.detection._probability_wrong import (
-    following_scores,
-    label_log_probabilities,
-    most_probable_f1,
-    wrong_by_class,
-)
+from sam_attribution.detection._label_judge import LabelJudge
+from sam_attribution.detection._new_rows import JudgesNewRows
+from sam_attribution.detection._probability_wrong import most_probable_f1
 from sam_attribution.detection._report import WritesReport
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.detection._target_judge import (
@@ -35,7 +22,6 @@ from sam_attribution.detection._target_judge import (
     train_and_predict,
 )
 from sam_attribution.detection._trusted import check_trusted
-from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
     AnyTargets,
@@ -353,74 +339,32 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
 
     @exclusive()
     def _collect(self, X, y, sample_weight, evidence):
-        choice = ModelChoice(evidence, self.trusted)
-        noise = noise_of(evidence, len(y), sample_weight, choice.trust)
-        self.estimators_ = [each.trained.estimator for each in evidence]
-        self.estimator_ = self.estimators_[0]
-        net = net_of(self.estimator_)
-        self.classes_, self.given_labels_ = net.classes_, y.copy()
-        self._index = index = getattr(X, "index", None)
-        self.diagnostics_ = choice.diagnostics()
-        of_class = net.logit_of_class
-        self.transition_ = noise.transition[np.ix_(of_class, of_class)]
-        self.contamination_interval_ = noise.interval
-        self._new_rows = NewRows(evidence, noise, len(y))
-        log_proba, components = choice.of_rows(len(y))
-        log_proba = log_softmax((log_proba + noise.ranking()[: len(y)]) / 2, axis=1)
-        self.score_components_ = pd.DataFrame(components, index, choice.component_names)
-        posterior = noise.posterior()[: len(y)]
-        skill = LabelSkill(noise, [each.by_network for each in evidence])
-        self._judge(y, log_proba[:, of_class], posterior[:, of_class])
-        self._cut(not skill.is_chance, noise.none_wrong)
-        self.diagnostics_["skill"] = skill.of_splits
-        self.diagnostics_["wrong_by_class"] = [wrong_by_class(self.probability_wrong_, y)] * len(
-            evidence
-        )
-        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
-        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
-        self._doubt(choice, noise, skill)
-        if self.contamination == "auto" and not skill.is_chance:
-            _warn_of_memory(evidence, self.contamination_)
+        judge = LabelJudge(evidence, y, sample_weight, self.trusted)
+        self.classes_, self.transition_ = judge.classes, judge.transition
+        self.label_log_proba_ = judge.label_log_proba
+        self.score_components_ = judge.components(getattr(X, "index", None))
+        self._new_rows = judge.new_rows()
+        self._keep(X, y, [each.trained.estimator for each in evidence], judge)
+        judge.warn_of_scores()
+        if self.contamination == "auto":
+            judge.warn_of_count(self.contamination_, self.suspicious_)
 
     @exclusive()
     def _collect_targets(self, X, y, sample_weight, found):
         judge = TargetJudge(found, y, sample_weight)
-        self.estimators_ = [each.estimator for each in found]
-        self.estimator_ = self.estimators_[0]
-        self.given_labels_, self.diagnostics_ = y.copy(), judge.diagnostics()
-        self._index = index = getattr(X, "index", None)
-        self.suggested_labels_ = np.where(np.isnan(judge.scores), y, judge.predictions)
-        self.contamination_interval_ = judge.interval
+        self._keep(X, y, [each.estimator for each in found], judge)
+
+    def _keep(self, X, y, estimators, judge):
+        """Set what there is for labels and for targets of a regression."""
+        self.estimators_, self.estimator_ = estimators, estimators[0]
+        self.given_labels_, self.suggested_labels_ = y.copy(), judge.suggestions
         self.scores_, self.probability_wrong_ = judge.scores, judge.probability_wrong
+        self.contamination_interval_ = judge.interval
+        self.diagnostics_ = judge.diagnostics()
         self._cut(judge.has_skill, judge.none_wrong)
+        self._index = index = getattr(X, "index", None)
         about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
         self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
-
-    def _doubt(self, choice, noise, skill):
-        """Warn where scores or the share cannot be trusted, or a class is mostly suspicious."""
-        found = self.probability_wrong_, self.scores_
-        warn_of_weak_evidence(skill, *found, choice.what_helps)
-        if self.contamination != "auto":
-            return
-        if not skill.is_chance:
-            how = {"trust": choice.trust, "is_one_split": choice.is_one_split}
-            warn_of_unknown_share(self.contamination_, noise, **how)
-        losses = most_lost(self.given_labels_, self.suspicious_)
-        if losses:
-            warn(
-                f"suspicious_ marks {losses}. Rare classes are hard to judge: look at these rows "
-                "in issues_ before you drop or relabel them."
-            )
-
-    def _judge(self, y, log_proba, posterior):
-        """Set what is said about each row, from the log-probabilities that rank them."""
-        codes = np.searchsorted(self.classes_, y)
-        self.scores_ = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
-        wrong = 1 - posterior[np.arange(len(y)), codes]
-        self.probability_wrong_ = wrong = following_scores(wrong, self.scores_)
-        self.label_log_proba_ = label_log_probabilities(log_proba, codes, wrong)
-        best = np.nan_to_num(self.label_log_proba_, nan=-np.inf).argmax(1)
-        self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
 
     def _cut(self, has_skill, none_wrong):
         """Set the share of wrong labels, and the rows to look at."""
@@ -440,17 +384,6 @@ def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     trained = train_split(estimator, split, *data, differentiated=False)
     warn_of_one_prediction(trained.predict(split.X), split.y, trained.problem)
     return SplitEvidence(trained)
-
-
-def _warn_of_memory(evidence, noise_rate):
-    """Warn if wrong labels are counted by states at which they may be memorised."""
-    if not all(each.untouched for each in evidence):
-        warn(
-            f"contamination_={noise_rate:.3g} is too small if the network has memorised wrong "
-            "labels: no state from before its training is known, and the rows are not one array "
-            "of numbers. Look at rows in the order of scores_, give the untrained weights as a "
-            "checkpoint, or set contamination.",
-        )
 
 
 def _checked_targets(estimator):
