@@ -23,7 +23,7 @@ class JudgedRows:
     rows : ndarray of int, shape (m,)
         Their positions.
     scores : list of ndarray of shape (m, n_classes)
-        Class scores in any unit, each by another signal that the row's own label had no part in.
+        Class scores in any unit, each by another signal.
     memberships : ndarray of shape (n_rows, n_classes), optional
         Probabilities of the true classes of all rows, to which the classes were fitted.
     """

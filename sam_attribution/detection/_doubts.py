@@ -87,5 +87,5 @@ def _what_would_tell(trust, folds_help):
     if not trust:
         helps.append("a few hundred checked rows (validation=ValidationData(X_checked, y_checked))")
     if folds_help:
-        helps.append("folds (validation=StratifiedKFold(5, shuffle=True))")
+        helps.append("folds (validation=5)")
     return f" What would tell: {', or '.join(helps)}." if helps else ""

@@ -15,15 +15,18 @@ from sam_attribution.detection._noise_patterns import (
     shrunk,
     symmetric_pattern,
 )
+from sam_attribution.detection._noise_rates import (
+    between,
+    interval_of,
+    prior_of_rates,
+    where_it_matters,
+)
 from sam_attribution.detection._transition import cost_of_own_rates
 
-_TRIED = (0, 0.03, 0.1, 0.2, 0.32, 0.45, 0.6)
 _RATES = np.linspace(0, 0.6, 61)
-_CLEAN = 0.25  # prior probability of no wrong label
 _SYMMETRIC = 0.7  # of each wrong label being as likely as another
 _ALMOST_CLEAN = 0.02
 _CONVERGED = 0.005
-_NEGLIGIBLE = 20  # nats below the best rate
 _HARDLY_ANY = 0.03
 _RATE_OF_PAIR, _N_ROUNDS_ALONE = 0.3, 2
 _MOST_PAIRS, _LEAST_SHARE_OF_PAIR = 12, 0.005
@@ -60,7 +63,10 @@ class NoiseShare:
     ----------
     scores : object
         ``scores.judged(memberships)`` returns a list of JudgedRows for classes that are fitted to
-        such probabilities of the true classes, (n_rows, n_classes).
+        such probabilities of the true classes, (n_rows, n_classes); the row's own label has no
+        part in them. :meth:`of_other_rows` needs ``scores.unseen``, and :meth:`ranking`
+        ``scores.ranked``, as :class:`~sam_attribution.detection._untouched_scores.UntouchedScores`
+        has them.
     y : ndarray of int, shape (n_rows,)
         Codes of the given labels.
     n_classes : int
@@ -107,9 +113,7 @@ class NoiseShare:
         self.probabilities = self._weight.sum(0)
         self.none_wrong = float(self.probabilities[0])
         self.share = float(self.probabilities @ _RATES)
-        self.interval = tuple(
-            float(_RATES[_percentile(self.probabilities, p)]) for p in (0.05, 0.95)
-        )
+        self.interval = interval_of(_RATES, self.probabilities)
         self.transition = sum(
             weight * reading.transition(rate)
             for reading, weights in zip(self._readings, self._weight, strict=True)
@@ -236,18 +240,18 @@ class NoiseShare:
 
         def log_likelihood(rate):
             if len(known) > 1:
-                for each, start in zip(classes, _between(known, rate), strict=True):
+                for each, start in zip(classes, between(known, rate), strict=True):
                     each.parameters = start
             found = sum(each.fit(transition(rate)) for each in classes)
             known[rate] = [each.parameters for each in classes]
             return found
 
-        return transition, judged, classes, _where_it_matters(log_likelihood)
+        return transition, judged, classes, where_it_matters(log_likelihood)
 
     @staticmethod
     def _weighed(transition, judged, classes, log_likelihood, log_prior):
-        between = PchipInterpolator(*log_likelihood)(_RATES)
-        return Reading(transition, between + log_prior, classes, judged)
+        everywhere = PchipInterpolator(*log_likelihood)(_RATES)
+        return Reading(transition, everywhere + log_prior, classes, judged)
 
     def _likelihood_at_best(self, reading):
         transition_at, judged, classes, (rates, log_likelihood) = reading
@@ -354,36 +358,6 @@ class NoiseShare:
         return counts
 
 
-def _where_it_matters(log_likelihood):
-    """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best.
-
-    Rates above a negligible one are taken to be as improbable.
-    """
-    found = {}
-    for rate in _TRIED:
-        known = list(found.values())
-        is_negligible = known and known[-1] < max(known) - _NEGLIGIBLE
-        found[rate] = known[-1] if is_negligible else log_likelihood(rate)
-    for _ in range(2):
-        rates = sorted(found)
-        best = rates.index(max(found, key=found.get))
-        around = rates[max(best - 1, 0) : best + 2]
-        for middle in np.convolve(around, [0.5, 0.5], "valid"):
-            found[middle] = log_likelihood(middle)
-    rates = sorted(found)
-    return np.array(rates), np.array([found[rate] for rate in rates])
-
-
-def _between(known, rate):
-    """Parameters at a rate, on the line through those of the two known rates beside it."""
-    rates = sorted(known)
-    above = int(np.clip(np.searchsorted(rates, rate), 1, len(rates) - 1))
-    low, high = rates[above - 1], rates[above]
-    share = min((rate - low) / (high - low), 2)  # above the highest: a start, not an answer
-    pairs = zip(known[low], known[high], strict=True)
-    return [one + share * (other - one) for one, other in pairs]
-
-
 def _by_chance(gain):
     """Standard error of a sum of independent gains."""
     return gain.std() * len(gain) ** 0.5
@@ -392,15 +366,5 @@ def _by_chance(gain):
 def _weights(readings):
     """Posterior weight (n_readings, n_rates) of each reading and rate; they sum to 1."""
     log_evidence = np.stack([each.log_evidence for each in readings])
-    weight = np.exp(log_evidence - log_evidence.max()) * _prior_of_rates()
+    weight = np.exp(log_evidence - log_evidence.max()) * prior_of_rates(len(_RATES))
     return weight / weight.sum()
-
-
-def _prior_of_rates():
-    prior = np.full(len(_RATES), (1 - _CLEAN) / (len(_RATES) - 1))
-    prior[0] = _CLEAN
-    return prior
-
-
-def _percentile(probabilities, share):
-    return min(int((probabilities.cumsum() < share).sum()), len(probabilities) - 1)

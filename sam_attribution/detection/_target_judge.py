@@ -61,8 +61,8 @@ class TargetJudge:
 
     Attributes
     ----------
-    predictions : ndarray of shape (n_samples,)
-        NaN for rows of no split.
+    predictions, suggestions : ndarray of shape (n_samples,)
+        For rows of no split the predictions are NaN, the suggestions as given.
     scores, probability_wrong : ndarray of shape (n_samples,)
     interval : tuple of float
     none_wrong : float
@@ -84,6 +84,7 @@ class TargetJudge:
         mixture = WrongTargets(residuals, y, groups, sample_weight)
         self.scores, self.interval = mixture.log_odds, mixture.interval
         self.probability_wrong = expit(-self.scores)
+        self.suggestions = np.where(np.isnan(self.scores), y, self.predictions)
         self.none_wrong = float(mixture.probabilities[0])
         self.has_skill = np.nanmedian(abs(residuals)) < np.median(abs(y - np.median(y)))
         if not self.has_skill:

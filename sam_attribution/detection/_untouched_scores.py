@@ -1,4 +1,4 @@
-"""Class scores in which the own label of a row had no part, and the noise that they tell of."""
+"""Class scores of all rows by the networks of all splits, and the noise that they tell of."""
 
 from dataclasses import dataclass
 
@@ -43,9 +43,10 @@ class SplitSignals:
 class UntouchedScores:
     """Class scores of all rows, from the networks of all splits.
 
-    A row that a split held out has the scores of features before the training, of features during
-    the training, and of the network. A row that every split trained on has the first only: later
-    states know its label.
+    The own label of a row has no part in the scores by which noise is judged. A row that a split
+    held out has those of features before the training, of features during the training, and of the
+    network. A row that every split trained on has the first only: later states know its label.
+    :meth:`ranked` has all kinds for all rows.
 
     Parameters
     ----------
@@ -157,10 +158,6 @@ def _sum_of(states):
 def network_scores(log_p):
     """Scores (n, n_classes) by log-probabilities of the network: a Tensor of that shape."""
     return np.log(log_p.exp().numpy() + _LEAST_PROBABILITY)
-
-
-def _judged(rows, scores, memberships):
-    return JudgedRows(rows, [each[rows] for each in scores], memberships)
 
 
 def noise_of(evidence, n_samples, sample_weight, trust):

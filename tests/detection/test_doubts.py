@@ -76,8 +76,18 @@ def share(low, high, disagreement):
     ("found", "trust", "is_one_split", "message"),
     [
         (share(0, 0.03, 0.35), False, True, "0 to 0.03.*35%.*look alike.*ValidationData"),
-        (share(0.1, 0.4, 0.3), False, True, r"equally well\. What.*ValidationData.*StratifiedKF"),
-        (share(0.1, 0.4, 0.3), False, False, r"equally well\. What would tell: [^S]*$"),
+        (
+            share(0.1, 0.4, 0.3),
+            False,
+            True,
+            r"ly well\. What.*ValidationData.*, or folds \(validation=5\)",
+        ),
+        (
+            share(0.1, 0.4, 0.3),
+            False,
+            False,
+            r"ly well\. What would tell: a few .*, y_checked\)\)\.$",
+        ),
         (share(0.1, 0.4, 0.3), True, False, r"equally well\.$"),
         (share(0.1, 0.4, np.nan), True, False, "is uncertain: the labels fit many"),
     ],

@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.detection import label_issues
+from sam_attribution.detection._probability_wrong import most_probable_f1
 from sam_attribution.exceptions import AttributionWarning
 
 N = 3000
@@ -40,6 +42,24 @@ def test_clean_labels_between_the_classes_are_not_wrong():
     found = label_issues(*drawn(0)[1::-1])
     assert found.contamination < 0.01
     assert found.suspicious.mean() < 0.01
+
+
+@pytest.mark.slow
+def test_nothing_is_suspicious_where_most_probably_nothing_is_wrong():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200)
+    x = rng.normal(size=200) + 2.5 * y
+    p = 1 / (1 + np.exp(-2.5 * (x - 1.25)))  # of class 1, exactly
+    found = label_issues(y, np.c_[1 - p, p])
+    X = np.c_[x - 1.25, rng.normal(size=200)]
+    detector = MislabelDetector(SAMClassifier(max_epochs=5, lr=0.1), random_state=0).fit(X, y)
+    judged = (
+        (found.probability_wrong, found.scores, found.suspicious),
+        (detector.probability_wrong_, detector.scores_, detector.suspicious_),
+    )
+    for probability, scores, suspicious in judged:
+        assert most_probable_f1(probability, scores).any()  # the best F1 is less probable
+        assert not suspicious.any()
 
 
 def test_share_and_probabilities_are_those_of_bayes(noisy, found):

@@ -14,6 +14,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sam_attribution import MislabelDetector, SAMNet, SAMRegressor, ValidationData
+from sam_attribution.detection._probability_wrong import most_probable_f1
 from sam_attribution.detection._wrong_targets import WrongTargets
 from sam_attribution.exceptions import AttributionWarning
 
@@ -144,6 +145,17 @@ def test_rows_that_were_trained_on_are_judged_with_validation_rows():
     found = MislabelDetector(model(), validation=own, random_state=0).fit(X[:200], y[:200])
     assert found.suspicious_[wrong[:200]].mean() > 0.8
     assert found.suspicious_[~wrong[:200]].mean() < 0.05
+
+
+@pytest.mark.slow
+def test_noise_with_heavy_tails_leaves_nothing_suspicious():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3)).astype(np.float32)
+    y = (X @ [1, 2, 0] + 0.5 * rng.standard_t(3, size=60)).astype(np.float32)
+    regressor = SAMRegressor(max_epochs=10, lr=0.03, random_state=0)
+    found = MislabelDetector(regressor, validation=3, random_state=0).fit(X, y)
+    assert most_probable_f1(found.probability_wrong_, found.scores_).any()
+    assert not found.suspicious_.any()
 
 
 def test_without_skill_nothing_is_suspicious():
