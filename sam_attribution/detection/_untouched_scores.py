@@ -159,10 +159,6 @@ def network_scores(log_p):
     return np.log(log_p.exp().numpy() + _LEAST_PROBABILITY)
 
 
-def _judged(rows, scores, memberships):
-    return JudgedRows(rows, [each[rows] for each in scores], memberships)
-
-
 def noise_of(evidence, n_samples, sample_weight, trust):
     """Return the NoiseShare of all rows; those of a ``ValidationData`` follow the others.
 
