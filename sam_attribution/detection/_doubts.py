@@ -76,8 +76,9 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
         if np.isnan(others)
         else f"{others:.0%} of the held-out labels are not the most probable ones, and "
     )
+    interval = f"90% interval {low:.2g} to {high:.2g}"
     warn(
-        f"contamination_={share:.2g} (90% interval {low:.2g} to {high:.2g}) is uncertain: "
+        f"contamination_={round(share, 3):.2g} ({interval}) is uncertain: "
         f"{beside}{why}{_what_would_tell(trust, is_one_split and not is_overlap)}"
     )
 
@@ -85,7 +86,8 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
 def _what_would_tell(trust, folds_help):
     helps = []
     if not trust:
-        helps.append("a few hundred checked rows (validation=ValidationData(X_checked, y_checked))")
+        rows = "validation=ValidationData(X_checked, y_checked)"
+        helps.append(f"a few hundred checked rows ({rows} of the MislabelDetector)")
     if folds_help:
         helps.append("folds (validation=5)")
     return f" What would tell: {', or '.join(helps)}." if helps else ""

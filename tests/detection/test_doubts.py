@@ -68,6 +68,11 @@ def test_good_scores_are_not_doubted(recwarn):
     assert not recwarn
 
 
+def test_a_share_of_nearly_nothing_is_said_with_three_decimals():
+    with pytest.warns(AttributionWarning, match=r"contamination_=0 \(.*of the MislabelDetector\)"):
+        warn_of_unknown_share(6.4e-5, share(0, 0, 0.18), trust=False, is_one_split=True)
+
+
 def share(low, high, disagreement):
     return SimpleNamespace(interval=(low, high), disagreement=lambda: disagreement)
 
