@@ -242,7 +242,8 @@ class NoiseShare:
             known[rate] = [each.parameters for each in classes]
             return found
 
-        return transition, judged, classes, _where_it_matters(log_likelihood)
+        found = _where_it_matters(log_likelihood, has_one_peak=not self._is_right.any())
+        return transition, judged, classes, found
 
     @staticmethod
     def _weighed(transition, judged, classes, log_likelihood, log_prior):
@@ -354,15 +355,17 @@ class NoiseShare:
         return counts
 
 
-def _where_it_matters(log_likelihood):
+def _where_it_matters(log_likelihood, *, has_one_peak):
     """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best.
 
-    Rates above a negligible one are taken to be as improbable.
+    With one peak, rates above a negligible one are taken to be as improbable. Classes that right
+    labels calibrate leave many wrong labels unexplained at a small rate: less likely than at none,
+    where the classes are vague, and than at the true rate.
     """
     found = {}
     for rate in _TRIED:
         known = list(found.values())
-        is_negligible = known and known[-1] < max(known) - _NEGLIGIBLE
+        is_negligible = has_one_peak and known and known[-1] < max(known) - _NEGLIGIBLE
         found[rate] = known[-1] if is_negligible else log_likelihood(rate)
     for _ in range(2):
         rates = sorted(found)

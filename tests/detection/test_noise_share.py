@@ -169,3 +169,15 @@ def test_weights_beyond_the_precision_of_the_network_are_refused():
     for unit in (1e300, 1e-300):
         with pytest.raises(ValueError, match="sample_weight has numbers that are too"):
             MislabelDetector(SAMClassifier(max_epochs=1)).fit(rows, y, np.full(40, unit))
+
+
+def test_half_of_the_labels_are_wrong_beside_right_ones():
+    """Without noise the classes explain them vaguely; at a small rate hardly at all."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 5, 500)
+    given = np.where(rng.random(500) < 0.6, (true + rng.integers(1, 5, 500)) % 5, true)
+    is_right = np.arange(500) < 100
+    given[is_right] = true[is_right]
+    scores = 4.0 * np.eye(5)[true] + rng.normal(size=(500, 5))
+    noise = NoiseShare(Fixed(scores), given, 5, is_right=is_right)
+    assert noise.share == pytest.approx((true != given)[100:].mean(), abs=0.05)
