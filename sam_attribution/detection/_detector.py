@@ -10,12 +10,15 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution._warnings import warn
-from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
+from sam_attribution.detection._doubts import (
+    warn_of_lost_classes,
+    warn_of_unknown_share,
+    warn_of_weak_evidence,
+)
 from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._label_skill import LabelSkill
 from sam_attribution.detection._model_choice import ModelChoice
@@ -393,12 +396,7 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         if not skill.is_chance:
             how = {"trust": choice.trust, "is_one_split": choice.is_one_split}
             warn_of_unknown_share(self.contamination_, noise, **how)
-        losses = most_lost(self.given_labels_, self.suspicious_)
-        if losses:
-            warn(
-                f"suspicious_ marks {losses}. Rare classes are hard to judge: look at these rows "
-                "in issues_ before you drop or relabel them."
-            )
+        warn_of_lost_classes(self.given_labels_, self.suspicious_, "issues_")
 
     def _judge(self, y, log_proba, posterior):
         """Set what is said about each row, from the log-probabilities that rank them."""

@@ -4,6 +4,8 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
+from sam_attribution.detection._effective_weights import effective_weights
+
 _RATES = np.r_[0, 0.001, 0.002, 0.004, 0.007, np.arange(0.01, 0.505, 0.01)]
 _CLEAN = 0.25  # prior probability of no wrong target
 _LOG_FREEDOM = (np.log(4), np.log(50))  # heavier tails would explain wrong targets
@@ -42,7 +44,7 @@ class WrongTargets:
 
     def __init__(self, residuals, y, groups, weights=None):
         spread = float(np.ptp(y))
-        weights = np.ones(len(y)) if weights is None else weights / weights.mean()
+        weights = np.ones(len(y)) if weights is None else effective_weights(weights)
         groups = [rows for rows in groups if len(rows)]
         parts = [_Group(residuals[rows] / spread, weights[rows]) for rows in groups]
         fits = [[part.fit(max(rate, _LEAST_RATE)) for part in parts] for rate in _RATES]
