@@ -11,6 +11,7 @@ _CLEAN = 0.25  # prior probability of no wrong target
 _LOG_FREEDOM = (np.log(4), np.log(50))  # heavier tails would explain wrong targets
 _LOG_SCALE = (-14, 3)
 _LEAST_RATE = 1e-4
+_TINY = 1e-300
 
 
 class WrongTargets:
@@ -57,7 +58,7 @@ class WrongTargets:
         for rows, *found in zip(groups, *fits, strict=True):
             right[rows] = self.probabilities @ [each for _, each, _ in found]
             wrong[rows] = self.probabilities @ [each for _, _, each in found]
-        self.log_odds = np.log(right) - np.log(wrong)
+        self.log_odds = np.log(np.maximum(right, _TINY)) - np.log(wrong)
         self.share = float(np.nanmean(wrong))
         cumulated = self.probabilities.cumsum()
         self.interval = tuple(float(_RATES[np.searchsorted(cumulated, p)]) for p in (0.05, 0.95))
