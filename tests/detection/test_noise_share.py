@@ -172,7 +172,7 @@ def test_weights_beyond_the_precision_of_the_network_are_refused():
             MislabelDetector(SAMClassifier(max_epochs=1)).fit(rows, y, np.full(40, unit))
 
 
-def test_half_of_the_labels_are_wrong_beside_right_ones():
+def test_most_labels_are_wrong_beside_right_ones():
     """Without noise the classes explain them vaguely; at a small rate hardly at all."""
     rng = np.random.default_rng(0)
     true = rng.integers(0, 5, 500)
