@@ -104,7 +104,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         `contamination`, or the estimated share of wrong labels: the mean of
         ``probability_wrong_``.
     contamination_interval_ : tuple of float
-        The share lies between these two with a probability of 90 %.
+        The share lies between these two with a probability of 90 %. It is the share by weight, if
+        rows have weights.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame

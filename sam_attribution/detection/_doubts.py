@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sam_attribution._class_losses import most_lost
 from sam_attribution._warnings import warn
 from sam_attribution.detection._probability_wrong import expected_auc
 
@@ -81,6 +82,25 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
         f"contamination_={round(share, 3):.2g} ({interval}) is uncertain: "
         f"{beside}{why}{_what_would_tell(trust, is_one_split and not is_overlap)}"
     )
+
+
+def warn_of_lost_classes(y, suspicious, table):
+    """Warn if most labels of a class are suspicious.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Given labels.
+    suspicious : ndarray of bool, shape (n_samples,)
+    table : str
+        Name of the table in which the user finds them.
+    """
+    losses = most_lost(y, suspicious)
+    if losses:
+        warn(
+            f"Suspicious are {losses}. Rare classes are hard to judge: look at these rows in "
+            f"{table} before you drop or relabel them."
+        )
 
 
 def _what_would_tell(trust, folds_help):

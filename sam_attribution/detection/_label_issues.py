@@ -10,6 +10,8 @@ from scipy.special import expit
 from sam_attribution._row_order import check_order
 from sam_attribution._validation import check_mask, check_sample_weight
 from sam_attribution._warnings import warn
+from sam_attribution.detection._doubts import warn_of_lost_classes
+from sam_attribution.detection._effective_weights import effective_weights
 from sam_attribution.detection._given_probabilities import given_probabilities
 from sam_attribution.detection._given_share import GivenShare
 from sam_attribution.detection._issues import issue_table
@@ -49,7 +51,8 @@ class LabelIssues(WritesReport):
     contamination : float
         Share of wrong labels, the mean of `probability_wrong`.
     contamination_interval : tuple of float
-        The share lies between these with a probability of 90 %.
+        The share lies between these with a probability of 90 %. It is the share by weight, if rows
+        have weights. Shares up to 60 % are tried.
     transition : ndarray of shape (n_classes, n_classes)
         Probability of each given label (second axis), per true class.
     classes : ndarray of shape (n_classes,)
@@ -107,7 +110,8 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
         What the columns of `proba` stand for. By default its column names if it is a DataFrame,
         else the sorted labels of `y`, which is the order of scikit-learn.
     sample_weight : array-like of shape (n_samples,), optional
-        Weights of the rows in what is estimated.
+        Weights of the rows in what is estimated; 0 as if a row was not there. Their unit does not
+        matter.
     trusted : array-like of bool, shape (n_samples,), optional
         True for rows whose labels are known to be right. They tell hard rows from wrong labels.
 
@@ -128,7 +132,8 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     Warns
     -----
     AttributionWarning
-        If `proba` predicts `y` hardly better than the class frequencies do. Nothing is suspicious.
+        If `proba` predicts `y` hardly better than the class frequencies do (nothing is then
+        suspicious), or if most labels of a class are suspicious.
 
     See Also
     --------
@@ -176,7 +181,7 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
         is_right = check_mask(trusted, "trusted", len(codes))
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, proba, ensure_non_negative=True)
-        weights = weights / weights[judged].mean()
+        weights = _of_judged(weights, judged)
     scores = np.log(proba[judged] + _LEAST_PROBABILITY)
     rows = codes[judged], weights[judged], is_right[judged]
     share = GivenShare(proba[judged], rows[0], len(classes), *rows[1:])
@@ -188,6 +193,17 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     if not has_skill:
         _warn_of_chance()
     return _collected(log_proba, codes, classes, index, has_skill, interval, share)
+
+
+def _of_judged(weights, judged):
+    if not weights[judged].any():
+        raise ValueError(
+            "sample_weight must be above 0 for some rows that proba has numbers for, got 0 for all "
+            "of them. Leave it out, or weigh rows without NaN."
+        )
+    weights = weights.copy()
+    weights[judged] = effective_weights(weights[judged])
+    return weights
 
 
 def _warn_of_chance():
@@ -204,6 +220,7 @@ def _collected(log_proba, codes, classes, index, has_skill, interval, share):
     wrong = expit(-scores)
     best = np.where(np.isnan(scores), codes, np.nan_to_num(log_proba, nan=-np.inf).argmax(1))
     suspicious = most_probable_f1(wrong, scores, share.none_wrong) & has_skill
+    warn_of_lost_classes(classes[codes], suspicious, "issues")
     about = classes[codes], classes[best], wrong
     return LabelIssues(
         issues=issue_table(*about, scores, suspicious, index),

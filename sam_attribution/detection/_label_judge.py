@@ -5,9 +5,12 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
-from sam_attribution._class_losses import most_lost
 from sam_attribution._warnings import warn
-from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
+from sam_attribution.detection._doubts import (
+    warn_of_lost_classes,
+    warn_of_unknown_share,
+    warn_of_weak_evidence,
+)
 from sam_attribution.detection._label_skill import LabelSkill
 from sam_attribution.detection._model_choice import ModelChoice
 from sam_attribution.detection._new_rows import NewRows
@@ -100,12 +103,7 @@ class LabelJudge:
         if self.has_skill:
             how = {"trust": self._choice.trust, "is_one_split": self._choice.is_one_split}
             warn_of_unknown_share(share, self._noise, **how)
-        losses = most_lost(self._y, suspicious)
-        if losses:
-            warn(
-                f"suspicious_ marks {losses}. Rare classes are hard to judge: look at these rows "
-                "in issues_ before you drop or relabel them."
-            )
+        warn_of_lost_classes(self._y, suspicious, "issues_")
         if self.has_skill and not all(each.untouched for each in self._evidence):
             warn(
                 f"contamination_={share:.3g} is too small if the network has memorised wrong "

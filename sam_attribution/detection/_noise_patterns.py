@@ -27,9 +27,16 @@ def scaled(pattern):
     return transition
 
 
-def symmetric_pattern(n_classes):
-    """Pattern (n_classes, n_classes) of wrong labels that are all as likely."""
-    return (1 - np.eye(n_classes)) / (n_classes - 1)
+def symmetric_pattern(given):
+    """Pattern (n_classes, n_classes) of wrong labels that are all as likely.
+
+    Parameters
+    ----------
+    given : ndarray of bool, shape (n_classes,)
+        False for classes that no row has as a label: no label is wrong by being one of these.
+    """
+    pattern = (1 - np.eye(len(given))) * given
+    return pattern / np.maximum(pattern.sum(1, keepdims=True), 1)
 
 
 def one_sided(z, labelled):

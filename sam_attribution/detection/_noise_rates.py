@@ -21,15 +21,17 @@ def interval_of(rates, probabilities):
     return tuple(float(rates[position]) for position in positions)
 
 
-def where_it_matters(log_likelihood):
+def where_it_matters(log_likelihood, *, has_one_peak):
     """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best.
 
-    Rates above a negligible one are taken to be as improbable.
+    With one peak, rates above a negligible one are taken to be as improbable. Classes that right
+    labels calibrate leave many wrong labels unexplained at a small rate: less likely than at none,
+    where the classes are vague, and than at the true rate.
     """
     found = {}
     for rate in _TRIED:
         known = list(found.values())
-        is_negligible = known and known[-1] < max(known) - _NEGLIGIBLE
+        is_negligible = has_one_peak and known and known[-1] < max(known) - _NEGLIGIBLE
         found[rate] = known[-1] if is_negligible else log_likelihood(rate)
     for _ in range(2):
         rates = sorted(found)

@@ -33,6 +33,7 @@ _MOST_PAIRS, _LEAST_SHARE_OF_PAIR = 12, 0.005
 _SIGNIFICANT = 2  # standard errors
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
+_TINY = 1e-12
 _UNEXPLAINED = 0.02  # share of wrong labels that follow no pattern
 
 
@@ -108,6 +109,7 @@ class NoiseShare:
         self._is_right = np.zeros(len(y), bool) if is_right is None else is_right
         counts = np.bincount(y, self._weights, n_classes) + 1
         self._log_prior = np.log(counts / counts.sum())
+        self._symmetric = symmetric_pattern(np.bincount(y, minlength=n_classes) > 0)
         self._readings = self._read()
         self._weight = _weights(self._readings)
         self.probabilities = self._weight.sum(0)
@@ -134,15 +136,18 @@ class NoiseShare:
         """Share of the held-out rows whose label is not the most probable class.
 
         The classes are fitted as if almost all labels were right. Without held-out rows it is a
-        share of the rows trained on; NaN without any.
+        share of the rows trained on; NaN without any, or if none of them has a weight.
         """
         if not self.judged:
             return np.nan
         symmetric = self._readings[0]
         rows, classes = symmetric.judged[0].rows, symmetric.classes[0]
+        weights = self._weights[rows]
+        if not weights.any():
+            return np.nan
         classes.fit(symmetric.transition(_ALMOST_CLEAN))
         other = classes.probabilities.argmax(1) != self._y[rows]
-        return float(np.average(other, weights=self._weights[rows]))
+        return float(np.average(other, weights=weights))
 
     def posterior(self):
         """Probability (n_rows, n_classes) of each class to be the true one; NaN: not judged."""
@@ -199,7 +204,7 @@ class NoiseShare:
 
     def _with_chance(self):
         """The transition, if a few wrong labels follow no pattern."""
-        by_chance = scaled(symmetric_pattern(self._n_classes))(_UNEXPLAINED)
+        by_chance = scaled(self._symmetric)(_UNEXPLAINED)
         return self.transition @ by_chance
 
     def _posterior_of(self, reading, rate):
@@ -213,7 +218,7 @@ class NoiseShare:
     def _read(self):
         given = np.eye(self._n_classes)[self._y]
         judged = self._scores.judged(given)
-        symmetric = self._reading(scaled(symmetric_pattern(self._n_classes)), judged)
+        symmetric = self._reading(scaled(self._symmetric), judged)
         readings = [self._weighed(*symmetric, np.log(_SYMMETRIC))]
         if self._n_classes == 2:
             others = [
@@ -246,7 +251,8 @@ class NoiseShare:
             known[rate] = [each.parameters for each in classes]
             return found
 
-        return transition, judged, classes, where_it_matters(log_likelihood)
+        found = where_it_matters(log_likelihood, has_one_peak=not self._is_right.any())
+        return transition, judged, classes, found
 
     @staticmethod
     def _weighed(transition, judged, classes, log_likelihood, log_prior):
@@ -277,7 +283,7 @@ class NoiseShare:
 
         It starts from the last fit of `classes`.
         """
-        almost_clean = scaled(symmetric_pattern(self._n_classes))(_ALMOST_CLEAN)
+        almost_clean = scaled(self._symmetric)(_ALMOST_CLEAN)
         classes = self._fitted(judged, almost_clean, classes)
         likely = self._whole(judged, [each.probabilities for each in classes])
         joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
@@ -324,7 +330,7 @@ class NoiseShare:
             if abs(transition - before).max() < _CONVERGED:
                 break
         likelihood = self._likelihood(judged, classes, transition)
-        rate = counts.sum(1) @ (1 - transition.diagonal()) / counts.sum()
+        rate = counts.sum(1) @ (1 - transition.diagonal()) / max(counts.sum(), _TINY)
         if rate < _LEAST_CONFUSED:
             return [], likelihood, transition
         pattern = transition * (1 - np.eye(self._n_classes)) / rate

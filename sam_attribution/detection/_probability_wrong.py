@@ -114,7 +114,8 @@ def label_log_probabilities(log_proba, y, probability_wrong):
     rows = np.arange(len(y))
     others = log_proba.copy()
     others[rows, y] = -np.inf
-    others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # rows that were not judged
+        others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
     found = others + np.log(probability_wrong)[:, None]
     found[rows, y] = np.log1p(-probability_wrong)
     return found

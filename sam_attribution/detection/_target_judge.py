@@ -68,7 +68,8 @@ class TargetJudge:
     none_wrong : float
         Probability that no target is wrong.
     has_skill : bool
-        Half of the residuals are smaller than half of the distances to the median target.
+        Half of the residuals are smaller than half of the distances to the median target. If most
+        targets equal that one, their means are compared.
     """
 
     def __init__(self, found, y, sample_weight):
@@ -86,7 +87,9 @@ class TargetJudge:
         self.probability_wrong = expit(-self.scores)
         self.suggestions = np.where(np.isnan(self.scores), y, self.predictions)
         self.none_wrong = float(mixture.probabilities[0])
-        self.has_skill = np.nanmedian(abs(residuals)) < np.median(abs(y - np.median(y)))
+        distances = abs(y - np.median(y))
+        typical = np.nanmedian if np.median(distances) > 0 else np.nanmean
+        self.has_skill = bool(typical(abs(residuals)) < typical(distances))
         if not self.has_skill:
             warn(
                 "The network predicts y hardly better than its median does, so no target is called "

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sam_attribution.detection._calibrated_classes import JudgedRows, standardised
 from sam_attribution.detection._class_model import ClassModel
+from sam_attribution.detection._effective_weights import effective_weights
 from sam_attribution.detection._noise_share import NoiseShare
 from sam_attribution.detection._trusted_classes import TrustedClasses
 
@@ -178,8 +179,7 @@ def noise_of(evidence, n_samples, sample_weight, trust):
     for split, each in zip(splits, evidence, strict=True):
         y[split.train], y[split.held_out] = each.codes
     if sample_weight is not None:
-        relative = sample_weight / np.max(np.abs(sample_weight))  # no sum of them overflows
-        weights[:n_samples] = relative / np.mean(relative)
+        weights[:n_samples] = effective_weights(sample_weight)
     is_right = (np.arange(n_rows) >= n_samples) & trust
     scores = UntouchedScores(splits, n_rows, is_right)
     return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)

@@ -116,6 +116,14 @@ def test_a_class_that_no_label_has_is_no_suggestion(noisy, found):
     assert more.contamination == pytest.approx(found.contamination, abs=0.03)
 
 
+def test_columns_of_classes_that_no_label_has_hide_no_wrong_label():
+    """As of a classifier of many classes, of which the labels are two."""
+    proba, y, _ = (each[:300] for each in drawn(0.1))
+    more = np.hstack([0.9 * proba, np.full((300, 18), 0.1 / 18)])
+    found = label_issues(y, more, classes=range(20))
+    assert found.contamination == pytest.approx(label_issues(y, proba).contamination, abs=0.03)
+
+
 def test_rows_with_nan_are_not_judged(noisy):
     proba, y, _ = noisy
     proba = proba.astype(np.float32)
@@ -158,6 +166,36 @@ def test_a_row_of_weight_two_counts_as_two_rows(noisy):
     assert weighted.transition == pytest.approx(repeated.transition, abs=5e-3)
 
 
+@pytest.mark.parametrize("unit", [3, 1e308])
+def test_rows_of_weight_zero_count_as_if_they_were_not_there(noisy, unit):
+    proba, y, _ = noisy
+    weights = np.where(np.arange(N) < 300, unit, 0)
+    weighted = label_issues(y, proba, sample_weight=weights)
+    alone = label_issues(y[:300], proba[:300])
+    assert weighted.contamination_interval == alone.contamination_interval
+    np.testing.assert_allclose(weighted.probability_wrong[:300], alone.probability_wrong, atol=0.01)
+
+
+def test_all_labels_are_trusted(noisy):
+    proba, y, _ = noisy
+    three = np.c_[proba, proba[:, :1] * 0][:200]
+    found = label_issues(y[:200], three, classes=[0, 1, 2], trusted=np.ones(200, bool))
+    assert found.contamination < 1e-9
+    np.testing.assert_allclose(found.transition.sum(1), 1)
+
+
+def test_a_class_of_which_most_labels_are_suspicious_is_named():
+    """Nine of ten rows of the rarest class look like another one."""
+    proba, y = np.full((400, 2), 0.02), np.arange(400) % 2
+    proba[np.arange(400), y] = 0.98
+    rare, y = np.arange(400) < 20, y.astype("U4")
+    y[rare] = "rare"
+    proba = np.c_[proba, np.zeros(400)]
+    proba[:2] = [0, 0, 1]
+    with pytest.warns(AttributionWarning, match="18 of the 20 rows of class 'rare'"):
+        label_issues(y, proba)
+
+
 @pytest.mark.parametrize("proba", [np.full((N, 2), 0.5), None], ids=["constant", "drawn"])
 def test_without_skill_nothing_is_suspicious(proba):
     rng = np.random.default_rng(1)
@@ -170,7 +208,9 @@ def test_without_skill_nothing_is_suspicious(proba):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda y, p: (y, p[:, 1]), "proba should be a 2d array"),
+        (lambda y, p: (y, p[:, 1]), r"proba should be a 2d array.*column_stack\(\[1 - p, p\]\)"),
+        (lambda y, p: (y, p[:, 1:]), r"for each of the 2 classes, got 1. .*column_stack"),
+        (lambda y, p: (y, pd.DataFrame(p, columns=[1, 1])), r"name each column .* got \[1, 1\]"),
         (lambda y, p: (y, p[:-1]), "proba must hold one value for each of the 3000 rows"),
         (lambda y, p: (y, np.c_[p, p * 0]), "one column for each of the 2 classes, got 4"),
         (lambda y, p: (y, np.log(p)), r"sum to 1 in each row, got \[-.*np.exp"),
@@ -185,6 +225,21 @@ def test_what_is_wrong_is_named(noisy, change, message):
     y, proba = change(noisy[1], noisy[0])
     with pytest.raises(ValueError, match=message):
         label_issues(y, proba)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"classes": 2}, ValueError, "classes should be a 1d array"),
+        ({"classes": ["a", None]}, TypeError, "classes must hold labels of one kind that sorts"),
+        ({"sample_weight": np.r_[1, np.zeros(N - 1)]}, ValueError, "sample_weight must be above 0"),
+    ],
+)
+def test_odd_arguments_are_named(noisy, arguments, error, message):
+    proba = noisy[0].copy()
+    proba[0] = np.nan
+    with pytest.raises(error, match=message):
+        label_issues(noisy[1], proba, **arguments)
 
 
 def test_the_report_is_read_back_by_row(noisy, tmp_path):

@@ -14,7 +14,13 @@ def test_transition_at_a_rate():
 
 def test_symmetric_noise():
     expected = [[0.7, 0.15, 0.15], [0.15, 0.7, 0.15], [0.15, 0.15, 0.7]]
-    np.testing.assert_allclose(scaled(symmetric_pattern(3))(0.3), expected)
+    np.testing.assert_allclose(scaled(symmetric_pattern(np.ones(3, bool)))(0.3), expected)
+
+
+def test_no_label_is_wrong_by_being_one_that_no_row_has():
+    expected = [[0.7, 0.3, 0], [0.3, 0.7, 0], [0.15, 0.15, 0.7]]
+    pattern = symmetric_pattern(np.array([True, True, False]))
+    np.testing.assert_allclose(scaled(pattern)(0.3), expected)
 
 
 def test_a_share_of_wrong_labels_of_one_class():

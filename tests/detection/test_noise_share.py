@@ -3,6 +3,7 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.model_selection import PredefinedSplit
 
 from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.detection._calibrated_classes import JudgedRows
@@ -169,3 +170,31 @@ def test_weights_beyond_the_precision_of_the_network_are_refused():
     for unit in (1e300, 1e-300):
         with pytest.raises(ValueError, match="sample_weight has numbers that are too"):
             MislabelDetector(SAMClassifier(max_epochs=1)).fit(rows, y, np.full(40, unit))
+
+
+def test_most_labels_are_wrong_beside_right_ones():
+    """Without noise the classes explain them vaguely; at a small rate hardly at all."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 5, 500)
+    given = np.where(rng.random(500) < 0.6, (true + rng.integers(1, 5, 500)) % 5, true)
+    is_right = np.arange(500) < 100
+    given[is_right] = true[is_right]
+    scores = 4.0 * np.eye(5)[true] + rng.normal(size=(500, 5))
+    noise = NoiseShare(Fixed(scores), given, 5, is_right=is_right)
+    assert noise.share == pytest.approx((true != given)[100:].mean(), abs=0.05)
+
+
+def test_held_out_rows_without_weight_are_judged():
+    """No weighted share of them disagrees with its label, and the others tell the noise."""
+    rng = np.random.default_rng(0)
+    true = np.arange(60) % 2
+    rows = (rng.normal(size=(60, 3)) + 3 * true[:, None]).astype("float32")
+    y = np.where(np.arange(60) % 12 == 5, 1 - true, true)
+    held_out = np.arange(60) < 12
+    detector = MislabelDetector(
+        SAMClassifier(max_epochs=1, random_state=0),
+        validation=PredefinedSplit(np.where(held_out, 0, -1)),
+    )
+    detector.fit(rows, y, sample_weight=(~held_out).astype(float))
+    assert np.isfinite(detector.scores_).all()
+    assert detector.contamination_ == pytest.approx((y != true).mean(), abs=0.08)
