@@ -65,13 +65,9 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
     low, high = noise.interval
     others = noise.disagreement()
     is_overlap = not trust and others > max(high + _FAR_ABOVE, _TIMES_ABOVE * high)
-    if not is_overlap and high - low <= _WIDE:
+    why = _doubt_of_share(noise, is_overlap=is_overlap)
+    if not why:
         return
-    why = (
-        "classes that overlap and wrong labels of the rows between them look alike."
-        if is_overlap
-        else "the labels fit many shares about equally well."
-    )
     beside = (
         ""
         if np.isnan(others)
@@ -82,6 +78,15 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
         f"contamination_={round(share, 3):.2g} ({interval}) is uncertain: "
         f"{beside}{why}{_what_would_tell(trust, is_one_split and not is_overlap)}"
     )
+
+
+def _doubt_of_share(noise, *, is_overlap):
+    low, high = noise.interval
+    if high == noise.rates[-1]:
+        return f"no more than {high:.0%} is tried, and more may be wrong."
+    if is_overlap:
+        return "classes that overlap and wrong labels of the rows between them look alike."
+    return "the labels fit many shares about equally well." if high - low > _WIDE else ""
 
 
 def warn_of_lost_classes(y, suspicious, table):

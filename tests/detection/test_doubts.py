@@ -74,7 +74,8 @@ def test_a_share_of_nearly_nothing_is_said_with_three_decimals():
 
 
 def share(low, high, disagreement):
-    return SimpleNamespace(interval=(low, high), disagreement=lambda: disagreement)
+    rates = np.linspace(0, 0.6, 61)
+    return SimpleNamespace(interval=(low, high), disagreement=lambda: disagreement, rates=rates)
 
 
 @pytest.mark.parametrize(
@@ -95,6 +96,7 @@ def share(low, high, disagreement):
         ),
         (share(0.1, 0.4, 0.3), True, False, r"equally well\.$"),
         (share(0.1, 0.4, np.nan), True, False, "is uncertain: the labels fit many"),
+        (share(0.5, 0.6, 0.5), False, False, "no more than 60% is tried, and more may be wrong"),
     ],
 )
 def test_an_unknown_share_is_said_beside_the_other_suggestions(found, trust, is_one_split, message):
