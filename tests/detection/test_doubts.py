@@ -92,7 +92,7 @@ def share(low, high, disagreement):
             share(0.1, 0.4, 0.3),
             False,
             False,
-            r"ly well\. What would tell: a few .*, y_checked\)\)\.$",
+            r"ly well\. What would tell: a few .*, y_checked\) of the MislabelDetector\)\.$",
         ),
         (share(0.1, 0.4, 0.3), True, False, r"equally well\.$"),
         (share(0.1, 0.4, np.nan), True, False, "is uncertain: the labels fit many"),
