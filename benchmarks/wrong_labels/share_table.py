@@ -16,6 +16,7 @@ SETS = {"Development sets": DEVELOPMENT, "Sets kept for the end": JUDGED_ONCE}
 COLUMNS = {"detector": "", "cleanlab": ", LR", "cleanlab, network": ", network"}
 # Largest mean error of the share that each kind of noise may have
 GOALS = {"none": 0.015, "symmetric": 0.03, "pair": 0.04, "one-sided": 0.06}
+_POOR = 0.7
 SLACK = 0.005  # the grid on which an interval ends
 TITLES = {"noise": "wrong labels", "data": "data set", "kind": "wrong labels"}
 
@@ -41,7 +42,7 @@ def _line(case):
         line |= {f"{what}{column}": found.get(what) for what in ("flagged", "f1", "auc")}
         if method != "detector" and "f1" in found:
             line[f"not behind{column}"] = float(case["detector"]["f1"] >= found["f1"])
-    return line | {"trainings": case.get("trainings")}
+    return line | {"trainings": case.get("trainings"), "warned": case["warned"]}
 
 
 def by(group, lines, *wanted):
@@ -96,6 +97,22 @@ def _group(noise):
     return "ambiguous rows" + CHECKED * noise.endswith(CHECKED)
 
 
+def doubts(lines):
+    """Error of the share and AUC of the settings where a warning came, and where it did not."""
+    found = {}
+    for name in ("weak evidence", "unknown share"):
+        came = lines.warned.map(lambda warned, name=name: name in warned)
+        found |= {f"{name}, raised": lines[came], f"{name}, not raised": lines[~came]}
+    return pd.DataFrame(
+        {
+            "settings": {name: len(some) for name, some in found.items()},
+            "error": {name: some.error.mean() for name, some in found.items()},
+            "AUC": {name: some.auc.mean() for name, some in found.items()},
+            f"AUC below {_POOR}": {name: (some.auc < _POOR).sum() for name, some in found.items()},
+        }
+    ).rename_axis("warning")
+
+
 def prices(lines):
     """Median price over the settings that were timed, a line per data set."""
     return lines.dropna(subset="trainings").groupby("data", sort=False)[["trainings"]].median()
@@ -127,6 +144,7 @@ def tables(cases):
         "Which rows": by("noise", wrong, "f1", "auc", "not behind"),
         "Data set by data set": by("data", lines, "error", "covered", "f1"),
         "Before": before(lines),
+        "Warnings": doubts(lines),
         **{f"Reliability, {name}": each for name, each in reliability(cases).items()},
         "Price in trainings, beyond the training": prices(lines),
     }
