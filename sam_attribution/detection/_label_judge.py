@@ -107,7 +107,7 @@ class LabelJudge:
         if self.has_skill and not all(each.untouched for each in self._evidence):
             warn(
                 f"contamination_={share:.3g} is too small if the network has memorised wrong "
-                "labels: no state from before its training is known, and the rows are not one "
-                "array of numbers. Look at rows in the order of scores_, give the untrained "
+                "labels: no state from before its training is known, and the rows hold no "
+                "floating-point numbers. Look at rows in the order of scores_, give the untrained "
                 "weights as a checkpoint, or set contamination."
             )
