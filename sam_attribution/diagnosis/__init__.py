@@ -2,6 +2,7 @@
 
 from sam_attribution.diagnosis._check_table import CHECKS, check_table
 from sam_attribution.diagnosis._edge_of_stability import extreme_curvature
+from sam_attribution.diagnosis._left_out_rows import left_out_rows, own_influence
 from sam_attribution.diagnosis._metasmoothness import (
     metasmoothness,
     recorded_scores,

@@ -201,6 +201,19 @@ CHECKS = (
         _SMOOTHER,
     ),
     Check(
+        "left_out_error",
+        0.45,
+        0.8,
+        {
+            FINE: "the rows that matter most were left out, and did about what their scores say",
+            DOUBTFUL: "the rows that matter most were left out, and did only roughly what their "
+            "scores say: trust sign and order of large scores, not the size",
+            BAD: "the rows that matter most were left out, and did not do what their scores say: "
+            "do not trust scores of single rows",
+        },
+        (*_SMOOTHER, "refine=20, which takes the true effects of the rows that matter most"),
+    ),
+    Check(
         "metasmoothness",
         0.8,
         0.5,

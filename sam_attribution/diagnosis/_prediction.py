@@ -62,13 +62,13 @@ def n_trained_on(problem):
 
 def _changes(problem, queries, row_weights):
     """Change of the queries' mean by training with each set of row weights but the last."""
-    units = _units(queries)
+    units = units_of(queries)
     models = final_models(FunctionalTraining(problem), row_weights)
     found = [(queries.values(*model).double() / units).mean() for model in models]
     return torch.stack(found[:-1]).cpu() - found[-1].cpu()
 
 
-def _units(queries):
+def units_of(queries):
     """Norm that the gradient of each query was divided by; 1 without normalisation."""
     if not queries.normalize:
         return 1.0

@@ -14,13 +14,21 @@ from sam_attribution.fitting import Measure, train_split
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
 from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._reading import choose_reading
+from sam_attribution.influence._refinement import refined
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
-from sam_attribution.influence._soundness import arrival, quality, radii, smoothness
+from sam_attribution.influence._soundness import (
+    arrival,
+    quality,
+    radii,
+    really_left_out,
+    smoothness,
+)
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
 # Each holds a direction of all parameters at every state
 _OWN_LOSSES_AT_ONCE = 16
+ROWS_LEFT_OUT = 10
 
 
 @exclusive()
@@ -46,6 +54,10 @@ class Attribution:
     method : Method
     evaluation : {"loss", "margin"} or callable
     aggregate : {"mean", "worst-class"}
+    refine : int, default=0
+        Rows whose scores are replaced by their true effects.
+    calibrate : bool, default=False
+        Multiply the other scores by the slope that fits these best.
     n_jobs : int, optional
         Processes that share the rows.
     verbose : int, default=0
@@ -70,13 +82,26 @@ class Attribution:
     probes : iterable of Probe or None
         Of the validation rows, if the method has any.
     prepared : Prepared or PreparedScores
+    left_out : LeftOutRows or None
+        The rows that matter most, really left out, beside their scores.
     validation : Queries
         The mean over the validation rows, however they are aggregated.
     diagnostics : dict
         Of this split, by the names of the columns of ``SAMInfluence.diagnostics_``.
     """
 
-    def __init__(self, trained, method, *, evaluation, aggregate, n_jobs=None, verbose=0):
+    def __init__(
+        self,
+        trained,
+        method,
+        *,
+        evaluation,
+        aggregate,
+        refine=0,
+        calibrate=False,
+        n_jobs=None,
+        verbose=0,
+    ):
         self.trained = trained
         self.problem = problem = trained.problem
         self.n_jobs = n_jobs
@@ -99,15 +124,34 @@ class Attribution:
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
+        self.left_out = None
         self.diagnostics = self._diagnostics(watch)
+        self._check(watch)
+        if refine:
+            self.leave_out(refine)
+            found = self.scores, self.table, problem.y, self.left_out
+            self.scores, self.table = refined(*found, calibrate=calibrate)
 
     @exclusive()
-    def examine(self, check=None):
+    def examine(self, check=None, n_rows=0):
         """Add to the diagnostics what is expensive: see ``SAMInfluence.diagnose``."""
         if "curvature" not in self.diagnostics:
             self.diagnostics |= arrival(self.problem)
         if check is not None:
             self.diagnostics |= smoothness(self, check)
+        if n_rows:
+            self.leave_out(n_rows)
+
+    def leave_out(self, n_rows):
+        """Train again without the rows that matter most, and keep the comparison."""
+        if self.left_out is not None and len(self.left_out.rows) == n_rows:
+            return
+        self.left_out = really_left_out(self, n_rows)
+        self.diagnostics |= {
+            "n_left_out": len(self.left_out.rows),
+            "left_out_error": self.left_out.error,
+            "left_out_slope": self.left_out.slope,
+        }
 
     @exclusive()
     def row_scores(self, X, y=None):
@@ -196,9 +240,16 @@ class Attribution:
             "seconds_scoring": watch.lap(),
             "peak_memory_mib": watch.peak_memory_mib(),
         }
-        if check := self.method.check:
-            found |= smoothness(self, check) | {"seconds_checking": watch.lap()}
         return found
+
+    def _check(self, watch):
+        """Add what the method checks by itself."""
+        if self.method.check == "rows":
+            self.leave_out(ROWS_LEFT_OUT)
+        elif self.method.check:
+            self.diagnostics |= smoothness(self, self.method.check)
+        if self.method.check:
+            self.diagnostics["seconds_checking"] = watch.lap()
 
     def _origins_of_some(self, X, y, queries, rows):
         distinct, of_pair = rows.unique(return_inverse=True)

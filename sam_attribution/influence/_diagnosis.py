@@ -9,12 +9,14 @@ from sklearn.utils.validation import check_is_fitted
 from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution._warnings import warn
 from sam_attribution.diagnosis import check_table, done_already
+from sam_attribution.influence._label_scores import to_numpy
 from sam_attribution.influence._rank_stability import rank_stability
 
-_WARNED_OF = ("linearity_error", "roughness", "metasmoothness")
+_WARNED_OF = ("linearity_error", "roughness", "metasmoothness", "left_out_error")
 _RULES = {
     "smoothness": [None, StrOptions({"prediction", "starts", "weights"})],
     "n_seeds": [Interval(Integral, 0, None, closed="left")],
+    "n_left_out": [Interval(Integral, 0, None, closed="left")],
 }
 
 
@@ -44,10 +46,23 @@ def _done_by(attributions):
     return cache(lambda split: done_already(attributions[split].problem))
 
 
+def _left_out_of(number, attribution):
+    left_out = attribution.left_out
+    if left_out is None:
+        return None
+    rows = attribution.trained.split.train[left_out.rows.cpu().numpy()]
+    columns = {"predicted": left_out.predicted, "effect": left_out.effects}
+    return pd.DataFrame(
+        {"split": number, "row": rows} | {name: to_numpy(each) for name, each in columns.items()}
+    )
+
+
 class Diagnosing:
     """The part of SAMInfluence that says whether to trust the scores."""
 
-    def diagnose(self, X=None, y=None, sample_weight=None, *, smoothness=None, n_seeds=0):
+    def diagnose(
+        self, X=None, y=None, sample_weight=None, *, n_left_out=0, smoothness=None, n_seeds=0
+    ):
         """Say in words whether the scores can be trusted, and what to do if not.
 
         What is computed here is kept in ``diagnostics_``.
@@ -56,6 +71,11 @@ class Diagnosing:
         ----------
         X, y, sample_weight : array-like, optional
             What ``fit`` was given; needed for `n_seeds` only.
+        n_left_out : int, default=0
+            Number of rows of each split to leave out, one at a time, and compare with their
+            scores: half of them with the largest absolute scores, the others with the largest
+            influence on their own loss. 10 tell most; a training each, in one stack where models
+            are small. ``left_out_`` has the rows.
         smoothness : {"prediction", "weights", "starts"}, default=None
             Whether removing a row is a smooth change at all, by trainings right beside this one.
             ``prediction``: does moving the rows' weights along the scores do what these predict?
@@ -75,8 +95,8 @@ class Diagnosing:
         Raises
         ------
         ValueError
-            For `smoothness` without a recorded training; for `n_seeds` without the rows of ``fit``,
-            or with a frozen estimator.
+            For `smoothness` or `n_left_out` without a recorded training; for `n_seeds` without the
+            rows of ``fit``, or with a frozen estimator.
 
         Notes
         -----
@@ -94,15 +114,29 @@ class Diagnosing:
         ['validation_skill', 'stationarity', 'edge_of_stability']
         """
         check_is_fitted(self)
-        check_arguments(_RULES, "diagnose", smoothness=smoothness, n_seeds=n_seeds)
+        asked = {"smoothness": smoothness, "n_seeds": n_seeds, "n_left_out": n_left_out}
+        check_arguments(_RULES, "diagnose", **asked)
         for attribution in self.attributions_:
-            attribution.examine(smoothness)
+            attribution.examine(smoothness, n_left_out)
         if n_seeds:
             stability = rank_stability(self, X, y, sample_weight, n_seeds)
             for attribution in self.attributions_:
                 attribution.diagnostics["rank_stability"] = stability
         self.diagnostics_ = self._table_of_diagnostics()
         return check_table(self._with_checks(), _done_by(self.attributions_))
+
+    @property
+    def left_out_(self):
+        """Table of the rows that were really left out.
+
+        DataFrame of `split`, `row` (position among those given to ``fit``), `predicted`, the rise
+        of the validation value by its score, and `effect`, the rise by training again without it.
+        """
+        check_is_fitted(self)
+        found = [_left_out_of(*each) for each in enumerate(self.attributions_)]
+        if not found or found[0] is None:
+            raise AttributeError("no rows were left out: call diagnose(n_left_out=10) first.")
+        return pd.concat(found, ignore_index=True)
 
     def _table_of_diagnostics(self):
         table = pd.DataFrame([each.diagnostics for each in self.attributions_])

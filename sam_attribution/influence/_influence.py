@@ -33,13 +33,17 @@ from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn
 from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
 from sam_attribution.influence._per_token import TokenQueries
+from sam_attribution.influence._refinement import check_refinement
 from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method, Projected
 from sam_attribution.validation_data import ValidationData
 
 _RULES = {"per": [None, StrOptions({"token"})]}
-_SETTINGS = ("evaluation", "aggregate", "parameters", "batch_size", "verbose")
+_SETTINGS = (
+    *("evaluation", "aggregate", "parameters", "batch_size", "verbose"),
+    *("refine", "calibrate"),
+)
 
 
 class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
@@ -88,6 +92,14 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
     batch_size : int or "auto", default="auto"
         Rows per forward pass; scores do not depend on it. ``auto`` is a fixed rule of
         model, shapes and device.
+    refine : int, default=0
+        Number of rows of each split whose scores are their true effects, by training again without
+        each: half of them with the largest absolute scores, the others with the largest influence
+        on their own loss, see :meth:`diagnose`. It needs ``aggregate="mean"`` and costs a training
+        for each row (in one stack where models are small).
+    calibrate : bool, default=False
+        Multiply the scores of the other rows by the slope that fits the effects of the rows of
+        `refine` best.
     device : str, default=None
         Where clones are trained and rows scored. ``None`` keeps the estimator's.
     n_jobs : int, default=None
@@ -174,6 +186,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         "aggregate": [StrOptions(set(AGGREGATIONS))],
         "parameters": [str, "array-like"],
         "batch_size": [StrOptions({"auto"}), Interval(Integral, 1, None, closed="left")],
+        "refine": [Interval(Integral, 0, None, closed="left")],
+        "calibrate": ["boolean"],
         "device": [None, str],
         "n_jobs": [None, Integral],
         "random_state": ["random_state"],
@@ -190,6 +204,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         aggregate="mean",
         parameters="all",
         batch_size="auto",
+        refine=0,
+        calibrate=False,
         device=None,
         n_jobs=None,
         random_state=None,
@@ -202,6 +218,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self.aggregate = aggregate
         self.parameters = parameters
         self.batch_size = batch_size
+        self.refine = refine
+        self.calibrate = calibrate
         self.device = device
         self.n_jobs = n_jobs
         self.random_state = random_state
@@ -237,6 +255,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         estimator, method = estimator_or_default(self.estimator), resolved_method(self.method)
         targets = targets_of(estimator)
         targets.check_question(self.evaluation, self.aggregate)
+        check_refinement(self, method)
         warn_if_never_resumed(method, estimator, self.validation, self.random_state)
         *data, splits, estimators, seed = fit_data(
             self, X, y, sample_weight, targets, groups=groups, device=self.device

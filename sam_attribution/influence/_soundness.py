@@ -1,12 +1,15 @@
 """Numbers that say whether the scores of a trained split can be trusted."""
 
 import numpy as np
+import torch
 from sklearn.base import is_classifier, is_regressor
 
 from sam_attribution.curvature import SAMPoint
 from sam_attribution.diagnosis import (
     extreme_curvature,
+    left_out_rows,
     metasmoothness,
+    own_influence,
     prediction_errors,
     recorded_scores,
     warn_of_one_prediction,
@@ -24,12 +27,27 @@ def smoothness(attribution, check):
         scores = attribution.query_scores
     else:
         scores = recorded_scores(problem, queries)
-    if scores.dtype != problem.params.dtype:  # of the training repeated in float64
-        problem = problem.in_double_precision()
-        queries = queries.of(problem)
+    problem, queries = _of_same_run(problem, queries, scores)
     if check == "prediction":
         return prediction_errors(problem, queries, scores)._asdict()
     return {"metasmoothness": metasmoothness(problem, queries, scores, nearby=check)}
+
+
+def really_left_out(attribution, n_rows):
+    """The rows of a split that matter most, left out: a LeftOutRows."""
+    problem, scores = attribution.problem, attribution.query_scores
+    own = own_influence(problem, attribution.queries)
+    _, queries = _of_same_run(problem, attribution.queries, scores)
+    judged = torch.as_tensor(attribution.trained.visited, device=scores.device)
+    return left_out_rows(queries, scores.where(judged[:, None], torch.nan), own, n_rows)
+
+
+def _of_same_run(problem, queries, scores):
+    """Problem and queries of the run that scores are of: it may have been repeated in float64."""
+    if scores.dtype == problem.params.dtype:
+        return problem, queries
+    problem = problem.in_double_precision()
+    return problem, queries.of(problem)
 
 
 def arrival(problem):

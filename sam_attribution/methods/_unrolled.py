@@ -37,9 +37,10 @@ class Unrolled(Method):
         start in double precision and differentiates the repetition, for runs in which rounding
         errors grow. The column `replay_distance` of ``diagnostics_`` is the distance of its end
         from the recorded one; ``fit`` warns from 1e-3 of the weights on.
-    check : {"prediction", "weights", "starts"} or None, default="prediction"
-        Check in ``fit`` of whether training responds smoothly to the removal of a row, see
-        :meth:`SAMInfluence.diagnose`; ``fit`` warns if it does not.
+    check : {"rows", "prediction", "weights", "starts"} or None, default="rows"
+        Check in ``fit`` of whether scores are what leaving a row out does: ``rows`` leaves out the
+        ten that matter most, the others ask whether training responds smoothly, see
+        :meth:`SAMInfluence.diagnose`; ``fit`` warns if not.
     ascent : {"exact", "fixed"}, default="exact"
         ``fixed`` takes the perturbation of every step for a constant, which leaves out one of two
         Hessian products per step.
@@ -55,9 +56,9 @@ class Unrolled(Method):
     Networks that have fitted their rows are not linear either: see :class:`IntegratedUnrolled`.
 
     Cost: about three trainings, for all rows and labels, and one more to repeat the steps between
-    recorded states; with ``trajectory="all"`` nothing is repeated. ``check="prediction"`` adds five
-    plain trainings (the time of two or three if small models are trained in one stack), the other
-    checks about ten. Memory: at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and
+    recorded states; with ``trajectory="all"`` nothing is repeated. ``check="rows"`` adds 11 plain
+    trainings (small models share a stack), ``check="prediction"`` five, the other checks about ten.
+    Memory: at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and
     the graph of one step.
 
     Scores of other rows (``score_samples``, ``transform``) treat them as if they had been in every
@@ -76,7 +77,7 @@ class Unrolled(Method):
     Unrolled(precision='float64')
     """
 
-    def __init__(self, *, precision="training", check="prediction", ascent="exact", at="w+eps"):
+    def __init__(self, *, precision="training", check="rows", ascent="exact", at="w+eps"):
         self.precision = precision
         self.check = check
         self.ascent = ascent
@@ -84,7 +85,7 @@ class Unrolled(Method):
 
     _parameter_constraints = {
         "precision": [StrOptions({"training", "float64"})],
-        "check": [None, StrOptions({"prediction", "starts", "weights"})],
+        "check": [None, StrOptions({"rows", "prediction", "starts", "weights"})],
         "ascent": [StrOptions({"exact", "fixed"})],
         "at": [StrOptions({"w+eps", "w"})],
     }

@@ -50,7 +50,7 @@ def test_a_smooth_run_is_fine_and_fit_is_silent():
         fitted = influence(linear()).fit(X, y)
     table = fitted.diagnose(smoothness="weights")
     assert table.columns.tolist() == COLUMNS
-    for check in ("linearity_error", "roughness", "metasmoothness", "replay_distance"):
+    for check in ("left_out_error", "metasmoothness", "replay_distance"):
         assert status(table, check) == "fine"
     assert fitted.diagnostics_.loc[0, "metasmoothness"] == pytest.approx(1, abs=1e-3)
 
@@ -60,7 +60,14 @@ def test_a_rough_run_warns():
     with pytest.warns(UserWarning, match="do not trust scores of single rows"):
         fitted = influence(rough()).fit(X, y)
     table = fitted.diagnose()
-    assert status(table, "linearity_error") == "bad"
+    assert status(table, "left_out_error") == "bad"
+    assert fitted.diagnostics_.loc[0, "left_out_error"] > 0.8
+
+
+@pytest.mark.slow
+def test_a_rough_run_does_not_follow_its_scores():
+    with pytest.warns(UserWarning, match="the loss does not follow the scores"):
+        fitted = influence(rough(), Unrolled(check="prediction")).fit(X, y)
     assert fitted.diagnostics_.loc[0, "linearity_error"] > 0.5
 
 
@@ -100,7 +107,9 @@ def test_a_repetition_in_float64_is_checked_in_float64():
     classifier = linear(dtype="float32", max_epochs=5)
     fitted = influence(classifier, Unrolled(precision="float64")).fit(X, y)
     expected = influence(linear(max_epochs=5)).fit(X, y)
-    for column in ("linearity_error", "roughness"):
+    for each in (fitted, expected):
+        each.diagnose(smoothness="prediction")
+    for column in ("left_out_error", "linearity_error", "roughness"):
         assert fitted.diagnostics_.loc[0, column] == pytest.approx(
             expected.diagnostics_.loc[0, column], abs=1e-4
         )
@@ -265,7 +274,9 @@ def test_what_is_missing_is_named():
     with pytest.raises(ValueError, match="'n_seeds' parameter"):
         frozen.diagnose(X, y, n_seeds=-1)
     with pytest.raises(ValueError, match="'check' parameter"):
-        influence(linear(), Unrolled(check="rows")).fit(X, y)
+        influence(linear(), Unrolled(check="all")).fit(X, y)
+    with pytest.raises(ValueError, match="'n_left_out' parameter"):
+        frozen.diagnose(n_left_out=-1)
 
 
 def test_smoothness_needs_a_recorded_training():
@@ -273,3 +284,5 @@ def test_smoothness_needs_a_recorded_training():
     assert fitted.diagnose()["check"].tolist()[0] == "validation_skill"
     with pytest.raises(ValueError, match="trajectory"):
         fitted.diagnose(smoothness="prediction")
+    with pytest.raises(ValueError, match="trajectory"):
+        fitted.diagnose(n_left_out=5)
