@@ -64,10 +64,13 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         Pipeline uses it as it is: ``fit`` then needs the rows that it was trained on, and
         `validation` other rows. A net of ``SAMClassifier.from_module`` is taken as if it were
         in one.
-    method : {"arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
+    method : {"auto", "arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
             "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
-            "tracin", "trak", "unrolled"} or Method, default="gif"
+            "tracin", "trak", "unrolled"} or Method, default="auto"
+        ``auto`` takes ``unrolled`` with the perturbations held fixed where the training was
+        recorded and has a derivative, otherwise ``hif-fast`` (``gif`` if the model has no second
+        derivative), with a warning.
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, int, ValidationData or CV splitter, default=0.2
@@ -198,7 +201,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         self,
         estimator=None,
         *,
-        method="gif",
+        method="auto",
         validation=0.2,
         evaluation="loss",
         aggregate="mean",

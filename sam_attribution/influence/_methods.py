@@ -13,6 +13,7 @@ from sam_attribution.methods import (
     GIF,
     HIF,
     TRAK,
+    Auto,
     DataInf,
     GradCos,
     GradDot,
@@ -27,6 +28,7 @@ from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
 METHODS = {
     "arnoldi": lambda: InfluenceFunction(solver=Arnoldi()),
+    "auto": Auto,
     "cg": lambda: InfluenceFunction(solver=CG(), curvature="ggn"),
     "datainf": DataInf,
     "ekfac": EKFAC,

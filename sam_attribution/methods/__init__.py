@@ -1,5 +1,6 @@
 """Attribution methods: each a recipe for probes."""
 
+from sam_attribution.methods._auto import Auto
 from sam_attribution.methods._datainf import DataInf
 from sam_attribution.methods._ekfac import EKFAC
 from sam_attribution.methods._gif import GIF

@@ -396,7 +396,7 @@ class TrainingPath:
         """
         self.check_replay("this method")
         self.nearest(0)  # raises if nothing was recorded
-        return rewind(self._classifier.replayer(*self._data, **options))
+        return rewind(self._classifier.replayer(*self._data, check_data=False, **options))
 
     def _point(self, state, rate, steps):
         step = self._trajectory.schedule[state.step]

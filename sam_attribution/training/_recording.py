@@ -282,11 +282,15 @@ class RecordingMixin(ProcessesMixin):
         return self.replayer(X, y, sample_weight).states(start, stop)
 
     @exclusive()
-    def replayer(self, X, y=None, sample_weight=None, **options):
-        """A :class:`Replay` of the recorded training; raise a ValueError for other data."""
+    def replayer(self, X, y=None, sample_weight=None, *, check_data=True, **options):
+        """A :class:`Replay` of the recorded training.
+
+        A ValueError for other data; ``check_data=False`` says that these were compared before.
+        """
         check_precision(self)
         data = self.as_trained(X, y, sample_weight)
-        self.trajectory_.check_data(*data)
+        if check_data:
+            self.trajectory_.check_data(*data)
         check_unchanged(self)
         return Replay(self, *data, **options)
 

@@ -1,0 +1,62 @@
+"""The best method that a training allows."""
+
+from sam_attribution._warnings import warn
+from sam_attribution.curvature import check_second_derivative
+from sam_attribution.methods._gif import GIF
+from sam_attribution.methods._hif import HIF
+from sam_attribution.methods._method import Method
+from sam_attribution.methods._unrolled import Unrolled
+
+
+class Auto(Method):
+    """The first of unrolled, HIF-fast and GIF that can answer for a training.
+
+    Unrolled scores hold the perturbation of every step fixed, which costs about half as much as the
+    exact derivative. They need a recorded training of pure steps and all parameters; HIF-fast
+    needs second derivatives of the model alone.
+    """
+
+    def check_model(self, problem, optimizer):
+        """Raise a ValueError if no method can answer for the model."""
+        _first_of(lambda method: method.check_model(problem, optimizer))
+
+    def prepare(self, problem):
+        """Prepare the first method that can answer; a warning says why it is not unrolled.
+
+        Raises
+        ------
+        ValueError
+            If none can.
+        """
+
+        def prepared(method):
+            if not isinstance(method, GIF):
+                check_second_derivative(problem)
+            return method.prepare(problem)
+
+        found, name, reason = _first_of(prepared)
+        if reason:
+            warn(
+                f'method="auto" takes "{name}", which is less exact than "unrolled", because '
+                f"{reason} Name a method to choose it yourself."
+            )
+        return found
+
+
+def _first_of(attempt):
+    """What an attempt returns for the first method that it accepts, its name, and why not another.
+
+    A ValueError with the reason for the first one if it accepts none.
+    """
+    methods = {
+        "unrolled": Unrolled(ascent="fixed", check=None),
+        "hif-fast": HIF("fast"),
+        "gif": GIF(),
+    }
+    reason = None
+    for name, method in methods.items():
+        try:
+            return attempt(method), name, reason
+        except ValueError as error:
+            reason = reason or error
+    raise reason
