@@ -64,10 +64,10 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
         Pipeline uses it as it is: ``fit`` then needs the rows that it was trained on, and
         `validation` other rows. A net of ``SAMClassifier.from_module`` is taken as if it were
         in one.
-    method : {"auto", "arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
-            "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
+    method : {"arnoldi", "auto", "cg", "datainf", "ekfac", "fixed-point", "further-training", \
+            "gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
-            "tracin", "trak", "unrolled"} or Method, default="auto"
+            "tracin", "trak", "unrolled", "unrolled-segments"} or Method, default="auto"
         ``auto`` takes ``unrolled`` with the perturbations held fixed where the training was
         recorded and has a derivative, otherwise ``hif-fast`` (``gif`` if the model has no second
         derivative), with a warning.

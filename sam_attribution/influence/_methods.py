@@ -23,6 +23,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
@@ -50,6 +51,7 @@ METHODS = {
     "tracin": TracIn,
     "trak": TRAK,
     "unrolled": Unrolled,
+    "unrolled-segments": UnrolledSegments,
 }
 
 

@@ -137,4 +137,4 @@ def test_no_method_pays_for_first_calls(monkeypatch):
 
     monkeypatch.setattr(SAMInfluence, "fit", noted)
     compare(["tracin"], classifier, X, y, validation=validation, random_state=0)
-    assert fitted == [("gif", 4), ("tracin", 60)]
+    assert fitted == [("auto", 4), ("tracin", 60)]

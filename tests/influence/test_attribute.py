@@ -35,6 +35,7 @@ CLOSE = {"rtol": 1e-10, "atol": 1e-14}
 def influence(estimator=None, rows=(X, y), **settings):
     estimator = SAMClassifier(**SMALL) if estimator is None else estimator
     held_out = settings.pop("validation", ValidationData(X_query, y_query))
+    settings = {"method": "gif"} | settings
     return SAMInfluence(estimator, validation=held_out, **settings).fit(*rows)
 
 

@@ -29,7 +29,9 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
+from sam_attribution.methods._auto import Auto
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 from sam_attribution.training import MLP, SAMClassifier
 from sam_attribution.validation_data import ValidationData
@@ -203,7 +205,7 @@ def test_images_and_the_head():
     pictures, labels = images()
     for parameters in ("all", "head"):
         fitted = SAMInfluence(
-            SAMClassifier(SmallCNN, **SMALL), parameters=parameters, random_state=0
+            SAMClassifier(SmallCNN, **SMALL), method="gif", parameters=parameters, random_state=0
         ).fit(pictures, labels)
         judged = ~np.isnan(fitted.scores_)
         np.testing.assert_allclose(
@@ -291,6 +293,7 @@ def test_a_name_stands_for_the_slow_object_with_its_defaults(name):
 def test_a_name_stands_for_the_object_with_its_defaults(name):
     method = {
         "arnoldi": InfluenceFunction(solver=Arnoldi()),
+        "auto": Auto(),
         "cg": InfluenceFunction(solver=CG(), curvature="ggn"),
         "datainf": DataInf(),
         "ekfac": EKFAC(),
@@ -308,6 +311,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
         "tracin": TracIn(),
         "trak": TRAK(),
         "unrolled": Unrolled(),
+        "unrolled-segments": UnrolledSegments(),
     }[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)
@@ -364,7 +368,7 @@ def test_diagnostics_say_what_was_done():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"method": "magic"}, r"method must be a Method or one of \['arnoldi', 'cg', 'datainf', "),
+        ({"method": "magic"}, r"method must be a Method or one of \['arnoldi', 'auto', 'cg', "),
         ({"validation": 1.5}, "The 'validation' parameter"),
         ({"validation": (X, y)}, r"validation must be .* got tuple\. .* ValidationData\(X, y\)\.$"),
         ({"evaluation": "accuracy"}, "The 'evaluation' parameter"),
@@ -373,7 +377,7 @@ def test_diagnostics_say_what_was_done():
         ({"batch_size": 0}, "The 'batch_size' parameter"),
         ({"validation": ValidationData(X_val[:, :3], y_val)}, "features"),
         ({"validation": ValidationData(X_val, y_val + 5)}, "labels that were not in fit"),
-        ({"estimator": SAMClassifier(trajectory=None)}, "trajectory=10"),
+        ({"estimator": SAMClassifier(trajectory=None), "method": "gif"}, "trajectory=10"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -416,7 +420,7 @@ def test_batch_size_does_not_matter_from_end_to_end(settings, dtype):
 
 
 def test_a_fit_that_fails_leaves_nothing_of_the_one_before():
-    influence = SAMInfluence(SAMClassifier(max_epochs=2), random_state=0).fit(X, y)
+    influence = SAMInfluence(SAMClassifier(max_epochs=2), method="gif", random_state=0).fit(X, y)
     learned = {name for name in vars(influence) if name.endswith("_")}
     influence.set_params(estimator=SAMClassifier(max_epochs=2, trajectory=None))
     with pytest.raises(ValueError, match="trajectory=None"):

@@ -23,7 +23,8 @@ SMALL = {"max_epochs": 4, "batch_size": 15, "dtype": "float64", "random_state": 
 
 
 def influence(estimator=None, labels=y, **settings):
-    settings = {"validation": ValidationData(X_query[:9], labels[:9])} | settings
+    held_out = ValidationData(X_query[:9], labels[:9])
+    settings = {"method": "gif", "validation": held_out} | settings
     estimator = SAMClassifier(**SMALL) if estimator is None else estimator
     return SAMInfluence(estimator, random_state=0, **settings).fit(X, labels)
 

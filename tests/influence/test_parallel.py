@@ -25,7 +25,9 @@ def influence(module=None, **settings):
     estimator = clf if module else make_pipeline(StandardScaler(), clf)
     folds = StratifiedKFold(3, shuffle=True, random_state=0)
     return SAMInfluence(
-        estimator, validation=folds, evaluation="margin", aggregate="worst-class", **settings
+        estimator,
+        **{"method": "gif", "validation": folds} | settings,
+        **{"evaluation": "margin", "aggregate": "worst-class"},
     )
 
 
