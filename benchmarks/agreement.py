@@ -26,7 +26,7 @@ from benchmarks.report import machine, read, write
 from sam_attribution import SAMClassifier, ValidationData
 from sam_attribution.comparison import compare
 from sam_attribution.datasets import symmetric_noise
-from sam_attribution.methods import HIF, Unrolled
+from sam_attribution.methods import EKFAC, HIF, Unrolled
 from sam_attribution.retraining import LeaveOneOut
 
 SEED = 0
@@ -37,6 +37,8 @@ METHODS = {
 MORE_METHODS = METHODS | {  # where quick
     **{name: name for name in ("hif", "if", "grad-cos")},
     "hif, batches": HIF(ascent="batch"),
+    "ekfac": EKFAC(),
+    "ekfac, training": EKFAC(damping="training"),
 }
 
 

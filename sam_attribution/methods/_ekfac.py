@@ -6,6 +6,7 @@ from sam_attribution._seeding import integer_seed
 from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.curvature import KroneckerCurvature, check_kronecker_layers, in_words
 from sam_attribution.dynamics import Tangent
+from sam_attribution.methods._damping import inverse_horizon
 from sam_attribution.methods._hif import adjoint_probes, removal_columns
 from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._row_point import AT, row_point
@@ -26,9 +27,11 @@ class EKFAC(Method):
         Point of row gradients and curvature: the trained parameters, or the point where SAM takes
         its gradient (of the full batch). Query gradients are always taken at the trained
         parameters.
-    damping : "auto" or float, default="auto"
-        Number added to the diagonal; ``auto`` is a tenth of each layer's mean eigenvalue. A layer
-        in which no row has a gradient (behind dead ReLU units) adds nothing to any score.
+    damping : "auto", "training" or float, default="auto"
+        Number added to the diagonal. ``auto`` is a tenth of each layer's mean eigenvalue, for the
+        best order. ``training`` is one over the sum of the learning rates, momentum included, for
+        a better size: as far as a training of that length moves. It needs a recorded training. A
+        layer in which no row has a gradient (behind dead ReLU units) adds nothing to any score.
     corrected : bool, default=True
         False leaves the eigenvalues of the Kronecker product as they are (K-FAC).
     n_draws : int, optional
@@ -80,7 +83,7 @@ class EKFAC(Method):
 
     _parameter_constraints = {
         "at": AT,
-        "damping": [StrOptions({"auto"}), Interval(Real, 0, None, closed="left")],
+        "damping": [StrOptions({"auto", "training"}), Interval(Real, 0, None, closed="left")],
         "corrected": ["boolean"],
         "n_draws": [None, Interval(Integral, 1, None, closed="left")],
         "unsupported": [StrOptions({"raise", "skip"})],
@@ -97,8 +100,9 @@ class EKFAC(Method):
         Raises
         ------
         ValueError
-            For an unknown option, or parameters of layers that EK-FAC does not cover; the first
-            solve for a layer whose damped curvature is singular.
+            For an unknown option, parameters of layers that EK-FAC does not cover, or
+            ``damping="training"`` where the rates of the training are not known; the first solve
+            for a layer whose damped curvature is singular.
         """
         check_parameters(self)
         return _PreparedEKFAC(self, problem)
@@ -115,7 +119,7 @@ class _PreparedEKFAC(Prepared):
             seed=integer_seed(method.random_state),
             unsupported=method.unsupported,
         )
-        self._dampings = self._choose(method.damping)
+        self._dampings, reason = self._choose(method.damping)
         decay = self._point.decay.diagonal
         decays = [float(decay[block.layer.index].mean()) for block in self._curvature.blocks]
         self._added = [d + lam for d, lam in zip(self._dampings, decays, strict=True)]
@@ -123,16 +127,20 @@ class _PreparedEKFAC(Prepared):
             "scale": f"{problem.row_loss.unit}, by an approximate curvature with damping: trust "
             "sign and order",
             "damping": max(self._dampings),
-            "damping_reason": f"{_FRACTION} of each layer's mean eigenvalue; the largest is shown"
-            if method.damping == "auto"
-            else "given",
+            "damping_reason": reason,
         }
         if left_out := self._curvature.left_out:
             self.diagnostics["left_out"] = in_words(left_out)
 
     def _choose(self, damping):
+        """The damping of each layer, and the reason for it."""
         means = self._curvature.mean_eigenvalues()
-        return [_FRACTION * mean if damping == "auto" else float(damping) for mean in means]
+        if damping == "auto":
+            reason = f"{_FRACTION} of each layer's mean eigenvalue; the largest is shown"
+            return [_FRACTION * mean for mean in means], reason
+        if damping == "training":
+            return [_of_training(self._point.problem.path)] * len(means), "1 / sum of the rates"
+        return [float(damping)] * len(means), "given"
 
     def probes(self, queries):
         directions = queries.directions(self._point.w, self._point.problem.buffers)
@@ -146,3 +154,14 @@ class _PreparedEKFAC(Prepared):
     def solve(self, columns):
         """``(G + damping)^-1`` of columns (n_params, k), zero outside the attributed part."""
         return self._curvature.solve(columns, self._added)
+
+
+def _of_training(path):
+    found = None if path is None else inverse_horizon(path)
+    if found is None:
+        raise ValueError(
+            'damping="training" is one over the sum of the learning rates, and these are not known '
+            "here: no training by SGD or Adam was recorded, or a callback changed the gradients. "
+            'Use damping="auto", or a number.'
+        )
+    return found

@@ -57,6 +57,25 @@ def test_ekfac_is_a_product_with_the_inverse(kind, at, corrected):
     torch.testing.assert_close(found, shares @ torch.linalg.solve(matrix, v))
 
 
+def test_damping_by_the_training_is_one_over_the_sum_of_its_rates():
+    problem = fitted_problem("mlp", lr=0.05, optimizer__momentum=0.9)
+    prepared = EKFAC(damping="training").prepare(problem)
+    moved = 0.0  # by a constant unit force
+    speed = 0.0
+    for _ in range(problem.path.n_steps):
+        speed = 0.9 * speed + 1
+        moved += 0.05 * speed
+    assert prepared.diagnostics["damping"] == pytest.approx(1 / moved)
+    expected = scores(EKFAC(damping=1 / moved), problem)
+    torch.testing.assert_close(scores(EKFAC(damping="training"), problem), expected)
+
+
+def test_damping_by_a_training_that_is_not_known_is_refused():
+    problem = fitted_problem("mlp", optimizer=torch.optim.RMSprop, trajectory=None)
+    with pytest.raises(ValueError, match='Use damping="auto", or a number'):
+        EKFAC(damping="training").prepare(problem)
+
+
 def test_damping_of_ekfac_by_itself_is_a_tenth_of_each_layers_mean_eigenvalue():
     problem = fitted_problem("mlp")
     curvature = KroneckerCurvature(problem, problem.params)
