@@ -55,11 +55,11 @@ class Unrolled(Method):
     large rates may not be linear; even retraining is not reproducible there, which `check` detects.
     Networks that have fitted their rows are not linear either: see :class:`IntegratedUnrolled`.
 
-    Cost: about three trainings, for all rows and labels, and one more to repeat the steps between
-    recorded states; with ``trajectory="all"`` nothing is repeated. ``check="rows"`` adds 11 plain
-    trainings (small models share a stack), ``check="prediction"`` five, the other checks about ten.
-    Memory: at most ``2 sqrt(T)`` states for T steps beside the recorded ones, and
-    the graph of one step.
+    Cost: about two trainings, for all rows and labels, and one to two more to repeat the steps
+    between recorded states; where every state was recorded nothing is repeated.
+    ``check="rows"`` adds 11 plain trainings (the time of two or three if small models are trained
+    in one stack), ``check="prediction"`` five, the other checks about ten. Memory: at most
+    ``2 sqrt(T)`` states for T steps beside the recorded ones, and the graph of one step.
 
     Scores of other rows (``score_samples``, ``transform``) treat them as if they had been in every
     batch with weight 1/n, in evaluation mode. Batch norm makes that impossible, unless the module

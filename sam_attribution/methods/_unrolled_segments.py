@@ -16,7 +16,7 @@ from sam_attribution.probes import Probe
 from sam_attribution.problem import FunctionalTraining, couples_rows
 from sam_attribution.training import bare_optimizer
 
-_LEAST_MOMENTUM = 0.8  # of a merged step; without it merged steps of large rates overshoot
+_LEAST_MOMENTUM = 0.8  # of a merged step
 _DOUBTFUL_GROWTH = 10.0
 
 
