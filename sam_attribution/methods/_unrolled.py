@@ -210,7 +210,9 @@ class _PreparedFixed(_PreparedSweep):
     def __init__(self, problem, precision, at):
         super().__init__(problem, precision)
         self.product_of = {"w+eps": fixed_product, "w": product_at_w}[at]
-        self.diagnostics["scale"] = f"{problem.row_loss.unit}; slope near 1, see unrolled"
+        self.diagnostics["scale"] = (
+            f"{problem.row_loss.unit}; slope near 1 as far as training is linear in a row's weight"
+        )
         if at == "w" and self.problem.path.clipping() is not None:
             raise ValueError(
                 'at="w" does not compute the gradients that were clipped in training. Use '
