@@ -3,7 +3,7 @@
 import numpy as np
 from scipy.linalg.lapack import dposv
 
-_NEGLIGIBLE = 0.05  # a step of a smaller expected gain is the last one
+_NEGLIGIBLE = 0.01  # a step of a smaller expected gain is the last one
 _MOST_STEPS = 25
 _LONGEST_STEP = 2.0  # of any number
 _PARTS_OF_STEP = 0.25 ** np.arange(6)

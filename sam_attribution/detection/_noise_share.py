@@ -234,18 +234,13 @@ class NoiseShare:
 
     def _compared(self, symmetric, transition, judged, cost, prior):
         """A reading that pays for what it gains over the symmetric one by chance."""
-        reading = self._reading(transition, judged, symmetric[2])
+        reading = self._reading(transition, judged)
         gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
         return self._weighed(*reading, np.log(prior) - _by_chance(gain) - cost)
 
-    def _reading(self, transition, judged, start=()):
-        """Transition, rows, their classes, and the log-likelihood at each rate that is tried.
-
-        The first fit begins with the parameters of the classes `start`.
-        """
+    def _reading(self, transition, judged):
+        """Transition, rows, their classes, and the log-likelihood at each rate that is tried."""
         classes = [self._classes(each) for each in judged]
-        for each, other in zip(classes, start, strict=False):
-            each.parameters = other.parameters
         known = {}  # fitted parameters by rate
 
         def log_likelihood(rate):
