@@ -173,8 +173,9 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     alike, one class of two alone, rates of their own for all pairs of classes, or, where hardly any
     noise is found, for the few pairs that stand out. A reading that explains the held-out labels
     worse than the first is dropped. The others are averaged, weighted by how well they explain the
-    given labels. ``suspicious_`` has the rows of the largest expected F1 under ``probability_wrong_``. It
-    has none where the probability that no label is wrong exceeds that F1.
+    given labels. ``suspicious_`` has the rows of the largest expected F1 under
+    ``probability_wrong_``. It has none where the probability that no label is wrong exceeds that
+    F1.
 
     **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
     over the states of the later half of training, out of fold where a split held the row out. The
