@@ -3,14 +3,16 @@
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.optimize import minimize
 from scipy.special import log_softmax
+
+from sam_attribution.detection._newton import newton_minimum
 
 _SPREAD_OF_OFFSETS = 1.0
 _SPREAD_OF_LOG_FACTORS = 1.5
 _BOUNDS_OF_LOG_FACTORS = (-6, 4)
 _BOUNDS_OF_OFFSETS = (-6, 6)
 _MOST_OF_OTHERS = 0.25
+_NUMBERS_AT_A_TIME = 2**17  # of scores: what the cache of a processor holds
 _TINY = 1e-12
 
 
@@ -77,39 +79,40 @@ class CalibratedClasses:
     def __init__(self, scores, y, weights, is_right, log_prior):
         # classes on the first axis: sums over them then run along the rows
         self._spreads = np.array([spread(each) for each in scores])
-        self._scores = _side_by_side(scores)
+        self._scores = _stacked(scores)
         self._y, self._weights, self._is_right = y, weights.astype(np.float32), is_right
         self._counted = self._weights * _parts(self._weights, is_right)
         self._log_prior = log_prior.astype(np.float32)[:, None]
-        self._middle = np.log(2 / len(scores))
-        self.parameters = np.r_[np.full(len(scores), self._middle), np.zeros(len(log_prior))]
+        kinds = len(scores), len(log_prior)
+        self._expected = np.repeat([np.log(2 / len(scores)), 0], kinds)
+        self._precision = np.repeat([_SPREAD_OF_LOG_FACTORS**-2, _SPREAD_OF_OFFSETS**-2], kinds)
+        self._bounds = np.repeat([_BOUNDS_OF_LOG_FACTORS, _BOUNDS_OF_OFFSETS], kinds, axis=0).T
+        self.parameters = self._expected
+        step = max(1, _NUMBERS_AT_A_TIME * len(y) // max(1, self._scores.size))
+        self._batches = [slice(start, start + step) for start in range(0, max(len(y), 1), step)]
 
     def fit(self, transition):
         """Fit a and b, from where the last fit ended, and return the log-likelihood of the labels.
 
         It is penalised; beside labels that are right it is that of the others, not penalised.
         """
-        bounds = [_BOUNDS_OF_LOG_FACTORS] * len(self._scores)
-        bounds += [_BOUNDS_OF_OFFSETS] * len(self._log_prior)
-        settings = {"maxiter": 25, "ftol": 1e-5}
-        found = minimize(
-            *(self._unlikelihood, self.parameters, (self._given(transition),)),
-            **{"jac": True, "method": "L-BFGS-B", "bounds": bounds, "options": settings},
+        given = self._given(transition)
+        self.parameters, unlikelihood = newton_minimum(
+            lambda at: self._unlikelihood(at, given), self.parameters, *self._bounds
         )
-        self.parameters = found.x
         unsure = ~self._is_right
         if unsure.all() or not unsure.any():
-            return -found.fun
+            return -unlikelihood
         return float((self._weights * self.log_likelihood(transition))[unsure].sum(dtype=float))
 
     def log_likelihood(self, transition):
         """Log-probability (m,) of each given label, at the last fit."""
-        joint = self._classes(self.parameters) * self._given(transition)
+        joint = self._classes(self._scores) * self._given(transition)
         return np.log(np.maximum(joint.sum(0), _TINY))
 
     def posterior(self, transition):
         """Probability (m, n_classes) of each class to be the true one, given the label."""
-        joint = self._classes(self.parameters) * self._given(transition)
+        joint = self._classes(self._scores) * self._given(transition)
         return (joint / np.maximum(joint.sum(0), _TINY)).T
 
     @property
@@ -122,11 +125,11 @@ class CalibratedClasses:
     @property
     def probabilities(self):
         """Probability (m, n_classes) of each class, whatever the label, at the last fit."""
-        return self._classes(self.parameters).T
+        return self._classes(self._scores).T
 
     def log_probabilities(self, scores):
         """Log-probability (n, n_classes) of each class for rows with scores of another spread."""
-        found = self._classes(self.parameters, _side_by_side(scores))
+        found = self._classes(_stacked(scores))
         return np.log(np.maximum(found, _TINY)).T
 
     def _given(self, transition):
@@ -136,33 +139,64 @@ class CalibratedClasses:
         given[:, right] = np.eye(len(given), dtype=np.float32)[:, self._y[right]]
         return given
 
-    def _classes(self, parameters, scores=None):
+    def _slopes(self, parameters, scores):
+        """Derivatives (n_kinds, n_classes, m) of the logits in log b: ``b_k s_kz``."""
+        return scores * np.exp(parameters[: len(scores), None, None]).astype(np.float32)
+
+    def _probabilities(self, parameters, slopes):
         """Probabilities (n_classes, m) of the classes."""
-        scores = self._scores if scores is None else scores
-        factors, offsets = np.split(parameters.astype(np.float32), [len(scores)])
-        logits = (np.exp(factors) @ scores).reshape(len(offsets), -1)
-        logits += self._log_prior + offsets[:, None]
+        offsets = parameters[len(slopes) :, None].astype(np.float32)
+        logits = slopes.sum(0)
+        logits += self._log_prior + offsets
         logits -= logits.max(0)
         np.exp(logits, out=logits)
         logits /= logits.sum(0)
         return logits
 
+    def _classes(self, scores):
+        return self._probabilities(self.parameters, self._slopes(self.parameters, scores))
+
     def _unlikelihood(self, parameters, given):
-        """Penalised negative log-likelihood, and its gradient in log b and a."""
-        factors, offsets = np.split(parameters, [len(self._scores)])
-        classes = self._classes(parameters)
-        likelihood = np.maximum(np.einsum("cm,cm->m", classes, given), _TINY)
-        pull = given / likelihood
-        pull -= 1
-        pull *= classes
-        pull *= self._counted
-        away = (factors - self._middle) / _SPREAD_OF_LOG_FACTORS, offsets / _SPREAD_OF_OFFSETS
-        value = -(self._counted * np.log(likelihood)).sum(dtype=float)
-        slopes = -np.exp(factors) * (self._scores @ pull.ravel())
-        return value + sum(each @ each for each in away) / 2, np.r_[
-            slopes + away[0] / _SPREAD_OF_LOG_FACTORS,
-            -pull.sum(1, dtype=float) + away[1] / _SPREAD_OF_OFFSETS,
-        ]
+        """Penalised negative log-likelihood, its gradient and Hessian in log b and a."""
+        parts = (self._part(parameters, given, rows) for rows in self._batches)
+        value, gradient, hessian = (sum(each) for each in zip(*parts, strict=True))
+        away = parameters - self._expected
+        value += away @ (self._precision * away) / 2
+        return value, gradient + self._precision * away, hessian + np.diag(self._precision)
+
+    def _part(self, parameters, given, rows):
+        """The negative log-likelihood of some rows, its gradient and Hessian."""
+        slopes = self._slopes(parameters, self._scores[:, :, rows])
+        classes = self._probabilities(parameters, slopes)
+        posterior = classes * given[:, rows]
+        likelihood = np.maximum(posterior.sum(0), _TINY)
+        posterior /= likelihood
+        weights = self._counted[rows]
+        value = -(weights * np.log(likelihood)).sum(dtype=float)
+        return value, *_derivatives(slopes, classes, posterior, weights)
+
+
+def _derivatives(slopes, classes, posterior, weights):
+    """Gradient and Hessian of the negative log-likelihood in log b and a."""
+    n_kinds = len(slopes)
+    pull = (classes - posterior) * weights
+    pulled = slopes * pull
+    cross = pulled.sum(2)
+    gradient = np.concatenate([cross.sum(1), pull.sum(1)]).astype(float)
+    hessian = _second_moments(slopes, posterior, weights)
+    hessian -= _second_moments(slopes, classes, weights)
+    hessian[:n_kinds, :n_kinds] += pulled.reshape(n_kinds, -1) @ slopes.reshape(n_kinds, -1).T
+    hessian[:n_kinds, n_kinds:] += cross
+    hessian[n_kinds:, :n_kinds] += cross.T
+    hessian[np.diag_indices_from(hessian)] += gradient
+    return gradient, hessian
+
+
+def _second_moments(slopes, probabilities, weights):
+    """Sum over rows of outer products of the mean derivatives of logits in log b and a."""
+    rows = np.concatenate([np.einsum("kcm,cm->km", slopes, probabilities), probabilities])
+    rows *= np.sqrt(weights)
+    return rows @ rows.T
 
 
 def _parts(weights, is_right):
@@ -173,9 +207,9 @@ def _parts(weights, is_right):
     return np.where(is_right, 1, min(most, 1)).astype(np.float32)
 
 
-def _side_by_side(scores):
-    """Kinds of scores (n_kinds, n_classes * m), each of unit spread."""
-    return np.stack([standardised(each).T.ravel() for each in scores])
+def _stacked(scores):
+    """Kinds of scores (n_kinds, n_classes, m), each of unit spread."""
+    return np.ascontiguousarray(np.stack([standardised(each) for each in scores]).swapaxes(1, 2))
 
 
 def standardised(scores, by=None):

@@ -131,25 +131,18 @@ class _State:
         self._slices = folds
         weights = [weights[rows] for rows in folds]
         scatter = [(f.T * w) @ f for f, w in zip(self._folds, weights, strict=True)]
-        totals = [w.sum() for w in weights]
-        self._of_all = _with_inverse(sum(scatter), sum(totals), shrinkage)
-        self._of_others = [
-            _with_inverse(sum(scatter) - own, sum(totals) - total, shrinkage)
-            for own, total in zip(scatter, totals, strict=True)
-        ]
+        pairs = _others_and_all(scatter), _others_and_all([w.sum() for w in weights])
+        others, of_all = zip(*map(_split_last, _with_inverse(*pairs, shrinkage)), strict=True)
+        self._of_others, self._of_all = others, of_all
 
     def scores(self, responsibilities):
         parts = [responsibilities[rows] for rows in self._slices]
-        sizes = [part.sum(0) for part in parts]
-        sums = [part.T @ fold for part, fold in zip(parts, self._folds, strict=True)]
-        size, whole = sum(sizes), sum(sums)
-        folds = zip(self._folds, self._of_others, sizes, sums, strict=True)
-        return torch.cat(
-            [
-                _discriminants(f, *others, size - n, whole - s, self._shrinkage)
-                for f, others, n, s in folds
-            ]
-        )
+        sizes = _others_and_all([part.sum(0) for part in parts])[:-1]
+        pairs = zip(parts, self._folds, strict=True)
+        sums = _others_and_all([part.T @ fold for part, fold in pairs])[:-1]
+        classes = _classes(*self._of_others, sizes, sums, self._shrinkage)
+        fitted = zip(self._folds, *classes, strict=True)
+        return torch.cat([fold @ directions - offsets for fold, directions, offsets in fitted])
 
     def held_out_scores(self, responsibilities):
         directions, offsets = self._classes_of_all(responsibilities)
@@ -204,30 +197,41 @@ def leading_directions(features, most=MOST_FEATURES):
     return torch.as_tensor(leading.T.copy())
 
 
+def _others_and_all(parts):
+    """Sums (n_folds + 1, ...) of a part per fold: without each of them, and of all."""
+    parts = torch.stack(parts)
+    total = parts.sum(0, keepdim=True)
+    return torch.cat([total - parts, total])
+
+
+def _split_last(stacked):
+    return stacked[:-1], stacked[-1]
+
+
 def _with_inverse(scatter, total, shrinkage):
-    """The shrunk total covariance and its inverse."""
-    covariance = scatter.double() / total.clamp_min(1e-12)
-    ridge = shrinkage * covariance.trace() / len(covariance) + 1e-9
-    identity = torch.eye(len(covariance), dtype=scatter.dtype)
-    shrunk = (1 - shrinkage) * covariance + ridge * identity
+    """Shrunk total covariances (..., n_features, n_features) and their inverses."""
+    covariance = scatter.double() / total.clamp_min(1e-12)[:, None, None]
+    n_features = covariance.shape[-1]
+    mean_variance = covariance.diagonal(dim1=1, dim2=2).mean(1)
+    ridge = (shrinkage * mean_variance + 1e-9)[:, None, None]
+    shrunk = (1 - shrinkage) * covariance + ridge * torch.eye(n_features, dtype=covariance.dtype)
     return shrunk.to(scatter.dtype), torch.linalg.inv(shrunk).to(scatter.dtype)
 
 
-def _discriminants(features, *classes):
-    directions, offsets = _classes(*classes)
-    return features @ directions - offsets
-
-
 def _classes(covariance, inverse, sizes, sums, shrinkage):
-    """Directions and offsets of the scores of classes with such sizes and sums of features."""
-    means = (sums / sizes.clamp_min(1e-6)[:, None]).T
-    shares = (1 - shrinkage) * sizes / sizes.sum()
+    """Directions and offsets of the scores of classes with such sizes and sums of features.
+
+    All have the same leading axes, or none.
+    """
+    means = (sums / sizes.clamp_min(1e-6)[..., None]).mT
+    shares = (1 - shrinkage) * sizes / sizes.sum(-1, keepdim=True)
     # within-class covariance from the total one, by the smaller of two systems
-    if len(sizes) < len(covariance):
+    if sizes.shape[-1] < covariance.shape[-1]:
         directions = inverse @ means
-        identity = torch.eye(len(sizes), dtype=means.dtype)
-        woodbury = identity - shares[:, None] * (means.T @ directions)
-        directions = torch.linalg.solve(woodbury.T, directions.T).T
+        identity = torch.eye(sizes.shape[-1], dtype=means.dtype)
+        woodbury = identity - shares[..., None] * (means.mT @ directions)
+        directions = torch.linalg.solve(woodbury.mT, directions.mT).mT
     else:
-        directions = torch.linalg.solve(covariance - (means * shares) @ means.T, means)
-    return directions, (directions * means).sum(0) / 2
+        within = covariance - (means * shares[..., None, :]) @ means.mT
+        directions = torch.linalg.solve(within, means)
+    return directions, (directions * means).sum(-2) / 2

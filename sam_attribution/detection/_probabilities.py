@@ -54,12 +54,13 @@ def log_likelihood(log_p, y, transition):
 def best_inverse_temperature(scores, log_class_prior, y, transition, weights=None):
     """Inverse temperature that makes the given labels most probable, from up to 1000 rows."""
     rows = subsample(len(y), _ROWS_FOR_TEMPERATURE)
-    scores, y = scores[:, rows], y[rows]
-    weights = scores.new_ones(len(y)) if weights is None else weights[rows]
+    scores, given = scores[:, rows], transition[:, y[rows]].T
+    weights = scores.new_ones(len(rows)) if weights is None else weights[rows]
 
     def unlikelihood(log_inverse_temperature):
-        log_p = log_probabilities(scores, log_class_prior, exp(log_inverse_temperature))
-        return -float(weights @ log_likelihood(log_p, y, transition))
+        logits = exp(log_inverse_temperature) * scores + log_class_prior
+        likelihood = (torch.softmax(logits, dim=2).mean(0) * given).sum(1)
+        return -float(weights @ likelihood.clamp_min(_TINY).log())
 
     settings = {"bounds": _LOG_INVERSE_TEMPERATURE, "method": "bounded", "options": {"xatol": 0.1}}
     return exp(minimize_scalar(unlikelihood, **settings).x)

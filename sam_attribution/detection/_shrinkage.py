@@ -1,5 +1,7 @@
 """How far the covariance of a class model is shrunk: as the given labels are most probable."""
 
+from functools import cache
+
 import torch
 
 from sam_attribution.detection._class_model import (
@@ -15,11 +17,12 @@ _TRIED = (0.1, 0.3, 0.6, 0.9, 0.97)
 _ROWS = 3000
 
 
-def best_shrinkage(features, y, weights, n_classes):
+def best_shrinkage(features, y, weights, n_classes, start=_TRIED[0]):
     """Return the shrinkage under which labels are most probable by the classes of other rows.
 
     Few rows, or labels of which many are wrong, say little about a direction of many features;
-    classes that hardly regard their covariance are then the better ones.
+    classes that hardly regard their covariance are then the better ones. The search goes up the
+    likelihood from a start, to one of the neighbours at a time.
 
     Parameters
     ----------
@@ -28,17 +31,29 @@ def best_shrinkage(features, y, weights, n_classes):
         Codes.
     weights : Tensor of shape (n,)
     n_classes : int
+    start : float
+        One of those tried.
     """
     some = subsample(len(y), _ROWS)
     features, y, weights = _narrow(features[some]), y[some], weights[some]
     folds, rows = stratified_folds(y), torch.arange(len(y))
 
+    @cache
     def log_likelihood(shrinkage):
         model = ClassModel(folds, weights)
         model.add_state(features, features[:1], shrinkage)
         return weights @ fit_as_given(model, y, weights, n_classes).log_p[rows, y]
 
-    return max(_TRIED, key=log_likelihood)
+    best = start
+    while (better := max(_around(best), key=log_likelihood)) != best:
+        best = better
+    return best
+
+
+def _around(shrinkage):
+    """A shrinkage that is tried, and the next ones on either side."""
+    position = _TRIED.index(shrinkage)
+    return _TRIED[max(position - 1, 0) : position + 2]
 
 
 def _narrow(features):

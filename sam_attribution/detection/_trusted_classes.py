@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 import torch
 
-from sam_attribution.detection._class_model import ClassModel, stratified_folds
+from sam_attribution.detection._class_model import SHRINKAGE, ClassModel, stratified_folds
 from sam_attribution.detection._shrinkage import best_shrinkage
 
 
@@ -46,17 +46,18 @@ def trusted_classes(kinds, states, y, n_classes):
     """
     if (torch.bincount(y, minlength=n_classes) == 0).any():
         return None
-    found = [_scores(pair, y, n_classes) for pair in [*kinds, *states]]
+    found, shrinkage = [], SHRINKAGE
+    for others, own in [*kinds, *states]:
+        shrinkage = best_shrinkage(own, y, torch.ones(len(y)), n_classes, shrinkage)
+        found.append(_scores(others, own, y, n_classes, shrinkage))
     untouched, later = found[: len(kinds)], found[len(kinds) :]
     return TrustedClasses(
         untouched, tuple(np.mean(each, axis=0) for each in zip(*later, strict=True))
     )
 
 
-def _scores(features, y, n_classes):
-    others, own = features
-    weights = torch.ones(len(y))
-    model = ClassModel(stratified_folds(y), weights)
-    model.add_state(own, others, best_shrinkage(own, y, weights, n_classes))
+def _scores(others, own, y, n_classes, shrinkage):
+    model = ClassModel(stratified_folds(y), torch.ones(len(y)))
+    model.add_state(own, others, shrinkage)
     scores = model.scores(torch.eye(n_classes)[y])
     return tuple(each[0].numpy() for each in reversed(scores))

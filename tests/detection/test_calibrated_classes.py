@@ -5,6 +5,7 @@ import pytest
 from scipy.optimize import approx_fprime
 from scipy.special import softmax
 
+from sam_attribution.detection import _calibrated_classes
 from sam_attribution.detection._calibrated_classes import CalibratedClasses, standardised
 
 PAIR = np.array([[0.7, 0.3, 0], [0, 0.7, 0.3], [0.3, 0, 0.7]])
@@ -51,10 +52,31 @@ def test_the_fit_is_a_maximum(drawn):
     slopes = approx_fprime(classes.parameters, lambda at: classes._unlikelihood(at, given)[0], 1e-3)
     assert np.abs(slopes).max() < 0.3
     elsewhere = classes.parameters + 0.3
-    value, gradient = classes._unlikelihood(elsewhere, given)
+    value, gradient, _ = classes._unlikelihood(elsewhere, given)
     slopes = approx_fprime(elsewhere, lambda at: classes._unlikelihood(at, given)[0], 1e-3)
     np.testing.assert_allclose(gradient, slopes, rtol=0.05, atol=0.1)
     assert value > classes._unlikelihood(classes.parameters, given)[0]
+
+
+def test_the_hessian_is_the_derivative_of_the_gradient(drawn):
+    *_, classes = drawn
+    given, at = classes._given(PAIR), classes.parameters + 0.3
+    steps = 1e-2 * np.eye(len(at))
+    up, down = ([classes._unlikelihood(at + s, given)[1] for s in each] for each in (steps, -steps))
+    expected = (np.array(up) - down) / 2e-2
+    hessian = classes._unlikelihood(at, given)[2]
+    np.testing.assert_allclose(hessian, expected, atol=2e-3)
+    assert np.abs(hessian[:2, 2:]).max() > 1
+
+
+def test_batches_of_rows_do_not_matter(drawn, monkeypatch):
+    scores, settings, whole = drawn
+    monkeypatch.setattr(_calibrated_classes, "_NUMBERS_AT_A_TIME", 7 * 6)
+    parts = CalibratedClasses(scores, **settings)
+    assert len(parts._batches) == 9
+    expected, found = (c._unlikelihood(c.parameters, c._given(PAIR)) for c in (whole, parts))
+    for one, other in zip(expected, found, strict=True):
+        np.testing.assert_allclose(other, one, rtol=1e-5, atol=1e-4)
 
 
 def test_other_labels_weigh_a_quarter_of_those_that_are_right(drawn):

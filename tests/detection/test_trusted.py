@@ -70,6 +70,12 @@ def test_the_noisier_the_labels_the_more_is_shrunk():
     assert found[0] <= found[1]
 
 
+def test_the_shrinkage_does_not_depend_on_where_the_search_starts():
+    wide = np.concatenate([X, RNG.normal(size=(240, 20)).astype("float32")], axis=1)
+    rows = torch.as_tensor(wide), torch.as_tensor(TRUE), torch.ones(240), 2
+    assert best_shrinkage(*rows, 0.1) == best_shrinkage(*rows, 0.6) == best_shrinkage(*rows, 0.97)
+
+
 def test_trusted_classes_know_nothing_of_the_labels_trained_on():
     """Scores of all rows by classes of 80 rows: those of scikit-learn's LDA, up to a constant."""
     rows = torch.as_tensor(X)
