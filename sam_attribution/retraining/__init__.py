@@ -10,6 +10,7 @@ from sam_attribution.retraining._newton import (
     fixed_point,
     largest_radius,
 )
+from sam_attribution.retraining._real_loop import recorded_loop, recorded_training
 from sam_attribution.retraining._train_many import final_models, train_many
 
 __all__ = [
