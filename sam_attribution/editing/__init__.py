@@ -6,3 +6,4 @@ from sam_attribution.editing._linearity import nonlinearity_of, warn_of_nonlinea
 from sam_attribution.editing._report import edit_report
 from sam_attribution.editing._state import outputs, state_after
 from sam_attribution.editing._verification import random_groups, verification
+from sam_attribution.editing._without_rows import without_rows

@@ -33,7 +33,7 @@ class EndOfRun:
         for row, group in zip(self._weights, groups, strict=True):
             row[group.cpu()] = 0.0
         wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
-        self._loop = recorded_loop(problem, min(wanted, _last_with(problem.path, groups)))
+        self._loop = recorded_loop(problem, min(wanted, _last_with(problem, groups)))
         self.share = self._loop.n_steps / n_steps
         _check_own_steps(problem, self._loop)
 
@@ -45,9 +45,13 @@ class EndOfRun:
         return final_models(self._loop, self._weights, **options)
 
 
-def _last_with(path, groups):
-    """Number of the last step from which on every row of the groups is in a batch."""
-    last = np.zeros(path.visited.max() + 1, dtype=int)
+def _last_with(problem, groups):
+    """Number of the last step from which on every row of the groups is in a batch again.
+
+    A row that was in none has nothing to be left out of.
+    """
+    path = problem.path
+    last = np.full(problem.n_rows, path.n_steps - 1)
     for number in np.flatnonzero(path.taken):
         last[path.schedule[number].indices] = number
     return int(min(last[group.cpu().numpy()].min() for group in groups))
