@@ -16,7 +16,8 @@ class EndOfRun:
 
     They have the recorded batches, rates, optimizer state and random numbers, and begin at the
     last recorded state before `share` of all steps, and before a step with each of the rows.
-    ``share`` is the share that is taken again.
+    ``share`` is the share that is taken again. With `codes`, label codes (or targets) of all rows,
+    the rows have these labels and stay.
 
     Raises
     ------
@@ -24,18 +25,23 @@ class EndOfRun:
         If the steps cannot be repeated.
     """
 
-    how = "replay"
     is_linear = False
 
-    def __init__(self, problem, groups, share):
+    def __init__(self, problem, groups, share, codes=None):
         n_steps = problem.path.n_steps
         self._weights = torch.ones(len(groups), problem.n_rows)
         for row, group in zip(self._weights, groups, strict=True):
-            row[group.cpu()] = 0.0
+            row[group.cpu()] = 0.0 if codes is None else 1.0
         wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
-        self._loop = recorded_loop(problem, min(wanted, _last_with(problem, groups)))
+        first = min(wanted, _last_with(problem, groups))
+        self._loop = recorded_loop(problem, first, codes=codes)
         self.share = self._loop.n_steps / n_steps
-        _check_own_steps(problem, self._loop)
+        _check_own_steps(problem, n_steps - self._loop.n_steps)
+
+    @property
+    def how(self):
+        """Name of the edit: "retrain" if all steps are taken again."""
+        return "retrain" if self.share == 1 else "replay"
 
     def states(self, **options):
         """Yield parameters and buffers at the end without each group.
@@ -57,7 +63,7 @@ def _last_with(problem, groups):
     return int(min(last[group.cpu().numpy()].min() for group in groups))
 
 
-def _check_own_steps(problem, loop):
+def _check_own_steps(problem, first):
     """Raise a ValueError if steps of a user's class do not repeat what they did.
 
     A class may keep numbers from one step to the next, which no recorded state holds. Its steps up
@@ -66,7 +72,8 @@ def _check_own_steps(problem, loop):
     path = problem.path
     if not (path.own_steps or any(step.changed_by for step in path.schedule)):
         return
-    first, start = path.n_steps - loop.n_steps, loop.start().params
+    loop = recorded_loop(problem, first)
+    start = loop.start().params
     known = next(state for state in path.recorded_states if state.step > first)
     (reached,) = loop.states(torch.ones(problem.n_rows), [known.step - first])
     recorded, eps = known.params.to(start), torch.finfo(start.dtype).eps

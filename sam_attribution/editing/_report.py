@@ -7,12 +7,13 @@ from sam_attribution._rows import part_of
 from sam_attribution.editing._state import outputs
 
 
-def edit_report(queries, before, state, rows):
+def edit_report(queries, before, state, rows, codes=None):
     """Numbers about an edited state beside the trained one, a dict.
 
     `queries` has the validation rows as one query, `before` the outputs of the trained model for
-    them; `rows` are the positions of the rows that were removed. `step_length` is relative to the
-    weights. Costs a forward pass over validation rows and two over the `rows`.
+    them; `rows` are the positions of the rows that were removed, or that have labels of `codes`
+    now. `step_length` is relative to the weights. Costs a forward pass over validation rows and two
+    over the `rows`.
     """
     problem = queries.problem
     trained = problem.params, problem.buffers
@@ -34,6 +35,9 @@ def edit_report(queries, before, state, rows):
     X, y = part_of(problem.X, rows), problem.y[rows]
     of_rows = [outputs(problem, *s, X) for s in (trained, state)]
     report |= _pair("removed_loss", [_loss(problem, z, y) for z in of_rows])
+    if codes is not None:
+        new = torch.as_tensor(codes, device=y.device)[rows]
+        report |= _pair("relabelled_loss", [_loss(problem, z, new) for z in of_rows])
     return report | {"unseen_loss": _unseen_loss(problem, (after, queries.y), (of_rows[1], y))}
 
 

@@ -9,13 +9,9 @@ def checked_removal(indices, trained, y):
     Raises a TypeError or ValueError for `indices` that are no positions, or repeated, or not
     trained on, or that leave nothing to train on, or nothing of a class.
     """
-    rows = _positions(indices, len(y))
+    rows = np.sort(_positions(indices, len(y)))
     visited = trained.trained_rows
-    if len(strangers := np.setdiff1d(rows, visited)):
-        raise ValueError(
-            f"indices holds rows that this model was not trained on, such as {strangers[0]} "
-            "(held out to validate on): there is nothing to remove."
-        )
+    _check_trained_on(rows, visited, "remove")
     left = np.setdiff1d(visited, rows)
     if len(left) == 0:
         raise ValueError("indices are all rows that were trained on: nothing would be left.")
@@ -26,6 +22,24 @@ def checked_removal(indices, trained, y):
             "Train again without it."
         )
     return np.searchsorted(trained.split.train, rows)
+
+
+def checked_relabelling(indices, labels, trained, y, targets):
+    """Positions in a split's problem, and a label for each, as an array.
+
+    Raises a TypeError or ValueError for `indices` as :func:`checked_removal`, and for `labels` that
+    are not one for each of them, or that the `targets` of the estimator do not know.
+    """
+    rows = _positions(indices, len(y))
+    _check_trained_on(rows, trained.trained_rows, "relabel")
+    labels = np.asarray(targets.given(labels))
+    if labels.shape != y[rows].shape:
+        raise ValueError(
+            "labels must hold a label (or target) for each of the rows of indices, in the form of "
+            f"y, shape {y[rows].shape}, got {labels.shape}."
+        )
+    targets.check(labels, "labels")
+    return np.searchsorted(trained.split.train, rows), labels
 
 
 def _positions(indices, n_samples):
@@ -48,4 +62,12 @@ def _positions(indices, n_samples):
     rows, counts = np.unique(given, return_counts=True)
     if (counts > 1).any():
         raise ValueError(f"indices holds row {rows[counts > 1][0]} more than once.")
-    return rows
+    return given
+
+
+def _check_trained_on(rows, visited, what):
+    if len(strangers := np.setdiff1d(rows, visited)):
+        raise ValueError(
+            f"indices holds rows that this model was not trained on, such as {strangers[0]} "
+            f"(held out to validate on): there is nothing to {what}."
+        )

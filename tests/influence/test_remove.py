@@ -275,7 +275,7 @@ def test_an_edited_model_can_be_pickled_and_trained_on_but_not_attributed(tmp_pa
     np.testing.assert_array_equal(again.predict_proba(X), edited.predict_proba(X))
     assert again.edit_.equals(edited.edit_)
     for method in ("gif", "hif-fast"):
-        with pytest.raises(ValueError, match=r"cannot be used: SAMInfluence.remove edited the wei"):
+        with pytest.raises(ValueError, match=r"cannot be used: SAMInfluence edited the wei"):
             influence(method, estimator=FrozenEstimator(edited)).fit(X, y)
     before, n_epochs = weights(edited).clone(), len(fitted.estimator_.history)
     edited.partial_fit(X, y)

@@ -20,6 +20,7 @@ from sam_attribution.methods import HIF
 from sam_attribution.problem import problem_from_estimator
 from sam_attribution.retraining import recorded_loop
 from sam_attribution.training import SAMClassifier
+from sam_attribution.validation_data import ValidationData
 from tests.influence.test_remove import (
     REMOVED,
     SMALL,
@@ -36,17 +37,21 @@ from tests.training.test_foreign_optimizers import SignDescent
 
 
 class FromStep:
-    """Row weights of a plain run: ones before a step, read twice in each, and others from it on."""
+    """Numbers of the rows of a plain run, read so often in each step: others from a step on."""
 
-    def __init__(self, first, removed):
-        self.first, self.reads = first, 0
-        self.weights = torch.ones(len(ROWS), dtype=torch.float64)
-        self.weights[removed] = 0
+    def __init__(self, first, before, then, *, reads=2):
+        self.first, self.before, self.then, self.reads = first * reads, before, then, 0
 
     def __getitem__(self, rows):
         self.reads += 1
-        taken = (self.reads - 1) // 2 >= self.first
-        return self.weights[rows] if taken else torch.ones_like(self.weights)[rows]
+        return (self.before if self.reads <= self.first else self.then)[rows]
+
+
+def without(first, removed):
+    """Row weights that are 0 for the removed rows from a step on."""
+    weights = torch.ones(len(ROWS), dtype=torch.float64)
+    weights[removed] = 0
+    return FromStep(first, torch.ones_like(weights), weights)
 
 
 def flat(module):
@@ -68,7 +73,7 @@ def test_the_end_of_the_training_is_repeated_without_the_rows(kind):
     steps = run.recorded.n_steps
     first = round(steps * (1 - edited.edit_["share"]))
     assert first == max(s.step for s in run.recorded.states if s.step <= 0.75 * steps)
-    module = run.trained(FromStep(first, [1, 5]))
+    module = run.trained(without(first, [1, 5]))
     torch.testing.assert_close(weights(edited), flat(module), rtol=1e-10, atol=1e-12)
     for name, buffer in module.named_buffers():
         torch.testing.assert_close(dict(edited.module_.named_buffers())[name], buffer)
@@ -81,7 +86,7 @@ def test_the_whole_of_it_is_training_again():
     fitted, run = trained(network(norm=True, dropout=True), "adam")
     edited = fitted.remove([1, 5], how="retrain", verify=2)
     torch.testing.assert_close(
-        weights(edited), flat(run.trained(FromStep(0, [1, 5]))), rtol=1e-10, atol=1e-12
+        weights(edited), flat(run.trained(without(0, [1, 5]))), rtol=1e-10, atol=1e-12
     )
     table = edited.verification_
     np.testing.assert_allclose(table[["cosine", "length_ratio"]], 1, atol=1e-7)
@@ -177,7 +182,7 @@ def test_nothing_of_the_fitted_model_is_changed():
         edited.predict(X[:5]), pickle.loads(pickle.dumps(edited)).predict(X[:5])
     )
     assert np.abs(edited.predict_proba(X) - fitted.estimator_.predict_proba(X)).max() > 1e-6
-    with pytest.raises(ValueError, match=r"cannot be used: SAMInfluence.remove edited the wei"):
+    with pytest.raises(ValueError, match=r"cannot be used: SAMInfluence edited the wei"):
         influence(estimator=FrozenEstimator(edited)).fit(X, y).remove([0])
 
 
@@ -232,3 +237,60 @@ def test_without_a_recorded_run_the_edit_is_linear_and_says_so():
 def test_arguments_of_another_kind_are_named(name, value):
     with pytest.raises(ValueError, match=f"The {name!r} parameter of remove"):
         influence("grad-dot").fit(X, y).remove(REMOVED, **{name: value})
+
+
+@pytest.mark.slow
+def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on():
+    """Plain torch, with the labels of the rows changed in the middle of the run."""
+    fitted, run = trained(network(norm=True, dropout=True), "adamw", max_epochs=5, trajectory=10)
+    rows = [7, 2]
+    labels = (run.y[rows] + torch.tensor([1, 2])).numpy() % 3
+    edited = fitted.relabel(rows, labels, share=0.25)
+    first = round(run.recorded.n_steps * (1 - edited.edit_["share"]))
+    changed = run.y.clone()
+    changed[rows] = torch.tensor(labels)
+    run.y = FromStep(first, run.y, changed, reads=4)  # by losses and by shares, in two passes
+    module = run.trained(torch.ones(36, dtype=torch.float64))
+    module.requires_grad_(False)
+    torch.testing.assert_close(weights(edited), flat(module), rtol=1e-10, atol=1e-12)
+    loss = nn.functional.cross_entropy(module(torch.tensor(ROWS[rows])), changed[rows])
+    assert edited.edit_["relabelled_loss_after"] == pytest.approx(float(loss))
+    assert edited.edit_["n_relabelled"] == 2
+    assert fitted.relabel(rows, labels, how="retrain").edit_["how"] == "retrain"
+
+
+def test_labels_keep_their_rows_and_their_length():
+    names = np.array(["a", "b", "very long"])[y]
+    held_out = ValidationData(X_val, np.array(["a", "b", "very long"])[y_val])
+    fitted = influence("grad-dot", validation=held_out).fit(X, names)
+    one = fitted.relabel([17, 3], ["very long", "a"])
+    other = fitted.relabel(np.isin(np.arange(60), [3, 17]), ["a", "very long"])
+    assert torch.equal(weights(one), weights(other))
+    codes = fitted.attributions_[0].problem.path.codes_with([17, 3], ["very long", "a"])
+    expected = y.copy()
+    expected[[17, 3]] = 2, 0
+    assert codes.tolist() == expected.tolist()
+
+
+def test_the_targets_of_a_regressor_are_replaced():
+    fitted = SAMInfluence(
+        SAMRegressor(**SMALL, lr=0.01), method="grad-dot", random_state=0,
+        validation=ValidationData(X_val, X_val[:, 0]),
+    ).fit(X, np.round(X[:, 0]).astype(int))  # fmt: skip
+    edited = fitted.relabel([4], [2.5])
+    predicted = edited.predict(X[4:5])[0]
+    assert edited.edit_["relabelled_loss_after"] == pytest.approx((predicted - 2.5) ** 2)
+
+
+@pytest.mark.parametrize(
+    ("labels", "message"),
+    [
+        ([0], r"labels must hold a label .* shape \(2,\), got \(1,\)"),
+        ([[0], [1]], r"shape \(2,\), got \(2, 1\)"),
+        (None, r"shape \(2,\), got \(\)"),
+        ([0, 7], r"labels holds labels that were not in fit: \[7\]"),
+    ],
+)
+def test_labels_that_do_not_fit_are_named(labels, message):
+    with pytest.raises(ValueError, match=message):
+        influence("grad-dot").fit(X, y).relabel([0, 1], labels)

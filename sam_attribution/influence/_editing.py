@@ -1,4 +1,4 @@
-"""The part of SAMInfluence that edits a trained model as if rows had never been there."""
+"""The part of SAMInfluence that edits a trained model as if its rows had been others."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -21,18 +21,19 @@ from sam_attribution.editing import (
     warn_of_nonlinearity,
 )
 from sam_attribution.fitting import Measure, with_net
-from sam_attribution.influence._rows_to_edit import checked_removal
+from sam_attribution.influence._rows_to_edit import checked_relabelling, checked_removal
 from sam_attribution.training import edited_copy
 
-_REASON = "SAMInfluence.remove edited the weights, so training did not lead to them"
+_REASON = "SAMInfluence edited the weights, so the recorded training did not lead to them"
 _RULES = {
     "how": [StrOptions({"auto", "replay", "linear", "retrain"})],
     "share": [Interval(Real, 0, 1, closed="right")],
 }
+_RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 
 
-class Removing:
-    """Removal of training rows from a fitted model."""
+class Editing:
+    """Removal of training rows from a fitted model, and other labels for them."""
 
     def remove(self, indices, *, how="auto", share=0.1, split=None, verify=0):
         """The model as if some training rows had never been there, without training it again.
@@ -134,6 +135,74 @@ class Removing:
         way = partial(_way, how=how, share=share, method=self.method)
         return edited_estimator(attribution, rows, way, verify=verify, seed=self._seed)
 
+    def relabel(self, indices, labels, *, how="replay", share=0.1, split=None):
+        """The model as if some training rows had had other labels, without training it again.
+
+        The end of the recorded training is repeated with these labels, as :meth:`remove` repeats it
+        without rows. Where the right label is known, this keeps the row.
+
+        Parameters
+        ----------
+        indices : array-like of int, or of bool with shape (n_samples,)
+            Positions in the rows given to ``fit``.
+        labels : array-like of shape (n_indices, ...)
+            Labels for them, among those of ``fit``; of a regressor or SAMNet targets. Those of a
+            mask are in the order of the rows.
+        how : {"replay", "retrain"}, default="replay"
+            ``"replay"`` repeats the last `share` of the training, ``"retrain"`` all of it.
+        share : float, default=0.1
+            As for :meth:`remove`.
+        split : int, optional
+            Which split's model is edited; needed if there are several.
+
+        Returns
+        -------
+        SAMClassifier or Pipeline
+            A fitted copy, as by :meth:`remove`. In its ``edit_``, `n_relabelled` is the number of
+            rows, `removed_loss` is their loss with the labels that they had, and
+            `relabelled_loss` that with the new ones.
+
+        Raises
+        ------
+        TypeError, ValueError
+            If training cannot be repeated, if `labels` do not fit the rows, or as :meth:`remove`.
+
+        Examples
+        --------
+        >>> from sklearn.datasets import load_iris
+        >>> from sam_attribution import SAMClassifier, SAMInfluence
+        >>> X, y = load_iris(return_X_y=True)
+        >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), validation=0.2, random_state=0)
+        >>> rows = influence.fit(X, y).scores_.argsort()[:2]
+        >>> edited = influence.relabel(rows, [2, 2])
+        >>> bool(edited.edit_["relabelled_loss_after"] < edited.edit_["relabelled_loss"])
+        True
+        """
+        check_is_fitted(self)
+        check_arguments(_RULES | _RELABELLING, "relabel", how=how, share=share)
+        attribution = self._attribution_of(split)
+        rows, labels = checked_relabelling(
+            indices, labels, attribution.trained, self._y, self._targets
+        )
+        return _relabelled(attribution, rows, labels, 1.0 if how == "retrain" else share)
+
+
+@exclusive()
+def _relabelled(attribution, rows, labels, share):
+    """Copy of a split's estimator as if rows of its problem had had other labels."""
+    problem = attribution.problem
+    group = torch.as_tensor(rows, device=problem.y.device)
+    codes = problem.path.codes_with(rows, labels)
+    measure = Measure(attribution.trained.net.device)
+    end = EndOfRun(problem, [group], share, codes)
+    (state,) = end.states(verbose=attribution.verbose)
+    edit = {"how": end.how, "n_relabelled": len(rows), "share": end.share}
+    edit["seconds"] = measure.lap()
+    report = edit_report(
+        attribution.validation, attribution.validation_outputs, state, group, codes
+    )
+    return _copy_of(attribution.trained, state, {"edit_": pd.Series(edit | report)})
+
 
 @exclusive()
 def edited_estimator(attribution, rows, way, *, verify, seed):
@@ -151,10 +220,18 @@ def edited_estimator(attribution, rows, way, *, verify, seed):
     measure, states = Measure(trained.net.device), way.states(**options)
     state = next(states)
     edit = {"how": way.how, "n_removed": len(rows), "share": way.share, "seconds": measure.lap()}
-    edited = edited_copy(trained.net, *state, _REASON)
-    edited.edit_ = pd.Series(edit | _report(attribution, way, state, groups[0], bool(verify)))
+    report = _report(attribution, way, state, groups[0], bool(verify))
+    known = {"edit_": pd.Series(edit | report)}
     if verify:
-        edited.verification_ = verification(attribution.validation, groups[1:], states, **options)
+        queries = attribution.validation
+        known["verification_"] = verification(queries, groups[1:], states, **options)
+    return _copy_of(trained, state, known)
+
+
+def _copy_of(trained, state, known):
+    """A copy of a fitted estimator with an edited state, and attributes that tell of the edit."""
+    edited = edited_copy(trained.net, *state, _REASON)
+    vars(edited).update(known)
     return with_net(trained.estimator, edited)
 
 
