@@ -14,7 +14,7 @@ from skorch.callbacks import Callback
 from torch import nn
 from torch.nn.utils import parameters_to_vector
 
-from sam_attribution import SAMInfluence, SAMRegressor
+from sam_attribution import SAMInfluence, SAMNet, SAMRegressor
 from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.methods import HIF
 from sam_attribution.problem import problem_from_estimator
@@ -272,14 +272,16 @@ def test_labels_keep_their_rows_and_their_length():
     assert codes.tolist() == expected.tolist()
 
 
-def test_the_targets_of_a_regressor_are_replaced():
-    fitted = SAMInfluence(
-        SAMRegressor(**SMALL, lr=0.01), method="grad-dot", random_state=0,
-        validation=ValidationData(X_val, X_val[:, 0]),
-    ).fit(X, np.round(X[:, 0]).astype(int))  # fmt: skip
+@pytest.mark.parametrize("kind", [SAMRegressor, SAMNet])
+def test_targets_are_replaced_by_any_number(kind):
+    """Those given to ``fit`` are whole numbers."""
+    net = kind(nn.Linear(6, 1).double(), **SMALL, lr=0.01)
+    held_out = ValidationData(X_val, np.round(X_val[:, :1]).astype(int).ravel())
+    fitted = influence("grad-dot", estimator=net, validation=held_out)
+    fitted.fit(X, np.round(X[:, 0]).astype(int))
     edited = fitted.relabel([4], [2.5])
-    predicted = edited.predict(X[4:5])[0]
-    assert edited.edit_["relabelled_loss_after"] == pytest.approx((predicted - 2.5) ** 2)
+    z = float(edited.module_(torch.tensor(X[4:5])).detach())
+    assert edited.edit_["relabelled_loss_after"] == pytest.approx((z - 2.5) ** 2)
 
 
 @pytest.mark.parametrize(
