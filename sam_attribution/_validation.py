@@ -226,6 +226,7 @@ def classes_of(y, name="y"):
 def codes_among(classes, y, name="y"):
     """Positions of the labels in the sorted `classes`; unknown labels raise a ValueError."""
     y = target_column(y, name)
+    assert_all_finite(y, input_name=name)
     if len(classes) == 0:
         raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
     y = _as_integers_of(y, classes.dtype)
@@ -237,7 +238,8 @@ def codes_among(classes, y, name="y"):
             f"{name} must hold labels that were in fit, such as {classes.tolist()[0]!r}, {_got(y)}."
         ) from error
     if unknown:
-        raise ValueError(f"{name} holds labels that were not in fit: {unknown}.")
+        some = f"{unknown[:5]}" + (f" and {len(unknown) - 5} more" if len(unknown) > 5 else "")
+        raise ValueError(f"{name} holds labels that were not in fit: {some}.")
     return codes.astype(np.int64)
 
 

@@ -162,6 +162,10 @@ def test_labels_of_another_kind_than_in_fit():
     clf = classifier().fit(X, y)
     with pytest.raises(ValueError, match=r"y holds labels that were not in fit: \[7, 8, 9\]"):
         clf.to_tensors(X, y + 7)
+    with pytest.raises(ValueError, match=r"not in fit: \[7, 8, 9, 10, 11\] and 35 more\."):
+        clf.to_tensors(X, 7 + np.arange(40))
+    with pytest.raises(ValueError, match="Input y contains NaN"):
+        clf.to_tensors(X, np.full(40, np.nan))
     with pytest.raises(
         TypeError, match="y must hold labels that were in fit, such as 0, got NoneType"
     ):

@@ -81,7 +81,9 @@ def sst2():
 def cifar():
     with np.load(path("cifar10n_8k.npz")) as file:
         X, y = file["images"].transpose(0, 3, 1, 2) / 255, file["clean_label"].astype(int)
-        people = {f"people, {name}": file[f"{name}_label"].astype(int) for name in PEOPLE}
+        people = {
+            f"people, {name}": file[f"{name}_label"].astype(int) for name in (*PEOPLE, "aggregate")
+        }
     axes = (0, 2, 3)
     return ((X - X.mean(axes, keepdims=True)) / X.std(axes, keepdims=True)).astype("f4"), y, people
 

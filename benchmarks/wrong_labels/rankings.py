@@ -1,6 +1,9 @@
 """What ranks labels, low = suspicious: all of one training, cleanlab of five."""
 
 import time
+from contextlib import contextmanager
+from functools import wraps
+from unittest.mock import patch
 
 import numpy as np
 from cleanlab.rank import get_label_quality_scores
@@ -8,7 +11,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
-from sam_attribution import MislabelDetector, SAMInfluence
+from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence
 from sam_attribution.problem import problem_from_estimator
 
 CLEANLAB = ("self_confidence", "normalized_margin")
@@ -65,9 +68,10 @@ def influences(classifier, case, validation, settings, seed):
 
 def detected(classifier, case, validation, seed):
     """The detector on the training that was done, and CPU seconds."""
-    found = MislabelDetector(
-        FrozenEstimator(classifier), validation=case.validation[validation], random_state=seed
-    )
+    settings = {"validation": case.validation[validation], "random_state": seed}
+    if validation == "clean":
+        settings["trusted"] = True  # who has checked the labels says so
+    found = MislabelDetector(FrozenEstimator(classifier), **settings)
     _, seconds = timed(lambda: found.fit(case.X, case.y))
     return found, seconds
 
@@ -106,3 +110,18 @@ def timed(function):
     """Result and CPU seconds."""
     start = time.process_time()
     return function(), time.process_time() - start
+
+
+@contextmanager
+def timed_trainings():
+    """Collect the CPU seconds of every SAM training inside the block, in a list."""
+    found, fit = [], SAMClassifier.fit
+
+    @wraps(fit)
+    def timed_fit(*args, **kwargs):
+        result, seconds = timed(lambda: fit(*args, **kwargs))
+        found.append(seconds)
+        return result
+
+    with patch.object(SAMClassifier, "fit", timed_fit):
+        yield found

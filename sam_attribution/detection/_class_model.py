@@ -10,9 +10,9 @@ from torch import Tensor
 
 from sam_attribution.detection._linear_scores import LinearScores
 
-_SHRINKAGE = 0.1
+SHRINKAGE = 0.1
 _N_FOLDS = 5
-_MOST_FEATURES = 256
+MOST_FEATURES = 256
 _ROWS_FOR_DIRECTIONS = 5000
 _ROUNDING = 1e-6
 
@@ -60,10 +60,11 @@ class ClassModel:
         """States taken in so far."""
         return len(self._states)
 
-    def add_state(self, features, held_out):
-        """Take in the features of one more state."""
+    def add_state(self, features, held_out, shrinkage=SHRINKAGE):
+        """Take in the features of one more state, whose covariance is shrunk by that share."""
         compact = _compact(features, held_out, self._order)
-        self._states.append(_State(*compact, self._slices, self._weights[self._order]))
+        weights = self._weights[self._order]
+        self._states.append(_State(*compact, self._slices, weights, shrinkage))
 
     def scores(self, responsibilities):
         """Scores (n_states, n, n_classes) of trained and (n_states, m, n_classes) of held-out rows.
@@ -124,16 +125,16 @@ def subsample(n_rows, most):
 class _State:
     """Features at one state, and the parts of the fit that do not depend on responsibilities."""
 
-    def __init__(self, features, held_out, compaction, folds, weights):
-        self._held_out, self._compaction = held_out, compaction
+    def __init__(self, features, held_out, compaction, folds, weights, shrinkage):
+        self._held_out, self._compaction, self._shrinkage = held_out, compaction, shrinkage
         self._folds = [features[rows] for rows in folds]
         self._slices = folds
         weights = [weights[rows] for rows in folds]
         scatter = [(f.T * w) @ f for f, w in zip(self._folds, weights, strict=True)]
         totals = [w.sum() for w in weights]
-        self._of_all = _with_inverse(sum(scatter), sum(totals))
+        self._of_all = _with_inverse(sum(scatter), sum(totals), shrinkage)
         self._of_others = [
-            _with_inverse(sum(scatter) - own, sum(totals) - total)
+            _with_inverse(sum(scatter) - own, sum(totals) - total, shrinkage)
             for own, total in zip(scatter, totals, strict=True)
         ]
 
@@ -144,7 +145,10 @@ class _State:
         size, whole = sum(sizes), sum(sums)
         folds = zip(self._folds, self._of_others, sizes, sums, strict=True)
         return torch.cat(
-            [_discriminants(f, *others, size - n, whole - s) for f, others, n, s in folds]
+            [
+                _discriminants(f, *others, size - n, whole - s, self._shrinkage)
+                for f, others, n, s in folds
+            ]
         )
 
     def held_out_scores(self, responsibilities):
@@ -158,7 +162,7 @@ class _State:
     def _classes_of_all(self, responsibilities):
         pairs = zip(self._slices, self._folds, strict=True)
         whole = sum(responsibilities[rows].T @ fold for rows, fold in pairs)
-        return _classes(*self._of_all, responsibilities.sum(0), whole)
+        return _classes(*self._of_all, responsibilities.sum(0), whole, self._shrinkage)
 
 
 @dataclass(frozen=True, eq=False)
@@ -185,7 +189,7 @@ def _compact(features, held_out, order):
     constant = features.std(0, correction=0) <= _ROUNDING * centre.abs()
     features[:, constant], held_out[:, constant] = 0, 0
     directions = None
-    if features.shape[1] > _MOST_FEATURES:
+    if features.shape[1] > MOST_FEATURES:
         directions = leading_directions(features[subsample(len(features), _ROWS_FOR_DIRECTIONS)])
         features, held_out = features @ directions, held_out @ directions
     scale = features.std(correction=0).clamp_min(torch.finfo(features.dtype).tiny)
@@ -193,19 +197,19 @@ def _compact(features, held_out, order):
     return features.div_(scale), held_out.div_(scale), compaction  # of the copies made here
 
 
-def leading_directions(features, most=_MOST_FEATURES):
+def leading_directions(features, most=MOST_FEATURES):
     """Leading principal directions (n_features, at most `most`) of features, about their mean."""
     centred = (features - features.mean(0)).numpy()
     leading = randomized_svd(centred, min(most, *centred.shape), random_state=0)[2]
     return torch.as_tensor(leading.T.copy())
 
 
-def _with_inverse(scatter, total):
+def _with_inverse(scatter, total, shrinkage):
     """The shrunk total covariance and its inverse."""
     covariance = scatter.double() / total.clamp_min(1e-12)
-    ridge = _SHRINKAGE * covariance.trace() / len(covariance) + 1e-9
+    ridge = shrinkage * covariance.trace() / len(covariance) + 1e-9
     identity = torch.eye(len(covariance), dtype=scatter.dtype)
-    shrunk = (1 - _SHRINKAGE) * covariance + ridge * identity
+    shrunk = (1 - shrinkage) * covariance + ridge * identity
     return shrunk.to(scatter.dtype), torch.linalg.inv(shrunk).to(scatter.dtype)
 
 
@@ -214,10 +218,10 @@ def _discriminants(features, *classes):
     return features @ directions - offsets
 
 
-def _classes(covariance, inverse, sizes, sums):
+def _classes(covariance, inverse, sizes, sums, shrinkage):
     """Directions and offsets of the scores of classes with such sizes and sums of features."""
     means = (sums / sizes.clamp_min(1e-6)[:, None]).T
-    shares = (1 - _SHRINKAGE) * sizes / sizes.sum()
+    shares = (1 - shrinkage) * sizes / sizes.sum()
     # within-class covariance from the total one, by the smaller of two systems
     if len(sizes) < len(covariance):
         directions = inverse @ means

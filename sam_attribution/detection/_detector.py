@@ -3,30 +3,18 @@
 from numbers import Integral, Real
 
 import numpy as np
-import pandas as pd
-import torch
 from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._class_losses import most_lost
 from sam_attribution._ranking import lowest
-from sam_attribution._row_order import check_order
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
-from sam_attribution._warnings import warn
-from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
 from sam_attribution.detection._issues import issue_table
-from sam_attribution.detection._label_skill import LabelSkill
-from sam_attribution.detection._model_choice import ModelChoice
-from sam_attribution.detection._new_rows import JudgesNewRows, NewRows
-from sam_attribution.detection._probabilities import log_odds
-from sam_attribution.detection._probability_wrong import (
-    following_scores,
-    label_log_probabilities,
-    most_probable_f1,
-    wrong_by_class,
-)
+from sam_attribution.detection._label_judge import LabelJudge
+from sam_attribution.detection._new_rows import JudgesNewRows
+from sam_attribution.detection._probability_wrong import most_probable_f1
+from sam_attribution.detection._report import WritesReport
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.detection._target_judge import (
     TargetJudge,
@@ -34,7 +22,6 @@ from sam_attribution.detection._target_judge import (
     train_and_predict,
 )
 from sam_attribution.detection._trusted import check_trusted
-from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.diagnosis import warn_of_one_prediction
 from sam_attribution.fitting import (
     AnyTargets,
@@ -47,18 +34,18 @@ from sam_attribution.fitting import (
     targets_of,
     train_split,
 )
-from sam_attribution.review import review_page
 from sam_attribution.validation_data import ValidationData
 
 
-class MislabelDetector(JudgesNewRows, BaseEstimator):
+class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     """Find rows whose label, or target of a regression, is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
     uses a few recorded states of the training. The score combines two signals: the probabilities
     of the network itself while it was learning, and those of a class model in the network's last
     features, fitted without the row's own label. Trusted validation rows add a third signal. The
-    score is the log-odds of the given label under their product: **low = suspicious**.
+    score is the log-odds of the given label under the mean of two posteriors, one of the signals
+    as they are and one of the signals calibrated by held-out rows: **low = suspicious**.
 
     Parameters
     ----------
@@ -99,8 +86,8 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         Calibrated probability of each label to be wrong. It never rises with ``scores_``; NaN for
         a row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        True for the rows with the lowest scores: those of the largest expected F1, or the share
-        that `contamination` gives.
+        True for the rows with the lowest scores: those of the largest expected F1 (none if the
+        probability that no label is wrong exceeds it), or the share that `contamination` gives.
     suggested_labels_ : ndarray of shape (n_samples,)
         The most probable label of every row; often the one it has. Only rows whose label is
         wrong with more than one half get another.
@@ -117,7 +104,8 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         `contamination`, or the estimated share of wrong labels: the mean of
         ``probability_wrong_``.
     contamination_interval_ : tuple of float
-        The share lies between these two with a probability of 90 %.
+        The share lies between these two with a probability of 90 %. It is the share by weight, if
+        rows have weights.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame
@@ -164,18 +152,28 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
     labels choose the noise model**: EM is taken only if it makes them more probable. This tells
     systematic confusions from classes that are hard to tell apart.
 
+    Two posteriors of the true label make the score; their logarithms are averaged. The first is the
+    product of the signals and the transition matrix of the noise model. The second weighs the
+    signals, and class models of features that no label has touched, so that the given labels of
+    the held-out rows are most probable under ``transition_``. The signals of rows trained on, which
+    know the labels, get the weights that were found for held-out rows.
+
     The labels of a ``ValidationData`` are trusted if they fit the classes significantly (1 %)
     better than those trained on, in the features of the network before training, which do not
     depend on any label. They are also trusted if they fit significantly worse, as right labels do
     under one-sided confusions, and clean fits them better than noisy. The class model of the
-    trusted rows is then a third signal.
+    trusted rows is then a third signal, and the trusted rows decide the weights of all signals.
+    If every class has a trusted row, their class models count in the second posterior as well, and
+    those in untouched features in the share of wrong labels.
 
     The share of wrong labels comes from a likelihood over all rows. Rows trained on are judged by
     class models of features that no label has touched (of the network before its training, and of
     the rows themselves), held-out rows by those of the training as well. Each noise rate from 0 to
     60 % is tried with several readings of the noise: all wrong labels alike, one class of two
-    alone, or rates of their own for pairs of classes. The readings are averaged, weighted by how
-    well they explain the given labels.
+    alone, rates of their own for all pairs of classes, or, where hardly any noise is found, for the
+    few pairs that stand out. The readings are averaged, weighted by how well they explain the given
+    labels. ``suspicious_`` has the rows of the largest expected F1 under ``probability_wrong_``. It
+    has none where the probability that no label is wrong exceeds that F1.
 
     **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
     over the states of the later half of training, out of fold where a split held the row out. The
@@ -190,11 +188,11 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
     the row itself is ambiguous are ranked low, but hardly counted: ``contamination_`` is then too
     small. Only checked labels tell ambiguity from noise.
 
-    Beyond the training, the cost is a forward pass over all rows for each of these states (with
-    ``ValidationData`` one more, over up to 3000 rows) and some products of n_samples x n_features
-    x n_classes. Memory holds five copies of the last features, in float32 (with ``ValidationData``
-    ten), as many of the features before training and of up to 256 numbers of each row, and
-    of the array of shape (n_samples, n_classes).
+    Beyond the training, the cost is a forward pass over all rows for each of these states and for
+    that before training (with ``ValidationData`` one more, over up to 3000 rows) and some products
+    of n_samples x n_features x n_classes. Memory holds for each split five copies of the last
+    features, in float32, one of the features before training and one of up to 256 numbers of each
+    row (with ``ValidationData`` twice as many), and some arrays of shape (n_samples, n_classes).
 
     References
     ----------
@@ -280,8 +278,9 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
             (then no row is suspicious), or the network of one split alone; if the scores are
             expected to order less than two of three pairs of a wrong and a right label; if the data
             do not tell how many labels are wrong; if most rows of a class are suspicious; if the
-            network predicts the same label for all validation rows; or if the noise rate is
-            estimated without features that no label has touched.
+            network predicts the same label for all validation rows; if rows of a ``ValidationData``
+            are rows of `X` as well; or if the noise rate is estimated without features that no
+            label has touched.
         """
         check_settings(self)
         check_trusted(self.trusted, self.validation)
@@ -311,85 +310,18 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
         """
         return np.where(self.fit(X, y, sample_weight, groups).suspicious_, -1, 1)
 
-    def report(
-        self,
-        path,
-        X,
-        *,
-        class_names=None,
-        descriptions=None,
-        ids=None,
-        image_shape=None,
-        n_rows=None,
-        title="Label review",
-    ):
-        """Write a page on which a person decides: one HTML file, most suspicious rows first.
-
-        Decisions are exported from the page as CSV, which
-        :func:`~sam_attribution.review.apply_decisions` reads back.
-
-        Parameters
-        ----------
-        path : str or path-like
-            Path of the HTML file.
-        X : array-like or Dataset of n_samples rows
-            The rows of ``fit``, or images or texts that show them better, in the same order.
-        class_names : list of str or dict, optional
-            Names of the classes, in the order of ``classes_`` or by label.
-        descriptions : list of str, optional
-            A line of text for each row.
-        ids : array-like, optional
-            Names of the rows, by which decisions find them in a table of another order. By default
-            the index of `X`, or else the one that the `X` of ``fit`` had.
-        image_shape : tuple of int, optional
-            Shape of an image whose pixels are a flat row of `X`.
-        n_rows : int, optional
-            Show only this many rows, the most suspicious ones. All by default, up to 100,000.
-        title : str, default="Label review"
-
-        Returns
-        -------
-        pathlib.Path
-            Path of the file.
-
-        Raises
-        ------
-        NotFittedError
-            Before ``fit``.
-        ValueError
-            As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
-            of rows than ``fit`` had, or the same index in another order.
-        """
+    def _on_page(self):
         check_is_fitted(self)
-        n_rows_of_fit, n_given = len(self.scores_), X.shape[0] if hasattr(X, "shape") else len(X)
-        if n_given != n_rows_of_fit:
-            raise ValueError(
-                f"X must show the {n_rows_of_fit} rows of fit, in their order, got {n_given} rows. "
-                "Show some of them only with n_rows."
-            )
-        index = getattr(self, "_index", None)
-        if index is not None:
-            check_order(y=pd.Series(self.given_labels_, index), X=X)
-            has_names = ids is not None or hasattr(X, "iloc") or not index.is_unique
-            ids = ids if has_names else index
-        return review_page(
-            path,
-            X,
-            given=self.given_labels_,
-            suggested=self._suggested_on_page(),
-            scores=self.scores_,
-            suspicious=self.suspicious_,
-            probability_wrong=self.probability_wrong_,
-            score_components=getattr(self, "score_components_", None),
-            label_scores=getattr(self, "label_log_proba_", None),
-            classes=getattr(self, "classes_", None),
-            class_names=class_names,
-            descriptions=descriptions,
-            ids=ids,
-            image_shape=image_shape,
-            n_rows=n_rows,
-            title=title,
-        )
+        return getattr(self, "_index", None), {
+            "given": self.given_labels_,
+            "suggested": self._suggested_on_page(),
+            "scores": self.scores_,
+            "suspicious": self.suspicious_,
+            "probability_wrong": self.probability_wrong_,
+            "score_components": getattr(self, "score_components_", None),
+            "label_scores": getattr(self, "label_log_proba_", None),
+            "classes": getattr(self, "classes_", None),
+        }
 
     def _suggested_on_page(self):
         """Suggestions; for a regression those of suspicious rows only: all predictions differ."""
@@ -408,80 +340,39 @@ class MislabelDetector(JudgesNewRows, BaseEstimator):
 
     @exclusive()
     def _collect(self, X, y, sample_weight, evidence):
-        choice = ModelChoice(evidence, self.trusted)
-        noise = noise_of(evidence, len(y), sample_weight, choice.trust)
-        self.estimators_ = [each.trained.estimator for each in evidence]
-        self.estimator_ = self.estimators_[0]
-        net = net_of(self.estimator_)
-        self.classes_, self.given_labels_ = net.classes_, y.copy()
-        self._index = index = getattr(X, "index", None)
-        self.diagnostics_ = choice.diagnostics()
-        of_class = net.logit_of_class
-        self.transition_ = noise.transition[np.ix_(of_class, of_class)]
-        self.contamination_interval_ = noise.interval
-        self._new_rows = NewRows(evidence, noise, len(y))
-        log_proba, components = choice.of_rows(len(y))
-        self.score_components_ = pd.DataFrame(components, index, choice.component_names)
-        posterior = noise.posterior()[: len(y)]
-        skill = LabelSkill(noise, [each.by_network for each in evidence])
-        self._judge(y, log_proba[:, of_class], posterior[:, of_class], skill)
-        self.diagnostics_["skill"] = skill.of_splits
-        self.diagnostics_["wrong_by_class"] = [wrong_by_class(self.probability_wrong_, y)] * len(
-            evidence
-        )
-        about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
-        self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
-        self._doubt(choice, noise, skill)
-        if self.contamination == "auto" and not skill.is_chance:
-            _warn_of_memory(evidence, self.contamination_)
+        judge = LabelJudge(evidence, y, sample_weight, self.trusted)
+        self.classes_, self.transition_ = judge.classes, judge.transition
+        self.label_log_proba_ = judge.label_log_proba
+        self.score_components_ = judge.components(getattr(X, "index", None))
+        self._new_rows = judge.new_rows()
+        self._keep(X, y, [each.trained.estimator for each in evidence], judge)
+        judge.warn_of_scores()
+        if self.contamination == "auto":
+            judge.warn_of_count(self.contamination_, self.suspicious_)
 
     @exclusive()
     def _collect_targets(self, X, y, sample_weight, found):
         judge = TargetJudge(found, y, sample_weight)
-        self.estimators_ = [each.estimator for each in found]
-        self.estimator_ = self.estimators_[0]
-        self.given_labels_, self.diagnostics_ = y.copy(), judge.diagnostics()
-        self._index = index = getattr(X, "index", None)
-        self.suggested_labels_ = np.where(np.isnan(judge.scores), y, judge.predictions)
-        self.contamination_interval_ = judge.interval
+        self._keep(X, y, [each.estimator for each in found], judge)
+
+    def _keep(self, X, y, estimators, judge):
+        """Set what there is for labels and for targets of a regression."""
+        self.estimators_, self.estimator_ = estimators, estimators[0]
+        self.given_labels_, self.suggested_labels_ = y.copy(), judge.suggestions
         self.scores_, self.probability_wrong_ = judge.scores, judge.probability_wrong
-        self._cut(judge.has_skill)
+        self.contamination_interval_ = judge.interval
+        self.diagnostics_ = judge.diagnostics()
+        self._cut(judge.has_skill, judge.none_wrong)
+        self._index = index = getattr(X, "index", None)
         about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
         self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)
 
-    def _doubt(self, choice, noise, skill):
-        """Warn where scores or the share cannot be trusted, or a class is mostly suspicious."""
-        found = self.probability_wrong_, self.scores_
-        warn_of_weak_evidence(skill, *found, choice.what_helps)
-        if self.contamination != "auto":
-            return
-        if not skill.is_chance:
-            how = {"trust": choice.trust, "is_one_split": choice.is_one_split}
-            warn_of_unknown_share(self.contamination_, noise, **how)
-        losses = most_lost(self.given_labels_, self.suspicious_)
-        if losses:
-            warn(
-                f"suspicious_ marks {losses}. Rare classes are hard to judge: look at these rows "
-                "in issues_ before you drop or relabel them."
-            )
-
-    def _judge(self, y, log_proba, posterior, skill):
-        """Set what is said about each row, from the log-probabilities that rank them."""
-        codes = np.searchsorted(self.classes_, y)
-        self.scores_ = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
-        wrong = 1 - posterior[np.arange(len(y)), codes]
-        self.probability_wrong_ = wrong = following_scores(wrong, self.scores_)
-        self.label_log_proba_ = label_log_probabilities(log_proba, codes, wrong)
-        best = np.nan_to_num(self.label_log_proba_, nan=-np.inf).argmax(1)
-        self.suggested_labels_ = np.where(np.isnan(wrong), y, self.classes_[best])
-        self._cut(not skill.is_chance)
-
-    def _cut(self, has_skill):
+    def _cut(self, has_skill, none_wrong):
         """Set the share of wrong labels, and the rows to look at."""
         if self.contamination == "auto":
             wrong = self.probability_wrong_
             self.contamination_ = float(np.nanmean(wrong))
-            self.suspicious_ = most_probable_f1(wrong, self.scores_) & has_skill
+            self.suspicious_ = most_probable_f1(wrong, self.scores_, none_wrong) & has_skill
         else:
             self.contamination_ = float(self.contamination)
             self.suspicious_ = lowest(self.scores_, self.contamination_)
@@ -494,17 +385,6 @@ def _train_and_judge(estimator, split, X, y, sample_weight, n_jobs):
     trained = train_split(estimator, split, *data, differentiated=False)
     warn_of_one_prediction(trained.predict(split.X), split.y, trained.problem)
     return SplitEvidence(trained)
-
-
-def _warn_of_memory(evidence, noise_rate):
-    """Warn if wrong labels are counted by states at which they may be memorised."""
-    if not all(each.untouched for each in evidence):
-        warn(
-            f"contamination_={noise_rate:.3g} is too small if the network has memorised wrong "
-            "labels: no state from before its training is known, and the rows are not one array "
-            "of numbers. Look at rows in the order of scores_, give the untrained weights as a "
-            "checkpoint, or set contamination.",
-        )
 
 
 def _checked_targets(estimator):

@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from sam_attribution._class_losses import most_lost
 from sam_attribution._warnings import warn
 from sam_attribution.detection._probability_wrong import expected_auc
 
@@ -64,28 +65,54 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
     low, high = noise.interval
     others = noise.disagreement()
     is_overlap = not trust and others > max(high + _FAR_ABOVE, _TIMES_ABOVE * high)
-    if not is_overlap and high - low <= _WIDE:
+    why = _doubt_of_share(noise, is_overlap=is_overlap)
+    if not why:
         return
-    why = (
-        "classes that overlap and wrong labels of the rows between them look alike."
-        if is_overlap
-        else "the labels fit many shares about equally well."
-    )
     beside = (
         ""
         if np.isnan(others)
         else f"{others:.0%} of the held-out labels are not the most probable ones, and "
     )
+    interval = f"90% interval {low:.2g} to {high:.2g}"
     warn(
-        f"contamination_={share:.2g} (90% interval {low:.2g} to {high:.2g}) is uncertain: "
+        f"contamination_={round(share, 3):.2g} ({interval}) is uncertain: "
         f"{beside}{why}{_what_would_tell(trust, is_one_split and not is_overlap)}"
     )
+
+
+def _doubt_of_share(noise, *, is_overlap):
+    low, high = noise.interval
+    if high == noise.rates[-1]:
+        return f"no more than {high:.0%} is tried, and more may be wrong."
+    if is_overlap:
+        return "classes that overlap and wrong labels of the rows between them look alike."
+    return "the labels fit many shares about equally well." if high - low > _WIDE else ""
+
+
+def warn_of_lost_classes(y, suspicious, table):
+    """Warn if most labels of a class are suspicious.
+
+    Parameters
+    ----------
+    y : ndarray of shape (n_samples,)
+        Given labels.
+    suspicious : ndarray of bool, shape (n_samples,)
+    table : str
+        Name of the table in which the user finds them.
+    """
+    losses = most_lost(y, suspicious)
+    if losses:
+        warn(
+            f"Suspicious are {losses}. Rare classes are hard to judge: look at these rows in "
+            f"{table} before you drop or relabel them."
+        )
 
 
 def _what_would_tell(trust, folds_help):
     helps = []
     if not trust:
-        helps.append("a few hundred checked rows (validation=ValidationData(X_checked, y_checked))")
+        rows = "validation=ValidationData(X_checked, y_checked)"
+        helps.append(f"a few hundred checked rows ({rows} of the MislabelDetector)")
     if folds_help:
-        helps.append("folds (validation=StratifiedKFold(5, shuffle=True))")
+        helps.append("folds (validation=5)")
     return f" What would tell: {', or '.join(helps)}." if helps else ""

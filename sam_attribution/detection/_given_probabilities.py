@@ -4,7 +4,13 @@ import numpy as np
 import pandas as pd
 
 from sam_attribution._as_arrays import values_of
-from sam_attribution._validation import check_labels, check_length, check_numbers
+from sam_attribution._validation import (
+    check_column,
+    check_labels,
+    check_length,
+    check_numbers,
+    classes_of,
+)
 
 _ROUNDING = 1e-2
 
@@ -25,15 +31,17 @@ def given_probabilities(y, proba, classes):
     """
     y = check_labels(y)
     names = _names_of_columns(y, proba, classes)
-    proba = check_numbers(proba, "proba", n_axes=(2,))
+    _check_distinct(names)
+    proba = check_numbers(proba, "proba")
+    _check_axes(proba)
     check_length(proba, "proba", len(y))
     if len(names) != proba.shape[1]:
         raise ValueError(
             f"proba must have one column for each of the {len(names)} classes, got "
-            f"{proba.shape[1]}. Say what its columns stand for: classes=classifier.classes_."
+            f"{proba.shape[1]}. {_remedy(proba)}"
         )
     classes, order = np.unique(names, return_index=True)
-    _check_classes(classes, names, y)
+    _check_labels_among(classes, y)
     _check_rows(proba)
     proba = np.where(np.isnan(proba).any(1, keepdims=True), np.nan, proba)
     return classes, np.searchsorted(classes, y), proba[:, order]
@@ -41,15 +49,32 @@ def given_probabilities(y, proba, classes):
 
 def _names_of_columns(y, proba, classes):
     if classes is not None:
-        return np.asarray(values_of(classes, "classes"))
+        return check_column(classes, "classes")
     if isinstance(proba, pd.DataFrame):
         return np.asarray(values_of(proba.columns, "columns of proba"))
     return np.unique(y)
 
 
-def _check_classes(classes, names, y):
-    if len(classes) < len(names):
+def _check_axes(proba):
+    if proba.ndim != 2:
+        raise ValueError(
+            f"proba should be a 2d array, got an array of shape {proba.shape} instead. "
+            f"{_remedy(proba)}"
+        )
+
+
+def _remedy(proba):
+    if proba.ndim == 1 or proba.shape[1] == 1:
+        return "If p is that of the second of two classes, pass np.column_stack([1 - p, p])."
+    return "Say what its columns stand for: classes=classifier.classes_."
+
+
+def _check_distinct(names):
+    if len(classes_of(names, "classes")) < len(names):
         raise ValueError(f"classes must name each column of proba once, got {names.tolist()}.")
+
+
+def _check_labels_among(classes, y):
     unknown = sorted(set(y.tolist()) - set(classes.tolist()))
     if unknown:
         raise ValueError(
@@ -58,7 +83,8 @@ def _check_classes(classes, names, y):
         )
     if len(np.unique(y)) < 2:
         raise ValueError(
-            f"y must hold at least two classes, got {y[0]!r} only: nothing tells which are wrong."
+            f"y must hold at least two classes, got {y.tolist()[0]!r} only: nothing tells which "
+            "are wrong."
         )
 
 

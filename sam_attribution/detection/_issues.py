@@ -3,11 +3,16 @@
 import numpy as np
 import pandas as pd
 
+_FEW_COLUMNS = 8
+_DECIMALS = "display.float_format", "{:.3f}".format
+_ON_A_LINE = "display.max_columns", _FEW_COLUMNS, "display.expand_frame_repr", False
+
 
 class IssueTable(pd.DataFrame):
-    """DataFrame that shows its numbers with three decimals, so that a row fits on a line.
+    """DataFrame that shows its numbers with three decimals, and a row on a line.
 
-    Parts of it, such as ``head()``, do the same. The numbers themselves are exact.
+    Names of classes may be long: no column of a few is left out of the line. Parts of the table,
+    such as ``head()``, do the same. The numbers themselves are exact.
     """
 
     @property
@@ -15,11 +20,12 @@ class IssueTable(pd.DataFrame):
         return IssueTable
 
     def __repr__(self):
-        with pd.option_context("display.float_format", "{:.3f}".format):
+        is_narrow = self.shape[1] <= _FEW_COLUMNS
+        with pd.option_context(*_DECIMALS, *(_ON_A_LINE if is_narrow else ())):
             return super().__repr__()
 
     def _repr_html_(self):
-        with pd.option_context("display.float_format", "{:.3f}".format):
+        with pd.option_context(*_DECIMALS):
             return super()._repr_html_()
 
 

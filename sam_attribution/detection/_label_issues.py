@@ -10,14 +10,15 @@ from scipy.special import expit
 from sam_attribution._row_order import check_order
 from sam_attribution._validation import check_mask, check_sample_weight
 from sam_attribution._warnings import warn
-from sam_attribution.detection._calibrated_classes import JudgedRows
+from sam_attribution.detection._doubts import warn_of_lost_classes
+from sam_attribution.detection._effective_weights import effective_weights
 from sam_attribution.detection._given_probabilities import given_probabilities
+from sam_attribution.detection._given_share import GivenShare
 from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._label_skill import LabelSkill
-from sam_attribution.detection._noise_share import NoiseShare
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import most_probable_f1
-from sam_attribution.review import review_page
+from sam_attribution.detection._report import WritesReport
 
 # so that a probability of 0, as forests give it, is no certainty
 _LEAST_PROBABILITY = 1e-4
@@ -25,8 +26,11 @@ _TINY = 1e-12
 
 
 @dataclass(frozen=True, eq=False)
-class LabelIssues:
-    """Wrong labels that :func:`label_issues` found.
+class LabelIssues(WritesReport):
+    """What :func:`label_issues` found: how many labels are wrong, and all of them, the worst first.
+
+    It prints the counts and the five most suspicious labels. ``report(path, X)`` writes the page on
+    which a person decides.
 
     Attributes
     ----------
@@ -47,7 +51,8 @@ class LabelIssues:
     contamination : float
         Share of wrong labels, the mean of `probability_wrong`.
     contamination_interval : tuple of float
-        The share lies between these with a probability of 90 %.
+        The share lies between these with a probability of 90 %. It is the share by weight, if rows
+        have weights. Shares up to 60 % are tried.
     transition : ndarray of shape (n_classes, n_classes)
         Probability of each given label (second axis), per true class.
     classes : ndarray of shape (n_classes,)
@@ -75,43 +80,19 @@ class LabelIssues:
             f"{self.contamination:.1%} are wrong, between {low:.0%} and {high:.0%})"
         )
 
-    def report(self, path, X, *, ids=None, **shown):
-        """Write a page on which a person decides: one HTML file, most suspicious rows first.
+    def __str__(self):
+        return f"{self!r}\n{self.issues.head()}"
 
-        Parameters
-        ----------
-        path : str or path-like
-            Path of the HTML file.
-        X : array-like of n_samples rows
-            What a row is, in the order of `y`: a table, images or texts.
-        ids : array-like, optional
-            Names of the rows. By default the index of `X`, or else that of `y`.
-        **shown : dict
-            ``class_names``, ``descriptions``, ``image_shape``, ``n_rows`` and ``title`` of
-            :func:`~sam_attribution.review.review_page`.
-
-        Returns
-        -------
-        pathlib.Path
-            Path of the file.
-        """
-        if self._index is not None:
-            check_order(y=pd.Series(self.given_labels, self._index), X=X)
-            has_names = ids is not None or hasattr(X, "iloc") or not self._index.is_unique
-            ids = ids if has_names else self._index
-        return review_page(
-            path,
-            X,
-            given=self.given_labels,
-            suggested=self.suggested_labels,
-            scores=self.scores,
-            suspicious=self.suspicious,
-            probability_wrong=self.probability_wrong,
-            label_scores=self.label_log_proba,
-            classes=self.classes,
-            ids=ids,
-            **shown,
-        )
+    def _on_page(self):
+        return self._index, {
+            "given": self.given_labels,
+            "suggested": self.suggested_labels,
+            "scores": self.scores,
+            "suspicious": self.suspicious,
+            "probability_wrong": self.probability_wrong,
+            "label_scores": self.label_log_proba,
+            "classes": self.classes,
+        }
 
 
 def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
@@ -129,7 +110,8 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
         What the columns of `proba` stand for. By default its column names if it is a DataFrame,
         else the sorted labels of `y`, which is the order of scikit-learn.
     sample_weight : array-like of shape (n_samples,), optional
-        Weights of the rows in what is estimated.
+        Weights of the rows in what is estimated; 0 as if a row was not there. Their unit does not
+        matter.
     trusted : array-like of bool, shape (n_samples,), optional
         True for rows whose labels are known to be right. They tell hard rows from wrong labels.
 
@@ -150,7 +132,8 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     Warns
     -----
     AttributionWarning
-        If `proba` predicts `y` hardly better than the class frequencies do. Nothing is suspicious.
+        If `proba` predicts `y` hardly better than the class frequencies do (nothing is then
+        suspicious), or if most labels of a class are suspicious.
 
     See Also
     --------
@@ -161,6 +144,12 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     The probabilities are calibrated by a likelihood of all labels over the share of wrong ones,
     averaged over patterns of noise, as in :class:`~sam_attribution.MislabelDetector`; the score is
     the log-odds of the given label under what is found. The cost is seconds for 100,000 rows.
+
+    A classifier that was trained on the noisy labels predicts confusions of classes as well, which
+    then look like classes that overlap. Two assumptions tell them apart: the probabilities may be
+    those of the given labels, so that the true ones follow by the inverse of the transition matrix,
+    and each class has rows that certainly belong to it. A class without such rows is taken for
+    partly wrong.
 
     Probabilities of rows that the classifier was trained on agree with every label, the wrong ones
     too, and nothing is found. Nothing in `proba` shows it for sure, but a largest probability above
@@ -192,10 +181,10 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
         is_right = check_mask(trusted, "trusted", len(codes))
     if sample_weight is not None:
         weights = check_sample_weight(sample_weight, proba, ensure_non_negative=True)
-        weights = weights / weights[judged].mean()
+        weights = _of_judged(weights, judged)
     scores = np.log(proba[judged] + _LEAST_PROBABILITY)
     rows = codes[judged], weights[judged], is_right[judged]
-    share = NoiseShare(_GivenScores(scores), rows[0], len(classes), *rows[1:])
+    share = GivenShare(proba[judged], rows[0], len(classes), *rows[1:])
     log_proba = np.full(proba.shape, np.nan)
     log_proba[judged] = np.log(np.maximum(share.posterior(), _TINY))
     unsure = 1 - is_right[judged].mean()
@@ -203,17 +192,18 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
     has_skill = not LabelSkill(share, [(scores, codes[judged])]).is_chance
     if not has_skill:
         _warn_of_chance()
-    return _collected(log_proba, codes, classes, index, has_skill, interval, share.transition)
+    return _collected(log_proba, codes, classes, index, has_skill, interval, share)
 
 
-class _GivenScores:
-    """Class scores that are the same for any labels, for :class:`NoiseShare`."""
-
-    def __init__(self, scores):
-        self._rows = [JudgedRows(np.arange(len(scores)), [scores])]
-
-    def judged(self, memberships):
-        return self._rows
+def _of_judged(weights, judged):
+    if not weights[judged].any():
+        raise ValueError(
+            "sample_weight must be above 0 for some rows that proba has numbers for, got 0 for all "
+            "of them. Leave it out, or weigh rows without NaN."
+        )
+    weights = weights.copy()
+    weights[judged] = effective_weights(weights[judged])
+    return weights
 
 
 def _warn_of_chance():
@@ -224,12 +214,13 @@ def _warn_of_chance():
     )
 
 
-def _collected(log_proba, codes, classes, index, has_skill, interval, transition):
+def _collected(log_proba, codes, classes, index, has_skill, interval, share):
     """LabelIssues of log-probabilities (n_samples, n_classes) of the true classes."""
     scores = log_odds(torch.as_tensor(log_proba), torch.as_tensor(codes)).numpy()
     wrong = expit(-scores)
     best = np.where(np.isnan(scores), codes, np.nan_to_num(log_proba, nan=-np.inf).argmax(1))
-    suspicious = most_probable_f1(wrong, scores) & has_skill
+    suspicious = most_probable_f1(wrong, scores, share.none_wrong) & has_skill
+    warn_of_lost_classes(classes[codes], suspicious, "issues")
     about = classes[codes], classes[best], wrong
     return LabelIssues(
         issues=issue_table(*about, scores, suspicious, index),
@@ -240,7 +231,7 @@ def _collected(log_proba, codes, classes, index, has_skill, interval, transition
         label_log_proba=log_proba,
         contamination=float(np.nanmean(wrong)),
         contamination_interval=interval,
-        transition=transition,
+        transition=share.transition,
         classes=classes,
         given_labels=classes[codes],
         _index=index,

@@ -4,22 +4,36 @@ from collections.abc import Callable
 from dataclasses import dataclass
 
 import numpy as np
-import torch
 from scipy.interpolate import PchipInterpolator
+from scipy.special import log_softmax
 
 from sam_attribution.detection._calibrated_classes import CalibratedClasses
-from sam_attribution.detection._transition import cost_of_own_rates, transition_matrix
+from sam_attribution.detection._noise_patterns import (
+    one_sided,
+    only,
+    scaled,
+    shrunk,
+    symmetric_pattern,
+)
+from sam_attribution.detection._noise_rates import (
+    between,
+    interval_of,
+    prior_of_rates,
+    where_it_matters,
+)
+from sam_attribution.detection._transition import cost_of_own_rates
 
-_TRIED = (0, 0.03, 0.1, 0.2, 0.32, 0.45, 0.6)
 _RATES = np.linspace(0, 0.6, 61)
-_CLEAN = 0.25  # prior probability of no wrong label
 _SYMMETRIC = 0.7  # of each wrong label being as likely as another
-_MOST_WRONG = 0.9  # of a class
-_LEAST_RATE = 1e-4
 _ALMOST_CLEAN = 0.02
-_N_ROUNDS, _CONVERGED = 4, 0.005
+_CONVERGED = 0.005
+_HARDLY_ANY = 0.03
+_RATE_OF_PAIR, _N_ROUNDS_ALONE = 0.3, 2
+_MOST_PAIRS, _LEAST_SHARE_OF_PAIR = 12, 0.005
+_SIGNIFICANT = 2  # standard errors
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
+_TINY = 1e-12
 _UNEXPLAINED = 0.02  # share of wrong labels that follow no pattern
 
 
@@ -50,7 +64,10 @@ class NoiseShare:
     ----------
     scores : object
         ``scores.judged(memberships)`` returns a list of JudgedRows for classes that are fitted to
-        such probabilities of the true classes, (n_rows, n_classes).
+        such probabilities of the true classes, (n_rows, n_classes); the row's own label has no
+        part in them. :meth:`of_other_rows` needs ``scores.unseen``, and :meth:`ranking`
+        ``scores.ranked``, as :class:`~sam_attribution.detection._untouched_scores.UntouchedScores`
+        has them.
     y : ndarray of int, shape (n_rows,)
         Codes of the given labels.
     n_classes : int
@@ -64,6 +81,8 @@ class NoiseShare:
         Shares of wrong labels.
     probabilities : ndarray of shape (n_rates,)
         How probable each of these is.
+    none_wrong : float
+        Probability that no label is wrong.
     share : float
         Mean of the rates.
     interval : tuple of float
@@ -75,12 +94,14 @@ class NoiseShare:
     -----
     Readings are averaged instead of chosen. *Symmetric* noise comes first. With two classes, one
     of them alone may be mislabelled; with more, expectation maximisation finds rates of their own
-    for pairs of classes. Both pay for what they gain by chance: a standard error of the
-    log-likelihood beyond that of symmetric noise, and a part of what it costs to give each pair
-    a rate of its own.
+    for pairs of classes. Where hardly any noise is found, a few pairs may be confused that stand
+    out alone: classes that overlap hide them from rates of all pairs at once. All readings but the
+    first pay for what they gain by chance: a standard error of the log-likelihood beyond that of
+    symmetric noise, and a part of what it costs to give each pair a rate of its own.
     """
 
     rates = _RATES
+    n_rounds = 4  # of expectation maximisation
 
     def __init__(self, scores, y, n_classes, weights=None, is_right=None):
         self._scores, self._y, self._n_classes = scores, y, n_classes
@@ -88,15 +109,13 @@ class NoiseShare:
         self._is_right = np.zeros(len(y), bool) if is_right is None else is_right
         counts = np.bincount(y, self._weights, n_classes) + 1
         self._log_prior = np.log(counts / counts.sum())
+        self._symmetric = symmetric_pattern(np.bincount(y, minlength=n_classes) > 0)
         self._readings = self._read()
-        log_evidence = np.stack([each.log_evidence for each in self._readings])
-        weight = np.exp(log_evidence - log_evidence.max()) * _prior_of_rates()
-        self._weight = weight / weight.sum()
+        self._weight = _weights(self._readings)
         self.probabilities = self._weight.sum(0)
+        self.none_wrong = float(self.probabilities[0])
         self.share = float(self.probabilities @ _RATES)
-        self.interval = tuple(
-            float(_RATES[_percentile(self.probabilities, p)]) for p in (0.05, 0.95)
-        )
+        self.interval = interval_of(_RATES, self.probabilities)
         self.transition = sum(
             weight * reading.transition(rate)
             for reading, weights in zip(self._readings, self._weight, strict=True)
@@ -117,15 +136,18 @@ class NoiseShare:
         """Share of the held-out rows whose label is not the most probable class.
 
         The classes are fitted as if almost all labels were right. Without held-out rows it is a
-        share of the rows trained on; NaN without any.
+        share of the rows trained on; NaN without any, or if none of them has a weight.
         """
         if not self.judged:
             return np.nan
         symmetric = self._readings[0]
         rows, classes = symmetric.judged[0].rows, symmetric.classes[0]
+        weights = self._weights[rows]
+        if not weights.any():
+            return np.nan
         classes.fit(symmetric.transition(_ALMOST_CLEAN))
         other = classes.probabilities.argmax(1) != self._y[rows]
-        return float(np.average(other, weights=self._weights[rows]))
+        return float(np.average(other, weights=weights))
 
     def posterior(self):
         """Probability (n_rows, n_classes) of each class to be the true one; NaN: not judged."""
@@ -149,11 +171,41 @@ class NoiseShare:
         transition : ndarray of shape (n_classes, n_classes)
             A few wrong labels follow no pattern.
         """
-        memberships = self._readings[self._weight.sum(1).argmax()].judged[0].memberships
-        classes = self._classes(self._scores.unseen(memberships))
+        memberships = self._most_probable_memberships()
+        classes = self._calibrated(self._scores.unseen(memberships))
+        return memberships, classes.calibration, self._with_chance()
+
+    def ranking(self):
+        """Log-probability of each class to be the true one, by all kinds of scores.
+
+        Scores that know the label of a row, since a network was trained on it, count for what such
+        scores are worth for rows that were held out. This ranks better, and says nothing of how
+        many labels are wrong.
+
+        Returns
+        -------
+        ndarray of shape (n_rows, n_classes)
+            NaN where not judged.
+        """
+        parts = self._scores.ranked(self._most_probable_memberships())
+        classes = self._calibrated(parts[0])
+        found = np.full((len(self._y), self._n_classes), np.nan)
+        for part in parts:
+            found[part.rows] = classes.log_probabilities(part.scores)
+        return log_softmax(found + np.log(self._with_chance()[:, self._y].T), axis=1)
+
+    def _most_probable_memberships(self):
+        return self._readings[self._weight.sum(1).argmax()].judged[0].memberships
+
+    def _calibrated(self, judged):
+        classes = self._classes(judged)
         classes.fit(self.transition)
-        by_chance = scaled(_symmetric(self._n_classes))(_UNEXPLAINED)
-        return memberships, classes.calibration, self.transition @ by_chance
+        return classes
+
+    def _with_chance(self):
+        """The transition, if a few wrong labels follow no pattern."""
+        by_chance = scaled(self._symmetric)(_UNEXPLAINED)
+        return self.transition @ by_chance
 
     def _posterior_of(self, reading, rate):
         transition = reading.transition(rate)
@@ -166,18 +218,25 @@ class NoiseShare:
     def _read(self):
         given = np.eye(self._n_classes)[self._y]
         judged = self._scores.judged(given)
-        symmetric = self._reading(scaled(_symmetric(self._n_classes)), judged)
+        symmetric = self._reading(scaled(self._symmetric), judged)
         readings = [self._weighed(*symmetric, np.log(_SYMMETRIC))]
         if self._n_classes == 2:
-            others = [(self._one_sided(z), judged, 0.0, (1 - _SYMMETRIC) / 2) for z in (0, 1)]
+            others = [
+                (one_sided(z, np.exp(self._log_prior[z])), judged, 0.0, (1 - _SYMMETRIC) / 2)
+                for z in (0, 1)
+            ]
         else:
-            others = self._confusions(judged)
-        for transition, rows, cost, prior in others:
-            reading = self._reading(transition, rows)
-            gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
-            by_chance = gain.std() * len(gain) ** 0.5
-            readings.append(self._weighed(*reading, np.log(prior) - by_chance - cost))
+            others = self._confusions(judged, symmetric[2])
+        readings += [self._compared(symmetric, *each) for each in others]
+        if self._n_classes > 2 and _weights(readings).sum(0) @ _RATES < _HARDLY_ANY:
+            readings += [self._compared(symmetric, *each) for each in self._pairs(symmetric)]
         return readings
+
+    def _compared(self, symmetric, transition, judged, cost, prior):
+        """A reading that pays for what it gains over the symmetric one by chance."""
+        reading = self._reading(transition, judged)
+        gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
+        return self._weighed(*reading, np.log(prior) - _by_chance(gain) - cost)
 
     def _reading(self, transition, judged):
         """Transition, rows, their classes, and the log-likelihood at each rate that is tried."""
@@ -186,25 +245,31 @@ class NoiseShare:
 
         def log_likelihood(rate):
             if len(known) > 1:
-                for each, start in zip(classes, _between(known, rate), strict=True):
+                for each, start in zip(classes, between(known, rate), strict=True):
                     each.parameters = start
             found = sum(each.fit(transition(rate)) for each in classes)
             known[rate] = [each.parameters for each in classes]
             return found
 
-        return transition, judged, classes, _where_it_matters(log_likelihood)
+        found = where_it_matters(log_likelihood, has_one_peak=not self._is_right.any())
+        return transition, judged, classes, found
 
     @staticmethod
     def _weighed(transition, judged, classes, log_likelihood, log_prior):
-        between = PchipInterpolator(*log_likelihood)(_RATES)
-        return Reading(transition, between + log_prior, classes, judged)
+        everywhere = PchipInterpolator(*log_likelihood)(_RATES)
+        return Reading(transition, everywhere + log_prior, classes, judged)
 
     def _likelihood_at_best(self, reading):
         transition_at, judged, classes, (rates, log_likelihood) = reading
         transition = transition_at(rates[log_likelihood.argmax()])
+        for each in classes:
+            each.fit(transition)
+        return self._likelihood(judged, classes, transition)
+
+    def _likelihood(self, judged, classes, transition):
+        """Weighted log-probability (n_rows,) of the given labels; 0 if not judged."""
         found = np.zeros(len(self._y))
         for rows, each in zip(judged, classes, strict=True):
-            each.fit(transition)
             found[rows.rows] = each.log_likelihood(transition)
         return found * self._weights
 
@@ -213,47 +278,81 @@ class NoiseShare:
         some = self._y[rows], self._weights[rows], self._is_right[rows]
         return CalibratedClasses(judged.scores, *some, self._log_prior)
 
-    def _one_sided(self, z):
-        """Transition matrix at a rate, if only labels of class `z` are wrong, of two."""
-        labelled = np.exp(self._log_prior[z])
+    def _confusions(self, judged, classes):
+        """A reading by expectation maximisation, its cost and prior; nothing if all is right.
 
-        def transition(rate):
-            matrix = np.eye(2)
-            wrong = min(max(rate, _LEAST_RATE) / (labelled + rate), _MOST_WRONG)
-            matrix[z] = [1 - wrong, wrong] if z == 0 else [wrong, 1 - wrong]
-            return matrix
-
-        return transition
-
-    def _confusions(self, judged):
-        """A reading by expectation maximisation, its cost and prior; nothing if all is right."""
-        almost_clean = scaled(_symmetric(self._n_classes))(_ALMOST_CLEAN)
-        likely = self._each(judged, almost_clean, lambda classes: classes.probabilities)
+        It starts from the last fit of `classes`.
+        """
+        almost_clean = scaled(self._symmetric)(_ALMOST_CLEAN)
+        classes = self._fitted(judged, almost_clean, classes)
+        likely = self._whole(judged, [each.probabilities for each in classes])
         joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)]) + np.eye(self._n_classes)
-        transition = _shrunk(joint)
-        memberships = self._memberships(judged, transition)
-        for _ in range(_N_ROUNDS):
+        return self._maximised(judged, classes, shrunk(joint), shrunk)[0]
+
+    def _pairs(self, symmetric):
+        """A reading of few confused pairs of classes; nothing if none stands out alone.
+
+        Where classes overlap, expectation maximisation of all rates at once takes the overlap for
+        noise.
+        """
+        _, judged, classes, _ = symmetric
+        usual = self._likelihood_at_best(symmetric)
+        confused = np.zeros((self._n_classes, self._n_classes))
+        for pair in self._candidates(judged, classes):
+            alone = np.zeros_like(confused)
+            alone[pair] = _RATE_OF_PAIR
+            _, likelihood, rates = self._maximised(
+                judged, classes, scaled(alone)(1), only(alone > 0), _N_ROUNDS_ALONE
+            )
+            if (likelihood - usual).sum() > _SIGNIFICANT * _by_chance(likelihood - usual):
+                confused[pair] = rates[pair]
+        if not confused.any():
+            return []
+        return self._maximised(judged, classes, scaled(confused)(1), only(confused > 0))[0]
+
+    def _candidates(self, judged, classes):
+        """Pairs of a class and a label that disagree most often under the last fit of classes."""
+        likely = self._whole(judged, [each.probabilities for each in classes])
+        joint = self._counts(np.eye(self._n_classes)[likely.argmax(1)])
+        share = joint * (1 - np.eye(self._n_classes)) / joint.sum()
+        most = np.argsort(-share, axis=None)[:_MOST_PAIRS]
+        pairs = zip(*np.unravel_index(most, share.shape), strict=True)
+        return [pair for pair in pairs if share[pair] > _LEAST_SHARE_OF_PAIR]
+
+    def _maximised(self, judged, classes, transition, update, n_rounds=None):
+        """Expectation maximisation: a list of one reading or none, likelihood, and transition."""
+        classes, memberships = self._memberships(judged, transition, classes)
+        for _ in range(n_rounds or self.n_rounds):
             judged = self._scores.judged(memberships)
-            memberships = self._memberships(judged, transition)
+            classes, memberships = self._memberships(judged, transition, classes)
             counts = self._counts(memberships)
-            before, transition = transition, _shrunk(counts)
+            before, transition = transition, update(counts)
             if abs(transition - before).max() < _CONVERGED:
                 break
-        rate = counts.sum(1) @ (1 - transition.diagonal()) / counts.sum()
+        likelihood = self._likelihood(judged, classes, transition)
+        rate = counts.sum(1) @ (1 - transition.diagonal()) / max(counts.sum(), _TINY)
         if rate < _LEAST_CONFUSED:
-            return []
+            return [], likelihood, transition
         pattern = transition * (1 - np.eye(self._n_classes)) / rate
-        return [(scaled(pattern), judged, cost_of_own_rates(counts) / 4, 1 - _SYMMETRIC)]
+        cost = cost_of_own_rates(np.where(transition > 0, counts, 0)) / 4
+        return [(scaled(pattern), judged, cost, 1 - _SYMMETRIC)], likelihood, transition
 
-    def _memberships(self, judged, transition):
-        return self._each(judged, transition, lambda classes: classes.posterior(transition))
+    def _memberships(self, judged, transition, start):
+        classes = self._fitted(judged, transition, start)
+        return classes, self._whole(judged, [each.posterior(transition) for each in classes])
 
-    def _each(self, judged, transition, what):
+    def _fitted(self, judged, transition, start):
+        """Classes of the judged rows, fitted from the parameters of others."""
+        classes = [self._classes(rows) for rows in judged]
+        for each, other in zip(classes, start, strict=True):
+            each.parameters = other.parameters
+            each.fit(transition)
+        return classes
+
+    def _whole(self, judged, parts):
         found = np.zeros((len(self._y), self._n_classes))
-        for rows in judged:
-            classes = self._classes(rows)
-            classes.fit(transition)
-            found[rows.rows] = what(classes)
+        for each, part in zip(judged, parts, strict=True):
+            found[each.rows] = part
         return found
 
     def _counts(self, memberships):
@@ -265,60 +364,13 @@ class NoiseShare:
         return counts
 
 
-def _where_it_matters(log_likelihood):
-    """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best."""
-    found = {rate: log_likelihood(rate) for rate in _TRIED}
-    for _ in range(2):
-        rates = sorted(found)
-        best = rates.index(max(found, key=found.get))
-        around = rates[max(best - 1, 0) : best + 2]
-        for middle in np.convolve(around, [0.5, 0.5], "valid"):
-            found[middle] = log_likelihood(middle)
-    rates = sorted(found)
-    return np.array(rates), np.array([found[rate] for rate in rates])
+def _by_chance(gain):
+    """Standard error of a sum of independent gains."""
+    return gain.std() * len(gain) ** 0.5
 
 
-def _between(known, rate):
-    """Parameters at a rate, on the line through those of the two known rates beside it."""
-    rates = sorted(known)
-    above = int(np.clip(np.searchsorted(rates, rate), 1, len(rates) - 1))
-    low, high = rates[above - 1], rates[above]
-    share = min((rate - low) / (high - low), 2)  # above the highest: a start, not an answer
-    pairs = zip(known[low], known[high], strict=True)
-    return [one + share * (other - one) for one, other in pairs]
-
-
-def scaled(pattern):
-    """Return a function from a noise rate to a transition matrix of a pattern.
-
-    Parameters
-    ----------
-    pattern : ndarray of shape (n_classes, n_classes)
-        Off the diagonal of the matrix, per unit of the rate. At most nine tenths of a class are
-        wrong.
-    """
-
-    def transition(rate):
-        wrong = max(rate, _LEAST_RATE) * pattern
-        wrong = wrong * np.minimum(1, _MOST_WRONG / np.maximum(wrong.sum(1), 1e-12))[:, None]
-        return wrong + np.diag(1 - wrong.sum(1))
-
-    return transition
-
-
-def _symmetric(n_classes):
-    return (1 - np.eye(n_classes)) / (n_classes - 1)
-
-
-def _shrunk(counts):
-    return transition_matrix(torch.as_tensor(counts)).numpy()
-
-
-def _prior_of_rates():
-    prior = np.full(len(_RATES), (1 - _CLEAN) / (len(_RATES) - 1))
-    prior[0] = _CLEAN
-    return prior
-
-
-def _percentile(probabilities, share):
-    return min(int((probabilities.cumsum() < share).sum()), len(probabilities) - 1)
+def _weights(readings):
+    """Posterior weight (n_readings, n_rates) of each reading and rate; they sum to 1."""
+    log_evidence = np.stack([each.log_evidence for each in readings])
+    weight = np.exp(log_evidence - log_evidence.max()) * prior_of_rates(len(_RATES))
+    return weight / weight.sum()

@@ -31,17 +31,20 @@ def following_scores(probability, scores):
     return found
 
 
-def most_probable_f1(probability, scores):
+def most_probable_f1(probability, scores, none_wrong=0.0):
     """Mask of the rows that are worth a look: those of the largest expected F1.
 
     Taking the k most probable rows has an expected F1 of about ``2 sum of their probabilities /
-    (k + sum of all)``. None is taken where not even half a row is expected to be wrong, or where
-    taking all rows is about as good: then no row stands out.
+    (k + sum of all)``. Taking none has an F1 of 1 if no label is wrong, and of 0 otherwise. None is
+    taken if that is better, where not even half a row is expected to be wrong, or where taking all
+    rows is about as good: then no row stands out.
 
     Parameters
     ----------
     probability, scores : as for :func:`following_scores`
         Of equally probable rows those with the lowest scores come first.
+    none_wrong : float, default=0.0
+        Probability that no label at all is wrong.
 
     Returns
     -------
@@ -54,7 +57,7 @@ def most_probable_f1(probability, scores):
         return mask
     order = np.lexsort((scores, -known))
     expected = 2 * known[order].cumsum() / (np.arange(1, len(known) + 1) + total)
-    if expected.max() - expected[-1] >= _LEAST_GAIN:
+    if expected.max() - expected[-1] >= _LEAST_GAIN and expected.max() > none_wrong:
         mask[order[: expected.argmax() + 1]] = True
     return mask
 
@@ -111,7 +114,8 @@ def label_log_probabilities(log_proba, y, probability_wrong):
     rows = np.arange(len(y))
     others = log_proba.copy()
     others[rows, y] = -np.inf
-    others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
+    with np.errstate(invalid="ignore"):  # rows that were not judged
+        others -= np.logaddexp.reduce(others, axis=1, keepdims=True)
     found = others + np.log(probability_wrong)[:, None]
     found[rows, y] = np.log1p(-probability_wrong)
     return found

@@ -23,6 +23,7 @@ from sam_attribution.detection._snapshots import (
     snapshot,
     snapshot_states,
 )
+from sam_attribution.detection._trusted_classes import trusted_classes
 from sam_attribution.detection._untouched_features import has_untouched, untouched_kinds
 from sam_attribution.detection._untouched_scores import SplitSignals
 
@@ -60,7 +61,7 @@ class SplitEvidence:
         self._y, self._y_held_out = self._problem.y.cpu(), y_held_out.cpu()
         self._weights = _relative(self._problem.weights.detach().double().cpu())
         self._class_model = ClassModel(stratified_folds(self._y), self._weights)
-        self._features = []  # of the states, where they are needed again
+        self._features, self._untouched = [], []  # where they are needed again
         path = self._problem.path
         self._states = snapshot_states(path)
         self.untouched = has_untouched(self._problem, self._problem.X)
@@ -95,18 +96,28 @@ class SplitEvidence:
         first = self._problem.at_epoch(0)
         self._kinds = untouched_kinds(first, self._problem.X)
         sources = self._problem.X, self._X_held_out
-        kinds = ([features(first, X) for X in sources] for features in self._kinds)
+        kinds = [[features(first, X) for X in sources] for features in self._kinds]
+        if self._features:
+            self._untouched = kinds
         y = torch.cat([self._y, self._y_held_out])
         weights = torch.cat([self._weights, self._weights.new_ones(len(self._y_held_out))])
         states = ((torch.cat(kind), kind[0][:1]) for kind in kinds)
         return ClassModel(stratified_folds(y), weights, states)
 
-    def signals(self, n_samples):
-        """What the network says about the rows; those of a ValidationData follow `n_samples`."""
+    def signals(self, n_samples, trust=False):
+        """What the network says about the rows; those of a ValidationData follow `n_samples`.
+
+        With `trust` the labels of the ValidationData are right.
+        """
         split = self.trained.split
         own = len(split.held_out) == 0
         held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
-        return SplitSignals(split.train, held_out, self._early, self._class_model, self._network[1])
+        signals = self._early, self._class_model, self._network
+        return SplitSignals(split.train, held_out, *signals, self._trusted() if trust else None)
+
+    def _trusted(self):
+        about = self._y_held_out, self._problem.n_classes
+        return trusted_classes(self._untouched, self._features, *about)
 
     def judging_network(self, memberships, n_samples):
         """What judges other rows, with classes fitted to `memberships`, (n_rows, n_classes)."""

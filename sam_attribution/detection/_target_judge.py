@@ -61,12 +61,15 @@ class TargetJudge:
 
     Attributes
     ----------
-    predictions : ndarray of shape (n_samples,)
-        NaN for rows of no split.
+    predictions, suggestions : ndarray of shape (n_samples,)
+        For rows of no split the predictions are NaN, the suggestions as given.
     scores, probability_wrong : ndarray of shape (n_samples,)
     interval : tuple of float
+    none_wrong : float
+        Probability that no target is wrong.
     has_skill : bool
-        Half of the residuals are smaller than half of the distances to the median target.
+        Half of the residuals are smaller than half of the distances to the median target. If most
+        targets equal that one, their means are compared.
     """
 
     def __init__(self, found, y, sample_weight):
@@ -82,7 +85,11 @@ class TargetJudge:
         mixture = WrongTargets(residuals, y, groups, sample_weight)
         self.scores, self.interval = mixture.log_odds, mixture.interval
         self.probability_wrong = expit(-self.scores)
-        self.has_skill = np.nanmedian(abs(residuals)) < np.median(abs(y - np.median(y)))
+        self.suggestions = np.where(np.isnan(self.scores), y, self.predictions)
+        self.none_wrong = float(mixture.probabilities[0])
+        distances = abs(y - np.median(y))
+        typical = np.nanmedian if np.median(distances) > 0 else np.nanmean
+        self.has_skill = bool(typical(abs(residuals)) < typical(distances))
         if not self.has_skill:
             warn(
                 "The network predicts y hardly better than its median does, so no target is called "

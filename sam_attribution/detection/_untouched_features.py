@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from sam_attribution._rows import passes_over
+from sam_attribution._rows import part_of, passes_over, tensors_in
 from sam_attribution.detection._class_model import leading_directions, subsample
 from sam_attribution.detection._snapshots import snapshot
 
@@ -22,9 +22,9 @@ def untouched_kinds(problem, X):
     problem : Problem
         If its first recorded state is that before the training, the features there are one kind.
     X : Tensor or RowSource
-        Rows. Their own numbers are a kind of features if they are one array of floating-point
-        numbers; their 100 leading principal components, if they are more than 256. If neither kind
-        is there, the features at the first recorded state stand in, which labels have touched.
+        Rows. Their own floating-point numbers are a kind of features, side by side if they have
+        several parts; their 100 leading principal components, if they are more than 256. If neither
+        kind is there, the features at the first recorded state stand in, which labels have touched.
     """
     path = problem.path
     first, numbers = FeaturesAt(path.recorded_states[0]), _own_numbers(problem, X)
@@ -32,7 +32,7 @@ def untouched_kinds(problem, X):
         return [first]
     if path.time_of(first.state) > 0:
         return [numbers]
-    some = X[:_ROWS_COMPARED]
+    some = part_of(X, torch.arange(min(len(X), _ROWS_COMPARED), device=X.device))
     return [first] if _equal(first(problem, some), numbers(problem, some)) else [first, numbers]
 
 
@@ -56,7 +56,7 @@ class OwnNumbers:
         """Float32 on the CPU; of all rows, or those at some positions, read batch by batch."""
         rows = torch.arange(len(X), device=X.device) if rows is None else rows
         passes = passes_over(X, rows, network.rows_per_pass)
-        return torch.cat([self._of(X[some].flatten(1).float().cpu()) for some in passes])
+        return torch.cat([self._of(_numbers_in(X[some])) for some in passes])
 
     def _of(self, flat):
         return flat if self.directions is None else flat @ self.directions
@@ -65,18 +65,21 @@ class OwnNumbers:
 def has_untouched(problem, X):
     """True if some features of the rows `X` are known that depend on no label."""
     path = problem.path
-    return path.time_of(path.recorded_states[0]) == 0 or _is_one_array(X[:1])
+    return path.time_of(path.recorded_states[0]) == 0 or _numbers_in(X[:1]) is not None
 
 
-def _is_one_array(batch):
-    return isinstance(batch, Tensor) and batch.is_floating_point()
+def _numbers_in(batch):
+    """Floating-point numbers (n_rows, n_numbers) of a batch, float32 on the CPU, or None."""
+    parts = [part for part in tensors_in(batch) if part.is_floating_point()]
+    flat = [part.reshape(len(part), -1).float().cpu() for part in parts]
+    return torch.cat(flat, dim=1) if flat else None
 
 
 def _own_numbers(problem, X):
-    first = X[:1]
-    if not _is_one_array(first):
+    first = _numbers_in(X[:1])
+    if first is None:
         return None
-    if first[0].numel() <= _MOST_NUMBERS:
+    if first.shape[1] <= _MOST_NUMBERS:
         return OwnNumbers()
     some = subsample(len(X), _ROWS_FOR_DIRECTIONS).to(X.device)
     return OwnNumbers(leading_directions(OwnNumbers()(problem, X, some), _DIRECTIONS))

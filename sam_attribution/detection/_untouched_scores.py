@@ -1,4 +1,4 @@
-"""Class scores in which the own label of a row had no part, and the noise that they tell of."""
+"""Class scores of all rows by the networks of all splits, and the noise that they tell of."""
 
 from dataclasses import dataclass
 
@@ -8,7 +8,9 @@ from torch import Tensor
 
 from sam_attribution.detection._calibrated_classes import JudgedRows, standardised
 from sam_attribution.detection._class_model import ClassModel
+from sam_attribution.detection._effective_weights import effective_weights
 from sam_attribution.detection._noise_share import NoiseShare
+from sam_attribution.detection._trusted_classes import TrustedClasses
 
 _LEAST_PROBABILITY = 1e-9
 
@@ -25,23 +27,27 @@ class SplitSignals:
         Of features that depend on no label, for the rows trained on followed by those held out.
     later : ClassModel
         Of features during the training.
-    network : Tensor of shape (m, n_classes)
-        Log-probabilities of the held-out rows by the network.
+    network : tuple of Tensor of shape (n, n_classes) and (m, n_classes)
+        Log-probabilities by the network, of the rows trained on and of those held out.
+    trusted : TrustedClasses, optional
+        If the labels of the rows held out are known to be right and every class is among them.
     """
 
     train: np.ndarray
     held_out: np.ndarray
     early: ClassModel
     later: ClassModel
-    network: Tensor
+    network: tuple[Tensor, Tensor]
+    trusted: TrustedClasses | None = None
 
 
 class UntouchedScores:
     """Class scores of all rows, from the networks of all splits.
 
-    A row that a split held out has the scores of features before the training, of features during
-    the training, and of the network. A row that every split trained on has the first only: later
-    states know its label.
+    The own label of a row has no part in the scores by which noise is judged. A row that a split
+    held out has those of features before the training, of features during the training, and of the
+    network. A row that every split trained on has the first only: later states know its label.
+    :meth:`ranked` has all kinds for all rows.
 
     Parameters
     ----------
@@ -55,9 +61,9 @@ class UntouchedScores:
     def __init__(self, splits, n_rows, is_right):
         self._splits, self._n_rows = splits, n_rows
         self._unseen = np.unique(np.concatenate([each.held_out for each in splits]))
+        self._seen = np.unique(np.concatenate([each.train for each in splits]))
         self._held_out = self._unseen[~is_right[self._unseen]]
-        seen = np.unique(np.concatenate([np.r_[each.train, each.held_out] for each in splits]))
-        self._others = np.setdiff1d(seen, self._held_out)
+        self._others = np.setdiff1d(np.union1d(self._seen, self._unseen), self._held_out)
 
     def judged(self, memberships):
         """Scores by classes that are fitted to `memberships`, a list of JudgedRows.
@@ -66,13 +72,14 @@ class UntouchedScores:
         ----------
         memberships : ndarray of shape (n_rows, n_classes)
         """
-        early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        untouched = [*self._early(likely), *self._by_trusted()[0]]
         found = []
         if len(self._held_out):
-            found.append(self._with_all_scores(self._held_out, early, memberships))
+            scores = [*untouched, *self._of_held_out(likely)]
+            found.append(_judged(self._held_out, scores, memberships))
         if len(self._others):
-            known = [each[self._others] for each in early]
-            found.append(JudgedRows(self._others, known, memberships))
+            found.append(_judged(self._others, untouched, memberships))
         return found
 
     def unseen(self, memberships):
@@ -80,13 +87,20 @@ class UntouchedScores:
 
         Whatever other rows come, their scores are of the same kinds.
         """
-        early = self._early(torch.as_tensor(memberships, dtype=torch.float32))
-        return self._with_all_scores(self._unseen, early, memberships)
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        scores = [*self._early(likely), *self._of_held_out(likely)]
+        return _judged(self._unseen, scores, memberships)
 
-    def _with_all_scores(self, rows, early, memberships):
-        later = self._later(torch.as_tensor(memberships, dtype=torch.float32))
-        scores = *early, later, self._by_network(memberships.shape)
-        return JudgedRows(rows, [each[rows] for each in scores], memberships)
+    def ranked(self, memberships):
+        """JudgedRows with all kinds of scores: rows that a network held out, and those trained on.
+
+        The labels of rows trained on have a part in their own scores.
+        """
+        likely = torch.as_tensor(memberships, dtype=torch.float32)
+        untouched, of_trusted = self._by_trusted()
+        shared = [*self._early(likely), *untouched, *of_trusted]
+        parts = (self._unseen, self._of_held_out(likely)), (self._seen, self._of_trained(likely))
+        return [_judged(rows, [*shared, *scores], memberships) for rows, scores in parts]
 
     def _early(self, memberships):
         """An array (n_rows, n_classes) for each kind of features from before the training."""
@@ -99,19 +113,47 @@ class UntouchedScores:
                 total.add(rows, standardised(scores.numpy()))
         return [total.value for total in totals]
 
-    def _later(self, memberships):
-        """Scores (n_rows, n_classes) of held-out rows by features during the training."""
-        total = _Mean(memberships.shape)
+    def _of_held_out(self, memberships):
+        """Scores of held-out rows by features of the training, and by the network; two arrays."""
+        later, network = _Mean(memberships.shape), _Mean(memberships.shape)
         for split in self._splits:
             states = split.later.held_out_scores(memberships[split.train])
-            total.add(split.held_out, sum(standardised(each.numpy()) for each in states))
-        return total.value
+            later.add(split.held_out, _sum_of(states))
+            network.add(split.held_out, network_scores(split.network[1]))
+        return [later.value, network.value]
 
-    def _by_network(self, shape):
-        total = _Mean(shape)
+    def _of_trained(self, memberships):
+        """The same of rows trained on."""
+        later, network = _Mean(memberships.shape), _Mean(memberships.shape)
         for split in self._splits:
-            total.add(split.held_out, network_scores(split.network))
-        return total.value
+            states, _ = split.later.scores(memberships[split.train])
+            later.add(split.train, _sum_of(states))
+            network.add(split.train, network_scores(split.network[0]))
+        return [later.value, network.value]
+
+    def _by_trusted(self):
+        """Scores by classes of trusted rows: in features before the training, and in those of it.
+
+        Returns
+        -------
+        two lists of ndarray of shape (n_rows, n_classes)
+        """
+        split = self._splits[0]  # there is but one if there are trusted rows
+        if split.trusted is None:
+            return [], []
+        pairs = [*split.trusted.untouched, split.trusted.later]
+        found = np.zeros((len(pairs), self._n_rows, pairs[0][0].shape[1]), np.float32)
+        for scores, (trained, own) in zip(found, pairs, strict=True):
+            scores[split.train], scores[split.held_out] = trained, own
+        return list(found[:-1]), [found[-1]]
+
+
+def _judged(rows, scores, memberships):
+    return JudgedRows(rows, [each[rows] for each in scores], memberships)
+
+
+def _sum_of(states):
+    return sum(standardised(each.numpy()) for each in states)
 
 
 def network_scores(log_p):
@@ -131,17 +173,16 @@ def noise_of(evidence, n_samples, sample_weight, trust):
     trust : bool
         The labels of the ``ValidationData`` are right.
     """
-    splits = [each.signals(n_samples) for each in evidence]
+    splits = [each.signals(n_samples, trust) for each in evidence]
     n_rows = max(n_samples, 1 + max(int(each.held_out.max()) for each in splits))
     y, weights = np.zeros(n_rows, int), np.ones(n_rows)
     for split, each in zip(splits, evidence, strict=True):
         y[split.train], y[split.held_out] = each.codes
     if sample_weight is not None:
-        relative = sample_weight / np.max(np.abs(sample_weight))  # no sum of them overflows
-        weights[:n_samples] = relative / np.mean(relative)
+        weights[:n_samples] = effective_weights(sample_weight)
     is_right = (np.arange(n_rows) >= n_samples) & trust
     scores = UntouchedScores(splits, n_rows, is_right)
-    return NoiseShare(scores, y, splits[0].network.shape[1], weights, is_right)
+    return NoiseShare(scores, y, splits[0].network[0].shape[1], weights, is_right)
 
 
 class _Mean:

@@ -4,11 +4,14 @@ import numpy as np
 from scipy.optimize import minimize
 from scipy.special import gammaln
 
+from sam_attribution.detection._effective_weights import effective_weights
+from sam_attribution.detection._noise_rates import interval_of, prior_of_rates
+
 _RATES = np.r_[0, 0.001, 0.002, 0.004, 0.007, np.arange(0.01, 0.505, 0.01)]
-_CLEAN = 0.25  # prior probability of no wrong target
 _LOG_FREEDOM = (np.log(4), np.log(50))  # heavier tails would explain wrong targets
 _LOG_SCALE = (-14, 3)
 _LEAST_RATE = 1e-4
+_TINY = 1e-300
 
 
 class WrongTargets:
@@ -42,23 +45,20 @@ class WrongTargets:
 
     def __init__(self, residuals, y, groups, weights=None):
         spread = float(np.ptp(y))
-        weights = np.ones(len(y)) if weights is None else weights / weights.mean()
+        weights = np.ones(len(y)) if weights is None else effective_weights(weights)
         groups = [rows for rows in groups if len(rows)]
         parts = [_Group(residuals[rows] / spread, weights[rows]) for rows in groups]
         fits = [[part.fit(max(rate, _LEAST_RATE)) for part in parts] for rate in _RATES]
         log_evidence = np.array([sum(value for value, _, _ in each) for each in fits])
-        prior = np.full(len(_RATES), (1 - _CLEAN) / (len(_RATES) - 1))
-        prior[0] = _CLEAN
-        weight = prior * np.exp(log_evidence - log_evidence.max())
+        weight = prior_of_rates(len(_RATES)) * np.exp(log_evidence - log_evidence.max())
         self.probabilities = weight / weight.sum()
         right, wrong = np.full((2, len(y)), np.nan)
         for rows, *found in zip(groups, *fits, strict=True):
             right[rows] = self.probabilities @ [each for _, each, _ in found]
             wrong[rows] = self.probabilities @ [each for _, _, each in found]
-        self.log_odds = np.log(right) - np.log(wrong)
+        self.log_odds = np.log(np.maximum(right, _TINY)) - np.log(wrong)
         self.share = float(np.nanmean(wrong))
-        cumulated = self.probabilities.cumsum()
-        self.interval = tuple(float(_RATES[np.searchsorted(cumulated, p)]) for p in (0.05, 0.95))
+        self.interval = interval_of(_RATES, self.probabilities)
 
 
 class _Group:

@@ -131,7 +131,8 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         Raises
         ------
         ValueError
-            If a class would lose all of its rows.
+            If `removal_fraction` would drop all rows of a class, or is "auto" and the scorer says
+            of no row that it is suspicious or not.
         """
         X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())

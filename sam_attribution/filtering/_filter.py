@@ -85,7 +85,8 @@ class MislabelFilter(RowFilter):
         Raises
         ------
         ValueError
-            If a class would lose all of its rows.
+            If `removal_fraction` would drop all rows of a class, or is "auto" and the scorer says
+            of no row that it is suspicious or not.
         """
         rows, labels, weight = self._checked(X, y, sample_weight, groups)
         validate_data(self, rows, labels, skip_check_array=True)

@@ -93,8 +93,8 @@ class ClassTargets:
         if counts.min() < 2:
             raise ValueError(
                 f"validation={validation} holds out a part of every class, but class "
-                f"{classes[counts.argmin()]!r} has one row. Merge or drop rare classes, or "
-                "pass ValidationData."
+                f"{classes.tolist()[counts.argmin()]!r} has one row. Merge or drop rare classes, "
+                "or pass ValidationData."
             )
 
     def check_split(self, number, y_train):

@@ -6,6 +6,8 @@ import numpy as np
 import pandas as pd
 from sklearn.exceptions import NotFittedError
 
+_OF_CLASSES = {"classes_", "label_log_proba_"}  # a detector of wrong targets has all but these
+
 
 def columns(scores, truth=None):
     """Dict of the columns of a DataFrame, one for each method; other scores are returned unchanged.
@@ -43,10 +45,17 @@ def fitted_attributes(estimator, names, *, argument="detector"):
     """Values of the attributes `names` of a fitted estimator, in that order."""
     is_class = isinstance(estimator, type)
     missing = [name for name in names if is_class or getattr(estimator, name, None) is None]
-    if missing:
-        got = f"the class {estimator.__name__}" if is_class else type(estimator).__name__
-        raise NotFittedError(
-            f"{argument} must be fitted and then have {', '.join(names)}, got {got} without "
-            f"{', '.join(missing)}. Call its fit first, or pass arrays to from_predictions."
+    if not missing:
+        return [getattr(estimator, name) for name in names]
+    needed, lacking = ", ".join(names), ", ".join(missing)
+    if set(missing) <= _OF_CLASSES:
+        raise ValueError(
+            f"{argument} must have {needed}, got a fitted {type(estimator).__name__} without "
+            f"{lacking}: a regression has no classes. Look at its issues_, or pass arrays to "
+            "from_predictions."
         )
-    return [getattr(estimator, name) for name in names]
+    got = f"the class {estimator.__name__}" if is_class else type(estimator).__name__
+    raise NotFittedError(
+        f"{argument} must be fitted and then have {needed}, got {got} without {lacking}. Call its "
+        "fit first, or pass arrays to from_predictions."
+    )

@@ -109,7 +109,7 @@ class LabelConfusionDisplay(Display):
         NotFittedError
             If the detector lacks one of these attributes.
         ValueError
-            If `rows` is something else.
+            If `rows` is something else, or the detector is that of a regression: it has no classes.
         """
         if rows not in ("suspicious", "all"):
             raise ValueError(f'rows must be "suspicious" or "all", got {rows!r}.')

@@ -127,6 +127,8 @@ class WhatIfDisplay(Display):
         ------
         NotFittedError
             If the detector lacks one of these attributes.
+        ValueError
+            If the detector is that of a regression: it has no classes.
         """
         names = ["label_log_proba_", "given_labels_", "suggested_labels_", "scores_", "classes_"]
         what_if, given, suggested, scores, classes = fitted_attributes(detector, names)

@@ -115,7 +115,7 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
         tmp_path / "expected.html", X, given=y, suggested=suggested, **learned, **shown
     )
     assert page.read_bytes() == expected.read_bytes()
-    with pytest.raises(ValueError, match=r"X must show the 1300 rows of fit.*got 5 rows"):
+    with pytest.raises(ValueError, match=r"X must show the 1300 rows that were judged.*got 5 rows"):
         detector.report(tmp_path / "page.html", X[:5])
 
 
@@ -184,7 +184,7 @@ def test_trusted_rows_correct_a_class_of_which_most_is_wrong():
     """Most of a class is called another: by the labels alone that is what it is called."""
     y = Y.copy()
     threes = np.flatnonzero(Y == 3)
-    y[threes[np.arange(len(threes)) % 5 > 0]] = 9
+    y[threes[np.arange(len(threes)) % 20 > 0]] = 9
     wrong = y != Y
     settings = {"estimator": classifier(), "random_state": 0}
     trusted = MislabelDetector(validation=CLEAN, **settings).fit(X, y)
@@ -329,8 +329,8 @@ def test_a_row_of_weight_zero_does_not_shape_its_class():
     y, _ = symmetric_noise(Y, 0.1, random_state=0)
     weight = np.ones(1300)
     weight[Y == 3] = 1e-6
-    plain = MislabelDetector(classifier(), validation=CLEAN).fit(X, y)
-    light = MislabelDetector(classifier(), validation=CLEAN).fit(X, y, sample_weight=weight)
+    plain = MislabelDetector(classifier(), random_state=0).fit(X, y)
+    light = MislabelDetector(classifier(), random_state=0).fit(X, y, sample_weight=weight)
     threes = (y == 3) & (Y == 3)
     assert np.median(plain.scores_[threes]) > 2
     assert np.median(light.scores_[threes]) < 0

@@ -68,18 +68,35 @@ def test_good_scores_are_not_doubted(recwarn):
     assert not recwarn
 
 
+def test_a_share_of_nearly_nothing_is_said_with_three_decimals():
+    with pytest.warns(AttributionWarning, match=r"contamination_=0 \(.*of the MislabelDetector\)"):
+        warn_of_unknown_share(6.4e-5, share(0, 0, 0.18), trust=False, is_one_split=True)
+
+
 def share(low, high, disagreement):
-    return SimpleNamespace(interval=(low, high), disagreement=lambda: disagreement)
+    rates = np.linspace(0, 0.6, 61)
+    return SimpleNamespace(interval=(low, high), disagreement=lambda: disagreement, rates=rates)
 
 
 @pytest.mark.parametrize(
     ("found", "trust", "is_one_split", "message"),
     [
         (share(0, 0.03, 0.35), False, True, "0 to 0.03.*35%.*look alike.*ValidationData"),
-        (share(0.1, 0.4, 0.3), False, True, r"equally well\. What.*ValidationData.*StratifiedKF"),
-        (share(0.1, 0.4, 0.3), False, False, r"equally well\. What would tell: [^S]*$"),
+        (
+            share(0.1, 0.4, 0.3),
+            False,
+            True,
+            r"ly well\. What.*ValidationData.*, or folds \(validation=5\)",
+        ),
+        (
+            share(0.1, 0.4, 0.3),
+            False,
+            False,
+            r"ly well\. What would tell: a few .*, y_checked\) of the MislabelDetector\)\.$",
+        ),
         (share(0.1, 0.4, 0.3), True, False, r"equally well\.$"),
         (share(0.1, 0.4, np.nan), True, False, "is uncertain: the labels fit many"),
+        (share(0.5, 0.6, 0.5), False, False, "no more than 60% is tried, and more may be wrong"),
     ],
 )
 def test_an_unknown_share_is_said_beside_the_other_suggestions(found, trust, is_one_split, message):

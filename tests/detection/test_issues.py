@@ -64,6 +64,14 @@ def test_it_prints_a_row_on_a_line_of_80_columns(flowers):
     assert "<td>0.99" in issues.head(10)._repr_html_() or "<td>1.000" in issues._repr_html_()
 
 
+def test_long_names_of_classes_hide_no_column():
+    given, suggested = ["a foundation of brick and tile"], ["a foundation of poured concrete"]
+    table = issue_table(given, suggested, np.array([0.97]), np.array([-3.2]), [True])
+    header, row = repr(table).splitlines()
+    assert header.split() == COLUMNS
+    assert row.split()[-3:] == ["0.970", "-3.200", "True"]
+
+
 def test_numbers_are_exact_and_the_table_can_be_kept(flowers, tmp_path):
     issues = flowers[-1].issues_
     pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(issues)), issues)
@@ -125,6 +133,6 @@ def test_a_class_that_is_mostly_suspicious_is_named():
     X, given = rare_class(12, 36)
     settings = {"max_epochs": 10, "lr": 0.1, "batch_size": 64}
     detector = MislabelDetector(SAMClassifier(**settings, random_state=0), random_state=0)
-    with pytest.warns(AttributionWarning, match=r"suspicious_ marks \d+ of the 48 rows of class 1"):
+    with pytest.warns(AttributionWarning, match=r"Suspicious are \d+ of the 48 rows of class 1"):
         detector.fit(X, given)
     assert max(detector.diagnostics_.loc[0, "wrong_by_class"]) == 1

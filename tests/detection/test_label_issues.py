@@ -4,7 +4,9 @@ import numpy as np
 import pandas as pd
 import pytest
 
+from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.detection import label_issues
+from sam_attribution.detection._probability_wrong import most_probable_f1
 from sam_attribution.exceptions import AttributionWarning
 
 N = 3000
@@ -42,6 +44,24 @@ def test_clean_labels_between_the_classes_are_not_wrong():
     assert found.suspicious.mean() < 0.01
 
 
+@pytest.mark.slow
+def test_nothing_is_suspicious_where_most_probably_nothing_is_wrong():
+    rng = np.random.default_rng(0)
+    y = rng.integers(0, 2, 200)
+    x = rng.normal(size=200) + 2.5 * y
+    p = 1 / (1 + np.exp(-2.5 * (x - 1.25)))  # of class 1, exactly
+    found = label_issues(y, np.c_[1 - p, p])
+    X = np.c_[x - 1.25, rng.normal(size=200)]
+    detector = MislabelDetector(SAMClassifier(max_epochs=5, lr=0.1), random_state=0).fit(X, y)
+    judged = (
+        (found.probability_wrong, found.scores, found.suspicious),
+        (detector.probability_wrong_, detector.scores_, detector.suspicious_),
+    )
+    for probability, scores, suspicious in judged:
+        assert most_probable_f1(probability, scores).any()  # the best F1 is less probable
+        assert not suspicious.any()
+
+
 def test_share_and_probabilities_are_those_of_bayes(noisy, found):
     proba, y, wrong = noisy
     low, high = found.contamination_interval
@@ -62,6 +82,7 @@ def test_the_numbers_tell_one_story(found):
         >= found.probability_wrong[~found.suspicious].max()
     )
     assert f"{found.suspicious.sum()} of {N}" in repr(found)
+    assert str(found) == f"{found!r}\n{found.issues.head()}"
 
 
 def test_the_table_has_the_index_of_y_and_starts_with_the_worst(noisy):
@@ -93,6 +114,14 @@ def test_a_class_that_no_label_has_is_no_suggestion(noisy, found):
     more = label_issues(y, np.c_[proba, np.zeros(N)], classes=[0, 1, 7])
     assert set(more.suggested_labels) == {0, 1}
     assert more.contamination == pytest.approx(found.contamination, abs=0.03)
+
+
+def test_columns_of_classes_that_no_label_has_hide_no_wrong_label():
+    """As of a classifier of many classes, of which the labels are two."""
+    proba, y, _ = (each[:300] for each in drawn(0.1))
+    more = np.hstack([0.9 * proba, np.full((300, 18), 0.1 / 18)])
+    found = label_issues(y, more, classes=range(20))
+    assert found.contamination == pytest.approx(label_issues(y, proba).contamination, abs=0.03)
 
 
 def test_rows_with_nan_are_not_judged(noisy):
@@ -137,6 +166,36 @@ def test_a_row_of_weight_two_counts_as_two_rows(noisy):
     assert weighted.transition == pytest.approx(repeated.transition, abs=5e-3)
 
 
+@pytest.mark.parametrize("unit", [3, 1e308])
+def test_rows_of_weight_zero_count_as_if_they_were_not_there(noisy, unit):
+    proba, y, _ = noisy
+    weights = np.where(np.arange(N) < 300, unit, 0)
+    weighted = label_issues(y, proba, sample_weight=weights)
+    alone = label_issues(y[:300], proba[:300])
+    assert weighted.contamination_interval == alone.contamination_interval
+    np.testing.assert_allclose(weighted.probability_wrong[:300], alone.probability_wrong, atol=0.01)
+
+
+def test_all_labels_are_trusted(noisy):
+    proba, y, _ = noisy
+    three = np.c_[proba, proba[:, :1] * 0][:200]
+    found = label_issues(y[:200], three, classes=[0, 1, 2], trusted=np.ones(200, bool))
+    assert found.contamination < 1e-9
+    np.testing.assert_allclose(found.transition.sum(1), 1)
+
+
+def test_a_class_of_which_most_labels_are_suspicious_is_named():
+    """Nine of ten rows of the rarest class look like another one."""
+    proba, y = np.full((400, 2), 0.02), np.arange(400) % 2
+    proba[np.arange(400), y] = 0.98
+    rare, y = np.arange(400) < 20, y.astype("U4")
+    y[rare] = "rare"
+    proba = np.c_[proba, np.zeros(400)]
+    proba[:2] = [0, 0, 1]
+    with pytest.warns(AttributionWarning, match="18 of the 20 rows of class 'rare'"):
+        label_issues(y, proba)
+
+
 @pytest.mark.parametrize("proba", [np.full((N, 2), 0.5), None], ids=["constant", "drawn"])
 def test_without_skill_nothing_is_suspicious(proba):
     rng = np.random.default_rng(1)
@@ -149,7 +208,9 @@ def test_without_skill_nothing_is_suspicious(proba):
 @pytest.mark.parametrize(
     ("change", "message"),
     [
-        (lambda y, p: (y, p[:, 1]), "proba should be a 2d array"),
+        (lambda y, p: (y, p[:, 1]), r"proba should be a 2d array.*column_stack\(\[1 - p, p\]\)"),
+        (lambda y, p: (y, p[:, 1:]), r"for each of the 2 classes, got 1. .*column_stack"),
+        (lambda y, p: (y, pd.DataFrame(p, columns=[1, 1])), r"name each column .* got \[1, 1\]"),
         (lambda y, p: (y, p[:-1]), "proba must hold one value for each of the 3000 rows"),
         (lambda y, p: (y, np.c_[p, p * 0]), "one column for each of the 2 classes, got 4"),
         (lambda y, p: (y, np.log(p)), r"sum to 1 in each row, got \[-.*np.exp"),
@@ -166,6 +227,21 @@ def test_what_is_wrong_is_named(noisy, change, message):
         label_issues(y, proba)
 
 
+@pytest.mark.parametrize(
+    ("arguments", "error", "message"),
+    [
+        ({"classes": 2}, ValueError, "classes should be a 1d array"),
+        ({"classes": ["a", None]}, TypeError, "classes must hold labels of one kind that sorts"),
+        ({"sample_weight": np.r_[1, np.zeros(N - 1)]}, ValueError, "sample_weight must be above 0"),
+    ],
+)
+def test_odd_arguments_are_named(noisy, arguments, error, message):
+    proba = noisy[0].copy()
+    proba[0] = np.nan
+    with pytest.raises(error, match=message):
+        label_issues(noisy[1], proba, **arguments)
+
+
 def test_the_report_is_read_back_by_row(noisy, tmp_path):
     proba, y, _ = noisy
     index = pd.RangeIndex(10, 10 + N)
@@ -174,5 +250,5 @@ def test_the_report_is_read_back_by_row(noisy, tmp_path):
     text = path.read_text()
     assert "Loans" in text
     assert f'"{found.issues.index[0]}"' in text
-    with pytest.raises(ValueError, match="rows"):
+    with pytest.raises(ValueError, match=r"X must show the 3000 rows that were judged.*got 5 rows"):
         found.report(tmp_path / "page.html", proba[:5])

@@ -3,10 +3,11 @@
 import numpy as np
 import pytest
 from scipy.special import softmax
+from sklearn.model_selection import PredefinedSplit
 
 from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.detection._calibrated_classes import JudgedRows
-from sam_attribution.detection._noise_share import NoiseShare, scaled
+from sam_attribution.detection._noise_share import NoiseShare
 
 CENTRES = 2.2 * np.array([[0, 0], [1, 0], [0, 1], [1, 1]])
 
@@ -79,6 +80,26 @@ def test_the_posterior_is_that_of_bayes_rule(truth, error):
     assert wrong.mean() == pytest.approx(noise.share, abs=0.01)
 
 
+class Touched(Fixed):
+    """A network was trained on the second half of the rows: other scores, of another spread."""
+
+    def ranked(self, memberships):
+        unseen, seen = np.split(np.arange(len(self._scores)), 2)
+        parts = (unseen, self._scores[unseen]), (seen, 9 * self._scores[seen])
+        return [JudgedRows(rows, [scores]) for rows, scores in parts]
+
+
+def test_the_ranking_is_that_of_bayes_rule_whichever_rows_calibrate_it():
+    scores, _, given = drawn(PAIR)
+    found = NoiseShare(Touched(scores), given, 4).ranking()
+    chance = np.eye(4) * 0.98 + (1 - np.eye(4)) * 0.02 / 3  # what no pattern explains
+    exact = softmax(scores, axis=1) * (PAIR @ chance)[:, given].T
+    exact /= exact.sum(1, keepdims=True)
+    np.testing.assert_allclose(np.exp(found).sum(1), 1)
+    assert np.abs(np.exp(found) - exact).mean() < 0.035
+    assert (found.argmax(1) == exact.argmax(1)).mean() > 0.95
+
+
 def test_probabilities_of_the_rates_sum_to_one_and_narrow_with_more_rows():
     few, many = (share_of(SYMMETRIC, n=n)[0] for n in (200, 3000))
     for noise in (few, many):
@@ -98,11 +119,37 @@ def test_a_row_of_weight_two_is_two_rows():
     assert weighted.share == pytest.approx(repeated.share, abs=0.005)
 
 
-def test_transition_at_a_rate():
-    pattern = np.array([[0, 1.5, 0.5], [0, 0, 0], [0.2, 0.8, 0]])
-    expected = [[0.8, 0.15, 0.05], [0, 1, 0], [0.02, 0.08, 0.9]]
-    np.testing.assert_allclose(scaled(pattern)(0.1), expected)
-    np.testing.assert_allclose(scaled(pattern)(0.9)[0], [0.1, 0.675, 0.225])
+class Fitted:
+    """Scores by the means of the classes, in 5 folds, so that memberships matter."""
+
+    def __init__(self, features):
+        self._features, self._folds = features, np.arange(len(features)) % 5
+
+    def judged(self, memberships):
+        scores = np.empty(memberships.shape)
+        for fold in range(5):
+            own = self._folds == fold
+            others = memberships[~own]
+            means = others.T @ self._features[~own] / others.sum(0)[:, None]
+            scores[own] = self._features[own] @ means.T - (means**2).sum(1) / 2
+        return [JudgedRows(np.arange(len(scores)), [scores])]
+
+
+@pytest.mark.parametrize("rate", [0, 0.3])
+def test_one_confused_pair_of_four_classes_that_overlap(rate):
+    """The most frequent class is given the label of the next; nearly a fifth of rows overlap."""
+    rng = np.random.default_rng(0)
+    true = rng.choice(4, 2000, p=[0.4, 0.3, 0.2, 0.1])
+    features = CENTRES[true] / 1.1 + rng.normal(size=(2000, 2))
+    of_first = rng.permutation(np.flatnonzero(true == 0))
+    given = true.copy()
+    given[of_first[: int(rate * len(of_first))]] = 1
+    noise = NoiseShare(Fitted(features), given, 4)
+    assert noise.share == pytest.approx((given != true).mean(), abs=0.002 if rate == 0 else 0.03)
+    assert noise.transition[0, 1] == pytest.approx(rate, abs=0.07)
+    others = noise.transition - np.diag(noise.transition.diagonal())
+    others[0, 1] = 0
+    assert others.sum(1).max() < 0.04
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e30])
@@ -123,3 +170,31 @@ def test_weights_beyond_the_precision_of_the_network_are_refused():
     for unit in (1e300, 1e-300):
         with pytest.raises(ValueError, match="sample_weight has numbers that are too"):
             MislabelDetector(SAMClassifier(max_epochs=1)).fit(rows, y, np.full(40, unit))
+
+
+def test_most_labels_are_wrong_beside_right_ones():
+    """Without noise the classes explain them vaguely; at a small rate hardly at all."""
+    rng = np.random.default_rng(0)
+    true = rng.integers(0, 5, 500)
+    given = np.where(rng.random(500) < 0.6, (true + rng.integers(1, 5, 500)) % 5, true)
+    is_right = np.arange(500) < 100
+    given[is_right] = true[is_right]
+    scores = 4.0 * np.eye(5)[true] + rng.normal(size=(500, 5))
+    noise = NoiseShare(Fixed(scores), given, 5, is_right=is_right)
+    assert noise.share == pytest.approx((true != given)[100:].mean(), abs=0.05)
+
+
+def test_held_out_rows_without_weight_are_judged():
+    """No weighted share of them disagrees with its label, and the others tell the noise."""
+    rng = np.random.default_rng(0)
+    true = np.arange(60) % 2
+    rows = (rng.normal(size=(60, 3)) + 3 * true[:, None]).astype("float32")
+    y = np.where(np.arange(60) % 12 == 5, 1 - true, true)
+    held_out = np.arange(60) < 12
+    detector = MislabelDetector(
+        SAMClassifier(max_epochs=1, random_state=0),
+        validation=PredefinedSplit(np.where(held_out, 0, -1)),
+    )
+    detector.fit(rows, y, sample_weight=(~held_out).astype(float))
+    assert np.isfinite(detector.scores_).all()
+    assert detector.contamination_ == pytest.approx((y != true).mean(), abs=0.08)

@@ -41,6 +41,16 @@ def test_nothing_is_taken_where_not_half_a_row_is_wrong():
     assert not most_probable_f1(np.full(3, np.nan), np.full(3, np.nan)).any()
 
 
+def test_none_is_taken_where_that_has_the_larger_expected_f1():
+    """Half of the time nothing is wrong, else the ten lowest scores are."""
+    wrong = np.repeat([0.5, 0.0], [10, 90])
+    scores = np.arange(100.0)
+    f1_of_ten = 2 * wrong[:10].sum() / (10 + wrong.sum())
+    for none_wrong in (f1_of_ten - 0.01, f1_of_ten + 0.01):
+        taken = most_probable_f1(wrong, scores, none_wrong).sum()
+        assert taken == (10 if none_wrong < f1_of_ten else 0)
+
+
 def test_ties_are_taken_from_the_lowest_score():
     probability = np.array([0.9, 0.9, 0.0, 0.0])
     assert (

@@ -1,4 +1,4 @@
-"""The score against the product that it claims to be, and against its factors alone."""
+"""The score against the products that it claims to be, and against its factors alone."""
 
 import copy
 
@@ -17,6 +17,7 @@ from sam_attribution.detection._class_model import ClassModel, stratified_folds
 from sam_attribution.detection._noise_model import fit_as_given
 from sam_attribution.detection._snapshots import snapshot, snapshot_states
 from sam_attribution.detection._split_evidence import SplitEvidence
+from sam_attribution.detection._untouched_scores import noise_of
 from sam_attribution.fitting import Split, TrainedSplit
 from sam_attribution.problem import problem_from_estimator
 
@@ -49,6 +50,10 @@ def probabilities_of_trusted(problem, y_held):
     return fit_as_given(class_model, y, torch.ones(len(y)), 10).held_out_log_p.exp().numpy()
 
 
+def normalised(found):
+    return found / found.sum(1, keepdims=True)
+
+
 @pytest.mark.parametrize(
     ("noise", "held_out_noise", "decided"),
     [
@@ -58,7 +63,7 @@ def probabilities_of_trusted(problem, y_held):
     ],
     ids=["em, trusted", "em, as noisy", "as given"],
 )
-def test_the_score_is_the_product_of_its_factors(noise, held_out_noise, decided):
+def test_the_score_is_the_mean_of_two_posteriors(noise, held_out_noise, decided):
     y, _ = pair_noise(Y, noise, random_state=0)
     y_held, _ = pair_noise(Y_HELD, held_out_noise, random_state=10)
     fitted = SAMClassifier(max_epochs=15, batch_size=64, random_state=0).fit(X, y)
@@ -76,23 +81,24 @@ def test_the_score_is_the_product_of_its_factors(noise, held_out_noise, decided)
     if decided[1] == "trusted":
         factors.append(probabilities_of_trusted(problem, y_held))
 
-    def posterior(factors):
-        product = np.prod(np.float64(factors), axis=0)
-        return product / product.sum(1, keepdims=True)
+    noise = noise_of([evidence], 1300, None, decided[1] == "trusted")
+    calibrated = np.exp(noise.ranking()[:1300])
 
-    expected = posterior(factors)
-    others = expected.copy()
-    others[np.arange(1300), y] = 0
+    def posterior(factors):
+        product = normalised(np.prod(np.float64(factors), axis=0))
+        return normalised(np.sqrt(product * calibrated))
+
+    expected, own = posterior(factors), (np.arange(1300), y)
+    found, others = np.exp(detector.label_log_proba_), expected.copy()
+    found[own] = others[own] = 0
     others *= (detector.probability_wrong_ / others.sum(1))[:, None]
-    found = np.exp(detector.label_log_proba_)
-    found[np.arange(1300), y] = 0
     np.testing.assert_allclose(found, others, rtol=1e-3, atol=1e-5)
-    own_label = expected[np.arange(1300), y]
     sure = np.abs(detector.scores_) < 6  # beyond, the difference is rounding
-    odds = own_label[sure] / (1 - own_label[sure])
+    odds = expected[own][sure] / (1 - expected[own][sure])
     np.testing.assert_allclose(detector.scores_[sure], np.log(odds), rtol=1e-2, atol=1e-2)
     for k in range(len(factors)):
-        assert np.abs(posterior(factors[:k] + factors[k + 1 :]) - expected).max() > 0.1
+        assert np.abs(posterior(factors[:k] + factors[k + 1 :]) - expected).max() > 0.05
+    assert np.abs(calibrated - expected).max() > 0.05
 
 
 def test_the_product_ranks_better_than_each_of_its_factors():

@@ -6,9 +6,12 @@ from types import SimpleNamespace
 import numpy as np
 import pytest
 import torch
+from sklearn.discriminant_analysis import LinearDiscriminantAnalysis
 
 from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
 from sam_attribution.detection._overlap import warn_of_overlap
+from sam_attribution.detection._shrinkage import best_shrinkage
+from sam_attribution.detection._trusted_classes import trusted_classes
 from sam_attribution.exceptions import AttributionWarning
 
 RNG = np.random.default_rng(0)
@@ -55,3 +58,40 @@ def test_rows_that_are_alike_anyway_are_no_overlap():
         warnings.simplefilter("error")
         warn_of_overlap(problem(X[:160]), torch.as_tensor(X[160:]))
         warn_of_overlap(problem(few_values[:150]), torch.as_tensor(few_values[150:]))
+
+
+def test_the_noisier_the_labels_the_more_is_shrunk():
+    wide = np.concatenate([X, RNG.normal(size=(240, 60)).astype("float32")], axis=1)
+    found = [
+        best_shrinkage(torch.as_tensor(wide), torch.as_tensor(y), torch.ones(240), 2)
+        for y in (TRUE, np.where(RNG.random(240) < 0.35, 1 - TRUE, TRUE))
+    ]
+    assert found[1] >= 0.9
+    assert found[0] <= found[1]
+
+
+def test_trusted_classes_know_nothing_of_the_labels_trained_on():
+    """Scores of all rows by classes of 80 rows: those of scikit-learn's LDA, up to a constant."""
+    rows = torch.as_tensor(X)
+    found = trusted_classes([(rows[:160], rows[160:])], [], torch.as_tensor(TRUE[160:]), 2)
+    scores, own = found.untouched[0]
+    assert found.later == ()
+    lda = LinearDiscriminantAnalysis().fit(X[160:], TRUE[160:])
+    assert np.corrcoef(np.diff(scores)[:, 0], lda.decision_function(X[:160]))[0, 1] > 0.99
+    assert ((own.argmax(1)) == TRUE[160:]).mean() > 0.9
+    one_class = torch.zeros(80, dtype=torch.int64)
+    assert trusted_classes([(rows[:160], rows[160:])], [], one_class, 2) is None
+
+
+def test_right_labels_count_what_noisy_ones_cannot():
+    """Half of the labels of one of two classes that overlap are wrong: 200 checked rows tell."""
+    rng = np.random.default_rng(1)
+    true = rng.integers(0, 2, 1200)
+    rows = (rng.normal(size=(1200, 2)) + 1.5 * true[:, None]).astype("float32")
+    given = np.where((true == 1) & (rng.random(1200) < 0.5), 0, true)
+    network = SAMClassifier(max_epochs=10, random_state=0)
+    checked = ValidationData(rows[1000:], true[1000:])
+    detector = MislabelDetector(network, validation=checked, trusted=True)
+    detector.fit(rows[:1000], given[:1000])
+    wrong = (true != given)[:1000].mean()
+    assert detector.contamination_ == pytest.approx(wrong, abs=0.05)

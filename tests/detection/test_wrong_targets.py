@@ -1,6 +1,7 @@
 """Wrong targets of regressions: the mixture against what it was drawn from, and the detector."""
 
 from copy import deepcopy
+from types import SimpleNamespace
 
 import numpy as np
 import pandas as pd
@@ -14,6 +15,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from sam_attribution import MislabelDetector, SAMNet, SAMRegressor, ValidationData
+from sam_attribution.detection._probability_wrong import most_probable_f1
+from sam_attribution.detection._target_judge import SplitPredictions, TargetJudge
 from sam_attribution.detection._wrong_targets import WrongTargets
 from sam_attribution.exceptions import AttributionWarning
 
@@ -72,6 +75,35 @@ def test_a_row_of_weight_zero_teaches_nothing():
     _, prediction, y, wrong = mixture_of(0.2)
     found = WrongTargets(y - prediction, y, [np.arange(N)], np.where(wrong, 0, 1))
     assert found.probabilities[:3].sum() > 0.95
+
+
+def test_a_prediction_far_out_has_finite_log_odds():
+    """A row whose features are huge is predicted far outside the range of the targets."""
+    prediction, y, _ = drawn(0)
+    prediction[7] = 1e8
+    found = WrongTargets(y - prediction, y, [np.arange(N)])
+    assert np.isfinite(found.log_odds).all()
+    assert found.log_odds.argmin() == 7
+
+
+def judged_by(predictions, y):
+    split = SimpleNamespace(train=np.arange(0), held_out=np.arange(len(y)), y=y)
+    found = SplitPredictions(None, split, np.zeros(0), predictions, 0.0)
+    return TargetJudge([found], y, None)
+
+
+def test_targets_of_which_most_are_zero_can_be_predicted():
+    rng = np.random.default_rng(0)
+    right = np.maximum(rng.normal(size=300), 0.5) - 0.5
+    y = right + 0.01 * rng.normal(size=300) * (right > 0)
+    wrong = np.arange(300) < 6
+    y[wrong] += 2
+    assert (y == 0).mean() > 0.6
+    found = judged_by(right + 0.05 * rng.normal(size=300), y)
+    assert found.has_skill
+    assert set(found.scores.argsort()[:6]) == set(range(6))
+    with pytest.warns(AttributionWarning, match="hardly better than its median"):
+        assert not judged_by(np.full(300, y.mean()), y).has_skill
 
 
 def regression(n=300):
@@ -144,6 +176,17 @@ def test_rows_that_were_trained_on_are_judged_with_validation_rows():
     found = MislabelDetector(model(), validation=own, random_state=0).fit(X[:200], y[:200])
     assert found.suspicious_[wrong[:200]].mean() > 0.8
     assert found.suspicious_[~wrong[:200]].mean() < 0.05
+
+
+@pytest.mark.slow
+def test_noise_with_heavy_tails_leaves_nothing_suspicious():
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(60, 3)).astype(np.float32)
+    y = (X @ [1, 2, 0] + 0.5 * rng.standard_t(3, size=60)).astype(np.float32)
+    regressor = SAMRegressor(max_epochs=10, lr=0.03, random_state=0)
+    found = MislabelDetector(regressor, validation=3, random_state=0).fit(X, y)
+    assert most_probable_f1(found.probability_wrong_, found.scores_).any()
+    assert not found.suspicious_.any()
 
 
 def test_without_skill_nothing_is_suspicious():

@@ -237,29 +237,30 @@ def test_the_detector_ranks_by_the_final_weights(net):
     np.testing.assert_allclose(detector.score_components_["network"], log_p, rtol=1e-5)
 
 
-class Named(torch.nn.Module):
-    """A network whose rows are no single array."""
+class OfIntegers(torch.nn.Module):
+    """A network whose rows hold no floating-point numbers."""
 
     def __init__(self, inner):
         super().__init__()
         self.inner = inner
 
     def forward(self, rows):
-        return self.inner(rows)
+        return self.inner(rows.double() / 1000)
 
 
 @pytest.mark.parametrize("asked", ["the count", "a share", "the count, from before training"])
 def test_a_count_by_states_that_know_the_labels_is_doubted(net, asked):
     start, *_, last = checkpoints_of(net)
-    module = Named(copy.deepcopy(net.module_))
+    module = OfIntegers(copy.deepcopy(net.module_))
     states = [start, last] if asked.endswith("training") else [last]
     known = [
         Checkpoint({f"inner.{name}": each for name, each in state.state.items()}, rate=state.rate)
         for state in states
     ]
     rng = np.random.default_rng(0)
-    rows, checked = rng.normal(size=(200, X.shape[1])), rng.normal(size=(100, X.shape[1]))
-    y, y_checked = net.predict(rows), net.predict(checked)  # labels that rows tell
+    sizes = (200, X.shape[1]), (100, X.shape[1])
+    rows, checked = (np.round(1000 * rng.normal(size=size)).astype(int) for size in sizes)
+    y, y_checked = net.predict(rows / 1000), net.predict(checked / 1000)  # labels that rows tell
     adopted_net = SAMClassifier.from_module(module, {"rows": rows}, y, checkpoints=known)
     validation = ValidationData({"rows": checked}, y_checked)
     detector = MislabelDetector(adopted_net, validation=validation)

@@ -39,6 +39,14 @@ def test_what_is_not_fitted_is_refused(display):
         display.from_estimator(SimpleNamespace(scores_=SCORES, label_log_proba_=WHAT_IF))
 
 
+@pytest.mark.parametrize("display", [LabelConfusionDisplay, WhatIfDisplay])
+def test_a_regression_has_no_classes_to_draw(display):
+    kept = ("scores_", "given_labels_", "suggested_labels_", "suspicious_")
+    fitted = SimpleNamespace(**{name: getattr(DETECTOR, name) for name in kept})
+    with pytest.raises(ValueError, match=r"without .*classes_: a regression has no .* issues_"):
+        display.from_estimator(fitted)
+
+
 @pytest.mark.parametrize("display", EVERY)
 def test_class_names_by_position_and_by_label(display):
     for names in (["A", "B", "C"], {"ant": "A", "bee": "B", "cat": "C"}):

@@ -193,7 +193,7 @@ def test_bars_say_how_suspicious_and_how_well_each_label_fits(opened):
         given = [" (given)" if label == GIVEN[row] else "" for label in best]
         assert names == [text + mark for text, mark in zip(texts, given, strict=True)]
     highest = shown(opened, "r.querySelector('.fits .value').textContent")
-    assert highest == [f"{100 * LABEL_SCORES[row].max():.0f} %" for row in ORDER]
+    assert highest == [f"{100 * LABEL_SCORES[row].max():.0f}\N{NO-BREAK SPACE}%" for row in ORDER]
 
 
 def test_the_labels_that_fit_best_are_offered_first(opened):

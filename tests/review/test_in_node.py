@@ -141,7 +141,21 @@ def test_the_badge_says_how_probably_the_label_is_wrong():
     const WRONG = [0.9731, 0.042, NaN];
     const isJudged = () => true, isSuspicious = (item) => item === 0;
     const numberText = String;
-    const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
     """
+    before += constant("data", "percent")
     found = in_node(before, "row", then="console.log(JSON.stringify([0, 1, 2].map(badgeOf)))")
-    assert found == ["suspicious #1, wrong: 97 %", "suspicion #2, wrong: 4.2 %", "suspicion #3"]
+    unbroken = [
+        "wrong:\N{NO-BREAK SPACE}97\N{NO-BREAK SPACE}%",
+        "wrong:\N{NO-BREAK SPACE}4.2\N{NO-BREAK SPACE}%",
+    ]
+    assert found == [
+        f"suspicious #1, {unbroken[0]}",
+        f"suspicion #2, {unbroken[1]}",
+        "suspicion #3",
+    ]
+
+
+def constant(name, of):
+    """The line of a script that defines a constant."""
+    lines = (ASSETS / f"{name}.js").read_text(encoding="utf-8").splitlines()
+    return next(line for line in lines if line.startswith(f"const {of} = "))

@@ -36,7 +36,7 @@ const isJudged = (item) => !Number.isNaN(SCORES[item]);
 
 const isSuspicious = (item) => SUSPICIOUS !== null && SUSPICIOUS[item] === 1;
 
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)} %`;
+const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
 
 const byId = (id) => document.getElementById(id);
 

@@ -26,7 +26,7 @@ function nameOf(item) {
 function badgeOf(item) {
   if (!isJudged(item)) return "not judged";
   const rank = `${isSuspicious(item) ? "suspicious" : "suspicion"} #${numberText(item + 1)}`;
-  return WRONG && !Number.isNaN(WRONG[item]) ? `${rank}, wrong: ${percent(WRONG[item])}` : rank;
+  return WRONG && !Number.isNaN(WRONG[item]) ? `${rank}, wrong:\u00a0${percent(WRONG[item])}` : rank;
 }
 
 function fillSuggestion(row, item) {

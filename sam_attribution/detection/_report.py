@@ -1,0 +1,90 @@
+"""The review page of rows that were judged."""
+
+import pandas as pd
+
+from sam_attribution._row_order import check_order
+from sam_attribution.review import review_page
+
+
+class WritesReport:
+    """Mixin: ``report`` writes what ``_on_page`` returns.
+
+    ``_on_page()`` returns the index of the rows, or None, and a dict of arguments of
+    :func:`~sam_attribution.review.review_page`.
+    """
+
+    def report(
+        self,
+        path,
+        X,
+        *,
+        class_names=None,
+        descriptions=None,
+        ids=None,
+        image_shape=None,
+        n_rows=None,
+        title="Label review",
+    ):
+        """Write a page on which a person decides: one HTML file, most suspicious rows first.
+
+        Decisions are exported from the page as CSV, which
+        :func:`~sam_attribution.review.apply_decisions` reads back.
+
+        Parameters
+        ----------
+        path : str or path-like
+            Path of the HTML file.
+        X : array-like or Dataset of n_samples rows
+            The rows that were judged, or images or texts that show them better, in the same order.
+        class_names : list of str or dict, optional
+            Names of the classes, in their sorted order or by label.
+        descriptions : list of str, optional
+            A line of text for each row.
+        ids : array-like, optional
+            Names of the rows, by which decisions find them in a table of another order. By default
+            the index of `X`, or else the one that the judged rows had.
+        image_shape : tuple of int, optional
+            Shape of an image whose pixels are a flat row of `X`.
+        n_rows : int, optional
+            Show only this many rows, the most suspicious ones. All by default, up to 100,000.
+        title : str, default="Label review"
+
+        Returns
+        -------
+        pathlib.Path
+            Path of the file.
+
+        Raises
+        ------
+        NotFittedError
+            Before ``fit``, of an estimator.
+        ValueError
+            As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
+            of rows than were judged, or the same index in another order.
+        """
+        index, found = self._on_page()
+        _check_rows(X, len(found["given"]))
+        if index is not None:
+            check_order(y=pd.Series(found["given"], index), X=X)
+            has_names = ids is not None or hasattr(X, "iloc") or not index.is_unique
+            ids = ids if has_names else index
+        return review_page(
+            path,
+            X,
+            **found,
+            class_names=class_names,
+            descriptions=descriptions,
+            ids=ids,
+            image_shape=image_shape,
+            n_rows=n_rows,
+            title=title,
+        )
+
+
+def _check_rows(X, n_judged):
+    n_given = X.shape[0] if hasattr(X, "shape") else len(X)
+    if n_given != n_judged:
+        raise ValueError(
+            f"X must show the {n_judged} rows that were judged, in their order, got {n_given} "
+            "rows. Show some of them only with n_rows."
+        )
