@@ -102,10 +102,16 @@ class PNorm(Perturbation):
 
     def _derivative(self, g: Tensor, rho: float, v: Tensor) -> Tensor:
         """D v, with D = ((q-1)/N) [rho diag((|g|/N)^(q-2)) - eps eps'/rho], symmetric."""
-        q, norm = self._q, _dual_norm(g, self._q)
+        q = self._q
         if q == 1:
             return torch.zeros_like(v)
-        magnitude = _scaled(g.abs(), q)
+        if q == 2:  # the same with half the passes over g
+            peak = _peak(g)
+            scaled = _over(g, peak)
+            length = torch.linalg.vector_norm(scaled)
+            off = torch.addcmul(v, scaled, -_over(scaled @ v, length * length))
+            return off * _over(torch.full_like(peak, rho), peak * length)
+        norm, magnitude = _dual_norm(g, q), _scaled(g.abs(), q)
         diagonal = magnitude ** (q - 2)
         if q < 2:
             # p > 2: at g_i = 0 formula and autodiff are infinite; row and column i of D are 0
@@ -310,12 +316,18 @@ def _over(vector: Tensor, number: Tensor) -> Tensor:
 
 def _dual_norm(g: Tensor, q: float) -> Tensor:
     """||g||_q, safe for small entries; 0 at zero gradient."""
-    peak = g.abs().max()
+    peak = _peak(g)
     norm: Tensor = peak * torch.linalg.vector_norm(_over(g, peak), q)
     return norm
 
 
 def _scaled(g: Tensor, q: float) -> Tensor:
     """Quotient g / ||g||_q, zero at zero gradient. Largest entry 1 first (float32)."""
-    scaled = _over(g, g.abs().max())
+    scaled = _over(g, _peak(g))
     return _over(scaled, torch.linalg.vector_norm(scaled, q))
+
+
+def _peak(g: Tensor) -> Tensor:
+    """Largest magnitude, without a copy of the magnitudes."""
+    peak: Tensor = torch.linalg.vector_norm(g, math.inf)
+    return peak

@@ -73,6 +73,7 @@ class GradientPass:
         self._moving = moving
         with torch.enable_grad():
             self.output, self.after = batch.outputs(self._leaf, self._buffers)
+            # not in closed form: rounded as in training, for Adam makes steps of rounding alone
             loss = batch.mean_loss(self.output)
             (back,) = torch.autograd.grad(loss, self.output, create_graph=True)
             self._back = back if back.requires_grad else back.requires_grad_()
@@ -117,30 +118,50 @@ class GradientPass:
         return pushed, dict(zip(self._moving, after, strict=True))
 
 
+def gradient_of(batch: BatchPasses, params: Tensor, buffers: Buffers) -> tuple[Tensor, Buffers]:
+    """Mean-loss gradient of a batch and the buffers after, without a graph."""
+    leaf = leaf_of(params)
+    with torch.enable_grad():
+        copies = {name: buffer.detach().clone() for name, buffer in buffers.items()}
+        output, after = batch.outputs(leaf, copies)
+        (gradient,) = torch.autograd.grad(batch.mean_loss(output), leaf)
+    return gradient, {name: buffer.detach() for name, buffer in after.items()}
+
+
 def pulled_back(
     outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor]
 ) -> list[Tensor]:
-    """Products of k cotangents with the Jacobian, each of shape (k, ...)."""
+    """Products of k cotangents with the Jacobian, each of shape (k, ...); the graph is used up."""
     k = len(cotangents[0])
     if k > 1:
         try:
-            return _products(outputs, leaves, cotangents, k)
+            return _products(outputs, leaves, cotangents, is_grads_batched=True, retain_graph=True)
         except RuntimeError:  # a backward pass that vmap does not know
             pass
-    each = [_products(outputs, leaves, [c[i] for c in cotangents], 1) for i in range(k)]
+    each = [
+        _products(outputs, leaves, [c[i : i + 1] for c in cotangents], retain_graph=i < k - 1)
+        for i in range(k)
+    ]
     return each[0] if k == 1 else [torch.cat(parts) for parts in zip(*each, strict=True)]
 
 
 def _products(
-    outputs: Sequence[Tensor], leaves: Sequence[Tensor], cotangents: Sequence[Tensor], k: int
+    outputs: Sequence[Tensor],
+    leaves: Sequence[Tensor],
+    cotangents: Sequence[Tensor],
+    *,
+    retain_graph: bool,
+    is_grads_batched: bool = False,
 ) -> list[Tensor]:
+    """The products in one backward pass: of one cotangent, or batched of all of them."""
+    k = len(cotangents[0])
     found = torch.autograd.grad(
         outputs,
         leaves,
-        list(cotangents),
-        retain_graph=True,
+        list(cotangents) if is_grads_batched else [c[0] for c in cotangents],
+        retain_graph=retain_graph,
         allow_unused=True,
-        is_grads_batched=k > 1,
+        is_grads_batched=is_grads_batched,
     )
     shapes = [(k, *leaf.shape) for leaf in leaves]
     return [

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 Memory = tuple[Tensor, ...]
+Pulled = tuple[Tensor | None, ...]  # cotangents of a memory: None for a number, empty for zeros
 Clipping = Callable[[Tensor], Tensor]
 
 
@@ -18,6 +19,25 @@ class Optimizer(Protocol):
         self, params: Tensor, memory: Memory, gradient: Tensor, rate: float | Tensor
     ) -> tuple[Tensor, Memory]:
         """Parameters and memory after a step; an empty memory stands for the first one."""
+        ...
+
+    def pull(
+        self,
+        params: Tensor,
+        memory: Memory,
+        gradient: Tensor,
+        rate: float | Tensor,
+        to_params: Tensor,
+        to_memory: Pulled,
+    ) -> tuple[Tensor, Pulled, Tensor]:
+        """Cotangents of parameters, memory and gradient, for k cotangents of those after the step.
+
+        The step is that of :meth:`update` with the first four arguments.
+        """
+        ...
+
+    def gradient_between(self, params: Tensor, before: Memory, after: Memory) -> Tensor:
+        """The gradient of a step from `params`, as far as :meth:`pull` depends on it."""
         ...
 
 
@@ -53,6 +73,31 @@ class SGD:
         velocity = self._velocity(memory, descent)
         direction = descent + self.momentum * velocity if self.nesterov else velocity
         return params - rate * direction, (velocity,)
+
+    def pull(
+        self,
+        params: Tensor,
+        memory: Memory,
+        gradient: Tensor,
+        rate: float | Tensor,
+        to_params: Tensor,
+        to_memory: Pulled,
+    ) -> tuple[Tensor, Pulled, Tensor]:
+        """Cotangents before the step, each of shape (k, n_params)."""
+        to_direction = -rate * to_params
+        if self.momentum == 0:
+            return _decayed(to_params, self.weight_decay, to_direction), to_memory, to_direction
+        factor = self.momentum if self.nesterov else 1.0
+        to_velocity = _plus(factor * to_direction, to_memory, 0)
+        to_descent = (1 - self.dampening if memory else 1.0) * to_velocity
+        if self.nesterov:
+            to_descent = to_descent + to_direction
+        before = (self.momentum * to_velocity,) if memory else ()
+        return _decayed(to_params, self.weight_decay, to_descent), before, to_descent
+
+    def gradient_between(self, params: Tensor, before: Memory, after: Memory) -> Tensor:
+        """Zeros: what goes back through the step does not depend on the gradient."""
+        return torch.zeros_like(params)
 
     def _velocity(self, memory: Memory, descent: Tensor) -> Tensor:
         if not memory:
@@ -91,18 +136,57 @@ class Adam:
         `memory` holds the number of updates (shape ()) and both moments; it is empty before
         the first step.
         """
-        beta1, beta2 = self.betas
-        count, first, second = memory or _fresh(params)
+        moments = self._moments(memory or _fresh(params), self._descent(params, gradient))
         if self.decoupled:
             params = params - rate * self.weight_decay * params
-        else:
-            gradient = gradient + self.weight_decay * params
-        count = count + 1
-        first = beta1 * first + (1 - beta1) * gradient
-        second = beta2 * second + (1 - beta2) * gradient * gradient
-        root = _root(second / (1 - beta2**count)) + self.eps
-        params = params - rate * first / (1 - beta1**count) / root
-        return params, (count, first, second)
+        count, first, second = moments
+        root = _root(second / (1 - self.betas[1] ** count)) + self.eps
+        params = params - rate * first / (1 - self.betas[0] ** count) / root
+        return params, moments
+
+    def pull(
+        self,
+        params: Tensor,
+        memory: Memory,
+        gradient: Tensor,
+        rate: float | Tensor,
+        to_params: Tensor,
+        to_memory: Pulled,
+    ) -> tuple[Tensor, Pulled, Tensor]:
+        """Cotangents before the step, each of shape (k, n_params)."""
+        beta1, beta2 = self.betas
+        descent = self._descent(params, gradient)
+        count, first, second = self._moments(memory or _fresh(params), descent)
+        correction1, correction2 = 1 - beta1**count, 1 - beta2**count
+        root = _root(second / correction2)
+        size = root + self.eps
+        to_step = -rate * to_params / (correction1 * size)
+        to_first = _plus(to_step, to_memory, 1)
+        # the slope of the root at 0 is 0, see _root
+        slope = torch.where(root == 0, 0.0, 0.5 / torch.where(root == 0, 1.0, root)) / correction2
+        to_second = _plus(-to_step * first / size * slope, to_memory, 2)
+        to_descent = (1 - beta1) * to_first + 2 * (1 - beta2) * descent * to_second
+        before = (None, beta1 * to_first, beta2 * to_second) if memory else ()
+        shrunk = -rate * to_params if self.decoupled else to_descent
+        return _decayed(to_params, self.weight_decay, shrunk), before, to_descent
+
+    def gradient_between(self, params: Tensor, before: Memory, after: Memory) -> Tensor:
+        """The gradient of the step from `params` between two memories, by the first moment."""
+        beta1 = self.betas[0]
+        kept = beta1 * before[1] if before else 0.0
+        descent = (after[1] - kept) / (1 - beta1)
+        return descent if self.decoupled else descent - self.weight_decay * params
+
+    def _descent(self, params: Tensor, gradient: Tensor) -> Tensor:
+        """The gradient of which moments are taken."""
+        return gradient if self.decoupled else gradient + self.weight_decay * params
+
+    def _moments(self, memory: Memory, descent: Tensor) -> Memory:
+        beta1, beta2 = self.betas
+        count, first, second = memory
+        first = beta1 * first + (1 - beta1) * descent
+        second = beta2 * second + (1 - beta2) * descent * descent
+        return count + 1, first, second
 
 
 def vector_update(
@@ -137,6 +221,19 @@ class NormClipping:
 def _fresh(params: Tensor) -> Memory:
     zeros = torch.zeros_like(params)
     return params.new_zeros(()), zeros, zeros
+
+
+def _plus(value: Tensor, cotangents: Pulled, number: int) -> Tensor:
+    """`value` plus one of the cotangents of a memory; no cotangents stand for zeros."""
+    more = cotangents[number] if cotangents else None
+    return value if more is None else value + more
+
+
+def _decayed(to_params: Tensor, weight_decay: float | Tensor, to_decay: Tensor) -> Tensor:
+    """`to_params` plus what comes back through the weight decay."""
+    if isinstance(weight_decay, float) and weight_decay == 0:
+        return to_params
+    return to_params + weight_decay * to_decay
 
 
 def _root(second: Tensor) -> Tensor:

@@ -10,10 +10,11 @@ from sam_attribution.dynamics._gradient_pass import (
     BatchPasses,
     GradientPass,
     RowSensitivity,
+    gradient_of,
     leaf_of,
     pulled_back,
 )
-from sam_attribution.dynamics._optimizer import Clipping, Optimizer, vector_update
+from sam_attribution.dynamics._optimizer import Clipping, Optimizer, Pulled
 from sam_attribution.dynamics._parts import BatchPart, SplitBatch, parts_of
 from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
@@ -33,7 +34,7 @@ class Cotangent(NamedTuple):
 
     params: Tensor
     buffers: Buffers
-    memory: tuple[Tensor | None, ...] = ()
+    memory: Pulled = ()
 
 
 class StepProduct(NamedTuple):
@@ -54,6 +55,8 @@ def step_vjp(
     rho: float,
     optimizer: Optimizer,
     clip: Clipping | None = None,
+    fixed_ascent: bool = False,
+    gradient: Tensor | None = None,
 ) -> StepProduct:
     """Pull cotangents back through one step of :func:`training_step`.
 
@@ -68,6 +71,10 @@ def step_vjp(
     perturbation : object with ``eps`` and ``vjp``
     rho, optimizer, clip
         As for :func:`training_step`.
+    fixed_ascent : bool, default=False
+        Take eps for a constant: Hessian and row gradients at w + eps, and nothing through eps.
+    gradient : Tensor of shape (n_params,), optional
+        The gradient that the optimizer was given, if it is not the one of the passes here.
 
     Returns
     -------
@@ -84,18 +91,22 @@ def step_vjp(
     ----------
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
-    passes, buffers = [], state.buffers
+    kind = _FixedAscent if fixed_ascent and rho != 0 else _TwoPasses
+    passes: list[_TwoPasses | _FixedAscent] = []
+    buffers = state.buffers
     for part in parts_of(batch):
-        passes.append(_TwoPasses(part, state.params, buffers, cotangent, perturbation, rho))
-        buffers = passes[-1].first.after
-    gradient = reduce(torch.add, [each.gradient for each in passes])
+        passes.append(kind(part, state.params, buffers, cotangent, perturbation, rho))
+        buffers = passes[-1].after
+    if gradient is None:
+        gradient = reduce(torch.add, [each.gradient for each in passes])
     update = _Update(state, gradient, rate, optimizer, clip)
     to_params, to_memory, to_gradient = update.pull(cotangent)
     to_buffers, sensitivities = cotangent.buffers, []
     for number, each in reversed(list(enumerate(passes))):
         pulled, to_buffers, readings = each.pull(to_gradient, to_buffers)
-        for product in pulled:
-            to_params = to_params + product
+        to_params = to_params + pulled[0]
+        for product in pulled[1:]:
+            to_params += product
         sensitivities += [reading._replace(part=number) for reading in readings]
     before = Cotangent(to_params, to_buffers, to_memory)
     return StepProduct(update.after(buffers), before, sensitivities)
@@ -115,18 +126,19 @@ class _TwoPasses:
     ) -> None:
         self._part = part
         self._perturbation = perturbation
-        self.first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
-        self._at = params, self.first.gradient.detach(), rho
+        self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+        self.after = self._first.after
+        self._at = params, self._first.gradient.detach(), rho
         self._second = None
         if rho != 0:
             moved = params + perturbation.eps(*self._at)
             # batch-norm statistics stay those of the first pass
-            self._second = GradientPass(part.batch, moved, self.first.after)
+            self._second = GradientPass(part.batch, moved, self.after)
 
     @property
     def gradient(self) -> Tensor:
         """What the part adds to the gradient of the step."""
-        last = self._second or self.first
+        last = self._second or self._first
         return self._part.weighted(last.gradient.detach())
 
     def pull(
@@ -138,12 +150,49 @@ class _TwoPasses:
             at_moved, _, upper = self._second.pull(to_gradient, {})
             by_w, to_gradient = _through_eps(self._perturbation, *self._at, at_moved)
             summands, sensitivities = [at_moved, by_w], [upper]
-        pulled, to_buffers, lower = self.first.pull(to_gradient, to_after)
+        pulled, to_buffers, lower = self._first.pull(to_gradient, to_after)
         return [*summands, pulled], to_buffers, [*sensitivities, lower]
 
 
+class _FixedAscent:
+    """The second pass of a part of the batch, from where the first one climbed to."""
+
+    def __init__(
+        self,
+        part: BatchPart,
+        params: Tensor,
+        buffers: Buffers,
+        cotangent: Cotangent,
+        perturbation: Perturbation,
+        rho: float,
+    ) -> None:
+        self._part, self._first = part, None
+        if cotangent.buffers:  # which the first pass moves
+            self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+            climbing, self.after = self._first.gradient.detach(), self._first.after
+        else:
+            climbing, self.after = gradient_of(part.batch, params, buffers)
+        moved = params + perturbation.eps(params, climbing, rho)
+        self._second = GradientPass(part.batch, moved, self.after)
+
+    @property
+    def gradient(self) -> Tensor:
+        """What the part adds to the gradient of the step."""
+        return self._part.weighted(self._second.gradient.detach())
+
+    def pull(
+        self, to_gradient: Tensor, to_after: Buffers
+    ) -> tuple[list[Tensor], Buffers, list[RowSensitivity]]:
+        """Summands of the cotangent of the parameters, cotangents of the buffers, sensitivities."""
+        pulled, _, sensitivity = self._second.pull(self._part.weighted(to_gradient), {})
+        if self._first is None:
+            return [pulled], to_after, [sensitivity]
+        by_buffers, to_buffers, _ = self._first.pull(torch.zeros_like(to_gradient), to_after)
+        return [pulled, by_buffers], to_buffers, [sensitivity]
+
+
 class _Update:
-    """The optimiser's step, with the graph to go back through."""
+    """The clipped gradient and the optimiser's step, which cotangents go back through."""
 
     def __init__(
         self,
@@ -153,34 +202,34 @@ class _Update:
         optimizer: Optimizer,
         clip: Clipping | None,
     ) -> None:
-        self._vectors = [memory.ndim > 0 for memory in state.memory]
-        vectors = [memory for memory in state.memory if memory.ndim]
-        self._leaves = [leaf_of(value) for value in (state.params, gradient, *vectors)]
-        with torch.enable_grad():
-            update = vector_update(state.memory, rate, optimizer, clip)
-            self._params, *self._memory = update(*self._leaves)
+        self._unclipped, self._clip, self._optimizer = gradient, clip, optimizer
+        gradient = gradient if clip is None else clip(gradient)
+        self._given = state.params, state.memory, gradient, rate
+        self._params, self._memory = optimizer.update(*self._given)
 
     def after(self, buffers: Buffers) -> TrainingState:
         """The state after the step."""
         buffers = {name: buffer.detach() for name, buffer in buffers.items()}
-        memory = tuple(m.detach() for m in self._memory)
-        return TrainingState(self._params.detach(), buffers, memory)
+        return TrainingState(self._params, buffers, self._memory)
 
-    def pull(self, cotangent: Cotangent) -> tuple[Tensor, tuple[Tensor | None, ...], Tensor]:
+    def pull(self, cotangent: Cotangent) -> tuple[Tensor, Pulled, Tensor]:
         """Cotangents of parameters, memory and gradient."""
-        outputs, cotangents = [self._params], [cotangent.params]
-        for value, back in zip(self._memory, cotangent.memory, strict=bool(cotangent.memory)):
-            if back is not None:
-                outputs.append(value)
-                cotangents.append(back)
-        params, gradient, *vectors = pulled_back(outputs, self._leaves, cotangents)
-        given = iter(vectors)
-        return params, tuple(next(given) if v else None for v in self._vectors), gradient
+        params, memory, gradient = self._optimizer.pull(
+            *self._given, cotangent.params, cotangent.memory
+        )
+        if self._clip is not None:
+            leaf = leaf_of(self._unclipped)
+            with torch.enable_grad():
+                clipped = self._clip(leaf)
+            (gradient,) = pulled_back([clipped], [leaf], [gradient])
+        return params, memory, gradient
 
 
 def _through_eps(
     perturbation: Perturbation, w: Tensor, g: Tensor, rho: float, columns: Tensor
 ) -> tuple[Tensor, Tensor]:
     pairs = [perturbation.vjp(w, g, rho, column) for column in columns]
+    if len(pairs) == 1:  # without a copy
+        return pairs[0][0][None], pairs[0][1][None]
     by_w, by_g = zip(*pairs, strict=True)
     return torch.stack(by_w), torch.stack(by_g)

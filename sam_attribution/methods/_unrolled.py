@@ -9,7 +9,13 @@ from sam_attribution._validation import StrOptions, check_parameters
 from sam_attribution._warnings import warn
 from sam_attribution.curvature import check_second_derivative
 from sam_attribution.methods._method import Method, Prepared
-from sam_attribution.methods._sweep import reverse_sweep, tangent_sweep
+from sam_attribution.methods._sweep import (
+    exact_product,
+    fixed_product,
+    product_at_w,
+    reverse_sweep,
+    tangent_sweep,
+)
 from sam_attribution.probes import Replayable
 from sam_attribution.problem import FunctionalTraining, check_functional, couples_rows
 
@@ -34,6 +40,12 @@ class Unrolled(Method):
     check : {"prediction", "weights", "starts"} or None, default="prediction"
         Check in ``fit`` of whether training responds smoothly to the removal of a row, see
         :meth:`SAMInfluence.diagnose`; ``fit`` warns if it does not.
+    ascent : {"exact", "fixed"}, default="exact"
+        ``fixed`` takes the perturbation of every step for a constant, which leaves out one of two
+        Hessian products per step.
+    at : {"w+eps", "w"}, default="w+eps"
+        Where ``ascent="fixed"`` takes Hessians and row gradients. ``w`` saves the pass that finds
+        the perturbation; a run with gradient clipping needs ``w+eps``.
 
     Notes
     -----
@@ -64,14 +76,29 @@ class Unrolled(Method):
     Unrolled(precision='float64')
     """
 
-    def __init__(self, *, precision="training", check="prediction"):
+    def __init__(self, *, precision="training", check="prediction", ascent="exact", at="w+eps"):
         self.precision = precision
         self.check = check
+        self.ascent = ascent
+        self.at = at
 
     _parameter_constraints = {
         "precision": [StrOptions({"training", "float64"})],
         "check": [None, StrOptions({"prediction", "starts", "weights"})],
+        "ascent": [StrOptions({"exact", "fixed"})],
+        "at": [StrOptions({"w+eps", "w"})],
     }
+
+    def check_request(self, n_samples):
+        super().check_request(n_samples)
+        self._check_ascent()
+
+    def _check_ascent(self):
+        if self.ascent == "exact" and self.at == "w":
+            raise ValueError(
+                'at="w" leaves out the perturbation, which ascent="exact" differentiates. '
+                'Use ascent="fixed" with it.'
+            )
 
     def check_model(self, problem, optimizer):
         check_unrollable(problem, optimizer, self)
@@ -86,8 +113,11 @@ class Unrolled(Method):
             some of the parameters are to be attributed.
         """
         check_parameters(self)
+        self._check_ascent()
         _check_whole(problem)
-        return _PreparedUnrolled(problem, self.precision)
+        if self.ascent == "exact":
+            return _PreparedUnrolled(problem, self.precision)
+        return _PreparedFixed(problem, self.precision, self.at)
 
 
 def check_unrollable(problem, optimizer, method):
@@ -109,6 +139,7 @@ class _PreparedUnrolled(Prepared):
     rows_are_exchangeable = False
     along_training = True
     differentiates_training = True
+    product_of = staticmethod(exact_product)
 
     def __init__(self, problem, precision):
         self._options, self._recorded_dtype = {"exact": True}, problem.params.dtype
@@ -145,7 +176,7 @@ class _PreparedUnrolled(Prepared):
         """The probes of every step, the last one first."""
         states = self.problem.path.states_backwards(**self._options)
         states = self._end_checked(map(self._training.state, states))
-        return reverse_sweep(self._training, states, queries)
+        return reverse_sweep(self._training, states, queries, self.product_of)
 
     def _end_checked(self, states):
         """The states as they are; the first is compared with the end of the recorded run."""
@@ -161,3 +192,22 @@ class _PreparedUnrolled(Prepared):
                 f"estimator with {wide}a smaller lr."
             )
         return chain([end], states)
+
+
+class _PreparedFixed(_PreparedUnrolled):
+    """One probe a step: nothing goes back through the perturbation."""
+
+    removal_step = None  # the tangent would be that of the exact derivative
+
+    def __init__(self, problem, precision, at):
+        super().__init__(problem, precision)
+        self.product_of = {"w+eps": fixed_product, "w": product_at_w}[at]
+        self.diagnostics["scale"] = f"{problem.row_loss.unit}; slope near 1, see unrolled"
+        if at == "w" and self.problem.path.clipping() is not None:
+            raise ValueError(
+                'at="w" does not compute the gradients that were clipped in training. Use '
+                'at="w+eps".'
+            )
+
+    def probes(self, queries):
+        return Replayable(partial(self._sweep, queries), int(self.problem.path.n_parts.sum()))

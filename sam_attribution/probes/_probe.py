@@ -45,6 +45,7 @@ class Probe:
     steps: tuple[int, int] | None = None
     epoch: int | None = None
 
+    is_read: ClassVar[bool] = False  # whether outputs of its rows are known, which need no input
     weighted: ClassVar[bool] = True  # by the row's share of the training loss
     projectable: ClassVar[bool] = True  # whether gradients count by products and lengths alone
 

@@ -17,6 +17,8 @@ class RowProducts:
     that :func:`reads_gradients`.
     """
 
+    is_read = False
+
     def __init__(self, probe):
         self.probe = probe
         self.rate, self.weighted = probe.rate, probe.weighted

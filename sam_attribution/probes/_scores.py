@@ -22,17 +22,25 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     for group in _read_together(probes):
         members = rows if group[0].rows is None else group[0].rows
         wanted, then = (place[members] >= 0).nonzero()[:, 0], problem.at_epoch(group[0].epoch)
-        passes = then.chunks(members[wanted])
-        for part, at in zip(wanted.split(problem.rows_per_pass), passes, strict=True):
-            X, labels = then.batch(at)
+        for part, at in _passes(then, group[0], members, wanted):
+            X = None if group[0].is_read else then.X[at]
+            labels = then.y[at] if given_only else None
             for probe in group:
-                read = _read(probe.of_members(part), then, X, labels if given_only else None)
+                read = _read(probe.of_members(part), then, X, labels)
                 if total is None:
                     total = read.new_zeros(len(rows), *read.shape[1:])
                 share = _shares(problem, probe, at).view(-1, *[1] * (read.ndim - 1))
                 total.index_add_(0, place[at], share * read)  # a sampler may draw a row twice
     _check_finite(total[problem.weights[rows] != 0])
     return total
+
+
+def _passes(problem, probe, members, wanted):
+    """Pairs of the places in `members` that go through the model together, and their rows."""
+    rows = members[wanted]
+    if probe.is_read:  # nothing goes through it
+        return [(wanted, rows)]
+    return zip(wanted.split(problem.rows_per_pass), problem.chunks(rows), strict=True)
 
 
 def _read_together(probes):

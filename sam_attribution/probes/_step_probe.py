@@ -18,6 +18,8 @@ class StepProbe(Probe):
     output: Tensor
     tangents: Tensor
 
+    is_read = True
+
     def of_members(self, part):
         """The probe of the rows at some positions of the batch."""
         return _Known(self.output[part], self.tangents[part])

@@ -65,10 +65,19 @@ class PureStep:
         with self.batch.in_training():
             return training_step(self._passes, state, row_weights, self.rate, **self.settings)
 
-    def vjp(self, state, cotangent):
-        """``dynamics.step_vjp`` at a state."""
+    def vjp(self, state, cotangent, **options):
+        """``dynamics.step_vjp`` at a state; `options` as there."""
         with self.batch.in_training():
-            return step_vjp(self._passes, state, self.rate, cotangent, **self.settings)
+            return step_vjp(self._passes, state, self.rate, cotangent, **self.settings | options)
+
+    def vjp_at_w(self, state, after, cotangent):
+        """The product with the Hessian and the rows' gradients before the ascent.
+
+        What goes back through the optimizer is that of the recorded step from `state` to `after`.
+        """
+        optimizer = self.settings["optimizer"]
+        gradient = optimizer.gradient_between(state.params, state.memory, after.memory)
+        return self.vjp(state, cotangent, rho=0.0, gradient=gradient)
 
     def jvp(self, state, tangent, row_weights):
         """``dynamics.step_jvp`` at a state."""

@@ -1,6 +1,6 @@
 """One batch in training mode, with its dropout masks and batch statistics."""
 
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 
@@ -46,8 +46,10 @@ class TrainingBatch:
         counts = {name: b.clone() for name, b in buffers.items() if not b.is_floating_point()}
         buffers = buffers | counts  # numbers of batches are counted up in place
         seed_torch(self.seed, params.device)
-        with RunningStatistics(buffers) as statistics:
-            named = problem.layout.unflatten(params)
+        statistics = RunningStatistics(buffers)
+        named = problem.layout.unflatten(params)
+        # without buffers there are no statistics: the mode would cost every call of torch
+        with statistics if buffers else nullcontext():
             output = flat_call(problem.training_module, (named, buffers), self._X)
         return output, statistics.after
 

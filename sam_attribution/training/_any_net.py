@@ -41,10 +41,12 @@ class SAMNet(SAMMixin, ConformantAnyNet):
         at most, each climbs by its own gradient, and the step follows the mean of the gradients
         found there. Batch norm and dropout see one part at a time. ``None`` climbs with the whole
         batch.
-    trajectory : int, "all" or None, default=10
+    trajectory : int, "all", "auto" or None, default="auto"
         Number of states to keep beside the first and the last, each in the middle of one of as
-        many equal stretches of training; ``"all"`` keeps every state, ``None`` none. The schedule
-        is always kept.
+        many equal stretches of training; those before the last tenth and twentieth are kept as
+        well. ``"all"`` keeps every state, ``None`` none, ``"auto"`` every state where they take
+        up to 512 MiB in memory, else 10; ``trajectory_.keep`` says which. The schedule is always
+        kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in
@@ -122,7 +124,7 @@ class SAMNet(SAMMixin, ConformantAnyNet):
         rho=0.05,
         perturbation="l2",
         m_sharpness=None,
-        trajectory=10,
+        trajectory="auto",
         trajectory_dir=None,
         random_state=None,
         dtype="float32",

@@ -34,10 +34,12 @@ class SAMClassifier(SAMMixin, ConformantNet):
         at most, each climbs by its own gradient, and the step follows the mean of the gradients
         found there. Batch norm and dropout see one part at a time. ``None`` climbs with the whole
         batch.
-    trajectory : int, "all" or None, default=10
+    trajectory : int, "all", "auto" or None, default="auto"
         Number of states to keep beside the first and the last, each in the middle of one of as
-        many equal stretches of training; ``"all"`` keeps every state, ``None`` none. The schedule
-        is always kept.
+        many equal stretches of training; those before the last tenth and twentieth are kept as
+        well. ``"all"`` keeps every state, ``None`` none, ``"auto"`` every state where they take
+        up to 512 MiB in memory, else 10; ``trajectory_.keep`` says which. The schedule is always
+        kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in
@@ -90,7 +92,7 @@ class SAMClassifier(SAMMixin, ConformantNet):
 
     Notes
     -----
-    A step costs two gradients. With ``trajectory=K`` there are K + 2 kept states of weights,
+    A step costs two gradients. With ``trajectory=K`` there are up to K + 4 kept states of weights,
     buffers and optimizer state: with SGD 4 bytes per float32 parameter, with momentum 8, with
     Adam 12. In a folder each is a file of that size and a few KiB, and there is one checkpoint
     more, rewritten after every epoch; the schedule takes 8 bytes per row and epoch. Two copies of
@@ -119,7 +121,7 @@ class SAMClassifier(SAMMixin, ConformantNet):
         rho=0.05,
         perturbation="l2",
         m_sharpness=None,
-        trajectory=10,
+        trajectory="auto",
         trajectory_dir=None,
         random_state=None,
         dtype="float32",

@@ -141,12 +141,46 @@ def take_state(net, flat, step):
         step=step,
         params=flat.vector(),
         buffers=flat.copy_of_buffers(),
-        optimizer=copy.deepcopy(net.optimizer_.state_dict()),
+        optimizer=_copied(net.optimizer_.state_dict()),
     )
+
+
+def bytes_of_state(flat, optimizer):
+    """Bytes of a :class:`State`, with the vectors that the optimizer will hold after a step."""
+    size = sum(_bytes(tensor) for tensor in flat.parameters)
+    buffers = sum(_bytes(tensor) for tensor in flat.buffers.values())
+    return (1 + _vectors_of(optimizer)) * size + buffers
+
+
+def _vectors_of(optimizer):
+    """Numbers that an optimizer remembers for each parameter: two if it is not known."""
+    if isinstance(optimizer, torch.optim.SGD):
+        return int(any(group["momentum"] for group in optimizer.param_groups))
+    return 2 + any(group.get("amsgrad", False) for group in optimizer.param_groups)
+
+
+def _bytes(tensor):
+    return tensor.numel() * tensor.element_size()
 
 
 def put_state(net, flat, state):
     """Copy a state into the module and the optimizer."""
     flat.write(state.params)
     flat.write_buffers(state.buffers)
-    net.optimizer_.load_state_dict(copy.deepcopy(state.optimizer))
+    net.optimizer_.load_state_dict(_copied(state.optimizer))
+
+
+def _copied(value):
+    """A deep copy; of tensors and containers of Python the same as ``copy.deepcopy``, but faster.
+
+    It is made at every step whose state is kept.
+    """
+    if type(value) is torch.Tensor:
+        return value.detach().clone()
+    if type(value) is dict:
+        return {key: _copied(each) for key, each in value.items()}
+    if type(value) in (list, tuple):
+        return type(value)(map(_copied, value))
+    if value is None or isinstance(value, bool | int | float | str):
+        return value
+    return copy.deepcopy(value)

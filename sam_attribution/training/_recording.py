@@ -23,6 +23,7 @@ from sam_attribution.training._callbacks import (
 from sam_attribution.training._divergence import check_end
 from sam_attribution.training._flat_module import (
     FlatModule,
+    bytes_of_state,
     moving_tensors,
     other_parameters,
     same_tensors,
@@ -36,7 +37,7 @@ from sam_attribution.training._processes import (
     shared_epoch,
 )
 from sam_attribution.training._replay import Replay
-from sam_attribution.training._trajectory import DataFingerprint, Step, Trajectory
+from sam_attribution.training._trajectory import N_OTHERWISE, DataFingerprint, Step, Trajectory
 from sam_attribution.training._unchanged import check_unchanged
 
 _BETWEEN_STEPS = {
@@ -70,7 +71,9 @@ class RecordingMixin(ProcessesMixin):
         """Build everything and start an empty trajectory."""
         check_accelerator(self)
         super().initialize()
-        self.trajectory_ = Trajectory(self.trajectory, self._seed)
+        # files of every step would take longer than the steps
+        on_disk = self.trajectory == "auto" and self.trajectory_dir is not None
+        self.trajectory_ = Trajectory(N_OTHERWISE if on_disk else self.trajectory, self._seed)
         return self
 
     def fit_loop(self, X, y=None, epochs=None, **fit_params):
@@ -120,13 +123,23 @@ class RecordingMixin(ProcessesMixin):
                     "a parameter group was added to the optimizer with parameters outside of module"
                 )
             self._n_batches, self._epoch_began = _length(iterator), self.trajectory_.n_steps
-        if training and self._planned_epochs and self._n_batches is not None:
-            self.trajectory_.plan(self._planned_epochs * self._n_batches)
-            self._planned_epochs = 0
+        if training and self._planned_epochs:
+            self._plan()
         with shared_epoch(self, iterator, kwargs["prefix"]):
             super().run_single_epoch(iterator, training, **kwargs)
         if training:
             self.trajectory_.check_perturbation(self.perturbation)
+
+    def _plan(self):
+        """Plan which states to keep; without a number of batches the first and the last."""
+        known = self._n_batches is not None
+        n_steps = self._planned_epochs * self._n_batches if known else None
+        self.trajectory_.settle(
+            n_steps, bytes_of_state(self._flat, bare_optimizer(self.optimizer_))
+        )
+        if known:
+            self.trajectory_.plan(n_steps)
+            self._planned_epochs = 0
 
     def train_step(self, batch, **fit_params):
         """One recorded step; an error or Ctrl-C within it makes the run unusable for replay."""

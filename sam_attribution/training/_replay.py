@@ -59,8 +59,12 @@ class Replay:
         """Yield the states from `start` to `stop`, each before the step of its number.
 
         `origin` is a state at or before `start` to begin from; by default it is the nearest
-        recorded one, and with `dtype` the first, because the others are of another run.
+        recorded one, and with `dtype` the first, because the others are of another run. A single
+        recorded state is yielded as it is, wherever it is stored.
         """
+        if start == stop and start in self._known:
+            yield self._known[start]
+            return
         net, recorded = self._net, self._recorded
         state = origin or recorded.nearest(0 if self._another_run else start)
         put_state(net, net._flat, state)

@@ -82,7 +82,11 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         "rho": [Interval(Real, 0, None, closed="left"), callable],
         "perturbation": [StrOptions({"l2", "linf", "adaptive"}), HasMethods("eps")],
         "m_sharpness": [Interval(Integral, 1, None, closed="left"), None],
-        "trajectory": [Interval(Integral, 1, None, closed="left"), StrOptions({"all"}), None],
+        "trajectory": [
+            Interval(Integral, 1, None, closed="left"),
+            StrOptions({"all", "auto"}),
+            None,
+        ],
         "trajectory_dir": [str, PathLike, None],
     }
 
@@ -92,7 +96,7 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         rho=0.05,
         perturbation="l2",
         m_sharpness=None,
-        trajectory=10,
+        trajectory="auto",
         trajectory_dir=None,
         **kwargs,
     ):

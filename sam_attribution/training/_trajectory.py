@@ -12,6 +12,10 @@ from torch import nn
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
 from sam_attribution._validation import num_samples
 
+# "auto" keeps every state of a run whose states take no more bytes than this, else so many
+ALL_WITHIN = 512 * 2**20
+N_OTHERWISE = 10
+
 
 @dataclass(frozen=True)
 class Step:
@@ -72,6 +76,15 @@ def equal_stretches(first, last, n_stretches):
     return [Stretch(a, (a + b) // 2, b) for a, b in pairwise(edges)]
 
 
+def starts_of_the_end(n_steps, middles):
+    """Steps before the last tenth and the last twentieth of a run, whose states edits begin from.
+
+    Without those next to one of the `middles`, whose states are kept in any case.
+    """
+    starts = {n_steps - n_steps // part for part in (10, 20)} - {n_steps}
+    return {step for step in starts if not {step - 1, step} & middles}
+
+
 @dataclass(frozen=True)
 class DataFingerprint:
     """Hashes of the parts of the training data, so that an error names the part that differs."""
@@ -122,9 +135,11 @@ class Trajectory:
 
     Parameters
     ----------
-    keep : int, "all" or None
+    keep : int, "all", "auto" or None
         ``K`` keeps the first and the last state and K in between, each in the middle of one of
-        K equal stretches of the planned steps. The schedule is always kept.
+        K equal stretches of the planned steps, and those before their last tenth and twentieth.
+        ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, else 10, once the number
+        of steps is known. The schedule is always kept.
     seed : int
         Fixes batch order and, with the number of a step, its dropout masks.
 
@@ -144,8 +159,11 @@ class Trajectory:
         number of steps taken before the last such change.
     """
 
+    _is_auto = False
+
     def __init__(self, keep, seed):
         self.keep = keep
+        self._is_auto = keep == "auto"
         self.seed = seed
         self.schedule = []
         self.states = []
@@ -203,6 +221,19 @@ class Trajectory:
             return True
         return _evaluating(known) == _evaluating(criterion)
 
+    def settle(self, n_steps, state_bytes):
+        """Choose what "auto" keeps, before `n_steps` more steps with states of so many bytes.
+
+        Without a number of steps it is ten states. A run that goes on and outgrows the limit with
+        all of its states keeps ten from then on.
+        """
+        if self._is_auto and self.keep != N_OTHERWISE:
+            total = None if n_steps is None else (self.n_steps + n_steps + 1) * state_bytes
+            fits = total is not None and total <= ALL_WITHIN
+            self.keep = "all" if fits else N_OTHERWISE
+            if not fits and self.n_steps:
+                self.stretches = equal_stretches(0, self.n_steps, N_OTHERWISE)
+
     def plan(self, n_steps):
         """Append the stretches of the next `n_steps` steps."""
         if self.keep is not None and self.keep != "all":
@@ -212,8 +243,14 @@ class Trajectory:
         """True if the state before the coming step is to be kept."""
         if self.keep is None:
             return False
-        middles = (stretch.middle for stretch in self.stretches)
-        return self.keep == "all" or self.n_steps == 0 or self.n_steps in middles
+        return self.keep == "all" or self.n_steps == 0 or self.n_steps in self._chosen
+
+    @property
+    def _chosen(self):
+        """Steps before which a state is kept, with the first one."""
+        middles = {stretch.middle for stretch in self.stretches}
+        last = self.stretches[-1].last if self.stretches else 0
+        return middles | starts_of_the_end(last, middles)
 
     def add_state(self, state):
         """Keep a state, unless it is kept already (the last one before ``partial_fit``)."""

@@ -1,4 +1,5 @@
 import copy
+from itertools import pairwise
 
 import numpy as np
 import pytest
@@ -8,7 +9,7 @@ from skorch.dataset import Dataset
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
-from sam_attribution.training import SAMClassifier, equal_stretches
+from sam_attribution.training import SAMClassifier, _trajectory, equal_stretches
 from tests.models import tabular
 
 rng = np.random.default_rng(0)
@@ -73,7 +74,7 @@ RUNS = {
 def test_replay_is_bit_for_bit(run):
     every, few = trained(**RUNS[run]), trained(trajectory=1, **RUNS[run])
     assert [state.step for state in every.trajectory_.states] == list(range(16))
-    assert [state.step for state in few.trajectory_.states] == [0, 7, 15]
+    assert [state.step for state in few.trajectory_.states] == [0, 7, 14, 15]
     assert all(map(same, few.replay(X, y), every.trajectory_.states))
     assert all(map(same, few.replay(X, y, start=9, stop=12), every.trajectory_.states[9:13]))
     assert not torch.equal(every.trajectory_.states[6].params, every.trajectory_.states[7].params)
@@ -140,7 +141,67 @@ def test_states_stand_in_the_middle_of_equal_stretches():
         (5, 7, 10),
         (10, 12, 15),
     ]
-    assert [state.step for state in clf.trajectory_.states] == [0, 2, 7, 12, 15]
+    assert [state.step for state in clf.trajectory_.states] == [0, 2, 7, 12, 14, 15]
+
+
+@pytest.mark.parametrize(
+    ("keep", "n_epochs", "steps"),
+    [
+        (1, 6, [0, 15, 27, 29, 30]),
+        (10, 6, [0, 1, 4, 7, 10, 13, 16, 19, 22, 25, 27, 28, 30]),  # 28.5: before the twentieth
+        (2, 1, [0, 1, 3, 5]),  # no whole step is a tenth of five
+    ],
+)
+def test_a_state_is_kept_before_the_last_tenth_and_twentieth(keep, n_epochs, steps):
+    clf = SAMClassifier(trajectory=keep, max_epochs=n_epochs, batch_size=10, random_state=0)
+    clf.fit(X, y)
+    assert clf.trajectory_.n_steps == steps[-1]
+    assert [state.step for state in clf.trajectory_.states] == steps
+
+
+def test_the_last_tenth_is_that_of_the_whole_run_after_partial_fit():
+    clf = trained(trajectory=1).partial_fit(X, y)
+    assert [state.step for state in clf.trajectory_.states] == [0, 7, 14, 15, 22, 27, 29, 30]
+
+
+@pytest.mark.parametrize(
+    ("options", "vectors"),
+    [({}, 1), ({"optimizer__momentum": 0.9}, 2), ({"optimizer": torch.optim.AdamW}, 3)],
+)
+def test_auto_keeps_all_states_that_fit_the_stated_memory(options, vectors, monkeypatch):
+    def kept(limit):
+        monkeypatch.setattr(_trajectory, "ALL_WITHIN", limit)
+        clf = SAMClassifier(max_epochs=3, batch_size=10, random_state=0, **options).fit(X, y)
+        return clf.trajectory_.keep, [state.step for state in clf.trajectory_.states]
+
+    state = SAMClassifier(max_epochs=1, random_state=0).fit(X, y).trajectory_.states[0]
+    needed = 16 * vectors * state.params.numel() * 4
+    assert kept(needed) == ("all", list(range(16)))
+    keep, steps = kept(needed - 1)
+    assert keep == 10
+    assert steps[0] == 0
+    assert steps[-2:] == [14, 15]
+
+
+def test_auto_keeps_ten_states_from_where_the_run_outgrows_the_memory(monkeypatch):
+    clf = SAMClassifier(max_epochs=3, batch_size=10, random_state=0).fit(X, y)
+    size = clf.trajectory_.states[0].params.numel() * 4
+    monkeypatch.setattr(_trajectory, "ALL_WITHIN", 20 * size)
+    clf.partial_fit(X, y)
+    assert clf.trajectory_.keep == 10
+    steps = [state.step for state in clf.trajectory_.states]
+    assert steps[:16] == list(range(16))
+    stretches = clf.trajectory_.stretches
+    assert [stretches[0].first, stretches[-1].last] == [0, 30]
+    assert all(before.last == after.first for before, after in pairwise(stretches))
+    assert {stretch.middle for stretch in stretches} <= set(steps)
+
+
+def test_auto_keeps_ten_states_in_a_folder(tmp_path):
+    clf = SAMClassifier(
+        max_epochs=3, batch_size=10, random_state=0, trajectory_dir=tmp_path / "run"
+    ).fit(X, y)  # fmt: skip
+    assert clf.trajectory_.keep == 10
 
 
 def test_more_stretches_than_steps():
