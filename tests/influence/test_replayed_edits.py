@@ -104,7 +104,8 @@ def test_every_removed_row_is_in_a_repeated_step():
     for row in range(0, 60, 7):
         report = fitted.remove([row]).edit_
         last = max(n for n, step in enumerate(recorded.schedule) if row in step.indices)
-        first = max(s.step for s in recorded.states if s.step <= min(last, 0.9 * recorded.n_steps))
+        begin = min(last, recorded.n_steps - recorded.n_steps // 10)
+        first = max(s.step for s in recorded.states if s.step <= begin)
         assert report["how"] == "replay"
         assert report["share"] == (recorded.n_steps - first) / recorded.n_steps
         assert report["step_length"] > 0
