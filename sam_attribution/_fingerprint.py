@@ -94,6 +94,8 @@ def _(value, above):
 
 @_describe.register
 def _(value: dict, above):
+    if any(map(torch.is_tensor, value)):  # what an optimizer remembers; tensors cannot be sorted
+        return [(_described(key, above), _described(item, above)) for key, item in value.items()]
     return {key: _described(item, above) for key, item in value.items()}
 
 

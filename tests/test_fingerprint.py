@@ -53,6 +53,7 @@ SAME = [
     (np.arange(6.0).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3))),
     (SAMClassifier(make_module()), clone(SAMClassifier(make_module()))),
     (SAMClassifier(make_module()()), clone(SAMClassifier(make_module()()))),
+    ({torch.ones(2): 1, torch.zeros(3): 2}, {torch.ones(2): 1, torch.zeros(3): 2}),
 ]
 DIFFERENT = [
     (make_module(3), make_module(4)),
@@ -63,6 +64,7 @@ DIFFERENT = [
     (SAMClassifier(rho=0.1), SAMClassifier(rho=0.2)),
     (torch.zeros(3), torch.zeros(3, dtype=torch.int32)),
     (np.zeros(3), np.zeros(3, dtype="float32")),
+    ({torch.ones(2): 1, torch.zeros(3): 2}, {torch.ones(2): 1, torch.zeros(3): 3}),
 ]
 
 

@@ -2,6 +2,7 @@
 
 from sam_attribution.fitting._any_targets import AnyTargets
 from sam_attribution.fitting._checks import (
+    check_estimator_kind,
     check_settings,
     checked_rows,
     estimator_or_default,
