@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import BaseEstimator
 from sklearn.datasets import make_blobs
 from sklearn.frozen import FrozenEstimator
@@ -24,6 +25,15 @@ NET = SAMClassifier(max_epochs=12, lr=0.1, optimizer__momentum=0.9, batch_size=2
 class FirstFeature(BaseEstimator):
     def fit(self, X, y):
         self.scores_ = np.asarray(X)[:, 0].astype(float)
+        return self
+
+
+class Fixed(BaseEstimator):
+    def __init__(self, scores):
+        self.scores = scores
+
+    def fit(self, X, y):
+        self.scores_ = self.scores.astype(float)
         return self
 
 
@@ -79,6 +89,18 @@ def test_a_pipeline_is_fitted_on_all_rows():
     assert torch.equal(weights(fitted.estimator_[-1]), weights(inside.estimator_))
 
 
+def test_sparse_rows_may_come_in_any_form():
+    """SciPy's notes on a table and the width of its places are not its content."""
+    net = SAMClassifier(**NET.get_params() | {"dtype": "float64"})
+    rows = csr_array(X.astype("float64"))
+    rows.indices, rows.indptr = rows.indices.astype("int64"), rows.indptr.astype("int64")
+    scorer = Fixed(X[:, 0])
+    fitted = [
+        replayed(net, scorer=scorer, memory=None).fit(each, y) for each in (rows, rows.tocsc())
+    ]
+    assert torch.equal(*(weights(each.estimator_) for each in fitted))
+
+
 def test_without_dropped_rows_it_is_the_training_on_all_rows():
     fitted = replayed(removal_fraction=0).fit(X, y)
     assert torch.equal(weights(fitted.estimator_), weights(NET.fit(X, y)))
@@ -89,7 +111,7 @@ def test_without_dropped_rows_it_is_the_training_on_all_rows():
 
 
 def test_a_search_trains_once_in_every_fold(n_trainings):
-    grid = {"removal_fraction": [0, 0.05, 0.1, 0.2]}
+    grid = {"removal_fraction": [0, 0.05, 0.1, 0.15]}
     search = GridSearchCV(replayed(), grid, cv=2).fit(X, y)
     assert sorted(n_trainings) == [30, 30, 60]
     best = replayed(**search.best_params_, memory=None).fit(X, y)
@@ -109,7 +131,7 @@ def test_what_is_not_the_same_is_trained_anew(settings, n_trainings):
 def test_a_folder_keeps_the_training_for_other_processes(tmp_path, n_trainings):
     first = replayed(memory=tmp_path).fit(X, y)
     _STORE._entries.clear()
-    again = replayed(memory=tmp_path, removal_fraction=0.2).fit(X, y)
+    again = replayed(memory=tmp_path, removal_fraction=0.15).fit(X, y)
     assert n_trainings == [60]
     assert not torch.equal(weights(first.estimator_), weights(again.estimator_))
 
