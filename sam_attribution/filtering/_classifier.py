@@ -50,7 +50,8 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         :meth:`SAMInfluence.remove <sam_attribution.SAMInfluence.remove>` does: for a net of this
         package, or a Pipeline that ends in one, whose training is recorded. The training on all
         rows does not depend on `removal_fraction`, so that a search over it trains once per fold.
-        The steps of a Pipeline stay fitted on all rows.
+        The share that it chooses can be too large for "retrain". The steps of a Pipeline stay
+        fitted on all rows.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
         Where scores are kept, so that another fit on the same rows does not compute them again;
         only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A
