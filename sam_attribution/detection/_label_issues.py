@@ -52,7 +52,7 @@ class LabelIssues(WritesReport):
         Share of wrong labels, the mean of `probability_wrong`.
     contamination_interval : tuple of float
         The share lies between these with a probability of 90 %. It is the share by weight, if rows
-        have weights. Shares up to 60 % are tried.
+        have weights. Shares up to 60 % are tried (50 % with two classes).
     transition : ndarray of shape (n_classes, n_classes)
         Probability of each given label (second axis), per true class.
     classes : ndarray of shape (n_classes,)

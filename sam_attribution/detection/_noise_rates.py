@@ -3,8 +3,18 @@
 import numpy as np
 
 _CLEAN = 0.25  # prior probability of no wrong label
-_TRIED = (0, 0.03, 0.1, 0.2, 0.32, 0.45, 0.6)
+_TRIED = (0, 0.03, 0.1, 0.2, 0.32, 0.45)  # and the highest
+_HIGHEST, _STEP = 0.6, 0.01
 _NEGLIGIBLE = 20  # nats below the best rate
+
+
+def rates_for(n_classes):
+    """Shares of wrong labels (n_rates,) that are distinguished, from 0.
+
+    With two classes, labels more than half of which are wrong are those of the other class.
+    """
+    highest = min(_HIGHEST, 1 - 1 / max(n_classes, 2))
+    return np.linspace(0, highest, round(highest / _STEP) + 1)
 
 
 def prior_of_rates(n_rates):
@@ -21,15 +31,15 @@ def interval_of(rates, probabilities):
     return tuple(float(rates[position]) for position in positions)
 
 
-def where_it_matters(log_likelihood, *, has_one_peak):
-    """Rates and the log-likelihood there: a coarse grid, and twice the middles around the best.
+def where_it_matters(log_likelihood, highest, *, has_one_peak):
+    """Rates up to the highest and the log-likelihood there: a coarse grid, finer around the best.
 
     With one peak, rates above a negligible one are taken to be as improbable. Classes that right
     labels calibrate leave many wrong labels unexplained at a small rate: less likely than at none,
     where the classes are vague, and than at the true rate.
     """
     found = {}
-    for rate in _TRIED:
+    for rate in (*_TRIED, highest):
         known = list(found.values())
         is_negligible = has_one_peak and known and known[-1] < max(known) - _NEGLIGIBLE
         found[rate] = known[-1] if is_negligible else log_likelihood(rate)

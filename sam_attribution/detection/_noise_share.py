@@ -19,11 +19,11 @@ from sam_attribution.detection._noise_rates import (
     between,
     interval_of,
     prior_of_rates,
+    rates_for,
     where_it_matters,
 )
 from sam_attribution.detection._transition import cost_of_own_rates
 
-_RATES = np.linspace(0, 0.6, 61)
 _SYMMETRIC = 0.7  # of each wrong label being as likely as another
 _ALMOST_CLEAN = 0.02
 _CONVERGED = 0.005
@@ -100,11 +100,11 @@ class NoiseShare:
     symmetric noise, and a part of what it costs to give each pair a rate of its own.
     """
 
-    rates = _RATES
     n_rounds = 4  # of expectation maximisation
 
     def __init__(self, scores, y, n_classes, weights=None, is_right=None):
         self._scores, self._y, self._n_classes = scores, y, n_classes
+        self.rates = rates_for(n_classes)
         self._weights = np.ones(len(y)) if weights is None else weights
         self._is_right = np.zeros(len(y), bool) if is_right is None else is_right
         counts = np.bincount(y, self._weights, n_classes) + 1
@@ -114,12 +114,12 @@ class NoiseShare:
         self._weight = _weights(self._readings)
         self.probabilities = self._weight.sum(0)
         self.none_wrong = float(self.probabilities[0])
-        self.share = float(self.probabilities @ _RATES)
-        self.interval = interval_of(_RATES, self.probabilities)
+        self.share = float(self.probabilities @ self.rates)
+        self.interval = interval_of(self.rates, self.probabilities)
         self.transition = sum(
             weight * reading.transition(rate)
             for reading, weights in zip(self._readings, self._weight, strict=True)
-            for rate, weight in zip(_RATES, weights, strict=True)
+            for rate, weight in zip(self.rates, weights, strict=True)
         )
 
     @property
@@ -155,7 +155,7 @@ class NoiseShare:
         whole = self._weight.sum(1)
         heavy = [number for number, weight in enumerate(whole) if weight > _LEAST_WEIGHT]
         for number in heavy:
-            rate = self._weight[number] @ _RATES / whole[number]
+            rate = self._weight[number] @ self.rates / whole[number]
             total += whole[number] * self._posterior_of(self._readings[number], rate)
         return total / whole[heavy].sum()
 
@@ -227,16 +227,24 @@ class NoiseShare:
             ]
         else:
             others = self._confusions(judged, symmetric[2])
-        readings += [self._compared(symmetric, *each) for each in others]
-        if self._n_classes > 2 and _weights(readings).sum(0) @ _RATES < _HARDLY_ANY:
-            readings += [self._compared(symmetric, *each) for each in self._pairs(symmetric)]
+        readings += self._compared(symmetric, others)
+        if self._n_classes > 2 and _weights(readings).sum(0) @ self.rates < _HARDLY_ANY:
+            readings += self._compared(symmetric, self._pairs(symmetric))
         return readings
 
-    def _compared(self, symmetric, transition, judged, cost, prior):
-        """A reading that pays for what it gains over the symmetric one by chance."""
-        reading = self._reading(transition, judged)
-        gain = self._likelihood_at_best(reading) - self._likelihood_at_best(symmetric)
-        return self._weighed(*reading, np.log(prior) - _by_chance(gain) - cost)
+    def _compared(self, symmetric, others):
+        """Readings that pay for what they gain over the symmetric one by chance.
+
+        One that explains the held-out labels worse is none: what it gains elsewhere it owes to
+        features that do not tell the classes apart as the network does.
+        """
+        usual, found = self._likelihood_at_best(symmetric), []
+        for transition, judged, cost, prior in others:
+            reading = self._reading(transition, judged)
+            gain = self._likelihood_at_best(reading) - usual
+            if gain[judged[0].rows].sum() >= 0:
+                found.append(self._weighed(*reading, np.log(prior) - _by_chance(gain) - cost))
+        return found
 
     def _reading(self, transition, judged):
         """Transition, rows, their classes, and the log-likelihood at each rate that is tried."""
@@ -251,12 +259,13 @@ class NoiseShare:
             known[rate] = [each.parameters for each in classes]
             return found
 
-        found = where_it_matters(log_likelihood, has_one_peak=not self._is_right.any())
+        found = where_it_matters(
+            log_likelihood, self.rates[-1], has_one_peak=not self._is_right.any()
+        )
         return transition, judged, classes, found
 
-    @staticmethod
-    def _weighed(transition, judged, classes, log_likelihood, log_prior):
-        everywhere = PchipInterpolator(*log_likelihood)(_RATES)
+    def _weighed(self, transition, judged, classes, log_likelihood, log_prior):
+        everywhere = PchipInterpolator(*log_likelihood)(self.rates)
         return Reading(transition, everywhere + log_prior, classes, judged)
 
     def _likelihood_at_best(self, reading):
@@ -372,5 +381,5 @@ def _by_chance(gain):
 def _weights(readings):
     """Posterior weight (n_readings, n_rates) of each reading and rate; they sum to 1."""
     log_evidence = np.stack([each.log_evidence for each in readings])
-    weight = np.exp(log_evidence - log_evidence.max()) * prior_of_rates(len(_RATES))
+    weight = np.exp(log_evidence - log_evidence.max()) * prior_of_rates(log_evidence.shape[1])
     return weight / weight.sum()

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import softmax
+from scipy.special import logsumexp, softmax
 from sklearn.model_selection import PredefinedSplit
 
 from sam_attribution import MislabelDetector, SAMClassifier
@@ -150,6 +150,50 @@ def test_one_confused_pair_of_four_classes_that_overlap(rate):
     others = noise.transition - np.diag(noise.transition.diagonal())
     others[0, 1] = 0
     assert others.sum(1).max() < 0.04
+
+
+class TwoParts:
+    """Scores of another kind for the second half of the rows, which are not held out."""
+
+    def __init__(self, *parts):
+        self._parts = parts
+
+    def judged(self, memberships):
+        halves = np.split(np.arange(len(memberships)), 2)
+        return [
+            JudgedRows(rows, [scores]) for rows, scores in zip(halves, self._parts, strict=True)
+        ]
+
+
+@pytest.mark.parametrize("rate", [0, 0.3])
+@pytest.mark.parametrize("seed", [1, 3])
+def test_a_class_of_two_groups_that_only_held_out_rows_tell_apart(rate, seed):
+    """A fifth of class 0 lies with class 1 in the one feature that all rows have."""
+    rng = np.random.default_rng(seed)
+    true = rng.integers(0, 2, 2500)
+    is_other = (true == 0) & (rng.random(2500) < 0.2)
+    first = np.where(is_other, 1.5, np.where(true == 1, 0.8, -0.8)) + rng.normal(size=2500)
+    second = 3.0 * is_other + rng.normal(size=2500)
+    given = np.where((true == 0) & (rng.random(2500) < rate), 1, true)
+
+    def log_density(*centre):
+        return -((first - centre[0]) ** 2 + (second - centre[1]) ** 2) / 2
+
+    groups = np.log(0.8) + log_density(-0.8, 0), np.log(0.2) + log_density(1.5, 3)
+    exact = np.stack([logsumexp(groups, axis=0), log_density(0.8, 0)], axis=1)
+    along_a_line = np.stack([-first, first], axis=1)
+    noise = NoiseShare(TwoParts(exact[:1250], along_a_line[1250:]), given, 2)
+    assert noise.share == pytest.approx((given != true).mean(), abs=0.045)
+
+
+def test_of_two_classes_at_most_half_of_the_labels_are_wrong():
+    """With most labels wrong, the classes would have changed their names."""
+    scores, _, given = drawn(np.array([[0.55, 0.45], [0.45, 0.55]]), n=400)
+    noise = NoiseShare(Fixed(scores), given, 2)
+    assert noise.rates[-1] == 0.5
+    assert noise.transition.diagonal().min() >= 0.5
+    scores, _, given = drawn(np.full((4, 4), 0.18) + np.eye(4) * 0.28)
+    assert NoiseShare(Fixed(scores), given, 4).share == pytest.approx(0.54, abs=0.05)
 
 
 @pytest.mark.parametrize("unit", [1e-30, 1e30])
