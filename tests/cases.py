@@ -18,6 +18,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
 from sam_attribution.perturbation import Adaptive, Perturbation, PNorm
 
@@ -78,6 +79,7 @@ METHODS = {
     "trak": TRAK(random_state=0),
     "trak, checkpoints": TRAK(n_checkpoints=2, random_state=0),
     "unrolled": Unrolled(check=None),
+    "unrolled segments": UnrolledSegments(),
 }
 
 # A row that was in no batch counts in every batch with weight 1/n, which warns

@@ -48,6 +48,7 @@ PUBLIC = {
         "SelfInfluence",
         "TracIn",
         "Unrolled",
+        "UnrolledSegments",
     ],
     "metrics": [
         "agreement",

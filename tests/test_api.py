@@ -70,7 +70,7 @@ def test_the_promised_names_are_these():
             assert all(hasattr(module, each) for each in names)
     expected = {name: sorted(names) for name, names in PUBLIC.items() if is_importable(name)}
     assert promised == expected
-    assert sum(map(len, PUBLIC.values())) <= 84
+    assert sum(map(len, PUBLIC.values())) <= 85
 
 
 def test_the_reference_shows_the_promised_names_and_no_others():

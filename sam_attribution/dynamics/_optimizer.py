@@ -67,7 +67,7 @@ class SGD:
         and steps without leave it as it is.
         """
         # decay enters the descent at w, never the ascent
-        descent = gradient + self.weight_decay * params
+        descent = _decayed(gradient, self.weight_decay, params)
         if self.momentum == 0:
             return params - rate * descent, memory
         velocity = self._velocity(memory, descent)
@@ -87,9 +87,9 @@ class SGD:
         to_direction = -rate * to_params
         if self.momentum == 0:
             return _decayed(to_params, self.weight_decay, to_direction), to_memory, to_direction
-        factor = self.momentum if self.nesterov else 1.0
-        to_velocity = _plus(factor * to_direction, to_memory, 0)
-        to_descent = (1 - self.dampening if memory else 1.0) * to_velocity
+        by_direction = _times(self.momentum if self.nesterov else 1.0, to_direction)
+        to_velocity = _plus(by_direction, to_memory, 0)
+        to_descent = _times(1 - self.dampening if memory else 1.0, to_velocity)
         if self.nesterov:
             to_descent = to_descent + to_direction
         before = (self.momentum * to_velocity,) if memory else ()
@@ -102,7 +102,7 @@ class SGD:
     def _velocity(self, memory: Memory, descent: Tensor) -> Tensor:
         if not memory:
             return descent  # torch does not dampen the first step
-        return self.momentum * memory[0] + (1 - self.dampening) * descent
+        return self.momentum * memory[0] + _times(1 - self.dampening, descent)
 
 
 @dataclass(frozen=True)
@@ -179,7 +179,7 @@ class Adam:
 
     def _descent(self, params: Tensor, gradient: Tensor) -> Tensor:
         """The gradient of which moments are taken."""
-        return gradient if self.decoupled else gradient + self.weight_decay * params
+        return gradient if self.decoupled else _decayed(gradient, self.weight_decay, params)
 
     def _moments(self, memory: Memory, descent: Tensor) -> Memory:
         beta1, beta2 = self.betas
@@ -229,11 +229,16 @@ def _plus(value: Tensor, cotangents: Pulled, number: int) -> Tensor:
     return value if more is None else value + more
 
 
-def _decayed(to_params: Tensor, weight_decay: float | Tensor, to_decay: Tensor) -> Tensor:
-    """`to_params` plus what comes back through the weight decay."""
-    if isinstance(weight_decay, float) and weight_decay == 0:
-        return to_params
-    return to_params + weight_decay * to_decay
+def _decayed(value: Tensor, weight_decay: float | Tensor, decaying: Tensor) -> Tensor:
+    """`value` plus the weight decay times what decays; without decay the value itself."""
+    if isinstance(weight_decay, float | int) and weight_decay == 0:
+        return value
+    return value + weight_decay * decaying
+
+
+def _times(factor: float, value: Tensor) -> Tensor:
+    """The product; for a factor of 1 the value itself, without a pass over it."""
+    return value if factor == 1 else factor * value
 
 
 def _root(second: Tensor) -> Tensor:

@@ -63,7 +63,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
     method : {"arnoldi", "cg", "datainf", "ekfac", "fixed-point", "further-training", "gif", \
             "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
-            "tracin", "trak", "unrolled"} or Method, default="gif"
+            "tracin", "trak", "unrolled", "unrolled-segments"} or Method, default="gif"
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, int, ValidationData or CV splitter, default=0.2

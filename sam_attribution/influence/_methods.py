@@ -22,6 +22,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 
@@ -48,6 +49,7 @@ METHODS = {
     "tracin": TracIn,
     "trak": TRAK,
     "unrolled": Unrolled,
+    "unrolled-segments": UnrolledSegments,
 }
 
 

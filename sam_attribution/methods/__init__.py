@@ -16,6 +16,7 @@ from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
 from sam_attribution.methods._tracin import TracIn
 from sam_attribution.methods._trak import TRAK
 from sam_attribution.methods._unrolled import Unrolled
+from sam_attribution.methods._unrolled_segments import UnrolledSegments
 
 __all__ = [
     "EKFAC",
@@ -35,4 +36,5 @@ __all__ = [
     "SelfInfluence",
     "TracIn",
     "Unrolled",
+    "UnrolledSegments",
 ]

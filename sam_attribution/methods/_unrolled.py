@@ -135,7 +135,9 @@ def _check_whole(problem):
         )
 
 
-class _PreparedUnrolled(Prepared):
+class _PreparedSweep(Prepared):
+    """What both kinds of derivative share: the states, from the last one to the first."""
+
     rows_are_exchangeable = False
     along_training = True
     differentiates_training = True
@@ -159,19 +161,6 @@ class _PreparedUnrolled(Prepared):
             "steps": training.n_steps,
         }
 
-    def probes(self, queries):
-        path = self.problem.path
-        passes = [2 if step.rho else 1 for step in path.schedule]
-        n_probes = int(path.n_parts @ passes)
-        return Replayable(partial(self._sweep, queries), n_probes)
-
-    def removal_step(self, groups, *, verbose=0):
-        """The tangent of training along the weights of every group, buffers included."""
-        recorded = self.problem.path.recorded_states
-        if "dtype" in self._options:  # another run from the same start
-            recorded = recorded[:1]
-        return tangent_sweep(self._training, groups, recorded, verbose=verbose)
-
     def _sweep(self, queries):
         """The probes of every step, the last one first."""
         states = self.problem.path.states_backwards(**self._options)
@@ -194,10 +183,28 @@ class _PreparedUnrolled(Prepared):
         return chain([end], states)
 
 
-class _PreparedFixed(_PreparedUnrolled):
-    """One probe a step: nothing goes back through the perturbation."""
+class _PreparedUnrolled(_PreparedSweep):
+    """Two probes a step where there are two passes."""
 
-    removal_step = None  # the tangent would be that of the exact derivative
+    def probes(self, queries):
+        path = self.problem.path
+        passes = [2 if step.rho else 1 for step in path.schedule]
+        n_probes = int(path.n_parts @ passes)
+        return Replayable(partial(self._sweep, queries), n_probes)
+
+    def removal_step(self, groups, *, verbose=0):
+        """The tangent of training along the weights of every group, buffers included."""
+        recorded = self.problem.path.recorded_states
+        if "dtype" in self._options:  # another run from the same start
+            recorded = recorded[:1]
+        return tangent_sweep(self._training, groups, recorded, verbose=verbose)
+
+
+class _PreparedFixed(_PreparedSweep):
+    """One probe a step: nothing goes back through the perturbation.
+
+    The tangent of training would be that of the exact derivative, so there is no removal step.
+    """
 
     def __init__(self, problem, precision, at):
         super().__init__(problem, precision)

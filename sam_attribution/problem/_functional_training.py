@@ -25,8 +25,8 @@ from sam_attribution.problem._training_batch import TrainingBatch
 from sam_attribution.training import bare_optimizer, derived_seed
 
 _WHAT = (
-    'repeating or differentiating the training ("unrolled", "integrated-unrolled", "loo", '
-    "diagnose(smoothness=...))"
+    'repeating or differentiating the training ("unrolled", "unrolled-segments", '
+    '"integrated-unrolled", "loo", diagnose(smoothness=...))'
 )
 
 

@@ -156,7 +156,8 @@ def _vectors_of(optimizer):
     """Numbers that an optimizer remembers for each parameter: two if it is not known."""
     if isinstance(optimizer, torch.optim.SGD):
         return int(any(group["momentum"] for group in optimizer.param_groups))
-    return 2 + any(group.get("amsgrad", False) for group in optimizer.param_groups)
+    known = isinstance(optimizer, torch.optim.Optimizer)
+    return 2 + (known and any(group.get("amsgrad", False) for group in optimizer.param_groups))
 
 
 def _bytes(tensor):

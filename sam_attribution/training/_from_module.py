@@ -100,9 +100,9 @@ class AdoptingMixin:
 
         Notes
         -----
-        What needs the recorded steps is refused: "unrolled", "integrated-unrolled", "loo" and
-        ``replay``. One batch goes through the network, and of each checkpoint in a file names and
-        shapes are read.
+        What needs the recorded steps is refused: "unrolled", "unrolled-segments",
+        "integrated-unrolled", "loo" and ``replay``. One batch goes through the network, and of each
+        checkpoint in a file names and shapes are read.
 
         Examples
         --------

@@ -16,7 +16,7 @@ def rewind(replay):
     n_steps = replay.n_steps
     limit = max(isqrt(4 * n_steps) - 2, 1)  # the caller holds two
     kept = replay.kept_steps
-    if n_steps - 1 not in kept:
+    if len(kept) <= n_steps:  # steps are repeated
         kept = kept - {n_steps}  # reach it by replay, which tests the replay
     last = n_steps
     for first in sorted(kept, reverse=True):

@@ -64,7 +64,7 @@ OF_THE_FINAL_MODEL = {
     "trak": "trak",
 }
 ALONG_THE_TRAINING = ["gif", "self-influence", "tracin"]
-OF_EVERY_STEP = {"integrated-unrolled", "loo", "unrolled"}
+OF_EVERY_STEP = {"integrated-unrolled", "loo", "unrolled", "unrolled-segments"}
 
 
 @pytest.fixture(scope="module")

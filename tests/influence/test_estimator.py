@@ -29,6 +29,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
 from sam_attribution.training import MLP, SAMClassifier
@@ -308,6 +309,7 @@ def test_a_name_stands_for_the_object_with_its_defaults(name):
         "tracin": TracIn(),
         "trak": TRAK(),
         "unrolled": Unrolled(),
+        "unrolled-segments": UnrolledSegments(),
     }[name]
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UserWarning)

@@ -51,7 +51,7 @@ def influence(estimator=None, **settings):
 @pytest.mark.parametrize("name", METHODS)
 @pytest.mark.parametrize("parameters", ["all", "head"])
 def test_the_views_of_a_score_agree(name, parameters):
-    if name == "unrolled" and parameters != "all":
+    if name.startswith("unrolled") and parameters != "all":
         pytest.skip("it refuses: training moves all parameters together")
     fitted = influence(method=METHODS[name], parameters=parameters).fit(*FEW)
     assert fitted.scores_.shape == (24,)

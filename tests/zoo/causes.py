@@ -86,6 +86,11 @@ CAUSES = [
      lambda draw: "effective" in draw.method and draw.optimizer in _NO_FUNCTION),
     ("optimizer without a functional form", r"optimizer's step as a function|amsgrad",
      lambda draw: draw.method.startswith(_FUNCTIONAL) and draw.optimizer in _NO_FUNCTION),
+    ("merged steps of another optimizer", r"merges steps of torch.optim.SGD",
+     lambda draw: draw.method.startswith("unrolled-segments")
+     and draw.optimizer in ("adam", "adamw", *_NO_FUNCTION)),
+    ("rows coupled in training", r"couples the rows of a batch in training",
+     lambda draw: draw.method.startswith("unrolled-segments") and "norm" in draw.body),
     ("head that is not last", r'parameters="head" needs',
      lambda draw: draw.parameters == "head"
      and (draw.twist in _HEAD_IS_NOT_LAST or draw.kind.probabilities)),

@@ -27,9 +27,10 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
-from tests.zoo.explicit import NotChecked
+from tests.zoo.explicit import NotChecked, dense_hessian
 from tests.zoo.kronecker import kronecker_scores
 from tests.zoo.retraining import (
     fixed_point_scores,
@@ -104,6 +105,37 @@ def _every_step(explicit, at, query, rates):
         v = _masked(explicit, rate * _asked(explicit, query, w, buffers))
         total[rows] += explicit.a[rows] / explicit.weight_of(rows) * (G @ v)
     return total, 1
+
+
+def _segments(explicit, method, given):
+    """Backwards in merged steps with dense Hessians; all rows once a stretch."""
+    a = explicit.query_gradient(explicit.w, explicit.buffers)
+    m, rates, n = torch.zeros_like(a), plain_rates(explicit), method.n_merged
+    total = torch.zeros(explicit.n, dtype=torch.float64)
+    for first, middle, last in reversed(_stretches(explicit, "recorded")):
+        w, buffers, _ = explicit.states[middle]
+        summed = torch.zeros_like(a)
+        for end in range(last, first, -n):
+            start = max(first, end - n)
+            H, settings = _hessian_of_step(explicit, w, buffers, start + (end - start) // 2)
+            mu = max(settings["momentum"] ** n, 0.8)
+            share = (1 - settings["dampening"]) * (1 - mu) / (1 - settings["momentum"])
+            b = m - share * sum(rates[start:end]) * a
+            a, m, summed = a + H @ b + settings["weight_decay"] * b, mu * b, summed + b
+        G = explicit.row_gradients(w, buffers)
+        total -= explicit.a / explicit.total * (G @ summed)
+    return total, 1
+
+
+def _hessian_of_step(explicit, w, buffers, number):
+    """Hessian of a step's batch in training mode at `w`, and the optimizer's settings there."""
+
+    def mean(w):
+        rows, losses = explicit.step_losses(w, buffers, number)
+        return explicit.a[rows] @ losses / explicit.weight_of(rows)
+
+    last = explicit.net.optimizer_.param_groups[0]
+    return dense_hessian(mean, w), last | explicit.net.trajectory_.schedule[number].settings[0]
 
 
 def _asked(explicit, query, w, buffers):
@@ -389,6 +421,7 @@ _RULES = {
     TRAK: _trak,
     EKFAC: kronecker_scores,
     Unrolled: unrolled_scores,
+    UnrolledSegments: _segments,
     IntegratedUnrolled: integrated_scores,
     LeaveOneOut: left_out_scores,
     FurtherTraining: further_scores,

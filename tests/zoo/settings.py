@@ -26,6 +26,7 @@ from sam_attribution.methods import (
     SelfInfluence,
     TracIn,
     Unrolled,
+    UnrolledSegments,
 )
 from sam_attribution.perturbation import Adaptive, Perturbation, PNorm
 from sam_attribution.retraining import FixedPoint, FurtherTraining, LeaveOneOut
@@ -86,6 +87,8 @@ METHODS = {
     "trak, checkpoints": lambda: TRAK(n_checkpoints=2, random_state=SEED),
     "unrolled": lambda: Unrolled(check=None),
     "unrolled, checked": Unrolled,
+    "unrolled-segments": UnrolledSegments,
+    "unrolled-segments, all steps": lambda: UnrolledSegments(n_merged=1),
 }
 
 
