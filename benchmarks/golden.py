@@ -640,7 +640,7 @@ def influence_remove(record):
 
 def removed(record, influence, data, verify=0):
     with record.watching("remove"):
-        edited = influence.remove([1, 5, 17], verify=verify)
+        edited = influence.remove([1, 5, 17], how="linear", verify=verify)
         record("weights", lambda: weights_of(edited))
         record("predict_proba", lambda: edited.predict_proba(data.X_val[:5]))
         record.table("edit_", lambda: net_of(edited).edit_)

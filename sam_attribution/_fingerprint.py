@@ -72,13 +72,25 @@ def _describe(value, above):
         return "adopted", type(value).__qualname__, _described(vars(value), above)
     if hasattr(value, "get_params"):
         return _described(type(value), above), _described(value.get_params(deep=False), above)
+    if issparse(value):
+        return _of_sparse(value)
     if _is_data(value) or not getattr(value, "__dict__", None):
         return value  # as joblib hashes it
     return _described(type(value), above), _described(vars(value), above)
 
 
 def _is_data(value):
-    return hasattr(value, "__array__") or hasattr(value, "iloc") or issparse(value)
+    return hasattr(value, "__array__") or hasattr(value, "iloc")
+
+
+def _of_sparse(value):
+    """Numbers of a sparse table and their places; SciPy's notes on the object change when read."""
+    rows = value.tocsr()
+    if not rows.has_canonical_format:
+        rows = rows.copy()
+        rows.sum_duplicates()
+    places = rows.indices.astype("int64"), rows.indptr.astype("int64")
+    return "sparse", rows.shape, str(rows.dtype), rows.data, *places
 
 
 @_describe.register
@@ -94,6 +106,8 @@ def _(value, above):
 
 @_describe.register
 def _(value: dict, above):
+    if any(map(torch.is_tensor, value)):  # what an optimizer remembers; tensors cannot be sorted
+        return [(_described(key, above), _described(item, above)) for key, item in value.items()]
     return {key: _described(item, above) for key, item in value.items()}
 
 

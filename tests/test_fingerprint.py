@@ -6,6 +6,7 @@ import sys
 import numpy as np
 import pytest
 import torch
+from scipy.sparse import csr_array
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 from sklearn.linear_model import LogisticRegression
@@ -45,6 +46,23 @@ def edited_module():
     return Module
 
 
+SPARSE = csr_array(np.arange(6.0).reshape(2, 3))
+
+
+def in_another_order():
+    """SPARSE with its columns from the last to the first, and wide places."""
+    indices = np.array([2, 1, 2, 1, 0], dtype="int64")
+    indptr = np.array([0, 2, 5], dtype="int64")
+    return csr_array((np.array([2.0, 1.0, 5.0, 4.0, 3.0]), indices, indptr), shape=(2, 3))
+
+
+def looked_at(table):
+    """A copy about which SciPy has noted something."""
+    twin = table.copy()
+    assert twin.has_canonical_format
+    return twin
+
+
 SAME = [
     (make_module(), make_module()),
     (make_module()(), copy.deepcopy(make_module()())),
@@ -53,6 +71,9 @@ SAME = [
     (np.arange(6.0).reshape(2, 3), np.asfortranarray(np.arange(6.0).reshape(2, 3))),
     (SAMClassifier(make_module()), clone(SAMClassifier(make_module()))),
     (SAMClassifier(make_module()()), clone(SAMClassifier(make_module()()))),
+    ({torch.ones(2): 1, torch.zeros(3): 2}, {torch.ones(2): 1, torch.zeros(3): 2}),
+    (SPARSE, looked_at(SPARSE)),
+    (SPARSE, in_another_order()),
 ]
 DIFFERENT = [
     (make_module(3), make_module(4)),
@@ -63,6 +84,10 @@ DIFFERENT = [
     (SAMClassifier(rho=0.1), SAMClassifier(rho=0.2)),
     (torch.zeros(3), torch.zeros(3, dtype=torch.int32)),
     (np.zeros(3), np.zeros(3, dtype="float32")),
+    (SPARSE, 2 * SPARSE),
+    (SPARSE, SPARSE.astype("float32")),
+    (SPARSE, SPARSE[:, ::-1]),
+    ({torch.ones(2): 1, torch.zeros(3): 2}, {torch.ones(2): 1, torch.zeros(3): 3}),
 ]
 
 

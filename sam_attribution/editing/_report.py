@@ -1,86 +1,79 @@
-"""The effect of an edit on the outputs for the validation rows."""
+"""The effect of an edit: on the validation rows, and on the rows that it was made for."""
 
+import numpy as np
 import torch
 
 from sam_attribution._rows import part_of
-from sam_attribution._warnings import warn
-from sam_attribution.editing._state import outputs, state_after
-
-_LINEAR = 0.5  # largest nonlinearity that is trusted
-_SHARE, _SLACK = 0.5, 0.1  # of the prediction and of the value, that the rise may be off
-_ROWS = 128  # on which the nonlinearity is measured
+from sam_attribution.editing._state import outputs
 
 
-def edit_report(queries, before, step, predicted_rise, *, verified=False):
-    """Compare the first step of a Tangent with half of it, and its effect with the predicted one.
+def edit_report(queries, before, state, rows, codes=None):
+    """Numbers about an edited state beside the trained one, a dict.
 
-    `queries` has the validation rows as one query, `before` the outputs of the model for them;
-    `predicted_rise` is NaN if nothing is predicted. In the dict that is returned, `step_length` is
-    relative to the weights, and `value` is that before the edit. It warns if the nonlinearity is
-    above 0.5, or if rise and prediction differ by more than half of the predicted rise and a tenth
-    of the value together, and names what `verified` edits say.
-
-    Cost: a forward pass over the validation rows, and another over at most 128 of them, evenly
-    spaced, for the nonlinearity.
+    `queries` has the validation rows as one query, `before` the outputs of the trained model for
+    them; `rows` are the positions of the rows that were removed, or that have labels of `codes`
+    now. `step_length` is relative to the weights. Costs a forward pass over validation rows and two
+    over the `rows`.
     """
-    problem, some = queries.problem, slice(None, None, -(-len(queries.y) // _ROWS))
-    after = outputs(problem, *state_after(problem, step, 0), queries.X)
-    half = outputs(problem, *state_after(problem, step, 0, 0.5), part_of(queries.X, some))
+    problem = queries.problem
+    trained = problem.params, problem.buffers
+    after = outputs(problem, *state, queries.X)
     if not torch.isfinite(after).all():
         raise ValueError(
-            "the edited model's outputs are not finite: the predicted step is too long. Remove "
-            "fewer rows, or train again without them."
+            "the edited model's outputs are not finite: the step is too long. Remove fewer rows, "
+            'or take how="retrain".'
         )
     values = [float(queries.evaluation(z, queries.y).mean()) for z in (before, after)]
     report = {
-        "step_length": float(step.params[0].norm() / problem.params.norm()),
-        "nonlinearity": nonlinearity(before[some], half, after[some]),
+        "step_length": float((state[0] - problem.params).norm() / problem.params.norm()),
         "value": values[0],
-        "predicted_rise": predicted_rise,
         "rise": values[1] - values[0],
     }
-    if reasons := [*_reasons(report)]:
-        warn(
-            f"the edit leaves the range in which it can be trusted: {'; '.join(reasons)}. Remove "
-            "fewer rows at once, take another method, or train again without them; "
-            f"{'verification_' if verified else 'verify='} says how far off edits of this size are."
-        )
-    return report
+    if problem.n_classes is not None:
+        report |= _pair("accuracy", [accuracy(problem, z, queries.y) for z in (before, after)])
+    report |= _pair("validation_loss", [_loss(problem, z, queries.y) for z in (before, after)])
+    X, y = part_of(problem.X, rows), problem.y[rows]
+    of_rows = [outputs(problem, *s, X) for s in (trained, state)]
+    report |= _pair("removed_loss", [_loss(problem, z, y) for z in of_rows])
+    if codes is not None:
+        new = torch.as_tensor(codes, device=y.device)[rows]
+        report |= _pair("relabelled_loss", [_loss(problem, z, new) for z in of_rows])
+    return report | {"unseen_loss": _unseen_loss(problem, (after, queries.y), (of_rows[1], y))}
 
 
-def nonlinearity(start, half, end):
-    """``2 ||end - 2 half + start|| / ||end - start||``: share of a movement that is not linear.
+def _unseen_loss(problem, unseen, rows):
+    """Mean loss of rows never seen, with the labels of the removed rows; NaN if none is like them.
 
-    `start`, `half` and `end` are outputs without the step, after half of it, and after all of it.
-    The share is 0 on a straight line, 1 where the second order alone moves them.
-
-    Notes
-    -----
-    The step is the first order of a removal. Where it moves the outputs far from a straight line,
-    the orders that were left out are of the size of the first one.
-
-    Examples
-    --------
-    >>> import torch
-    >>> line = torch.tensor([[1.0, 2.0]])
-    >>> nonlinearity(0 * line, 0.5 * line, line), nonlinearity(0 * line, 0.25 * line, line)
-    (0.0, 1.0)
+    `unseen` and `rows` are outputs and labels. A removed row is compared with the unseen rows of
+    the class that the model predicts for it. Without classes it is the loss of the unseen rows.
     """
-    moved = float((end - start).norm())
-    return 2 * float((end - 2 * half + start).norm()) / moved if moved else 0.0
+    (z, y), (z_rows, labels) = unseen, rows
+    if problem.n_classes is None:
+        return _loss(problem, z, y)
+    predicted = problem.row_loss.to_logits(z_rows).argmax(1).to(labels)
+    pairs, counts = torch.stack([predicted, labels]).unique(dim=1, return_counts=True)
+    losses, weights = [], []
+    for kind, label, count in zip(*pairs.tolist(), counts.tolist(), strict=True):
+        if len(like := z[y == kind]):
+            losses.append(_loss(problem, like, y.new_full((len(like),), label)))
+            weights.append(count)
+    return float(np.average(losses, weights=weights)) if losses else float("nan")
 
 
-def _reasons(report):
-    """Reasons against an edit, as phrases."""
-    if report["nonlinearity"] > _LINEAR:
-        yield (
-            f"along the step, {report['step_length']:.2g} of the weights long, "
-            f"{report['nonlinearity']:.0%} of the movement of the validation outputs is curved (at "
-            f"most {_LINEAR:.0%} is trusted)"
-        )
-    value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
-    if abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value):
-        yield (
-            f"the validation value, {value:.3g}, rises by {rise:.3g} where {predicted:.3g} was "
-            "predicted"
-        )
+def _pair(name, values):
+    """A number before and after an edit, by name."""
+    return dict(zip((name, f"{name}_after"), values, strict=True))
+
+
+def loss_on(problem, state, rows):
+    """Mean loss of training rows at a state."""
+    return _loss(problem, outputs(problem, *state, part_of(problem.X, rows)), problem.y[rows])
+
+
+def accuracy(problem, z, y):
+    """Share of rows whose most probable class is theirs."""
+    return float((problem.row_loss.to_logits(z).argmax(1) == y).double().mean())
+
+
+def _loss(problem, z, y):
+    return float(problem.row_loss.per_sample(z, y).mean())

@@ -1,4 +1,4 @@
-"""The trained state after a predicted step, and the outputs of the model there."""
+"""Trained states, and the outputs of the model there."""
 
 import torch
 
@@ -21,3 +21,14 @@ def outputs(problem, params, buffers, X):
         passes = passes_over(X, torch.arange(len(X), device=X.device), problem.rows_per_pass)
         parts = [problem.logits(params, buffers, X[rows]) for rows in passes]
     return torch.cat(parts)
+
+
+def halfway(problem, state):
+    """The state in the middle between the trained one and another."""
+    params, buffers = state
+    between = {
+        name: torch.lerp(problem.buffers[name], buffer.to(problem.buffers[name]), 0.5)
+        for name, buffer in buffers.items()
+        if buffer.is_floating_point()
+    }
+    return torch.lerp(problem.params, params, 0.5), problem.buffers | between

@@ -1,12 +1,12 @@
-"""Predicted changes of the trained state compared with training again without the rows."""
+"""Edited states compared with training again without the rows."""
 
 import numpy as np
 import pandas as pd
 import torch
 
-from sam_attribution.editing._state import outputs, state_after
-from sam_attribution.problem import FunctionalTraining
-from sam_attribution.retraining import final_models
+from sam_attribution.editing._report import accuracy, loss_on
+from sam_attribution.editing._state import outputs
+from sam_attribution.retraining import final_models, recorded_training
 
 
 def random_groups(candidates, size, n_groups, seed):
@@ -16,32 +16,34 @@ def random_groups(candidates, size, n_groups, seed):
     return [candidates[torch.as_tensor(np.sort(draw))] for draw in draws]
 
 
-def verification(queries, groups, step, **options):
-    """Compare predicted changes with training again without each group.
+def verification(queries, groups, edited, **options):
+    """Compare edited states with training again without each group.
 
     Training has the same start and batches, with the rows of the group at weight 0. `queries` has
-    the validation rows as one query, `step` a predicted change of the trained state for each group;
-    `options` are those of ``retraining.train_many``. The table has a row per group: `cosine`
-    between the predicted change of the attributed parameters and that by training again,
-    `length_ratio` of the first to the second, and for both models the rise of the query's value
-    and, for a classifier, the accuracy on the validation rows.
+    the validation rows as one query, `edited` parameters and buffers for each group; `options` are
+    those of ``retraining.train_many``. The table has a row per group: `cosine` between the change
+    of the attributed parameters by the edit and that by training again, `length_ratio` of the first
+    to the second, and for both models the rise of the query's value, for a classifier the accuracy
+    on the validation rows, and the mean loss of the group's rows.
 
-    Cost: a training for each group and one more with every row. Changes are measured from the
-    latter, so that rounding errors cancel.
+    Cost: a training for each group and one more with every row. Changes by training again are
+    measured from the latter, so that rounding errors cancel.
     """
     problem = queries.problem
     states = _retrained(problem, groups, options)
     base, _ = next(states)
     before = float(queries.values(problem.params, problem.buffers)[0])
     found = []
-    for number, (params, buffers) in enumerate(states):
-        of_both = {"edited": state_after(problem, step, number), "retrained": (params, buffers)}
+    for group, mine, theirs in zip(groups, edited, states, strict=True):
+        both = {"edited": mine, "retrained": theirs}
         found.append(
-            _agreement(problem, step.params[number], params - base)
+            _agreement(problem, mine[0] - problem.params, theirs[0] - base)
             | {f"rise_{name}": float(queries.values(*state)[0]) - before
-               for name, state in of_both.items()}
-            | {f"accuracy_{name}": _accuracy(queries, *state) for name, state in of_both.items()
+               for name, state in both.items()}
+            | {f"accuracy_{name}": _accuracy(queries, *state) for name, state in both.items()
                if problem.n_classes is not None}
+            | {f"removed_loss_{name}": loss_on(problem, state, group)
+               for name, state in both.items()}
         )  # fmt: skip
     return pd.DataFrame(found).rename_axis("group")
 
@@ -51,7 +53,8 @@ def _retrained(problem, groups, options):
     weights = problem.params.new_ones(len(groups) + 1, len(problem.y))
     for row, group in zip(weights[1:], groups, strict=True):
         row[group] = 0.0
-    return final_models(FunctionalTraining(problem), weights, **options)
+    program, _ = recorded_training(problem, "auto", "verify")
+    return final_models(program, weights, **options)
 
 
 def _agreement(problem, *steps):
@@ -65,6 +68,6 @@ def _agreement(problem, *steps):
 
 
 def _accuracy(queries, params, buffers):
-    logits = outputs(queries.problem, params, buffers, queries.X)
-    logits = queries.problem.row_loss.to_logits(logits)
-    return float((logits.argmax(1) == queries.y).double().mean())
+    return accuracy(
+        queries.problem, outputs(queries.problem, params, buffers, queries.X), queries.y
+    )

@@ -9,7 +9,8 @@ from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._accuracy import Accuracy
 from sam_attribution._seeding import seed_nested
-from sam_attribution._validation import HasMethods, take_rows
+from sam_attribution._validation import HasMethods, StrOptions, take_rows
+from sam_attribution.filtering._replayed_refit import check_can_replay, replayed_refit
 from sam_attribution.filtering._row_filter import RowFilter
 from sam_attribution.fitting import net_of
 from sam_attribution.training import SAMClassifier, is_adopted
@@ -43,10 +44,19 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         where nothing looks wrong; a class of which all rows are suspicious stays. A share of the
         rows, in [0, 1), drops that many, whatever they are. A ``SAMInfluence`` needs a share. 0
         scores nothing.
+    refit : {"retrain", "replay"}, default="retrain"
+        "retrain" trains `estimator` on the rows that stay. "replay" trains it on all rows and
+        repeats the last tenth of that training without the dropped rows, as
+        :meth:`SAMInfluence.remove <sam_attribution.SAMInfluence.remove>` does: for a net of this
+        package, or a Pipeline that ends in one, whose training is recorded. The training on all
+        rows does not depend on `removal_fraction`, so that a search over it trains once per fold.
+        The share that it chooses can be too large for "retrain". The steps of a Pipeline stay
+        fitted on all rows.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
         Where scores are kept, so that another fit on the same rows does not compute them again;
         only an integer `random_state` makes them repeatable. "auto" keeps them in this process. A
-        folder keeps them on disk as well, shared by processes. None keeps nothing.
+        folder keeps them on disk as well, shared by processes. None keeps nothing. The trainings
+        on all rows of ``refit="replay"`` are kept in the same way.
     random_state : int, RandomState instance or None, default=None
         Handed on to every ``random_state`` inside `scorer` and `estimator` that is None. None
         makes every fit a new one, so nothing is cached.
@@ -58,7 +68,8 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
     kept_ : ndarray of shape (n_samples,), dtype bool
         False for the rows that were dropped.
     estimator_ : classifier
-        Trained on the rows that stayed.
+        Trained on the rows that stayed. After ``refit="replay"`` its training is not recorded, so
+        that it cannot be attributed.
     classes_ : ndarray of shape (n_classes,)
         Class labels.
     n_features_in_ : int
@@ -90,6 +101,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
 
     _parameter_constraints = {
         "estimator": [HasMethods(["fit", "predict"]), None],
+        "refit": [StrOptions({"retrain", "replay"})],
         **RowFilter._parameter_constraints,
     }
 
@@ -99,12 +111,14 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         *,
         scorer=None,
         removal_fraction="auto",
+        refit="retrain",
         memory="auto",
         random_state=None,
     ):
         self.estimator = estimator
         self.scorer = scorer
         self.removal_fraction = removal_fraction
+        self.refit = refit
         self.memory = memory
         self.random_state = random_state
 
@@ -132,10 +146,13 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         ------
         ValueError
             If `removal_fraction` would drop all rows of a class, or is "auto" and the scorer says
-            of no row that it is suspicious or not.
+            of no row that it is suspicious or not; if ``refit="replay"`` and the training of the
+            estimator cannot be repeated.
         """
         X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())
+        if self.refit == "replay":
+            check_can_replay(self._classifier())
         self.kept_ = self._judge(X, y, sample_weight, groups)
         self.estimator_ = self._refit(X, y, sample_weight)
         self.classes_ = self.estimator_.classes_
@@ -183,10 +200,16 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
 
     def _refit(self, X, y, sample_weight):
         estimator = seed_nested(clone(self._classifier()), self.random_state)
-        fit_params = {}
-        if sample_weight is not None:
-            fit_params[_weight_name(estimator)] = sample_weight[self.kept_]
-        return estimator.fit(take_rows(X, self.kept_), y[self.kept_], **fit_params)
+        if self.refit == "replay":
+            how = {"memory": self.memory, "random_state": self.random_state}
+            return replayed_refit(estimator, _fit, X, y, sample_weight, self.kept_, **how)
+        weights = None if sample_weight is None else sample_weight[self.kept_]
+        return _fit(estimator, take_rows(X, self.kept_), y[self.kept_], weights)
+
+
+def _fit(estimator, X, y, sample_weight):
+    named = {} if sample_weight is None else {_weight_name(estimator): sample_weight}
+    return estimator.fit(X, y, **named)
 
 
 def _refuse_adopted(estimator):

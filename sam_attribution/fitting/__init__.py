@@ -2,6 +2,7 @@
 
 from sam_attribution.fitting._any_targets import AnyTargets
 from sam_attribution.fitting._checks import (
+    check_estimator_kind,
     check_settings,
     checked_rows,
     estimator_or_default,
@@ -18,4 +19,9 @@ from sam_attribution.fitting._measure import Measure
 from sam_attribution.fitting._over_splits import mean_over_splits, over_splits
 from sam_attribution.fitting._splits import Split
 from sam_attribution.fitting._targets import ClassTargets, has_classes, targets_of
-from sam_attribution.fitting._trained_split import TrainedSplit, single_queries, train_split
+from sam_attribution.fitting._trained_split import (
+    TrainedSplit,
+    fitted_on_all,
+    single_queries,
+    train_split,
+)

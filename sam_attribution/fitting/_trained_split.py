@@ -143,6 +143,14 @@ def train_split(
 
 
 @exclusive()
+def fitted_on_all(estimator, X, y, sample_weight=None):
+    """An estimator that is fitted in place on all rows, as a TrainedSplit without validation."""
+    check_estimator_kind(estimator)
+    every_row = Split(np.arange(len(y)), None, None, np.arange(0))
+    return train_split(estimator, every_row, X, y, sample_weight, differentiated=False)
+
+
+@exclusive()
 def single_queries(
     estimator, X, y, X_query, y_query, *, sample_weight=None, evaluation="loss"
 ):  # fmt: skip

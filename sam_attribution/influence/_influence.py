@@ -30,11 +30,11 @@ from sam_attribution.fitting import (
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._attribution import train_and_attribute
 from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn_of_left_out
+from sam_attribution.influence._editing import Editing
 from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
 from sam_attribution.influence._per_token import TokenQueries
 from sam_attribution.influence._refinement import check_refinement
-from sam_attribution.influence._removal import Removing
 from sam_attribution.influence._tracing import Tracing
 from sam_attribution.methods import Method, Projected
 from sam_attribution.validation_data import ValidationData
@@ -46,7 +46,7 @@ _SETTINGS = (
 )
 
 
-class SAMInfluence(LabelScores, Diagnosing, Tracing, Removing, BaseEstimator):
+class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
     """Score training rows by the rise of the validation loss without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier`,

@@ -11,6 +11,8 @@ from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_length, num_samples, take_rows
+from sam_attribution.editing import without_rows
+from sam_attribution.fitting import fitted_on_all
 from sam_attribution.plotting._display_arguments import by_name, columns
 
 
@@ -32,6 +34,24 @@ class ScoreAfterRemoval:
     def __call__(self, kept):
         twin = seed_nested(clone(self.estimator), self.seed)
         twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
+        return twin.score(self.X_test, self.y_test)
+
+
+class ScoreAfterReplay(ScoreAfterRemoval):
+    """The same of a clone that is trained once on all rows, its last `share` again without some."""
+
+    def __init__(self, *arguments, share):
+        super().__init__(*arguments)
+        self._share = share
+        twin = seed_nested(clone(self.estimator), self.seed)
+        self._trained = fitted_on_all(twin, self.X, self.y)
+
+    def __call__(self, kept):
+        removed = np.flatnonzero(~kept)
+        some = len(removed) > 0
+        twin = (
+            without_rows(self._trained, removed, self._share) if some else self._trained.estimator
+        )
         return twin.score(self.X_test, self.y_test)
 
 

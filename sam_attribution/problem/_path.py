@@ -91,16 +91,28 @@ class TrainingPath:
         """True if training computed in half precision."""
         return is_mixed_precision(self._classifier)
 
-    def net_steps(self, **options):
+    def codes_with(self, rows, labels):
+        """Label codes (or targets) of all rows as training reads them, with other `labels` at some.
+
+        The `labels` are in the form of those given to ``fit``.
+        """
+        X, y, _ = self._data
+        y, labels = np.asarray(y), np.asarray(labels)
+        y = y.astype(np.result_type(y, labels))  # a copy, with room for longer strings
+        y[rows] = labels
+        return self._classifier.as_trained(X, y)[1]
+
+    def net_steps(self, *, codes=None, **options):
         """Steps of the net's own training loop: ``training.NetSteps`` on the rows trained on.
 
-        By default they are the recorded ones.
+        By default they are the recorded ones. With `codes` the rows have these labels.
         """
         recorded = {"schedule": self.schedule, "seed": self.seed}
         if "start" not in options:
             recorded["start"] = self.nearest(0)
         recorded["ends_of_epochs"] = self._ends_of_epochs
-        data = self._classifier.as_trained(*self._data)
+        X, y, sample_weight = self._classifier.as_trained(*self._data)
+        data = X, y if codes is None else codes, sample_weight
         return NetSteps(self._classifier, data, **recorded | options)
 
     def settings_at(self, step):

@@ -10,8 +10,8 @@ from sam_attribution.retraining._newton import (
     fixed_point,
     largest_radius,
 )
-from sam_attribution.retraining._real_loop import recorded_training
-from sam_attribution.retraining._train_many import final_models, stack_size, train_many
+from sam_attribution.retraining._real_loop import recorded_loop, recorded_training
+from sam_attribution.retraining._train_many import final_models, train_many
 
 __all__ = [
     "FixedPoint",

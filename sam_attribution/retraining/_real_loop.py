@@ -55,12 +55,17 @@ def recorded_training(problem, real_loop, method):
         return recorded_loop(problem), own_steps(error.cause, method)
 
 
-def recorded_loop(problem):
-    """The recorded steps as a :class:`RealLoop`."""
-    problem.path.check_replay("training again without rows")
+def recorded_loop(problem, step=0, **options):
+    """The recorded steps from the last recorded state at or before a step, as a RealLoop.
+
+    `options` are those of ``TrainingPath.net_steps``.
+    """
+    path = problem.path
+    path.check_replay("training again without rows")
     check_recorded(problem)
-    start = problem.path.nearest(0)
-    return RealLoop(problem.path.net_steps(start=start), start.params, start.buffers)
+    start = path.nearest(step)
+    steps = path.net_steps(start=start, first=start.step, **options)
+    return RealLoop(steps, start.params, start.buffers)
 
 
 PURE = "pure steps"

@@ -95,10 +95,18 @@ def train_many(
     shared = {"program": program, "start": start, "at": at, "read": read}
     jobs = ({**shared, "row_weights": row_weights[part]} for part in parts)
     if alone:
-        named = zip(jobs, getattr(row_weights, "names", ["a model"] * n_models), strict=True)
-        jobs = ({**job, "names": (name,)} for job, name in named)
+        jobs = (
+            {**job, "names": (name,)} for job, name in zip(jobs, _names(row_weights), strict=True)
+        )
     found = in_parallel(train_alone if alone else train_stack, jobs, n_jobs=n_jobs)
     return _watched(map(Stack, parts, found), n_models, verbose)
+
+
+def _names(row_weights):
+    """Names of the models, for errors."""
+    unnamed = ["a model"] * len(row_weights)
+    # the names of a tensor are those of its dimensions
+    return unnamed if torch.is_tensor(row_weights) else getattr(row_weights, "names", unnamed)
 
 
 def train_stack(program, start, row_weights, at, read=None):

@@ -49,6 +49,9 @@ class NetSteps:
         Where all copies start; an `optimizer` of None is a new one without memory.
     schedule : list of Step
         Rows, rates and rho of every step. Empty rates leave the optimizer's settings alone.
+    first : int, default=0
+        Number of the step that is taken first, from `start`. The net's own history tells the
+        epochs before it.
     seed : int
         Fixes, with the number of a step, its dropout masks.
     ends_of_epochs : sequence of int
@@ -62,13 +65,14 @@ class NetSteps:
     """
 
     def __init__(
-        self, net, data, *, start, schedule, seed, ends_of_epochs, optimizer=None,
+        self, net, data, *, start, schedule, seed, ends_of_epochs, first=0, optimizer=None,
         perturbation=None, read_epoch=None,
     ):  # fmt: skip
         self._net = net
         self._data = data
         self._start = start
         self._schedule = schedule
+        self._first = first
         self._seed = seed
         edges = [0, *(int(end) for end in ends_of_epochs if 0 < end < len(schedule))]
         self._epochs = [range(*edge) for edge in pairwise([*edges, len(schedule)])]
@@ -78,25 +82,30 @@ class NetSteps:
 
     @property
     def n_steps(self):
-        """Number of steps."""
-        return len(self._schedule)
+        """Number of steps that are taken."""
+        return len(self._schedule) - self._first
 
     def states(self, row_weights, at):
         """Yield parameters and buffers of a copy before each of the steps `at`, ascending.
 
-        Its rows have `row_weights` (n_samples,) in every batch; denominators stay as they are.
+        The first step that is taken counts as 0. The rows of the copy have `row_weights`
+        (n_samples,) in every batch; denominators stay as they are.
         """
         net = self._copy(row_weights)
         rows = indexed_rows(net, *self._data[:2])
         dataset = {"dataset_train": rows.dataset, "dataset_valid": None}
-        wanted = set(at)
+        wanted, stop = {self._first + number for number in at}, self._first + at[-1]
         _notify(net, "on_train_begin", X=self._data[0], y=self._data[1])
         for number_of_epoch, epoch in enumerate(self._epochs):
-            if epoch.start >= at[-1]:
+            if epoch.stop <= self._first:
+                continue
+            if epoch.start >= stop:
                 break
+            start = max(epoch.start, self._first)
             rows.set_epoch(number_of_epoch if self._read_epoch is None else self._read_epoch)
             _notify(net, "on_epoch_begin", **dataset)
-            for number in range(epoch.start, min(epoch.stop, at[-1])):
+            self._tell_batches(net, number_of_epoch, start - epoch.start)
+            for number in range(start, min(epoch.stop, stop)):
                 if number in wanted:
                     yield _state(net)
                 self._take(net, rows, number)
@@ -113,11 +122,18 @@ class NetSteps:
         else:
             put_state(net, net._flat, self._start)
         net.trajectory_ = Trajectory(None, self._seed)
-        net.history_ = History()
+        net.trajectory_.schedule = list(self._schedule[: self._first])  # a step knows its number
+        past = sum(epoch.stop <= self._first for epoch in self._epochs)
+        net.history_ = History(net.history[:past] if self._first else ())
         net._row_weights = RowWeights(row_weights)
         for _, callback in net.callbacks_:
             callback.initialize()
         return net
+
+    def _tell_batches(self, net, epoch, n_batches):
+        """Put the recorded batches of an epoch, which are not taken again, into the history."""
+        if n_batches:
+            net.history[-1]["batches"] = self._net.history[epoch]["batches"][:n_batches]
 
     def _take(self, net, rows, number):
         step = self._schedule[number]

@@ -7,25 +7,8 @@ from sklearn.base import BaseEstimator
 from sam_attribution._warnings import recorded_warnings, warn
 from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.filtering import FilteredClassifier
-from sam_attribution.filtering._score_cache import _STORE, ScoreStore, fitted_scores
+from sam_attribution.filtering._score_cache import _STORE, fitted_scores
 from sam_attribution.training import SAMClassifier
-
-
-def test_the_oldest_scores_go_first():
-    store = ScoreStore(max_bytes=3 * 80)
-    for key in "abc":
-        store.put(key, np.zeros(10))
-    store.get("a")
-    store.put("d", np.zeros(10))
-    assert [key for key in "abcd" if store.get(key) is None] == ["b"]
-
-
-def test_the_newest_scores_stay_however_large():
-    store = ScoreStore(max_bytes=1)
-    store.put("a", np.zeros(10))
-    store.put("b", np.zeros(10))
-    assert store.get("a") is None
-    assert store.get("b") is not None
 
 
 class Stream(BaseEstimator):

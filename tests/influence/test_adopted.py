@@ -169,7 +169,7 @@ def test_advice_is_not_to_train_otherwise_but_to_give_the_rows_as_in_training(ne
     [
         (lambda fitted: fitted.diagnose(smoothness="prediction"), "diagnose.smoothness"),
         (lambda fitted: fitted.diagnose(X, Y, n_seeds=1), "nor a net of from_module"),
-        (lambda fitted: fitted.remove([0], verify=1), '"loo"'),
+        (lambda fitted: fitted.remove([0], how="linear", verify=1), '"loo"'),
     ],
 )
 def test_checks_that_train_again_are_refused(net, call, message):
@@ -182,7 +182,7 @@ def test_rows_are_removed_and_predictions_explained(net):
     with_checkpoints = adopted(net, checkpoints=checkpoints_of(net))
     found = influence(with_checkpoints, "gif").fit(X, Y)
     known = influence(FrozenEstimator(net), "gif").fit(X, Y)
-    edited, expected = found.remove([0, 3]), known.remove([0, 3])
+    edited, expected = (each.remove([0, 3], how="linear") for each in (found, known))
     np.testing.assert_allclose(edited.predict_proba(X), expected.predict_proba(X), atol=1e-12)
     one, other = (each.explain(X[:1], Y[:1], k=2) for each in (found, known))
     assert one["train_row"].tolist() == other["train_row"].tolist()

@@ -148,7 +148,7 @@ def test_other_rows_have_no_score_and_models_are_not_edited():
     with pytest.raises(ValueError, match='Use "unrolled" for them'):
         influence.score_samples(X, y)
     with pytest.raises(ValueError, match="unrolled"):
-        influence.remove([0])
+        influence.remove([0], how="linear")
 
 
 def test_the_bar_knows_its_length(capsys):

@@ -398,7 +398,7 @@ def test_parameters_that_take_no_part_are_not_stepped(optimizer):
     np.testing.assert_allclose(influence.scores_, alone.scores_, rtol=1e-9, atol=1e-14)
     rows = np.argsort(-np.abs(influence.scores_))[:3]
     assert off(influence.scores_[rows], derivatives(run, rows)) <= 1e-5
-    edited, expected = (each.remove([3]).module_ for each in (influence, alone))
+    edited, expected = (each.remove([3], how="linear").module_ for each in (influence, alone))
     trained_module = influence.estimator_.module_
     assert torch.equal(edited.idle.weight, trained_module.idle.weight)
     assert torch.allclose(edited.network[0].weight, expected[0].weight, rtol=1e-9)
@@ -507,7 +507,7 @@ def test_what_takes_as_long_as_training_shows_how_far_it_is(rho, n_probes, verbo
         verbose=verbose,
     ).fit(X, y)  # fmt: skip
     assert (f"/{n_probes} [" in capsys.readouterr().err) == bool(verbose)
-    influence.remove([0])
+    influence.remove([0], how="linear")
     shown = capsys.readouterr().err
     assert ("removal" in shown) == ("/8 [" in shown) == bool(verbose)
 
@@ -517,7 +517,7 @@ def test_the_tangent_names_the_steps_since_the_state_it_set_out_from():
     changed = run.recorded.states[2]
     run.recorded.states[2] = replace(changed, params=1.1 * changed.params)
     with pytest.raises(ValueError, match="where the steps 6 to 10 of training"):
-        influence.remove([0])
+        influence.remove([0], how="linear")
 
 
 @pytest.mark.slow
@@ -688,7 +688,8 @@ def test_a_buffer_that_is_only_written_to_is_none_of_the_state(method):
     states = found[0].estimator_.trajectory_.states
     assert all(bool((state.buffers["scratch"] == 1).all()) for state in states)
     if method == "unrolled":
-        edits = [each.remove([1, 2]).module_.state_dict()["body.0.weight"] for each in found]
+        edits = [each.remove([1, 2], how="linear").module_.state_dict() for each in found]
+        edits = [state["body.0.weight"] for state in edits]
         torch.testing.assert_close(*edits)
 
 

@@ -55,7 +55,7 @@ def without_first(net, X, y):
     """Weights as if the first row had not been there, by GIF."""
     held_out, frozen = ValidationData(X[:20], y[:20]), FrozenEstimator(net)
     influence = SAMInfluence(frozen, method="gif", validation=held_out).fit(X, y)
-    return flat(influence.remove([0]))
+    return flat(influence.remove([0], how="linear"))
 
 
 def noisy():

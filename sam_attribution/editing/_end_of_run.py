@@ -1,0 +1,86 @@
+"""The end of a recorded run, taken again without some rows."""
+
+from math import ceil
+
+import numpy as np
+import torch
+
+from sam_attribution.retraining import final_models, recorded_loop
+
+# Distance from the recorded state, in parts of the way to it, and in eps of the weights
+_OF_WAY, _ROUNDING = 1e-2, 100
+
+
+class EndOfRun:
+    """The last steps of a recorded training, taken again without the rows of each of some groups.
+
+    They have the recorded batches, rates, optimizer state and random numbers, and begin at the
+    last recorded state before `share` of all steps, and before a step with each of the rows.
+    ``share`` is the share that is taken again. With `codes`, label codes (or targets) of all rows,
+    the rows have these labels and stay.
+
+    Raises
+    ------
+    ValueError
+        If the steps cannot be repeated.
+    """
+
+    is_linear = False
+
+    def __init__(self, problem, groups, share, codes=None):
+        n_steps = problem.path.n_steps
+        self._weights = torch.ones(len(groups), problem.n_rows)
+        for row, group in zip(self._weights, groups, strict=True):
+            row[group.cpu()] = 0.0 if codes is None else 1.0
+        wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
+        first = min(wanted, _last_with(problem, groups))
+        self._loop = recorded_loop(problem, first, codes=codes)
+        self.share = self._loop.n_steps / n_steps
+        _check_own_steps(problem, n_steps - self._loop.n_steps)
+
+    @property
+    def how(self):
+        """Name of the edit: "retrain" if all steps are taken again."""
+        return "retrain" if self.share == 1 else "replay"
+
+    def states(self, **options):
+        """Yield parameters and buffers at the end without each group.
+
+        `options` are those of ``retraining.train_many``.
+        """
+        return final_models(self._loop, self._weights, **options)
+
+
+def _last_with(problem, groups):
+    """Number of the last step from which on every row of the groups is in a batch again.
+
+    A row that was in none has nothing to be left out of.
+    """
+    path = problem.path
+    last = np.full(problem.n_rows, path.n_steps - 1)
+    for number in np.flatnonzero(path.taken):
+        last[path.schedule[number].indices] = number
+    return int(min(last[group.cpu().numpy()].min() for group in groups))
+
+
+def _check_own_steps(problem, first):
+    """Raise a ValueError if steps of a user's class do not repeat what they did.
+
+    A class may keep numbers from one step to the next, which no recorded state holds. Its steps up
+    to the next recorded state are taken again with every row.
+    """
+    path = problem.path
+    if not (path.own_steps or any(step.changed_by for step in path.schedule)):
+        return
+    loop = recorded_loop(problem, first)
+    start = loop.start().params
+    known = next(state for state in path.recorded_states if state.step > first)
+    (reached,) = loop.states(torch.ones(problem.n_rows), [known.step - first])
+    recorded, eps = known.params.to(start), torch.finfo(start.dtype).eps
+    allowed = _OF_WAY * (recorded - start).norm() + _ROUNDING * eps * recorded.norm()
+    if not (reached.params[0].to(start) - recorded).norm() <= allowed:
+        raise ValueError(
+            f"the net's own steps, taken again from step {first} with every row, do not lead to "
+            f"the state recorded at step {known.step}: a class of yours keeps something from one "
+            'step to the next. Take how="retrain", which begins at the first step, or how="linear".'
+        )

@@ -1,0 +1,73 @@
+"""Doubts about a linear step, from what it does to the outputs for the validation rows."""
+
+from sam_attribution._rows import part_of
+from sam_attribution._warnings import warn
+from sam_attribution.editing._state import halfway, outputs
+
+_LINEAR = 0.5  # largest nonlinearity that is trusted
+_SHARE, _SLACK = 0.5, 0.1  # of the prediction and of the value, that the rise may be off
+_ROWS = 128  # on which the nonlinearity is measured
+
+
+def nonlinearity_of(queries, before, state):
+    """:func:`nonlinearity` of a step to a state, on at most 128 validation rows, evenly spaced.
+
+    `before` are the outputs of the trained model for all of them. Costs two forward passes.
+    """
+    some = slice(None, None, -(-len(queries.y) // _ROWS))
+    states = halfway(queries.problem, state), state
+    half, after = (outputs(queries.problem, *s, part_of(queries.X, some)) for s in states)
+    return nonlinearity(before[some], half, after)
+
+
+def nonlinearity(start, half, end):
+    """``2 ||end - 2 half + start|| / ||end - start||``: share of a movement that is not linear.
+
+    `start`, `half` and `end` are outputs without the step, after half of it, and after all of it.
+    The share is 0 on a straight line, 1 where the second order alone moves them.
+
+    Notes
+    -----
+    The step is the first order of a removal. Where it moves the outputs far from a straight line,
+    the orders that were left out are of the size of the first one.
+
+    Examples
+    --------
+    >>> import torch
+    >>> line = torch.tensor([[1.0, 2.0]])
+    >>> nonlinearity(0 * line, 0.5 * line, line), nonlinearity(0 * line, 0.25 * line, line)
+    (0.0, 1.0)
+    """
+    moved = float((end - start).norm())
+    return 2 * float((end - 2 * half + start).norm()) / moved if moved else 0.0
+
+
+def warn_of_nonlinearity(report, *, verified=False):
+    """Warn if a step is long, or if rise and prediction differ; name what `verified` edits say.
+
+    That is a nonlinearity above 0.5, or a difference of more than half of the predicted rise and a
+    tenth of the value together.
+    """
+    if reasons := [*_reasons(report)]:
+        warn(
+            f"the edit leaves the range in which it can be trusted: {'; '.join(reasons)}. Take "
+            'how="replay" if training was recorded, remove fewer rows at once, or train again '
+            "without them; "
+            f"{'verification_' if verified else 'verify='} says how far off edits of this size are."
+        )
+
+
+def _reasons(report):
+    """Reasons against an edit, as phrases."""
+    if report["nonlinearity"] > _LINEAR:
+        yield (
+            f"along the step, {report['step_length']:.2g} of the weights long, "
+            f"{report['nonlinearity']:.0%} of the movement of the validation outputs is curved (at "
+            f"most {_LINEAR:.0%} is trusted)"
+        )
+    value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
+    if abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value):
+        yield (
+            f"the validation value, {value:.3g}, rises by {rise:.3g} where {predicted:.3g} was "
+            "predicted"
+        )

@@ -1,0 +1,110 @@
+"""Copies of a fitted estimator with edited weights, and what is reported of the edit."""
+
+import numpy as np
+import pandas as pd
+import torch
+
+from sam_attribution._turns import exclusive
+from sam_attribution._warnings import warn
+from sam_attribution.editing import (
+    EndOfRun,
+    LinearStep,
+    edit_report,
+    nonlinearity_of,
+    random_groups,
+    verification,
+    warn_of_nonlinearity,
+)
+from sam_attribution.fitting import Measure, with_net
+from sam_attribution.training import edited_copy
+
+_REASON = "SAMInfluence edited the weights, so the recorded training did not lead to them"
+
+
+@exclusive()
+def relabelled_estimator(attribution, rows, labels, share):
+    """Copy of a split's estimator as if rows of its problem had had other labels."""
+    problem = attribution.problem
+    group = torch.as_tensor(rows, device=problem.y.device)
+    measure = Measure(attribution.trained.net.device)
+    codes = problem.path.codes_with(rows, labels)
+    end = EndOfRun(problem, [group], share, codes)
+    (state,) = end.states(n_jobs=1, verbose=attribution.verbose)
+    edit = {"how": end.how, "n_relabelled": len(rows), "share": end.share}
+    edit["seconds"] = measure.lap()
+    report = edit_report(
+        attribution.validation, attribution.validation_outputs, state, group, codes
+    )
+    return _copy_of(attribution.trained, state, {"edit_": pd.Series(edit | report)})
+
+
+@exclusive()
+def edited_estimator(attribution, rows, way, *, verify, seed):
+    """Copy of a split's estimator as if some rows of its problem had not been there.
+
+    `way` takes the attribution and groups of rows, and returns an ``EndOfRun`` or a ``LinearStep``.
+    `verify` random groups, drawn by `seed`, are trained without to compare.
+    """
+    trained, problem = attribution.trained, attribution.problem
+    visited = torch.as_tensor(np.flatnonzero(trained.visited), device=problem.y.device)
+    groups = [torch.as_tensor(rows, device=problem.y.device)]
+    groups += random_groups(visited, len(rows), verify, seed)
+    # no process of its own for one model
+    options = {"n_jobs": attribution.n_jobs if verify else 1, "verbose": attribution.verbose}
+    measure, way = Measure(trained.net.device), way(attribution, groups)
+    states = way.states(**options)
+    state = next(states)
+    edit = {"how": way.how, "n_removed": len(rows), "share": way.share, "seconds": measure.lap()}
+    others = [*states]
+    report = _report(attribution, way, state, groups[0], bool(verify))
+    known = {"edit_": pd.Series(edit | report)}
+    if verify:
+        queries = attribution.validation
+        known["verification_"] = verification(queries, groups[1:], others, **options)
+    return _copy_of(trained, state, known)
+
+
+def _copy_of(trained, state, known):
+    """A copy of a fitted estimator with an edited state, and attributes that tell of the edit."""
+    edited = edited_copy(trained.net, *state, _REASON)
+    vars(edited).update(known)
+    return with_net(trained.estimator, edited)
+
+
+def _report(attribution, way, state, rows, verified):
+    """What an edit did, a dict; warns of a linear one that is not to be trusted."""
+    queries, before = attribution.validation, attribution.validation_outputs
+    report = edit_report(queries, before, state, rows)
+    report["predicted_rise"] = attribution.predicted_rise(rows)
+    if way.is_linear:
+        report["nonlinearity"] = nonlinearity_of(queries, before, state)
+        warn_of_nonlinearity(report, verified=verified)
+    return report
+
+
+def way_of_editing(attribution, groups, *, how, share, method):
+    """How models without the groups are made."""
+    problem = attribution.problem
+    linear = LinearStep(problem, groups, attribution.prepared)
+    if how == "linear":
+        return linear
+    try:
+        return EndOfRun(problem, groups, 1.0 if how == "retrain" else share)
+    except ValueError as error:
+        if how != "auto" or attribution.prepared.removal_step is None:
+            raise
+        warn(
+            f"the edit is the linear step of method={method!r}, which may be far from training "
+            f"again, because training cannot be repeated: {error} "
+            'Pass how="linear" to take it without this warning.'
+        )
+        return linear
+
+
+def check_can_remove(prepared, method):
+    """Raise a ValueError for a method that says nothing about the weights."""
+    if prepared.removal_step is None:
+        raise ValueError(
+            f"method={method!r} does not say what the weights would be without a row. Take one "
+            'that does: "gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled".'
+        )

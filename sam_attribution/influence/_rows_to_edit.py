@@ -1,0 +1,73 @@
+"""Checks of the rows that an edit is asked for."""
+
+import numpy as np
+
+
+def checked_removal(indices, trained, y):
+    """Positions among the rows of a split's problem that `indices` into all rows stand for.
+
+    Raises a TypeError or ValueError for `indices` that are no positions, or repeated, or not
+    trained on, or that leave nothing to train on, or nothing of a class.
+    """
+    rows = np.sort(_positions(indices, len(y)))
+    visited = trained.trained_rows
+    _check_trained_on(rows, visited, "remove")
+    left = np.setdiff1d(visited, rows)
+    if len(left) == 0:
+        raise ValueError("indices are all rows that were trained on: nothing would be left.")
+    classify = trained.problem.n_classes is not None
+    if classify and len(gone := np.setdiff1d(y[visited], y[left])):
+        raise ValueError(
+            f"indices are all rows of class {gone.tolist()[0]!r}: an edit cannot forget a class. "
+            "Train again without it."
+        )
+    return np.searchsorted(trained.split.train, rows)
+
+
+def checked_relabelling(indices, labels, trained, y, targets):
+    """Positions in a split's problem, and a label for each, as an array.
+
+    Raises a TypeError or ValueError for `indices` as :func:`checked_removal`, and for `labels` that
+    are not one for each of them, or that the `targets` of the estimator do not know.
+    """
+    rows = _positions(indices, len(y))
+    _check_trained_on(rows, trained.trained_rows, "relabel")
+    labels = np.asarray(targets.given(labels))
+    if labels.shape != y[rows].shape:
+        raise ValueError(
+            "labels must hold a label (or target) for each of the rows of indices, in the form of "
+            f"y, shape {y[rows].shape}, got {labels.shape}."
+        )
+    targets.check(labels, "labels")
+    return np.searchsorted(trained.split.train, rows), labels
+
+
+def _positions(indices, n_samples):
+    given = np.asarray(indices)
+    if given.dtype == bool:
+        if given.shape != (n_samples,):
+            raise ValueError(
+                f"indices as a mask must have shape ({n_samples},), one entry per row given to "
+                f"fit, got {given.shape}."
+            )
+        given = np.flatnonzero(given)
+    if given.ndim != 1 or given.size == 0:
+        raise ValueError(
+            f"indices must name at least one row, as a list or mask, got shape {given.shape}."
+        )
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers or booleans, got {given.dtype}.")
+    if len(outside := given[(given < 0) | (given >= n_samples)]):
+        raise ValueError(f"indices must be positions in 0..{n_samples - 1}, got {outside[0]}.")
+    rows, counts = np.unique(given, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"indices holds row {rows[counts > 1][0]} more than once.")
+    return given
+
+
+def _check_trained_on(rows, visited, what):
+    if len(strangers := np.setdiff1d(rows, visited)):
+        raise ValueError(
+            f"indices holds rows that this model was not trained on, such as {strangers[0]} "
+            f"(held out to validate on): there is nothing to {what}."
+        )
