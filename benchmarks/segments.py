@@ -5,9 +5,10 @@
 
 The runs were listed before the limit of growth was chosen: data, rows, layers, activation, rate,
 momentum, epochs and batch size vary; one label in ten is wrong. Each is trained with a constant
-rate and with one that falls to 0 by a cosine. Pearson and slope of ``UnrolledSegments`` against
-``Unrolled`` over all rows, and of both with leaving 40 rows out (not on mnist). Writes
-``benchmarks/results/segments.json`` after every run and goes on from there. One thread.
+rate and with one that falls to 0 by a cosine (added after ten runs were seen). Pearson and slope of
+``UnrolledSegments`` against ``Unrolled`` over all rows, and of both with leaving 40 rows out (not
+on mnist). Writes ``benchmarks/results/segments.json`` after every run and goes on from there. One
+thread.
 """
 
 import warnings

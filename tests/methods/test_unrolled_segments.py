@@ -82,8 +82,13 @@ class ByHand:
 
 @pytest.mark.parametrize(
     ("settings", "n_merged"),
-    [(PLAIN, 3), (MOMENTUM, 1), (MOMENTUM, 3), (NESTEROV, 2), (DAMPENED, 3), (CLIPPED, 3)],
-    ids=["plain", "every step", "momentum", "nesterov in parts", "dampened", "clipped"],
+    [
+        pytest.param(PLAIN, 3, id="plain", marks=pytest.mark.slow),
+        pytest.param(MOMENTUM, 1, id="every step", marks=pytest.mark.slow),
+        pytest.param(NESTEROV, 2, id="nesterov in parts"),
+        pytest.param(DAMPENED, 3, id="dampened", marks=pytest.mark.slow),
+        pytest.param(CLIPPED, 3, id="clipped"),
+    ],
 )
 def test_it_is_the_sum_over_stretches_with_dense_hessians(settings, n_merged):
     clf = trained(**settings)
