@@ -32,6 +32,7 @@ from sam_attribution.retraining import LeaveOneOut
 SEED = 0
 METHODS = {
     "unrolled": Unrolled(check=None),
+    "unrolled, fixed": Unrolled(ascent="fixed", check=None),
     **{name: name for name in ("hif-fast", "gif", "tracin", "grad-dot")},
 }
 MORE_METHODS = METHODS | {  # where quick

@@ -68,9 +68,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
             "gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
             "tracin", "trak", "unrolled", "unrolled-segments"} or Method, default="auto"
-        ``auto`` takes ``unrolled`` with the perturbations held fixed where the training was
-        recorded and has a derivative, otherwise ``hif-fast`` (``gif`` if the model has no second
-        derivative), with a warning.
+        ``auto`` takes ``unrolled`` where the training was recorded and has a derivative, otherwise
+        ``hif-fast`` (``gif`` if the model has no second derivative), with a warning.
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, int, ValidationData or CV splitter, default=0.2

@@ -11,9 +11,8 @@ from sam_attribution.methods._unrolled import Unrolled
 class Auto(Method):
     """The first of unrolled, HIF-fast and GIF that can answer for a training.
 
-    Unrolled scores hold the perturbation of every step fixed, which costs about half as much as the
-    exact derivative. They need a recorded training of pure steps and all parameters; HIF-fast
-    needs second derivatives of the model alone.
+    Unrolled scores need a recorded training of pure steps and all parameters; HIF-fast needs second
+    derivatives of the model alone.
     """
 
     def check_model(self, problem, optimizer):
@@ -49,7 +48,7 @@ def _first_of(attempt):
     A ValueError with the reason for the first one if it accepts none.
     """
     methods = {
-        "unrolled": Unrolled(ascent="fixed", check=None),
+        "unrolled": Unrolled(check=None),
         "hif-fast": HIF("fast"),
         "gif": GIF(),
     }

@@ -25,7 +25,7 @@ def test_a_recorded_training_is_unrolled_without_a_word():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         found = scores(net)
-    expected = scores(net, Unrolled(ascent="fixed", check=None))
+    expected = scores(net, Unrolled(check=None))
     np.testing.assert_array_equal(found, expected)
     assert SAMInfluence().method == "auto"
 
