@@ -111,7 +111,7 @@ class Diagnosing:
         >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), random_state=0).fit(X, y)
         >>> table = influence.diagnose()
         >>> table["check"].tolist()
-        ['validation_skill', 'stationarity', 'edge_of_stability']
+        ['validation_skill', 'stationarity', 'edge_of_stability', 'replay_distance']
         """
         check_is_fitted(self)
         asked = {"smoothness": smoothness, "n_seeds": n_seeds, "n_left_out": n_left_out}

@@ -34,5 +34,5 @@ def test_a_method_that_predicts_no_weights_has_no_removal_step(method, found):
 
 
 def test_the_check_of_smoothness_is_a_setting_of_the_method():
-    assert Unrolled().check == "prediction"
+    assert Unrolled().check == "rows"
     assert GIF().check is None

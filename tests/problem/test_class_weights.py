@@ -208,10 +208,11 @@ def test_end_to_end_with_a_clone_of_the_classifier():
     clf = SAMClassifier(
         dtype="float64", criterion__weight=V, max_epochs=3, random_state=0, batch_size=9
     )
-    influence = SAMInfluence(clf, validation=0.25, random_state=0).fit(X, y)
+    settings = {"method": "gif", "validation": 0.25, "random_state": 0}
+    influence = SAMInfluence(clf, **settings).fit(X, y)
     scored = np.isfinite(influence.scores_)
     assert scored.sum() == 30
     found = influence.score_samples(X, y)[scored]
     np.testing.assert_allclose(found, influence.scores_[scored], rtol=1e-9, atol=1e-13)
-    plain = SAMInfluence(clf.set_params(criterion__weight=None), validation=0.25, random_state=0)
+    plain = SAMInfluence(clf.set_params(criterion__weight=None), **settings)
     assert np.abs(plain.fit(X, y).scores_ - influence.scores_)[scored].max() > 1e-4
