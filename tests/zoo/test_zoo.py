@@ -29,7 +29,7 @@ def test_a_draw_is_right_or_refused_by_name(seed):
 
 def test_every_method_is_drawn():
     drawn = {name.partition(",")[0] for name in METHODS}
-    # auto is one of the others; the random series of lissa-h is that of lissa, for another curvature
+    # auto is one of the others; the random series of lissa-h is that of lissa
     assert set(NAMED) - {"auto", "lissa-h"} <= drawn
 
 
