@@ -53,8 +53,10 @@ _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
 _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
 _SEARCH = "search method__damping"
 _PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
+_REFINE = "refine=20, which takes the true effects of the rows that matter most"
 _EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 _DONE_BY_ROW = {
+    _REFINE: lambda row: row.get("n_left_out", 0) >= 20,
     _EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
     _SEARCH: lambda row: row.get("damping_reason") == "given",
     _PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
@@ -211,7 +213,7 @@ CHECKS = (
             BAD: "the rows that matter most were left out, and did not do what their scores say: "
             "do not trust scores of single rows",
         },
-        (*_SMOOTHER, "refine=20, which takes the true effects of the rows that matter most"),
+        (*_SMOOTHER, _REFINE),
     ),
     Check(
         "metasmoothness",

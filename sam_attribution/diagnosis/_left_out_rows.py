@@ -1,6 +1,7 @@
 """The rows that matter most, really left out, beside what their scores predict."""
 
 from dataclasses import dataclass
+from math import isfinite
 
 import torch
 from torch import Tensor
@@ -31,9 +32,9 @@ class LeftOutRows:
 
     @property
     def slope(self):
-        """Factor of the predictions that fits the effects best."""
-        length = self.predicted.dot(self.predicted)
-        return float(self.predicted.dot(self.effects) / length) if length else float("nan")
+        """Factor of the predictions that fits the effects best; NaN if it is not finite."""
+        slope = float(self.predicted.dot(self.effects) / self.predicted.dot(self.predicted))
+        return slope if isfinite(slope) else float("nan")
 
     @property
     def error(self):
@@ -44,11 +45,11 @@ class LeftOutRows:
         """
         if not self.effects.isfinite().all():
             return 1.0
-        slope = max(self.slope, 0.0)
+        slope = max(self.slope, 0.0) if isfinite(self.slope) else 0.0
         return float((slope * self.predicted - self.effects).norm() / self.effects.norm())
 
 
-def left_out_rows(queries, scores, own, n_rows):
+def left_out_rows(queries, scores, own, n_rows, n_jobs=None):
     """Train again without the rows that matter most, one at a time.
 
     Half of them have the largest absolute scores, the others the largest influence on their own
@@ -65,30 +66,46 @@ def left_out_rows(queries, scores, own, n_rows):
         Influence of every row on its own loss, see :func:`own_influence`. All rows go by their
         scores if it is not known.
     n_rows : int
+    n_jobs : int, optional
+        Processes for the trainings.
 
     Returns
     -------
     LeftOutRows
 
+    Raises
+    ------
+    ValueError
+        If the training was not recorded, or cannot be repeated.
+
     Notes
     -----
     Cost: a training for each row and one more, in one stack where that is faster.
     """
-    program, _ = recorded_training(queries.problem, "auto", "leaving rows out")
+    program = _training_of(queries.problem)
     scores = scores.double().mean(1)
     rows = _chosen(scores, own, n_rows)
-    return LeftOutRows(rows, scores[rows], _effects(program, queries, rows))
+    return LeftOutRows(rows, scores[rows], _effects(program, queries, rows, n_jobs))
 
 
-def _effects(program, queries, rows):
+def _training_of(problem):
+    try:
+        return recorded_training(problem, "auto", "leaving rows out")[0]
+    except ValueError as error:
+        raise ValueError(
+            'refine, n_left_out and check="rows" train again without some rows, and this '
+            f"training cannot be repeated: {error}"
+        ) from error
+
+
+def _effects(program, queries, rows, n_jobs):
     """Rise (m,) of the queries' mean by training again without each row; inf if it diverges."""
     problem = queries.problem
     weights = problem.params.new_ones(len(rows) + 1, len(problem.y))
     weights[torch.arange(len(rows)), rows] = 0.0
     units = units_of(queries)
-    values = [
-        (queries.values(*model).double() / units).mean() for model in final_models(program, weights)
-    ]
+    models = final_models(program, weights, n_jobs=n_jobs)
+    values = [(queries.values(*model).double() / units).mean() for model in models]
     effects = torch.stack(values[:-1]) - values[-1]
     return torch.nan_to_num(effects, nan=torch.inf, posinf=torch.inf, neginf=-torch.inf)
 
@@ -96,16 +113,17 @@ def _effects(program, queries, rows):
 def own_influence(problem, queries):
     """Influence (n_samples,) of every row on its own training loss, at ten recorded states.
 
-    None if no training was recorded, or the gradient of a row alone cannot be measured.
+    None if no training was recorded, or the gradient of a row alone, or what a step made of it, is
+    not known.
     """
     if problem.path is None or not problem.path.has_steps:
         return None
+    n_checkpoints = min(_CHECKPOINTS, problem.path.n_steps)
     try:
         check_row_norms(problem)
+        probes = SelfInfluence(n_checkpoints=n_checkpoints).prepare(problem).probes(queries)
     except ValueError:
         return None
-    n_checkpoints = min(_CHECKPOINTS, problem.path.n_steps)
-    probes = SelfInfluence(n_checkpoints=n_checkpoints).prepare(problem).probes(queries)
     return -training_scores(problem, probes, given_only=True)[:, 0].double()
 
 

@@ -42,8 +42,8 @@ def check_can_replay(estimator):
         raise _no_replay("the estimator has trajectory=None, so that nothing is recorded.")
     if net.trajectory_dir is not None and not is_frozen(estimator):
         raise _no_replay(
-            "the estimator writes its recorded states to trajectory_dir, where the next training "
-            "replaces them. Set trajectory_dir=None, or"
+            "the estimator writes its recorded states to trajectory_dir, which holds one training, "
+            "and a search has several. Set trajectory_dir=None."
         )
 
 
@@ -88,7 +88,9 @@ def _fit_with_few_states(estimator, fit, *data):
 
 
 def _no_replay(reason):
-    return ValueError(f'refit="replay" cannot repeat the training: {reason} Pass refit="retrain".')
+    return ValueError(
+        f'refit="replay" cannot repeat the training: {reason} Otherwise pass refit="retrain".'
+    )
 
 
 def _bytes_of(value):

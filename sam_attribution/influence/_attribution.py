@@ -14,7 +14,7 @@ from sam_attribution.fitting import Measure, train_split
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
 from sam_attribution.influence._explanation import most_active_epochs
 from sam_attribution.influence._reading import choose_reading
-from sam_attribution.influence._refinement import refined
+from sam_attribution.influence._refinement import check_unit, refined
 from sam_attribution.influence._rows import scores_of_any, scores_of_trained
 from sam_attribution.influence._soundness import (
     arrival,
@@ -124,13 +124,12 @@ class Attribution:
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
+        self._predicted = self.scores  # whatever refine makes of them
         self.left_out = None
         self.diagnostics = self._diagnostics(watch)
         self._check(watch)
         if refine:
-            self.leave_out(refine)
-            found = self.scores, self.table, problem.y, self.left_out
-            self.scores, self.table = refined(*found, calibrate=calibrate)
+            self._refine(refine, calibrate)
 
     @exclusive()
     def examine(self, check=None, n_rows=0):
@@ -142,9 +141,21 @@ class Attribution:
         if n_rows:
             self.leave_out(n_rows)
 
+    def _refine(self, n_rows, calibrate):
+        """Put the effects of the rows that matter most in the place of their scores."""
+        self.leave_out(n_rows)
+        check_unit(self.prepared, calibrate=calibrate)
+        found = self.scores, self.table, self.problem.y, self.left_out
+        self.scores, self.table = refined(*found, calibrate=calibrate)
+
     def leave_out(self, n_rows):
         """Train again without the rows that matter most, and keep the comparison."""
-        if self.left_out is not None and len(self.left_out.rows) == n_rows:
+        if not self.prepared.answers_queries:
+            raise ValueError(
+                "rows that are left out show their effect on the validation rows, and method asks "
+                'every row about its own loss. Take another, such as "unrolled".'
+            )
+        if self.left_out is not None and len(self.left_out.rows) >= n_rows:
             return
         self.left_out = really_left_out(self, n_rows)
         self.diagnostics |= {
@@ -192,7 +203,7 @@ class Attribution:
     def predicted_rise(self, rows):
         """Rise of the validation value that the scores predict, NaN if they have no unit."""
         of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
-        return float(self.scores[rows].sum()) if of_mean else float("nan")
+        return float(self._predicted[rows].sum()) if of_mean else float("nan")
 
     @exclusive()
     def origins(self, X, y, queries, rows):

@@ -6,17 +6,18 @@ from numbers import Integral
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._validation import Interval, StrOptions, check_arguments
+from sam_attribution._validation import Interval, Options, StrOptions, check_arguments
 from sam_attribution._warnings import warn
 from sam_attribution.diagnosis import check_table, done_already
 from sam_attribution.influence._label_scores import to_numpy
 from sam_attribution.influence._rank_stability import rank_stability
+from sam_attribution.influence._refinement import FEWEST_LEFT_OUT
 
 _WARNED_OF = ("linearity_error", "roughness", "metasmoothness", "left_out_error")
 _RULES = {
     "smoothness": [None, StrOptions({"prediction", "starts", "weights"})],
     "n_seeds": [Interval(Integral, 0, None, closed="left")],
-    "n_left_out": [Interval(Integral, 0, None, closed="left")],
+    "n_left_out": [Interval(Integral, FEWEST_LEFT_OUT, None, closed="left"), Options(int, {0})],
 }
 
 
@@ -38,6 +39,16 @@ def warn_of_left_out(diagnostics):
         warn(
             'EKFAC(unsupported="skip") leaves layers out, so scores are those of the other layers '
             f"alone: {what}."
+        )
+
+
+def warn_of_several_methods(diagnostics):
+    """Warn if ``method="auto"`` took other methods for some splits."""
+    if "method" in diagnostics and diagnostics["method"].nunique() > 1:
+        of_split = ", ".join(f"{name} in split {k}" for k, name in diagnostics["method"].items())
+        warn(
+            f'method="auto" could not take the same method everywhere ({of_split}), and '
+            "scores_ are means of scores of several sizes. Name one of these."
         )
 
 
@@ -74,8 +85,8 @@ class Diagnosing:
         n_left_out : int, default=0
             Number of rows of each split to leave out, one at a time, and compare with their
             scores: half of them with the largest absolute scores, the others with the largest
-            influence on their own loss. 10 tell most; a training each, in one stack where models
-            are small. ``left_out_`` has the rows.
+            influence on their own loss. 10 tell most, 4 are the fewest; a training each, in one
+            stack where models are small. ``left_out_`` has the rows.
         smoothness : {"prediction", "weights", "starts"}, default=None
             Whether removing a row is a smooth change at all, by trainings right beside this one.
             ``prediction``: does moving the rows' weights along the scores do what these predict?

@@ -106,5 +106,6 @@ def check_can_remove(prepared, method):
     if prepared.removal_step is None:
         raise ValueError(
             f"method={method!r} does not say what the weights would be without a row. Take one "
-            'that does: "gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled".'
+            'that does: "gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled" (with '
+            'ascent="exact").'
         )

@@ -45,7 +45,7 @@ class Editing:
         share : float, default=0.1
             Share of the training steps that are repeated. They begin at a recorded state and with
             each of the rows in a batch: with few recorded states or fewer than ten epochs
-            ``edit_["share"]`` is larger.
+            ``edit_["share"]`` is larger. A linear edit repeats none.
         split : int, optional
             Which split's model is edited; needed if there are several.
         verify : int, default=0

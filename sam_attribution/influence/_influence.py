@@ -29,7 +29,12 @@ from sam_attribution.fitting import (
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
 from sam_attribution.influence._attribution import train_and_attribute
-from sam_attribution.influence._diagnosis import Diagnosing, warn_of_doubt, warn_of_left_out
+from sam_attribution.influence._diagnosis import (
+    Diagnosing,
+    warn_of_doubt,
+    warn_of_left_out,
+    warn_of_several_methods,
+)
 from sam_attribution.influence._editing import Editing
 from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
 from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
@@ -97,8 +102,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
     refine : int, default=0
         Number of rows of each split whose scores are their true effects, by training again without
         each: half of them with the largest absolute scores, the others with the largest influence
-        on their own loss, see :meth:`diagnose`. It needs ``aggregate="mean"`` and costs a training
-        for each row (in one stack where models are small).
+        on their own loss, see :meth:`diagnose`. At least 4, ``aggregate="mean"`` and a recorded
+        training; a training for each row (in one stack where models are small). Methods other than
+        ``unrolled``, whose scores do not promise their size, need `calibrate`. With folds a row has
+        the mean of its effects and of the scores of splits that did not choose it. The answers of
+        ``score_samples``, ``transform`` and ``attribute`` stay as the method gives them.
     calibrate : bool, default=False
         Multiply the scores of the other rows by the slope that fits the effects of the rows of
         `refine` best.
@@ -154,10 +162,10 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
     Notes
     -----
     ``score_samples`` and ``transform`` score a row as if it had been in every batch with weight
-    1/n. On training rows they equal ``scores_`` and ``transform_train_``, with two exceptions:
-    sample weights (a new row has weight 1), and ``GIF(n_checkpoints=None)`` and ``Unrolled``,
-    which know each row's own batches. The cost beyond training depends on the method: about 2.5
-    forward passes over the rows per visited state and query.
+    1/n. On training rows they equal ``scores_`` and ``transform_train_``, but not with sample
+    weights (a new row has weight 1), with `refine`, or by methods that know each row's own batches:
+    the default, ``Unrolled`` and ``GIF(n_checkpoints=None)``. The cost beyond training depends on
+    the method: about 2.5 forward passes over the rows per visited state and query.
 
     References
     ----------
@@ -274,6 +282,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         self._index = getattr(data[0], "index", None)  # a list has an attribute of that name
         self._collect(data[1], targets)
         warn_of_left_out(self.diagnostics_)
+        warn_of_several_methods(self.diagnostics_)
         warn_of_doubt(self.diagnostics_, self.attributions_)
         return self
 

@@ -2,6 +2,8 @@
 
 from sam_attribution._warnings import warn
 
+FEWEST_LEFT_OUT = 4  # a single row is fitted exactly by its slope
+
 
 def check_refinement(influence, method):
     """Raise a ValueError if ``refine`` or ``calibrate`` cannot do what they are asked for."""
@@ -15,6 +17,11 @@ def check_refinement(influence, method):
             "refine measures the rise of the mean over the validation rows, and aggregate="
             f'{influence.aggregate!r} has another unit. Use aggregate="mean" with it.'
         )
+    if influence.refine and influence.refine < FEWEST_LEFT_OUT:
+        raise ValueError(
+            f"refine must be 0 or at least {FEWEST_LEFT_OUT}, got {influence.refine!r}: the "
+            "effects of fewer rows say little of the others."
+        )
     if influence.refine and not method.has_probes:
         raise ValueError(
             f"refine trains again without some rows, and method={influence.method!r} does so for "
@@ -22,16 +29,32 @@ def check_refinement(influence, method):
         )
 
 
+def check_unit(prepared, *, calibrate):
+    """Raise a ValueError if effects would stand among scores of another size."""
+    if not (calibrate or prepared.differentiates_training):
+        raise ValueError(
+            "refine puts true effects among scores that do not promise their size (see "
+            "diagnostics_['scale']), and would change the order. Set calibrate=True, which brings "
+            'them to that size, or take method="unrolled".'
+        )
+
+
 def refined(scores, table, y, left_out, *, calibrate):
     """Scores (n,) and table (n, n_classes) or None, with the effects of the rows left out.
 
-    With `calibrate` the other scores are multiplied by the slope of the rows left out.
+    With `calibrate` the other scores are multiplied by the slope of the rows left out. A ValueError
+    if a training without a row diverged.
     """
+    if not left_out.effects.isfinite().all():
+        raise ValueError(
+            "refine cannot take the effects of rows without which training is not finite. Lower "
+            "lr, or leave refine at 0."
+        )
     factor = left_out.slope if calibrate else 1.0
     if not factor > 0:
         warn(
-            "calibrate=True changes nothing: the effects of the rows that were left out contradict "
-            "their scores. diagnose() says more."
+            "calibrate=True changes nothing: no positive factor of their scores fits the effects "
+            "of the rows that were left out. diagnose() says more."
         )
         factor = 1.0
     effects = left_out.effects.to(scores)

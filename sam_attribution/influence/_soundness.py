@@ -39,7 +39,8 @@ def really_left_out(attribution, n_rows):
     own = own_influence(problem, attribution.queries)
     _, queries = _of_same_run(problem, attribution.queries, scores)
     judged = torch.as_tensor(attribution.trained.visited, device=scores.device)
-    return left_out_rows(queries, scores.where(judged[:, None], torch.nan), own, n_rows)
+    scores = scores.where(judged[:, None], torch.nan)
+    return left_out_rows(queries, scores, own, n_rows, attribution.n_jobs)
 
 
 def _of_same_run(problem, queries, scores):

@@ -36,10 +36,16 @@ class Auto(Method):
         found, name, reason = _first_of(prepared)
         if reason:
             warn(
-                f'method="auto" takes "{name}", which is less exact than "unrolled", because '
-                f"{reason} Name a method to choose it yourself."
+                f'method="auto" takes "{name}", which is less exact than "unrolled": '
+                f"{_first_sentence(reason)} Name a method to choose it yourself."
             )
+        found.diagnostics["method"] = name
         return found
+
+
+def _first_sentence(reason):
+    """What is the matter, without the advice for other methods that follows."""
+    return f"{str(reason).split('. ')[0].rstrip('.')}."
 
 
 def _first_of(attempt):

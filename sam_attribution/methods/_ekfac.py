@@ -161,7 +161,8 @@ def _of_training(path):
     if found is None:
         raise ValueError(
             'damping="training" is one over the sum of the learning rates, and these are not known '
-            "here: no training by SGD or Adam was recorded, or a callback changed the gradients. "
+            "here: no training by SGD or Adam was recorded, no step moved the weights, or a "
+            "callback changed the gradients. "
             'Use damping="auto", or a number.'
         )
     return found

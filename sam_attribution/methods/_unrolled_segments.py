@@ -115,7 +115,8 @@ class _PreparedSegments(Prepared):
         _check_sgd(problem.path.optimizer, problem.path.group_settings)
         self._rates = RATES["plain"](problem.path)
         self.diagnostics = {
-            "scale": f"{problem.row_loss.unit}; slope near 1 where growth is small",
+            "scale": f"{problem.row_loss.unit}; slope near 1 with momentum, many steps and small "
+            "growth; else trust the order",
             "steps": self._training.n_steps,
         }
 

@@ -153,7 +153,8 @@ def test_few_states_are_kept():
     ],
 )
 def test_what_cannot_be_replayed_is_named(estimator, message):
-    with pytest.raises(ValueError, match=f'refit="replay" cannot .*{message}.* Pass refit="retr'):
+    said = f'refit="replay" cannot .*{message}.* Otherwise pass refit="retrain"'
+    with pytest.raises(ValueError, match=said):
         replayed(estimator).fit(X, y)
 
 

@@ -42,7 +42,7 @@ def test_hif_stands_in_and_says_why(why):
         net = SAMClassifier(module(), dtype="float64", random_state=0, **options).fit(X, Y)
     else:
         parameters = "head"
-    with pytest.warns(AttributionWarning, match=r'takes "hif-fast".* because .*Name a method'):
+    with pytest.warns(AttributionWarning, match=r'takes "hif-fast".*: .*Name a method'):
         found = scores(net, parameters=parameters)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
