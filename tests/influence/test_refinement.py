@@ -72,7 +72,7 @@ def test_a_run_that_has_memorised_its_rows_is_not_called_fine():
     assert table["left_out_error"] != "fine"
 
 
-def test_a_rough_run_is_not_calibrated():
+def test_a_rough_run_that_is_refined_warns_of_its_scores():
     with warnings.catch_warnings(record=True) as caught:
         warnings.simplefilter("always")
         influence(rough(), "gif", refine=6, calibrate=True).fit(X, y)
