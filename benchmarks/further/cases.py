@@ -35,7 +35,7 @@ def concrete(seed):
     train, test = train_test_split(table, test_size=0.1, random_state=seed)
     scaler = StandardScaler().fit(train)
     train, query = scaler.transform(train), scaler.transform(test[:N_QUERY])
-    net = SAMRegressor(_mlp(8, 1, seed), max_epochs=600, random_state=seed, **SETTINGS)
+    net = SAMRegressor(mlp(8, 1, seed), max_epochs=600, random_state=seed, **SETTINGS)
     return Case(net, *_single(train[:, :-1], train[:, -1], query[:, :-1], query[:, -1]))
 
 
@@ -48,7 +48,7 @@ def adult(seed):
     )
     scaler = StandardScaler().fit(train[:, :-1])
     X, X_query = scaler.transform(train[:, :-1]), scaler.transform(test[:N_QUERY, :-1])
-    net = SAMClassifier(_mlp(104, 2, seed), max_epochs=100, random_state=seed, **SETTINGS)
+    net = SAMClassifier(mlp(104, 2, seed), max_epochs=100, random_state=seed, **SETTINGS)
     X, _, X_query, _ = _single(X, X, X_query, X_query)
     return Case(net, X, train[:, -1].astype(int), X_query, test[:N_QUERY, -1].astype(int))
 
@@ -56,7 +56,7 @@ def adult(seed):
 CASES = {"concrete": concrete, "adult": adult}
 
 
-def _mlp(n_features, n_outputs, seed):
+def mlp(n_features, n_outputs, seed):
     """Two hidden layers. GELU is ReLU made smooth: at kinks removal effects are chaotic."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)

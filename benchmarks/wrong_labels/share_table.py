@@ -10,9 +10,13 @@ import pandas as pd
 from benchmarks.report import read
 from benchmarks.wrong_labels.found import mean_reliability
 from benchmarks.wrong_labels.table import place, simple_table
-from benchmarks.wrong_labels.tables import CHECKED, DEVELOPMENT, JUDGED_ONCE, N_CHECKED
+from benchmarks.wrong_labels.tables import CHECKED, DEVELOPMENT, JUDGED_ONCE, N_CHECKED, PRETRAINED
 
-SETS = {"Development sets": DEVELOPMENT, "Sets kept for the end": JUDGED_ONCE}
+SETS = {
+    "Development sets": DEVELOPMENT,
+    "Sets kept for the end": JUDGED_ONCE,
+    "Features of a pretrained network": PRETRAINED,
+}
 COLUMNS = {"detector": "", "cleanlab": ", LR", "cleanlab, network": ", network"}
 # Largest mean error of the share that each kind of noise may have
 GOALS = {"none": 0.015, "symmetric": 0.03, "pair": 0.04, "one-sided": 0.06}

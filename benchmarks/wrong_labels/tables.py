@@ -7,6 +7,7 @@ import river.datasets
 from sklearn.datasets import load_breast_cancer, load_iris, load_wine
 
 from benchmarks.wrong_labels.data import DATA, is_there
+from benchmarks.wrong_labels.photographs import cifar_features
 from benchmarks.wrong_labels.sentences import sst2_sentences
 from sam_attribution.datasets import instance_dependent_noise, pair_noise, symmetric_noise
 
@@ -46,12 +47,13 @@ DEVELOPMENT = (
     # kept for the end of a first version, whose faults were found there
     *("mnist", "biopsy", "credit", "HMDA", "diamonds", "email"),
 )
+PRETRAINED = ("CIFAR-10N features",)  # as a network trained on other images reads them
 HUMAN = ("human: aggregate", "human: random", "human: worst")  # labels of people, of CIFAR-10N
 
 
 def is_missing(name):
     """True for a set of a file that is not there, which is printed."""
-    data = DATA.get(name.removesuffix(" sentences"))
+    data = DATA.get(name.removesuffix(" sentences").removesuffix(" features"))
     if data is None or is_there(data):
         return False
     print(f"{name} skipped: no {data.file} in the folder SAM_ATTRIBUTION_DATA.")
@@ -68,6 +70,8 @@ def rows_of(name):
         return _scaled(*_river(RIVER[name]))
     if name == "SST-2 sentences":
         return sst2_sentences()
+    if name in PRETRAINED:
+        return cifar_features()[:2]
     X, y, _ = DATA[name].load()
     return X, y
 
@@ -77,7 +81,7 @@ def draw(name, noise, seed):
     X, truth = draw_rows(name, seed)
     kind = noise.removesuffix(CHECKED)
     if kind in HUMAN:
-        people = DATA[name].load()[2][f"people, {kind.split()[1]}"]
+        people = _people(name)[kind.split()[1]]
         return X, truth, people[_drawn(len(people), seed)]
     return X, truth, noisy_labels(kind, X, truth, seed)
 
@@ -105,8 +109,11 @@ def noisy_labels(noise, X, y, seed):
 
 def noises_of(name):
     """Return the kinds of noise of a data set, and those tried again with checked rows."""
+    of_people = [*HUMAN, HUMAN[-1] + CHECKED]
+    if name in PRETRAINED:
+        return ["none", "symmetric 10 %", "symmetric 40 %", "pair 30 %", *of_people]
     if name == "CIFAR-10N":
-        return [*HUMAN, HUMAN[-1] + CHECKED]
+        return of_people
     y = rows_of(name)[1]
     noises = made_noises(len(np.unique(y)))
     some = [each for each in noises if each.endswith(" 20 %")] if len(y) >= FEWEST_ROWS else []
@@ -118,6 +125,14 @@ def made_noises(n_classes):
     symmetric = [f"symmetric {share} %" for share in (10, 20, 30, 40)]
     pair = ["pair 20 %", "pair 30 %"] if n_classes > 2 else []
     return ["none", *symmetric, *pair, "one-sided 30 %", "instance 20 %"]
+
+
+def _people(name):
+    """Labels of CIFAR-10N by who gave them."""
+    if name in PRETRAINED:
+        return cifar_features()[2]
+    labels = DATA[name].load()[2]
+    return {each.removeprefix("people, "): found for each, found in labels.items()}
 
 
 def _drawn(n_rows, seed):

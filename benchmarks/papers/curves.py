@@ -1,0 +1,91 @@
+"""arXiv:2507.04059, figures 1 to 3 and 5 to 7: training again without harmful or helpful rows.
+
+    pip install -e ".[benchmarks]" torchvision
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves           (all)
+    python -m benchmarks.papers.curves "mnist, ResNet"                       (some)
+
+A fifth of the labels is wrong. Rows with the lowest scores (most harmful), with the highest (most
+helpful), or random ones are removed, 10, 20 and 40 %, and the network is trained again from the
+same start: accuracy on 2000 test rows with right labels. Random rows: three draws. Of the wrong
+labels, the share among the lowest 20 and 40 % of the scores. Writes
+``benchmarks/results/papers_curves.json`` after each network and goes on from there.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+from sklearn.base import clone
+from sklearn.frozen import FrozenEstimator
+
+from benchmarks.papers.data import IMAGES, draw
+from benchmarks.papers.networks import NETWORKS, classifier
+from benchmarks.papers.runs import SEED, cpu_seconds, key, run_missing
+from sam_attribution import SAMInfluence, ValidationData
+from sam_attribution.datasets import symmetric_noise
+from sam_attribution.methods import Unrolled
+
+FRACTIONS, N_RANDOM, NOISE = (0.1, 0.2, 0.4), 3, 0.2
+METHODS = {
+    "unrolled": {"method": Unrolled(check=None)},
+    "SAM-GIF": {"method": "gif"},
+    "SAM-HIF (fast), head": {"method": "hif-fast", "parameters": "head"},
+    "TRAK": {"method": "trak"},
+    "EK-FAC": {"method": "ekfac"},
+}
+
+
+def one_network(data, network):
+    """Accuracies after every removal, and the wrong labels found."""
+    rows = draw(data, SEED)
+    X, truth = rows.train
+    y, wrong = symmetric_noise(truth, NOISE, random_state=SEED)
+    net, seconds = cpu_seconds(lambda: classifier(network, rows, SEED).fit(X, y))
+
+    def accuracies(order):
+        return [accuracy_without(net, X, y, order, share, rows.test) for share in FRACTIONS]
+
+    found = {"seconds_training": seconds, "accuracy": net.score(*rows.test), "methods": {}}
+    for name, settings in METHODS.items():
+        influence = SAMInfluence(
+            FrozenEstimator(net), validation=ValidationData(*rows.validation),
+            random_state=SEED, **settings,
+        )  # fmt: skip
+        try:
+            _, taken = cpu_seconds(lambda influence=influence: influence.fit(X, y))
+        except ValueError as error:
+            found["methods"][name] = {"refused": str(error)}
+            continue
+        order = np.argsort(influence.scores_, kind="stable")
+        found["methods"][name] = {
+            "seconds": taken,
+            "harmful": accuracies(order),
+            "helpful": accuracies(order[::-1]),
+            "found": {f"{p} %": share_found(order, wrong, p) for p in (20, 40)},
+        }
+    draws = [np.random.default_rng(seed).permutation(len(y)) for seed in range(N_RANDOM)]
+    found["random"] = [accuracies(order) for order in draws]
+    found["wrong labels out"] = accuracy_without(net, X, y, np.flatnonzero(wrong), 1, rows.test)
+    return found
+
+
+def accuracy_without(net, X, y, order, share, test):
+    """Accuracy after training without a share of the rows in `order`."""
+    keep = np.setdiff1d(np.arange(len(y)), order[: round(share * len(order))])
+    again = clone(net).set_params(trajectory=None)
+    return float(again.fit(X[keep], y[keep]).score(*test))
+
+
+def share_found(order, wrong, percent):
+    return float(wrong[order[: len(order) * percent // 100]].sum() / wrong.sum())
+
+
+def main(names):
+    """Measure the networks that the JSON lacks."""
+    warnings.simplefilter("ignore")
+    cases = [(data, network) for data in IMAGES for network in NETWORKS]
+    run_missing("papers_curves", [c for c in cases if not names or key(c) in names], one_network)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

@@ -1,0 +1,111 @@
+"""arXiv:2507.04059, tables 1 to 4 and figure 11: edits of a model beside training again.
+
+    pip install -e ".[benchmarks]" torchvision
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.edits           (all)
+    python -m benchmarks.papers.edits "mnist, ResNet"                       (some)
+
+Random rows are removed, 1, 2, 4 and 8 % of 2000. Training again has the same start and batches,
+with the rows at weight 0. Every edit has the accuracy on 2000 test rows, the cosine of its change
+of the weights with that of training again, and the loss of the removed rows. Seconds are CPU
+seconds of one thread; those of ``fit``, once for all edits of a method, stand apart. Writes
+``benchmarks/results/papers_edits.json`` after each network and goes on from there.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+from sklearn.frozen import FrozenEstimator
+from torch.nn.functional import cosine_similarity
+from torch.nn.utils import parameters_to_vector
+
+from benchmarks.papers.data import IMAGES, draw
+from benchmarks.papers.networks import NETWORKS, classifier
+from benchmarks.papers.runs import SEED, cpu_seconds, key, run_missing
+from sam_attribution import SAMInfluence, ValidationData
+from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, Unrolled
+
+PERCENT = (1, 2, 4, 8)
+METHODS = {  # of linear edits
+    "unrolled": {"method": Unrolled(check=None)},
+    "SAM-GIF": {"method": GIF()},
+    "SAM-HIF (fast), head": {"method": HIF("fast"), "parameters": "head"},
+    "SAM-HIF, head": {"method": HIF(), "parameters": "head"},
+    "IF, head": {"method": InfluenceFunction(), "parameters": "head"},
+    "IF with EK-FAC": {"method": "ekfac"},
+}
+
+
+def one_network(data, network):
+    """Figures of all edits of one network."""
+    rows = draw(data, SEED)
+    net, seconds = cpu_seconds(lambda: classifier(network, rows, SEED).fit(*rows.train))
+    order = np.random.default_rng(SEED).permutation(len(rows.train[1]))
+    groups = {f"{p} %": order[: len(order) * p // 100] for p in PERCENT}
+    edits = Edits(net, rows, groups)
+    found = {"retrain": edits.plain("retrain"), "replay": edits.plain("replay")}
+    for name, settings in METHODS.items():
+        try:
+            found[name] = edits.linear(settings)
+        except ValueError as error:
+            found[name] = {"refused": str(error)}
+    return {
+        "seconds_training": seconds,
+        "accuracy": net.score(*rows.test),
+        "accuracy_train": net.score(*rows.train),
+        "methods": found,
+    }
+
+
+class Edits:
+    """Edits of one network without each group of rows."""
+
+    def __init__(self, net, rows, groups):
+        self._net, self._rows, self._groups = net, rows, groups
+        self._start = weights(net)
+        self._replaying = self._influence(method=GradDot()).fit(*rows.train)
+        self._true = {}
+
+    def plain(self, how):
+        """Edits that go through the training again, or through its end."""
+        return {name: self._edit(self._replaying, name, how=how) for name in self._groups}
+
+    def linear(self, settings):
+        """Edits by the first order of a method."""
+        influence = self._influence(**settings)
+        _, seconds = cpu_seconds(lambda: influence.fit(*self._rows.train))
+        edits = {name: self._edit(influence, name, how="linear") for name in self._groups}
+        return edits | {"seconds_fit": seconds}
+
+    def _influence(self, **settings):
+        validation = ValidationData(*self._rows.validation)
+        model = FrozenEstimator(self._net)
+        return SAMInfluence(model, validation=validation, random_state=SEED, **settings)
+
+    def _edit(self, influence, name, **how):
+        edited, seconds = cpu_seconds(lambda: influence.remove(self._groups[name], **how))
+        change = weights(edited) - self._start
+        true = self._true.setdefault(name, change)  # training again comes first
+        return {
+            "seconds": seconds,
+            "accuracy": edited.score(*self._rows.test),
+            "cosine": float(cosine_similarity(change, true, 0)),
+            "length": float(change.norm() / true.norm()),
+            "removed_loss": float(edited.edit_["removed_loss_after"]),
+            "validation_loss": float(edited.edit_["validation_loss_after"]),
+        }
+
+
+def weights(net):
+    return parameters_to_vector(net.module_.parameters()).detach().double()
+
+
+def main(names):
+    """Measure the networks that the JSON lacks."""
+    warnings.simplefilter("ignore")
+    cases = [(data, network) for data in IMAGES for network in NETWORKS]
+    run_missing("papers_edits", [c for c in cases if not names or key(c) in names], one_network)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])

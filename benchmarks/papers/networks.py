@@ -1,0 +1,92 @@
+"""Small networks of the three kinds in the papers, made of torchvision's blocks."""
+
+from functools import partial
+from itertools import pairwise
+
+import torch
+from torch import nn
+from torchvision.models import VisionTransformer
+from torchvision.models.resnet import BasicBlock
+
+from sam_attribution import SAMClassifier
+
+WIDTH = 8
+TRAINING = {"rho": 0.05, "optimizer__momentum": 0.9, "batch_size": 64}
+OWN = {
+    "Wide ResNet": {"lr": 0.2, "max_epochs": 15},
+    "ResNet": {"lr": 0.1, "max_epochs": 15},
+    "ViT": {"lr": 0.05, "max_epochs": 20},
+}
+
+
+class Wide(nn.Module):
+    """A block of a Wide ResNet: norm and activation come before each convolution."""
+
+    def __init__(self, n_in, n_out, stride):
+        super().__init__()
+        self.body = nn.Sequential(
+            *(_group_norm(n_in), nn.ReLU(), nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)),
+            *(_group_norm(n_out), nn.ReLU(), nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)),
+        )
+        same = n_in == n_out and stride == 1
+        self.shortcut = nn.Identity() if same else nn.Conv2d(n_in, n_out, 1, stride, bias=False)
+
+    def forward(self, X):
+        return self.body(X) + self.shortcut(X)
+
+
+def wide_resnet(shape, n_classes):
+    """WRN-10-1 of half the width, with group norm."""
+    widths = (WIDTH, WIDTH, 2 * WIDTH, 4 * WIDTH)
+    blocks = [
+        Wide(before, after, 1 + (number > 0))
+        for number, (before, after) in enumerate(pairwise(widths))
+    ]
+    return _network(shape, blocks, (_group_norm(widths[-1]), nn.ReLU()), widths[-1], n_classes)
+
+
+def resnet(shape, n_classes):
+    """A ResNet of three blocks, with batch norm."""
+    blocks = [
+        BasicBlock(WIDTH, WIDTH),
+        BasicBlock(WIDTH, 2 * WIDTH, 2, _shortcut(WIDTH, 2 * WIDTH)),
+        BasicBlock(2 * WIDTH, 4 * WIDTH, 2, _shortcut(2 * WIDTH, 4 * WIDTH)),
+    ]
+    return _network(shape, [nn.BatchNorm2d(WIDTH), *blocks], (), 4 * WIDTH, n_classes)
+
+
+def vit(shape, n_classes):
+    """A transformer of two layers that reads patches of a quarter of the side."""
+    side = shape[-1]
+    network = VisionTransformer(side, side // 4, 2, 4, 64, 128, num_classes=n_classes)
+    if shape[0] == 1:
+        network.conv_proj = nn.Conv2d(1, 64, side // 4, side // 4)
+    nn.init.normal_(network.heads.head.weight, std=0.02)  # torchvision begins at 0
+    return network
+
+
+NETWORKS = {"Wide ResNet": wide_resnet, "ResNet": resnet, "ViT": vit}
+
+
+def classifier(name, rows, seed, **settings):
+    """The network of a seed, to be trained."""
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        module = NETWORKS[name](rows.shape, rows.n_classes)
+    return SAMClassifier(module, random_state=seed, **TRAINING | OWN[name] | settings)
+
+
+def _network(shape, blocks, end, n_features, n_classes):
+    return nn.Sequential(
+        nn.Conv2d(shape[0], WIDTH, 3, padding=1, bias=False),
+        *blocks,
+        *end,
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_features, n_classes)),
+    )
+
+
+def _shortcut(n_in, n_out):
+    return nn.Sequential(nn.Conv2d(n_in, n_out, 1, 2, bias=False), nn.BatchNorm2d(n_out))
+
+
+_group_norm = partial(nn.GroupNorm, 4)
