@@ -23,6 +23,7 @@ from sam_attribution.influence._soundness import (
     really_left_out,
     smoothness,
 )
+from sam_attribution.methods import NO_SWEEP
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
@@ -116,8 +117,7 @@ class Attribution:
         self.method = method
         self.prepared = method.prepare(problem)
         _check_asked(self.prepared, evaluation, aggregate)
-        self.probes = self.prepared.probes(queries) if method.has_probes else None
-        self.query_scores, table = self._found(queries)
+        self.query_scores, table = self._found_somehow(queries)
         self.standard_errors = None
         if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
@@ -272,8 +272,19 @@ class Attribution:
             parts.append(scores[of_pair, queries])
         return steps, torch.stack(parts)
 
+    def _found_somehow(self, queries):
+        """The same as `_found`, by what stands in if training cannot be swept through."""
+        try:
+            return self._found(queries)
+        except NO_SWEEP as error:
+            if self.prepared.instead is None:
+                raise
+            self.prepared = self.prepared.instead(error)
+            return self._found(queries)
+
     def _found(self, queries):
         """Scores for the label that each row has, and for every label (None without any)."""
+        self.probes = self.prepared.probes(queries) if self.method.has_probes else None
         if not self.method.has_probes:
             return self.prepared.scores(queries), None
         if self.problem.n_classes is None:

@@ -64,6 +64,7 @@ class _PreparedMethod:
     along_training = False
     differentiates_training = False
     removal_step: Callable | None = None
+    instead: Callable | None = None
 
 
 class Prepared(_PreparedMethod, ABC):
@@ -87,6 +88,9 @@ class Prepared(_PreparedMethod, ABC):
         order, without the rows of each group: a ``dynamics.Tangent``. `groups` is a list of
         tensors of positions; `verbose` above 0 shows a progress bar where it takes as long as a
         training. None if the method does not predict the trained state.
+    instead : callable or None
+        ``instead(error)`` returns what another method prepared, where the probes turn out not to
+        be computable: `error` says why. None if there is no other method.
     rows_are_exchangeable : bool, default=True
         True if the probes hold for every row alike, so that the score of a training row needs
         nothing but its content; False where the batches of each row are known.

@@ -39,6 +39,7 @@ from sam_attribution.training._random import (
     untouched_random_state,
 )
 from sam_attribution.training._regressor import SAMRegressor
+from sam_attribution.training._replay import OtherRun
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._rho import RhoSchedule, last_radius
 from sam_attribution.training._row_criterion import ignored_target, row_losses

@@ -25,6 +25,10 @@ _CAUSES = (
 )
 
 
+class OtherRun(ValueError):
+    """Replay does not reach a recorded state: it repeats another run."""
+
+
 class Replay:
     """Repetition of a net's recorded steps on a copy; the net itself does not change.
 
@@ -99,12 +103,12 @@ class Replay:
         eps = torch.finfo(distance.dtype).eps
         rounding = eps * (_ROUNDING_OF_SIZE * size + _ROUNDING_OF_WAY * way)
         if not distance <= torch.minimum(_OF_SIZE * size, _OF_WAY * way + rounding):
-            raise ValueError(
+            raise OtherRun(
                 f"Replay is {distance:.1e} away from the state recorded at step {step}: "
                 f"{_CAUSES}. Take a method that needs recorded states only."
             )
         if self._exact and distance > 0:
-            raise ValueError(
+            raise OtherRun(
                 f"Replay is not deterministic: it is {distance:.1e} away from the state recorded "
                 f"at step {step}, not equal to it. Take as many threads as in training "
                 "(torch.set_num_threads) and deterministic kernels "
