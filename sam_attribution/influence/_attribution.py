@@ -116,7 +116,7 @@ class Attribution:
         self.validation = self._queries(X, y, MeanAggregation().groups(y), normalize=False)
         self.method = method
         self.prepared = method.prepare(problem)
-        _check_asked(self.prepared, evaluation, aggregate)
+        check_asked(self.prepared, evaluation, aggregate)
         self.query_scores, table = self._found_somehow(queries)
         self.standard_errors = None
         if not method.has_probes and aggregate == "mean":
@@ -342,8 +342,9 @@ class Attribution:
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)
 
 
-def _check_asked(prepared, evaluation, aggregate):
-    if not prepared.answers_queries and (evaluation, aggregate) != ("loss", "mean"):
+def check_asked(method, evaluation, aggregate):
+    """Raise a ValueError for a question to a method, prepared or not, that answers none."""
+    if not method.answers_queries and (evaluation, aggregate) != ("loss", "mean"):
         raise ValueError(
             "method asks every row about its own training loss, not the validation rows: leave "
             f'evaluation at "loss" and aggregate at "mean", got {evaluation!r} and {aggregate!r}.'

@@ -28,7 +28,7 @@ from sam_attribution.fitting import (
     targets_of,
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
-from sam_attribution.influence._attribution import train_and_attribute
+from sam_attribution.influence._attribution import check_asked, train_and_attribute
 from sam_attribution.influence._diagnosis import (
     Diagnosing,
     warn_of_doubt,
@@ -265,6 +265,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         estimator, method = estimator_or_default(self.estimator), resolved_method(self.method)
         targets = targets_of(estimator)
         targets.check_question(self.evaluation, self.aggregate)
+        check_asked(method, self.evaluation, self.aggregate)
         check_refinement(self, method)
         warn_if_never_resumed(method, estimator, self.validation, self.random_state)
         *data, splits, estimators, seed = fit_data(

@@ -17,11 +17,14 @@ class Method(BaseEstimator, ABC):
     has_probes : bool, default=True
         True if :meth:`prepare` returns a :class:`Prepared`, with probes that score any row for
         any label; False if it returns a :class:`PreparedScores`.
+    answers_queries : bool, default=True
+        False for scores of a row's own loss: they do not depend on the queries.
     check : str or None, default=None
         The check of smoothness that ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
     has_probes: ClassVar[bool] = True
+    answers_queries: ClassVar[bool] = True
     check: str | None = None
     _parameter_constraints: ClassVar[dict[str, list]] = {}
 

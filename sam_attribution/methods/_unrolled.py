@@ -17,7 +17,12 @@ from sam_attribution.methods._sweep import (
     tangent_sweep,
 )
 from sam_attribution.probes import Replayable
-from sam_attribution.problem import FunctionalTraining, check_functional, couples_rows
+from sam_attribution.problem import (
+    FunctionalTraining,
+    check_functional,
+    check_keeps_states,
+    couples_rows,
+)
 
 _DOUBTFUL = 1e-3  # of the weights: a float32 run that amplifies no rounding is some 1e-6 away
 
@@ -103,6 +108,8 @@ class Unrolled(Method):
 
     def check_model(self, problem, optimizer):
         check_unrollable(problem, optimizer, self)
+        if self.at == "w" and problem.to_come is not None and problem.to_come.may_clip:
+            _refuse_clipping("GradientNormClipping may clip")
 
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.
@@ -124,6 +131,7 @@ class Unrolled(Method):
 def check_unrollable(problem, optimizer, method):
     """Raise a ValueError, before training, for one that `method` cannot differentiate."""
     _check_whole(problem)
+    check_keeps_states(problem)
     check_functional(problem, optimizer, method)
     check_second_derivative(problem)
 
@@ -134,6 +142,10 @@ def _check_whole(problem):
             'parameters must be "all" for unrolled attribution: training moves all '
             'parameters together. Use "gif" or "hif" for a part of them.'
         )
+
+
+def _refuse_clipping(which):
+    raise ValueError(f'at="w" does not compute the gradients that {which}. Use at="w+eps".')
 
 
 class _PreparedSweep(Prepared):
@@ -214,10 +226,7 @@ class _PreparedFixed(_PreparedSweep):
             f"{problem.row_loss.unit}; slope near 1 as far as training is linear in a row's weight"
         )
         if at == "w" and self.problem.path.clipping() is not None:
-            raise ValueError(
-                'at="w" does not compute the gradients that were clipped in training. Use '
-                'at="w+eps".'
-            )
+            _refuse_clipping("were clipped in training")
 
     def probes(self, queries):
         return Replayable(partial(self._sweep, queries), int(self.problem.path.n_parts.sum()))

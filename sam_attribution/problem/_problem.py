@@ -25,6 +25,7 @@ from sam_attribution.problem._module_checks import (
 )
 from sam_attribution.problem._row_loss import CrossEntropyRows
 from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.problem._training_to_come import TrainingToCome
 from sam_attribution.training import copy_of_module
 
 # Batches whose outputs in both modes are compared
@@ -78,6 +79,8 @@ class Problem:
         Given if `selected` are the last linear layer, for its closed forms.
     path : TrainingPath or AdoptedPath, optional
         The recorded training, or the checkpoints of one elsewhere.
+    to_come : TrainingToCome, optional
+        Settings of the training, if that has not begun.
     batch_size : int or "auto"
     denominator : float, optional
         Divisor of the mean over all rows trained on, if the rows here are a part of them.
@@ -104,6 +107,7 @@ class Problem:
     selected: Tensor | None = None
     head: Head | None = None
     path: object | None = None
+    to_come: TrainingToCome | None = None
     batch_size: int | str = "auto"
     denominator: float | None = None
     positions: Tensor | None = None
