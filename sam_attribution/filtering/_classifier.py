@@ -152,7 +152,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())
         if self.refit == "replay":
-            check_can_replay(self._classifier())
+            check_can_replay(self._classifier(), X, y, sample_weight)
         self.kept_ = self._judge(X, y, sample_weight, groups)
         self.estimator_ = self._refit(X, y, sample_weight)
         self.classes_ = self.estimator_.classes_

@@ -31,8 +31,11 @@ _STORE = Store(max_bytes=2**29)
 _CACHE = Cache("Trainings on all rows", _STORE)
 
 
-def check_can_replay(estimator):
-    """Raise a ValueError, before anything is trained, if no training of it would be recorded."""
+def check_can_replay(estimator, X, y, sample_weight=None):
+    """Raise a ValueError, before anything is trained, if no training on these rows can be repeated.
+
+    A frozen estimator must have been trained on them.
+    """
     try:
         check_estimator_kind(estimator)
     except ValueError as error:
@@ -45,6 +48,18 @@ def check_can_replay(estimator):
             "the estimator writes its recorded states to trajectory_dir, which holds one training, "
             "and a search has several. Set trajectory_dir=None."
         )
+    if is_frozen(estimator):
+        _check_trained_on(estimator, X, y, sample_weight)
+
+
+def _check_trained_on(estimator, *data):
+    try:
+        fitted_on_all(estimator, *data).check_data(*data)
+    except ValueError as error:
+        raise _no_replay(
+            f"{error} A search, or cross-validation, fits on a part of the rows each time: pass it "
+            "an estimator that is not frozen."
+        ) from error
 
 
 def replayed_refit(estimator, fit, X, y, sample_weight, kept, *, memory, random_state):

@@ -149,13 +149,17 @@ def test_few_states_are_kept():
         (LogisticRegression(), "estimator must be a SAMClassifier"),
         (NET.__class__(trajectory=None), "the estimator has trajectory=None"),
         (NET.__class__(trajectory_dir="run"), "writes its recorded states to trajectory_dir"),
-        (FrozenEstimator(SAMClassifier(max_epochs=2).fit(X[:40], y[:40])), "recorded on other"),
+        (
+            FrozenEstimator(SAMClassifier(max_epochs=2).fit(X[:40], y[:40])),
+            "recorded on other data.* A search.* an estimator that is not frozen",
+        ),
     ],
 )
-def test_what_cannot_be_replayed_is_named(estimator, message):
+def test_what_cannot_be_replayed_is_named_before_rows_are_scored(estimator, message, n_trainings):
     said = f'refit="replay" cannot .*{message}.* Otherwise pass refit="retrain"'
     with pytest.raises(ValueError, match=said):
         replayed(estimator).fit(X, y)
+    assert n_trainings == []
 
 
 def test_a_frozen_net_that_was_trained_on_these_rows_is_replayed(n_trainings):
