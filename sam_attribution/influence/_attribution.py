@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._rows import part_of
 from sam_attribution._turns import each_in, exclusive
+from sam_attribution._warnings import warn
 from sam_attribution.editing import outputs
 from sam_attribution.fitting import Measure, train_split
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
@@ -121,6 +122,7 @@ class Attribution:
         self.standard_errors = None
         if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
+        self._warn_of_zeros()
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
@@ -271,6 +273,15 @@ class Attribution:
             steps.append(probe.steps)
             parts.append(scores[of_pair, queries])
         return steps, torch.stack(parts)
+
+    def _warn_of_zeros(self):
+        """Warn if a question has the answer 0 for every row."""
+        if self.prepared.answers_queries and not self.query_scores.any():
+            warn(
+                "Every score is 0. The gradient of the evaluation, or of every training row's "
+                "loss, is 0: it is constant, or has reached its minimum. Take another evaluation, "
+                'such as "margin", other validation rows, or fewer epochs.'
+            )
 
     def _found_somehow(self, queries):
         """The same as `_found`, by what stands in if training cannot be swept through."""

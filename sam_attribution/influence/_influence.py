@@ -20,6 +20,7 @@ from sam_attribution._validation import (
 )
 from sam_attribution.fitting import (
     check_settings,
+    check_some_target,
     checked_rows,
     estimator_or_default,
     fit_data,
@@ -352,6 +353,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
             return asked.arranged(self.attribute(X, asked.y, split=split, how=how))
         how = seed_nested(clone(how), self._seed) if isinstance(how, Projected) else how
         trained = attribution.trained
+        if trained.problem.n_classes is None:
+            check_some_target(trained.net.criterion_, self._targets.given(y_query), "y_query")
         result, done = np.full((len(y_query), len(self.scores_)), np.nan), 0
         for part in attribution.attribute(*trained.tensors(X, y_query), how):
             at = slice(done, done + len(part))
