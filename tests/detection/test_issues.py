@@ -76,7 +76,7 @@ def test_numbers_are_exact_and_the_table_can_be_kept(flowers, tmp_path):
     issues = flowers[-1].issues_
     pd.testing.assert_frame_equal(pickle.loads(pickle.dumps(issues)), issues)
     issues.to_csv(tmp_path / "issues.csv")
-    back = pd.read_csv(tmp_path / "issues.csv", index_col=0, float_precision="round_trip")
+    back = pd.read_csv(tmp_path / "issues.csv", index_col=0, converters={"score": float})
     np.testing.assert_array_equal(back.score, issues.score)
 
 
