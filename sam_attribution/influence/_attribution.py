@@ -145,8 +145,8 @@ class Attribution:
 
     def _refine(self, n_rows, calibrate):
         """Put the effects of the rows that matter most in the place of their scores."""
-        self.leave_out(n_rows)
         check_unit(self.prepared, calibrate=calibrate)
+        self.leave_out(n_rows)
         found = self.scores, self.table, self.problem.y, self.left_out
         self.scores, self.table = refined(*found, calibrate=calibrate)
 

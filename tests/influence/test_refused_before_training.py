@@ -56,6 +56,14 @@ def test_a_question_to_a_method_that_answers_none(asked):
         influence.fit(X, Y)
 
 
+def test_effects_among_scores_of_a_row_for_itself():
+    net = NeverTrained(module(), dtype="float64")
+    settings = {"validation": VALIDATION, "refine": 6, "calibrate": True}
+    influence = SAMInfluence(net, method="self-influence", **settings)
+    with pytest.raises(ValueError, match="every row about its own loss"):
+        influence.fit(X, Y)
+
+
 def test_clipping_that_does_nothing_is_none():
     """A callback without a limit may stand for one that is to be searched over."""
     net = NeverTrained(module(), dtype="float64", callbacks=[("clip", GradientNormClipping(None))])
