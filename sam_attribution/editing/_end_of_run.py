@@ -5,19 +5,22 @@ from math import ceil
 import numpy as np
 import torch
 
+from sam_attribution.editing._falling_rates import falling_rates
 from sam_attribution.retraining import final_models, recorded_loop
 
 # Distance from the recorded state, in parts of the way to it, and in eps of the weights
 _OF_WAY, _ROUNDING = 1e-2, 100
+LR_FACTOR = 6.0  # the first rate, in parts of the mean rate of the run
 
 
 class EndOfRun:
     """The last steps of a recorded training, taken again without the rows of each of some groups.
 
-    They have the recorded batches, rates, optimizer state and random numbers, and begin at the
-    last recorded state before `share` of all steps, and before a step with each of the rows.
-    ``share`` is the share that is taken again. With `codes`, label codes (or targets) of all rows,
-    the rows have these labels and stay.
+    They have the recorded batches, optimizer state and random numbers, and begin at the last
+    recorded state before `share` of all steps, and before a step with each of the rows. ``share``
+    is the share that is taken again. The rates fall from `lr_factor` times the mean rate of the
+    run to 0; they are the recorded ones if it is None, and if all steps are taken again. With
+    `codes`, label codes (or targets) of all rows, the rows have these labels and stay.
 
     Raises
     ------
@@ -27,16 +30,19 @@ class EndOfRun:
 
     is_linear = False
 
-    def __init__(self, problem, groups, share, codes=None):
-        n_steps = problem.path.n_steps
+    def __init__(self, problem, groups, share, *, codes=None, lr_factor=LR_FACTOR):
+        path, n_steps = problem.path, problem.path.n_steps
         self._weights = torch.ones(len(groups), problem.n_rows)
         for row, group in zip(self._weights, groups, strict=True):
             row[group.cpu()] = 0.0 if codes is None else 1.0
         wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
-        first = min(wanted, _last_with(problem, groups))
-        self._loop = recorded_loop(problem, first, codes=codes)
-        self.share = self._loop.n_steps / n_steps
-        _check_own_steps(problem, n_steps - self._loop.n_steps)
+        first = path.nearest(min(wanted, _last_with(problem, groups))).step
+        self.share = (n_steps - first) / n_steps
+        options = {"codes": codes}
+        if first and lr_factor is not None:
+            options["schedule"] = falling_rates(path, first, lr_factor)
+        self._loop = recorded_loop(problem, first, **options)
+        _check_own_steps(problem, first)
 
     @property
     def how(self):
@@ -54,13 +60,14 @@ class EndOfRun:
 def _last_with(problem, groups):
     """Number of the last step from which on every row of the groups is in a batch again.
 
-    A row that was in none has nothing to be left out of.
+    A row that was in none has nothing to be left out of; without rows it is the last step.
     """
     path = problem.path
     last = np.full(problem.n_rows, path.n_steps - 1)
     for number in np.flatnonzero(path.taken):
         last[path.schedule[number].indices] = number
-    return int(min(last[group.cpu().numpy()].min() for group in groups))
+    rows = torch.cat(groups).cpu().numpy()
+    return int(last[rows].min(initial=path.n_steps - 1))
 
 
 def _check_own_steps(problem, first):

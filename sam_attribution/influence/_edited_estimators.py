@@ -22,13 +22,16 @@ _REASON = "SAMInfluence edited the weights, so the recorded training did not lea
 
 
 @exclusive()
-def relabelled_estimator(attribution, rows, labels, share):
-    """Copy of a split's estimator as if rows of its problem had had other labels."""
+def relabelled_estimator(attribution, rows, labels, replay):
+    """Copy of a split's estimator as if rows of its problem had had other labels.
+
+    `replay` are options of ``EndOfRun``.
+    """
     problem = attribution.problem
     group = torch.as_tensor(rows, device=problem.y.device)
     measure = Measure(attribution.trained.net.device)
     codes = problem.path.codes_with(rows, labels)
-    end = EndOfRun(problem, [group], share, codes)
+    end = EndOfRun(problem, [group], codes=codes, **replay)
     (state,) = end.states(n_jobs=1, verbose=attribution.verbose)
     edit = {"how": end.how, "n_relabelled": len(rows), "share": end.share}
     edit["seconds"] = measure.lap()
@@ -82,14 +85,14 @@ def _report(attribution, way, state, rows, verified):
     return report
 
 
-def way_of_editing(attribution, groups, *, how, share, method):
-    """How models without the groups are made."""
+def way_of_editing(attribution, groups, *, how, replay, method):
+    """How models without the groups are made; `replay` are options of ``EndOfRun``."""
     problem = attribution.problem
     linear = LinearStep(problem, groups, attribution.prepared)
     if how == "linear":
         return linear
     try:
-        return EndOfRun(problem, groups, 1.0 if how == "retrain" else share)
+        return EndOfRun(problem, groups, **replay)
     except ValueError as error:
         if how != "auto" or attribution.prepared.removal_step is None:
             raise

@@ -17,6 +17,7 @@ from sam_attribution.influence._rows_to_edit import checked_relabelling, checked
 _RULES = {
     "how": [StrOptions({"auto", "replay", "linear", "retrain"})],
     "share": [Interval(Real, 0, 1, closed="right")],
+    "lr_factor": [Interval(Real, 0, None, closed="neither"), None],
 }
 _RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 
@@ -24,13 +25,14 @@ _RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 class Editing:
     """Removal of training rows from a fitted model, and other labels for them."""
 
-    def remove(self, indices, *, how="auto", share=0.1, split=None, verify=0):
+    def remove(self, indices, *, how="auto", share=0.1, lr_factor=6.0, split=None, verify=0):
         """The model as if some training rows had never been there, without training it again.
 
         The last tenth of the recorded training is repeated without the rows (``"replay"``): same
-        batches, rates, optimizer state and random numbers, the rows at weight 0. On networks
-        trained with wrong labels this gives the accuracy of training again. It does not make the
-        model forget: compare ``edit_["removed_loss_after"]`` with the loss of rows never seen.
+        batches, optimizer state and random numbers, the rows at weight 0, at larger learning rates
+        that fall to 0. On networks trained with wrong labels this gives the accuracy of training
+        again. It does not make the model forget: compare ``edit_["removed_loss_after"]`` with the
+        loss of rows never seen.
 
         Parameters
         ----------
@@ -46,6 +48,12 @@ class Editing:
             Share of the training steps that are repeated. They begin at a recorded state and with
             each of the rows in a batch: with few recorded states or fewer than ten epochs
             ``edit_["share"]`` is larger. A linear edit repeats none.
+        lr_factor : float or None, default=6.0
+            Learning rate of the first repeated step, in parts of the mean rate of the recorded
+            training; from there it falls in a line to 0. ``None`` takes the recorded rates, with
+            which the steps would lead to the recorded weights if no row were removed. Take
+            it, or a smaller factor, if the validation loss rises. Where all steps are repeated,
+            the rates are the recorded ones.
         split : int, optional
             Which split's model is edited; needed if there are several.
         verify : int, default=0
@@ -115,16 +123,17 @@ class Editing:
         ((150,), 2)
         """
         check_is_fitted(self)
-        check_arguments(_RULES, "remove", how=how, share=share)
+        check_arguments(_RULES, "remove", how=how, share=share, lr_factor=lr_factor)
         attribution = self._attribution_of(split)
         if how == "linear":
             check_can_remove(attribution.prepared, self.method)
         rows = checked_removal(indices, attribution.trained, self._y)
         verify = _checked_count(verify)
-        way = partial(way_of_editing, how=how, share=share, method=self.method)
+        replay = {"share": 1.0 if how == "retrain" else share, "lr_factor": lr_factor}
+        way = partial(way_of_editing, how=how, replay=replay, method=self.method)
         return edited_estimator(attribution, rows, way, verify=verify, seed=self._seed)
 
-    def relabel(self, indices, labels, *, how="replay", share=0.1, split=None):
+    def relabel(self, indices, labels, *, how="replay", share=0.1, lr_factor=6.0, split=None):
         """The model as if some training rows had had other labels, without training it again.
 
         The end of the recorded training is repeated with these labels, as :meth:`remove` repeats it
@@ -139,7 +148,7 @@ class Editing:
             mask are in the order of the rows.
         how : {"replay", "retrain"}, default="replay"
             ``"replay"`` repeats the last `share` of the training, ``"retrain"`` all of it.
-        share : float, default=0.1
+        share, lr_factor
             As for :meth:`remove`.
         split : int, optional
             Which split's model is edited; needed if there are several.
@@ -168,12 +177,15 @@ class Editing:
         ((150,), 2)
         """
         check_is_fitted(self)
-        check_arguments(_RULES | _RELABELLING, "relabel", how=how, share=share)
+        check_arguments(
+            _RULES | _RELABELLING, "relabel", how=how, share=share, lr_factor=lr_factor
+        )
         attribution = self._attribution_of(split)
         rows, labels = checked_relabelling(
             indices, labels, attribution.trained, self._y, self._targets
         )
-        return relabelled_estimator(attribution, rows, labels, 1.0 if how == "retrain" else share)
+        replay = {"share": 1.0 if how == "retrain" else share, "lr_factor": lr_factor}
+        return relabelled_estimator(attribution, rows, labels, replay)
 
 
 def _checked_count(verify):

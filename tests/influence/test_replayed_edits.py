@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 from torch.nn.utils import parameters_to_vector
+from torch.optim.lr_scheduler import StepLR
 
 from sam_attribution import SAMInfluence, SAMNet, SAMRegressor
 from sam_attribution.exceptions import AttributionWarning
@@ -58,9 +60,23 @@ def flat(module):
     return parameters_to_vector(module.parameters()).detach()
 
 
+def falling(recorded, first, factor):
+    """The recorded run with rates that fall in a line from `factor` times their mean to 0."""
+    rates = np.array([step.rates[0] for step in recorded.schedule])
+    n_steps = len(rates)
+    rates[first:] = factor * rates.mean() * (n_steps - np.arange(first, n_steps)) / (n_steps - first)
+    again = copy.copy(recorded)
+    again.schedule = [
+        replace(step, rates=(float(rate),))
+        for step, rate in zip(recorded.schedule, rates, strict=True)
+    ]
+    return again
+
+
 KINDS = {
-    "batch norm": (network(norm=True), "momentum"),
-    "dropout": (network(dropout=True), "adamw"),
+    "batch norm": (network(norm=True), "momentum", {}, 6),
+    "dropout": (network(dropout=True), "adamw", {"lr_factor": 2}, 2),
+    "recorded rates": (network(), "momentum", {"lr_factor": None}, None),
 }
 
 
@@ -68,11 +84,15 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_end_of_the_training_is_repeated_without_the_rows(kind):
     """Plain torch goes through the whole run, with weight 0 from the recorded state on."""
-    fitted, run = trained(*KINDS[kind], max_epochs=5, trajectory=10)
-    edited = fitted.remove([1, 5], how="replay", share=0.25)
+    module, optimizer, options, factor = KINDS[kind]
+    schedule = LRScheduler(StepLR, step_size=3, gamma=0.1)
+    fitted, run = trained(module, optimizer, max_epochs=5, trajectory=10, callbacks=[schedule])
+    edited = fitted.remove([1, 5], how="replay", share=0.25, **options)
     steps = run.recorded.n_steps
     first = round(steps * (1 - edited.edit_["share"]))
     assert first == max(s.step for s in run.recorded.states if s.step <= 0.75 * steps)
+    if factor is not None:
+        run.recorded = falling(run.recorded, first, factor)
     module = run.trained(without(first, [1, 5]))
     torch.testing.assert_close(weights(edited), flat(module), rtol=1e-10, atol=1e-12)
     for name, buffer in module.named_buffers():
@@ -234,7 +254,7 @@ def test_without_a_recorded_run_the_edit_is_linear_and_says_so():
         fitted.remove(REMOVED)
 
 
-@pytest.mark.parametrize(("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1)])
+@pytest.mark.parametrize(("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1), ("lr_factor", 0)])
 def test_arguments_of_another_kind_are_named(name, value):
     with pytest.raises(ValueError, match=f"The {name!r} parameter of remove"):
         influence("grad-dot").fit(X, y).remove(REMOVED, **{name: value})
@@ -250,6 +270,7 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     first = round(run.recorded.n_steps * (1 - edited.edit_["share"]))
     changed = run.y.clone()
     changed[rows] = torch.tensor(labels)
+    run.recorded = falling(run.recorded, first, 6)
     run.y = FromStep(first, run.y, changed, reads=4)  # by losses and by shares, in two passes
     module = run.trained(torch.ones(36, dtype=torch.float64))
     module.requires_grad_(False)
