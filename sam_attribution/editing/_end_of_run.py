@@ -60,14 +60,15 @@ class EndOfRun:
 def _last_with(problem, groups):
     """Number of the last step from which on every row of the groups is in a batch again.
 
-    A row that was in none has nothing to be left out of; without rows it is the last step.
+    A row that was in none has nothing to be left out of. Without rows it is that of all rows: the
+    edit of none is as long as that of many.
     """
     path = problem.path
     last = np.full(problem.n_rows, path.n_steps - 1)
     for number in np.flatnonzero(path.taken):
         last[path.schedule[number].indices] = number
     rows = torch.cat(groups).cpu().numpy()
-    return int(last[rows].min(initial=path.n_steps - 1))
+    return int(last[rows if len(rows) else slice(None)].min())
 
 
 def _check_own_steps(problem, first):

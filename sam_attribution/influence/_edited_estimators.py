@@ -18,7 +18,10 @@ from sam_attribution.editing import (
 from sam_attribution.fitting import Measure, with_net
 from sam_attribution.training import edited_copy
 
-_REASON = "SAMInfluence edited the weights, so the recorded training did not lead to them"
+_REASON = (
+    "SAMInfluence edited the weights, so the recorded training did not lead to them (to edit more "
+    "rows, pass all of them in one call to the SAMInfluence that was fitted before the edit)"
+)
 
 
 @exclusive()

@@ -15,12 +15,7 @@ def checked_removal(indices, trained, y):
     left = np.setdiff1d(visited, rows)
     if len(left) == 0:
         raise ValueError("indices are all rows that were trained on: nothing would be left.")
-    classify = trained.problem.n_classes is not None
-    if classify and len(gone := np.setdiff1d(y[visited], y[left])):
-        raise ValueError(
-            f"indices are all rows of class {gone.tolist()[0]!r}: an edit cannot forget a class. "
-            "Train again without it."
-        )
+    _check_classes(trained, y[visited], y[left], "indices are all rows of")
     return np.searchsorted(trained.split.train, rows)
 
 
@@ -31,7 +26,8 @@ def checked_relabelling(indices, labels, trained, y, targets):
     are not one for each of them, or that the `targets` of the estimator do not know.
     """
     rows = _positions(indices, len(y))
-    _check_trained_on(rows, trained.trained_rows, "relabel")
+    visited = trained.trained_rows
+    _check_trained_on(rows, visited, "relabel")
     labels = np.asarray(targets.given(labels))
     if labels.shape != y[rows].shape:
         raise ValueError(
@@ -39,7 +35,19 @@ def checked_relabelling(indices, labels, trained, y, targets):
             f"y, shape {y[rows].shape}, got {labels.shape}."
         )
     targets.check(labels, "labels")
+    left = np.concatenate([y[np.setdiff1d(visited, rows)], labels])
+    _check_classes(trained, y[visited], left, "labels leave no row in")
     return np.searchsorted(trained.split.train, rows), labels
+
+
+def _check_classes(trained, before, left, what):
+    """Raise a ValueError if labels `before` an edit have a class that those `left` do not have."""
+    classify = trained.problem.n_classes is not None
+    if classify and len(gone := np.setdiff1d(before, left)):
+        raise ValueError(
+            f"{what} class {gone.tolist()[0]!r}: an edit cannot forget a class. Train again "
+            "without it."
+        )
 
 
 def _positions(indices, n_samples):

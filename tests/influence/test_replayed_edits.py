@@ -203,7 +203,7 @@ def test_nothing_of_the_fitted_model_is_changed():
         edited.predict(X[:5]), pickle.loads(pickle.dumps(edited)).predict(X[:5])
     )
     assert np.abs(edited.predict_proba(X) - fitted.estimator_.predict_proba(X)).max() > 1e-6
-    with pytest.raises(ValueError, match=r"cannot be used: SAMInfluence edited the wei"):
+    with pytest.raises(ValueError, match=r"SAMInfluence edited the wei.* pass all of them in one"):
         influence(estimator=FrozenEstimator(edited)).fit(X, y).remove([0])
 
 
@@ -318,3 +318,12 @@ def test_targets_are_replaced_by_any_number(kind):
 def test_labels_that_do_not_fit_are_named(labels, message):
     with pytest.raises(ValueError, match=message):
         influence("grad-dot").fit(X, y).relabel([0, 1], labels)
+
+
+def test_a_class_is_not_relabelled_away():
+    fitted = influence("grad-dot").fit(X, y)
+    rows = np.flatnonzero(y == 1)
+    with pytest.raises(ValueError, match=r"labels leave no row in class 1: an edit cannot forget"):
+        fitted.relabel(rows, np.full(len(rows), 2))
+    swapped = np.append(rows, np.flatnonzero(y == 2)[0])
+    fitted.relabel(swapped, np.append(np.full(len(rows), 2), 1))
