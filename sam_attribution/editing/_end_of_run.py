@@ -10,7 +10,7 @@ from sam_attribution.retraining import final_models, recorded_loop
 
 # Distance from the recorded state, in parts of the way to it, and in eps of the weights
 _OF_WAY, _ROUNDING = 1e-2, 100
-LR_FACTOR = 6.0  # the first rate, in parts of the mean rate of the run
+LR_FACTOR = 2.0  # the first rate, in parts of the mean rate of the run
 
 
 class EndOfRun:
@@ -39,7 +39,8 @@ class EndOfRun:
         first = path.nearest(min(wanted, _last_with(problem, groups))).step
         self.share = (n_steps - first) / n_steps
         options = {"codes": codes}
-        if first and lr_factor is not None:
+        self._lr_factor = lr_factor if first else None
+        if self._lr_factor is not None:
             options["schedule"] = falling_rates(path, first, lr_factor)
         self._loop = recorded_loop(problem, first, **options)
         _check_own_steps(problem, first)
@@ -54,7 +55,15 @@ class EndOfRun:
 
         `options` are those of ``retraining.train_many``.
         """
-        return final_models(self._loop, self._weights, **options)
+        try:
+            yield from final_models(self._loop, self._weights, **options)
+        except ValueError as error:
+            if self._lr_factor is None:
+                raise
+            raise ValueError(
+                f"the end of the training, repeated with lr_factor={self._lr_factor}, fails: "
+                f"{error} Pass a smaller lr_factor, or None for the recorded rates."
+            ) from error
 
 
 def _last_with(problem, groups):

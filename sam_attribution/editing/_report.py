@@ -21,7 +21,7 @@ def edit_report(queries, before, state, rows, codes=None):
     if not torch.isfinite(after).all():
         raise ValueError(
             "the edited model's outputs are not finite: the step is too long. Remove fewer rows, "
-            'or take how="retrain".'
+            'take a smaller lr_factor, or how="retrain".'
         )
     values = [float(queries.evaluation(z, queries.y).mean()) for z in (before, after)]
     report = {

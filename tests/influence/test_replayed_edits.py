@@ -64,7 +64,8 @@ def falling(recorded, first, factor):
     """The recorded run with rates that fall in a line from `factor` times their mean to 0."""
     rates = np.array([step.rates[0] for step in recorded.schedule])
     n_steps = len(rates)
-    rates[first:] = factor * rates.mean() * (n_steps - np.arange(first, n_steps)) / (n_steps - first)
+    falls = np.arange(n_steps - first, 0, -1) / (n_steps - first)
+    rates[first:] = factor * rates.mean() * falls
     again = copy.copy(recorded)
     again.schedule = [
         replace(step, rates=(float(rate),))
@@ -74,8 +75,8 @@ def falling(recorded, first, factor):
 
 
 KINDS = {
-    "batch norm": (network(norm=True), "momentum", {}, 6),
-    "dropout": (network(dropout=True), "adamw", {"lr_factor": 2}, 2),
+    "batch norm": (network(norm=True), "momentum", {}, 2),
+    "dropout": (network(dropout=True), "adamw", {"lr_factor": 6}, 6),
     "recorded rates": (network(), "momentum", {"lr_factor": None}, None),
 }
 
@@ -254,7 +255,14 @@ def test_without_a_recorded_run_the_edit_is_linear_and_says_so():
         fitted.remove(REMOVED)
 
 
-@pytest.mark.parametrize(("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1), ("lr_factor", 0)])
+def test_rates_that_are_too_large_are_named():
+    with pytest.raises(ValueError, match=r"lr_factor=1e\+30, fails: .* Pass a smaller lr_factor"):
+        influence("grad-dot").fit(X, y).remove(REMOVED, lr_factor=1e30, share=0.9)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1), ("lr_factor", 0)]
+)
 def test_arguments_of_another_kind_are_named(name, value):
     with pytest.raises(ValueError, match=f"The {name!r} parameter of remove"):
         influence("grad-dot").fit(X, y).remove(REMOVED, **{name: value})
@@ -270,7 +278,7 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     first = round(run.recorded.n_steps * (1 - edited.edit_["share"]))
     changed = run.y.clone()
     changed[rows] = torch.tensor(labels)
-    run.recorded = falling(run.recorded, first, 6)
+    run.recorded = falling(run.recorded, first, 2)
     run.y = FromStep(first, run.y, changed, reads=4)  # by losses and by shares, in two passes
     module = run.trained(torch.ones(36, dtype=torch.float64))
     module.requires_grad_(False)
