@@ -3,15 +3,16 @@
 import numpy as np
 
 
-def checked_removal(indices, trained, y):
+def checked_removal(indices, trained, y, earlier):
     """Positions among the rows of a split's problem that `indices` into all rows stand for.
 
-    Raises a TypeError or ValueError for `indices` that are no positions, or repeated, or not
-    trained on, or that leave nothing to train on, or nothing of a class.
+    `earlier` are the ``Edits`` that the model has already. Raises a TypeError or ValueError for
+    `indices` that are no positions, or repeated, or not trained on, or that leave nothing to train
+    on, or nothing of a class.
     """
     rows = np.sort(_positions(indices, len(y)))
-    visited = trained.trained_rows
-    _check_trained_on(rows, visited, "remove")
+    visited, y = _after(earlier, trained, y)
+    _check_trained_on(rows, trained, visited, "remove")
     left = np.setdiff1d(visited, rows)
     if len(left) == 0:
         raise ValueError("indices are all rows that were trained on: nothing would be left.")
@@ -19,15 +20,15 @@ def checked_removal(indices, trained, y):
     return np.searchsorted(trained.split.train, rows)
 
 
-def checked_relabelling(indices, labels, trained, y, targets):
+def checked_relabelling(indices, labels, trained, y, targets, earlier):
     """Positions in a split's problem, and a label for each, as an array.
 
     Raises a TypeError or ValueError for `indices` as :func:`checked_removal`, and for `labels` that
     are not one for each of them, or that the `targets` of the estimator do not know.
     """
     rows = _positions(indices, len(y))
-    visited = trained.trained_rows
-    _check_trained_on(rows, visited, "relabel")
+    visited, y = _after(earlier, trained, y)
+    _check_trained_on(rows, trained, visited, "relabel")
     labels = np.asarray(targets.given(labels))
     if labels.shape != y[rows].shape:
         raise ValueError(
@@ -38,6 +39,16 @@ def checked_relabelling(indices, labels, trained, y, targets):
     left = np.concatenate([y[np.setdiff1d(visited, rows)], labels])
     _check_classes(trained, y[visited], left, "labels leave no row in")
     return np.searchsorted(trained.split.train, rows), labels
+
+
+def _after(earlier, trained, y):
+    """Positions of the rows that are still trained on after ``Edits``, and the labels of all."""
+    visited = np.setdiff1d(trained.trained_rows, trained.split.train[[*earlier.removed]])
+    if earlier.relabelled:
+        labels = np.asarray([*earlier.labels])
+        y = y.astype(np.result_type(y, labels))  # a copy, with room for longer strings
+        y[trained.split.train[[*earlier.relabelled]]] = labels
+    return visited, y
 
 
 def _check_classes(trained, before, left, what):
@@ -73,9 +84,14 @@ def _positions(indices, n_samples):
     return given
 
 
-def _check_trained_on(rows, visited, what):
-    if len(strangers := np.setdiff1d(rows, visited)):
+def _check_trained_on(rows, trained, visited, what):
+    if len(strangers := np.setdiff1d(rows, trained.trained_rows)):
         raise ValueError(
             f"indices holds rows that this model was not trained on, such as {strangers[0]} "
             f"(held out to validate on): there is nothing to {what}."
+        )
+    if len(gone := np.setdiff1d(rows, visited)):
+        raise ValueError(
+            f"indices holds rows that were removed before, such as {gone[0]}: there is nothing to "
+            f"{what}."
         )

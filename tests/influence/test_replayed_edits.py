@@ -204,7 +204,7 @@ def test_nothing_of_the_fitted_model_is_changed():
         edited.predict(X[:5]), pickle.loads(pickle.dumps(edited)).predict(X[:5])
     )
     assert np.abs(edited.predict_proba(X) - fitted.estimator_.predict_proba(X)).max() > 1e-6
-    with pytest.raises(ValueError, match=r"SAMInfluence edited the wei.* pass all of them in one"):
+    with pytest.raises(ValueError, match=r"SAMInfluence edited the wei.* this model as after="):
         influence(estimator=FrozenEstimator(edited)).fit(X, y).remove([0])
 
 
@@ -287,6 +287,10 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     assert edited.edit_["relabelled_loss_after"] == pytest.approx(float(loss))
     assert edited.edit_["n_relabelled"] == 2
     assert fitted.relabel(rows, labels, how="retrain").edit_["how"] == "retrain"
+    run.y.reads = 0
+    both = fitted.remove([5], share=0.25, after=edited)
+    module = run.trained(without(first, [5]))
+    torch.testing.assert_close(weights(both), flat(module), rtol=1e-10, atol=1e-12)
 
 
 def test_labels_keep_their_rows_and_their_length():
@@ -335,3 +339,37 @@ def test_a_class_is_not_relabelled_away():
         fitted.relabel(rows, np.full(len(rows), 2))
     swapped = np.append(rows, np.flatnonzero(y == 2)[0])
     fitted.relabel(swapped, np.append(np.full(len(rows), 2), 1))
+
+
+def test_edits_after_one_another_are_one_edit():
+    fitted = influence(
+        "grad-dot", estimator=make_pipeline(StandardScaler(), SAMClassifier(**SMALL))
+    )
+    fitted.fit(X, y)
+    whole = weights(fitted.remove([3, 17, 40])[-1])
+    first = pickle.loads(pickle.dumps(fitted.remove([40])))
+    then = fitted.remove([17, 3], after=first)
+    assert torch.equal(weights(then[-1]), whole)
+    assert then[-1].edit_["n_removed"] == 2
+    other = fitted.relabel([17], 1 - y[[17]] // 2)
+    assert torch.equal(weights(fitted.remove([3, 17, 40], after=other)[-1]), whole)
+    back = fitted.relabel([17], y[[17]], after=fitted.remove([3, 40], after=other))
+    assert torch.equal(weights(back[-1]), weights(fitted.remove([3, 40])[-1]))
+
+
+LATER = {
+    "again": ({"indices": [3]}, "removed before, such as 3"),
+    "class": ({"indices": np.flatnonzero(y == 1)[1:]}, "all rows of class 1"),
+    "linear": ({"indices": [5], "how": "linear"}, r"got how=.linear. and verify=0"),
+    "verify": ({"indices": [5], "verify": 1}, r"got how=.auto. and verify=1"),
+    "stranger": ({"indices": [5], "after": SAMClassifier()}, "after must be a model that remove"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LATER)
+def test_edits_that_cannot_follow_another_are_named(name):
+    fitted, (options, message) = influence().fit(X, y), LATER[name]
+    first = fitted.remove([3, np.flatnonzero(y == 1)[0]])
+    with pytest.raises(ValueError, match=message):
+        fitted.remove(**{"after": first} | options)
