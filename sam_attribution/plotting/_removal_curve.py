@@ -158,8 +158,7 @@ class RemovalCurveDisplay(Display):
             repeats the end of its training without the removed rows (at fraction 0 with all), as
             :meth:`SAMInfluence.remove <sam_attribution.SAMInfluence.remove>` does: for a net of
             this package, or a Pipeline that ends in one, whose training is recorded. Such a model
-            has seen the rows before, so that removing right rows costs it less: on digits with 10 %
-            wrong labels the curve has its peak at 15 % instead of 10 %.
+            has seen the rows before, so that removing right rows costs it less.
         share : float, default=0.1
             Share of the training steps that ``"replay"`` repeats.
         random_state : int, RandomState instance or None, default=None
