@@ -20,7 +20,7 @@ class EndOfRun:
     optimizer state and random numbers, and begin at the last recorded state before `share` of all
     steps, and before a step with each of the rows. ``share`` is the share that is taken again. The
     rates fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if
-    it is None, and if all steps are taken again.
+    it is None, which ``lr_factor`` also is if all steps are taken again.
 
     Raises
     ------
@@ -39,8 +39,8 @@ class EndOfRun:
         first = path.nearest(min(wanted, _last_with(problem, edits))).step
         self.share = (n_steps - first) / n_steps
         options = {"codes": codes_of(problem, edits[0])}
-        self._lr_factor = lr_factor if first else None
-        if self._lr_factor is not None:
+        self.lr_factor = lr_factor if first else None
+        if self.lr_factor is not None:
             options["schedule"] = falling_rates(path, first, lr_factor)
         self._loop = recorded_loop(problem, first, **options)
         _check_own_steps(problem, first)
@@ -58,10 +58,10 @@ class EndOfRun:
         try:
             yield from final_models(self._loop, self._weights, **options)
         except ValueError as error:
-            if self._lr_factor is None:
+            if self.lr_factor is None:
                 raise
             raise ValueError(
-                f"the end of the training, repeated with lr_factor={self._lr_factor}, fails: "
+                f"the end of the training, repeated with lr_factor={self.lr_factor}, fails: "
                 f"{error} Pass a smaller lr_factor, or None for the recorded rates."
             ) from error
 

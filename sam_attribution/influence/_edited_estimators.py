@@ -17,6 +17,7 @@ from sam_attribution.editing import (
     random_groups,
     verification,
     warn_of_nonlinearity,
+    warn_of_rates,
 )
 from sam_attribution.fitting import Measure, net_of, with_net
 from sam_attribution.training import edited_copy
@@ -42,6 +43,7 @@ def relabelled_estimator(attribution, rows, edits, replay):
     edit["seconds"] = measure.lap()
     queries, before = attribution.validation, attribution.validation_outputs
     report = edit_report(queries, before, state, group, codes_of(problem, edits))
+    warn_of_rates(report, end.lr_factor)
     return _copy_of(attribution, state, edits, {"edit_": pd.Series(edit | report)})
 
 
@@ -97,13 +99,15 @@ def edits_of(estimator, attribution):
 
 
 def _report(attribution, way, state, rows, verified):
-    """What an edit did, a dict; warns of a linear one that is not to be trusted."""
+    """What an edit did, a dict; warns of one that is not to be trusted."""
     queries, before = attribution.validation, attribution.validation_outputs
     report = edit_report(queries, before, state, rows)
     report["predicted_rise"] = attribution.predicted_rise(rows)
     if way.is_linear:
         report["nonlinearity"] = nonlinearity_of(queries, before, state)
         warn_of_nonlinearity(report, verified=verified)
+    else:
+        warn_of_rates(report, way.lr_factor)
     return report
 
 

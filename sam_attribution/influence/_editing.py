@@ -98,7 +98,8 @@ class Editing:
         Warns
         -----
         AttributionWarning
-            If ``"auto"`` is a linear edit. For a linear edit, if ``edit_["nonlinearity"]`` is above
+            If ``"auto"`` is a linear edit. For a replay with an `lr_factor`, if the validation loss
+            rises by more than a quarter. For a linear edit, if ``edit_["nonlinearity"]`` is above
             .5, or ``|rise - predicted_rise|`` above ``|predicted_rise| / 2 + |value| / 10``. The
             nonlinearity compares half of the step with all of it on the outputs z for up to 128
             validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight

@@ -260,6 +260,18 @@ def test_rates_that_are_too_large_are_named():
         influence("grad-dot").fit(X, y).remove(REMOVED, lr_factor=1e30, share=0.9)
 
 
+def test_an_edit_that_makes_the_model_worse_says_so():
+    fitted = influence("grad-dot").fit(X, y)
+    said = r"validation loss rose from 1\.\d* to .* with lr_factor=100.* lr_factor=None, at"
+    with pytest.warns(AttributionWarning, match=said):
+        fitted.remove(REMOVED, lr_factor=100)
+    with pytest.warns(AttributionWarning, match=said):
+        fitted.relabel(REMOVED, y[REMOVED], lr_factor=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.remove(REMOVED, lr_factor=None)
+
+
 @pytest.mark.parametrize(
     ("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1), ("lr_factor", 0)]
 )
