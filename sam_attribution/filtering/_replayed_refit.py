@@ -1,6 +1,5 @@
 """A classifier trained once on all rows, and the end of that training without some of them."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -65,14 +64,14 @@ def _check_trained_on(estimator, *data):
 def replayed_refit(estimator, fit, X, y, sample_weight, kept, *, memory, random_state):
     """A copy of `estimator` as if the last tenth of its training had had only the `kept` rows.
 
+    It is repeated if all rows are kept, too: what differs between shares is then the rows alone.
+
     ``fit(estimator, X, y, sample_weight)`` fits the clone `estimator` on all rows; it is called
     unless the cache, as in ``Cache.get``, holds the training. Raises a ValueError if it cannot be
     repeated.
     """
     how = {"memory": memory, "random_state": random_state}
     trained = _trained_on_all(estimator, fit, X, y, sample_weight, **how)
-    if kept.all():
-        return deepcopy(trained)
     frozen = trained if is_frozen(trained) else FrozenEstimator(trained)
     try:
         return without_rows(fitted_on_all(frozen, X, y, sample_weight), np.flatnonzero(~kept))

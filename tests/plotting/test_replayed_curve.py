@@ -47,7 +47,8 @@ def test_a_pipeline_is_replayed_in_any_process():
     score = ScoreAfterReplay(pipeline, X, y, X_val, y_val, 0, share=0.3)
     kept = SCORES > -0.2
     assert pickle.loads(pickle.dumps(score))(kept) == score(kept)
-    assert score(kept | True) == pipeline.fit(X, y).score(X_val, y_val)
+    whole = ScoreAfterReplay(pipeline, X, y, X_val, y_val, 0, share=1.0)
+    assert whole(kept | True) == pipeline.fit(X, y).score(X_val, y_val)
 
 
 @pytest.mark.parametrize(
