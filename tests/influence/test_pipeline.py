@@ -29,7 +29,7 @@ HELD_OUT = ValidationData(X_val, names_val)
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [SAMInfluence(make_pipeline(StandardScaler(), SAMClassifier(max_epochs=3)))],
+    [SAMInfluence(make_pipeline(StandardScaler(), SAMClassifier(max_epochs=2)))],
     expected_failed_checks=lambda estimator: WEIGHT_CHECKS,
 )
 def test_sklearn_contract(estimator, check):

@@ -35,7 +35,7 @@ EXPECTED_FAILURES = {
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [SAMInfluence(SAMRegressor(max_epochs=5, lr=1e-4))],
+    [SAMInfluence(SAMRegressor(max_epochs=2, lr=1e-4))],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_sklearn_contract(estimator, check):
