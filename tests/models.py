@@ -1,6 +1,7 @@
 """Small networks and classifiers that the tests train."""
 
 import copy
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -82,7 +83,24 @@ def images(n=40, seed=0):
 
 
 def fitted(kind, sample_weight=False, **settings):
-    """A classifier (kind "regression": a regressor) trained for a few steps, and its data."""
+    """A classifier (kind "regression": a regressor) trained for a few steps, and its data.
+
+    Plain settings are trained with once, and copied for each call.
+    """
+    if all(isinstance(value, _PLAIN) for value in settings.values()):
+        return copy.deepcopy(_trained_once(kind, sample_weight, frozenset(settings.items())))
+    return _trained(kind, sample_weight, settings)
+
+
+_PLAIN = int, float, str, type, type(None)
+
+
+@lru_cache(maxsize=100)
+def _trained_once(kind, sample_weight, settings):
+    return _trained(kind, sample_weight, dict(settings))
+
+
+def _trained(kind, sample_weight, settings):
     defaults = {
         "max_epochs": 3, "batch_size": 8, "random_state": 0, "dtype": "float64", "rho": 0.1,
         "verbose": 0,
