@@ -217,8 +217,11 @@ CRITERIA = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sample_weight", [None, weight], ids=["", "sample_weight"])
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize(
+    ("name", "sample_weight"),
+    [*((name, weight) for name in CRITERIA), ("squared error", None), ("smoothed", None)],
+    ids=lambda value: value if isinstance(value, str) else "" if value is None else "weights",
+)
 def test_any_criterion_is_differentiated(name, sample_weight):
     criterion, options, loss, asked = CRITERIA[name]
     targets, asked_of, kind, module = y, y_val, SAMClassifier, network()
