@@ -129,12 +129,12 @@ def row_losses(problem, output, y):
     return nn.functional.cross_entropy(output, y, reduction="none")
 
 
-def given_gradients(problem, point, buffers):
-    """Gradients of every row's loss with the label it has, one backward pass each: (n, P)."""
+def given_gradients(problem, point, buffers, rows=slice(None)):
+    """Gradients of the rows' losses with the labels they have, one backward pass each: (n, P)."""
     leaf = point.detach().clone().requires_grad_()
     names = problem.layout.unflatten(leaf)
     gradients = []
-    for row, y in zip(problem.X, problem.y, strict=True):
+    for row, y in zip(problem.X[rows], problem.y[rows], strict=True):
         output = torch.func.functional_call(problem.module, (names, buffers), (row[None],))
         loss = row_losses(problem, output, y[None])[0]
         gradients.append(torch.autograd.grad(loss, leaf, retain_graph=True)[0])
