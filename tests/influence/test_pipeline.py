@@ -88,6 +88,7 @@ def test_scores_are_those_of_the_bare_classifier_on_the_transformed_rows(case):
     np.testing.assert_array_equal(fitted.score_samples(rows), bare.score_samples(inner[2]))
 
 
+@pytest.mark.slow
 def test_the_steps_see_training_rows_only(tmp_path):
     """With a memory the pipeline fits copies of its steps."""
     folds = StratifiedKFold(3, shuffle=True, random_state=0)

@@ -274,6 +274,7 @@ def test_bad_settings_are_named(settings, message):
         influence(**settings).fit(X, y)
 
 
+@pytest.mark.slow
 def test_an_earlier_fit_is_forgotten():
     fitted = SAMInfluence(random_state=0).fit(X, y > 0)
     assert fitted.classes_.tolist() == [False, True]
