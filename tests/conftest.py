@@ -1,5 +1,6 @@
 import gc
 
+import pytest
 from hypothesis import settings
 
 # A deadline measures the machine, not the code.
@@ -7,12 +8,12 @@ settings.register_profile("unhurried", deadline=None)
 settings.load_profile("unhurried")
 
 
-def pytest_configure():
-    """Thousands of tests are made and none is dropped: there is no garbage to look for."""
+@pytest.hookimpl(wrapper=True)
+def pytest_collection():
+    """What is imported and collected stays to the end: there is no garbage to look for in it."""
     gc.disable()
-
-
-def pytest_collection_finish():
-    """What was imported and collected stays to the end: later collections pass it over."""
-    gc.freeze()
-    gc.enable()
+    try:
+        return (yield)
+    finally:
+        gc.freeze()
+        gc.enable()
