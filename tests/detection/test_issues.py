@@ -52,6 +52,7 @@ def test_the_worst_come_first(flowers):
     assert wrong[first].mean() > 0.8
 
 
+@pytest.mark.slow
 def test_it_prints_a_row_on_a_line_of_80_columns(flowers):
     issues = flowers[-1].issues_
     scores = np.linspace(-45, 45, 10_000)

@@ -145,7 +145,7 @@ def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
         rho=st.floats(0.01, 0.3),
     )
     @settings(
-        max_examples=4,
+        max_examples=3,
         derandomize=True,
         phases=set(Phase) - {Phase.explain},
         suppress_health_check=[HealthCheck.too_slow],
@@ -155,7 +155,7 @@ def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
             network(activation, norm, dropout), optimizer, ball, rho=rho, seed=seed,
             batch_size=batch_size, sample_weight=weight if weighted else None,
         )  # fmt: skip
-        rows = np.argsort(-np.abs(influence.scores_))[:3]  # the largest relative error counts
+        rows = np.argsort(-np.abs(influence.scores_))[:2]  # the largest relative error counts
         kinks = [Kinks() for _ in rows]
         truth = derivatives(run, rows, kinks)
         if ball == "p=inf" and any(each.crosses_zero for each in kinks):
@@ -168,7 +168,7 @@ def test_scores_are_the_derivative_of_real_retraining(optimizer, ball):
 
     one_run()
     print(f"{optimizer}, {ball}: {dict(seen)}")
-    # other versions of hypothesis draw other runs: 2 and more of 4 in most
+    # other versions of hypothesis draw other runs: 2 and more of 3 in most
     assert seen["compared"] >= 1, seen
 
 
@@ -217,8 +217,11 @@ CRITERIA = {
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sample_weight", [None, weight], ids=["", "sample_weight"])
-@pytest.mark.parametrize("name", CRITERIA)
+@pytest.mark.parametrize(
+    ("name", "sample_weight"),
+    [*((name, weight) for name in CRITERIA), ("squared error", None), ("smoothed", None)],
+    ids=lambda value: value if isinstance(value, str) else "" if value is None else "weights",
+)
 def test_any_criterion_is_differentiated(name, sample_weight):
     criterion, options, loss, asked = CRITERIA[name]
     targets, asked_of, kind, module = y, y_val, SAMClassifier, network()

@@ -106,6 +106,7 @@ def test_it_is_the_derivative_with_eps_a_constant(options, at):
     assert 0.9 < np.corrcoef(exact, expected)[0, 1] < 1 - 1e-6
 
 
+@pytest.mark.slow
 def test_batches_in_parts_and_other_labels_are_read_off_as_for_the_exact_derivative():
     """At rho = 0 nothing is left out."""
     options = {"module": network(norm=True), "m_sharpness": 3, **SGD}

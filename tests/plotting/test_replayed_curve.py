@@ -24,6 +24,7 @@ NET = SAMClassifier(
 CURVE = {"X_test": X_val, "y_test": y_val, "scores": SCORES, "fractions": [0, 0.25, 0.5]}
 
 
+@pytest.mark.slow
 def test_one_training_is_repeated_for_every_removal():
     display = RemovalCurveDisplay.from_estimator(
         NET, X, y, refit="replay", share=1.0, n_random=0, **CURVE
