@@ -50,7 +50,8 @@ class GradientPass:
     """Mean-loss gradient of a batch at one point, with the graph to differentiate it.
 
     Reverse over reverse throughout, which the symmetry of Hessians allows. :meth:`pull` gives the
-    cotangents of the buffers `pulled`, :meth:`push` carries the tangents of those `moving`.
+    cotangents of the buffers `pulled`, :meth:`push` carries the tangents of those `moving`. An
+    error for a part without a second derivative, unless the same batch function was `checked`.
     """
 
     def __init__(
@@ -61,6 +62,7 @@ class GradientPass:
         *,
         pulled: Iterable[str] = (),
         moving: Sequence[str] = (),
+        checked: bool = False,
     ) -> None:
         self.point = params.detach()
         self._leaf = self.point.clone().requires_grad_()
@@ -85,7 +87,8 @@ class GradientPass:
                 [self._back, *self._seeds],
                 create_graph=True,
             )
-        check_differentiable_again(self.gradient)
+        if not checked:
+            check_differentiable_again(self.gradient)
 
     def pull(
         self, to_gradient: Tensor, to_after: Buffers

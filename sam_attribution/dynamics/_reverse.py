@@ -57,6 +57,7 @@ def step_vjp(
     clip: Clipping | None = None,
     fixed_ascent: bool = False,
     gradient: Tensor | None = None,
+    checked: bool = False,
 ) -> StepProduct:
     """Pull cotangents back through one step of :func:`training_step`.
 
@@ -75,6 +76,8 @@ def step_vjp(
         Take eps for a constant: Hessian and row gradients at w + eps, and nothing through eps.
     gradient : Tensor of shape (n_params,), optional
         The gradient that the optimizer was given, if it is not the one of the passes here.
+    checked : bool, default=False
+        Whether the module and the loss are known to have second derivatives throughout.
 
     Returns
     -------
@@ -95,7 +98,8 @@ def step_vjp(
     passes: list[_TwoPasses | _FixedAscent] = []
     buffers = state.buffers
     for part in parts_of(batch):
-        passes.append(kind(part, state.params, buffers, cotangent, perturbation, rho))
+        given = part, state.params, buffers, cotangent, perturbation, rho
+        passes.append(kind(*given, checked=checked))
         buffers = passes[-1].after
     if gradient is None:
         gradient = reduce(torch.add, [each.gradient for each in passes])
@@ -123,17 +127,21 @@ class _TwoPasses:
         cotangent: Cotangent,
         perturbation: Perturbation,
         rho: float,
+        *,
+        checked: bool = False,
     ) -> None:
         self._part = part
         self._perturbation = perturbation
-        self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+        self._first = GradientPass(
+            part.batch, params, buffers, pulled=cotangent.buffers, checked=checked
+        )
         self.after = self._first.after
         self._at = params, self._first.gradient.detach(), rho
         self._second = None
         if rho != 0:
             moved = params + perturbation.eps(*self._at)
-            # batch-norm statistics stay those of the first pass
-            self._second = GradientPass(part.batch, moved, self.after)
+            # batch-norm statistics stay those of the first pass; the function is the same
+            self._second = GradientPass(part.batch, moved, self.after, checked=True)
 
     @property
     def gradient(self) -> Tensor:
@@ -165,6 +173,8 @@ class _FixedAscent:
         cotangent: Cotangent,
         perturbation: Perturbation,
         rho: float,
+        *,
+        checked: bool = False,
     ) -> None:
         self._part, self._first = part, None
         if cotangent.buffers:  # which the first pass moves
@@ -173,7 +183,7 @@ class _FixedAscent:
         else:
             climbing, self.after = gradient_of(part.batch, params, buffers)
         moved = params + perturbation.eps(params, climbing, rho)
-        self._second = GradientPass(part.batch, moved, self.after)
+        self._second = GradientPass(part.batch, moved, self.after, checked=checked)
 
     @property
     def gradient(self) -> Tensor:

@@ -102,7 +102,8 @@ class CrossEntropyRows(GenericRows):
     """Cross-entropy, with label smoothing: the derivative in the logits is closed form."""
 
     def __init__(self, label_smoothing=0.0, class_weight=None):
-        super().__init__(nn.CrossEntropyLoss(class_weight, label_smoothing=label_smoothing))
+        settings = {"label_smoothing": label_smoothing, "reduction": "none"}
+        super().__init__(nn.CrossEntropyLoss(class_weight, **settings))
         self.label_smoothing = label_smoothing
 
     def label_table(self, logits, tangents):
