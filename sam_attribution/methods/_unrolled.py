@@ -165,7 +165,7 @@ class _PreparedSweep(Prepared):
     def _sweep(self, queries):
         """The probes of every step, the last one first."""
         states = self.problem.path.states_backwards(**self._options)
-        states = self._end_checked(map(self._training.state, states))
+        states = self._end_checked(self._training.states(states))
         return reverse_sweep(self._training, states, queries, self.product_of)
 
     def _end_checked(self, states):
@@ -195,7 +195,7 @@ class _PreparedUnrolled(_PreparedSweep):
 
     def removal_step(self, groups, *, verbose=0):
         """The tangent of training along the weights of every group, buffers included."""
-        recorded = self.problem.path.recorded_states
+        recorded = [state for state in self.problem.path.recorded_states if state.is_whole]
         if "dtype" in self._options:  # another run from the same start
             recorded = recorded[:1]
         return tangent_sweep(self._training, groups, recorded, verbose=verbose)

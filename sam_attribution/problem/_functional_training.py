@@ -141,14 +141,26 @@ class FunctionalTraining:
             self._optimizer = groups, functional_optimizer(path, groups, dtype)
         return self._optimizer[1]
 
-    def state(self, recorded):
-        """A recorded state in the form that the steps take."""
+    def states(self, recorded):
+        """Yield recorded states, the last one first, in the form that the steps take."""
+        recorded = iter(recorded)
+        state = next(recorded)
+        for before in recorded:
+            yield self.state(state, before)
+            state = before
+        yield self.state(state)
+
+    def state(self, recorded, before=None):
+        """A recorded state in the form that the steps take.
+
+        `before` is the one a step earlier, for a state without the optimizer's memory.
+        """
         device, dtype = self.problem.params.device, self.problem.params.dtype
         buffers = {
             name: buffer.to(device, dtype if buffer.is_floating_point() else buffer.dtype)
             for name, buffer in recorded.buffers.items()
         }
-        memory = optimizer_memory(self.problem.path, recorded)
+        memory = optimizer_memory(self.problem.path, recorded, before)
         return TrainingState(recorded.params.to(device, dtype), buffers, memory)
 
     def start(self):
