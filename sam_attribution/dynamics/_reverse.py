@@ -14,7 +14,7 @@ from sam_attribution.dynamics._gradient_pass import (
     leaf_of,
     pulled_back,
 )
-from sam_attribution.dynamics._optimizer import Clipping, Optimizer, Pulled
+from sam_attribution.dynamics._optimizer import Adam, Clipping, Optimizer, Pulled
 from sam_attribution.dynamics._parts import BatchPart, SplitBatch, parts_of
 from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
@@ -95,11 +95,12 @@ def step_vjp(
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
     kind = _FixedAscent if fixed_ascent and rho != 0 else _TwoPasses
+    as_rounded = isinstance(optimizer, Adam)  # which makes steps of rounding alone
     passes: list[_TwoPasses | _FixedAscent] = []
     buffers = state.buffers
     for part in parts_of(batch):
         given = part, state.params, buffers, cotangent, perturbation, rho
-        passes.append(kind(*given, checked=checked))
+        passes.append(kind(*given, checked=checked, as_rounded=as_rounded))
         buffers = passes[-1].after
     if gradient is None:
         gradient = reduce(torch.add, [each.gradient for each in passes])
@@ -128,12 +129,18 @@ class _TwoPasses:
         perturbation: Perturbation,
         rho: float,
         *,
-        checked: bool = False,
+        checked: bool,
+        as_rounded: bool,
     ) -> None:
         self._part = part
         self._perturbation = perturbation
         self._first = GradientPass(
-            part.batch, params, buffers, pulled=cotangent.buffers, checked=checked
+            part.batch,
+            params,
+            buffers,
+            pulled=cotangent.buffers,
+            checked=checked,
+            as_rounded=as_rounded,
         )
         self.after = self._first.after
         self._at = params, self._first.gradient.detach(), rho
@@ -141,7 +148,9 @@ class _TwoPasses:
         if rho != 0:
             moved = params + perturbation.eps(*self._at)
             # batch-norm statistics stay those of the first pass; the function is the same
-            self._second = GradientPass(part.batch, moved, self.after, checked=True)
+            self._second = GradientPass(
+                part.batch, moved, self.after, checked=True, as_rounded=as_rounded
+            )
 
     @property
     def gradient(self) -> Tensor:
@@ -174,16 +183,26 @@ class _FixedAscent:
         perturbation: Perturbation,
         rho: float,
         *,
-        checked: bool = False,
+        checked: bool,
+        as_rounded: bool,
     ) -> None:
         self._part, self._first = part, None
         if cotangent.buffers:  # which the first pass moves
-            self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+            self._first = GradientPass(
+                part.batch,
+                params,
+                buffers,
+                pulled=cotangent.buffers,
+                checked=checked,
+                as_rounded=as_rounded,
+            )
             climbing, self.after = self._first.gradient.detach(), self._first.after
         else:
             climbing, self.after = gradient_of(part.batch, params, buffers)
         moved = params + perturbation.eps(params, climbing, rho)
-        self._second = GradientPass(part.batch, moved, self.after, checked=checked)
+        self._second = GradientPass(
+            part.batch, moved, self.after, checked=checked, as_rounded=as_rounded
+        )
 
     @property
     def gradient(self) -> Tensor:

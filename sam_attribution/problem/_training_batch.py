@@ -97,6 +97,11 @@ class TrainingBatch:
         """``sum_i a_i l_i / sum_i a_i`` over the batch."""
         return self.shares @ self.problem.row_loss.per_sample(output, self._y)
 
+    def loss_gradient(self, output):
+        """Gradient of :meth:`mean_loss` in the output by a formula, None without one."""
+        back = self.problem.row_loss.in_output_by_formula(output, self._y)
+        return None if back is None else self.shares[:, None] * back
+
     def __call__(self, params, buffers, row_weights):
         """Mean loss with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""
         output, after = self.outputs(params, self.copied(buffers))
