@@ -25,23 +25,23 @@ class UnstableTraining(ValueError):
 NO_SWEEP = NoFunctionalForm, OnceDifferentiable, OtherRun, UnstableTraining
 
 
-def exact_product(number, step, before, after, cotangent, tracked):
+def exact_product(number, step, before, after, cotangent, tracked, **options):
     """The derivative of a step as training took it; ValueError if it did not lead to `after`."""
-    product = step.vjp(before, cotangent)
+    product = step.vjp(before, cotangent, **options)
     check_same(f"step {number}", product.after, after, before, tracked)
     return product
 
 
-def fixed_product(number, step, before, after, cotangent, tracked):
+def fixed_product(number, step, before, after, cotangent, tracked, **options):
     """The derivative of a step with its perturbation held fixed, checked in the same way."""
-    product = step.vjp(before, cotangent, fixed_ascent=True)
+    product = step.vjp(before, cotangent, fixed_ascent=True, **options)
     check_same(f"step {number}", product.after, after, before, tracked)
     return product
 
 
-def product_at_w(number, step, before, after, cotangent, tracked):
+def product_at_w(number, step, before, after, cotangent, tracked, **options):
     """The derivative of a step as if it had not climbed; the step itself is not computed."""
-    return step.vjp_at_w(before, after, cotangent)
+    return step.vjp_at_w(before, after, cotangent, **options)
 
 
 def reverse_sweep(training, states, queries, product_of=exact_product):
@@ -53,14 +53,15 @@ def reverse_sweep(training, states, queries, product_of=exact_product):
     """
     numbers = reversed(range(training.n_steps))
     cotangent = None
+    tracked = training.tracked
     for number, (after, before) in zip(numbers, pairwise(states), strict=True):
         if cotangent is None:
-            names, asked = sorted(training.tracked), queries.of(training.problem)
+            names, asked = sorted(tracked), queries.of(training.problem)
             # the derivative is in a row's weight, the score is of its removal
             cotangent = _negative(asked.cotangent(after.params, after.buffers, names))
-        step = training.step(number)
+        step, checked = training.step(number), number + 1 < training.n_steps
         with missing_derivatives_named():
-            product = product_of(number, step, before, after, cotangent, training.tracked)
+            product = product_of(number, step, before, after, cotangent, tracked, checked=checked)
         cotangent = product.before
         check_derivative_is_finite(f"before step {number}", cotangent.params)
         for sensitivity in product.sensitivities:

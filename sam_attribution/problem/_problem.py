@@ -16,7 +16,7 @@ from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
 from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._finite import check_parameters_are_finite
-from sam_attribution.problem._functional_call import flat_call
+from sam_attribution.problem._functional_call import RepeatedCall, flat_call
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import (
     check_layers,
@@ -33,10 +33,13 @@ _N_BATCHES = 8
 
 
 class _TriedInTraining(NamedTuple):
-    """One batch in training mode: another output than in evaluation mode, or random numbers."""
+    """One batch in training mode: another output than in evaluation mode, or random numbers.
+
+    `drawn` are the owners of the streams that the numbers came from, as ``training.Draws`` has.
+    """
 
     differs: bool
-    draws: bool
+    drawn: list[str]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -207,6 +210,13 @@ class Problem:
         check_buffers_in_backward(copy_of_module(module), distinct_rows(self.X))
         return module
 
+    @cached_property
+    def training_call(self):
+        """The module in training mode as a function of its tensors and a batch."""
+        if self._base is not None:
+            return self._base.training_call
+        return RepeatedCall(self.training_module)
+
     @property
     def training_differs(self):
         """True if the module's outputs in training mode are not those in evaluation mode.
@@ -219,7 +229,12 @@ class Problem:
     @property
     def training_draws(self):
         """True if the module draws random numbers in training mode, as dropout does."""
-        return any(each.draws for each in self._tried_in_training)
+        return bool(self.drawn_streams)
+
+    @property
+    def drawn_streams(self):
+        """Owners of the random streams that the module draws from in training mode, a set."""
+        return {owner for each in self._tried_in_training for owner in each.drawn}
 
     @cached_property
     def _tried_in_training(self):
@@ -231,9 +246,8 @@ class Problem:
         batch = TrainingBatch(self, rows, seed)
         with torch.no_grad():
             expected = self.logits(self.params, batch.copied(self.buffers), self.X[rows])
-            output, draws = batch.tried(self.params, self.buffers)
-        draws = bool(draws)
-        return _TriedInTraining(draws or not torch.equal(output, expected), draws)
+            output, drawn = batch.tried(self.params, self.buffers)
+        return _TriedInTraining(bool(drawn) or not torch.equal(output, expected), drawn)
 
     def in_double_precision(self):
         """The same problem in float64."""

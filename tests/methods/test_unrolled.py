@@ -22,6 +22,7 @@ from sam_attribution import SAMClassifier, SAMInfluence, SAMRegressor, Validatio
 from sam_attribution.methods import Unrolled, _unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.training import _trajectory
 from tests.retrained import Run
 
 torch.manual_seed(0)
@@ -440,6 +441,20 @@ def test_neither_kept_states_nor_scoring_batches_matter(module):
     for batch_size in (1, 7):
         few.set_params(batch_size=batch_size, estimator=few.estimator)
         np.testing.assert_allclose(few.fit(X, y).scores_, every.scores_, rtol=1e-10, atol=1e-14)
+
+
+@pytest.mark.slow
+def test_all_weights_are_enough_without_the_momentum_between(monkeypatch):
+    module, settings = network(norm=True), {"max_epochs": 8, "lr": 0.02}
+    every, _ = trained(module, "dampened", trajectory="all", **settings)
+    n_params, n_buffers = (sum(t.numel() for t in f()) for f in (module.parameters, module.buffers))
+    monkeypatch.setattr(_trajectory, "ALL_WITHIN", 33 * 8 * (2 * n_params + n_buffers) - 1)
+    weights, _ = trained(module, "dampened", trajectory="auto", **settings)
+    assert weights.estimator_.trajectory_.keep == "weights"
+    np.testing.assert_allclose(weights.scores_, every.scores_, rtol=1e-10)
+    edited, expected = (each.remove([3, 5], how="linear") for each in (weights, every))
+    pairs = zip(edited.module_.parameters(), expected.module_.parameters(), strict=True)
+    assert all(torch.allclose(found, wanted, rtol=1e-10, atol=1e-14) for found, wanted in pairs)
 
 
 @pytest.mark.slow
