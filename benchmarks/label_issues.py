@@ -29,7 +29,7 @@ from benchmarks.wrong_labels.found import (
     means,
     reliability,
 )
-from benchmarks.wrong_labels.tables import (
+from benchmarks.wrong_labels.noisy_sets import (
     DEVELOPMENT,
     draw_rows,
     is_missing,

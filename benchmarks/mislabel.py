@@ -5,7 +5,7 @@
     python -m benchmarks.mislabel search               (mnist: the share to drop, by CV)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel detector (the detector alone, again)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.mislabel whole 0  (CIFAR-10N: all parameters)
-    python -m benchmarks.wrong_labels.table            (tables, from the JSON)
+    python -m benchmarks.wrong_labels.mislabel_table   (tables, from the JSON)
     python -m benchmarks.mislabel_plot                 (the picture, likewise)
 
 A seed draws the rows, the noise and the start. One training is shared by all; prices are CPU

@@ -10,8 +10,8 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.report import read
+from benchmarks.wrong_labels.mislabel_table import VALIDATIONS, figures, kind, means, prices
 from benchmarks.wrong_labels.rankings import DETECTOR
-from benchmarks.wrong_labels.table import VALIDATIONS, figures, kind, means, prices
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "mislabel.png"
 # color and marker; the others are grey

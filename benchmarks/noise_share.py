@@ -35,9 +35,7 @@ from sklearn.model_selection import StratifiedKFold, cross_val_predict
 from benchmarks.report import RESULTS, machine, read, write
 from benchmarks.wrong_labels.data import DATA, MOMENTUM
 from benchmarks.wrong_labels.found import cleanlab_figures, figures, reliability
-from benchmarks.wrong_labels.rankings import out_of_sample, timed, timed_trainings
-from benchmarks.wrong_labels.share_table import print_tables
-from benchmarks.wrong_labels.tables import (
+from benchmarks.wrong_labels.noisy_sets import (
     CHECKED,
     DEVELOPMENT,
     JUDGED_ONCE,
@@ -46,6 +44,8 @@ from benchmarks.wrong_labels.tables import (
     is_missing,
     noises_of,
 )
+from benchmarks.wrong_labels.rankings import out_of_sample, timed, timed_trainings
+from benchmarks.wrong_labels.share_table import print_tables
 from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
 
 FILE = "noise_share"

@@ -7,8 +7,8 @@ from pathlib import Path
 
 import matplotlib.pyplot as plt
 
+from benchmarks.wrong_labels.noisy_sets import DEVELOPMENT, JUDGED_ONCE
 from benchmarks.wrong_labels.share_table import cases_of, reliability, settings
-from benchmarks.wrong_labels.tables import DEVELOPMENT, JUDGED_ONCE
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "noise_share.png"
 COLORS = {

@@ -4,13 +4,15 @@
     python -m benchmarks.unrolled_cost
 
 Prices are CPU seconds of one thread over those of the recorded training; training and sweeps take
-turns, the median of the ratios counts. All states are recorded, but for "exact, 10 states", which
-repeats the steps between. Without the check of smoothness, which adds trainings. One label in ten
-is wrong. Pearson and slope are with leaving rows out: those of ``benchmarks.agreement``, and 60 on
-the CNN. Writes ``benchmarks/results/unrolled_cost.json`` after every network and goes on from
-there: delete it to begin again.
+turns, the median of the ratios counts. The runs record what ``trajectory="auto"`` keeps, which the
+file names; those of "exact, 10 states" repeat the steps between. ``load`` is that of the machine
+before and after. Without the check of smoothness, which adds trainings. One label in ten is wrong.
+Pearson and slope are with leaving rows out: those of ``benchmarks.agreement``, and 60 on the CNN.
+Writes ``benchmarks/results/unrolled_cost.json`` after every network and goes on from there: delete
+it to begin again.
 """
 
+import os
 import statistics
 import time
 import warnings
@@ -73,17 +75,20 @@ def one_case(clf, data, validation, truth):
         asking = SAMInfluence(FrozenEstimator(model), method=method, validation=validation)
         return asking.fit(*data)
 
-    found, ratios = {}, {}
-    trained("all")  # pays for what torch does on its first call only
+    found, ratios, keep, load = {}, {}, [], os.getloadavg()[0]
+    trained("auto")  # pays for what torch does on its first call only
     for _ in range(N_REPEATS):
-        for trajectory, methods in (("all", METHODS), (10, {"exact, 10 states": EXACT})):
+        for trajectory, methods in (("auto", METHODS), (10, {"exact, 10 states": EXACT})):
             training, model = measured(trained, trajectory)
+            keep.append(model.trajectory_.keep)
             for name, method in methods.items():
                 seconds, found[name] = measured(fitted, model, method)
                 ratios.setdefault(name, []).append(seconds / training)
     exact = found["exact"].scores_
     return {
         "n_steps": model.trajectory_.n_steps,
+        "keep": keep[0],
+        "load": [load, os.getloadavg()[0]],
         "seconds_training": training,
         "growth": float(found["segments"].diagnostics_["growth"].iloc[0]),
         "methods": {

@@ -32,7 +32,7 @@ print(f"accuracy {clf.score(X, y):.2f} on the training rows")
 
 rows = np.random.default_rng(0).choice(len(y), 20, replace=False)
 rows.sort()
-method = FurtherTraining(n_epochs=50, n_seeds=5, rows=rows, random_state=0)
+method = FurtherTraining(n_epochs=50, n_seeds=3, rows=rows, random_state=0)
 found = further_training(clf, X, y, X_query, y_query, method=method)
 effect = np.sqrt(np.mean(found.curves() ** 2, axis=(1, 2)))
 error = np.sqrt(np.mean(found.standard_errors() ** 2, axis=(1, 2)))

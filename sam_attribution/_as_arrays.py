@@ -97,6 +97,19 @@ def refuse_ragged(data, name, advice=PAD_ROWS):
         )
 
 
+def refuse_texts(data, name):
+    """Raise a ValueError for rows that are texts, which no module of torch takes."""
+    if not isinstance(data, list | tuple) and getattr(data, "ndim", None) != 1:
+        return
+    first = next(iter(data), None)
+    if isinstance(first, str):
+        raise ValueError(
+            f"{name} holds texts, such as {first[:20]!r}, and a module takes numbers. Pass the ids "
+            "that a tokenizer gives, as an array or a dict of arrays, or put a vectorizer before "
+            "the net in a Pipeline."
+        )
+
+
 def _length(row):
     """Length of a row of several numbers; None for a text or a single number."""
     if isinstance(row, list | tuple):

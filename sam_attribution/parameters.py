@@ -47,6 +47,7 @@ class ParameterLayout:
         for name, p in trainable.items():
             self.slices[name] = slice(self.size, self.size + p.numel())
             self.size += p.numel()
+        self._sizes = [shape.numel() for shape in self.shapes]
 
     def flatten(self, tensors):
         """Flat vector of a mapping, or of an iterable in layout order, shape (n_params,)."""
@@ -56,7 +57,7 @@ class ParameterLayout:
     def unflatten(self, flat):
         """Name-to-tensor views of a flat vector."""
         # one split: the backward of a slice fills a whole vector, for every parameter anew
-        parts = flat.split([shape.numel() for shape in self.shapes])
+        parts = flat.split(self._sizes)
         named = zip(self.names, parts, self.shapes, strict=True)
         return {name: part.view(shape) for name, part, shape in named}
 

@@ -37,8 +37,8 @@ def with_batch_norm():
 
 def trained(network, sample_weight=None, **settings):
     """A SAMClassifier in float64, with a recorded state in each of three stretches."""
-    settings = {"rho": RHO, "lr": LR, "batch_size": BATCH_SIZE, "max_epochs": 3} | settings
-    net = SAMClassifier(network, dtype="float64", random_state=0, trajectory=3, **settings)
+    usual = {"rho": RHO, "lr": LR, "batch_size": BATCH_SIZE, "max_epochs": 3, "trajectory": 3}
+    net = SAMClassifier(network, dtype="float64", random_state=0, **usual | settings)
     return net.fit(X, Y, sample_weight)
 
 

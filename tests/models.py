@@ -1,6 +1,7 @@
 """Small networks and classifiers that the tests train."""
 
 import copy
+from functools import lru_cache
 
 import numpy as np
 import torch
@@ -82,7 +83,24 @@ def images(n=40, seed=0):
 
 
 def fitted(kind, sample_weight=False, **settings):
-    """A classifier (kind "regression": a regressor) trained for a few steps, and its data."""
+    """A classifier (kind "regression": a regressor) trained for a few steps, and its data.
+
+    Plain settings are trained with once, and copied for each call.
+    """
+    if all(isinstance(value, _PLAIN) for value in settings.values()):
+        return copy.deepcopy(_trained_once(kind, sample_weight, frozenset(settings.items())))
+    return _trained(kind, sample_weight, settings)
+
+
+_PLAIN = int, float, str, type, type(None)
+
+
+@lru_cache(maxsize=100)
+def _trained_once(kind, sample_weight, settings):
+    return _trained(kind, sample_weight, dict(settings))
+
+
+def _trained(kind, sample_weight, settings):
     defaults = {
         "max_epochs": 3, "batch_size": 8, "random_state": 0, "dtype": "float64", "rho": 0.1,
         "verbose": 0,
@@ -111,12 +129,12 @@ def row_losses(problem, output, y):
     return nn.functional.cross_entropy(output, y, reduction="none")
 
 
-def given_gradients(problem, point, buffers):
-    """Gradients of every row's loss with the label it has, one backward pass each: (n, P)."""
+def given_gradients(problem, point, buffers, rows=slice(None)):
+    """Gradients of the rows' losses with the labels they have, one backward pass each: (n, P)."""
     leaf = point.detach().clone().requires_grad_()
     names = problem.layout.unflatten(leaf)
     gradients = []
-    for row, y in zip(problem.X, problem.y, strict=True):
+    for row, y in zip(problem.X[rows], problem.y[rows], strict=True):
         output = torch.func.functional_call(problem.module, (names, buffers), (row[None],))
         loss = row_losses(problem, output, y[None])[0]
         gradients.append(torch.autograd.grad(loss, leaf, retain_graph=True)[0])

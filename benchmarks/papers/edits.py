@@ -23,14 +23,16 @@ from benchmarks.papers.data import IMAGES, draw
 from benchmarks.papers.networks import NETWORKS, classifier
 from benchmarks.papers.runs import SEED, cpu_seconds, key, run_missing
 from sam_attribution import SAMInfluence, ValidationData
+from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, Unrolled
 
 PERCENT = (1, 2, 4, 8)
+FEW = GMRES(tol=1e-2, max_iter=20)  # products through the whole network for each edit
 METHODS = {  # of linear edits
     "unrolled": {"method": Unrolled(check=None)},
     "SAM-GIF": {"method": GIF()},
     "SAM-HIF (fast), head": {"method": HIF("fast"), "parameters": "head"},
-    "SAM-HIF, head": {"method": HIF(), "parameters": "head"},
+    "SAM-HIF, head": {"method": HIF(solver=FEW, damping=0.1), "parameters": "head"},
     "IF, head": {"method": InfluenceFunction(), "parameters": "head"},
     "IF with EK-FAC": {"method": "ekfac"},
 }

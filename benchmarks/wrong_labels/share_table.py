@@ -9,8 +9,14 @@ import pandas as pd
 
 from benchmarks.report import read
 from benchmarks.wrong_labels.found import mean_reliability
-from benchmarks.wrong_labels.table import place, simple_table
-from benchmarks.wrong_labels.tables import CHECKED, DEVELOPMENT, JUDGED_ONCE, N_CHECKED, PRETRAINED
+from benchmarks.wrong_labels.mislabel_table import place, simple_table
+from benchmarks.wrong_labels.noisy_sets import (
+    CHECKED,
+    DEVELOPMENT,
+    JUDGED_ONCE,
+    N_CHECKED,
+    PRETRAINED,
+)
 
 SETS = {
     "Development sets": DEVELOPMENT,

@@ -48,7 +48,7 @@ def metasmoothness(problem, queries, scores=None, *, nearby="weights", seed=0):
 def recorded_scores(problem, queries):
     """Unrolled scores of the recorded training, shape (n_samples, k)."""
     training = FunctionalTraining(problem)
-    states = map(training.state, problem.path.states_backwards(exact=True))
+    states = training.states(problem.path.states_backwards(exact=True))
     return unrolled_scores(training, states, queries)
 
 

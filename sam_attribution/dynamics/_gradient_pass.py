@@ -21,6 +21,10 @@ class BatchPasses(Protocol):
         """Mean loss of the batch, every row in it: a sum over rows of their own outputs."""
         ...
 
+    def loss_gradient(self, output: Tensor) -> Tensor | None:
+        """Gradient of the mean loss in the output, differentiable; None if no formula is known."""
+        ...
+
 
 class RowSensitivity(NamedTuple):
     """Derivatives of k numbers in the weights of a batch's rows, through one of the two passes.
@@ -50,7 +54,10 @@ class GradientPass:
     """Mean-loss gradient of a batch at one point, with the graph to differentiate it.
 
     Reverse over reverse throughout, which the symmetry of Hessians allows. :meth:`pull` gives the
-    cotangents of the buffers `pulled`, :meth:`push` carries the tangents of those `moving`.
+    cotangents of the buffers `pulled`, :meth:`push` carries the tangents of those `moving`. An
+    error for a part without a second derivative, unless the same batch function was `checked`.
+    With `as_rounded` the loss is differentiated by autograd, as in training, even if it has a
+    formula.
     """
 
     def __init__(
@@ -61,6 +68,8 @@ class GradientPass:
         *,
         pulled: Iterable[str] = (),
         moving: Sequence[str] = (),
+        checked: bool = False,
+        as_rounded: bool = True,
     ) -> None:
         self.point = params.detach()
         self._leaf = self.point.clone().requires_grad_()
@@ -73,9 +82,10 @@ class GradientPass:
         self._moving = moving
         with torch.enable_grad():
             self.output, self.after = batch.outputs(self._leaf, self._buffers)
-            # not in closed form: rounded as in training, for Adam makes steps of rounding alone
-            loss = batch.mean_loss(self.output)
-            (back,) = torch.autograd.grad(loss, self.output, create_graph=True)
+            back = None if as_rounded else batch.loss_gradient(self.output)
+            if back is None:
+                loss = batch.mean_loss(self.output)
+                (back,) = torch.autograd.grad(loss, self.output, create_graph=True)
             self._back = back if back.requires_grad else back.requires_grad_()
             # zeros: what comes out is linear in them, so that `push` can differentiate in them
             self._seeds = [torch.zeros_like(self.after[m]).requires_grad_() for m in moving]
@@ -85,7 +95,8 @@ class GradientPass:
                 [self._back, *self._seeds],
                 create_graph=True,
             )
-        check_differentiable_again(self.gradient)
+        if not checked:
+            check_differentiable_again(self.gradient)
 
     def pull(
         self, to_gradient: Tensor, to_after: Buffers

@@ -69,10 +69,11 @@ class SGD:
         # decay enters the descent at w, never the ascent
         descent = _decayed(gradient, self.weight_decay, params)
         if self.momentum == 0:
-            return params - rate * descent, memory
+            return _less(params, rate, descent), memory
         velocity = self._velocity(memory, descent)
-        direction = descent + self.momentum * velocity if self.nesterov else velocity
-        return params - rate * direction, (velocity,)
+        nesterov = self.nesterov
+        direction = torch.add(descent, velocity, alpha=self.momentum) if nesterov else velocity
+        return _less(params, rate, direction), (velocity,)
 
     def pull(
         self,
@@ -102,7 +103,8 @@ class SGD:
     def _velocity(self, memory: Memory, descent: Tensor) -> Tensor:
         if not memory:
             return descent  # torch does not dampen the first step
-        return self.momentum * memory[0] + _times(1 - self.dampening, descent)
+        new = _times(1 - self.dampening, descent)
+        return torch.add(new, memory[0], alpha=self.momentum)
 
 
 @dataclass(frozen=True)
@@ -234,6 +236,13 @@ def _decayed(value: Tensor, weight_decay: float | Tensor, decaying: Tensor) -> T
     if isinstance(weight_decay, float | int) and weight_decay == 0:
         return value
     return value + weight_decay * decaying
+
+
+def _less(value: Tensor, factor: float | Tensor, other: Tensor) -> Tensor:
+    """`value` minus the product, in one pass over memory where the factor is a number."""
+    if torch.is_tensor(factor):
+        return value - factor * other
+    return torch.sub(value, other, alpha=factor)
 
 
 def _times(factor: float, value: Tensor) -> Tensor:

@@ -14,7 +14,7 @@ from sam_attribution.dynamics._gradient_pass import (
     leaf_of,
     pulled_back,
 )
-from sam_attribution.dynamics._optimizer import Clipping, Optimizer, Pulled
+from sam_attribution.dynamics._optimizer import Adam, Clipping, Optimizer, Pulled
 from sam_attribution.dynamics._parts import BatchPart, SplitBatch, parts_of
 from sam_attribution.dynamics._step import Buffers, TrainingState
 from sam_attribution.perturbation import Perturbation
@@ -57,6 +57,7 @@ def step_vjp(
     clip: Clipping | None = None,
     fixed_ascent: bool = False,
     gradient: Tensor | None = None,
+    checked: bool = False,
 ) -> StepProduct:
     """Pull cotangents back through one step of :func:`training_step`.
 
@@ -75,6 +76,8 @@ def step_vjp(
         Take eps for a constant: Hessian and row gradients at w + eps, and nothing through eps.
     gradient : Tensor of shape (n_params,), optional
         The gradient that the optimizer was given, if it is not the one of the passes here.
+    checked : bool, default=False
+        Whether the module and the loss are known to have second derivatives throughout.
 
     Returns
     -------
@@ -92,10 +95,12 @@ def step_vjp(
     Hara et al., Data Cleansing for Models Trained with SGD, arXiv:1906.08473, without SAM.
     """
     kind = _FixedAscent if fixed_ascent and rho != 0 else _TwoPasses
+    as_rounded = isinstance(optimizer, Adam)  # which makes steps of rounding alone
     passes: list[_TwoPasses | _FixedAscent] = []
     buffers = state.buffers
     for part in parts_of(batch):
-        passes.append(kind(part, state.params, buffers, cotangent, perturbation, rho))
+        given = part, state.params, buffers, cotangent, perturbation, rho
+        passes.append(kind(*given, checked=checked, as_rounded=as_rounded))
         buffers = passes[-1].after
     if gradient is None:
         gradient = reduce(torch.add, [each.gradient for each in passes])
@@ -123,17 +128,29 @@ class _TwoPasses:
         cotangent: Cotangent,
         perturbation: Perturbation,
         rho: float,
+        *,
+        checked: bool,
+        as_rounded: bool,
     ) -> None:
         self._part = part
         self._perturbation = perturbation
-        self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+        self._first = GradientPass(
+            part.batch,
+            params,
+            buffers,
+            pulled=cotangent.buffers,
+            checked=checked,
+            as_rounded=as_rounded,
+        )
         self.after = self._first.after
         self._at = params, self._first.gradient.detach(), rho
         self._second = None
         if rho != 0:
             moved = params + perturbation.eps(*self._at)
-            # batch-norm statistics stay those of the first pass
-            self._second = GradientPass(part.batch, moved, self.after)
+            # batch-norm statistics stay those of the first pass; the function is the same
+            self._second = GradientPass(
+                part.batch, moved, self.after, checked=True, as_rounded=as_rounded
+            )
 
     @property
     def gradient(self) -> Tensor:
@@ -165,15 +182,27 @@ class _FixedAscent:
         cotangent: Cotangent,
         perturbation: Perturbation,
         rho: float,
+        *,
+        checked: bool,
+        as_rounded: bool,
     ) -> None:
         self._part, self._first = part, None
         if cotangent.buffers:  # which the first pass moves
-            self._first = GradientPass(part.batch, params, buffers, pulled=cotangent.buffers)
+            self._first = GradientPass(
+                part.batch,
+                params,
+                buffers,
+                pulled=cotangent.buffers,
+                checked=checked,
+                as_rounded=as_rounded,
+            )
             climbing, self.after = self._first.gradient.detach(), self._first.after
         else:
             climbing, self.after = gradient_of(part.batch, params, buffers)
         moved = params + perturbation.eps(params, climbing, rho)
-        self._second = GradientPass(part.batch, moved, self.after)
+        self._second = GradientPass(
+            part.batch, moved, self.after, checked=checked, as_rounded=as_rounded
+        )
 
     @property
     def gradient(self) -> Tensor:

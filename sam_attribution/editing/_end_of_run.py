@@ -5,19 +5,22 @@ from math import ceil
 import numpy as np
 import torch
 
+from sam_attribution.editing._falling_rates import falling_rates
 from sam_attribution.retraining import final_models, recorded_loop
 
 # Distance from the recorded state, in parts of the way to it, and in eps of the weights
 _OF_WAY, _ROUNDING = 1e-2, 100
+LR_FACTOR = 2.0  # the first rate, in parts of the mean rate of the run
 
 
 class EndOfRun:
-    """The last steps of a recorded training, taken again without the rows of each of some groups.
+    """The last steps of a recorded training, taken again with each of some edits.
 
-    They have the recorded batches, rates, optimizer state and random numbers, and begin at the
-    last recorded state before `share` of all steps, and before a step with each of the rows.
-    ``share`` is the share that is taken again. With `codes`, label codes (or targets) of all rows,
-    the rows have these labels and stay.
+    `edits` are a list of ``Edits``, all with the same labels. The steps have the recorded batches,
+    optimizer state and random numbers, and begin at the last recorded state before `share` of all
+    steps, and before a step with each of the rows. ``share`` is the share that is taken again. The
+    rates fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if
+    it is None, which ``lr_factor`` also is if all steps are taken again.
 
     Raises
     ------
@@ -27,16 +30,20 @@ class EndOfRun:
 
     is_linear = False
 
-    def __init__(self, problem, groups, share, codes=None):
-        n_steps = problem.path.n_steps
-        self._weights = torch.ones(len(groups), problem.n_rows)
-        for row, group in zip(self._weights, groups, strict=True):
-            row[group.cpu()] = 0.0 if codes is None else 1.0
+    def __init__(self, problem, edits, share, *, lr_factor=LR_FACTOR):
+        path, n_steps = problem.path, problem.path.n_steps
+        self._weights = torch.ones(len(edits), problem.n_rows)
+        for row, each in zip(self._weights, edits, strict=True):
+            row[list(each.removed)] = 0.0
         wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
-        first = min(wanted, _last_with(problem, groups))
-        self._loop = recorded_loop(problem, first, codes=codes)
-        self.share = self._loop.n_steps / n_steps
-        _check_own_steps(problem, n_steps - self._loop.n_steps)
+        first = path.nearest(min(wanted, _last_with(problem, edits))).step
+        self.share = (n_steps - first) / n_steps
+        options = {"codes": codes_of(problem, edits[0])}
+        self.lr_factor = lr_factor if first else None
+        if self.lr_factor is not None:
+            options["schedule"] = falling_rates(path, first, lr_factor)
+        self._loop = recorded_loop(problem, first, **options)
+        _check_own_steps(problem, first)
 
     @property
     def how(self):
@@ -44,23 +51,40 @@ class EndOfRun:
         return "retrain" if self.share == 1 else "replay"
 
     def states(self, **options):
-        """Yield parameters and buffers at the end without each group.
+        """Yield parameters and buffers at the end with each of the edits.
 
         `options` are those of ``retraining.train_many``.
         """
-        return final_models(self._loop, self._weights, **options)
+        try:
+            yield from final_models(self._loop, self._weights, **options)
+        except ValueError as error:
+            if self.lr_factor is None:
+                raise
+            raise ValueError(
+                f"the end of the training, repeated with lr_factor={self.lr_factor}, fails: "
+                f"{error} Pass a smaller lr_factor, or None for the recorded rates."
+            ) from error
 
 
-def _last_with(problem, groups):
-    """Number of the last step from which on every row of the groups is in a batch again.
+def codes_of(problem, edits):
+    """Label codes (or targets) of all rows after some edits; None if they are as in training."""
+    if not edits.relabelled:
+        return None
+    return problem.path.codes_with([*edits.relabelled], [*edits.labels])
 
-    A row that was in none has nothing to be left out of.
+
+def _last_with(problem, edits):
+    """Number of the last step from which on every edited row is in a batch again.
+
+    A row that was in none has nothing to be left out of. Without rows it is that of all rows: the
+    edit of none is as long as that of many.
     """
     path = problem.path
     last = np.full(problem.n_rows, path.n_steps - 1)
     for number in np.flatnonzero(path.taken):
         last[path.schedule[number].indices] = number
-    return int(min(last[group.cpu().numpy()].min() for group in groups))
+    rows = np.concatenate([each.rows for each in edits])
+    return int(last[rows if len(rows) else slice(None)].min())
 
 
 def _check_own_steps(problem, first):

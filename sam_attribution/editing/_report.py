@@ -4,7 +4,10 @@ import numpy as np
 import torch
 
 from sam_attribution._rows import part_of
+from sam_attribution._warnings import warn
 from sam_attribution.editing._state import outputs
+
+_RISE = 0.25  # of the validation loss, in parts of what it was
 
 
 def edit_report(queries, before, state, rows, codes=None):
@@ -21,7 +24,7 @@ def edit_report(queries, before, state, rows, codes=None):
     if not torch.isfinite(after).all():
         raise ValueError(
             "the edited model's outputs are not finite: the step is too long. Remove fewer rows, "
-            'or take how="retrain".'
+            'take a smaller lr_factor, or how="retrain".'
         )
     values = [float(queries.evaluation(z, queries.y).mean()) for z in (before, after)]
     report = {
@@ -39,6 +42,17 @@ def edit_report(queries, before, state, rows, codes=None):
         new = torch.as_tensor(codes, device=y.device)[rows]
         report |= _pair("relabelled_loss", [_loss(problem, z, new) for z in of_rows])
     return report | {"unseen_loss": _unseen_loss(problem, (after, queries.y), (of_rows[1], y))}
+
+
+def warn_of_rates(report, lr_factor):
+    """Warn if the validation loss rose by a quarter with rates that were not the recorded ones."""
+    before, after = report["validation_loss"], report["validation_loss_after"]
+    if lr_factor is not None and after - before > _RISE * abs(before):
+        warn(
+            f"the validation loss rose from {before:.3g} to {after:.3g} with the edit: the rows "
+            f"were of use, or the rates of the repeated steps, with lr_factor={lr_factor}, are too "
+            "large for the model. An edit with lr_factor=None, at the recorded rates, tells."
+        )
 
 
 def _unseen_loss(problem, unseen, rows):

@@ -1,8 +1,7 @@
 """Estimators whose training was repeated, near its end, without some rows."""
 
-import torch
-
 from sam_attribution._turns import exclusive
+from sam_attribution.editing._edits import Edits
 from sam_attribution.editing._end_of_run import EndOfRun
 from sam_attribution.fitting import with_net
 from sam_attribution.training import edited_copy
@@ -16,7 +15,5 @@ def without_rows(trained, rows, share=0.1):
 
     `rows` are positions in the split's problem.
     """
-    problem = trained.problem
-    group = torch.as_tensor(rows, device=problem.y.device)
-    state = next(EndOfRun(problem, [group], share).states())
+    state = next(EndOfRun(trained.problem, [Edits().without(rows)], share).states())
     return with_net(trained.estimator, edited_copy(trained.net, *state, _REASON))

@@ -46,10 +46,11 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         scores nothing.
     refit : {"retrain", "replay"}, default="retrain"
         "retrain" trains `estimator` on the rows that stay. "replay" trains it on all rows and
-        repeats the last tenth of that training without the dropped rows, as
-        :meth:`SAMInfluence.remove <sam_attribution.SAMInfluence.remove>` does: for a net of this
-        package, or a Pipeline that ends in one, whose training is recorded. The training on all
-        rows does not depend on `removal_fraction`, so that a search over it trains once per fold.
+        repeats the last tenth of that training without the dropped rows (with all rows, if none is
+        dropped), as :meth:`SAMInfluence.remove <sam_attribution.SAMInfluence.remove>` does: for a
+        net of this package, or a Pipeline that ends in one, whose training is recorded. The
+        training on all rows does not depend on `removal_fraction`, so that a search over it trains
+        once per fold.
         The share that it chooses can be too large for "retrain". The steps of a Pipeline stay
         fitted on all rows.
     memory : "auto", str, path, joblib.Memory or None, default="auto"
@@ -152,7 +153,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())
         if self.refit == "replay":
-            check_can_replay(self._classifier())
+            check_can_replay(self._classifier(), X, y, sample_weight)
         self.kept_ = self._judge(X, y, sample_weight, groups)
         self.estimator_ = self._refit(X, y, sample_weight)
         self.classes_ = self.estimator_.classes_

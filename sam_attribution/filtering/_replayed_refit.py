@@ -1,6 +1,5 @@
 """A classifier trained once on all rows, and the end of that training without some of them."""
 
-from copy import deepcopy
 from dataclasses import dataclass
 
 import numpy as np
@@ -31,8 +30,11 @@ _STORE = Store(max_bytes=2**29)
 _CACHE = Cache("Trainings on all rows", _STORE)
 
 
-def check_can_replay(estimator):
-    """Raise a ValueError, before anything is trained, if no training of it would be recorded."""
+def check_can_replay(estimator, X, y, sample_weight=None):
+    """Raise a ValueError, before anything is trained, if no training on these rows can be repeated.
+
+    A frozen estimator must have been trained on them.
+    """
     try:
         check_estimator_kind(estimator)
     except ValueError as error:
@@ -45,10 +47,24 @@ def check_can_replay(estimator):
             "the estimator writes its recorded states to trajectory_dir, which holds one training, "
             "and a search has several. Set trajectory_dir=None."
         )
+    if is_frozen(estimator):
+        _check_trained_on(estimator, X, y, sample_weight)
+
+
+def _check_trained_on(estimator, *data):
+    try:
+        fitted_on_all(estimator, *data).check_data(*data)
+    except ValueError as error:
+        raise _no_replay(
+            f"{error} A search, or cross-validation, fits on a part of the rows each time: pass it "
+            "an estimator that is not frozen."
+        ) from error
 
 
 def replayed_refit(estimator, fit, X, y, sample_weight, kept, *, memory, random_state):
     """A copy of `estimator` as if the last tenth of its training had had only the `kept` rows.
+
+    It is repeated if all rows are kept, too: what differs between shares is then the rows alone.
 
     ``fit(estimator, X, y, sample_weight)`` fits the clone `estimator` on all rows; it is called
     unless the cache, as in ``Cache.get``, holds the training. Raises a ValueError if it cannot be
@@ -56,8 +72,6 @@ def replayed_refit(estimator, fit, X, y, sample_weight, kept, *, memory, random_
     """
     how = {"memory": memory, "random_state": random_state}
     trained = _trained_on_all(estimator, fit, X, y, sample_weight, **how)
-    if kept.all():
-        return deepcopy(trained)
     frozen = trained if is_frozen(trained) else FrozenEstimator(trained)
     try:
         return without_rows(fitted_on_all(frozen, X, y, sample_weight), np.flatnonzero(~kept))

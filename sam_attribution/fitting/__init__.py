@@ -1,6 +1,7 @@
 """From estimator and rows to trained splits: what attribution and detection share."""
 
 from sam_attribution.fitting._any_targets import AnyTargets
+from sam_attribution.fitting._before_training import check_some_target
 from sam_attribution.fitting._checks import (
     check_estimator_kind,
     check_settings,

@@ -1,5 +1,6 @@
 """Checks on a few rows that refuse what cannot be attributed, before anything is trained."""
 
+import numpy as np
 import torch
 
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
@@ -14,6 +15,7 @@ from sam_attribution.problem import (
 from sam_attribution.training import (
     bare_optimizer,
     criterion_name,
+    ignored_target,
     untouched_random_state,
     untrained,
 )
@@ -23,7 +25,15 @@ _TOLERANCE = 1e-3
 
 
 def check_before_training(
-    net, X, y, sample_weight=None, *, parameters="all", method=None, differentiated=True
+    net,
+    X,
+    y,
+    sample_weight=None,
+    *,
+    y_validation=None,
+    parameters="all",
+    method=None,
+    differentiated=True,
 ):
     """Raise a ValueError or TypeError if the rows of a net could have no scores by `method`.
 
@@ -37,18 +47,31 @@ def check_before_training(
         return False
     with untouched_random_state(trial.net.module_device):
         settings = {"parameters": parameters, "differentiated": differentiated}
-        check_trained(trial.net, problem_before_training(trial, **settings), method)
+        problem = problem_before_training(trial, **settings)
+        check_trained(trial.net, problem, y_validation, method)
     return True
 
 
-def check_trained(net, problem, method=None):
+def check_trained(net, problem, y_validation=None, method=None):
     """The same checks of a few rows of a problem, for a net that is trained already."""
+    if y_validation is not None and problem.n_classes is None:
+        check_some_target(net.criterion_, y_validation, "y of validation")
     some = spread_positions(problem.n_rows, _N_ROWS)
     problem = problem.part(some.to(problem.device))
     if problem.differentiated:
         _check_losses(net, problem)
     if method is not None:
         method.check_model(problem, bare_optimizer(net.optimizer_))
+
+
+def check_some_target(criterion, y, name):
+    """Raise a ValueError if `criterion` ignores all targets `y`, whose losses are 0 then."""
+    ignored, y = ignored_target(criterion), np.asarray(y)
+    if ignored is not None and y.dtype.kind in "iu" and y.size and (y == ignored).all():
+        raise ValueError(
+            f"{name} holds {ignored} alone, which criterion {criterion_name(criterion)} ignores "
+            "(ignore_index): every score would be 0. Pass rows that have a target."
+        )
 
 
 def _untrained(net, X, y, sample_weight):

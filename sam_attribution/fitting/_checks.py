@@ -5,7 +5,7 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sam_attribution._as_arrays import from_tensor, refuse_ragged
+from sam_attribution._as_arrays import from_tensor, refuse_ragged, refuse_texts
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import (
     ArrayRows,
@@ -153,7 +153,7 @@ def check_validation_rows(estimator, validation, X):
     if isinstance(X, RowSource) or isinstance(validation.X, RowSource):
         _check_same_parts(X, validation.X)
         return
-    rules = input_rules(estimator, validation.X)
+    rules = input_rules(estimator, validation.X, "X of validation")
     rows = check_array(validation.X, input_name="X of validation", **rules)
     if rows.shape[1:2] != np.shape(X)[1:2]:
         raise ValueError(
@@ -187,8 +187,13 @@ def _parts(X):
     return shape
 
 
-def input_rules(estimator, X):
-    """Keyword arguments of ``validate_data`` for rows that go into `estimator`."""
+def input_rules(estimator, X, name="X"):
+    """Keyword arguments of ``validate_data`` for rows that go into `estimator`.
+
+    A ValueError for texts, unless the steps of a Pipeline may take them.
+    """
+    if not has_steps(estimator):
+        refuse_texts(X, name)
     rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": None}
     if has_steps(estimator):  # which may take what the net could not
         rules |= {"ensure_all_finite": False, "ensure_2d": not _is_flat(X)}

@@ -121,7 +121,8 @@ def train_split(
     measure, n_given = Measure(net_of(estimator).device), len(y)
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)
     settings = {"parameters": parameters, "differentiated": differentiated}
-    check = partial(check_before_training, method=method, **settings)
+    asked = {"method": method, "y_validation": split.y}
+    check = partial(check_before_training, **asked, **settings)
     first = _CheckFirst(check, measure)
     rows = train(estimator, X, y, sample_weight, first if split.is_first else None)
     seconds = first.seconds + measure.lap()
@@ -138,7 +139,7 @@ def train_split(
         **settings,
     )
     if is_frozen(estimator):
-        check_trained(net_of(estimator), problem, method)
+        check_trained(net_of(estimator), problem, **asked)
     return TrainedSplit(estimator, split, problem, seconds)
 
 

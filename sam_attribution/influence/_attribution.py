@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._rows import part_of
 from sam_attribution._turns import each_in, exclusive
+from sam_attribution._warnings import warn
 from sam_attribution.editing import outputs
 from sam_attribution.fitting import Measure, train_split
 from sam_attribution.influence._aggregation import AGGREGATIONS, MeanAggregation
@@ -23,6 +24,7 @@ from sam_attribution.influence._soundness import (
     really_left_out,
     smoothness,
 )
+from sam_attribution.methods import NO_SWEEP
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
 
@@ -115,12 +117,12 @@ class Attribution:
         self.validation = self._queries(X, y, MeanAggregation().groups(y), normalize=False)
         self.method = method
         self.prepared = method.prepare(problem)
-        _check_asked(self.prepared, evaluation, aggregate)
-        self.probes = self.prepared.probes(queries) if method.has_probes else None
-        self.query_scores, table = self._found(queries)
+        check_asked(self.prepared, evaluation, aggregate)
+        self.query_scores, table = self._found_somehow(queries)
         self.standard_errors = None
         if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
+        self._warn_of_zeros()
         self.aggregation.fit(self.query_scores[self._judged(self.query_scores)])
         self.scores = self.aggregation.reduce(self.query_scores)
         self.table = None if table is None else self.aggregation.reduce(table)
@@ -143,8 +145,8 @@ class Attribution:
 
     def _refine(self, n_rows, calibrate):
         """Put the effects of the rows that matter most in the place of their scores."""
-        self.leave_out(n_rows)
         check_unit(self.prepared, calibrate=calibrate)
+        self.leave_out(n_rows)
         found = self.scores, self.table, self.problem.y, self.left_out
         self.scores, self.table = refined(*found, calibrate=calibrate)
 
@@ -272,8 +274,28 @@ class Attribution:
             parts.append(scores[of_pair, queries])
         return steps, torch.stack(parts)
 
+    def _warn_of_zeros(self):
+        """Warn if a question has the answer 0 for every row."""
+        if self.prepared.answers_queries and not self.query_scores.any():
+            warn(
+                "Every score is 0. The gradient of the evaluation, or of every training row's "
+                "loss, is 0: it is constant, or has reached its minimum. Take another evaluation, "
+                'such as "margin", other validation rows, or fewer epochs.'
+            )
+
+    def _found_somehow(self, queries):
+        """The same as `_found`, by what stands in if training cannot be swept through."""
+        try:
+            return self._found(queries)
+        except NO_SWEEP as error:
+            if self.prepared.instead is None:
+                raise
+            self.prepared = self.prepared.instead(error)
+            return self._found(queries)
+
     def _found(self, queries):
         """Scores for the label that each row has, and for every label (None without any)."""
+        self.probes = self.prepared.probes(queries) if self.method.has_probes else None
         if not self.method.has_probes:
             return self.prepared.scores(queries), None
         if self.problem.n_classes is None:
@@ -331,8 +353,9 @@ class Attribution:
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)
 
 
-def _check_asked(prepared, evaluation, aggregate):
-    if not prepared.answers_queries and (evaluation, aggregate) != ("loss", "mean"):
+def check_asked(method, evaluation, aggregate):
+    """Raise a ValueError for a question to a method, prepared or not, that answers none."""
+    if not method.answers_queries and (evaluation, aggregate) != ("loss", "mean"):
         raise ValueError(
             "method asks every row about its own training loss, not the validation rows: leave "
             f'evaluation at "loss" and aggregate at "mean", got {evaluation!r} and {aggregate!r}.'

@@ -4,46 +4,56 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sam_attribution._fingerprint import fingerprint
 from sam_attribution._turns import exclusive
 from sam_attribution._warnings import warn
 from sam_attribution.editing import (
+    Edits,
     EndOfRun,
     LinearStep,
+    codes_of,
     edit_report,
     nonlinearity_of,
     random_groups,
     verification,
     warn_of_nonlinearity,
+    warn_of_rates,
 )
-from sam_attribution.fitting import Measure, with_net
+from sam_attribution.fitting import Measure, net_of, with_net
 from sam_attribution.training import edited_copy
 
-_REASON = "SAMInfluence edited the weights, so the recorded training did not lead to them"
+_REASON = (
+    "SAMInfluence edited the weights, so the recorded training did not lead to them (to edit more "
+    "rows, pass this model as after= to remove or relabel of the SAMInfluence that edited it)"
+)
 
 
 @exclusive()
-def relabelled_estimator(attribution, rows, labels, share):
-    """Copy of a split's estimator as if rows of its problem had had other labels."""
+def relabelled_estimator(attribution, rows, edits, replay):
+    """Copy of a split's estimator with some ``Edits``, of which `rows` got their labels last.
+
+    `replay` are options of ``EndOfRun``.
+    """
     problem = attribution.problem
     group = torch.as_tensor(rows, device=problem.y.device)
     measure = Measure(attribution.trained.net.device)
-    codes = problem.path.codes_with(rows, labels)
-    end = EndOfRun(problem, [group], share, codes)
+    end = EndOfRun(problem, [edits], **replay)
     (state,) = end.states(n_jobs=1, verbose=attribution.verbose)
     edit = {"how": end.how, "n_relabelled": len(rows), "share": end.share}
     edit["seconds"] = measure.lap()
-    report = edit_report(
-        attribution.validation, attribution.validation_outputs, state, group, codes
-    )
-    return _copy_of(attribution.trained, state, {"edit_": pd.Series(edit | report)})
+    queries, before = attribution.validation, attribution.validation_outputs
+    report = edit_report(queries, before, state, group, codes_of(problem, edits))
+    warn_of_rates(report, end.lr_factor)
+    return _copy_of(attribution, state, edits, {"edit_": pd.Series(edit | report)})
 
 
 @exclusive()
-def edited_estimator(attribution, rows, way, *, verify, seed):
+def edited_estimator(attribution, rows, earlier, way, *, verify, seed):
     """Copy of a split's estimator as if some rows of its problem had not been there.
 
-    `way` takes the attribution and groups of rows, and returns an ``EndOfRun`` or a ``LinearStep``.
-    `verify` random groups, drawn by `seed`, are trained without to compare.
+    The model has the `earlier` ``Edits`` as well. `way` takes the attribution, groups of rows and
+    the earlier edits, and returns an ``EndOfRun`` or a ``LinearStep``. `verify` random groups,
+    drawn by `seed`, are trained without to compare.
     """
     trained, problem = attribution.trained, attribution.problem
     visited = torch.as_tensor(np.flatnonzero(trained.visited), device=problem.y.device)
@@ -51,7 +61,7 @@ def edited_estimator(attribution, rows, way, *, verify, seed):
     groups += random_groups(visited, len(rows), verify, seed)
     # no process of its own for one model
     options = {"n_jobs": attribution.n_jobs if verify else 1, "verbose": attribution.verbose}
-    measure, way = Measure(trained.net.device), way(attribution, groups)
+    measure, way = Measure(trained.net.device), way(attribution, groups, earlier)
     states = way.states(**options)
     state = next(states)
     edit = {"how": way.how, "n_removed": len(rows), "share": way.share, "seconds": measure.lap()}
@@ -61,37 +71,57 @@ def edited_estimator(attribution, rows, way, *, verify, seed):
     if verify:
         queries = attribution.validation
         known["verification_"] = verification(queries, groups[1:], others, **options)
-    return _copy_of(trained, state, known)
+    return _copy_of(attribution, state, earlier.without(rows), known)
 
 
-def _copy_of(trained, state, known):
-    """A copy of a fitted estimator with an edited state, and attributes that tell of the edit."""
+def _copy_of(attribution, state, edits, known):
+    """A copy of a fitted estimator with an edited state, and attributes that tell of the edits."""
+    trained = attribution.trained
     edited = edited_copy(trained.net, *state, _REASON)
-    vars(edited).update(known)
+    vars(edited).update(known, _edits=(fingerprint(attribution.problem.params), edits))
     return with_net(trained.estimator, edited)
 
 
+def edits_of(estimator, attribution):
+    """The ``Edits`` of an edited copy of a split's estimator; none of None.
+
+    Raises a ValueError for another estimator.
+    """
+    if estimator is None:
+        return Edits()
+    origin, edits = getattr(net_of(estimator), "_edits", (None, None))
+    if origin != fingerprint(attribution.problem.params):
+        raise ValueError(
+            "after must be a model that remove or relabel of this SAMInfluence returned, for the "
+            f"same split, got {type(estimator).__name__}."
+        )
+    return edits
+
+
 def _report(attribution, way, state, rows, verified):
-    """What an edit did, a dict; warns of a linear one that is not to be trusted."""
+    """What an edit did, a dict; warns of one that is not to be trusted."""
     queries, before = attribution.validation, attribution.validation_outputs
     report = edit_report(queries, before, state, rows)
     report["predicted_rise"] = attribution.predicted_rise(rows)
     if way.is_linear:
         report["nonlinearity"] = nonlinearity_of(queries, before, state)
         warn_of_nonlinearity(report, verified=verified)
+    else:
+        warn_of_rates(report, way.lr_factor)
     return report
 
 
-def way_of_editing(attribution, groups, *, how, share, method):
-    """How models without the groups are made."""
+def way_of_editing(attribution, groups, earlier, *, how, replay, method):
+    """How models without the groups are made; `replay` are options of ``EndOfRun``."""
     problem = attribution.problem
+    edits = [earlier.without(group.tolist()) for group in groups]
     linear = LinearStep(problem, groups, attribution.prepared)
     if how == "linear":
         return linear
     try:
-        return EndOfRun(problem, groups, 1.0 if how == "retrain" else share)
+        return EndOfRun(problem, edits, **replay)
     except ValueError as error:
-        if how != "auto" or attribution.prepared.removal_step is None:
+        if how != "auto" or len(earlier.rows) or attribution.prepared.removal_step is None:
             raise
         warn(
             f"the edit is the linear step of method={method!r}, which may be far from training "

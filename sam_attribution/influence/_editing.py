@@ -9,6 +9,7 @@ from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution.influence._edited_estimators import (
     check_can_remove,
     edited_estimator,
+    edits_of,
     relabelled_estimator,
     way_of_editing,
 )
@@ -17,6 +18,7 @@ from sam_attribution.influence._rows_to_edit import checked_relabelling, checked
 _RULES = {
     "how": [StrOptions({"auto", "replay", "linear", "retrain"})],
     "share": [Interval(Real, 0, 1, closed="right")],
+    "lr_factor": [Interval(Real, 0, None, closed="neither"), None],
 }
 _RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 
@@ -24,13 +26,16 @@ _RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 class Editing:
     """Removal of training rows from a fitted model, and other labels for them."""
 
-    def remove(self, indices, *, how="auto", share=0.1, split=None, verify=0):
+    def remove(
+        self, indices, *, how="auto", share=0.1, lr_factor=2.0, after=None, split=None, verify=0
+    ):
         """The model as if some training rows had never been there, without training it again.
 
         The last tenth of the recorded training is repeated without the rows (``"replay"``): same
-        batches, rates, optimizer state and random numbers, the rows at weight 0. On networks
-        trained with wrong labels this gives the accuracy of training again. It does not make the
-        model forget: compare ``edit_["removed_loss_after"]`` with the loss of rows never seen.
+        batches, optimizer state and random numbers, the rows at weight 0, with a learning rate
+        that falls to 0. On networks trained with wrong labels this comes near the accuracy of
+        training again. It does not make the model forget: compare ``edit_["removed_loss_after"]``
+        with the loss of rows never seen.
 
         Parameters
         ----------
@@ -46,6 +51,18 @@ class Editing:
             Share of the training steps that are repeated. They begin at a recorded state and with
             each of the rows in a batch: with few recorded states or fewer than ten epochs
             ``edit_["share"]`` is larger. A linear edit repeats none.
+        lr_factor : float or None, default=2.0
+            Learning rate of the first repeated step, in parts of the mean rate of the recorded
+            training; from there it falls in a line to 0. With 2 the mean over the repeated steps
+            is that of the training. A larger factor moves the model further, and may diverge.
+            ``None`` takes the recorded rates, which would lead to the recorded weights if no row
+            were removed: the change of the weights is then that by the rows alone. Where all
+            steps are repeated, the rates are the recorded ones.
+        after : SAMClassifier or Pipeline, optional
+            A model that this method or :meth:`relabel` returned, whose edits the new model has as
+            well: the end of the training is repeated once, with all of them. The numbers of
+            ``edit_`` are of the rows of this call, beside the model before any edit. Not with
+            ``"linear"``, nor with `verify`.
         split : int, optional
             Which split's model is edited; needed if there are several.
         verify : int, default=0
@@ -81,7 +98,8 @@ class Editing:
         Warns
         -----
         AttributionWarning
-            If ``"auto"`` is a linear edit. For a linear edit, if ``edit_["nonlinearity"]`` is above
+            If ``"auto"`` is a linear edit. For a replay with an `lr_factor`, if the validation loss
+            rises by more than a quarter. For a linear edit, if ``edit_["nonlinearity"]`` is above
             .5, or ``|rise - predicted_rise|`` above ``|predicted_rise| / 2 + |value| / 10``. The
             nonlinearity compares half of the step with all of it on the outputs z for up to 128
             validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight
@@ -96,7 +114,6 @@ class Editing:
         about 2.5 trainings. And a forward pass over the validation rows.
 
         Replay and retraining move all weights that training moved, whatever `parameters` are.
-        To remove more rows from an edited model, pass all of them in one call.
 
         References
         ----------
@@ -115,16 +132,21 @@ class Editing:
         ((150,), 2)
         """
         check_is_fitted(self)
-        check_arguments(_RULES, "remove", how=how, share=share)
+        check_arguments(_RULES, "remove", how=how, share=share, lr_factor=lr_factor)
         attribution = self._attribution_of(split)
+        earlier = edits_of(after, attribution)
         if how == "linear":
             check_can_remove(attribution.prepared, self.method)
-        rows = checked_removal(indices, attribution.trained, self._y)
+        rows = checked_removal(indices, attribution.trained, self._y, earlier)
         verify = _checked_count(verify)
-        way = partial(way_of_editing, how=how, share=share, method=self.method)
-        return edited_estimator(attribution, rows, way, verify=verify, seed=self._seed)
+        _check_first(after, how, verify)
+        replay = {"share": 1.0 if how == "retrain" else share, "lr_factor": lr_factor}
+        way = partial(way_of_editing, how=how, replay=replay, method=self.method)
+        return edited_estimator(attribution, rows, earlier, way, verify=verify, seed=self._seed)
 
-    def relabel(self, indices, labels, *, how="replay", share=0.1, split=None):
+    def relabel(
+        self, indices, labels, *, how="replay", share=0.1, lr_factor=2.0, after=None, split=None
+    ):
         """The model as if some training rows had had other labels, without training it again.
 
         The end of the recorded training is repeated with these labels, as :meth:`remove` repeats it
@@ -139,7 +161,7 @@ class Editing:
             mask are in the order of the rows.
         how : {"replay", "retrain"}, default="replay"
             ``"replay"`` repeats the last `share` of the training, ``"retrain"`` all of it.
-        share : float, default=0.1
+        share, lr_factor, after
             As for :meth:`remove`.
         split : int, optional
             Which split's model is edited; needed if there are several.
@@ -168,12 +190,25 @@ class Editing:
         ((150,), 2)
         """
         check_is_fitted(self)
-        check_arguments(_RULES | _RELABELLING, "relabel", how=how, share=share)
+        check_arguments(_RULES | _RELABELLING, "relabel", how=how, share=share, lr_factor=lr_factor)
         attribution = self._attribution_of(split)
+        earlier = edits_of(after, attribution)
         rows, labels = checked_relabelling(
-            indices, labels, attribution.trained, self._y, self._targets
+            indices, labels, attribution.trained, self._y, self._targets, earlier
         )
-        return relabelled_estimator(attribution, rows, labels, 1.0 if how == "retrain" else share)
+        replay = {"share": 1.0 if how == "retrain" else share, "lr_factor": lr_factor}
+        edits = earlier.with_labels(rows, labels)
+        return relabelled_estimator(attribution, rows, edits, replay)
+
+
+def _check_first(after, how, verify):
+    """Raise a ValueError for an edit after another one that can only be the first."""
+    if after is not None and (how == "linear" or verify):
+        raise ValueError(
+            f'after={type(after).__name__} needs how="replay" and verify=0, got how={how!r} and '
+            f"verify={verify}: linear edits, and training again to verify, begin at the model as "
+            "it was trained."
+        )
 
 
 def _checked_count(verify):

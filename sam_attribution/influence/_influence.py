@@ -20,6 +20,7 @@ from sam_attribution._validation import (
 )
 from sam_attribution.fitting import (
     check_settings,
+    check_some_target,
     checked_rows,
     estimator_or_default,
     fit_data,
@@ -28,7 +29,7 @@ from sam_attribution.fitting import (
     targets_of,
 )
 from sam_attribution.influence._aggregation import AGGREGATIONS
-from sam_attribution.influence._attribution import train_and_attribute
+from sam_attribution.influence._attribution import check_asked, train_and_attribute
 from sam_attribution.influence._diagnosis import (
     Diagnosing,
     warn_of_doubt,
@@ -265,6 +266,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         estimator, method = estimator_or_default(self.estimator), resolved_method(self.method)
         targets = targets_of(estimator)
         targets.check_question(self.evaluation, self.aggregate)
+        check_asked(method, self.evaluation, self.aggregate)
         check_refinement(self, method)
         warn_if_never_resumed(method, estimator, self.validation, self.random_state)
         *data, splits, estimators, seed = fit_data(
@@ -351,6 +353,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
             return asked.arranged(self.attribute(X, asked.y, split=split, how=how))
         how = seed_nested(clone(how), self._seed) if isinstance(how, Projected) else how
         trained = attribution.trained
+        if trained.problem.n_classes is None:
+            check_some_target(trained.net.criterion_, self._targets.given(y_query), "y_query")
         result, done = np.full((len(y_query), len(self.scores_)), np.nan), 0
         for part in attribution.attribute(*trained.tensors(X, y_query), how):
             at = slice(done, done + len(part))

@@ -27,6 +27,11 @@ def check_refinement(influence, method):
             f"refine trains again without some rows, and method={influence.method!r} does so for "
             "every row that it scores. Leave refine at 0."
         )
+    if influence.refine and not method.answers_queries:
+        raise ValueError(
+            f"refine shows effects on the validation rows, and method={influence.method!r} asks "
+            "every row about its own loss. Leave refine at 0."
+        )
 
 
 def check_unit(prepared, *, calibrate):

@@ -3,35 +3,32 @@
 import numpy as np
 
 
-def checked_removal(indices, trained, y):
+def checked_removal(indices, trained, y, earlier):
     """Positions among the rows of a split's problem that `indices` into all rows stand for.
 
-    Raises a TypeError or ValueError for `indices` that are no positions, or repeated, or not
-    trained on, or that leave nothing to train on, or nothing of a class.
+    `earlier` are the ``Edits`` that the model has already. Raises a TypeError or ValueError for
+    `indices` that are no positions, or repeated, or not trained on, or that leave nothing to train
+    on, or nothing of a class.
     """
     rows = np.sort(_positions(indices, len(y)))
-    visited = trained.trained_rows
-    _check_trained_on(rows, visited, "remove")
+    visited, y = _after(earlier, trained, y)
+    _check_trained_on(rows, trained, visited, "remove")
     left = np.setdiff1d(visited, rows)
     if len(left) == 0:
         raise ValueError("indices are all rows that were trained on: nothing would be left.")
-    classify = trained.problem.n_classes is not None
-    if classify and len(gone := np.setdiff1d(y[visited], y[left])):
-        raise ValueError(
-            f"indices are all rows of class {gone.tolist()[0]!r}: an edit cannot forget a class. "
-            "Train again without it."
-        )
+    _check_classes(trained, y[visited], y[left], "indices are all rows of")
     return np.searchsorted(trained.split.train, rows)
 
 
-def checked_relabelling(indices, labels, trained, y, targets):
+def checked_relabelling(indices, labels, trained, y, targets, earlier):
     """Positions in a split's problem, and a label for each, as an array.
 
     Raises a TypeError or ValueError for `indices` as :func:`checked_removal`, and for `labels` that
     are not one for each of them, or that the `targets` of the estimator do not know.
     """
     rows = _positions(indices, len(y))
-    _check_trained_on(rows, trained.trained_rows, "relabel")
+    visited, y = _after(earlier, trained, y)
+    _check_trained_on(rows, trained, visited, "relabel")
     labels = np.asarray(targets.given(labels))
     if labels.shape != y[rows].shape:
         raise ValueError(
@@ -39,7 +36,29 @@ def checked_relabelling(indices, labels, trained, y, targets):
             f"y, shape {y[rows].shape}, got {labels.shape}."
         )
     targets.check(labels, "labels")
+    left = np.concatenate([y[np.setdiff1d(visited, rows)], labels])
+    _check_classes(trained, y[visited], left, "labels leave no row in")
     return np.searchsorted(trained.split.train, rows), labels
+
+
+def _after(earlier, trained, y):
+    """Positions of the rows that are still trained on after ``Edits``, and the labels of all."""
+    visited = np.setdiff1d(trained.trained_rows, trained.split.train[[*earlier.removed]])
+    if earlier.relabelled:
+        labels = np.asarray([*earlier.labels])
+        y = y.astype(np.result_type(y, labels))  # a copy, with room for longer strings
+        y[trained.split.train[[*earlier.relabelled]]] = labels
+    return visited, y
+
+
+def _check_classes(trained, before, left, what):
+    """Raise a ValueError if labels `before` an edit have a class that those `left` do not have."""
+    classify = trained.problem.n_classes is not None
+    if classify and len(gone := np.setdiff1d(before, left)):
+        raise ValueError(
+            f"{what} class {gone.tolist()[0]!r}: an edit cannot forget a class. Train again "
+            "without it."
+        )
 
 
 def _positions(indices, n_samples):
@@ -65,9 +84,14 @@ def _positions(indices, n_samples):
     return given
 
 
-def _check_trained_on(rows, visited, what):
-    if len(strangers := np.setdiff1d(rows, visited)):
+def _check_trained_on(rows, trained, visited, what):
+    if len(strangers := np.setdiff1d(rows, trained.trained_rows)):
         raise ValueError(
             f"indices holds rows that this model was not trained on, such as {strangers[0]} "
             f"(held out to validate on): there is nothing to {what}."
+        )
+    if len(gone := np.setdiff1d(rows, visited)):
+        raise ValueError(
+            f"indices holds rows that were removed before, such as {gone[0]}: there is nothing to "
+            f"{what}."
         )

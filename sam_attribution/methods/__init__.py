@@ -13,7 +13,7 @@ from sam_attribution.methods._method import Method, Prepared, PreparedScores
 from sam_attribution.methods._projected import Projected
 from sam_attribution.methods._relatif import RelatIF
 from sam_attribution.methods._self_influence import SelfInfluence
-from sam_attribution.methods._sweep import UnstableTraining, reverse_sweep
+from sam_attribution.methods._sweep import NO_SWEEP, UnstableTraining, reverse_sweep
 from sam_attribution.methods._tracin import TracIn
 from sam_attribution.methods._trak import TRAK
 from sam_attribution.methods._unrolled import Unrolled

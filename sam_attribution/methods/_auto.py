@@ -1,5 +1,7 @@
 """The best method that a training allows."""
 
+from functools import partial
+
 from sam_attribution._warnings import warn
 from sam_attribution.curvature import check_second_derivative
 from sam_attribution.methods._gif import GIF
@@ -12,7 +14,7 @@ class Auto(Method):
     """The first of unrolled, HIF-fast and GIF that can answer for a training.
 
     Unrolled scores need a recorded training of pure steps and all parameters; HIF-fast needs second
-    derivatives of the model alone.
+    derivatives of the model alone. It stands in too where the sweep through training fails.
     """
 
     def check_model(self, problem, optimizer):
@@ -27,20 +29,31 @@ class Auto(Method):
         ValueError
             If none can.
         """
+        return _prepared(problem)
 
-        def prepared(method):
-            if not isinstance(method, GIF):
-                check_second_derivative(problem)
-            return method.prepare(problem)
 
-        found, name, reason = _first_of(prepared)
-        if reason:
-            warn(
-                f'method="auto" takes "{name}", which is less exact than "unrolled": '
-                f"{_first_sentence(reason)} Name a method to choose it yourself."
-            )
-        found.diagnostics["method"] = name
+def _prepared(problem, reason=None):
+    """The first method that can answer, prepared; with a `reason` against unrolled, of the others.
+
+    A warning gives the reason.
+    """
+    found, name, reason = _first_of(partial(_attempt, problem), reason)
+    found.diagnostics["method"] = name
+    if reason is None:
+        found.instead = partial(_prepared, problem)
         return found
+    found.diagnostics["method_reason"] = _first_sentence(reason)
+    warn(
+        f'method="auto" takes "{name}", which is less exact than "unrolled": '
+        f"{_first_sentence(reason)} Name a method to choose it yourself."
+    )
+    return found
+
+
+def _attempt(problem, method):
+    if not isinstance(method, GIF):
+        check_second_derivative(problem)
+    return method.prepare(problem)
 
 
 def _first_sentence(reason):
@@ -48,18 +61,18 @@ def _first_sentence(reason):
     return f"{str(reason).split('. ')[0].rstrip('.')}."
 
 
-def _first_of(attempt):
+def _first_of(attempt, reason=None):
     """What an attempt returns for the first method that it accepts, its name, and why not another.
 
-    A ValueError with the reason for the first one if it accepts none.
+    With a `reason` against unrolled that one is not tried. A ValueError with the reason for the
+    first one if it accepts none.
     """
     methods = {
         "unrolled": Unrolled(check=None),
         "hif-fast": HIF("fast"),
         "gif": GIF(),
     }
-    reason = None
-    for name, method in methods.items():
+    for name, method in list(methods.items())[reason is not None :]:
         try:
             return attempt(method), name, reason
         except ValueError as error:

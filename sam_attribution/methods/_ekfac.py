@@ -9,7 +9,9 @@ from sam_attribution.dynamics import Tangent
 from sam_attribution.methods._damping import inverse_horizon
 from sam_attribution.methods._hif import adjoint_probes, removal_columns
 from sam_attribution.methods._method import Method, Prepared
+from sam_attribution.methods._rates import check_effective
 from sam_attribution.methods._row_point import AT, row_point
+from sam_attribution.training import bare_optimizer
 
 _FRACTION = 0.1
 
@@ -91,7 +93,12 @@ class EKFAC(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for layers or a criterion that EK-FAC does not cover."""
+        """Raise a ValueError for layers or a criterion that EK-FAC does not cover.
+
+        Also for an optimizer whose rates ``damping="training"`` cannot add up.
+        """
+        if self.damping == "training" and problem.path is None:
+            check_effective(type(bare_optimizer(optimizer)), 'damping="training"', 'damping="auto"')
         check_kronecker_layers(problem, self.unsupported)
 
     def prepare(self, problem):

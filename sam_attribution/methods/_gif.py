@@ -6,6 +6,7 @@ from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._path_sum import PathSum
 from sam_attribution.methods._rates import check_effective
+from sam_attribution.problem import check_keeps_states
 from sam_attribution.training import bare_optimizer
 
 
@@ -67,6 +68,7 @@ class GIF(Method):
     }
 
     def check_model(self, problem, optimizer):
+        check_keeps_states(problem)
         if self.rates == "effective":
             check_effective(type(bare_optimizer(optimizer)))
 

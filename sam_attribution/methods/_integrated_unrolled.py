@@ -67,6 +67,10 @@ class IntegratedUnrolled(Method):
         self.n_groups = n_groups
         self.random_state = random_state
 
+    def check_request(self, n_samples):
+        super().check_request(n_samples)
+        self._check_groups(n_samples)
+
     def check_model(self, problem, optimizer):
         check_unrollable(problem, optimizer, self)
 
@@ -82,15 +86,18 @@ class IntegratedUnrolled(Method):
         rows = torch.arange(len(problem.y))
         if problem.visited is not None:
             rows = problem.visited.cpu().nonzero()[:, 0]
-        if not 2 <= self.n_groups <= len(rows):
-            raise ValueError(
-                f"n_groups must be between 2 and the number of rows trained on, {len(rows)}, got "
-                f"{self.n_groups}: one group would leave nothing to train on."
-            )
+        self._check_groups(len(rows))
         generator = torch.Generator().manual_seed(integer_seed(self.random_state))
         shuffled = rows[torch.randperm(len(rows), generator=generator)]
         inner = Unrolled(check=None).prepare(problem)
         return _PreparedIntegrated(inner, shuffled.tensor_split(self.n_groups))
+
+    def _check_groups(self, n_rows):
+        if not 2 <= self.n_groups <= n_rows:
+            raise ValueError(
+                f"n_groups must be between 2 and the number of rows trained on, {n_rows}, got "
+                f"{self.n_groups}: one group would leave nothing to train on."
+            )
 
 
 class _PreparedIntegrated(Prepared):

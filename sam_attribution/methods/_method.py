@@ -17,11 +17,14 @@ class Method(BaseEstimator, ABC):
     has_probes : bool, default=True
         True if :meth:`prepare` returns a :class:`Prepared`, with probes that score any row for
         any label; False if it returns a :class:`PreparedScores`.
+    answers_queries : bool, default=True
+        False for scores of a row's own loss: they do not depend on the queries.
     check : str or None, default=None
         The check of smoothness that ``fit`` makes, see ``SAMInfluence.diagnose``.
     """
 
     has_probes: ClassVar[bool] = True
+    answers_queries: ClassVar[bool] = True
     check: str | None = None
     _parameter_constraints: ClassVar[dict[str, list]] = {}
 
@@ -64,6 +67,7 @@ class _PreparedMethod:
     along_training = False
     differentiates_training = False
     removal_step: Callable | None = None
+    instead: Callable | None = None
 
 
 class Prepared(_PreparedMethod, ABC):
@@ -87,6 +91,9 @@ class Prepared(_PreparedMethod, ABC):
         order, without the rows of each group: a ``dynamics.Tangent``. `groups` is a list of
         tensors of positions; `verbose` above 0 shows a progress bar where it takes as long as a
         training. None if the method does not predict the trained state.
+    instead : callable or None
+        ``instead(error)`` returns what another method prepared, where the probes turn out not to
+        be computable: `error` says why. None if there is no other method.
     rows_are_exchangeable : bool, default=True
         True if the probes hold for every row alike, so that the score of a training row needs
         nothing but its content; False where the batches of each row are known.

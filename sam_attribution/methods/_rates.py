@@ -114,12 +114,12 @@ def effective_rates(path):
     return AdamRates(path)
 
 
-def check_effective(kind):
+def check_effective(kind, asked='rates="effective"', instead='rates="plain"'):
     """Raise a ValueError for a class of optimizer whose effective rates are not known."""
     if kind not in (torch.optim.SGD, torch.optim.Adam, torch.optim.AdamW):
         raise ValueError(
-            f'rates="effective" is known for SGD, Adam and AdamW of torch.optim, not for '
-            f'{kind.__name__}. Use rates="plain".'
+            f"{asked} is known for SGD, Adam and AdamW of torch.optim, not for {kind.__name__}. "
+            f"Use {instead}."
         )
 
 

@@ -9,7 +9,7 @@ from sam_attribution.methods._method import Method, Prepared
 from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT
 from sam_attribution.probes import SquaredNormProbe, check_row_norms
-from sam_attribution.problem import check_recorded, warn_of_other_losses
+from sam_attribution.problem import check_keeps_states, check_recorded, warn_of_other_losses
 
 
 class SelfInfluence(Method):
@@ -48,6 +48,8 @@ class SelfInfluence(Method):
     SelfInfluence(n_checkpoints=5)
     """
 
+    answers_queries = False
+
     def __init__(self, *, n_checkpoints="recorded", at="w"):
         self.n_checkpoints = n_checkpoints
         self.at = at
@@ -58,7 +60,8 @@ class SelfInfluence(Method):
     }
 
     def check_model(self, problem, optimizer):
-        """Raise a ValueError unless the gradient of a row alone can be measured."""
+        """Raise a ValueError unless states are kept and a row's gradient can be measured alone."""
+        check_keeps_states(problem)
         check_row_norms(problem)
 
     def prepare(self, problem):

@@ -5,8 +5,14 @@ from itertools import pairwise
 import torch
 from tqdm.auto import tqdm
 
-from sam_attribution.dynamics import Tangent
+from sam_attribution.dynamics import (
+    NoFunctionalForm,
+    OnceDifferentiable,
+    Tangent,
+    missing_derivatives_named,
+)
 from sam_attribution.probes import StepProbe
+from sam_attribution.training import OtherRun
 
 _TOLERANCE = {torch.float32: 1e-2, torch.float64: 1e-6}
 
@@ -15,41 +21,47 @@ class UnstableTraining(ValueError):
     """The derivative through training overflows."""
 
 
-def exact_product(number, step, before, after, cotangent, tracked):
+# What a sweep raises for a training that it cannot repeat or differentiate
+NO_SWEEP = NoFunctionalForm, OnceDifferentiable, OtherRun, UnstableTraining
+
+
+def exact_product(number, step, before, after, cotangent, tracked, **options):
     """The derivative of a step as training took it; ValueError if it did not lead to `after`."""
-    product = step.vjp(before, cotangent)
+    product = step.vjp(before, cotangent, **options)
     check_same(f"step {number}", product.after, after, before, tracked)
     return product
 
 
-def fixed_product(number, step, before, after, cotangent, tracked):
+def fixed_product(number, step, before, after, cotangent, tracked, **options):
     """The derivative of a step with its perturbation held fixed, checked in the same way."""
-    product = step.vjp(before, cotangent, fixed_ascent=True)
+    product = step.vjp(before, cotangent, fixed_ascent=True, **options)
     check_same(f"step {number}", product.after, after, before, tracked)
     return product
 
 
-def product_at_w(number, step, before, after, cotangent, tracked):
+def product_at_w(number, step, before, after, cotangent, tracked, **options):
     """The derivative of a step as if it had not climbed; the step itself is not computed."""
-    return step.vjp_at_w(before, after, cotangent)
+    return step.vjp_at_w(before, after, cotangent, **options)
 
 
 def reverse_sweep(training, states, queries, product_of=exact_product):
     """Yield the probes of a training, computed backwards from the gradients of the queries.
 
     `states` are all of its states, the last one first, as TrainingState. A :class:`StepProbe` is
-    for the rows of its step's batch. `product_of` is one of the three functions above. ValueError
-    if a step does not lead from one state to the next, or a derivative is not finite.
+    for the rows of its step's batch. `product_of` is one of the three functions above. One of
+    NO_SWEEP if a step does not lead from one state to the next, or has no finite derivative.
     """
     numbers = reversed(range(training.n_steps))
     cotangent = None
+    tracked = training.tracked
     for number, (after, before) in zip(numbers, pairwise(states), strict=True):
         if cotangent is None:
-            names, asked = sorted(training.tracked), queries.of(training.problem)
+            names, asked = sorted(tracked), queries.of(training.problem)
             # the derivative is in a row's weight, the score is of its removal
             cotangent = _negative(asked.cotangent(after.params, after.buffers, names))
-        step = training.step(number)
-        product = product_of(number, step, before, after, cotangent, training.tracked)
+        step, checked = training.step(number), number + 1 < training.n_steps
+        with missing_derivatives_named():
+            product = product_of(number, step, before, after, cotangent, tracked, checked=checked)
         cotangent = product.before
         check_derivative_is_finite(f"before step {number}", cotangent.params)
         for sensitivity in product.sensitivities:
@@ -82,7 +94,7 @@ def tangent_sweep(training, groups, recorded, *, verbose=0):
 
 
 def check_same(steps, computed, recorded, before, tracked=()):
-    """Raise a ValueError if the pure steps do not reproduce the recorded training.
+    """Raise NoFunctionalForm if the pure steps do not reproduce the recorded training.
 
     `steps` names the steps in the message, such as "step 3". States are compared in their
     parameters and in the buffers of the `tracked` names.
@@ -96,10 +108,11 @@ def check_same(steps, computed, recorded, before, tracked=()):
         if off <= slack:
             continue
         if not off <= _TOLERANCE[met.dtype] * (met - was).norm() + slack:  # NaN is never less
-            raise ValueError(
+            raise NoFunctionalForm(
                 f"the step as a function ends {off:.1e} away from where {steps} of training "
                 f"took {name or 'the weights'}: something changed the step that is not known here "
-                "(mixed precision, a callback or a custom train_step). Take a method such as "
+                "(mixed precision, a callback, a custom train_step, or a forward pass that draws "
+                "from NumPy's or Python's random stream). Take a method such as "
                 '"gif" or "hif".'
             )
 

@@ -6,6 +6,7 @@ from sam_attribution._validation import Interval, StrOptions, check_parameters
 from sam_attribution.methods._method import Method
 from sam_attribution.methods._path_sum import PathSum
 from sam_attribution.methods._row_point import AT
+from sam_attribution.problem import check_keeps_states
 
 
 class TracIn(Method):
@@ -53,6 +54,9 @@ class TracIn(Method):
         ],
         "at": AT,
     }
+
+    def check_model(self, problem, optimizer):
+        check_keeps_states(problem)
 
     def prepare(self, problem):
         """Check the settings against the recorded training (ValueError)."""

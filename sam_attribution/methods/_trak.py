@@ -19,7 +19,12 @@ from sam_attribution.methods._rates import plain_rates
 from sam_attribution.methods._row_point import AT, row_point
 from sam_attribution.methods._trak_features import features
 from sam_attribution.probes import Probe
-from sam_attribution.problem import check_recorded, row_gradients, warn_of_other_losses
+from sam_attribution.problem import (
+    check_keeps_states,
+    check_recorded,
+    row_gradients,
+    warn_of_other_losses,
+)
 
 _FRACTION = 0.1  # of the mean eigenvalue, as for EK-FAC
 
@@ -107,8 +112,17 @@ class TRAK(Method):
         "random_state": ["random_state"],
     }
 
+    def check_request(self, n_samples):
+        super().check_request(n_samples)
+        _check_rank(self.proj_dim, n_samples)
+
     def check_model(self, problem, optimizer):
-        """Raise a ValueError for too many outputs, a loss without weights, or several points."""
+        """Raise a ValueError for too many outputs, a loss without weights, or several points.
+
+        Also if the states of `n_checkpoints` would not be kept.
+        """
+        if self.n_checkpoints is not None:
+            check_keeps_states(problem)
         check_few_outputs(problem)
         if self.weighted and problem.n_classes is None:
             check_gauss_newton(problem)
@@ -238,16 +252,20 @@ def _sketches(problem, proj_dim, seed):
     n_rows = int((problem.weights > 0).sum())
     if proj_dim == "auto":
         proj_dim = max(1, min(512, n_rows // 2))
-    if proj_dim is not None and proj_dim > n_rows:
-        raise ValueError(
-            f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: Phi' Phi "
-            "would not have full rank, and its inverse would be the ridge's."
-        )
+    _check_rank(proj_dim, n_rows)
     n_bytes = 3 * 8 * (size if proj_dim is None else proj_dim) ** 2
     check_memory(n_bytes, problem.params.device, "TRAK's matrix Phi' Phi", "Use a lower proj_dim.")
     generator = torch.Generator().manual_seed(seed)
     while True:
         yield None if proj_dim is None else CountSketch(problem.params, proj_dim, generator)
+
+
+def _check_rank(proj_dim, n_rows):
+    if proj_dim not in (None, "auto") and proj_dim > n_rows:
+        raise ValueError(
+            f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: Phi' Phi "
+            "would not have full rank, and its inverse would be the ridge's."
+        )
 
 
 def _decomposed(gram, ridge, dtype):

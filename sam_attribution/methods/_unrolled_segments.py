@@ -18,6 +18,7 @@ from sam_attribution.training import bare_optimizer
 
 _LEAST_MOMENTUM = 0.8  # of a merged step
 _DOUBTFUL_GROWTH = 10.0
+_LAST_RATE = 0.15  # over the largest: a rate that fell to a tenth is a little above it at the end
 
 
 class UnrolledSegments(Method):
@@ -36,9 +37,10 @@ class UnrolledSegments(Method):
     Notes
     -----
     The unit is nats per removed row. The column `growth` of ``diagnostics_`` is the largest ratio
-    of the length of the derivative on its way back to that at the end. ``fit`` warns above 10,
-    where scores were far from those of :class:`Unrolled` in the runs of
-    ``benchmarks/segments.py``. Low growth does not prove that the scores are right.
+    of the length of the derivative on its way back to that at the end, `last_rate` the learning
+    rate of the last step over the largest. ``fit`` warns if `growth` is above 10, or `last_rate`
+    above 0.15, where scores were often far from those of :class:`Unrolled` in the runs of
+    ``benchmarks/segments.py``. No warning does not prove that the scores are right.
 
     The optimizer must be ``torch.optim.SGD``, with any momentum below 1, and the module must have
     no batch norm in training mode. Dropout has the recorded masks in the Hessians; rows are read in
@@ -118,6 +120,7 @@ class _PreparedSegments(Prepared):
             "scale": f"{problem.row_loss.unit}; slope near 1 with momentum, many steps and small "
             "growth; else trust the order",
             "steps": self._training.n_steps,
+            "last_rate": _last_over_largest(problem.path.learning_rates),
         }
 
     def probes(self, queries):
@@ -179,12 +182,27 @@ class _PreparedSegments(Prepared):
 
     def _judge(self, growth):
         self.diagnostics["growth"] = growth
+        last = self.diagnostics["last_rate"]
         if growth > _DOUBTFUL_GROWTH:
             warn(
                 f"The derivative grew {growth:.3g} times on its way back through training: above "
                 f"{_DOUBTFUL_GROWTH:.0f} the recorded states do not stand for the steps between "
                 'them, and scores can be of any size and sign. Use method="unrolled".'
             )
+        elif last > _LAST_RATE:
+            warn(
+                f"The learning rate ends at {last:.2g} of its largest value: above {_LAST_RATE} "
+                "the weights may still move too much for the recorded states to stand for the "
+                "steps between them, and scores may be wrong in order and size. Let the rate fall "
+                'to 0 in training, or use method="unrolled".'
+            )
+
+
+def _last_over_largest(rates):
+    """Last over largest of the (steps, groups) learning rates, in the group where that is most."""
+    largest = rates.max(0)
+    moving = largest > 0
+    return float((rates[-1, moving] / largest[moving]).max())
 
 
 class _Growth:

@@ -155,11 +155,10 @@ class RemovalCurveDisplay(Display):
             As for :func:`~sam_attribution.metrics.removal_curve`.
         refit : {"retrain", "replay"}, default="retrain"
             ``"retrain"`` trains a clone for every removal. ``"replay"`` trains one on all rows, and
-            repeats the end of its training without the removed rows, as
+            repeats the end of its training without the removed rows (at fraction 0 with all), as
             :meth:`SAMInfluence.remove <sam_attribution.SAMInfluence.remove>` does: for a net of
             this package, or a Pipeline that ends in one, whose training is recorded. Such a model
-            has seen the rows before, so that removing right rows costs it less: on digits with 10 %
-            wrong labels the curve has its peak at 15 % instead of 10 %.
+            has seen the rows before, so that removing right rows costs it less.
         share : float, default=0.1
             Share of the training steps that ``"replay"`` repeats.
         random_state : int, RandomState instance or None, default=None

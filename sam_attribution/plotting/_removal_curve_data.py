@@ -47,11 +47,8 @@ class ScoreAfterReplay(ScoreAfterRemoval):
         self._trained = fitted_on_all(twin, self.X, self.y)
 
     def __call__(self, kept):
-        removed = np.flatnonzero(~kept)
-        some = len(removed) > 0
-        twin = (
-            without_rows(self._trained, removed, self._share) if some else self._trained.estimator
-        )
+        # with no row removed as well: a curve compares the rows alone
+        twin = without_rows(self._trained, np.flatnonzero(~kept), self._share)
         return twin.score(self.X_test, self.y_test)
 
 

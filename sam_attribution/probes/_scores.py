@@ -15,13 +15,15 @@ def training_scores(problem, probes, *, given_only=False, rows=None):
     this order; all if None. A probe with ``rows`` counts for those rows only, with their exact
     share of the batch.
     """
-    rows = torch.arange(problem.n_rows, device=problem.device) if rows is None else rows
+    everyone = rows is None
+    rows = torch.arange(problem.n_rows, device=problem.device) if everyone else rows
     place = torch.full((problem.n_rows,), -1, device=problem.device)
     place[rows] = torch.arange(len(rows), device=rows.device)
     total = None
     for group in _read_together(probes):
         members = rows if group[0].rows is None else group[0].rows
-        wanted, then = (place[members] >= 0).nonzero()[:, 0], problem.at_epoch(group[0].epoch)
+        wanted = slice(None) if everyone else (place[members] >= 0).nonzero()[:, 0]
+        then = problem.at_epoch(group[0].epoch)
         for part, at in _passes(then, group[0], members, wanted):
             X = None if group[0].is_read else then.X[at]
             labels = then.y[at] if given_only else None
@@ -40,7 +42,8 @@ def _passes(problem, probe, members, wanted):
     rows = members[wanted]
     if probe.is_read:  # nothing goes through it
         return [(wanted, rows)]
-    return zip(wanted.split(problem.rows_per_pass), problem.chunks(rows), strict=True)
+    places = torch.arange(len(members), device=members.device)[wanted]
+    return zip(places.split(problem.rows_per_pass), problem.chunks(rows), strict=True)
 
 
 def _read_together(probes):

@@ -48,6 +48,7 @@ from sam_attribution.problem._row_loss import (
 from sam_attribution.problem._running_statistics import couples_rows
 from sam_attribution.problem._selection import attributed_names, parameters_without
 from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.problem._training_to_come import TrainingToCome, check_keeps_states
 
 __all__ = [
     "Problem",

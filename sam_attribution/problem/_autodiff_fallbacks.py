@@ -2,7 +2,7 @@
 
 import warnings
 from contextlib import ExitStack, contextmanager
-from functools import cache
+from functools import cache, partial
 from weakref import WeakKeyDictionary
 
 import torch
@@ -14,7 +14,6 @@ from sam_attribution.problem._embedding_bags import BagsAsSums
 from sam_attribution.problem._weight_norm import WeightNormByFormula, has_weight_norm
 
 
-@contextmanager
 def differentiable_kernels(module):
     """Choose kernels for `module` that have forward mode and second derivatives, for a while.
 
@@ -23,20 +22,37 @@ def differentiable_kernels(module):
     embedding bags: they become sums. Weight norm has a wrong second derivative on the CPU: it is
     computed by its formula.
     """
+    return kernels_of(module)()
+
+
+def kernels_of(module):
+    """Function that gives the context of :func:`differentiable_kernels`, for many steps."""
+    layers = []
+    if any(isinstance(part, nn.EmbeddingBag) for part in module.modules()):
+        layers.append(BagsAsSums)
+    if has_weight_norm(module):
+        layers.append(WeightNormByFormula)
+    if any(isinstance(part, nn.RNNBase) for part in module.modules()):
+        layers.append(_without_onednn)
+    return partial(_kernels, layers)
+
+
+@contextmanager
+def _kernels(layers):
     _load_forward_mode()
     fastpath = torch.backends.mha.get_fastpath_enabled()
-    with ExitStack() as stack:
-        stack.enter_context(sdpa_kernel(SDPBackend.MATH))
+    with sdpa_kernel(SDPBackend.MATH), ExitStack() as stack:
         stack.callback(torch.backends.mha.set_fastpath_enabled, fastpath)
         torch.backends.mha.set_fastpath_enabled(False)
-        if any(isinstance(part, nn.EmbeddingBag) for part in module.modules()):
-            stack.enter_context(BagsAsSums())
-        if has_weight_norm(module):
-            stack.enter_context(WeightNormByFormula())
-        if any(isinstance(part, nn.RNNBase) for part in module.modules()):
-            stack.enter_context(warnings.catch_warnings())
-            warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs
-            stack.enter_context(torch.backends.mkldnn.flags(enabled=False))
+        for context in layers:
+            stack.enter_context(context())
+        yield
+
+
+@contextmanager
+def _without_onednn():
+    with warnings.catch_warnings(), torch.backends.mkldnn.flags(enabled=False):
+        warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs
         yield
 
 

@@ -49,4 +49,10 @@ def _checked(evaluation, row_loss, output, y):
             f"evaluation must return one value per row, shape ({len(y)},), got shape "
             f"{tuple(values.shape)}. Use reduction='none'."
         )
+    if torch.is_grad_enabled() and output.requires_grad and not values.requires_grad:
+        raise ValueError(
+            "evaluation must return values with a gradient, got values that do not depend on the "
+            "outputs, or not smoothly (argmax, a comparison, detach, .data, no_grad). Return a "
+            "smooth function of the outputs, such as a loss."
+        )
     return values

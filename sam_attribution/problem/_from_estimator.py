@@ -21,6 +21,7 @@ from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._problem import Problem
 from sam_attribution.problem._row_loss import CrossEntropyRows, GenericRows, TargetRows
 from sam_attribution.problem._selection import selection
+from sam_attribution.problem._training_to_come import TrainingToCome
 from sam_attribution.training import (
     OutputForm,
     bare_copy,
@@ -136,6 +137,7 @@ def problem_before_training(untrained, *, parameters="all", differentiated=True)
         rho=last_radius(net),
         perturbation=net.perturbation,
         m_sharpness=net.m_sharpness,
+        to_come=TrainingToCome.of(net),
         differentiated=differentiated,
     )
 

@@ -77,8 +77,15 @@ def decays_apart(kind, groups):
     )
 
 
-def optimizer_memory(path, state):
-    """The optimizer's memory at a recorded state, in the form that ``dynamics`` uses."""
+def optimizer_memory(path, state, before=None):
+    """The optimizer's memory at a recorded state, in the form that ``dynamics`` uses.
+
+    Where it was not kept it is the momentum that moved the weights from the state `before`.
+    """
+    if not state.is_whole:
+        moved = before.params - state.params
+        rates = path.spread(path.schedule[before.step].rates)
+        return (moved / (rates.to(moved) if torch.is_tensor(rates) else rates),)
     parts = path.optimizer_state(state)
     if path.optimizer is torch.optim.SGD:
         velocity = _flat(parts, "momentum_buffer", state.params)

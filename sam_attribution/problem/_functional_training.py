@@ -36,13 +36,14 @@ class PureStep:
 
     The ``rows`` of `batch` are positions in the problem; `settings` are ``perturbation``, ``rho``,
     ``optimizer`` and ``clip`` of ``dynamics.training_step``. With `m_sharpness` parts of the batch
-    climb apart.
+    climb apart. Without `others` the module draws from torch's random streams alone.
     """
 
     batch: TrainingBatch
     rate: float | Tensor
     settings: dict
     m_sharpness: int | None = None
+    others: bool = True
 
     def __post_init__(self):
         _ = self._passes  # now: a tensor first made inside of torch.vmap does not outlive it
@@ -62,26 +63,26 @@ class PureStep:
 
         Differentiable, and batched by ``torch.vmap``.
         """
-        with self.batch.in_training():
+        with self.batch.in_training(others=self.others):
             return training_step(self._passes, state, row_weights, self.rate, **self.settings)
 
     def vjp(self, state, cotangent, **options):
         """``dynamics.step_vjp`` at a state; `options` as there."""
-        with self.batch.in_training():
+        with self.batch.in_training(others=self.others):
             return step_vjp(self._passes, state, self.rate, cotangent, **self.settings | options)
 
-    def vjp_at_w(self, state, after, cotangent):
+    def vjp_at_w(self, state, after, cotangent, **options):
         """The product with the Hessian and the rows' gradients before the ascent.
 
         What goes back through the optimizer is that of the recorded step from `state` to `after`.
         """
         optimizer = self.settings["optimizer"]
         gradient = optimizer.gradient_between(state.params, state.memory, after.memory)
-        return self.vjp(state, cotangent, rho=0.0, gradient=gradient)
+        return self.vjp(state, cotangent, rho=0.0, gradient=gradient, **options)
 
     def jvp(self, state, tangent, row_weights):
         """``dynamics.step_jvp`` at a state."""
-        with self.batch.in_training():
+        with self.batch.in_training(others=self.others):
             return step_jvp(self._passes, state, self.rate, tangent, row_weights, **self.settings)
 
 
@@ -108,6 +109,7 @@ class FunctionalTraining:
         self._row_weights = row_weights
         self.n_steps = path.n_steps
         self.tracked = running_statistics(problem.training_module)
+        self._others = not problem.drawn_streams <= {"torch"}
         self._settings = {
             "perturbation": problem.perturbation,
             "clip": path.clipping(),
@@ -129,7 +131,7 @@ class FunctionalTraining:
         batch = TrainingBatch(problem, rows, seed, self._row_weights)
         settings = {"rho": recorded.rho, "optimizer": self._optimizer_at(number)}
         rate = path.spread(recorded.rates, problem.params.dtype)
-        return PureStep(batch, rate, self._settings | settings, recorded.m_sharpness)
+        return PureStep(batch, rate, self._settings | settings, recorded.m_sharpness, self._others)
 
     def _optimizer_at(self, number):
         """The optimizer with the settings of a step, made again where a schedule moves them."""
@@ -139,14 +141,26 @@ class FunctionalTraining:
             self._optimizer = groups, functional_optimizer(path, groups, dtype)
         return self._optimizer[1]
 
-    def state(self, recorded):
-        """A recorded state in the form that the steps take."""
+    def states(self, recorded):
+        """Yield recorded states, the last one first, in the form that the steps take."""
+        recorded = iter(recorded)
+        state = next(recorded)
+        for before in recorded:
+            yield self.state(state, before)
+            state = before
+        yield self.state(state)
+
+    def state(self, recorded, before=None):
+        """A recorded state in the form that the steps take.
+
+        `before` is the one a step earlier, for a state without the optimizer's memory.
+        """
         device, dtype = self.problem.params.device, self.problem.params.dtype
         buffers = {
             name: buffer.to(device, dtype if buffer.is_floating_point() else buffer.dtype)
             for name, buffer in recorded.buffers.items()
         }
-        memory = optimizer_memory(self.problem.path, recorded)
+        memory = optimizer_memory(self.problem.path, recorded, before)
         return TrainingState(recorded.params.to(device, dtype), buffers, memory)
 
     def start(self):

@@ -16,7 +16,7 @@ from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
 from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._finite import check_parameters_are_finite
-from sam_attribution.problem._functional_call import flat_call
+from sam_attribution.problem._functional_call import RepeatedCall, flat_call
 from sam_attribution.problem._head import Head
 from sam_attribution.problem._module_checks import (
     check_layers,
@@ -25,6 +25,7 @@ from sam_attribution.problem._module_checks import (
 )
 from sam_attribution.problem._row_loss import CrossEntropyRows
 from sam_attribution.problem._training_batch import TrainingBatch
+from sam_attribution.problem._training_to_come import TrainingToCome
 from sam_attribution.training import copy_of_module
 
 # Batches whose outputs in both modes are compared
@@ -32,10 +33,13 @@ _N_BATCHES = 8
 
 
 class _TriedInTraining(NamedTuple):
-    """One batch in training mode: another output than in evaluation mode, or random numbers."""
+    """One batch in training mode: another output than in evaluation mode, or random numbers.
+
+    `drawn` are the owners of the streams that the numbers came from, as ``training.Draws`` has.
+    """
 
     differs: bool
-    draws: bool
+    drawn: list[str]
 
 
 @dataclass(frozen=True, eq=False, kw_only=True)
@@ -78,6 +82,8 @@ class Problem:
         Given if `selected` are the last linear layer, for its closed forms.
     path : TrainingPath or AdoptedPath, optional
         The recorded training, or the checkpoints of one elsewhere.
+    to_come : TrainingToCome, optional
+        Settings of the training, if that has not begun.
     batch_size : int or "auto"
     denominator : float, optional
         Divisor of the mean over all rows trained on, if the rows here are a part of them.
@@ -104,6 +110,7 @@ class Problem:
     selected: Tensor | None = None
     head: Head | None = None
     path: object | None = None
+    to_come: TrainingToCome | None = None
     batch_size: int | str = "auto"
     denominator: float | None = None
     positions: Tensor | None = None
@@ -203,6 +210,13 @@ class Problem:
         check_buffers_in_backward(copy_of_module(module), distinct_rows(self.X))
         return module
 
+    @cached_property
+    def training_call(self):
+        """The module in training mode as a function of its tensors and a batch."""
+        if self._base is not None:
+            return self._base.training_call
+        return RepeatedCall(self.training_module)
+
     @property
     def training_differs(self):
         """True if the module's outputs in training mode are not those in evaluation mode.
@@ -215,7 +229,12 @@ class Problem:
     @property
     def training_draws(self):
         """True if the module draws random numbers in training mode, as dropout does."""
-        return any(each.draws for each in self._tried_in_training)
+        return bool(self.drawn_streams)
+
+    @property
+    def drawn_streams(self):
+        """Owners of the random streams that the module draws from in training mode, a set."""
+        return {owner for each in self._tried_in_training for owner in each.drawn}
 
     @cached_property
     def _tried_in_training(self):
@@ -227,9 +246,8 @@ class Problem:
         batch = TrainingBatch(self, rows, seed)
         with torch.no_grad():
             expected = self.logits(self.params, batch.copied(self.buffers), self.X[rows])
-            output, draws = batch.tried(self.params, self.buffers)
-        draws = bool(draws)
-        return _TriedInTraining(draws or not torch.equal(output, expected), draws)
+            output, drawn = batch.tried(self.params, self.buffers)
+        return _TriedInTraining(bool(drawn) or not torch.equal(output, expected), drawn)
 
     def in_double_precision(self):
         """The same problem in float64."""

@@ -67,6 +67,10 @@ class RowLoss:
         """Gradient of each row's loss in its output (n, c), for its label, (n, c)."""
         return gradient_in_output(self.per_sample, output, y)
 
+    def in_output_by_formula(self, output, y):
+        """The same, to be differentiated in the output; None without a formula."""
+        return None
+
 
 class GenericRows(RowLoss):
     """Any loss of logits, label by label; of ``NLLLoss`` the module puts out probabilities."""
@@ -102,7 +106,8 @@ class CrossEntropyRows(GenericRows):
     """Cross-entropy, with label smoothing: the derivative in the logits is closed form."""
 
     def __init__(self, label_smoothing=0.0, class_weight=None):
-        super().__init__(nn.CrossEntropyLoss(class_weight, label_smoothing=label_smoothing))
+        settings = {"label_smoothing": label_smoothing, "reduction": "none"}
+        super().__init__(nn.CrossEntropyLoss(class_weight, **settings))
         self.label_smoothing = label_smoothing
 
     def label_table(self, logits, tangents):
@@ -121,6 +126,12 @@ class CrossEntropyRows(GenericRows):
 
     def in_output(self, output, y):
         return self.along(output, _each_of(output), y)
+
+    def in_output_by_formula(self, output, y):
+        if self.label_smoothing or self.class_weight is not None:
+            return None
+        own = torch.zeros_like(output).scatter_(1, y[:, None], 1.0)
+        return output.softmax(1) - own
 
 
 class TargetRows(RowLoss):

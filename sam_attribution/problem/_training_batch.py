@@ -1,12 +1,10 @@
 """One batch in training mode, with its dropout masks and batch statistics."""
 
-from contextlib import contextmanager, nullcontext
+from contextlib import contextmanager
 
 import torch
 
 from sam_attribution.dynamics import BatchPart, SplitBatch
-from sam_attribution.problem._autodiff_fallbacks import differentiable_kernels
-from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._running_statistics import RunningStatistics
 from sam_attribution.training import (
     Draws,
@@ -43,14 +41,14 @@ class TrainingBatch:
         torch's global stream, which the caller puts back.
         """
         problem = self.problem
+        seed_torch(self.seed, params.device)
+        named = problem.layout.unflatten(params)
+        if not buffers:  # no statistics: the mode would cost every call of torch
+            return problem.training_call(named, self._X), {}
         counts = {name: b.clone() for name, b in buffers.items() if not b.is_floating_point()}
         buffers = buffers | counts  # numbers of batches are counted up in place
-        seed_torch(self.seed, params.device)
-        statistics = RunningStatistics(buffers)
-        named = problem.layout.unflatten(params)
-        # without buffers there are no statistics: the mode would cost every call of torch
-        with statistics if buffers else nullcontext():
-            output = flat_call(problem.training_module, (named, buffers), self._X)
+        with RunningStatistics(buffers) as statistics:
+            output = problem.training_call(named | buffers, self._X)
         return output, statistics.after
 
     @torch.no_grad()
@@ -75,10 +73,11 @@ class TrainingBatch:
             yield BatchPart(part, part.weight / (self.weight or 1.0), rows)
 
     @contextmanager
-    def in_training(self):
-        """Random stream and kernels for one step."""
-        module, device = self.problem.training_module, self.problem.params.device
-        with isolated_random_state(self.seed, device), differentiable_kernels(module):
+    def in_training(self, **streams):
+        """Random streams and kernels for one step, see ``training.isolated_random_state``."""
+        problem = self.problem
+        isolated = isolated_random_state(self.seed, problem.params.device, **streams)
+        with isolated, problem.training_call.kernels():
             yield
 
     @staticmethod
@@ -97,6 +96,11 @@ class TrainingBatch:
     def mean_loss(self, output):
         """``sum_i a_i l_i / sum_i a_i`` over the batch."""
         return self.shares @ self.problem.row_loss.per_sample(output, self._y)
+
+    def loss_gradient(self, output):
+        """Gradient of :meth:`mean_loss` in the output by a formula, None without one."""
+        back = self.problem.row_loss.in_output_by_formula(output, self._y)
+        return None if back is None else self.shares[:, None] * back
 
     def __call__(self, params, buffers, row_weights):
         """Mean loss with row weights, ``sum_i s_i a_i l_i / sum_i a_i``, and the buffers after."""

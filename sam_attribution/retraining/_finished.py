@@ -63,6 +63,12 @@ def _stacks_in(store):
     return content["stacks"]
 
 
+def check_is_folder(resume_dir):
+    """Raise a ValueError for a `resume_dir` that is a file."""
+    if resume_dir is not None and os.path.isfile(user_path(resume_dir, "resume_dir")):
+        raise ValueError(f"resume_dir must be a folder, {str(resume_dir)!r} is a file.")
+
+
 def finished_models(resume_dir, task):
     """Finished models of a task; each has its own folder in `resume_dir`, named by its hash.
 
@@ -70,9 +76,8 @@ def finished_models(resume_dir, task):
     """
     if resume_dir is None:
         return FinishedModels([])
+    check_is_folder(resume_dir)
     folder = user_path(resume_dir, "resume_dir")
-    if os.path.isfile(folder):
-        raise ValueError(f"resume_dir must be a folder, {str(resume_dir)!r} is a file.")
     files = StackFiles(folder / fingerprint(*task()))
     return FinishedModels(files, files.keys())
 

@@ -13,6 +13,7 @@ from sam_attribution.curvature import check_second_derivative
 from sam_attribution.perturbation import is_constant
 from sam_attribution.problem import decays_apart
 from sam_attribution.retraining._finished import (
+    check_is_folder,
     finished_models,
     key_of,
     saying_what_is_kept,
@@ -90,6 +91,10 @@ class FixedPoint(LeavesOut):
         "resume_dir": [None, str, PathLike],
         "verbose": ["verbose"],
     }
+
+    def check_request(self, n_samples):
+        super().check_request(n_samples)
+        check_is_folder(self.resume_dir)
 
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)

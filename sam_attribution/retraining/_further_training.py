@@ -147,6 +147,10 @@ class FurtherTraining(LeavesOut):
         self.random_state = random_state
         self.verbose = verbose
 
+    def _check_sets(self, names, members, n_rows):
+        super()._check_sets(names, members, n_rows)
+        _check_adjustment(self.adjustment, len(names))
+
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
         further_optimizer(self.optimizer, problem.layout.shapes)
@@ -192,7 +196,7 @@ class _PreparedFurtherTraining(PreparedScores):
         self._adjustment = method.adjustment
         self._device = problem.params.device
         self._absent = method.left_out(problem)
-        _check_adjustment(method.adjustment, self._absent)
+        _check_adjustment(method.adjustment, len(self._absent) - 1)  # the first leaves out none
         program = FurtherProgram(method, problem)
         self._points = checked_points(program, method.n_epochs, [method.n_epochs])
         self._models = list(further_runs(method, program, self._absent, self._points))
@@ -224,8 +228,7 @@ def _valued(stack, queries):
     return stack._replace(states=[values_of_stack(queries, state) for state in stack.states])
 
 
-def _check_adjustment(adjustment, absent):
-    n_rows = len(absent) - 1  # the first leaves out none
+def _check_adjustment(adjustment, n_rows):
     if adjustment == "mean" and n_rows < 2:
         raise ValueError(
             f'adjustment="mean" compares rows with each other, got {n_rows} to leave out. Take '

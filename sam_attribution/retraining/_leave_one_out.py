@@ -12,9 +12,10 @@ from sam_attribution.methods import PreparedScores
 from sam_attribution.problem import (
     FunctionalTraining,
     check_functional,
+    check_keeps_states,
     problem_from_another_seed,
 )
-from sam_attribution.retraining._finished import key_of
+from sam_attribution.retraining._finished import check_is_folder, key_of
 from sam_attribution.retraining._left_out import LeavesOut
 from sam_attribution.retraining._real_loop import RealLoop, recorded_loop, recorded_training
 from sam_attribution.retraining._retrained import retrained
@@ -122,8 +123,13 @@ class LeaveOneOut(LeavesOut):
         "verbose": ["verbose"],
     }
 
+    def check_request(self, n_samples):
+        super().check_request(n_samples)
+        check_is_folder(self.resume_dir)
+
     def check_model(self, problem, optimizer):
         super().check_model(problem, optimizer)
+        check_keeps_states(problem)
         if self.real_loop is False:
             check_functional(problem, optimizer, self)
 

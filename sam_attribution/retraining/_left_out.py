@@ -65,7 +65,12 @@ class LeavesOut(Method):
 
     def check_request(self, n_samples):
         super().check_request(n_samples)
-        _asked(self.rows, self.groups, n_samples)
+        self._check_sets(*_asked(self.rows, self.groups, n_samples), n_samples)
+
+    def _check_sets(self, names, members, n_rows):
+        """Raise a ValueError for sets of rows that cannot be left out of so many."""
+        if self.groups is not None:
+            _check_groups(names, members, n_rows)
 
     def check_model(self, problem, optimizer):
         check_whole(problem)
@@ -85,8 +90,7 @@ class LeavesOut(Method):
         place[positions[visited]] = np.flatnonzero(visited)
         names, members = _asked(self.rows, self.groups, n_given)
         found = [place[member][place[member] >= 0] for member in members]
-        if self.groups is not None:
-            _check_groups(names, found, visited.sum())
+        self._check_sets(names, found, visited.sum())
         some = [number for number, group in enumerate(found) if len(group)]
         names = ["with every row", *(f"without {names[number]}" for number in some)]
         return LeftOut(names, [np.arange(0), *(found[number] for number in some)], len(visited))

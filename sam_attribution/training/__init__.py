@@ -5,7 +5,7 @@ from sam_attribution.training._adopted import is_adopted
 from sam_attribution.training._any_net import SAMNet
 from sam_attribution.training._batch_order import batch_schedule
 from sam_attribution.training._batch_parts import part_seed, part_slices
-from sam_attribution.training._callbacks import norm_clippings
+from sam_attribution.training._callbacks import may_clip, norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
@@ -39,6 +39,7 @@ from sam_attribution.training._random import (
     untouched_random_state,
 )
 from sam_attribution.training._regressor import SAMRegressor
+from sam_attribution.training._replay import OtherRun
 from sam_attribution.training._rewind import rewind
 from sam_attribution.training._rho import RhoSchedule, last_radius
 from sam_attribution.training._row_criterion import ignored_target, row_losses

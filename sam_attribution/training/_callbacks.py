@@ -57,6 +57,14 @@ def is_clipping(callback):
     return type(callback) is GradientNormClipping
 
 
+def may_clip(callbacks):
+    """True if a net with these `callbacks` may clip the norm of gradients; the setting as given."""
+    if not isinstance(callbacks, list | tuple):
+        return False
+    given = [each[-1] if isinstance(each, tuple) else each for each in callbacks]
+    return any(is_clipping(each) and each.gradient_clip_value is not None for each in given)
+
+
 def norm_clippings(callbacks, steps):
     """Largest norm and type of norm of each clipping among (name, callback) pairs, in order."""
     if others := sorted({name for step in steps if not step.skipped for name in step.changed_by}):

@@ -37,9 +37,10 @@ class SAMClassifier(SAMMixin, ConformantNet):
     trajectory : int, "all", "auto" or None, default="auto"
         Number of states to keep beside the first and the last, each in the middle of one of as
         many equal stretches of training; those before the last tenth and twentieth are kept as
-        well. ``"all"`` keeps every state, ``None`` none, ``"auto"`` every state where they take
-        up to 512 MiB in memory, else 10; ``trajectory_.keep`` says which. The schedule is always
-        kept.
+        well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps every state where they
+        take up to 512 MiB in memory; with SGD else the weights of every state where those do, and
+        the momentum only where 10 would keep a state; otherwise 10. ``trajectory_.keep`` says
+        which: ``"all"``, ``"weights"`` or 10. The schedule is always kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in

@@ -135,21 +135,35 @@ def same_tensors(some, others):
     )
 
 
-def take_state(net, flat, step):
-    """Copy of everything that training changes, as it is before step number `step`."""
+def take_state(net, flat, step, *, memory=True):
+    """Copy of everything that training changes, as it is before step number `step`.
+
+    Without the optimizer's state unless `memory` is wanted.
+    """
     return State(
         step=step,
         params=flat.vector(),
         buffers=flat.copy_of_buffers(),
-        optimizer=_copied(net.optimizer_.state_dict()),
+        optimizer=_copied(net.optimizer_.state_dict()) if memory else None,
     )
 
 
 def bytes_of_state(flat, optimizer):
-    """Bytes of a :class:`State`, with the vectors that the optimizer will hold after a step."""
+    """Bytes of a :class:`State`, with the vectors that the optimizer will hold after a step.
+
+    The second number is without these; None for an optimizer whose steps cannot be differentiated
+    without its memory.
+    """
     size = sum(_bytes(tensor) for tensor in flat.parameters)
-    buffers = sum(_bytes(tensor) for tensor in flat.buffers.values())
-    return (1 + _vectors_of(optimizer)) * size + buffers
+    weights = size + sum(_bytes(tensor) for tensor in flat.buffers.values())
+    whole = weights + _vectors_of(optimizer) * size
+    return whole, weights if _is_linear(optimizer) else None
+
+
+def _is_linear(optimizer):
+    """True for SGD whose momentum follows from the weights of two states."""
+    nesterov = any(group.get("nesterov") for group in optimizer.param_groups)
+    return type(optimizer) is torch.optim.SGD and not nesterov
 
 
 def _vectors_of(optimizer):
@@ -165,10 +179,11 @@ def _bytes(tensor):
 
 
 def put_state(net, flat, state):
-    """Copy a state into the module and the optimizer."""
+    """Copy a state into the module and, if it has that, into the optimizer."""
     flat.write(state.params)
     flat.write_buffers(state.buffers)
-    net.optimizer_.load_state_dict(_copied(state.optimizer))
+    if state.is_whole:
+        net.optimizer_.load_state_dict(_copied(state.optimizer))
 
 
 def _copied(value):

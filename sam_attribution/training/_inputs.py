@@ -6,7 +6,7 @@ from scipy.sparse import issparse
 from sklearn.utils import assert_all_finite
 from sklearn.utils.validation import check_is_fitted, validate_data
 
-from sam_attribution._as_arrays import refuse_masked, refuse_ragged, without_nullable
+from sam_attribution._as_arrays import refuse_masked, refuse_ragged, refuse_texts, without_nullable
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import ArrayRows, DatasetRows, as_source, with_own_targets
@@ -131,6 +131,7 @@ class ArrayInputs:
         rules = {"accept_sparse": "csr", "allow_nd": True, "dtype": dtype}
         refuse_masked(X, "X")
         refuse_ragged(X, "X")
+        refuse_texts(X, "X")
         with refusing_overflow("X"):
             X = validate_data(self, without_nullable(X), y, reset=reset, **rules)
         X = X[0] if isinstance(X, tuple) else X

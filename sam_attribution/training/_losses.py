@@ -54,7 +54,9 @@ def unreduced(criterion):
 
 
 def without_reduction(criterion):
-    """Copy of a criterion that gives the values of a batch as they are."""
+    """Criterion that gives the values of a batch as they are: a copy, or the given one."""
+    if criterion.reduction == "none":
+        return criterion
     criterion = copy.copy(criterion)
     criterion.reduction = "none"
     forward = vars(criterion).get("forward")  # accelerate puts one on the instance

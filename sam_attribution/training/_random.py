@@ -1,7 +1,7 @@
 """Randomness that is a pure function of one seed and does not change the global streams."""
 
 import random
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import numpy as np
 import torch
@@ -24,24 +24,26 @@ def seed_torch(seed, device):
 
 
 @contextmanager
-def isolated_random_state(seed, device):
+def isolated_random_state(seed, device, *, others=True):
     """Context with seeded global streams of torch, NumPy and Python, which are put back after it.
 
-    Other threads that want them wait until then.
+    Other threads that want them wait until then. Without `others`, for what is known to draw from
+    torch's alone, those of NumPy and Python are left as they are.
     """
     devices = [torch.device(device)] if _is_cuda(device) else []
-    with exclusive(pinned=True), torch.random.fork_rng(devices=devices), _other_streams():
+    rest = _other_streams(seed) if others else nullcontext()
+    with exclusive(pinned=True), torch.random.fork_rng(devices=devices), rest:
         seed_torch(seed, device)
-        np.random.seed(seed)  # noqa: NPY002
-        random.seed(seed)
         yield
 
 
 @contextmanager
-def _other_streams():
-    """Context after which the global streams of NumPy and Python are as before."""
+def _other_streams(seed):
+    """Context with seeded streams of NumPy and Python, which are as before after it."""
     of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
     try:
+        np.random.seed(seed)  # noqa: NPY002
+        random.seed(seed)
         yield
     finally:
         np.random.set_state(of_numpy)  # noqa: NPY002

@@ -135,7 +135,7 @@ class RecordingMixin(ProcessesMixin):
         known = self._n_batches is not None
         n_steps = self._planned_epochs * self._n_batches if known else None
         self.trajectory_.settle(
-            n_steps, bytes_of_state(self._flat, bare_optimizer(self.optimizer_))
+            n_steps, *bytes_of_state(self._flat, bare_optimizer(self.optimizer_))
         )
         if known:
             self.trajectory_.plan(n_steps)
@@ -152,12 +152,13 @@ class RecordingMixin(ProcessesMixin):
             raise
 
     def _recorded_step(self, batch, **fit_params):
+        rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         if self.trajectory_.wants_state():
             share_buffers(self)
-            self.trajectory_.add_state(self._state())
+            memory = self.trajectory_.wants_memory(rates)
+            self.trajectory_.add_state(self._state(memory=memory))
         self._radius, self._perturbation_norm = 0.0, 0.0
         self._gradient_factor, self._changed_by = 1.0, ()
-        rates = tuple(float(group["lr"]) for group in self.optimizer_.param_groups)
         settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
         if self.trajectory_.schedule and len(rates) != len(self.trajectory_.schedule[-1].rates):
@@ -244,8 +245,8 @@ class RecordingMixin(ProcessesMixin):
             before = after
         self._gradient_factor = factor_between(first, after)
 
-    def _state(self):
-        return take_state(self, self._flat_module(), self.trajectory_.n_steps)
+    def _state(self, **options):
+        return take_state(self, self._flat_module(), self.trajectory_.n_steps, **options)
 
     def _flat_module(self):
         return self._flat or FlatModule(self.module_, other_parameters(self).values())
@@ -279,7 +280,7 @@ class RecordingMixin(ProcessesMixin):
         whole = isinstance(start, Integral) and isinstance(stop, Integral)
         if not whole or not 0 <= start <= stop <= n_steps:
             raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start!r} and {stop!r}.")
-        return self.replayer(X, y, sample_weight).states(start, stop)
+        return self.replayer(X, y, sample_weight).states(start, stop, whole=True)
 
     @exclusive()
     def replayer(self, X, y=None, sample_weight=None, *, check_data=True, **options):

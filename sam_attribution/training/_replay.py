@@ -25,6 +25,10 @@ _CAUSES = (
 )
 
 
+class OtherRun(ValueError):
+    """Replay does not reach a recorded state: it repeats another run."""
+
+
 class Replay:
     """Repetition of a net's recorded steps on a copy; the net itself does not change.
 
@@ -55,15 +59,17 @@ class Replay:
         """Set of the steps whose states need not be computed."""
         return set(self._known) or {0}
 
-    def states(self, start, stop, origin=None):
+    def states(self, start, stop, origin=None, *, whole=False):
         """Yield the states from `start` to `stop`, each before the step of its number.
 
         `origin` is a state at or before `start` to begin from; by default it is the nearest
         recorded one, and with `dtype` the first, because the others are of another run. A single
-        recorded state is yielded as it is, wherever it is stored.
+        recorded state is yielded as it is, wherever it is stored; with `whole` it is repeated if
+        it has no optimizer's memory.
         """
-        if start == stop and start in self._known:
-            yield self._known[start]
+        known = self._known.get(start) if start == stop else None
+        if known is not None and (known.is_whole or not whole):
+            yield known
             return
         net, recorded = self._net, self._recorded
         state = origin or recorded.nearest(0 if self._another_run else start)
@@ -99,12 +105,12 @@ class Replay:
         eps = torch.finfo(distance.dtype).eps
         rounding = eps * (_ROUNDING_OF_SIZE * size + _ROUNDING_OF_WAY * way)
         if not distance <= torch.minimum(_OF_SIZE * size, _OF_WAY * way + rounding):
-            raise ValueError(
+            raise OtherRun(
                 f"Replay is {distance:.1e} away from the state recorded at step {step}: "
                 f"{_CAUSES}. Take a method that needs recorded states only."
             )
         if self._exact and distance > 0:
-            raise ValueError(
+            raise OtherRun(
                 f"Replay is not deterministic: it is {distance:.1e} away from the state recorded "
                 f"at step {step}, not equal to it. Take as many threads as in training "
                 "(torch.set_num_threads) and deterministic kernels "

@@ -15,6 +15,8 @@ from sam_attribution._validation import num_samples
 # "auto" keeps every state of a run whose states take no more bytes than this, else so many
 ALL_WITHIN = 512 * 2**20
 N_OTHERWISE = 10
+# Growth of the rate from one step to the next up to which weights alone tell SGD's momentum
+_RATE_GROWTH = 4
 
 
 @dataclass(frozen=True)
@@ -52,12 +54,20 @@ class Step:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that training changes, as it was before step number `step`."""
+    """Everything that training changes, as it was before step number `step`.
+
+    The `optimizer` is None where its memory was not kept.
+    """
 
     step: int
     params: torch.Tensor
     buffers: dict[str, torch.Tensor]
-    optimizer: dict
+    optimizer: dict | None
+
+    @property
+    def is_whole(self):
+        """True if steps can be repeated from this state."""
+        return self.optimizer is not None
 
 
 @dataclass(frozen=True)
@@ -138,8 +148,10 @@ class Trajectory:
     keep : int, "all", "auto" or None
         ``K`` keeps the first and the last state and K in between, each in the middle of one of
         K equal stretches of the planned steps, and those before their last tenth and twentieth.
-        ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, else 10, once the number
-        of steps is known. The schedule is always kept.
+        ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, once the number of steps is
+        known; else ``"weights"`` where all weights do and are enough: every state, but those that
+        10 would not keep without the optimizer's memory, so that no step is repeated from them;
+        else 10. The schedule is always kept.
     seed : int
         Fixes batch order and, with the number of a step, its dropout masks.
 
@@ -221,33 +233,60 @@ class Trajectory:
             return True
         return _evaluating(known) == _evaluating(criterion)
 
-    def settle(self, n_steps, state_bytes):
+    def settle(self, n_steps, state_bytes, weight_bytes=None):
         """Choose what "auto" keeps, before `n_steps` more steps with states of so many bytes.
 
-        Without a number of steps it is ten states. A run that goes on and outgrows the limit with
-        all of its states keeps ten from then on.
+        `weight_bytes` are those without the optimizer's memory, None where that is needed. Without
+        a number of steps it is ten states. A run that goes on and outgrows the limit with what it
+        kept so far keeps less from then on.
         """
         if self._is_auto and self.keep != N_OTHERWISE:
-            total = None if n_steps is None else (self.n_steps + n_steps + 1) * state_bytes
-            fits = total is not None and total <= ALL_WITHIN
-            self.keep = "all" if fits else N_OTHERWISE
-            if not fits and self.n_steps:
+            kept = self.keep
+            self.keep = self._fitting(n_steps, state_bytes, weight_bytes)
+            if kept == "all" != self.keep:
                 self.stretches = equal_stretches(0, self.n_steps, N_OTHERWISE)
+
+    def _fitting(self, n_steps, state_bytes, weight_bytes):
+        """The most that fits the limit."""
+        if n_steps is None:
+            return N_OTHERWISE
+        kept = weight_bytes if self.keep == "weights" and weight_bytes else state_bytes
+        so_far, coming = len(self.states) * kept, n_steps + 1
+        if self.keep != "weights" and so_far + coming * state_bytes <= ALL_WITHIN:
+            return "all"
+        # with both ends, the last tenth and the last twentieth
+        whole = (N_OTHERWISE + 4) * state_bytes
+        if weight_bytes is not None and so_far + coming * weight_bytes + whole <= ALL_WITHIN:
+            return "weights"
+        return N_OTHERWISE
 
     def plan(self, n_steps):
         """Append the stretches of the next `n_steps` steps."""
         if self.keep is not None and self.keep != "all":
-            self.stretches += equal_stretches(self.n_steps, self.n_steps + n_steps, self.keep)
+            number = N_OTHERWISE if self.keep == "weights" else self.keep
+            self.stretches += equal_stretches(self.n_steps, self.n_steps + n_steps, number)
 
     def wants_state(self):
         """True if the state before the coming step is to be kept."""
         if self.keep is None:
             return False
-        return self.keep == "all" or self.n_steps == 0 or self.n_steps in self._chosen
+        return self.keep in ("all", "weights") or self._is_chosen()
+
+    def wants_memory(self, rates):
+        """True if the coming step, with these `rates`, needs the optimizer's memory kept."""
+        return self.keep != "weights" or self._is_chosen() or not self._tells_momentum(rates)
+
+    def _tells_momentum(self, rates):
+        """True if the last step's weights and rates tell the momentum well enough."""
+        pairs = zip(self.schedule[-1].rates, rates, strict=False)  # a group may have been added
+        return all(before > 0 and now <= _RATE_GROWTH * before for before, now in pairs)
+
+    def _is_chosen(self):
+        return self.n_steps == 0 or self.n_steps in self._chosen
 
     @property
     def _chosen(self):
-        """Steps before which a state is kept, with the first one."""
+        """Steps before which a whole state is kept, but for the first one."""
         middles = {stretch.middle for stretch in self.stretches}
         last = self.stretches[-1].last if self.stretches else 0
         return middles | starts_of_the_end(last, middles)
@@ -282,9 +321,9 @@ class Trajectory:
                 self.note_moved("something between two calls of fit or partial_fit")
 
     def nearest(self, step):
-        """Last kept state at or before `step`."""
+        """Last kept state at or before `step` that steps can be repeated from."""
         self.check_states()
-        return [state for state in self.states if state.step <= step][-1]
+        return [state for state in self.states if state.step <= step and state.is_whole][-1]
 
     def check_states(self):
         """Raise a ValueError if no state was kept."""

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from sklearn.datasets import make_blobs
 
@@ -44,6 +44,7 @@ def test_exactly_the_fraction_gets_another_label(noise, y, fraction, seed):
     n_classes=st.integers(2, 4),
     shape=st.sampled_from([(-1, 4), (-1, 1, 2, 2)]),
 )
+@settings(max_examples=25)
 def test_instance_dependent_noise_changes_exactly_the_fraction(fraction, seed, n_classes, shape):
     X, y = make_blobs(30, 4, centers=n_classes, random_state=0)
     y = np.array(["p", "q", "r", "s"])[y]

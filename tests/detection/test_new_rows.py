@@ -78,6 +78,7 @@ def evidence_of(validation, X, y, seed=0):
     return [SplitEvidence(each) for each in trained], splits
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("own", "trust"),
     [(False, False), (True, False), (True, True)],

@@ -89,6 +89,7 @@ def test_trusted_classes_know_nothing_of_the_labels_trained_on():
     assert trusted_classes([(rows[:160], rows[160:])], [], one_class, 2) is None
 
 
+@pytest.mark.slow
 def test_right_labels_count_what_noisy_ones_cannot():
     """Half of the labels of one of two classes that overlap are wrong: 200 checked rows tell."""
     rng = np.random.default_rng(1)

@@ -72,6 +72,7 @@ def test_effects_are_those_of_leave_one_out(momentum):
     assert rows.error < 0.2
 
 
+@pytest.mark.slow
 def test_a_rough_run_is_found_out():
     problem = rough()
     queries = queries_of(problem)

@@ -443,10 +443,6 @@ def expected_failures(estimator):
 @parametrize_with_checks(
     [
         FilteredClassifier(
-            SAMClassifier(dtype="float64", batch_size=-1, max_epochs=12, verbose=0),
-            random_state=0,
-        ),
-        FilteredClassifier(
             SAMClassifier(max_epochs=4, optimizer=torch.optim.Adam, lr=0.03, verbose=0),
             random_state=0,
         ),

@@ -101,13 +101,17 @@ def test_sparse_rows_may_come_in_any_form():
     assert torch.equal(*(weights(each.estimator_) for each in fitted))
 
 
-def test_without_dropped_rows_it_is_the_training_on_all_rows():
+def test_without_dropped_rows_the_end_is_repeated_with_all_of_them():
+    """As if a row were given the label that it has."""
     fitted = replayed(removal_fraction=0).fit(X, y)
-    assert torch.equal(weights(fitted.estimator_), weights(NET.fit(X, y)))
+    influence = SAMInfluence(NET, method="grad-dot", validation=ValidationData(X, y)).fit(X, y)
+    same = influence.relabel([0], y[:1])
+    assert torch.equal(weights(fitted.estimator_), weights(same))
+    assert (weights(same) - weights(influence.estimator_)).norm() > 1e-4
     with torch.no_grad():
         next(fitted.estimator_.module_.parameters()).zero_()
     again = replayed(removal_fraction=0).fit(X, y)
-    assert torch.equal(weights(again.estimator_), weights(NET))
+    assert torch.equal(weights(again.estimator_), weights(same))
 
 
 def test_a_search_trains_once_in_every_fold(n_trainings):
@@ -149,13 +153,17 @@ def test_few_states_are_kept():
         (LogisticRegression(), "estimator must be a SAMClassifier"),
         (NET.__class__(trajectory=None), "the estimator has trajectory=None"),
         (NET.__class__(trajectory_dir="run"), "writes its recorded states to trajectory_dir"),
-        (FrozenEstimator(SAMClassifier(max_epochs=2).fit(X[:40], y[:40])), "recorded on other"),
+        (
+            FrozenEstimator(SAMClassifier(max_epochs=2).fit(X[:40], y[:40])),
+            "recorded on other data.* A search.* an estimator that is not frozen",
+        ),
     ],
 )
-def test_what_cannot_be_replayed_is_named(estimator, message):
+def test_what_cannot_be_replayed_is_named_before_rows_are_scored(estimator, message, n_trainings):
     said = f'refit="replay" cannot .*{message}.* Otherwise pass refit="retrain"'
     with pytest.raises(ValueError, match=said):
         replayed(estimator).fit(X, y)
+    assert n_trainings == []
 
 
 def test_a_frozen_net_that_was_trained_on_these_rows_is_replayed(n_trainings):

@@ -328,6 +328,18 @@ def test_queries_of_padding_alone_have_no_tokens():
         found.attribute(task.X[:2], y, per="token")
 
 
+@pytest.mark.parametrize("name", ["tokens", "pixels"])
+def test_rows_without_any_target_are_no_question(name):
+    task, ignored = TASKS[name], -100 if name == "tokens" else 255
+    nothing = np.full_like(task.y, ignored)
+    found = influence(task, "grad-dot")
+    with pytest.raises(ValueError, match=f"y_query holds {ignored} alone, which criterion"):
+        found.attribute(task.X[:2], nothing[:2])
+    asked = SAMInfluence(found.estimator, validation=ValidationData(task.X, nothing))
+    with pytest.raises(ValueError, match=f"y of validation holds {ignored} alone, which criterion"):
+        asked.fit(task.X, task.y)
+
+
 @pytest.mark.parametrize("name", ["several labels", "label smoothing", "several outputs"])
 def test_tokens_that_are_not_there_are_named(name):
     task = TASKS[name]

@@ -103,6 +103,7 @@ def test_other_methods_are_told_whether_the_training_can_be_attributed():
     )
 
 
+@pytest.mark.slow
 def test_a_repetition_in_float64_is_checked_in_float64():
     classifier = linear(dtype="float32", max_epochs=5)
     fitted = influence(classifier, Unrolled(precision="float64")).fit(X, y)

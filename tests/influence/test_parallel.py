@@ -105,11 +105,11 @@ def test_a_dask_cluster_gives_the_same_bits():
     expected = influence().fit(X, y)
     with (
         distributed.LocalCluster(
-            n_workers=2, threads_per_worker=2, processes=True, dashboard_address=None
+            n_workers=1, threads_per_worker=2, processes=True, dashboard_address=None
         ) as cluster,
         distributed.Client(cluster) as client,
     ):
-        assert len(set(client.run(_process_id).values())) == 2
+        assert os.getpid() not in client.run(_process_id).values()
         with parallel_config(backend="dask"):
             fitted = influence().fit(X, y)
             shared = one_split().fit(X, y)

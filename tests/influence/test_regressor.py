@@ -35,7 +35,7 @@ EXPECTED_FAILURES = {
 
 @pytest.mark.slow
 @parametrize_with_checks(
-    [SAMInfluence(SAMRegressor(max_epochs=5, lr=1e-4))],
+    [SAMInfluence(SAMRegressor(max_epochs=2, lr=1e-4))],
     expected_failed_checks=lambda estimator: EXPECTED_FAILURES,
 )
 def test_sklearn_contract(estimator, check):
@@ -48,12 +48,14 @@ def influence(estimator=None, **settings):
     return SAMInfluence(estimator, **options | settings)
 
 
+# the head's columns are taken in each of these ways
+OF_THE_HEAD = ("ekfac", "gif", "gif every step", "hif", "hif fast", "relatif", "self-influence")
+VIEWS = [(name, "all") for name in METHODS] + [(name, "head") for name in OF_THE_HEAD]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", METHODS)
-@pytest.mark.parametrize("parameters", ["all", "head"])
+@pytest.mark.parametrize(("name", "parameters"), VIEWS)
 def test_the_views_of_a_score_agree(name, parameters):
-    if name.startswith("unrolled") and parameters != "all":
-        pytest.skip("it refuses: training moves all parameters together")
     fitted = influence(method=METHODS[name], parameters=parameters).fit(*FEW)
     assert fitted.scores_.shape == (24,)
     assert np.abs(fitted.scores_).max() > 1e-6
@@ -196,15 +198,23 @@ def test_jobs_pickles_and_columns_of_targets():
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("dtype", ["float32", "float64"])
-@pytest.mark.parametrize("method", ["gif", "grad-cos", HIF(damping=0.3)], ids=str)
+@pytest.mark.parametrize(
+    ("method", "dtype"),
+    [
+        ("gif", "float64"),
+        ("grad-cos", "float64"),
+        (HIF(damping=0.3), "float64"),
+        (HIF(damping=0.3), "float32"),
+    ],
+    ids=str,
+)
 def test_batch_size_does_not_matter(method, dtype):
     net = SAMRegressor(**SMALL | {"dtype": dtype})
     first, *others = (
         influence(net, method=method, batch_size=size).fit(X, y).scores_ for size in ("auto", 7, 1)
     )
-    # 1e-6 as for classifiers, but for the solve: squared errors curve ten times as much
-    tolerance = (4e-6 if isinstance(method, HIF) else 1e-6) if dtype == "float32" else 1e-10
+    # twice that of classifiers: squared errors curve ten times as much in the solve
+    tolerance = 4e-6 if dtype == "float32" else 1e-10
     for other in others:
         assert np.abs(other - first).max() <= tolerance * np.abs(first).max()
 
@@ -264,6 +274,7 @@ def test_bad_settings_are_named(settings, message):
         influence(**settings).fit(X, y)
 
 
+@pytest.mark.slow
 def test_an_earlier_fit_is_forgotten():
     fitted = SAMInfluence(random_state=0).fit(X, y > 0)
     assert fitted.classes_.tolist() == [False, True]

@@ -3,6 +3,7 @@
 import copy
 import pickle
 import warnings
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -10,9 +11,10 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
-from skorch.callbacks import Callback
+from skorch.callbacks import Callback, LRScheduler
 from torch import nn
 from torch.nn.utils import parameters_to_vector
+from torch.optim.lr_scheduler import StepLR
 
 from sam_attribution import SAMInfluence, SAMNet, SAMRegressor
 from sam_attribution.exceptions import AttributionWarning
@@ -58,9 +60,24 @@ def flat(module):
     return parameters_to_vector(module.parameters()).detach()
 
 
+def falling(recorded, first, factor):
+    """The recorded run with rates that fall in a line from `factor` times their mean to 0."""
+    rates = np.array([step.rates[0] for step in recorded.schedule])
+    n_steps = len(rates)
+    falls = np.arange(n_steps - first, 0, -1) / (n_steps - first)
+    rates[first:] = factor * rates.mean() * falls
+    again = copy.copy(recorded)
+    again.schedule = [
+        replace(step, rates=(float(rate),))
+        for step, rate in zip(recorded.schedule, rates, strict=True)
+    ]
+    return again
+
+
 KINDS = {
-    "batch norm": (network(norm=True), "momentum"),
-    "dropout": (network(dropout=True), "adamw"),
+    "batch norm": (network(norm=True), "momentum", {}, 2),
+    "dropout": (network(dropout=True), "adamw", {"lr_factor": 6}, 6),
+    "recorded rates": (network(), "momentum", {"lr_factor": None}, None),
 }
 
 
@@ -68,11 +85,15 @@ KINDS = {
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_end_of_the_training_is_repeated_without_the_rows(kind):
     """Plain torch goes through the whole run, with weight 0 from the recorded state on."""
-    fitted, run = trained(*KINDS[kind], max_epochs=5, trajectory=10)
-    edited = fitted.remove([1, 5], how="replay", share=0.25)
+    module, optimizer, options, factor = KINDS[kind]
+    schedule = LRScheduler(StepLR, step_size=3, gamma=0.1)
+    fitted, run = trained(module, optimizer, max_epochs=5, trajectory=10, callbacks=[schedule])
+    edited = fitted.remove([1, 5], how="replay", share=0.25, **options)
     steps = run.recorded.n_steps
     first = round(steps * (1 - edited.edit_["share"]))
     assert first == max(s.step for s in run.recorded.states if s.step <= 0.75 * steps)
+    if factor is not None:
+        run.recorded = falling(run.recorded, first, factor)
     module = run.trained(without(first, [1, 5]))
     torch.testing.assert_close(weights(edited), flat(module), rtol=1e-10, atol=1e-12)
     for name, buffer in module.named_buffers():
@@ -183,7 +204,7 @@ def test_nothing_of_the_fitted_model_is_changed():
         edited.predict(X[:5]), pickle.loads(pickle.dumps(edited)).predict(X[:5])
     )
     assert np.abs(edited.predict_proba(X) - fitted.estimator_.predict_proba(X)).max() > 1e-6
-    with pytest.raises(ValueError, match=r"cannot be used: SAMInfluence edited the wei"):
+    with pytest.raises(ValueError, match=r"SAMInfluence edited the wei.* this model as after="):
         influence(estimator=FrozenEstimator(edited)).fit(X, y).remove([0])
 
 
@@ -234,7 +255,26 @@ def test_without_a_recorded_run_the_edit_is_linear_and_says_so():
         fitted.remove(REMOVED)
 
 
-@pytest.mark.parametrize(("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1)])
+def test_rates_that_are_too_large_are_named():
+    with pytest.raises(ValueError, match=r"lr_factor=1e\+30, fails: .* Pass a smaller lr_factor"):
+        influence("grad-dot").fit(X, y).remove(REMOVED, lr_factor=1e30, share=0.9)
+
+
+def test_an_edit_that_makes_the_model_worse_says_so():
+    fitted = influence("grad-dot").fit(X, y)
+    said = r"validation loss rose from 1\.\d* to .* with lr_factor=100.* lr_factor=None, at"
+    with pytest.warns(AttributionWarning, match=said):
+        fitted.remove(REMOVED, lr_factor=100)
+    with pytest.warns(AttributionWarning, match=said):
+        fitted.relabel(REMOVED, y[REMOVED], lr_factor=100)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fitted.remove(REMOVED, lr_factor=None)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"), [("how", "again"), ("share", 0), ("share", 1.1), ("lr_factor", 0)]
+)
 def test_arguments_of_another_kind_are_named(name, value):
     with pytest.raises(ValueError, match=f"The {name!r} parameter of remove"):
         influence("grad-dot").fit(X, y).remove(REMOVED, **{name: value})
@@ -250,6 +290,7 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     first = round(run.recorded.n_steps * (1 - edited.edit_["share"]))
     changed = run.y.clone()
     changed[rows] = torch.tensor(labels)
+    run.recorded = falling(run.recorded, first, 2)
     run.y = FromStep(first, run.y, changed, reads=4)  # by losses and by shares, in two passes
     module = run.trained(torch.ones(36, dtype=torch.float64))
     module.requires_grad_(False)
@@ -258,6 +299,10 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     assert edited.edit_["relabelled_loss_after"] == pytest.approx(float(loss))
     assert edited.edit_["n_relabelled"] == 2
     assert fitted.relabel(rows, labels, how="retrain").edit_["how"] == "retrain"
+    run.y.reads = 0
+    both = fitted.remove([5], share=0.25, after=edited)
+    module = run.trained(without(first, [5]))
+    torch.testing.assert_close(weights(both), flat(module), rtol=1e-10, atol=1e-12)
 
 
 def test_labels_keep_their_rows_and_their_length():
@@ -297,3 +342,46 @@ def test_targets_are_replaced_by_any_number(kind):
 def test_labels_that_do_not_fit_are_named(labels, message):
     with pytest.raises(ValueError, match=message):
         influence("grad-dot").fit(X, y).relabel([0, 1], labels)
+
+
+def test_a_class_is_not_relabelled_away():
+    fitted = influence("grad-dot").fit(X, y)
+    rows = np.flatnonzero(y == 1)
+    with pytest.raises(ValueError, match=r"labels leave no row in class 1: an edit cannot forget"):
+        fitted.relabel(rows, np.full(len(rows), 2))
+    swapped = np.append(rows, np.flatnonzero(y == 2)[0])
+    fitted.relabel(swapped, np.append(np.full(len(rows), 2), 1))
+
+
+def test_edits_after_one_another_are_one_edit():
+    fitted = influence(
+        "grad-dot", estimator=make_pipeline(StandardScaler(), SAMClassifier(**SMALL))
+    )
+    fitted.fit(X, y)
+    whole = weights(fitted.remove([3, 17, 40])[-1])
+    first = pickle.loads(pickle.dumps(fitted.remove([40])))
+    then = fitted.remove([17, 3], after=first)
+    assert torch.equal(weights(then[-1]), whole)
+    assert then[-1].edit_["n_removed"] == 2
+    other = fitted.relabel([17], 1 - y[[17]] // 2)
+    assert torch.equal(weights(fitted.remove([3, 17, 40], after=other)[-1]), whole)
+    back = fitted.relabel([17], y[[17]], after=fitted.remove([3, 40], after=other))
+    assert torch.equal(weights(back[-1]), weights(fitted.remove([3, 40])[-1]))
+
+
+LATER = {
+    "again": ({"indices": [3]}, "removed before, such as 3"),
+    "class": ({"indices": np.flatnonzero(y == 1)[1:]}, "all rows of class 1"),
+    "linear": ({"indices": [5], "how": "linear"}, r"got how=.linear. and verify=0"),
+    "verify": ({"indices": [5], "verify": 1}, r"got how=.auto. and verify=1"),
+    "stranger": ({"indices": [5], "after": SAMClassifier()}, "after must be a model that remove"),
+}
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("name", LATER)
+def test_edits_that_cannot_follow_another_are_named(name):
+    fitted, (options, message) = influence().fit(X, y), LATER[name]
+    first = fitted.remove([3, np.flatnonzero(y == 1)[0]])
+    with pytest.raises(ValueError, match=message):
+        fitted.remove(**{"after": first} | options)

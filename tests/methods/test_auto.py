@@ -76,6 +76,51 @@ def test_without_a_second_derivative_it_is_gif():
     np.testing.assert_array_equal(found, scores(net, "gif"))
 
 
+class NoisyInTraining(nn.Module):
+    """Noise of NumPy's stream, which no replay draws again."""
+
+    def forward(self, x):
+        return x * np.random.uniform(0.5, 1.5) if self.training else x
+
+
+class SquareInTraining(Square):
+    def forward(self, x):
+        return super().forward(x) if self.training else x
+
+
+@pytest.mark.parametrize(
+    ("part", "trajectory", "reason"),
+    [
+        (NoisyInTraining(), "all", "ends .* away"),
+        (NoisyInTraining(), 3, "Replay is .* away"),
+        (SquareInTraining(), 3, "has no second derivative"),
+    ],
+)
+def test_hif_stands_in_where_the_sweep_fails(part, trajectory, reason):
+    torch.manual_seed(0)
+    network = nn.Sequential(nn.Linear(4, 5), part, nn.Tanh(), nn.Linear(5, 3)).double()
+    clf = trained(network, lr=0.1, trajectory=trajectory)
+    influence = SAMInfluence(FrozenEstimator(clf), validation=VALIDATION)
+    with pytest.warns(AttributionWarning, match=f'takes "hif-fast".*{reason}'):
+        influence.fit(X, Y)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        np.testing.assert_array_equal(influence.scores_, scores(clf, HIF("fast")))
+    assert influence.diagnostics_["method_reason"].str.contains(reason).all()
+
+
+def test_another_error_of_the_sweep_is_no_reason(monkeypatch):
+    """A bug is not silently passed over."""
+    clf = trained(module())
+
+    def bug(*_):
+        raise RuntimeError("shapes do not match")
+
+    monkeypatch.setattr("sam_attribution.methods._sweep.check_same", bug)
+    with pytest.raises(RuntimeError, match="shapes do not match"):
+        scores(clf)
+
+
 def test_it_is_chosen_before_anything_is_trained():
     """A clone that is trained by fit goes the same way as a frozen one."""
     options = {"dtype": "float64", "random_state": 0, "max_epochs": 2}

@@ -21,7 +21,7 @@ from tests.convex import SoftmaxRegression
 
 VARIANTS = ("full", "fast", "paper")
 any_problem = settings(
-    max_examples=12,
+    max_examples=10,
     deadline=None,
     derandomize=True,
     phases=set(Phase) - {Phase.explain},
@@ -163,7 +163,7 @@ def test_scores_and_steps_agree_with_exact_leave_one_out():
         rho=st.floats(0.01, 0.2),
         weight_decay=st.floats(0.01, 0.2),
     )
-    @settings(any_problem, max_examples=12)
+    @any_problem
     def one_problem(seed, d, n_classes, extra, rho, weight_decay):
         n = max(200, 25 * (d + 1) * (n_classes - 1)) + extra
         convex = SoftmaxRegression.draw(seed, n, d, n_classes, rho, weight_decay, PNorm(2))

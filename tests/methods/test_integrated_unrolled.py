@@ -41,8 +41,7 @@ def groups_of(n_groups, n_rows=24, seed=0):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize("sample_weight", [None, weight[:24]])
-@pytest.mark.parametrize("norm", [False, True])
+@pytest.mark.parametrize(("norm", "sample_weight"), [(False, None), (True, weight[:24])])
 def test_a_score_is_simpsons_rule_over_derivatives_by_finite_differences(norm, sample_weight):
     influence = fitted(
         IntegratedUnrolled(n_groups=4, random_state=0),

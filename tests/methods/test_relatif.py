@@ -53,10 +53,13 @@ def expected_scores(problem, name, normalize, gradients):
     return moved @ v / size[..., None]
 
 
+# every influence for all parameters, and one of each kind of matrix for some
+OF_SOME = [(name, some) for name in ("if", "hif fast", "ekfac") for some in ("head", "*bias")]
+
+
 @pytest.mark.slow
-@pytest.mark.parametrize("name", INFLUENCES)
+@pytest.mark.parametrize(("name", "parameters"), [*((n, "all") for n in INFLUENCES), *OF_SOME])
 @pytest.mark.parametrize("normalize", ["loss", "parameters"])
-@pytest.mark.parametrize("parameters", ["all", "head", "*bias"])
 def test_every_label_has_the_published_formula(name, normalize, parameters):
     """Weights of rows count in the matrix, and cancel in the ratio."""
     problem = fitted_problem("mlp", True, {"parameters": parameters}, optimizer__weight_decay=0.05)

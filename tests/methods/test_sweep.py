@@ -9,6 +9,7 @@ from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.dynamics import TrainingState
 from sam_attribution.methods import Unrolled
 from sam_attribution.methods._sweep import check_same
+from sam_attribution.problem import FunctionalTraining, problem_from_estimator
 
 rng = np.random.default_rng(0)
 X, y = rng.normal(size=(40, 5)).astype("float32"), np.arange(40) % 3
@@ -69,3 +70,29 @@ def test_what_is_not_a_number_is_not_the_same():
         with pytest.raises(ValueError, match="ends nan away from where step 4"):
             check_same("step 4", part, ones, ones, ["mean"])
     check_same("step 4", ones, ones, ones, ["mean"])
+
+
+class Jitter(nn.Module):
+    """Multiplies by a random number of NumPy's stream in training."""
+
+    def forward(self, x):
+        return x * (1 + 0.3 * np.random.normal()) if self.training else x
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize(
+    ("layer", "others"), [(nn.Identity(), False), (nn.Dropout(0.3), False), (Jitter(), True)]
+)
+def test_steps_isolate_the_random_streams_that_the_module_draws_from(layer, others):
+    module = nn.Sequential(nn.Linear(5, 6), layer, nn.Linear(6, 3))
+    classifier = SAMClassifier(module, max_epochs=1, batch_size=10, random_state=0).fit(X, y)
+    training = FunctionalTraining(problem_from_estimator(classifier, X, y))
+    of_numpy, of_torch = np.random.get_state()[1].copy(), torch.get_rng_state()
+    step = training.step(0)
+    found = step.after(training.start(), torch.ones(10))
+    assert step.others == others
+    assert (np.random.get_state()[1] == of_numpy).all()
+    assert torch.equal(torch.get_rng_state(), of_torch)
+    if not others:  # the masks are those of training
+        recorded = classifier.trajectory_.states[1].params
+        torch.testing.assert_close(found.params, recorded, rtol=1e-5, atol=1e-6)

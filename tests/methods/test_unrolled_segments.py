@@ -1,15 +1,19 @@
 """Unrolled from recorded states: against the same sum with dense Hessians, by hand."""
 
+import warnings
+
 import numpy as np
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
-from skorch.callbacks import GradientNormClipping
+from skorch.callbacks import GradientNormClipping, LRScheduler
 from torch import nn
 from torch.autograd.functional import hessian, jacobian
 from torch.func import functional_call
+from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.methods import Unrolled, UnrolledSegments
 from sam_attribution.training._sam_step import SAMMixin
 
@@ -119,6 +123,28 @@ def test_growth_above_the_limit_is_said():
     with pytest.warns(UserWarning, match="The derivative grew .* times on its way back"):
         found = influence(clf)
     assert found.diagnostics_["growth"].item() > 100
+
+
+FALLING = {"policy": CosineAnnealingLR, "T_max": 20, "step_every": "batch"}
+
+
+@pytest.mark.parametrize(
+    ("rate", "last"),
+    [
+        (None, 1.0),
+        (LRScheduler(**FALLING, eta_min=0.04), 0.4 + 0.3 * (1 + np.cos(19 * np.pi / 20))),
+        (LRScheduler(**FALLING, eta_min=0.01), 0.1 + 0.45 * (1 + np.cos(19 * np.pi / 20))),
+    ],
+)
+def test_a_rate_that_hardly_falls_is_said(rate, last):
+    clf = trained(lr=0.1, callbacks=None if rate is None else [("rate", rate)])
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always", AttributionWarning)
+        found = influence(clf)
+    np.testing.assert_allclose(found.diagnostics_["last_rate"], last)
+    texts = [str(each.message) for each in said if each.category is AttributionWarning]
+    doubts = [text for text in texts if "learning rate ends at" in text]
+    assert len(doubts) == len(texts) == (last > 0.15)
 
 
 @pytest.mark.parametrize(

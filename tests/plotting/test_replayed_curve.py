@@ -24,6 +24,7 @@ NET = SAMClassifier(
 CURVE = {"X_test": X_val, "y_test": y_val, "scores": SCORES, "fractions": [0, 0.25, 0.5]}
 
 
+@pytest.mark.slow
 def test_one_training_is_repeated_for_every_removal():
     display = RemovalCurveDisplay.from_estimator(
         NET, X, y, refit="replay", share=1.0, n_random=0, **CURVE
@@ -47,7 +48,8 @@ def test_a_pipeline_is_replayed_in_any_process():
     score = ScoreAfterReplay(pipeline, X, y, X_val, y_val, 0, share=0.3)
     kept = SCORES > -0.2
     assert pickle.loads(pickle.dumps(score))(kept) == score(kept)
-    assert score(kept | True) == pipeline.fit(X, y).score(X_val, y_val)
+    whole = ScoreAfterReplay(pipeline, X, y, X_val, y_val, 0, share=1.0)
+    assert whole(kept | True) == pipeline.fit(X, y).score(X_val, y_val)
 
 
 @pytest.mark.parametrize(

@@ -130,6 +130,26 @@ def test_an_evaluation_must_give_a_value_per_row():
         queries.directions(problem.params, problem.buffers)
 
 
+def wrong(logits, y):
+    return (logits.argmax(1) != y).to(logits)
+
+
+def detached(logits, y):
+    return nn.functional.cross_entropy(logits.detach(), y, reduction="none")
+
+
+@pytest.mark.parametrize("evaluation", [wrong, detached])
+@pytest.mark.parametrize("groups", [(torch.arange(40),), tuple(torch.arange(3).split(1))])
+@pytest.mark.parametrize("parameters", ["all", "head"])
+def test_an_evaluation_must_have_a_gradient(evaluation, groups, parameters):
+    problem = fitted_problem("mlp", options={"parameters": parameters})
+    values = evaluation_function(evaluation, problem.row_loss)
+    queries = Queries(problem, problem.X, problem.y, values, groups)
+    with pytest.raises(ValueError, match=r"evaluation must return values with a gradient.*argmax"):
+        queries.directions(problem.params, problem.buffers)
+    assert queries.values(problem.params, problem.buffers).isfinite().all()
+
+
 def test_the_margin_of_probabilities_is_that_of_their_logits():
     """NLLLoss means, as in skorch, that the module puts out probabilities."""
 

@@ -226,6 +226,7 @@ def test_effects_of_groups_are_there_as_they_are():
     torch.testing.assert_close(single.group_effects(queries)[0], single.scores(queries)[[1, 5]])
 
 
+@pytest.mark.slow
 def test_each_seed_is_a_training_of_its_own():
     X, y, _ = tabular()
     problem, queries = problem_and_queries()

@@ -224,6 +224,7 @@ def test_models_of_the_two_forms_are_kept_apart(tmp_path):
     assert len(list(tmp_path.iterdir())) == 2
 
 
+@pytest.mark.slow
 def test_folders_and_seeds(tmp_path):
     clf = fitted(optimizer=torch.optim.RMSprop, lr=0.01)
     expected, _ = scores_by(LeaveOneOut(rows=ROWS, real_loop=True), clf)

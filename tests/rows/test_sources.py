@@ -95,6 +95,7 @@ def test_a_dataset_reads_several_items_at_once_if_it_can():
     assert asked == [[5, 3]]  # the last batch is kept
 
 
+@pytest.mark.slow
 def test_no_more_rows_than_those_of_a_pass_are_read_at_once():
     asked = []
 

@@ -197,6 +197,67 @@ def test_auto_keeps_ten_states_from_where_the_run_outgrows_the_memory(monkeypatc
     assert {stretch.middle for stretch in stretches} <= set(steps)
 
 
+def long_run(trajectory, **params):
+    """A run of 60 steps whose states are the weights and, unless told otherwise, a momentum."""
+    params = {"optimizer__momentum": 0.9, "lr": 0.1} | params
+    clf = SAMClassifier(
+        trajectory=trajectory, max_epochs=12, batch_size=10, random_state=0, **params
+    )
+    return clf.fit(X, y)
+
+
+@pytest.fixture
+def room_for_weights(monkeypatch):
+    """Every state's weights and buffers fit the limit of "auto", and no momentum beside them."""
+    size = long_run(1).trajectory_.states[0].params.numel() * 4
+    monkeypatch.setattr(_trajectory, "ALL_WITHIN", (61 + 14 * 2) * size)
+
+
+@pytest.mark.usefixtures("room_for_weights")
+def test_auto_keeps_all_weights_where_momentum_beside_them_does_not_fit():
+    some, every, weights = (long_run(kind) for kind in (10, "all", "auto"))
+    kept = weights.trajectory_
+    assert kept.keep == "weights"
+    assert [state.step for state in kept.states] == list(range(61))
+    whole = [state.step for state in kept.states if state.is_whole]
+    assert whole == [state.step for state in some.trajectory_.states]
+    assert kept.stretches == some.trajectory_.stretches
+    pairs = zip(kept.states, every.trajectory_.states, strict=True)
+    assert all(torch.equal(state.params, other.params) for state, other in pairs)
+    # steps are repeated from whole states only
+    assert kept.nearest(whole[3] + 2).step == whole[3]
+    for start, stop in ((whole[3] + 2,) * 2, (whole[3] + 1, whole[4] + 2)):
+        for state in weights.replay(X, y, start, stop):
+            assert same(state, every.trajectory_.states[state.step])
+
+
+@pytest.mark.usefixtures("room_for_weights")
+@pytest.mark.parametrize(
+    "options",
+    [{"optimizer__nesterov": True}, {"optimizer": torch.optim.AdamW, "optimizer__momentum": None}],
+    ids=["nesterov", "adamw"],
+)
+def test_weights_alone_are_not_enough_for_every_optimizer(options):
+    options = {name: value for name, value in options.items() if value is not None}
+    momentum = {} if "optimizer" in options else {"optimizer__momentum": 0.9}
+    clf = SAMClassifier(max_epochs=12, batch_size=10, random_state=0, lr=0.01, **options | momentum)
+    assert clf.fit(X, y).trajectory_.keep == 10
+
+
+@pytest.mark.usefixtures("room_for_weights")
+def test_momentum_is_kept_where_the_rate_before_does_not_tell_it():
+    """After a rate of 0, and before one that is many times the last."""
+    rates = {20: 0.0, 30: 1e-3}
+    schedule = LRScheduler(
+        "LambdaLR", lr_lambda=lambda step: rates.get(step, 1.0), step_every="batch"
+    )
+    some, weights = (long_run(kind, callbacks=[schedule]).trajectory_ for kind in (10, "auto"))
+    usual = {state.step for state in some.states}
+    whole = {state.step for state in weights.states if state.is_whole}
+    assert whole - usual == {21, 31} - usual
+    assert {21, 31} - usual
+
+
 def test_auto_keeps_ten_states_in_a_folder(tmp_path):
     clf = SAMClassifier(
         max_epochs=3, batch_size=10, random_state=0, trajectory_dir=tmp_path / "run"

@@ -9,8 +9,10 @@ from sam_attribution.training._trajectory import State
 class StoredState:
     """A :class:`State` whose tensors are read, onto the CPU, when they are accessed.
 
-    The state that was read last stays in memory.
+    The state that was read last stays in memory. All states on disk are whole.
     """
+
+    is_whole = True
 
     def __init__(self, step, store, entry):
         self.step = step

@@ -1,4 +1,4 @@
-"""Tables, small images and texts, and the ways their labels go wrong."""
+"""Data sets of rows, small images and texts, and the ways their labels go wrong."""
 
 import numpy as np
 import pandas as pd

@@ -1,6 +1,6 @@
 """Tables of ``benchmarks/results/mislabel.json``; those of the documentation come first.
 
-python -m benchmarks.wrong_labels.table
+python -m benchmarks.wrong_labels.mislabel_table
 """
 
 import pandas as pd
