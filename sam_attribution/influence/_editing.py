@@ -54,7 +54,7 @@ class Editing:
         lr_factor : float or None, default=2.0
             Learning rate of the first repeated step, in parts of the mean rate of the recorded
             training; from there it falls in a line to 0. With 2 the mean over the repeated steps
-            is that of the training. A larger factor moves the model further, and may diverge.
+            is about that of the training. A larger factor moves the model further, and may diverge.
             ``None`` takes the recorded rates, which would lead to the recorded weights if no row
             were removed: the change of the weights is then that by the rows alone. Where all
             steps are repeated, the rates are the recorded ones.
