@@ -16,6 +16,10 @@ from sam_attribution.training._unit_size import remedy_for_divergence
 _FAR = 10.0  # times the loss of guessing: memorised wrong labels stay below
 
 
+class Diverged(ValueError):
+    """A loss, a gradient, a weight or an output is not finite."""
+
+
 def check_end(net, X, y):
     """Raise a ValueError unless the weights, and the loss of the last batch, are finite.
 
@@ -104,7 +108,7 @@ def _finite(net, what, value, batch):
     if not math.isfinite(value):
         n_steps = net.trajectory_.n_steps
         net.trajectory_.mark_broken(f"training diverged, the {what} is {value} at its end")
-        raise ValueError(
+        raise Diverged(
             f"The {what} is {value} after the last step ({n_steps}): training diverged. "
             f"{_remedy(net, batch)}"
         )
