@@ -17,7 +17,7 @@ _FAR = 10.0  # times the loss of guessing: memorised wrong labels stay below
 
 
 class Diverged(ValueError):
-    """A loss, a gradient, a weight or an output is not finite."""
+    """The loss or gradient of a step, or an output after the last one, is not finite."""
 
 
 def check_end(net, X, y):
@@ -108,7 +108,7 @@ def _finite(net, what, value, batch):
     if not math.isfinite(value):
         n_steps = net.trajectory_.n_steps
         net.trajectory_.mark_broken(f"training diverged, the {what} is {value} at its end")
-        raise Diverged(
+        raise ValueError(
             f"The {what} is {value} after the last step ({n_steps}): training diverged. "
             f"{_remedy(net, batch)}"
         )
