@@ -18,9 +18,10 @@ class EndOfRun:
 
     `edits` are a list of ``Edits``, all with the same labels. The steps have the recorded batches,
     optimizer state and random numbers, and begin at the last recorded state before `share` of all
-    steps, and before a step with each of the rows. ``share`` is the share that is taken again. The
-    rates fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if
-    it is None, which ``lr_factor`` also is if all steps are taken again.
+    steps, and before a step with each of the edited rows; with `same_start` with each of all rows,
+    so that all edits take the same steps. ``share`` is the share that is taken again. The rates
+    fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if it is
+    None, which ``lr_factor`` also is if all steps are taken again.
 
     Raises
     ------
@@ -30,13 +31,15 @@ class EndOfRun:
 
     is_linear = False
 
-    def __init__(self, problem, edits, share, *, lr_factor=LR_FACTOR):
+    def __init__(self, problem, edits, share, *, lr_factor=LR_FACTOR, same_start=False):
         path, n_steps = problem.path, problem.path.n_steps
         self._weights = torch.ones(len(edits), problem.n_rows)
         for row, each in zip(self._weights, edits, strict=True):
             row[list(each.removed)] = 0.0
         wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
-        first = path.nearest(min(wanted, _last_with(problem, edits))).step
+        edited = np.concatenate([each.rows for each in edits])
+        last = _last_with(problem, slice(None) if same_start else edited)
+        first = path.nearest(min(wanted, last)).step
         self.share = (n_steps - first) / n_steps
         options = {"codes": codes_of(problem, edits[0])}
         self.lr_factor = lr_factor if first else None
@@ -46,24 +49,26 @@ class EndOfRun:
         _check_own_steps(problem, first)
 
     @property
+    def remedy(self):
+        """Advice for steps that diverge, as a sentence."""
+        if self.lr_factor is None:
+            return "The rates are those of the training: edit fewer rows, or train with a lower lr."
+        return (
+            f"The end of the training is repeated with lr_factor={self.lr_factor}: pass a smaller "
+            "lr_factor, or None for the recorded rates."
+        )
+
+    @property
     def how(self):
         """Name of the edit: "retrain" if all steps are taken again."""
         return "retrain" if self.share == 1 else "replay"
 
     def states(self, **options):
-        """Yield parameters and buffers at the end with each of the edits.
+        """Iterator of parameters and buffers at the end with each of the edits.
 
         `options` are those of ``retraining.train_many``.
         """
-        try:
-            yield from final_models(self._loop, self._weights, **options)
-        except ValueError as error:
-            if self.lr_factor is None:
-                raise
-            raise ValueError(
-                f"the end of the training, repeated with lr_factor={self.lr_factor}, fails: "
-                f"{error} Pass a smaller lr_factor, or None for the recorded rates."
-            ) from error
+        return final_models(self._loop, self._weights, **options)
 
 
 def codes_of(problem, edits):
@@ -73,18 +78,16 @@ def codes_of(problem, edits):
     return problem.path.codes_with([*edits.relabelled], [*edits.labels])
 
 
-def _last_with(problem, edits):
-    """Number of the last step from which on every edited row is in a batch again.
+def _last_with(problem, rows):
+    """Number of the last step from which on each of some rows is in a batch again.
 
-    A row that was in none has nothing to be left out of. Without rows it is that of all rows: the
-    edit of none is as long as that of many.
+    A row that was in none has nothing to be left out of.
     """
     path = problem.path
     last = np.full(problem.n_rows, path.n_steps - 1)
     for number in np.flatnonzero(path.taken):
         last[path.schedule[number].indices] = number
-    rows = np.concatenate([each.rows for each in edits])
-    return int(last[rows if len(rows) else slice(None)].min())
+    return int(last[rows].min())
 
 
 def _check_own_steps(problem, first):

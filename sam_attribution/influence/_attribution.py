@@ -118,7 +118,7 @@ class Attribution:
         self.method = method
         self.prepared = method.prepare(problem)
         check_asked(self.prepared, evaluation, aggregate)
-        self.query_scores, table = self._found_somehow(queries)
+        self.query_scores, table = self._found_with_fallback(queries)
         self.standard_errors = None
         if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
@@ -283,8 +283,8 @@ class Attribution:
                 'such as "margin", other validation rows, or fewer epochs.'
             )
 
-    def _found_somehow(self, queries):
-        """The same as `_found`, by what stands in if training cannot be swept through."""
+    def _found_with_fallback(self, queries):
+        """The same as `_found`; by another method if training cannot be swept through."""
         try:
             return self._found(queries)
         except NO_SWEEP as error:

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
+from sam_attribution.editing import LR_FACTOR
 from sam_attribution.influence._edited_estimators import (
     check_can_remove,
     edited_estimator,
@@ -27,7 +28,15 @@ class Editing:
     """Removal of training rows from a fitted model, and other labels for them."""
 
     def remove(
-        self, indices, *, how="auto", share=0.1, lr_factor=2.0, after=None, split=None, verify=0
+        self,
+        indices,
+        *,
+        how="auto",
+        share=0.1,
+        lr_factor=LR_FACTOR,
+        after=None,
+        split=None,
+        verify=0,
     ):
         """The model as if some training rows had never been there, without training it again.
 
@@ -60,9 +69,10 @@ class Editing:
             steps are repeated, the rates are the recorded ones.
         after : SAMClassifier or Pipeline, optional
             A model that this method or :meth:`relabel` returned, whose edits the new model has as
-            well: the end of the training is repeated once, with all of them. The numbers of
-            ``edit_`` are of the rows of this call, beside the model before any edit. Not with
-            ``"linear"``, nor with `verify`.
+            well: the end of the training is repeated once, with all of them. In ``edit_`` the
+            number of rows and their losses are of the rows of this call; the other numbers compare
+            the model with all of its edits to that without any. Not with ``"linear"``, nor with
+            `verify`.
         split : int, optional
             Which split's model is edited; needed if there are several.
         verify : int, default=0
@@ -78,13 +88,13 @@ class Editing:
             `n_removed`; `share` of the training steps that were repeated; `seconds` until the
             weights were known; `step_length`, relative to the weights; `value`, the mean
             validation evaluation before the edit, its `rise`, and the `predicted_rise`, the sum
-            of the rows' scores (NaN with ``aggregate="worst-class"``); `accuracy`,
-            `validation_loss` and `removed_loss` (of the removed rows) before the edit, and each
-            of them ``_after`` it. A linear edit has its `nonlinearity`, see below. With `verify` it
-            has ``verification_``, a DataFrame with a row for each random group: `cosine` between
-            edited and retrained change of the attributed parameters, `length_ratio` of the first
-            to the second, and `rise` and `accuracy` on the validation rows and `removed_loss` of
-            the group, each of the edited and of the retrained model.
+            of the removed rows' scores (NaN with ``aggregate="worst-class"``, and after a
+            :meth:`relabel`); `accuracy`, `validation_loss` and `removed_loss` (of the removed rows)
+            before the edit, and each of them ``_after`` it. A linear edit has its `nonlinearity`,
+            see below. With `verify` it has ``verification_``, a DataFrame with a row for each
+            random group: `cosine` between edited and retrained change of the attributed parameters,
+            `length_ratio` of the first to the second, and `rise` and `accuracy` on the validation
+            rows and `removed_loss` of the group, each of the edited and of the retrained model.
 
         Raises
         ------
@@ -99,12 +109,13 @@ class Editing:
         -----
         AttributionWarning
             If ``"auto"`` is a linear edit. For a replay with an `lr_factor`, if the validation loss
-            rises by more than a quarter. For a linear edit, if ``edit_["nonlinearity"]`` is above
-            .5, or ``|rise - predicted_rise|`` above ``|predicted_rise| / 2 + |value| / 10``. The
-            nonlinearity compares half of the step with all of it on the outputs z for up to 128
-            validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight
-            line. Both test the model along the step; whether training is linear in the rows'
-            weights only training again can tell, which `verify` does.
+            rises by more than a quarter, and that of a classifier by more than .01. For a linear
+            edit, if ``edit_["nonlinearity"]`` is above .5, or ``|rise - predicted_rise|`` above
+            ``|predicted_rise| / 2 + |value| / 10``. The nonlinearity compares half of the step with
+            all of it on the outputs z for up to 128 validation rows,
+            ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight line. Both test the
+            model along the step; whether training is linear in the rows' weights only training
+            again can tell, which `verify` does.
 
         Notes
         -----
@@ -145,7 +156,15 @@ class Editing:
         return edited_estimator(attribution, rows, earlier, way, verify=verify, seed=self._seed)
 
     def relabel(
-        self, indices, labels, *, how="replay", share=0.1, lr_factor=2.0, after=None, split=None
+        self,
+        indices,
+        labels,
+        *,
+        how="replay",
+        share=0.1,
+        lr_factor=LR_FACTOR,
+        after=None,
+        split=None,
     ):
         """The model as if some training rows had had other labels, without training it again.
 

@@ -12,7 +12,7 @@ from sklearn.preprocessing import StandardScaler
 from sam_attribution.perturbation import PNorm
 from sam_attribution.plotting import RemovalCurveDisplay
 from sam_attribution.plotting._removal_curve_data import ScoreAfterReplay
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, SAMRegressor
 from tests.methods.test_unrolled import X, X_val, network, y, y_val
 from tests.retrained import Run
 
@@ -50,6 +50,19 @@ def test_a_pipeline_is_replayed_in_any_process():
     assert pickle.loads(pickle.dumps(score))(kept) == score(kept)
     whole = ScoreAfterReplay(pipeline, X, y, X_val, y_val, 0, share=1.0)
     assert whole(kept | True) == pipeline.fit(X, y).score(X_val, y_val)
+
+
+def test_a_curve_that_diverges_names_the_way_out():
+    """The rate is near the edge of stability of least squares, 2 over the curvature."""
+    rows = X.astype("float32")
+    lr = 1.9 / (2 * np.linalg.norm(X, 2) ** 2 / 36)
+    settings = {"max_epochs": 100, "batch_size": 36, "rho": 0, "random_state": 0}
+    net = SAMRegressor(torch.nn.Linear(X.shape[1], 1, bias=False), lr=lr, **settings)
+    targets = 1e10 * rows[:, 0]  # so large that few steps reach infinity
+    score = ScoreAfterReplay(net, rows, targets, rows, targets, 0, share=0.99)
+    with pytest.raises(ValueError, match=r'is (nan|inf) at .* pass refit="retrain"\.$') as caught:
+        score(np.ones(36, dtype=bool))
+    assert "lr_factor" not in str(caught.value)
 
 
 @pytest.mark.parametrize(
