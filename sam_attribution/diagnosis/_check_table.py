@@ -51,6 +51,8 @@ class Check:
 
 _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
 _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
+_MORE_STATES = "more recorded states, such as trajectory=100"
+_UNROLLED = 'method="unrolled"'
 _SEARCH = "search method__damping"
 _PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
 _REFINE = "refine=20, which takes the true effects of the rows that matter most"
@@ -174,6 +176,28 @@ CHECKS = (
             "amplifies rounding errors, and the scores belong to another run",
         },
         ("a smaller lr", SMOOTH),
+    ),
+    Check(
+        "growth",
+        10.0,
+        10.0,
+        {
+            FINE: "the derivative hardly grew on its way back through training",
+            BAD: "the derivative grew on its way back through training, and steps that were left "
+            "out grow with it: do not trust the scores",
+        },
+        (_MORE_STATES, _UNROLLED),
+    ),
+    Check(
+        "last_rate",
+        0.15,
+        float("inf"),
+        {
+            FINE: "the learning rate fell towards 0, as this method wants",
+            DOUBTFUL: "the learning rate did not fall towards 0: fewer than half of such runs had "
+            "scores near those of unrolled",
+        },
+        (DECAYING, _MORE_STATES, _UNROLLED),
     ),
     Check(
         "linearity_error",

@@ -19,7 +19,7 @@ from sam_attribution.influence._rows_to_edit import checked_relabelling, checked
 _RULES = {
     "how": [StrOptions({"auto", "replay", "linear", "retrain"})],
     "share": [Interval(Real, 0, 1, closed="right")],
-    "lr_factor": [Interval(Real, 0, None, closed="neither"), None],
+    "lr_factor": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither"), None],
 }
 _RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 
@@ -41,10 +41,9 @@ class Editing:
         """The model as if some training rows had never been there, without training it again.
 
         The last tenth of the recorded training is repeated without the rows (``"replay"``): same
-        batches, optimizer state and random numbers, the rows at weight 0, with a learning rate
-        that falls to 0. On networks trained with wrong labels this comes near the accuracy of
-        training again. It does not make the model forget: compare ``edit_["removed_loss_after"]``
-        with the loss of rows never seen.
+        batches, rates, optimizer state and random numbers, the rows at weight 0. On networks
+        trained with wrong labels this comes near the accuracy of training again. It does not make
+        the model forget: compare ``edit_["removed_loss_after"]`` with the loss of rows never seen.
 
         Parameters
         ----------
@@ -60,13 +59,14 @@ class Editing:
             Share of the training steps that are repeated. They begin at a recorded state and with
             each of the rows in a batch: with few recorded states or fewer than ten epochs
             ``edit_["share"]`` is larger. A linear edit repeats none.
-        lr_factor : float or None, default=2.0
-            Learning rate of the first repeated step, in parts of the mean rate of the recorded
-            training; from there it falls in a line to 0. With 2 the mean over the repeated steps
-            is about that of the training. A larger factor moves the model further, and may diverge.
-            ``None`` takes the recorded rates, which would lead to the recorded weights if no row
-            were removed: the change of the weights is then that by the rows alone. Where all
-            steps are repeated, the rates are the recorded ones.
+        lr_factor : float, "auto" or None, default="auto"
+            ``None`` takes the recorded learning rates, which would lead to the recorded weights if
+            no row were removed: the change of the weights is that by the rows alone. A number is
+            the rate of the first repeated step, in parts of the mean rate of the training; from
+            there it falls in a line to 0. A larger number moves the model further, and may
+            diverge. ``"auto"`` is 2 where the mean rate over the repeated steps had fallen below
+            half of that of the training, as at the end of a cosine schedule, otherwise ``None``.
+            Where all steps are repeated, the rates are the recorded ones.
         after : SAMClassifier or Pipeline, optional
             A model that this method or :meth:`relabel` returned, whose edits the new model has as
             well: the end of the training is repeated once, with all of them. In ``edit_`` the

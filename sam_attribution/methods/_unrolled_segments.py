@@ -187,7 +187,8 @@ class _PreparedSegments(Prepared):
             warn(
                 f"The derivative grew {growth:.3g} times on its way back through training: above "
                 f"{_DOUBTFUL_GROWTH:.0f} the recorded states do not stand for the steps between "
-                'them, and scores can be of any size and sign. Use method="unrolled".'
+                "them, and scores can be of any size and sign. Record more states, such as "
+                'trajectory=100, or use method="unrolled".'
             )
         elif last > _LAST_RATE:
             warn(

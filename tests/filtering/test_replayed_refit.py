@@ -15,6 +15,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
 from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector
 
@@ -24,6 +25,7 @@ from sam_attribution.filtering._replayed_refit import _STORE
 
 X, y = make_blobs(60, centers=3, random_state=0)
 X = X.astype("float32")
+FALLING = ("rate", LRScheduler("CosineAnnealingLR", T_max=12))
 NET = SAMClassifier(max_epochs=12, lr=0.1, optimizer__momentum=0.9, batch_size=20, random_state=3)
 
 
@@ -107,15 +109,16 @@ def test_sparse_rows_may_come_in_any_form():
 
 
 def test_without_dropped_rows_the_end_is_repeated_with_all_of_them():
-    """As if a row were given the label that it has."""
-    fitted = replayed(removal_fraction=0).fit(X, y)
-    influence = SAMInfluence(NET, method="grad-dot", validation=ValidationData(X, y)).fit(X, y)
+    """As if a row were given the label that it has, at rates that differ from those recorded."""
+    net = SAMClassifier(**NET.get_params() | {"callbacks": [FALLING]})
+    fitted = replayed(net, removal_fraction=0).fit(X, y)
+    influence = SAMInfluence(net, method="grad-dot", validation=ValidationData(X, y)).fit(X, y)
     same = influence.relabel([0], y[:1])
     assert torch.equal(weights(fitted.estimator_), weights(same))
     assert (weights(same) - weights(influence.estimator_)).norm() > 1e-4
     with torch.no_grad():
         next(fitted.estimator_.module_.parameters()).zero_()
-    again = replayed(removal_fraction=0).fit(X, y)
+    again = replayed(net, removal_fraction=0).fit(X, y)
     assert torch.equal(weights(again.estimator_), weights(same))
 
 
@@ -133,7 +136,9 @@ def test_the_same_steps_are_repeated_whichever_rows_are_dropped():
 
 
 def test_kept_rows_that_lose_by_the_rates_warn():
-    net = SAMClassifier(**NET.get_params() | {"lr": 1.0, "optimizer__momentum": 0})
+    net = SAMClassifier(
+        **NET.get_params() | {"lr": 2.0, "optimizer__momentum": 0, "callbacks": [FALLING]}
+    )
     said = (
         r'refit="replay" the loss of the kept rows rises from (\S*) to (\S*): .* 2 times the mean'
     )

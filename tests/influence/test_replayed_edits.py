@@ -237,11 +237,27 @@ class Counting(SAMClassifier):
 def test_steps_that_are_not_repeated_from_the_middle_are_named():
     estimator = Counting(**SMALL)
     fitted = influence(HIF("fast", damping=0.5), estimator=estimator).fit(X, y)
-    with pytest.raises(ValueError, match=r"do not lead to the state recorded at step "):
+    with pytest.raises(ValueError, match=r"does not lead to the state recorded at step "):
         fitted.remove(REMOVED, how="replay")
     assert fitted.remove(REMOVED, how="retrain").edit_["share"] == 1
-    with pytest.warns(AttributionWarning, match="training cannot be repeated: the net's own steps"):
+    with pytest.warns(AttributionWarning, match="cannot be repeated: the training, rep"):
         assert fitted.remove(REMOVED).edit_["how"] == "linear"
+
+
+class Drawing(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, X):
+        return self.module(X) * (1 + 0.1 * self.training * np.random.rand())
+
+
+def test_a_module_with_a_random_stream_of_its_own_is_named():
+    module = Drawing(nn.Linear(X.shape[1], 3))
+    fitted = influence("grad-dot", estimator=SAMClassifier(module, **SMALL)).fit(X, y)
+    with pytest.raises(ValueError, match="draws from a random stream of its own"):
+        fitted.remove(REMOVED, how="replay")
 
 
 @pytest.mark.slow
@@ -324,7 +340,6 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     first = round(run.recorded.n_steps * (1 - edited.edit_["share"]))
     changed = run.y.clone()
     changed[rows] = torch.tensor(labels)
-    run.recorded = falling(run.recorded, first, 2)
     run.y = FromStep(first, run.y, changed, reads=4)  # by losses and by shares, in two passes
     module = run.trained(torch.ones(36, dtype=torch.float64))
     module.requires_grad_(False)
