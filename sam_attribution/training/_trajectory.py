@@ -331,8 +331,8 @@ class Trajectory:
         if not self.states:
             raise ValueError(
                 "this needs the training's states, but the estimator was fitted with "
-                "trajectory=None. Fit it with trajectory=10 (or more), or take a method of the "
-                'final model such as "hif".'
+                'trajectory=None. Fit it with trajectory="auto", or take a method of the final '
+                'model such as "hif".'
             )
 
     def check_replay(self, what="replay"):

@@ -384,7 +384,7 @@ def test_diagnostics_say_what_was_done():
         ({"batch_size": 0}, "The 'batch_size' parameter"),
         ({"validation": ValidationData(X_val[:, :3], y_val)}, "features"),
         ({"validation": ValidationData(X_val, y_val + 5)}, "labels that were not in fit"),
-        ({"estimator": SAMClassifier(trajectory=None), "method": "gif"}, "trajectory=10"),
+        ({"estimator": SAMClassifier(trajectory=None), "method": "gif"}, "trajectory=.auto"),
     ],
 )
 def test_bad_settings_are_named(settings, message):

@@ -23,7 +23,7 @@ class NeverTrained(SAMClassifier):
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
-        ("gif", NO_STATES, "trajectory=None. Set trajectory=10"),
+        ("gif", NO_STATES, "trajectory=None. Set trajectory=.auto"),
         (GIF(n_checkpoints=None), NO_STATES, "trajectory=None"),
         ("tracin", NO_STATES, "trajectory=None"),
         ("self-influence", NO_STATES, "trajectory=None"),
