@@ -51,6 +51,8 @@ class Check:
 
 _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
 _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
+_OTHER_METHOD = 'or take "gif" or "unrolled"'
+_FOR_SIZE = 'take "unrolled" if the size matters'
 _MORE_STATES = "more recorded states, such as trajectory=100"
 _UNROLLED = 'method="unrolled"'
 _SEARCH = "search method__damping"
@@ -60,7 +62,9 @@ _EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 _DONE_BY_ROW = {
     _REFINE: lambda row: row.get("n_left_out", 0) >= 20,
     _EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
-    _SEARCH: lambda row: row.get("damping_reason") == "given",
+    _SEARCH: lambda row: row.get("damping_reason") == "given" or "method" in row,
+    _OTHER_METHOD: lambda row: "method_reason" in row,
+    _FOR_SIZE: lambda row: "method_reason" in row,
     _PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
 }
 
@@ -108,7 +112,7 @@ CHECKS = (
             BAD: "training was far from convergence, which this method assumes: do not trust the "
             "scores",
         },
-        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, 'or take "gif" or "unrolled"'),
+        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, _OTHER_METHOD),
         applies=_solves,
     ),
     Check(
@@ -128,7 +132,7 @@ CHECKS = (
             DOUBTFUL: "damping was added to solve the linear system, which shrinks the scores: "
             "trust sign and order, not the size",
         },
-        (_SEARCH, 'take "unrolled" if the size matters'),
+        (_SEARCH, _FOR_SIZE),
     ),
     Check(
         "evaluation_mode",

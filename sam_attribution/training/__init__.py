@@ -35,6 +35,7 @@ from sam_attribution.training._random import (
     Draws,
     derived_seed,
     isolated_random_state,
+    other_streams_kept,
     seed_torch,
     untouched_random_state,
 )
