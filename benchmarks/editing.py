@@ -38,11 +38,11 @@ from sam_attribution.methods import GIF, HIF, GradDot, Unrolled
 
 SEEDS = {"digits": 5, "mnist": 2, "cifar": 1}
 REPLAYS = {
-    "1/85": {"share": 1 / 85},
-    "0.05": {"share": 0.05},
-    "0.1": {},
-    "0.2": {"share": 0.2},
-    "0.1, recorded rates": {"lr_factor": None},
+    "1/85": {"share": 1 / 85, "lr_factor": 2},
+    "0.05": {"share": 0.05, "lr_factor": 2},
+    "0.1": {"lr_factor": 2},
+    "0.2": {"share": 0.2, "lr_factor": 2},
+    "0.1, recorded rates": {"lr_factor": None},  # the default at this constant rate
     "0.1, lr_factor=6": {"lr_factor": 6},
 }
 ONCE = Arnoldi(measured=False)  # 80 products in advance, none for an edit

@@ -68,7 +68,7 @@ tokens = tokenizer(
     list(texts),
     padding="max_length",
     truncation=True,
-    max_length=20,
+    max_length=16,
     return_tensors="pt",
 )
 masks = tokens["attention_mask"]

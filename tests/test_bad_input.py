@@ -272,7 +272,7 @@ def test_parameters_of_the_classifier(settings, message):
         ({"estimator": classifier(device="foo")}, "device='foo' cannot be computed on here"),
         ({"method": GIF}, "'method' parameter of SAMInfluence must be"),
         ({"estimator": SAMClassifier}, "'estimator' parameter of SAMInfluence must be"),
-        ({"estimator": classifier(trajectory=None), "method": "gif"}, "Set trajectory=10"),
+        ({"estimator": classifier(trajectory=None), "method": "gif"}, "Set trajectory=.auto"),
         ({"batch_size": 10**400}, "'batch_size' parameter of SAMInfluence must fit into 64 bits"),
     ],
 )

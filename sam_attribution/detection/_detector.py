@@ -50,8 +50,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     Parameters
     ----------
     estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
-        As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training
-        (``trajectory=10``, the default).
+        As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training,
+        as it does by default (any `trajectory` but None).
     validation : float, int, ValidationData or CV splitter, default=0.2
         Rows that the network does not learn: they choose the noise model. A fraction is held out
         (stratified by class) and judged as well. :class:`~sam_attribution.ValidationData` is a

@@ -46,7 +46,7 @@ def snapshot_states(path):
     if not states:
         raise ValueError(
             "estimator kept no state of its training, and MislabelDetector needs some of them. "
-            "Use SAMClassifier(trajectory=10)."
+            'Use SAMClassifier(trajectory="auto").'
         )
     times = np.array([path.time_of(state) for state in states])
     nearest = {int(abs(times - share * path.duration).argmin()) for share in _SHARES_OF_TRAINING}

@@ -117,7 +117,7 @@ def _late_mean(problem, X):
     if not path.recorded_states:
         raise ValueError(
             "estimator kept no state of its training, and MislabelDetector needs some of them. "
-            "Use SAMRegressor(trajectory=10)."
+            'Use SAMRegressor(trajectory="auto").'
         )
     last = path.time_of(path.recorded_states[-1])
     late = [state for state in path.recorded_states if path.time_of(state) >= last / 2]

@@ -51,6 +51,10 @@ class Check:
 
 _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
 _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
+_OTHER_METHOD = 'or take "gif" or "unrolled"'
+_FOR_SIZE = 'take "unrolled" if the size matters'
+_MORE_STATES = "more recorded states, such as trajectory=100"
+_UNROLLED = 'method="unrolled"'
 _SEARCH = "search method__damping"
 _PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
 _REFINE = "refine=20, which takes the true effects of the rows that matter most"
@@ -58,7 +62,9 @@ _EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 _DONE_BY_ROW = {
     _REFINE: lambda row: row.get("n_left_out", 0) >= 20,
     _EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
-    _SEARCH: lambda row: row.get("damping_reason") == "given",
+    _SEARCH: lambda row: row.get("damping_reason") == "given" or "method" in row,
+    _OTHER_METHOD: lambda row: "method_reason" in row,
+    _FOR_SIZE: lambda row: "method_reason" in row,
     _PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
 }
 
@@ -106,7 +112,7 @@ CHECKS = (
             BAD: "training was far from convergence, which this method assumes: do not trust the "
             "scores",
         },
-        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, 'or take "gif" or "unrolled"'),
+        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, _OTHER_METHOD),
         applies=_solves,
     ),
     Check(
@@ -126,7 +132,7 @@ CHECKS = (
             DOUBTFUL: "damping was added to solve the linear system, which shrinks the scores: "
             "trust sign and order, not the size",
         },
-        (_SEARCH, 'take "unrolled" if the size matters'),
+        (_SEARCH, _FOR_SIZE),
     ),
     Check(
         "evaluation_mode",
@@ -174,6 +180,28 @@ CHECKS = (
             "amplifies rounding errors, and the scores belong to another run",
         },
         ("a smaller lr", SMOOTH),
+    ),
+    Check(
+        "growth",
+        10.0,
+        10.0,
+        {
+            FINE: "the derivative hardly grew on its way back through training",
+            BAD: "the derivative grew on its way back through training, and steps that were left "
+            "out grow with it: do not trust the scores",
+        },
+        (_MORE_STATES, _UNROLLED),
+    ),
+    Check(
+        "last_rate",
+        0.15,
+        float("inf"),
+        {
+            FINE: "the learning rate fell towards 0, as this method wants",
+            DOUBTFUL: "the learning rate did not fall towards 0: fewer than half of such runs had "
+            "scores near those of unrolled",
+        },
+        (DECAYING, _MORE_STATES, _UNROLLED),
     ),
     Check(
         "linearity_error",

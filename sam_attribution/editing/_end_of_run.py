@@ -5,12 +5,13 @@ from math import ceil
 import numpy as np
 import torch
 
-from sam_attribution.editing._falling_rates import falling_rates
+from sam_attribution.editing._falling_rates import factor_of, falling_rates
 from sam_attribution.retraining import final_models, recorded_loop
 
 # Distance from the recorded state, in parts of the way to it, and in eps of the weights
 _OF_WAY, _ROUNDING = 1e-2, 100
-LR_FACTOR = 2.0  # the first rate, in parts of the mean rate of the run
+_TRIED = 8  # steps, if so many are left
+LR_FACTOR = "auto"
 
 
 class EndOfRun:
@@ -18,9 +19,11 @@ class EndOfRun:
 
     `edits` are a list of ``Edits``, all with the same labels. The steps have the recorded batches,
     optimizer state and random numbers, and begin at the last recorded state before `share` of all
-    steps, and before a step with each of the rows. ``share`` is the share that is taken again. The
-    rates fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if
-    it is None, which ``lr_factor`` also is if all steps are taken again.
+    steps, and before a step with each of the edited rows; with `same_start` with each of all rows,
+    so that all edits take the same steps. ``share`` is the share that is taken again. The rates
+    fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if it is
+    None, which ``lr_factor`` also is if all steps are taken again. "auto" is 2 where the recorded
+    rates had fallen, otherwise None.
 
     Raises
     ------
@@ -30,20 +33,32 @@ class EndOfRun:
 
     is_linear = False
 
-    def __init__(self, problem, edits, share, *, lr_factor=LR_FACTOR):
+    def __init__(self, problem, edits, share, *, lr_factor=LR_FACTOR, same_start=False):
         path, n_steps = problem.path, problem.path.n_steps
         self._weights = torch.ones(len(edits), problem.n_rows)
         for row, each in zip(self._weights, edits, strict=True):
             row[list(each.removed)] = 0.0
         wanted = ceil(n_steps * (1 - share) - 1e-9)  # 0.1 of 10 steps is one
-        first = path.nearest(min(wanted, _last_with(problem, edits))).step
+        edited = np.concatenate([each.rows for each in edits])
+        last = _last_with(problem, slice(None) if same_start else edited)
+        first = path.nearest(min(wanted, last)).step
         self.share = (n_steps - first) / n_steps
         options = {"codes": codes_of(problem, edits[0])}
-        self.lr_factor = lr_factor if first else None
+        self.lr_factor = factor_of(lr_factor, path, first)
         if self.lr_factor is not None:
-            options["schedule"] = falling_rates(path, first, lr_factor)
+            options["schedule"] = falling_rates(path, first, self.lr_factor)
         self._loop = recorded_loop(problem, first, **options)
         _check_own_steps(problem, first)
+
+    @property
+    def remedy(self):
+        """Advice for steps that diverge, as a sentence."""
+        if self.lr_factor is None:
+            return "The rates are those of the training: edit fewer rows, or train with a lower lr."
+        return (
+            f"The end of the training is repeated with lr_factor={self.lr_factor}: pass a smaller "
+            "lr_factor, or None for the recorded rates."
+        )
 
     @property
     def how(self):
@@ -51,19 +66,11 @@ class EndOfRun:
         return "retrain" if self.share == 1 else "replay"
 
     def states(self, **options):
-        """Yield parameters and buffers at the end with each of the edits.
+        """Iterator of parameters and buffers at the end with each of the edits.
 
         `options` are those of ``retraining.train_many``.
         """
-        try:
-            yield from final_models(self._loop, self._weights, **options)
-        except ValueError as error:
-            if self.lr_factor is None:
-                raise
-            raise ValueError(
-                f"the end of the training, repeated with lr_factor={self.lr_factor}, fails: "
-                f"{error} Pass a smaller lr_factor, or None for the recorded rates."
-            ) from error
+        return final_models(self._loop, self._weights, **options)
 
 
 def codes_of(problem, edits):
@@ -73,38 +80,37 @@ def codes_of(problem, edits):
     return problem.path.codes_with([*edits.relabelled], [*edits.labels])
 
 
-def _last_with(problem, edits):
-    """Number of the last step from which on every edited row is in a batch again.
+def _last_with(problem, rows):
+    """Number of the last step from which on each of some rows is in a batch again.
 
-    A row that was in none has nothing to be left out of. Without rows it is that of all rows: the
-    edit of none is as long as that of many.
+    A row that was in none has nothing to be left out of.
     """
     path = problem.path
     last = np.full(problem.n_rows, path.n_steps - 1)
     for number in np.flatnonzero(path.taken):
         last[path.schedule[number].indices] = number
-    rows = np.concatenate([each.rows for each in edits])
-    return int(last[rows if len(rows) else slice(None)].min())
+    return int(last[rows].min())
 
 
 def _check_own_steps(problem, first):
-    """Raise a ValueError if steps of a user's class do not repeat what they did.
+    """Raise a ValueError if the steps do not repeat what they did.
 
-    A class may keep numbers from one step to the next, which no recorded state holds. Its steps up
-    to the next recorded state are taken again with every row.
+    A module or a callback may keep numbers from one step to the next, or draw random ones from a
+    stream of its own, which no recorded state holds. Some steps, up to a recorded state or the end,
+    are taken again with every row.
     """
     path = problem.path
-    if not (path.own_steps or any(step.changed_by for step in path.schedule)):
-        return
     loop = recorded_loop(problem, first)
     start = loop.start().params
-    known = next(state for state in path.recorded_states if state.step > first)
+    later = [state for state in path.recorded_states if state.step > first]
+    known = next((state for state in later if state.step >= first + _TRIED), later[-1])
     (reached,) = loop.states(torch.ones(problem.n_rows), [known.step - first])
     recorded, eps = known.params.to(start), torch.finfo(start.dtype).eps
     allowed = _OF_WAY * (recorded - start).norm() + _ROUNDING * eps * recorded.norm()
     if not (reached.params[0].to(start) - recorded).norm() <= allowed:
         raise ValueError(
-            f"the net's own steps, taken again from step {first} with every row, do not lead to "
-            f"the state recorded at step {known.step}: a class of yours keeps something from one "
-            'step to the next. Take how="retrain", which begins at the first step, or how="linear".'
+            f"the training, repeated from step {first} with every row, does not lead to the state "
+            f"recorded at step {known.step}: a module, a callback or a class of yours keeps "
+            "something from one step to the next, or draws from a random stream of its own. Take "
+            'how="retrain", which begins at the first step, or how="linear".'
         )

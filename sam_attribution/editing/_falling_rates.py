@@ -2,6 +2,24 @@
 
 from dataclasses import replace
 
+_USUAL = 2.0  # the mean over the steps is then about that of the run
+_FALLEN = 0.5  # of the mean rate of the run
+
+
+def factor_of(lr_factor, path, first):
+    """The factor for `lr_factor`, which may be "auto"; None for the recorded rates.
+
+    They are taken if the run is repeated from its start, and by "auto" unless they had fallen, in
+    the mean over the steps from `first` on, below half of the mean of the run: steps of next to no
+    length would change nothing.
+    """
+    if not first:
+        return None
+    if lr_factor != "auto":
+        return lr_factor
+    fallen = (path.learning_rates[first:].mean(0) < _FALLEN * path.mean_rates).any()
+    return _USUAL if fallen else None
+
 
 def falling_rates(path, first, factor):
     """The recorded steps, with rates that fall in a line from step `first` to the end of the run.

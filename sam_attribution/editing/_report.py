@@ -6,8 +6,10 @@ import torch
 from sam_attribution._rows import part_of
 from sam_attribution._warnings import warn
 from sam_attribution.editing._state import outputs
+from sam_attribution.training import Diverged
 
-_RISE = 0.25  # of the validation loss, in parts of what it was
+_RISE = 0.25  # of a loss, in parts of what it was
+_LEAST_RISE = 0.01  # of a classifier's loss, in nats
 
 
 def edit_report(queries, before, state, rows, codes=None):
@@ -22,10 +24,7 @@ def edit_report(queries, before, state, rows, codes=None):
     trained = problem.params, problem.buffers
     after = outputs(problem, *state, queries.X)
     if not torch.isfinite(after).all():
-        raise ValueError(
-            "the edited model's outputs are not finite: the step is too long. Remove fewer rows, "
-            'take a smaller lr_factor, or how="retrain".'
-        )
+        raise Diverged("the edited model's outputs are not finite.")
     values = [float(queries.evaluation(z, queries.y).mean()) for z in (before, after)]
     report = {
         "step_length": float((state[0] - problem.params).norm() / problem.params.norm()),
@@ -44,15 +43,21 @@ def edit_report(queries, before, state, rows, codes=None):
     return report | {"unseen_loss": _unseen_loss(problem, (after, queries.y), (of_rows[1], y))}
 
 
-def warn_of_rates(report, lr_factor):
-    """Warn if the validation loss rose by a quarter with rates that were not the recorded ones."""
+def warn_of_rates(problem, report, lr_factor):
+    """Warn if the validation loss :func:`rises` with rates that were not the recorded ones."""
     before, after = report["validation_loss"], report["validation_loss_after"]
-    if lr_factor is not None and after - before > _RISE * abs(before):
+    if lr_factor is not None and rises(problem, before, after):
         warn(
             f"the validation loss rose from {before:.3g} to {after:.3g} with the edit: the rows "
             f"were of use, or the rates of the repeated steps, with lr_factor={lr_factor}, are too "
-            "large for the model. An edit with lr_factor=None, at the recorded rates, tells."
+            "large for the model. Compare an edit with lr_factor=None, at the recorded rates."
         )
+
+
+def rises(problem, before, after):
+    """True if a mean loss rises by a quarter, and by 0.01 nats if it is a classifier's."""
+    least = 0.0 if problem.n_classes is None else _LEAST_RISE
+    return after - before > max(_RISE * abs(before), least)
 
 
 def _unseen_loss(problem, unseen, rows):

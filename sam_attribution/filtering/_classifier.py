@@ -148,7 +148,12 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         ValueError
             If `removal_fraction` would drop all rows of a class, or is "auto" and the scorer says
             of no row that it is suspicious or not; if ``refit="replay"`` and the training of the
-            estimator cannot be repeated.
+            estimator cannot be repeated, or diverges when it is.
+
+        Warns
+        -----
+        AttributionWarning
+            If ``refit="replay"`` raises the loss of the kept rows by more than a quarter and .01.
         """
         X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())

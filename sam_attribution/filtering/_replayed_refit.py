@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from sam_attribution._warnings import recorded_warnings
-from sam_attribution.editing import without_rows
+from sam_attribution.editing import no_replay, without_rows
 from sam_attribution.filtering._cache import Cache, Store
 from sam_attribution.fitting import check_estimator_kind, fitted_on_all, is_frozen, net_of
 
@@ -38,12 +38,12 @@ def check_can_replay(estimator, X, y, sample_weight=None):
     try:
         check_estimator_kind(estimator)
     except ValueError as error:
-        raise _no_replay(error) from error
+        raise no_replay(error) from error
     net = net_of(estimator)
     if net.trajectory is None:
-        raise _no_replay("the estimator has trajectory=None, so that nothing is recorded.")
+        raise no_replay("the estimator has trajectory=None, so that nothing is recorded.")
     if net.trajectory_dir is not None and not is_frozen(estimator):
-        raise _no_replay(
+        raise no_replay(
             "the estimator writes its recorded states to trajectory_dir, which holds one training, "
             "and a search has several. Set trajectory_dir=None."
         )
@@ -55,7 +55,7 @@ def _check_trained_on(estimator, *data):
     try:
         fitted_on_all(estimator, *data).check_data(*data)
     except ValueError as error:
-        raise _no_replay(
+        raise no_replay(
             f"{error} A search, or cross-validation, fits on a part of the rows each time: pass it "
             "an estimator that is not frozen."
         ) from error
@@ -64,7 +64,8 @@ def _check_trained_on(estimator, *data):
 def replayed_refit(estimator, fit, X, y, sample_weight, kept, *, memory, random_state):
     """A copy of `estimator` as if the last tenth of its training had had only the `kept` rows.
 
-    It is repeated if all rows are kept, too: what differs between shares is then the rows alone.
+    The same steps are repeated whichever rows are kept, all of them as well: what differs between
+    shares is then the rows alone.
 
     ``fit(estimator, X, y, sample_weight)`` fits the clone `estimator` on all rows; it is called
     unless the cache, as in ``Cache.get``, holds the training. Raises a ValueError if it cannot be
@@ -74,9 +75,10 @@ def replayed_refit(estimator, fit, X, y, sample_weight, kept, *, memory, random_
     trained = _trained_on_all(estimator, fit, X, y, sample_weight, **how)
     frozen = trained if is_frozen(trained) else FrozenEstimator(trained)
     try:
-        return without_rows(fitted_on_all(frozen, X, y, sample_weight), np.flatnonzero(~kept))
+        of_all = fitted_on_all(frozen, X, y, sample_weight)
     except ValueError as error:
-        raise _no_replay(error) from error
+        raise no_replay(error) from error
+    return without_rows(of_all, np.flatnonzero(~kept))
 
 
 def _trained_on_all(estimator, fit, *data, **how):
@@ -99,12 +101,6 @@ def _fit_with_few_states(estimator, fit, *data):
         net.set_params(trajectory=_AUTO_STATES)
     fit(estimator, *data)
     net.trajectory = chosen
-
-
-def _no_replay(reason):
-    return ValueError(
-        f'refit="replay" cannot repeat the training: {reason} Otherwise pass refit="retrain".'
-    )
 
 
 def _bytes_of(value):

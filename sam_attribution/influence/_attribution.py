@@ -27,6 +27,7 @@ from sam_attribution.influence._soundness import (
 from sam_attribution.methods import NO_SWEEP
 from sam_attribution.probes import training_scores
 from sam_attribution.problem import Queries, evaluation_function
+from sam_attribution.training import other_streams_kept
 
 # Each holds a direction of all parameters at every state
 _OWN_LOSSES_AT_ONCE = 16
@@ -42,7 +43,8 @@ def train_and_attribute(
     options = {"parameters": parameters, "batch_size": batch_size, "method": method}
     trained = train_split(estimator, split, *data, **options)
     # a generator in its settings is drawn from anew, as it would be in a process of its own
-    return Attribution(trained, clone(method), **settings)
+    with other_streams_kept():  # a step isolates them only for what draws from them every time
+        return Attribution(trained, clone(method), **settings)
 
 
 class Attribution:
@@ -118,7 +120,7 @@ class Attribution:
         self.method = method
         self.prepared = method.prepare(problem)
         check_asked(self.prepared, evaluation, aggregate)
-        self.query_scores, table = self._found_somehow(queries)
+        self.query_scores, table = self._found_with_fallback(queries)
         self.standard_errors = None
         if not method.has_probes and aggregate == "mean":
             self.standard_errors = self.prepared.standard_errors(queries)
@@ -283,8 +285,8 @@ class Attribution:
                 'such as "margin", other validation rows, or fewer epochs.'
             )
 
-    def _found_somehow(self, queries):
-        """The same as `_found`, by what stands in if training cannot be swept through."""
+    def _found_with_fallback(self, queries):
+        """The same as `_found`; by another method if training cannot be swept through."""
         try:
             return self._found(queries)
         except NO_SWEEP as error:

@@ -1,5 +1,7 @@
 """Copies of a fitted estimator with edited weights, and what is reported of the edit."""
 
+from contextlib import contextmanager
+
 import numpy as np
 import pandas as pd
 import torch
@@ -20,7 +22,7 @@ from sam_attribution.editing import (
     warn_of_rates,
 )
 from sam_attribution.fitting import Measure, net_of, with_net
-from sam_attribution.training import edited_copy
+from sam_attribution.training import Diverged, edited_copy
 
 _REASON = (
     "SAMInfluence edited the weights, so the recorded training did not lead to them (to edit more "
@@ -38,12 +40,13 @@ def relabelled_estimator(attribution, rows, edits, replay):
     group = torch.as_tensor(rows, device=problem.y.device)
     measure = Measure(attribution.trained.net.device)
     end = EndOfRun(problem, [edits], **replay)
-    (state,) = end.states(n_jobs=1, verbose=attribution.verbose)
-    edit = {"how": end.how, "n_relabelled": len(rows), "share": end.share}
-    edit["seconds"] = measure.lap()
     queries, before = attribution.validation, attribution.validation_outputs
-    report = edit_report(queries, before, state, group, codes_of(problem, edits))
-    warn_of_rates(report, end.lr_factor)
+    with _naming_the_remedy(end):
+        (state,) = end.states(n_jobs=1, verbose=attribution.verbose)
+        edit = {"how": end.how, "n_relabelled": len(rows), "share": end.share}
+        edit["seconds"] = measure.lap()
+        report = edit_report(queries, before, state, group, codes_of(problem, edits))
+    warn_of_rates(problem, report, end.lr_factor)
     return _copy_of(attribution, state, edits, {"edit_": pd.Series(edit | report)})
 
 
@@ -62,23 +65,36 @@ def edited_estimator(attribution, rows, earlier, way, *, verify, seed):
     # no process of its own for one model
     options = {"n_jobs": attribution.n_jobs if verify else 1, "verbose": attribution.verbose}
     measure, way = Measure(trained.net.device), way(attribution, groups, earlier)
-    states = way.states(**options)
-    state = next(states)
-    edit = {"how": way.how, "n_removed": len(rows), "share": way.share, "seconds": measure.lap()}
-    others = [*states]
-    report = _report(attribution, way, state, groups[0], bool(verify))
+    edits = earlier.without(rows)
+    with _naming_the_remedy(way):
+        states = way.states(**options)
+        state = next(states)
+        edit = {"how": way.how, "n_removed": len(rows), "share": way.share}
+        edit["seconds"] = measure.lap()
+        others = [*states]
+        report = _report(attribution, way, state, groups[0], edits, bool(verify))
     known = {"edit_": pd.Series(edit | report)}
     if verify:
         queries = attribution.validation
         known["verification_"] = verification(queries, groups[1:], others, **options)
-    return _copy_of(attribution, state, earlier.without(rows), known)
+    return _copy_of(attribution, state, edits, known)
+
+
+@contextmanager
+def _naming_the_remedy(way):
+    """Context that adds to an error of steps that diverge what to do, by the way of editing."""
+    try:
+        yield
+    except Diverged as error:
+        raise ValueError(f"{error} {way.remedy}") from error
 
 
 def _copy_of(attribution, state, edits, known):
     """A copy of a fitted estimator with an edited state, and attributes that tell of the edits."""
     trained = attribution.trained
     edited = edited_copy(trained.net, *state, _REASON)
-    vars(edited).update(known, _edits=(fingerprint(attribution.problem.params), edits))
+    origin = fingerprint(attribution.problem.params)
+    vars(edited).update(known, _edits=(origin, _state_of(edited), edits))
     return with_net(trained.estimator, edited)
 
 
@@ -89,25 +105,41 @@ def edits_of(estimator, attribution):
     """
     if estimator is None:
         return Edits()
-    origin, edits = getattr(net_of(estimator), "_edits", (None, None))
+    net = net_of(estimator)
+    origin, state, edits = getattr(net, "_edits", (None, None, None))
     if origin != fingerprint(attribution.problem.params):
         raise ValueError(
             "after must be a model that remove or relabel of this SAMInfluence returned, for the "
             f"same split, got {type(estimator).__name__}."
         )
+    if state != _state_of(net):
+        raise ValueError(
+            f"after={type(estimator).__name__} has other weights than the edit gave it, as fit and "
+            "partial_fit do. Pass the model as remove or relabel returned it."
+        )
     return edits
 
 
-def _report(attribution, way, state, rows, verified):
-    """What an edit did, a dict; warns of one that is not to be trusted."""
+def _state_of(net):
+    """Hash of the parameters and buffers of a net."""
+    module = net.module_
+    return fingerprint([each.detach() for each in (*module.parameters(), *module.buffers())])
+
+
+def _report(attribution, way, state, rows, edits, verified):
+    """What an edit did, a dict; warns of one that is not to be trusted.
+
+    The removed `rows` are the last of the `edits`.
+    """
     queries, before = attribution.validation, attribution.validation_outputs
     report = edit_report(queries, before, state, rows)
-    report["predicted_rise"] = attribution.predicted_rise(rows)
+    removed, relabelled = [*edits.removed], edits.relabelled
+    report["predicted_rise"] = np.nan if relabelled else attribution.predicted_rise(removed)
     if way.is_linear:
         report["nonlinearity"] = nonlinearity_of(queries, before, state)
         warn_of_nonlinearity(report, verified=verified)
     else:
-        warn_of_rates(report, way.lr_factor)
+        warn_of_rates(queries.problem, report, way.lr_factor)
     return report
 
 

@@ -6,6 +6,7 @@ from numbers import Integral, Real
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
+from sam_attribution.editing import LR_FACTOR
 from sam_attribution.influence._edited_estimators import (
     check_can_remove,
     edited_estimator,
@@ -18,7 +19,7 @@ from sam_attribution.influence._rows_to_edit import checked_relabelling, checked
 _RULES = {
     "how": [StrOptions({"auto", "replay", "linear", "retrain"})],
     "share": [Interval(Real, 0, 1, closed="right")],
-    "lr_factor": [Interval(Real, 0, None, closed="neither"), None],
+    "lr_factor": [StrOptions({"auto"}), Interval(Real, 0, None, closed="neither"), None],
 }
 _RELABELLING = {"how": [StrOptions({"replay", "retrain"})]}
 
@@ -27,15 +28,22 @@ class Editing:
     """Removal of training rows from a fitted model, and other labels for them."""
 
     def remove(
-        self, indices, *, how="auto", share=0.1, lr_factor=2.0, after=None, split=None, verify=0
+        self,
+        indices,
+        *,
+        how="auto",
+        share=0.1,
+        lr_factor=LR_FACTOR,
+        after=None,
+        split=None,
+        verify=0,
     ):
         """The model as if some training rows had never been there, without training it again.
 
         The last tenth of the recorded training is repeated without the rows (``"replay"``): same
-        batches, optimizer state and random numbers, the rows at weight 0, with a learning rate
-        that falls to 0. On networks trained with wrong labels this comes near the accuracy of
-        training again. It does not make the model forget: compare ``edit_["removed_loss_after"]``
-        with the loss of rows never seen.
+        batches, rates, optimizer state and random numbers, the rows at weight 0. On networks
+        trained with wrong labels this comes near the accuracy of training again. It does not make
+        the model forget: compare ``edit_["removed_loss_after"]`` with the loss of rows never seen.
 
         Parameters
         ----------
@@ -51,18 +59,20 @@ class Editing:
             Share of the training steps that are repeated. They begin at a recorded state and with
             each of the rows in a batch: with few recorded states or fewer than ten epochs
             ``edit_["share"]`` is larger. A linear edit repeats none.
-        lr_factor : float or None, default=2.0
-            Learning rate of the first repeated step, in parts of the mean rate of the recorded
-            training; from there it falls in a line to 0. With 2 the mean over the repeated steps
-            is that of the training. A larger factor moves the model further, and may diverge.
-            ``None`` takes the recorded rates, which would lead to the recorded weights if no row
-            were removed: the change of the weights is then that by the rows alone. Where all
-            steps are repeated, the rates are the recorded ones.
+        lr_factor : float, "auto" or None, default="auto"
+            ``None`` takes the recorded learning rates, which would lead to the recorded weights if
+            no row were removed: the change of the weights is that by the rows alone. A number is
+            the rate of the first repeated step, in parts of the mean rate of the training; from
+            there it falls in a line to 0. A larger number moves the model further, and may
+            diverge. ``"auto"`` is 2 where the mean rate over the repeated steps had fallen below
+            half of that of the training, as at the end of a cosine schedule, otherwise ``None``.
+            Where all steps are repeated, the rates are the recorded ones.
         after : SAMClassifier or Pipeline, optional
             A model that this method or :meth:`relabel` returned, whose edits the new model has as
-            well: the end of the training is repeated once, with all of them. The numbers of
-            ``edit_`` are of the rows of this call, beside the model before any edit. Not with
-            ``"linear"``, nor with `verify`.
+            well: the end of the training is repeated once, with all of them. In ``edit_`` the
+            number of rows and their losses are of the rows of this call; the other numbers compare
+            the model with all of its edits to that without any. Not with ``"linear"``, nor with
+            `verify`.
         split : int, optional
             Which split's model is edited; needed if there are several.
         verify : int, default=0
@@ -78,13 +88,13 @@ class Editing:
             `n_removed`; `share` of the training steps that were repeated; `seconds` until the
             weights were known; `step_length`, relative to the weights; `value`, the mean
             validation evaluation before the edit, its `rise`, and the `predicted_rise`, the sum
-            of the rows' scores (NaN with ``aggregate="worst-class"``); `accuracy`,
-            `validation_loss` and `removed_loss` (of the removed rows) before the edit, and each
-            of them ``_after`` it. A linear edit has its `nonlinearity`, see below. With `verify` it
-            has ``verification_``, a DataFrame with a row for each random group: `cosine` between
-            edited and retrained change of the attributed parameters, `length_ratio` of the first
-            to the second, and `rise` and `accuracy` on the validation rows and `removed_loss` of
-            the group, each of the edited and of the retrained model.
+            of the removed rows' scores (NaN with ``aggregate="worst-class"``, and after a
+            :meth:`relabel`); `accuracy`, `validation_loss` and `removed_loss` (of the removed rows)
+            before the edit, and each of them ``_after`` it. A linear edit has its `nonlinearity`,
+            see below. With `verify` it has ``verification_``, a DataFrame with a row for each
+            random group: `cosine` between edited and retrained change of the attributed parameters,
+            `length_ratio` of the first to the second, and `rise` and `accuracy` on the validation
+            rows and `removed_loss` of the group, each of the edited and of the retrained model.
 
         Raises
         ------
@@ -99,12 +109,13 @@ class Editing:
         -----
         AttributionWarning
             If ``"auto"`` is a linear edit. For a replay with an `lr_factor`, if the validation loss
-            rises by more than a quarter. For a linear edit, if ``edit_["nonlinearity"]`` is above
-            .5, or ``|rise - predicted_rise|`` above ``|predicted_rise| / 2 + |value| / 10``. The
-            nonlinearity compares half of the step with all of it on the outputs z for up to 128
-            validation rows, ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight
-            line. Both test the model along the step; whether training is linear in the rows'
-            weights only training again can tell, which `verify` does.
+            rises by more than a quarter, and that of a classifier by more than .01. For a linear
+            edit, if ``edit_["nonlinearity"]`` is above .5, or ``|rise - predicted_rise|`` above
+            ``|predicted_rise| / 2 + |value| / 10``. The nonlinearity compares half of the step with
+            all of it on the outputs z for up to 128 validation rows,
+            ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight line. Both test the
+            model along the step; whether training is linear in the rows' weights only training
+            again can tell, which `verify` does.
 
         Notes
         -----
@@ -145,7 +156,15 @@ class Editing:
         return edited_estimator(attribution, rows, earlier, way, verify=verify, seed=self._seed)
 
     def relabel(
-        self, indices, labels, *, how="replay", share=0.1, lr_factor=2.0, after=None, split=None
+        self,
+        indices,
+        labels,
+        *,
+        how="replay",
+        share=0.1,
+        lr_factor=LR_FACTOR,
+        after=None,
+        split=None,
     ):
         """The model as if some training rows had had other labels, without training it again.
 

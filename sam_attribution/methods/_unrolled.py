@@ -51,7 +51,8 @@ class Unrolled(Method):
         Hessian products per step.
     at : {"w+eps", "w"}, default="w+eps"
         Where ``ascent="fixed"`` takes Hessians and row gradients. ``w`` saves the pass that finds
-        the perturbation; a run with gradient clipping needs ``w+eps``.
+        the perturbation; a run with gradient clipping needs ``w+eps``, and so does one to come
+        that may clip. In a FrozenEstimator the clipping that was recorded counts.
 
     Notes
     -----
@@ -60,9 +61,9 @@ class Unrolled(Method):
     large rates may not be linear; even retraining is not reproducible there, which `check` detects.
     Networks that have fitted their rows are not linear either: see :class:`IntegratedUnrolled`.
 
-    Cost: 1.6 to 2.1 trainings, for all rows and labels, where all states or all weights were
-    recorded, as ``trajectory="auto"`` does up to 512 MiB; about one more to repeat the steps
-    between ten recorded states.
+    Cost: 1.6 to 2.2 trainings, for all rows and labels, where all states or all weights were
+    recorded, as ``trajectory="auto"`` does up to 512 MiB; about three quarters of that with
+    ``ascent="fixed"``. 1.0 to 1.4 more to repeat the steps between ten recorded states.
     ``check="rows"`` adds 11 plain trainings (the time of two or three if small models are trained
     in one stack), ``check="prediction"`` five, the other checks about ten. Memory: at most
     ``2 sqrt(T)`` states for T steps beside the recorded ones, and the graph of one step.
@@ -110,7 +111,11 @@ class Unrolled(Method):
     def check_model(self, problem, optimizer):
         check_unrollable(problem, optimizer, self)
         if self.at == "w" and problem.to_come is not None and problem.to_come.may_clip:
-            _refuse_clipping("GradientNormClipping may clip")
+            _refuse_clipping(
+                "GradientNormClipping may clip",
+                otherwise=", or train first and pass FrozenEstimator(net): whether its training "
+                "was clipped is then known",
+            )
 
     def prepare(self, problem):
         """Check that the recorded training can be differentiated.
@@ -145,8 +150,10 @@ def _check_whole(problem):
         )
 
 
-def _refuse_clipping(which):
-    raise ValueError(f'at="w" does not compute the gradients that {which}. Use at="w+eps".')
+def _refuse_clipping(which, otherwise=""):
+    raise ValueError(
+        f'at="w" does not compute the gradients that {which}. Use at="w+eps"{otherwise}.'
+    )
 
 
 class _PreparedSweep(Prepared):

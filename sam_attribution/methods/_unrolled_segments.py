@@ -40,7 +40,7 @@ class UnrolledSegments(Method):
     of the length of the derivative on its way back to that at the end, `last_rate` the learning
     rate of the last step over the largest. ``fit`` warns if `growth` is above 10, or `last_rate`
     above 0.15, where scores were often far from those of :class:`Unrolled` in the runs of
-    ``benchmarks/segments.py``. No warning does not prove that the scores are right.
+    ``benchmarks/segments.py``. Scores can be wrong without a warning: compare some with ``loo``.
 
     The optimizer must be ``torch.optim.SGD``, with any momentum below 1, and the module must have
     no batch norm in training mode. Dropout has the recorded masks in the Hessians; rows are read in
@@ -187,7 +187,8 @@ class _PreparedSegments(Prepared):
             warn(
                 f"The derivative grew {growth:.3g} times on its way back through training: above "
                 f"{_DOUBTFUL_GROWTH:.0f} the recorded states do not stand for the steps between "
-                'them, and scores can be of any size and sign. Use method="unrolled".'
+                "them, and scores can be of any size and sign. Record more states, such as "
+                'trajectory=100, or use method="unrolled".'
             )
         elif last > _LAST_RATE:
             warn(

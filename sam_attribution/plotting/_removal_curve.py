@@ -177,7 +177,13 @@ class RemovalCurveDisplay(Display):
         ------
         TypeError, ValueError
             If not exactly one of `scores` and `scorer` is given, or they do not fit the rows; if
-            the training is to be replayed and cannot be.
+            the training is to be replayed and cannot be, or diverges then.
+
+        Warns
+        -----
+        AttributionWarning
+            If a replay raises the loss of the kept rows by more than a quarter (and that of a
+            classifier by more than .01).
 
         Examples
         --------

@@ -47,7 +47,7 @@ class ScoreAfterReplay(ScoreAfterRemoval):
         self._trained = fitted_on_all(twin, self.X, self.y)
 
     def __call__(self, kept):
-        # with no row removed as well: a curve compares the rows alone
+        # the same steps with no row removed as well: a curve compares the rows alone
         twin = without_rows(self._trained, np.flatnonzero(~kept), self._share)
         return twin.score(self.X_test, self.y_test)
 

@@ -23,16 +23,16 @@ def squared_row_norms(problem, probe, X, metric=None, y=None):
     Only the parameters that the problem attributes count. `metric` (n_params,) is ones if None;
     shape (n, n_classes), or (n, 1) for the labels `y`.
 
-    One forward pass with ``problem.head``. Otherwise a backward pass per row and class, in
-    chunks whose Jacobians take 256 MiB each at most (one row at least; two are held): since the
-    loss sees the parameters through the logits z, ``||grad l||**2 = dl/dz' (J J') dl/dz`` for
-    every label.
+    One forward pass with ``problem.head``. Otherwise a backward pass per row for the labels `y`;
+    for each label one per row and class, in chunks whose Jacobians take 256 MiB each at most (one
+    row at least; two are held): since the loss sees the parameters through the logits z,
+    ``||grad l||**2 = dl/dz' (J J') dl/dz`` for every label.
     """
     metric = torch.ones_like(probe.point) if metric is None else metric
     metric = problem.restrict(metric[:, None])[:, 0]
     if problem.head is not None:
         return _of_head(problem, probe, X, metric, y)
-    if problem.n_classes is None:
+    if y is not None or problem.n_classes is None:
         found = gradients_of(problem, probe.point, probe.buffers, X, y)
         return torch.cat([(gradients.square() @ metric)[:, None] for _, gradients in found])
     parts = _in_parts(problem, probe, X, y)

@@ -51,9 +51,11 @@ def _kernels(layers):
 
 @contextmanager
 def _without_onednn():
-    with warnings.catch_warnings(), torch.backends.mkldnn.flags(enabled=False):
-        warnings.filterwarnings("ignore", message="TF32 acceleration")  # of Intel GPUs
-        yield
+    with warnings.catch_warnings():
+        # of Intel GPUs, on entering and on leaving
+        warnings.filterwarnings("ignore", message="TF32 acceleration")
+        with torch.backends.mkldnn.flags(enabled=False):
+            yield
 
 
 class FirstThatWorks:

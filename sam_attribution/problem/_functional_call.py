@@ -48,7 +48,7 @@ class RepeatedCall:
             with keeping_activations():
                 output = self._module(*args, **kwargs)
         finally:
-            for table, key, own in exchanged:
+            for table, key, own in reversed(exchanged):
                 table[key] = own
         return flat_output(output_tensor(output))
 

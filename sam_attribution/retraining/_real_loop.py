@@ -3,6 +3,7 @@
 from sam_attribution._warnings import warn
 from sam_attribution.dynamics import NoFunctionalForm, TrainingState
 from sam_attribution.problem import FunctionalTraining, check_recorded
+from sam_attribution.training import Diverged
 
 
 class RealLoop:
@@ -36,7 +37,8 @@ def train_alone(program, start, row_weights, at, read=None, names=("a model",)):
         states = program.states(row_weights[0], at)
         return [state if read is None else read(state) for state in states]
     except ValueError as error:
-        raise ValueError(f"{names[0]}, training fails: {error}") from error
+        kind = Diverged if isinstance(error, Diverged) else ValueError
+        raise kind(f"{names[0]}, training fails: {error}") from error
 
 
 def recorded_training(problem, real_loop, method):

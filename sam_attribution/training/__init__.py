@@ -9,7 +9,7 @@ from sam_attribution.training._callbacks import may_clip, norm_clippings
 from sam_attribution.training._classifier import SAMClassifier
 from sam_attribution.training._components import check_device
 from sam_attribution.training._copies import edited_copy
-from sam_attribution.training._divergence import is_far_above_guessing
+from sam_attribution.training._divergence import Diverged, is_far_above_guessing
 from sam_attribution.training._epochs import ends_of_epochs, epoch_of
 from sam_attribution.training._given_checkpoints import Checkpoint
 from sam_attribution.training._losses import (
@@ -35,6 +35,7 @@ from sam_attribution.training._random import (
     Draws,
     derived_seed,
     isolated_random_state,
+    other_streams_kept,
     seed_torch,
     untouched_random_state,
 )

@@ -38,9 +38,11 @@ class SAMClassifier(SAMMixin, ConformantNet):
         Number of states to keep beside the first and the last, each in the middle of one of as
         many equal stretches of training; those before the last tenth and twentieth are kept as
         well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps every state where they
-        take up to 512 MiB in memory; with SGD else the weights of every state where those do, and
-        the momentum only where 10 would keep a state; otherwise 10. ``trajectory_.keep`` says
-        which: ``"all"``, ``"weights"`` or 10. The schedule is always kept.
+        take up to 512 MiB in memory. Otherwise, with SGD without Nesterov, it keeps the weights
+        of every state where those do, and the momentum only in the states that 10 would keep,
+        after a step at rate 0, and before one at more than four times the rate of the last.
+        Otherwise, and with `trajectory_dir`, it is 10. ``trajectory_.keep`` says which:
+        ``"all"``, ``"weights"`` or 10. The schedule is always kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in

@@ -16,6 +16,10 @@ from sam_attribution.training._unit_size import remedy_for_divergence
 _FAR = 10.0  # times the loss of guessing: memorised wrong labels stay below
 
 
+class Diverged(ValueError):
+    """The loss or gradient of a step, or an output after the last one, is not finite."""
+
+
 def check_end(net, X, y):
     """Raise a ValueError unless the weights, and the loss of the last batch, are finite.
 

@@ -162,8 +162,9 @@ def bytes_of_state(flat, optimizer):
 
 def _is_linear(optimizer):
     """True for SGD whose momentum follows from the weights of two states."""
-    nesterov = any(group.get("nesterov") for group in optimizer.param_groups)
-    return type(optimizer) is torch.optim.SGD and not nesterov
+    if type(optimizer) is not torch.optim.SGD:
+        return False
+    return not any(group["nesterov"] for group in optimizer.param_groups)
 
 
 def _vectors_of(optimizer):

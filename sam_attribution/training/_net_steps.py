@@ -116,11 +116,7 @@ class NetSteps:
         net = replaying_copy(self._net, self._data[2], optimizer=self._optimizer)
         if self._perturbation is not None:
             net.perturbation = self._perturbation
-        if self._start.optimizer is None:
-            net._flat.write(self._start.params)
-            net._flat.write_buffers(self._start.buffers)
-        else:
-            put_state(net, net._flat, self._start)
+        put_state(net, net._flat, self._start)
         net.trajectory_ = Trajectory(None, self._seed)
         net.trajectory_.schedule = list(self._schedule[: self._first])  # a step knows its number
         past = sum(epoch.stop <= self._first for epoch in self._epochs)

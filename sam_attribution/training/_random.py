@@ -40,10 +40,17 @@ def isolated_random_state(seed, device, *, others=True):
 @contextmanager
 def _other_streams(seed):
     """Context with seeded streams of NumPy and Python, which are as before after it."""
-    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
-    try:
+    with other_streams_kept():
         np.random.seed(seed)  # noqa: NPY002
         random.seed(seed)
+        yield
+
+
+@contextmanager
+def other_streams_kept():
+    """Context after which the global streams of NumPy and Python are as before it."""
+    of_numpy, of_python = np.random.get_state(), random.getstate()  # noqa: NPY002
+    try:
         yield
     finally:
         np.random.set_state(of_numpy)  # noqa: NPY002

@@ -18,6 +18,7 @@ from sam_attribution.training._batch_parts import (
     part_slices,
     weights_of_part,
 )
+from sam_attribution.training._divergence import Diverged
 from sam_attribution.training._from_module import AdoptingMixin
 from sam_attribution.training._output_form import joined
 from sam_attribution.training._random import derived_seed, seed_torch
@@ -204,7 +205,7 @@ class SAMMixin(AdoptingMixin, StoringMixin):
     def _finite(self, what, value, batch):
         value = value.item()
         if not math.isfinite(value) and scaler_of(self) is None:
-            raise ValueError(
+            raise Diverged(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
                 f"those before it. {self._remedy(batch)}"
             )

@@ -54,7 +54,7 @@ class Step:
 
 @dataclass(frozen=True)
 class State:
-    """Everything that training changes, as it was before step number `step`.
+    """What training changes, as it was before step number `step`.
 
     The `optimizer` is None where its memory was not kept.
     """
@@ -237,8 +237,9 @@ class Trajectory:
         """Choose what "auto" keeps, before `n_steps` more steps with states of so many bytes.
 
         `weight_bytes` are those without the optimizer's memory, None where that is needed. Without
-        a number of steps it is ten states. A run that goes on and outgrows the limit with what it
-        kept so far keeps less from then on.
+        a number of steps it is ten states. A run that goes on and would outgrow the limit with
+        what it kept so far keeps less of what comes, but still what 10 keeps, of every call: many
+        calls of ``partial_fit`` go beyond the limit.
         """
         if self._is_auto and self.keep != N_OTHERWISE:
             kept = self.keep
@@ -330,8 +331,8 @@ class Trajectory:
         if not self.states:
             raise ValueError(
                 "this needs the training's states, but the estimator was fitted with "
-                "trajectory=None. Fit it with trajectory=10 (or more), or take a method of the "
-                'final model such as "hif".'
+                'trajectory=None. Fit it with trajectory="auto", or take a method of the final '
+                'model such as "hif".'
             )
 
     def check_replay(self, what="replay"):

@@ -16,6 +16,10 @@ READ = [
     ("edge_of_stability", 1.3, "bad", "edge of"),
     ("replay_distance", 0.0, "fine", "where training ended"),
     ("replay_distance", 0.3, "bad", "amplifies rounding"),
+    ("growth", 1.2, "fine", "hardly grew"),
+    ("growth", 11.0, "bad", "do not trust"),
+    ("last_rate", 0.01, "fine", "fell towards 0"),
+    ("last_rate", 1.0, "doubtful", "did not fall"),
     ("linearity_error", 0.05, "fine", "the loss follows the scores"),
     ("linearity_error", 0.3, "doubtful", "roughly follows"),
     ("linearity_error", np.inf, "bad", "does not follow"),
@@ -95,3 +99,11 @@ def test_one_split_is_not_named_and_no_advice_is_given_where_all_is_fine():
 def test_what_is_computed_from_a_table_prints_as_a_frame():
     table = check_table(pd.DataFrame({"residual": [1e-8], "damping": [0.1]}))
     assert type(table[table["status"] == "fine"]) is pd.DataFrame
+
+
+def test_advice_is_not_what_the_default_method_has_ruled_out():
+    row = {"stationarity": 2.0, "damping": 0.1, "damping_reason": "by itself", "method": "hif-fast"}
+    table = check_table(pd.DataFrame([row | {"method_reason": "no training was recorded."}]))
+    assert not table["advice"].str.contains("unrolled|method__damping").any()
+    named = pd.DataFrame([{name: row[name] for name in ("damping", "damping_reason")}])
+    assert "method__damping" in check_table(named)["advice"][0]

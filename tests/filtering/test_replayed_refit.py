@@ -1,5 +1,8 @@
 """FilteredClassifier(refit="replay"): the end of one training without the dropped rows."""
 
+import re
+import warnings
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -12,13 +15,17 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import GridSearchCV
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
+from torch.nn.functional import cross_entropy
 from torch.nn.utils import parameters_to_vector
 
 from sam_attribution import FilteredClassifier, SAMClassifier, SAMInfluence, ValidationData
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.filtering._replayed_refit import _STORE
 
 X, y = make_blobs(60, centers=3, random_state=0)
 X = X.astype("float32")
+FALLING = ("rate", LRScheduler("CosineAnnealingLR", T_max=12))
 NET = SAMClassifier(max_epochs=12, lr=0.1, optimizer__momentum=0.9, batch_size=20, random_state=3)
 
 
@@ -102,16 +109,51 @@ def test_sparse_rows_may_come_in_any_form():
 
 
 def test_without_dropped_rows_the_end_is_repeated_with_all_of_them():
-    """As if a row were given the label that it has."""
-    fitted = replayed(removal_fraction=0).fit(X, y)
-    influence = SAMInfluence(NET, method="grad-dot", validation=ValidationData(X, y)).fit(X, y)
+    """As if a row were given the label that it has, at rates that differ from those recorded."""
+    net = SAMClassifier(**NET.get_params() | {"callbacks": [FALLING]})
+    fitted = replayed(net, removal_fraction=0).fit(X, y)
+    influence = SAMInfluence(net, method="grad-dot", validation=ValidationData(X, y)).fit(X, y)
     same = influence.relabel([0], y[:1])
     assert torch.equal(weights(fitted.estimator_), weights(same))
     assert (weights(same) - weights(influence.estimator_)).norm() > 1e-4
     with torch.no_grad():
         next(fitted.estimator_.module_.parameters()).zero_()
-    again = replayed(removal_fraction=0).fit(X, y)
+    again = replayed(net, removal_fraction=0).fit(X, y)
     assert torch.equal(weights(again.estimator_), weights(same))
+
+
+def test_the_same_steps_are_repeated_whichever_rows_are_dropped():
+    """A row of the last batch, and still all of the last epoch, as fraction 0 does."""
+    net = SAMClassifier(**NET.get_params() | {"max_epochs": 3})
+    influence = SAMInfluence(net, method="grad-dot", validation=ValidationData(X, y)).fit(X, y)
+    row = influence.estimator_.trajectory_.schedule[-1].indices[:1]
+    scorer = Fixed(np.isin(np.arange(60), row, invert=True))
+    fitted = replayed(net, scorer=scorer, removal_fraction=1 / 60).fit(X, y)
+    assert np.array_equal(np.flatnonzero(~fitted.kept_), row)
+    short, epoch = (influence.remove(row, share=share) for share in (0.1, 1 / 3))
+    assert torch.equal(weights(fitted.estimator_), weights(epoch))
+    assert (short.edit_["share"], epoch.edit_["share"]) == (1 / 9, 1 / 3)
+
+
+def test_kept_rows_that_lose_by_the_rates_warn():
+    net = SAMClassifier(
+        **NET.get_params() | {"lr": 2.0, "optimizer__momentum": 0, "callbacks": [FALLING]}
+    )
+    said = (
+        r'refit="replay" the loss of the kept rows rises from (\S*) to (\S*): .* 2 times the mean'
+    )
+    with pytest.warns(AttributionWarning, match=said) as caught:
+        fitted = replayed(net).fit(X, y)
+    (text,) = [str(w.message) for w in caught if "kept rows" in str(w.message)]
+    whole = SAMClassifier(**net.get_params()).fit(X, y)
+    kept, found = torch.tensor(X[fitted.kept_]), []
+    for each in (whole, fitted.estimator_):
+        z = each.module_.eval()(kept).detach()
+        found.append(f"{float(cross_entropy(z, torch.tensor(y[fitted.kept_]))):.3g}")
+    assert re.search(said, text).groups() == tuple(found)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", AttributionWarning)
+        replayed(NET).fit(X, y)
 
 
 def test_a_search_trains_once_in_every_fold(n_trainings):

@@ -384,7 +384,7 @@ def test_diagnostics_say_what_was_done():
         ({"batch_size": 0}, "The 'batch_size' parameter"),
         ({"validation": ValidationData(X_val[:, :3], y_val)}, "features"),
         ({"validation": ValidationData(X_val, y_val + 5)}, "labels that were not in fit"),
-        ({"estimator": SAMClassifier(trajectory=None), "method": "gif"}, "trajectory=10"),
+        ({"estimator": SAMClassifier(trajectory=None), "method": "gif"}, "trajectory=.auto"),
     ],
 )
 def test_bad_settings_are_named(settings, message):
@@ -440,3 +440,14 @@ def test_a_fit_that_fails_leaves_nothing_of_the_one_before():
             answer()
     influence.set_params(estimator=SAMClassifier(max_epochs=2)).fit(X, y)
     assert learned <= set(vars(influence))
+
+
+def test_scoring_puts_the_global_streams_back_whatever_draws_from_them():
+    def drawing(z, y):
+        np.random.rand()
+        return -z.gather(1, y[:, None])[:, 0]
+
+    before = np.random.get_state()[2]
+    net = SAMClassifier(max_epochs=1)
+    SAMInfluence(net, method="grad-dot", evaluation=drawing, validation=0.2).fit(X, y)
+    assert np.random.get_state()[2] == before

@@ -154,7 +154,7 @@ def test_frozen_without_states_has_the_methods_of_the_final_model():
     with pytest.warns(UserWarning, match="not safely invertible"):
         expected.fit(X, names)
     np.testing.assert_array_equal(frozen.scores_, expected.scores_)
-    with pytest.raises(ValueError, match="trajectory=10"):
+    with pytest.raises(ValueError, match='trajectory="auto"'):
         frozen.set_params(method="gif").fit(X, names)
 
 

@@ -23,7 +23,7 @@ class NeverTrained(SAMClassifier):
 @pytest.mark.parametrize(
     ("method", "settings", "message"),
     [
-        ("gif", NO_STATES, "trajectory=None. Set trajectory=10"),
+        ("gif", NO_STATES, "trajectory=None. Set trajectory=.auto"),
         (GIF(n_checkpoints=None), NO_STATES, "trajectory=None"),
         ("tracin", NO_STATES, "trajectory=None"),
         ("self-influence", NO_STATES, "trajectory=None"),
@@ -33,7 +33,7 @@ class NeverTrained(SAMClassifier):
         ("loo", NO_STATES, "trajectory=None"),
         (TRAK(n_checkpoints="recorded"), NO_STATES, "trajectory=None"),
         (EKFAC(damping="training"), {"optimizer": torch.optim.RMSprop}, "not for RMSprop"),
-        (Unrolled(ascent="fixed", at="w"), CLIPPED, r"may clip\. Use at=\"w\+eps\""),
+        (Unrolled(ascent="fixed", at="w"), CLIPPED, r"may clip\..* FrozenEstimator"),
         (TRAK(proj_dim=33), {}, "at most the number of rows, 32, got 33"),
         (IntegratedUnrolled(n_groups=33), {}, "between 2 and .* 32, got 33"),
         (LeaveOneOut(groups=[0] * 32), {}, "holds all 32 rows"),

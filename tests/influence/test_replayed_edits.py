@@ -4,11 +4,13 @@ import copy
 import pickle
 import warnings
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
 from sklearn.frozen import FrozenEstimator
+from sklearn.model_selection import StratifiedKFold
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 from skorch.callbacks import Callback, LRScheduler
@@ -17,6 +19,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim.lr_scheduler import StepLR
 
 from sam_attribution import SAMInfluence, SAMNet, SAMRegressor
+from sam_attribution.editing._report import rises
 from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.methods import HIF
 from sam_attribution.problem import problem_from_estimator
@@ -234,11 +237,27 @@ class Counting(SAMClassifier):
 def test_steps_that_are_not_repeated_from_the_middle_are_named():
     estimator = Counting(**SMALL)
     fitted = influence(HIF("fast", damping=0.5), estimator=estimator).fit(X, y)
-    with pytest.raises(ValueError, match=r"do not lead to the state recorded at step "):
+    with pytest.raises(ValueError, match=r"does not lead to the state recorded at step "):
         fitted.remove(REMOVED, how="replay")
     assert fitted.remove(REMOVED, how="retrain").edit_["share"] == 1
-    with pytest.warns(AttributionWarning, match="training cannot be repeated: the net's own steps"):
+    with pytest.warns(AttributionWarning, match="cannot be repeated: the training, rep"):
         assert fitted.remove(REMOVED).edit_["how"] == "linear"
+
+
+class Drawing(nn.Module):
+    def __init__(self, module):
+        super().__init__()
+        self.module = module
+
+    def forward(self, X):
+        return self.module(X) * (1 + 0.1 * self.training * np.random.rand())
+
+
+def test_a_module_with_a_random_stream_of_its_own_is_named():
+    module = Drawing(nn.Linear(X.shape[1], 3))
+    fitted = influence("grad-dot", estimator=SAMClassifier(module, **SMALL)).fit(X, y)
+    with pytest.raises(ValueError, match="draws from a random stream of its own"):
+        fitted.remove(REMOVED, how="replay")
 
 
 @pytest.mark.slow
@@ -256,8 +275,39 @@ def test_without_a_recorded_run_the_edit_is_linear_and_says_so():
 
 
 def test_rates_that_are_too_large_are_named():
-    with pytest.raises(ValueError, match=r"lr_factor=1e\+30, fails: .* Pass a smaller lr_factor"):
-        influence("grad-dot").fit(X, y).remove(REMOVED, lr_factor=1e30, share=0.9)
+    fitted = influence("grad-dot").fit(X, y)
+    said = r"is (nan|inf) at step .* lr_factor=1e\+30: pass a smaller lr_factor"
+    with pytest.raises(ValueError, match=said):
+        fitted.remove(REMOVED, lr_factor=1e30, share=0.9)
+    last = fitted.estimator_.trajectory_.schedule[-1].indices[:1]  # no step after it that would see
+    with pytest.raises(ValueError, match=r"outputs are not finite\. .* pass a smaller lr_factor"):
+        fitted.relabel(last, y[last], lr_factor=1e308, share=0.01)
+
+
+class OwnLoss(SAMClassifier):
+    def get_loss(self, y_pred, y_true, X=None, training=False):
+        return nn.functional.cross_entropy(y_pred, y_true)
+
+
+def test_rates_are_not_blamed_for_what_they_have_no_part_in():
+    fitted = influence("grad-dot", estimator=OwnLoss(**SMALL)).fit(X, y)
+    with pytest.raises(ValueError, match=r"super\(\)\.get_loss\(\.\.\.\) for the loss\.$"):
+        fitted.remove(REMOVED)
+
+
+@pytest.mark.parametrize(
+    ("n_classes", "losses", "expected"),
+    [
+        (3, (0.001, 0.0013), False),
+        (3, (0.03, 0.041), True),
+        (3, (1.0, 1.2), False),
+        (None, (1e-6, 2e-6), True),
+        (None, (-1.0, -0.9), False),
+    ],
+)
+def test_a_loss_near_0_does_not_rise_by_a_quarter_of_itself(n_classes, losses, expected):
+    """Nats have a size of their own; the loss of a regressor has that of its targets."""
+    assert rises(SimpleNamespace(n_classes=n_classes), *losses) == expected
 
 
 def test_an_edit_that_makes_the_model_worse_says_so():
@@ -290,7 +340,6 @@ def test_rows_are_relabelled_as_if_they_had_been_so_from_the_recorded_state_on()
     first = round(run.recorded.n_steps * (1 - edited.edit_["share"]))
     changed = run.y.clone()
     changed[rows] = torch.tensor(labels)
-    run.recorded = falling(run.recorded, first, 2)
     run.y = FromStep(first, run.y, changed, reads=4)  # by losses and by shares, in two passes
     module = run.trained(torch.ones(36, dtype=torch.float64))
     module.requires_grad_(False)
@@ -362,11 +411,38 @@ def test_edits_after_one_another_are_one_edit():
     first = pickle.loads(pickle.dumps(fitted.remove([40])))
     then = fitted.remove([17, 3], after=first)
     assert torch.equal(weights(then[-1]), whole)
-    assert then[-1].edit_["n_removed"] == 2
+    report = then[-1].edit_
+    assert report["n_removed"] == 2
+    assert report["predicted_rise"] == pytest.approx(fitted.scores_[[3, 17, 40]].sum())
     other = fitted.relabel([17], 1 - y[[17]] // 2)
     assert torch.equal(weights(fitted.remove([3, 17, 40], after=other)[-1]), whole)
-    back = fitted.relabel([17], y[[17]], after=fitted.remove([3, 40], after=other))
+    both = fitted.remove([3, 40], after=other)
+    assert np.isnan(both[-1].edit_["predicted_rise"])
+    back = fitted.relabel([17], y[[17]], after=both)
     assert torch.equal(weights(back[-1]), weights(fitted.remove([3, 40])[-1]))
+
+
+@pytest.mark.parametrize("train", ["fit", "partial_fit"])
+def test_a_model_trained_after_its_edit_has_no_edits(train):
+    fitted = influence("grad-dot").fit(X, y)
+    edited = fitted.remove([40])
+    getattr(edited, train)(X[:30], y[:30])
+    with pytest.raises(ValueError, match="after=SAMClassifier has other weights than the edit gav"):
+        fitted.remove([3], after=edited)
+
+
+def test_edits_of_a_split_follow_those_of_the_same_split():
+    fitted = influence("grad-dot", validation=StratifiedKFold(2)).fit(X, y)
+    kept = [set(each.trained.trained_rows) for each in fitted.attributions_]
+    for split in (0, 1):
+        first, then = sorted(kept[split] - kept[1 - split])[:2]
+        edited = fitted.remove([first], split=split)
+        both = fitted.remove([then], split=split, after=edited)
+        whole = fitted.remove([first, then], split=split)
+        assert torch.equal(weights(both), weights(whole))
+        other = sorted(kept[1 - split])[:1]
+        with pytest.raises(ValueError, match="returned, for the same split, got SAMClassifier"):
+            fitted.remove(other, split=1 - split, after=edited)
 
 
 LATER = {

@@ -348,7 +348,7 @@ def test_an_ensemble_of_checkpoints_is_the_mean_of_their_scores(kind, at, parame
 
 def test_trak_of_checkpoints_needs_them():
     problem = fitted_problem("mlp", trajectory=None)
-    with pytest.raises(ValueError, match="trajectory=10"):
+    with pytest.raises(ValueError, match='trajectory="auto"'):
         TRAK(n_checkpoints=2).prepare(problem)
     with pytest.raises(ValueError, match="needs a recorded training"):
         TRAK(n_checkpoints=2).prepare(binary())

@@ -348,7 +348,7 @@ def test_effective_rates_refuse_other_optimizers():
 def test_without_states_it_says_how_to_record_them():
     classifier, X, y, _ = fitted("mlp", max_epochs=1, trajectory=None)
     problem = problem_from_estimator(classifier, X, y)
-    with pytest.raises(ValueError, match="trajectory=10"):
+    with pytest.raises(ValueError, match='trajectory="auto"'):
         GIF().prepare(problem).probes(mean_query(problem))
 
 

@@ -121,7 +121,7 @@ def test_grad_cos_of_fitted_rows_in_float32():
 def test_self_influence_needs_a_recorded_training():
     classifier, X, y, _ = fitted("mlp", trajectory=None)
     problem = problem_from_estimator(classifier, X, y)
-    with pytest.raises(ValueError, match="trajectory=10"):
+    with pytest.raises(ValueError, match='trajectory="auto"'):
         training_scores(problem, SelfInfluence().prepare(problem).probes(None))
 
 

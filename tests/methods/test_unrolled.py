@@ -724,7 +724,7 @@ class Halved(Callback):
 
 
 REFUSALS = {
-    "no trajectory": ({"trajectory": None}, {}, "Set trajectory=10"),
+    "no trajectory": ({"trajectory": None}, {}, "Set trajectory=.auto"),
     "optimizer": ({"optimizer": torch.optim.RMSprop, "lr": 0.01}, {}, "not for RMSprop"),
     "amsgrad": (
         {"optimizer": torch.optim.Adam, "optimizer__amsgrad": True}, {}, "amsgrad=True has no"

@@ -134,3 +134,18 @@ def test_a_training_that_was_clipped_is_refused():
     asked = SAMInfluence(FrozenEstimator(clf), method=at_w, validation=ValidationData(X_val, y_val))
     with pytest.raises(ValueError, match='at="w" does not compute the gradients that were clipped'):
         asked.fit(X, y)
+
+
+def test_a_trained_net_whose_clipping_never_clipped_counts_as_unclipped():
+    at_w = Unrolled(ascent="fixed", at="w", check=None)
+    settings = {"dtype": "float64", "max_epochs": 3, "random_state": 0}
+    free, idle = (
+        SAMInfluence(
+            FrozenEstimator(SAMClassifier(network(), callbacks=callbacks, **settings).fit(X, y)),
+            method=at_w,
+            validation=ValidationData(X_val, y_val),
+        ).fit(X, y)
+        for callbacks in ([], [GradientNormClipping(1e9)])
+    )
+    assert np.array_equal(free.scores_, idle.scores_)
+    assert np.abs(free.scores_).max() > 1e-4

@@ -8,11 +8,12 @@ import torch
 from sklearn.naive_bayes import GaussianNB
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from skorch.callbacks import LRScheduler
 
 from sam_attribution.perturbation import PNorm
 from sam_attribution.plotting import RemovalCurveDisplay
 from sam_attribution.plotting._removal_curve_data import ScoreAfterReplay
-from sam_attribution.training import SAMClassifier
+from sam_attribution.training import SAMClassifier, SAMRegressor
 from tests.methods.test_unrolled import X, X_val, network, y, y_val
 from tests.retrained import Run
 
@@ -50,6 +51,17 @@ def test_a_pipeline_is_replayed_in_any_process():
     assert pickle.loads(pickle.dumps(score))(kept) == score(kept)
     whole = ScoreAfterReplay(pipeline, X, y, X_val, y_val, 0, share=1.0)
     assert whole(kept | True) == pipeline.fit(X, y).score(X_val, y_val)
+
+
+def test_a_curve_that_diverges_names_the_way_out(monkeypatch):
+    monkeypatch.setattr("sam_attribution.editing._falling_rates._USUAL", 1e30)
+    rows = X.astype("float32")
+    rate = ("rate", LRScheduler("StepLR", step_size=5, gamma=0.01))
+    net = SAMRegressor(torch.nn.Linear(X.shape[1], 1), callbacks=[rate], random_state=0)
+    score = ScoreAfterReplay(net, rows, rows[:, 0], rows, rows[:, 0], 0, share=0.5)
+    with pytest.raises(ValueError, match=r'is (nan|inf) at .* pass refit="retrain"\.$') as caught:
+        score(np.ones(36, dtype=bool))
+    assert "lr_factor" not in str(caught.value)
 
 
 @pytest.mark.parametrize(

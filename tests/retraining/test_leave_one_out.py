@@ -492,7 +492,10 @@ def test_what_cannot_be_left_out_is_named_before_any_training(settings, message,
 @pytest.mark.parametrize("method", ["loo", "unrolled", "gif"])
 def test_a_training_without_recorded_start_is_named(method):
     X, y, _ = tabular()
-    influence = SAMInfluence(classifier(trajectory=None), method=method, validation=held_out())
+    net = classifier(trajectory=None)
+    with pytest.raises(ValueError, match=r"needs the training's states.* has trajectory=None"):
+        SAMInfluence(net, method=method, validation=held_out()).fit(X, y)
+    influence = SAMInfluence(FrozenEstimator(net.fit(X, y)), method=method, validation=held_out())
     with pytest.raises(ValueError, match=r"was fitted with trajectory=None\. Fit it with"):
         influence.fit(X, y)
 

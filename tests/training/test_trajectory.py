@@ -276,7 +276,7 @@ def test_without_states_the_schedule_is_still_there():
     clf = trained(trajectory=None)
     assert clf.trajectory_.states == []
     assert clf.trajectory_.n_steps == 15
-    with pytest.raises(ValueError, match="Fit it with trajectory=10"):
+    with pytest.raises(ValueError, match='Fit it with trajectory="auto"'):
         list(clf.replay(X, y))
 
 
