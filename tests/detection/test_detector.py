@@ -482,7 +482,7 @@ def test_bad_settings(settings, message):
 def test_a_network_that_learns_nothing_is_warned_of_at_the_line_of_the_user():
     rng = np.random.default_rng(0)
     with pytest.warns(AttributionWarning, match="hardly better than the class freq") as caught:
-        MislabelDetector(classifier(max_epochs=3)).fit_predict(
+        MislabelDetector(classifier(max_epochs=3), random_state=0).fit_predict(
             rng.normal(size=(300, 5)), np.arange(300) % 3
         )
     assert caught[0].filename == __file__
