@@ -73,7 +73,8 @@ def classifier(name, rows, seed, **settings):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = NETWORKS[name](rows.shape, rows.n_classes)
-    return SAMClassifier(module, random_state=seed, **TRAINING | OWN[name] | settings)
+    known = {"random_state": seed, "classes": list(range(rows.n_classes))}
+    return SAMClassifier(module, **known | TRAINING | OWN[name] | settings)
 
 
 def _network(shape, blocks, end, n_features, n_classes):
