@@ -74,6 +74,7 @@ def n_trainings(monkeypatch):
     return found
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("weighted", [False, True])
 def test_the_dropped_rows_are_removed_as_an_edit_removes_them(weighted):
     sample_weight = np.linspace(1, 2, 60) if weighted else None
@@ -135,6 +136,7 @@ def test_the_same_steps_are_repeated_whichever_rows_are_dropped():
     assert (short.edit_["share"], epoch.edit_["share"]) == (1 / 9, 1 / 3)
 
 
+@pytest.mark.slow
 def test_kept_rows_that_lose_by_the_rates_warn():
     net = SAMClassifier(
         **NET.get_params() | {"lr": 2.0, "optimizer__momentum": 0, "callbacks": [FALLING]}
@@ -156,6 +158,7 @@ def test_kept_rows_that_lose_by_the_rates_warn():
         replayed(NET).fit(X, y)
 
 
+@pytest.mark.slow
 def test_a_search_trains_once_in_every_fold(n_trainings):
     grid = {"removal_fraction": [0, 0.05, 0.1, 0.15]}
     search = GridSearchCV(replayed(), grid, cv=2).fit(X, y)
@@ -164,6 +167,7 @@ def test_a_search_trains_once_in_every_fold(n_trainings):
     assert torch.equal(weights(search.best_estimator_.estimator_), weights(best.estimator_))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "settings", [{"memory": None}, {"random_state": None}, {"estimator__lr": 0.2}]
 )

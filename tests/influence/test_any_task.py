@@ -199,6 +199,7 @@ def test_an_evaluation_gets_the_output_as_the_module_gave_it():
     assert_near(found.scores_, expected)
 
 
+@pytest.mark.slow
 def test_what_needs_no_classes_works():
     task = TASKS["several labels"]
     net = task.net(trajectory=3)

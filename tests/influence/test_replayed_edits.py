@@ -121,6 +121,7 @@ def test_the_whole_of_it_is_training_again():
     assert edited.edit_["share"] == 1
 
 
+@pytest.mark.slow
 def test_every_removed_row_is_in_a_repeated_step():
     """The last tenth of three epochs holds a third of the rows."""
     fitted = influence().fit(X, y)
@@ -402,6 +403,7 @@ def test_a_class_is_not_relabelled_away():
     fitted.relabel(swapped, np.append(np.full(len(rows), 2), 1))
 
 
+@pytest.mark.slow
 def test_edits_after_one_another_are_one_edit():
     fitted = influence(
         "grad-dot", estimator=make_pipeline(StandardScaler(), SAMClassifier(**SMALL))

@@ -322,6 +322,7 @@ def test_lissa_draws_the_rows_that_its_random_state_names():
     assert not torch.equal(solved(None), solved(None))
 
 
+@pytest.mark.slow
 def test_lissa_begins_again_where_single_rows_diverge():
     X = torch.ones(100, 1, dtype=torch.float64)
     X[:3] = 30.0

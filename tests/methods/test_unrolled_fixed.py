@@ -90,6 +90,7 @@ def adam(p, g, memory, number, lr, *, decoupled, weight_decay):
     return p - lr * first / (1 - 0.9**number) / size, (first, second)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("at", ["w+eps", "w"])
 @pytest.mark.parametrize(
     "options",
