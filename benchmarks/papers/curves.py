@@ -18,9 +18,9 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.data import IMAGES, draw
-from benchmarks.papers.networks import NETWORKS, classifier
-from benchmarks.papers.runs import SEED, cpu_seconds, key, run_missing
+from benchmarks.papers.data import draw
+from benchmarks.papers.networks import classifier
+from benchmarks.papers.runs import SEED, cpu_seconds, networks_named, run_missing
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.methods import Unrolled
@@ -83,8 +83,7 @@ def share_found(order, wrong, percent):
 def main(names):
     """Measure the networks that the JSON lacks."""
     warnings.simplefilter("ignore")
-    cases = [(data, network) for data in IMAGES for network in NETWORKS]
-    run_missing("papers_curves", [c for c in cases if not names or key(c) in names], one_network)
+    run_missing("papers_curves", networks_named(names), one_network)
 
 
 if __name__ == "__main__":

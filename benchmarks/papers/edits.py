@@ -19,9 +19,9 @@ from sklearn.frozen import FrozenEstimator
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
-from benchmarks.papers.data import IMAGES, draw
-from benchmarks.papers.networks import NETWORKS, classifier
-from benchmarks.papers.runs import SEED, cpu_seconds, key, run_missing
+from benchmarks.papers.data import draw
+from benchmarks.papers.networks import classifier
+from benchmarks.papers.runs import SEED, cpu_seconds, networks_named, run_missing
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, Unrolled
@@ -105,8 +105,7 @@ def weights(net):
 def main(names):
     """Measure the networks that the JSON lacks."""
     warnings.simplefilter("ignore")
-    cases = [(data, network) for data in IMAGES for network in NETWORKS]
-    run_missing("papers_edits", [c for c in cases if not names or key(c) in names], one_network)
+    run_missing("papers_edits", networks_named(names), one_network)
 
 
 if __name__ == "__main__":

@@ -6,6 +6,7 @@ import torch
 from tqdm import tqdm
 
 from benchmarks.papers import data
+from benchmarks.papers.networks import NETWORKS
 from benchmarks.report import machine, read, write
 
 SEED = 0
@@ -28,6 +29,12 @@ def run_missing(file, cases, measure):
         found = measure(*case)
         content["cases"][key(case)] = found | {"minutes": (time.perf_counter() - start) / 60}
         write(file, content)
+
+
+def networks_named(names):
+    """Pairs of an image set and a network; of all, if there are no names such as "mnist, ViT"."""
+    pairs = [(images, network) for images in data.IMAGES for network in NETWORKS]
+    return [pair for pair in pairs if not names or key(pair) in names]
 
 
 def key(case):

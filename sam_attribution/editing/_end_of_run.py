@@ -48,7 +48,7 @@ class EndOfRun:
         if self.lr_factor is not None:
             options["schedule"] = falling_rates(path, first, self.lr_factor)
         self._loop = recorded_loop(problem, first, **options)
-        _check_own_steps(problem, first)
+        _check_steps_repeat(problem, first)
 
     @property
     def remedy(self):
@@ -92,7 +92,7 @@ def _last_with(problem, rows):
     return int(last[rows].min())
 
 
-def _check_own_steps(problem, first):
+def _check_steps_repeat(problem, first):
     """Raise a ValueError if the steps do not repeat what they did.
 
     A module or a callback may keep numbers from one step to the next, or draw random ones from a

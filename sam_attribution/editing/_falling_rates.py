@@ -9,9 +9,9 @@ _FALLEN = 0.5  # of the mean rate of the run
 def factor_of(lr_factor, path, first):
     """The factor for `lr_factor`, which may be "auto"; None for the recorded rates.
 
-    They are taken if the run is repeated from its start, and by "auto" unless they had fallen, in
-    the mean over the steps from `first` on, below half of the mean of the run: steps of next to no
-    length would change nothing.
+    A run that is repeated from its start has the recorded rates. "auto" has them too, unless their
+    mean from step `first` on is below half of the mean of the run: such steps are so short that
+    they change next to nothing.
     """
     if not first:
         return None

@@ -119,7 +119,8 @@ class Editing:
 
         Notes
         -----
-        Cost: replay `share` of a training, for any number of rows. Linear, for r removed of n rows:
+        Cost: replay `share` of a training, for any number of rows, and some of its steps with all
+        rows, as a check that they repeat. Linear, for r removed of n rows:
         GIF and TracIn one gradient of the r rows per visited state (of every step: one training);
         HIF one such gradient (full: two, and a product with the Hessian) and a solve; unrolled
         about 2.5 trainings. And a forward pass over the validation rows.
