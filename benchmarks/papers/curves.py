@@ -20,12 +20,13 @@ from sklearn.frozen import FrozenEstimator
 
 from benchmarks.papers.data import draw
 from benchmarks.papers.networks import classifier
-from benchmarks.papers.runs import SEED, cpu_seconds, networks_named, run_missing
+from benchmarks.papers.runs import cpu_seconds, networks_named, run_missing
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.methods import Unrolled
 
 FRACTIONS, N_RANDOM, NOISE = (0.1, 0.2, 0.4), 3, 0.2
+SEEDS: dict[str, int] = {}  # of a set, if more than one
 METHODS = {
     "unrolled": {"method": Unrolled(check=None)},
     "SAM-GIF": {"method": "gif"},
@@ -35,12 +36,12 @@ METHODS = {
 }
 
 
-def one_network(data, network):
+def one_network(data, network, seed):
     """Accuracies after every removal, and the wrong labels found."""
-    rows = draw(data, SEED)
+    rows = draw(data, seed)
     X, truth = rows.train
-    y, wrong = symmetric_noise(truth, NOISE, random_state=SEED)
-    net, seconds = cpu_seconds(lambda: classifier(network, rows, SEED).fit(X, y))
+    y, wrong = symmetric_noise(truth, NOISE, random_state=seed)
+    net, seconds = cpu_seconds(lambda: classifier(network, rows, seed).fit(X, y))
 
     def accuracies(order):
         return [accuracy_without(net, X, y, order, share, rows.test) for share in FRACTIONS]
@@ -49,7 +50,7 @@ def one_network(data, network):
     for name, settings in METHODS.items():
         influence = SAMInfluence(
             FrozenEstimator(net), validation=ValidationData(*rows.validation),
-            random_state=SEED, **settings,
+            random_state=0, **settings,
         )  # fmt: skip
         try:
             _, taken = cpu_seconds(lambda influence=influence: influence.fit(X, y))
@@ -83,7 +84,7 @@ def share_found(order, wrong, percent):
 def main(names):
     """Measure the networks that the JSON lacks."""
     warnings.simplefilter("ignore")
-    run_missing("papers_curves", networks_named(names), one_network)
+    run_missing("papers_curves", networks_named(names, SEEDS), one_network)
 
 
 if __name__ == "__main__":

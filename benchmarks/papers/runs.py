@@ -31,10 +31,18 @@ def run_missing(file, cases, measure):
         write(file, content)
 
 
-def networks_named(names):
-    """Pairs of an image set and a network; of all, if there are no names such as "mnist, ViT"."""
-    pairs = [(images, network) for images in data.IMAGES for network in NETWORKS]
-    return [pair for pair in pairs if not names or key(pair) in names]
+def networks_named(names, seeds):
+    """Image sets, networks and seeds; of all, if there are no names such as "mnist, ViT".
+
+    `seeds` has the number of seeds of an image set; the others have one.
+    """
+    return [
+        (images, network, seed)
+        for seed in range(max(seeds.values(), default=1))
+        for images in data.IMAGES
+        for network in NETWORKS
+        if seed < seeds.get(images, 1) and (not names or key((images, network)) in names)
+    ]
 
 
 def key(case):

@@ -212,7 +212,7 @@ class PreparedHIF(Prepared):
         points = SAMPoints(problem, batches, weights=weights, **settings)
         jacobian = points.jacobian(method.variant)
         auto = method.solver == "auto"
-        formed = _is_formed(jacobian, problem, auto)
+        formed = _is_formed(jacobian, problem, method.solver)
         if formed:
             jacobian = Dense(jacobian.to_dense(), symmetric=jacobian.symmetric)
         seen = _for_spectrum(jacobian, problem, batches)
@@ -274,10 +274,11 @@ class PreparedHIF(Prepared):
         return padded
 
 
-def _is_formed(jacobian, problem, auto):
+def _is_formed(jacobian, problem, solver):
     """True if the matrix is small, and a product for each of its columns is cheap or asked for."""
-    few = jacobian.size <= _FEW_PRODUCTS or jacobian.size * problem.n_rows <= _FORMED_SIZE
-    return is_small(jacobian.size) and (few or not auto)
+    cost = len(problem.params) * problem.n_rows  # the whole network computes each product
+    few = jacobian.size <= _FEW_PRODUCTS or cost <= _FORMED_SIZE
+    return is_small(jacobian.size) and (few or isinstance(solver, Direct))
 
 
 def _for_spectrum(jacobian, problem, batches):

@@ -1,0 +1,102 @@
+"""What neither paper has: every method beside the truth, on the networks of their tables.
+
+    pip install -e ".[benchmarks]" torchvision
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.truth           (all)
+    python -m benchmarks.papers.truth "mnist, ResNet"                       (some)
+
+The 1000 training rows are cut into 20 random groups. The truth is the rise of the mean loss of 500
+validation rows after training again without a group, from the same start and with the same batches;
+the prediction is the sum of the scores of its rows. The verdict is that of ``diagnose`` on the
+default settings of ``method="unrolled"``. Writes ``benchmarks/results/papers_truth.json`` after
+each network and goes on from there.
+"""
+
+import sys
+import warnings
+
+import numpy as np
+from scipy.stats import pearsonr, spearmanr
+from sklearn.frozen import FrozenEstimator
+
+from benchmarks.papers.data import draw
+from benchmarks.papers.edits import FEW
+from benchmarks.papers.networks import classifier
+from benchmarks.papers.runs import cpu_seconds, networks_named, run_missing
+from sam_attribution import SAMInfluence, ValidationData
+from sam_attribution.comparison import leave_one_out
+from sam_attribution.methods import HIF
+from sam_attribution.retraining import LeaveOneOut
+
+N_GROUPS = 20
+SEEDS = {"mnist": 3}
+METHODS = {
+    "unrolled": {"method": "unrolled"},
+    "unrolled-segments": {"method": "unrolled-segments"},
+    "SAM-GIF": {"method": "gif"},
+    "SAM-HIF (fast), head": {"method": "hif-fast", "parameters": "head"},
+    "SAM-HIF, head": {"method": HIF(solver=FEW, damping=0.1), "parameters": "head"},
+    "IF, head": {"method": "if", "parameters": "head"},
+    "IF with EK-FAC": {"method": "ekfac"},
+    "TRAK": {"method": "trak"},
+    "Grad-Dot": {"method": "grad-dot"},
+}
+
+
+def one_network(data, network, seed):
+    """Agreement of all methods with training again without groups, on one network."""
+    rows = draw(data, seed)
+    X, y = rows.train
+    net = FrozenEstimator(classifier(network, rows, seed).fit(X, y))
+    known = {"validation": ValidationData(*rows.validation), "random_state": 0}
+    groups = np.random.default_rng(seed).permutation(len(y)) % N_GROUPS
+    left_out, seconds = cpu_seconds(
+        lambda: leave_one_out(net, X, y, method=LeaveOneOut(groups=groups), **known)
+    )
+    effects = left_out.group_effects[0]
+    found = {}
+    for name, settings in METHODS.items():
+        influence = SAMInfluence(net, **known, **settings)
+        try:
+            _, taken = cpu_seconds(lambda influence=influence: influence.fit(X, y))
+        except ValueError as error:
+            found[name] = {"refused": str(error)}
+            continue
+        predicted = np.bincount(groups, influence.scores_, N_GROUPS)
+        found[name] = agreement(predicted, effects) | {"seconds": taken}
+        if name == "unrolled":
+            found[name]["verdict"] = verdict(influence)
+    scores = np.random.default_rng(seed).standard_normal(len(y))
+    found["random"] = agreement(np.bincount(groups, scores, N_GROUPS), effects)
+    return {
+        "accuracy": net.score(*rows.test),
+        "accuracy_train": net.score(X, y),
+        "effects": effects.tolist(),
+        "seconds_truth": seconds,
+        "methods": found,
+    }
+
+
+def agreement(predicted, effects):
+    """Correlations, and the slope of the effects over the predictions."""
+    return {
+        "spearman": float(spearmanr(predicted, effects).statistic),
+        "pearson": float(pearsonr(predicted, effects).statistic),
+        "slope": float(np.polyfit(predicted, effects, 1)[0]),
+        "right_signs": float((np.sign(predicted) == np.sign(effects)).mean()),
+    }
+
+
+def verdict(influence):
+    """Status of every check of ``diagnose``."""
+    table = influence.diagnose()
+    return dict(zip(table["check"], table["status"], strict=True))
+
+
+def main(names):
+    """Measure the networks that the JSON lacks."""
+    warnings.simplefilter("ignore")
+    run_missing("papers_truth", networks_named(names, SEEDS), one_network)
+
+
+if __name__ == "__main__":
+    main(sys.argv[1:])
