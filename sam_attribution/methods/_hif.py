@@ -36,8 +36,8 @@ from sam_attribution.training import part_slices
 
 # Rows that the spectrum is estimated from, where it takes 80 products
 _SPECTRUM_ROWS = 4096
-# Columns times rows up to which a small matrix is formed; beyond, products cost less, of which a
-# solution takes about so many
+# Parameters times rows up to which a small matrix is formed; beyond, products cost less, of which
+# a solution takes about so many
 _FORMED_SIZE, _FEW_PRODUCTS = 2**24, 128
 # Up to so many columns are solved for without forming the matrix
 _FEW_COLUMNS = 8

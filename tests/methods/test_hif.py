@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from sam_attribution.curvature import SAMPoint, sam_jacobian
+from sam_attribution.curvature import Hessian, SAMPoint, sam_jacobian
 from sam_attribution.linalg import GMRES, Direct
 from sam_attribution.methods import HIF
 from sam_attribution.probes import training_scores
@@ -64,6 +64,36 @@ def test_with_many_rows_a_small_matrix_is_formed_for_many_columns_only(monkeypat
     queries = Queries(problem, queries.X, queries.y, queries.evaluation, queries.groups * 5)
     many = training_scores(problem, prepared.probes(queries), given_only=True)
     torch.testing.assert_close(many, expected.repeat(1, 5), rtol=1e-7, atol=1e-12)
+
+
+def products_of(problem, method, monkeypatch):
+    """Products with the Hessian that preparing the method takes."""
+    columns, matmat = [], Hessian.matmat
+    monkeypatch.setattr(
+        Hessian, "matmat", lambda self, X: columns.append(X.shape[1]) or matmat(self, X)
+    )
+    method.prepare(problem)
+    return sum(columns)
+
+
+@pytest.mark.parametrize(("solver", "is_formed"), [(GMRES(), False), (Direct(), True)])
+def test_where_products_are_dear_a_matrix_is_formed_for_the_solver_that_asks_for_it(
+    solver, is_formed, monkeypatch
+):
+    monkeypatch.setattr("sam_attribution.methods._hif._FORMED_SIZE", 0)
+    problem = fitted_problem("mlp", True)
+    size = len(problem.params)
+    assert size > 128  # as many products as a solution takes are few
+    products = products_of(problem, HIF(damping=0.5, solver=solver), monkeypatch)
+    assert (products >= size) == is_formed
+
+
+def test_the_whole_network_computes_the_products_of_its_head(monkeypatch):
+    problem = fitted_problem("cnn", options={"parameters": "head"})
+    head, n_rows = len(problem.selected), problem.n_rows
+    monkeypatch.setattr("sam_attribution.methods._hif._FEW_PRODUCTS", 0)
+    monkeypatch.setattr("sam_attribution.methods._hif._FORMED_SIZE", head * n_rows)
+    assert products_of(problem, HIF(damping=0.5), monkeypatch) < head
 
 
 @pytest.mark.slow
