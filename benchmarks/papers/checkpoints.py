@@ -51,11 +51,11 @@ SETTINGS = {
 def one_setting(data, name):
     """Edits by every number of checkpoints."""
     setting, rows = SETTINGS[name], draw(data, SEED)
-    net = classifier(setting.network, rows, SEED)
-    if setting.is_fine_tuned:
-        net.set_params(module=deepcopy(net.fit(*rows.train).module_))
     lr = OWN[setting.network]["lr"] / setting.slower
-    net.set_params(trajectory="all", lr=lr, **setting.changed)
+    net = classifier(setting.network, rows, SEED, trajectory="all", lr=lr, **setting.changed)
+    if setting.is_fine_tuned:
+        trained = classifier(setting.network, rows, SEED).fit(*rows.train)
+        net.set_params(module=deepcopy(trained.module_))
     _, seconds = cpu_seconds(lambda: net.fit(*rows.train))
     order = np.random.default_rng(SEED).permutation(len(rows.train[1]))
     edits = Edits(net, rows, {"removed": order[: int(len(order) * setting.share)]})

@@ -52,7 +52,7 @@ def cifar(seed):
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = wide_resnet(X.shape[1:], 10)
-    settings = TRAINING | OWN["Wide ResNet"] | {"lr": 0.1, "max_epochs": 30}
+    settings = TRAINING | OWN["Wide ResNet"] | {"max_epochs": 30}
     net = SAMClassifier(module, random_state=seed, **settings)
     return _case(net, X, y, X_query[:N_QUERY], y_query[:N_QUERY])
 

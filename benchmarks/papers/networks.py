@@ -4,18 +4,20 @@ from functools import partial
 from itertools import pairwise
 
 import torch
+from skorch.callbacks import LRScheduler
 from torch import nn
+from torch.optim.lr_scheduler import CosineAnnealingLR
 from torchvision.models import VisionTransformer
 from torchvision.models.resnet import BasicBlock
 
 from sam_attribution import SAMClassifier
 
 WIDTH = 8
-TRAINING = {"rho": 0.05, "optimizer__momentum": 0.9, "batch_size": 64}
+TRAINING = {"rho": 0.05, "optimizer__momentum": 0.9, "batch_size": 32}
 OWN = {
-    "Wide ResNet": {"lr": 0.2, "max_epochs": 15},
-    "ResNet": {"lr": 0.1, "max_epochs": 15},
-    "ViT": {"lr": 0.05, "max_epochs": 20},
+    "Wide ResNet": {"lr": 0.1, "max_epochs": 15},
+    "ResNet": {"lr": 0.1, "max_epochs": 12},
+    "ViT": {"lr": 0.03, "max_epochs": 15},
 }
 
 
@@ -69,12 +71,14 @@ NETWORKS = {"Wide ResNet": wide_resnet, "ResNet": resnet, "ViT": vit}
 
 
 def classifier(name, rows, seed, **settings):
-    """The network of a seed, to be trained."""
+    """The network of a seed, to be trained with a rate that falls to 0 (cosine)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
         module = NETWORKS[name](rows.shape, rows.n_classes)
     known = {"random_state": seed, "classes": list(range(rows.n_classes))}
-    return SAMClassifier(module, **known | TRAINING | OWN[name] | settings)
+    settings = known | TRAINING | OWN[name] | settings
+    falling = LRScheduler(CosineAnnealingLR, T_max=settings["max_epochs"])
+    return SAMClassifier(module, callbacks=[("rate", falling)], **settings)
 
 
 def _network(shape, blocks, end, n_features, n_classes):

@@ -149,6 +149,15 @@ def cosines(cases, adjustment, at):
     ).set_index("data")
 
 
+def digits(cell):
+    """A number as it stands in the table: three digits after the point, two significant ones."""
+    if not isinstance(cell, float):
+        return str(cell)
+    if np.isnan(cell):
+        return REFUSED
+    return f"{cell:.3f}" if abs(cell) >= 0.01 or cell == 0 else f"{cell:.2g}"
+
+
 def _wide(lines, figure, index):
     table = lines.groupby([*index, "method"], sort=False)[figure].mean().reset_index()
     return _pivoted(table, figure, index)
@@ -189,7 +198,7 @@ def parts():
 
 def main():
     for name, part in parts().items():
-        print(f"**{name}**\n\n{simple_table(part)}\n")
+        print(f"**{name}**\n\n{simple_table(part.map(digits))}\n")
 
 
 if __name__ == "__main__":
