@@ -114,7 +114,7 @@ print(f"the right folder is suggested for {placed:.0%} of those found")
 #
 # Few of the suspicious pictures are filed right, and one misfiled picture is missing from them. A
 # score is evidence and no proof: look before you move a file. ``detector.report`` writes a page for
-# that (:doc:`/user_guide/images`).
+# that (:doc:`/how_to/images`).
 
 figure, axes = plt.subplots(2, 5, figsize=(9, 4.6), layout="constrained")
 for ax, row in zip(axes.flat, np.argsort(detector.scores_), strict=False):

@@ -8,12 +8,12 @@ import pytest
 DOCS = Path(__file__).resolve().parents[1] / "docs"
 PAGES = [
     path
-    for path in sorted([*DOCS.glob("*.rst"), *DOCS.glob("user_guide/*.rst")])
-    if ">>>" in path.read_text(encoding="utf-8")
+    for path in sorted([*DOCS.glob("*.rst"), *DOCS.glob("[!_]*/*.rst")])
+    if path.parent.name != "auto_examples" and ">>>" in path.read_text(encoding="utf-8")
 ]
 
 
-NEEDS = {"huggingface": "transformers", "images": "torchvision"}
+NEEDS = {"pretrained": "transformers", "images": "torchvision"}
 
 
 @pytest.mark.slow
