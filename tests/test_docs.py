@@ -1,6 +1,8 @@
 """The code on the pages of ``docs/`` runs."""
 
+import contextlib
 import doctest
+import re
 from pathlib import Path
 
 import pytest
@@ -24,3 +26,19 @@ def test_the_code_of_a_page_runs(page):
     result = doctest.testfile(str(page), module_relative=False, encoding="utf-8")
     assert result.attempted
     assert not result.failed
+
+
+def code_blocks(language):
+    readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
+    return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)
+
+
+@pytest.mark.slow
+def test_the_readme_prints_what_it_says(tmp_path, capsys):
+    names = {}
+    with contextlib.chdir(tmp_path):
+        for block in code_blocks("python"):
+            exec(compile(block, "README.md", "exec"), names)
+    assert capsys.readouterr().out == "".join(code_blocks("text"))
+    assert (tmp_path / "review.html").exists()
+    assert len(names["errors"]) > 0
