@@ -29,8 +29,6 @@ import warnings
 
 import numpy as np
 import torch
-from sklearn.linear_model import LogisticRegression
-from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from benchmarks.report import RESULTS, machine, read, write
 from benchmarks.wrong_labels.data import DATA, MOMENTUM
@@ -44,7 +42,12 @@ from benchmarks.wrong_labels.noisy_sets import (
     is_missing,
     noises_of,
 )
-from benchmarks.wrong_labels.rankings import out_of_sample, timed, timed_trainings
+from benchmarks.wrong_labels.rankings import (
+    linear_out_of_sample,
+    out_of_sample,
+    timed,
+    timed_trainings,
+)
 from benchmarks.wrong_labels.share_table import print_tables
 from sam_attribution import MislabelDetector, SAMClassifier, ValidationData
 
@@ -112,12 +115,7 @@ def detected(name, X, y, judged, seed):
 
 def peers(name, X, y, wrong, seed):
     """Figures of cleanlab on probabilities of two models; rows beyond `wrong` are learned only."""
-    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
-    flat, linear = X.reshape(len(X), -1), LogisticRegression(max_iter=500)
-    found = (
-        cross_val_predict(linear, flat, y, cv=folds, method="predict_proba"),
-        out_of_sample(network(name, seed), X, y, seed),
-    )
+    found = (linear_out_of_sample(X, y, seed), out_of_sample(network(name, seed), X, y, seed))
     given = y[: len(wrong)]
     figures_of = (cleanlab_figures(given, each[: len(wrong)], wrong) for each in found)
     return dict(zip(PEERS, figures_of, strict=True))

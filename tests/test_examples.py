@@ -90,6 +90,21 @@ def test_trace_errors(tmp_path):
 
 
 @pytest.mark.slow
+def test_removal_curve(tmp_path):
+    """Without harmful rows accuracy rises; without helpful rows it falls far below random."""
+    printed = run_example("plot_removal_curve.py", tmp_path)
+    assert share_after("wrong labels among the 120 most harmful rows", printed) > 0.7
+    all_rows = number_after("accuracy with all rows", printed)
+    harmful, helpful, at_random = (
+        number_after(f"accuracy without 20 %, {order}", printed)
+        for order in ("most harmful first", "most helpful first", "at random")
+    )
+    assert harmful > max(all_rows, at_random) + 0.01
+    assert at_random > all_rows - 0.05
+    assert helpful < at_random - 0.08
+
+
+@pytest.mark.slow
 def test_clean_digits(tmp_path):
     """The wrong labels are found; without them most of what they cost comes back."""
     printed = run_alone("plot_clean_digits.py", tmp_path)

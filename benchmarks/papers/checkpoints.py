@@ -19,7 +19,7 @@ import numpy as np
 
 from benchmarks.papers.data import draw
 from benchmarks.papers.edits import Edits
-from benchmarks.papers.networks import OWN, classifier
+from benchmarks.papers.networks import GROUP_NORM, OWN, classifier
 from benchmarks.papers.runs import SEED, cpu_seconds, run_missing
 from sam_attribution.methods import GIF
 
@@ -40,10 +40,10 @@ class Setting:
 PLAIN = {"optimizer__momentum": 0}
 SETTINGS = {
     "as in the paper": Setting(),
-    "without batch norm": Setting("Wide ResNet"),
+    "without batch norm": Setting(GROUP_NORM),
     "straight": Setting(share=0.01, slower=5, changed=PLAIN),
     "fine-tuned": Setting(
-        "Wide ResNet", slower=10, changed=PLAIN | {"max_epochs": 5}, is_fine_tuned=True
+        GROUP_NORM, slower=10, changed=PLAIN | {"max_epochs": 5}, is_fine_tuned=True
     ),
 }
 

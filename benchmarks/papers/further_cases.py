@@ -12,7 +12,7 @@ from torch import nn
 
 from benchmarks.further.cases import SETTINGS, Case, adult, concrete, mlp
 from benchmarks.papers.data import cifar as cifar_images
-from benchmarks.papers.networks import OWN, TRAINING, wide_resnet
+from benchmarks.papers.networks import GROUP_NORM, OWN, TRAINING, module_of
 from benchmarks.wrong_labels.data import path
 from sam_attribution import SAMClassifier, SAMRegressor
 
@@ -51,8 +51,8 @@ def cifar(seed):
     )
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = wide_resnet(X.shape[1:], 10)
-    settings = TRAINING | OWN["Wide ResNet"] | {"max_epochs": 30}
+        module = module_of(GROUP_NORM, X.shape[1:], 10)
+    settings = TRAINING | OWN[GROUP_NORM] | {"max_epochs": 30}
     net = SAMClassifier(module, random_state=seed, **settings)
     return _case(net, X, y, X_query[:N_QUERY], y_query[:N_QUERY])
 

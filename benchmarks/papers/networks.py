@@ -13,9 +13,11 @@ from torchvision.models.resnet import BasicBlock
 from sam_attribution import SAMClassifier
 
 WIDTH = 8
+GROUP_NORM = "Wide ResNet, group norm"  # beside the others, where batch norm is the question
 TRAINING = {"rho": 0.05, "optimizer__momentum": 0.9, "batch_size": 32}
 OWN = {
-    "Wide ResNet": {"lr": 0.1, "max_epochs": 15},
+    "Wide ResNet": {"lr": 0.1, "max_epochs": 12},
+    GROUP_NORM: {"lr": 0.1, "max_epochs": 15},
     "ResNet": {"lr": 0.1, "max_epochs": 12},
     "ViT": {"lr": 0.03, "max_epochs": 15},
 }
@@ -24,11 +26,11 @@ OWN = {
 class Wide(nn.Module):
     """A block of a Wide ResNet: norm and activation come before each convolution."""
 
-    def __init__(self, n_in, n_out, stride):
+    def __init__(self, n_in, n_out, stride, norm):
         super().__init__()
         self.body = nn.Sequential(
-            *(_group_norm(n_in), nn.ReLU(), nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)),
-            *(_group_norm(n_out), nn.ReLU(), nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)),
+            *(norm(n_in), nn.ReLU(), nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)),
+            *(norm(n_out), nn.ReLU(), nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)),
         )
         same = n_in == n_out and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(n_in, n_out, 1, stride, bias=False)
@@ -37,14 +39,14 @@ class Wide(nn.Module):
         return self.body(X) + self.shortcut(X)
 
 
-def wide_resnet(shape, n_classes):
-    """WRN-10-1 of half the width, with group norm."""
+def wide_resnet(shape, n_classes, norm=nn.BatchNorm2d):
+    """WRN-10-1 of half the width."""
     widths = (WIDTH, WIDTH, 2 * WIDTH, 4 * WIDTH)
     blocks = [
-        Wide(before, after, 1 + (number > 0))
+        Wide(before, after, 1 + (number > 0), norm)
         for number, (before, after) in enumerate(pairwise(widths))
     ]
-    return _network(shape, blocks, (_group_norm(widths[-1]), nn.ReLU()), widths[-1], n_classes)
+    return _network(shape, blocks, (norm(widths[-1]), nn.ReLU()), widths[-1], n_classes)
 
 
 def resnet(shape, n_classes):
@@ -70,11 +72,17 @@ def vit(shape, n_classes):
 NETWORKS = {"Wide ResNet": wide_resnet, "ResNet": resnet, "ViT": vit}
 
 
+def module_of(name, shape, n_classes):
+    if name == GROUP_NORM:
+        return wide_resnet(shape, n_classes, _group_norm)
+    return NETWORKS[name](shape, n_classes)
+
+
 def classifier(name, rows, seed, **settings):
     """The network of a seed, to be trained with a rate that falls to 0 (cosine)."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = NETWORKS[name](rows.shape, rows.n_classes)
+        module = module_of(name, rows.shape, rows.n_classes)
     known = {"random_state": seed, "classes": list(range(rows.n_classes))}
     settings = known | TRAINING | OWN[name] | settings
     falling = LRScheduler(CosineAnnealingLR, T_max=settings["max_epochs"])

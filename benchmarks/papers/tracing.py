@@ -4,7 +4,7 @@
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.tracing
 
 Three misclassified test images of each set, with the training rows that harmed and helped each most
-by the derivative of the training. Nothing in the labels is wrong by intention, but one in ten of
+by SAM-GIF at ten checkpoints. Nothing in the labels is wrong by intention, but one in ten of
 mnist. The truth beside it: the loss of the image after training again without the ten most harmful
 rows, the ten most helpful, and ten random ones. Writes ``benchmarks/results/papers_tracing.json``
 and ``docs/images/papers_tracing_<set>.png``.
@@ -22,7 +22,7 @@ from benchmarks.papers.networks import classifier
 from benchmarks.papers.runs import SEED, run_missing
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
-from sam_attribution.methods import Unrolled
+from sam_attribution.methods import GIF
 from sam_attribution.plotting import TraceDisplay
 
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
@@ -38,7 +38,7 @@ def one_set(name):
     y = symmetric_noise(truth, SETS[name], random_state=SEED)[0]
     net = classifier("ResNet", rows, SEED).fit(X, y)
     influence = SAMInfluence(
-        FrozenEstimator(net), method=Unrolled(check=None),
+        FrozenEstimator(net), method=GIF(query="checkpoint", n_checkpoints=10),
         validation=ValidationData(*rows.validation), random_state=SEED,
     ).fit(X, y)  # fmt: skip
     table = influence.explain_errors(*rows.test, k=N_REMOVED, n_errors=N_SHOWN)

@@ -82,14 +82,14 @@ def draw(name, noise, seed):
     kind = noise.removesuffix(CHECKED)
     if kind in HUMAN:
         people = _people(name)[kind.split()[1]]
-        return X, truth, people[_drawn(len(people), seed)]
+        return X, truth, people[rows_drawn(len(people), seed)]
     return X, truth, noisy_labels(kind, X, truth, seed)
 
 
 def draw_rows(name, seed):
     """Return at most 3000 rows, drawn by the seed."""
     X, y = rows_of(name)
-    some = _drawn(len(y), seed)
+    some = rows_drawn(len(y), seed)
     return X[some], y[some]
 
 
@@ -135,7 +135,8 @@ def _people(name):
     return {each.removeprefix("people, "): found for each, found in labels.items()}
 
 
-def _drawn(n_rows, seed):
+def rows_drawn(n_rows, seed):
+    """Return positions in the file of at most 3000 rows, drawn by the seed."""
     return np.random.default_rng(seed).permutation(n_rows)[:MOST_ROWS]
 
 

@@ -9,6 +9,7 @@ import numpy as np
 from cleanlab.rank import get_label_quality_scores
 from sklearn.base import BaseEstimator, clone
 from sklearn.frozen import FrozenEstimator
+from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence
@@ -81,6 +82,13 @@ def out_of_sample(classifier, X, y, seed):
     network = clone(classifier).set_params(trajectory=None)
     folds = StratifiedKFold(5, shuffle=True, random_state=seed)
     return cross_val_predict(network, X, y, cv=folds, method="predict_proba")
+
+
+def linear_out_of_sample(X, y, seed):
+    """Probabilities (n, n_classes) of every row by a logistic regression of the other folds."""
+    folds = StratifiedKFold(5, shuffle=True, random_state=seed)
+    linear = LogisticRegression(max_iter=500)
+    return cross_val_predict(linear, X.reshape(len(X), -1), y, cv=folds, method="predict_proba")
 
 
 def losses_along(classifier, X, y):

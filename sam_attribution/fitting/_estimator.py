@@ -10,7 +10,7 @@ from torch import nn
 
 from sam_attribution._folders import user_path
 from sam_attribution._seeding import seed_nested
-from sam_attribution.training import is_adopted, kept_tensors
+from sam_attribution.training import check_gradient_hooks, is_adopted, kept_tensors
 
 
 def net_of(estimator):
@@ -91,9 +91,11 @@ def clones(estimator, n_splits, seed, device):
 
 
 def _check_copies(module):
-    """Raise a ValueError for a module that scikit-learn's clone could not copy."""
-    kept = kept_tensors(module) if isinstance(module, nn.Module) else ()
-    for name, _ in kept:
+    """Raise a ValueError for a module that scikit-learn's clone could not copy as it is."""
+    if not isinstance(module, nn.Module):
+        return
+    check_gradient_hooks(module)
+    for name, _ in kept_tensors(module):
         raise ValueError(
             f"module keeps a tensor with its graph, {name!r}, so that it cannot be cloned. Give a "
             "function that makes the module instead of the module; for torch.nn.utils.weight_norm "

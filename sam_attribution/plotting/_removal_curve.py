@@ -3,7 +3,7 @@
 from numbers import Real
 
 import pandas as pd
-from sklearn.base import is_regressor
+from sklearn.base import is_classifier, is_regressor
 
 from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution.metrics import removal_curve
@@ -15,6 +15,7 @@ from sam_attribution.plotting._removal_curve_data import (
     ScoreAfterReplay,
     curve_of,
     scores_to_try,
+    warn_of_lost_classes,
 )
 
 _RULES = {
@@ -182,8 +183,9 @@ class RemovalCurveDisplay(Display):
         Warns
         -----
         AttributionWarning
-            If a replay raises the loss of the kept rows by more than a quarter (and that of a
-            classifier by more than .01).
+            If a removal takes every row of a class: there the curve has no value. If a replay
+            raises the loss of the kept rows by more than a quarter (and that of a classifier by
+            more than .01).
 
         Examples
         --------
@@ -204,7 +206,7 @@ class RemovalCurveDisplay(Display):
         evaluate = ScoreAfterReplay(*data, share=share) if replays else ScoreAfterRemoval(*data)
         tried = scores_to_try(scores, scorer, name, evaluate)
         default_name = "R²" if is_regressor(estimator) else "accuracy"
-        return cls.from_scores(
+        display = cls.from_scores(
             tried,
             evaluate,
             fractions=fractions,
@@ -215,6 +217,9 @@ class RemovalCurveDisplay(Display):
             value_name=default_name if value_name is None else value_name,
             ax=ax,
         )
+        if is_classifier(estimator):
+            warn_of_lost_classes(display.curves)
+        return display
 
     @classmethod
     def from_scores(
@@ -287,6 +292,9 @@ class RemovalCurveDisplay(Display):
     def _draw_random(self):
         every = pd.concat(self.curves.values())
         every = every[every["kind"] == "random"]
+        # a mean of the other draws would be one of easier removals
+        without_value = every.loc[every["value"].isna(), "fraction"]
+        every = every[~every["fraction"].isin(without_value)]
         if every.empty:
             return None, None
         groups = every.groupby("fraction")["value"]

@@ -4,13 +4,14 @@ from numbers import Integral
 
 import numpy as np
 import pandas as pd
-from sklearn.base import clone
+from sklearn.base import clone, is_classifier
 
 from sam_attribution._as_arrays import from_tensor, values_of
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_length, num_samples, take_rows
+from sam_attribution._warnings import warn
 from sam_attribution.editing import without_rows
 from sam_attribution.fitting import fitted_on_all
 from sam_attribution.plotting._display_arguments import by_name, columns
@@ -32,9 +33,18 @@ class ScoreAfterRemoval:
         self.seed = int(random_state) if known else draw_seed(random_state)
 
     def __call__(self, kept):
+        if self._loses_class(kept):
+            return np.nan
+        return self._without(kept).score(self.X_test, self.y_test)
+
+    def _loses_class(self, kept):
+        """True if no row of some class stays."""
+        classify = is_classifier(self.estimator)
+        return classify and len(np.unique(self.y[kept])) < len(np.unique(self.y))
+
+    def _without(self, kept):
         twin = seed_nested(clone(self.estimator), self.seed)
-        twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
-        return twin.score(self.X_test, self.y_test)
+        return twin.fit(take_rows(self.X, np.flatnonzero(kept)), self.y[kept])
 
 
 class ScoreAfterReplay(ScoreAfterRemoval):
@@ -46,10 +56,21 @@ class ScoreAfterReplay(ScoreAfterRemoval):
         twin = seed_nested(clone(self.estimator), self.seed)
         self._trained = fitted_on_all(twin, self.X, self.y)
 
-    def __call__(self, kept):
+    def _without(self, kept):
         # the same steps with no row removed as well: a curve compares the rows alone
-        twin = without_rows(self._trained, np.flatnonzero(~kept), self._share)
-        return twin.score(self.X_test, self.y_test)
+        return without_rows(self._trained, np.flatnonzero(~kept), self._share)
+
+
+def warn_of_lost_classes(curves):
+    """Warn of fractions without a value, because a removal takes all rows of a class."""
+    table = pd.concat(curves.values())
+    lost = table.loc[table["value"].isna(), "fraction"]
+    if len(lost):
+        named = ", ".join(f"{fraction:g}" for fraction in np.unique(lost))
+        warn(
+            f"fractions={named} takes every row of a class in some order of removal, and a model "
+            "cannot learn a class without rows: no value is drawn there. Remove smaller fractions."
+        )
 
 
 def scores_to_try(scores, scorer, name, evaluate):

@@ -5,12 +5,12 @@ import torch
 from sam_attribution._out_of_memory import OUT_OF_MEMORY
 from sam_attribution._rows import device_of
 from sam_attribution.parameters import ParameterLayout
+from sam_attribution.problem._evaluation_weights import moved_weights, write_weights
 from sam_attribution.problem._functional_call import flat_call
 from sam_attribution.problem._nearness import are_near
 from sam_attribution.training import flat_output, module_output, untouched_random_state
 
 _TOLERANCE = 1e-3
-_STEP = 0.1
 
 
 def check_given_weights(module, X, *, differentiated=True):
@@ -48,9 +48,7 @@ def _at_other_weights(module, X):
     The gradient is None if the output does not depend on the weights given.
     """
     layout = ParameterLayout(module)
-    w = layout.vector_of(module)
-    noise = 2 * torch.rand_like(w) - 1  # normal numbers take longer
-    other = (w + _STEP * w.square().mean().sqrt() * noise).requires_grad_()
+    other = moved_weights(module, layout)
     buffers = {name: buffer.clone() for name, buffer in module.named_buffers()}
     with torch.enable_grad():
         output = flat_call(module, (layout.unflatten(other), buffers), X)
@@ -59,11 +57,9 @@ def _at_other_weights(module, X):
         (gradient,) = torch.autograd.grad(output, other, along, allow_unused=True)
         if gradient is None:
             return (output.detach(), output.detach()), (None, None)
-        parameters = layout.parameters_of(module)
-        with torch.no_grad():
-            for parameter, value in zip(parameters, layout.unflatten(other).values(), strict=True):
-                parameter.copy_(value)
+        write_weights(module, layout, other)
         own_output = flat_output(module_output(module, X))
         own_output.backward(along)
+    parameters = layout.parameters_of(module)
     own = [torch.zeros_like(p) if p.grad is None else p.grad for p in parameters]
     return (output.detach(), own_output.detach()), (gradient, layout.flatten(own))

@@ -6,6 +6,7 @@ import torch
 from torch import nn
 
 from sam_attribution._rows import rows_in
+from sam_attribution.problem._evaluation_weights import check_evaluation_weights
 from sam_attribution.problem._few_rows import distinct_rows, tried_copy
 from sam_attribution.problem._given_weights import check_given_weights
 from sam_attribution.problem._output_graph import check_output_graph
@@ -38,9 +39,10 @@ def check_on_few_rows(problem):
         problem.row_loss.check_output(tried.output)
         check_row_independence(*tried)
         few = rows_in(tried.X, slice(_N_FOR_GRADIENTS))
+        check_given_weights(tried.module, few, differentiated=problem.differentiated)
+        check_evaluation_weights(tried.module, few)
         if problem.differentiated:
             check_output_graph(tried.module, few)
-        check_given_weights(tried.module, few, differentiated=problem.differentiated)
     if problem.head is not None:
         named = problem.layout.unflatten(problem.params)
         problem.head.check_gradient(named, problem.buffers, rows)

@@ -12,6 +12,7 @@ from sam_attribution.training._copies import edited_copy
 from sam_attribution.training._divergence import Diverged, is_far_above_guessing
 from sam_attribution.training._epochs import ends_of_epochs, epoch_of
 from sam_attribution.training._given_checkpoints import Checkpoint
+from sam_attribution.training._gradient_hooks import check_gradient_hooks
 from sam_attribution.training._losses import (
     check_one_tensor,
     class_weight,
@@ -27,9 +28,10 @@ from sam_attribution.training._module_call import (
 )
 from sam_attribution.training._module_copy import copy_of_module, kept_tensors
 from sam_attribution.training._net import ConformantNet, ConformantRegressor
-from sam_attribution.training._net_steps import NetSteps, own_steps_of
+from sam_attribution.training._net_steps import NetSteps
 from sam_attribution.training._one_logit import has_one_logit
 from sam_attribution.training._output_form import OutputForm, flat_output, leaves_of
+from sam_attribution.training._own_steps import own_steps_of
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._random import (
     Draws,

@@ -40,9 +40,10 @@ class SAMClassifier(SAMMixin, ConformantNet):
         well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps every state where they
         take up to 512 MiB in memory. Otherwise, with SGD without Nesterov, it keeps the weights
         of every state where those do, and the momentum only in the states that 10 would keep,
-        after a step at rate 0, and before one at more than four times the rate of the last.
-        Otherwise, and with `trajectory_dir`, it is 10. ``trajectory_.keep`` says which:
-        ``"all"``, ``"weights"`` or 10. The schedule is always kept.
+        after a step at rate 0 or without momentum, and before one at more than four times the
+        rate of the last. Where so many do not fit, it goes on with 10. Otherwise, and with
+        `trajectory_dir`, it is 10. ``trajectory_.keep`` says which: ``"all"``, ``"weights"`` or
+        10. The schedule is always kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in

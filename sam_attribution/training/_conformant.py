@@ -32,6 +32,7 @@ from sam_attribution.training._losses import (
 from sam_attribution.training._module_builder import ModuleBuilder
 from sam_attribution.training._module_call import arguments_for, output_tensor
 from sam_attribution.training._monitors import check_monitors, naming_monitored
+from sam_attribution.training._own_steps import step_passed_by
 from sam_attribution.training._precision import check_precision, naming_precision
 from sam_attribution.training._random import derived_seed, isolated_random_state
 from sam_attribution.training._whole_numbers import naming_whole_numbers
@@ -242,6 +243,8 @@ class Conformant(ArrayInputs, ModuleBuilder):
     def get_loss(self, y_pred, y_true, X=None, training=False):
         """Mean loss of a batch, weighted in training if there are sample weights."""
         check_output(self.criterion_, y_pred)
+        if training and self._sample_weight is not None and self._batch_weight is None:
+            raise step_passed_by(self)
         if not training or (self._batch_weight is None and not self._leaves_out):
             loss = super().get_loss(y_pred, y_true, X=X, training=training)
             loss = checked_loss(self.criterion_, loss)

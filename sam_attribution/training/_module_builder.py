@@ -9,6 +9,7 @@ from torch import nn
 
 from sam_attribution._seeding import draw_seed
 from sam_attribution.training._components import check_module_arguments, checked_module
+from sam_attribution.training._gradient_hooks import check_gradient_hooks
 from sam_attribution.training._losses import (
     check_criterion,
     check_reduction,
@@ -65,13 +66,16 @@ class ModuleBuilder:
         kwargs = self.get_params_for("module")
         with isolated_random_state(self._seed, self.device), _float32_by_default():
             if isinstance(self.module, nn.Module) and not kwargs:
+                check_gradient_hooks(self.module)
                 module = copy_of_module(self.module)
             else:
                 factory = self._module_factory()
                 kwargs = self._sizes_named_by(factory) | kwargs
                 check_module_arguments(factory, kwargs)
                 module = factory(**kwargs)
-            self.module_ = checked_module(module).to(getattr(torch, self.dtype))
+            module = checked_module(module)
+            check_gradient_hooks(module)
+            self.module_ = module.to(getattr(torch, self.dtype))
         return self
 
     def _module_factory(self):

@@ -7,31 +7,11 @@ from skorch.history import History
 
 from sam_attribution.training._copies import replaying_copy
 from sam_attribution.training._flat_module import put_state
+from sam_attribution.training._own_steps import step_passed_by
 from sam_attribution.training._random import isolated_random_state
 from sam_attribution.training._replay import indexed_rows, repeat_step
 from sam_attribution.training._row_weights import RowWeights
 from sam_attribution.training._trajectory import Trajectory
-
-_HOOKS = (
-    "train_step",
-    "train_step_single",
-    "get_train_step_accumulator",
-    "_zero_grad_optimizer",
-    "_step_optimizer",
-    "on_grad_computed",
-    "notify",
-)
-
-
-def own_steps_of(net):
-    """Phrase that names a part of the training step that a user's class replaces, or None."""
-    for base in type(net).__mro__:
-        if base.__module__.partition(".")[0] in ("sam_attribution", "skorch", "builtins"):
-            continue
-        for hook in _HOOKS:
-            if hook in vars(base):
-                return f"{base.__name__} has a {hook} of its own"
-    return None
 
 
 class NetSteps:
@@ -135,7 +115,10 @@ class NetSteps:
         step = self._schedule[number]
         batch = rows.batch(np.asarray(step.indices)).to(net.module_device)
         _notify(net, "on_batch_begin", batch=batch, training=True)
+        n_steps = net.trajectory_.n_steps
         loss = repeat_step(net, step, batch, self._seed)["loss"]
+        if net.trajectory_.n_steps == n_steps:
+            raise step_passed_by(net)
         if net._row_weights.unread:
             raise ValueError(
                 f"{type(net).__name__} computes the loss of a batch without the get_loss of "

@@ -29,6 +29,8 @@ from sam_attribution.training._flat_module import (
     same_tensors,
     take_state,
 )
+from sam_attribution.training._gradient_hooks import check_gradient_hooks
+from sam_attribution.training._own_steps import step_passed_by
 from sam_attribution.training._parameter_groups import stranger_in_groups
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._processes import (
@@ -123,6 +125,8 @@ class RecordingMixin(ProcessesMixin):
                     "a parameter group was added to the optimizer with parameters outside of module"
                 )
             self._n_batches, self._epoch_began = _length(iterator), self.trajectory_.n_steps
+            if not self._epoch_began:  # callbacks may have registered some
+                check_gradient_hooks(self.module_)
         if training and self._planned_epochs:
             self._plan()
         with shared_epoch(self, iterator, kwargs["prefix"]):
@@ -200,6 +204,9 @@ class RecordingMixin(ProcessesMixin):
 
     def notify(self, method_name, **cb_kwargs):
         """Call the callbacks; note which changed gradient or weights, and check the end."""
+        took_batch = method_name == "on_batch_end" and cb_kwargs.get("training")
+        if took_batch and self.trajectory_.n_steps == self._epoch_began:
+            raise step_passed_by(self)
         acting = acting_on_gradients(self.callbacks_)
         if method_name == "on_grad_computed" and acting:
             self._notify_of_gradient(acting, **cb_kwargs)

@@ -151,7 +151,8 @@ class Trajectory:
         ``"auto"`` becomes ``"all"`` where all states fit into 512 MiB, once the number of steps is
         known; else ``"weights"`` where all weights do and are enough: every state, but those that
         10 would not keep without the optimizer's memory, so that no step is repeated from them;
-        else 10. The schedule is always kept.
+        else 10. A run with ``"weights"`` that needs more memories than fit goes on with 10. The
+        schedule is always kept.
     seed : int
         Fixes batch order and, with the number of a step, its dropout masks.
 
@@ -172,6 +173,7 @@ class Trajectory:
     """
 
     _is_auto = False
+    _memories_left = 0  # that fit the limit beside all weights
 
     def __init__(self, keep, seed):
         self.keep = keep
@@ -251,15 +253,19 @@ class Trajectory:
         """The most that fits the limit."""
         if n_steps is None:
             return N_OTHERWISE
-        kept = weight_bytes if self.keep == "weights" and weight_bytes else state_bytes
-        so_far, coming = len(self.states) * kept, n_steps + 1
+        so_far = sum(state_bytes if s.is_whole else weight_bytes or 0 for s in self.states)
+        coming = n_steps + 1
         if self.keep != "weights" and so_far + coming * state_bytes <= ALL_WITHIN:
             return "all"
+        if weight_bytes is None:
+            return N_OTHERWISE
         # with both ends, the last tenth and the last twentieth
-        whole = (N_OTHERWISE + 4) * state_bytes
-        if weight_bytes is not None and so_far + coming * weight_bytes + whole <= ALL_WITHIN:
-            return "weights"
-        return N_OTHERWISE
+        n_whole = N_OTHERWISE + 4
+        left = ALL_WITHIN - so_far - coming * weight_bytes
+        if left < n_whole * state_bytes:
+            return N_OTHERWISE
+        self._memories_left = left // max(1, state_bytes - weight_bytes) - n_whole
+        return "weights"
 
     def plan(self, n_steps):
         """Append the stretches of the next `n_steps` steps."""
@@ -274,12 +280,25 @@ class Trajectory:
         return self.keep in ("all", "weights") or self._is_chosen()
 
     def wants_memory(self, rates):
-        """True if the coming step, with these `rates`, needs the optimizer's memory kept."""
-        return self.keep != "weights" or self._is_chosen() or not self._tells_momentum(rates)
+        """True if the coming step, with these `rates`, needs the optimizer's memory kept.
+
+        Where no more of them fit, "weights" becomes 10.
+        """
+        if self.keep != "weights" or self._is_chosen():
+            return True
+        if self._tells_momentum(rates):
+            return False
+        self._memories_left -= 1
+        if self._memories_left < 0:
+            self.keep = N_OTHERWISE
+        return True
 
     def _tells_momentum(self, rates):
         """True if the last step's weights and rates tell the momentum well enough."""
-        pairs = zip(self.schedule[-1].rates, rates, strict=False)  # a group may have been added
+        last = self.schedule[-1]
+        if not all(group.get("momentum") for group in last.settings):
+            return False  # a step without momentum leaves torch's buffer as it is
+        pairs = zip(last.rates, rates, strict=False)  # a group may have been added
         return all(before > 0 and now <= _RATE_GROWTH * before for before, now in pairs)
 
     def _is_chosen(self):

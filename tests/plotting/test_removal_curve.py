@@ -11,6 +11,8 @@ from sklearn.linear_model import LinearRegression
 from sklearn.naive_bayes import GaussianNB
 from sklearn.tree import DecisionTreeClassifier
 
+from sam_attribution import SAMClassifier
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting import RemovalCurveDisplay
 from sam_attribution.plotting._removal_curve_data import ScoreAfterRemoval
@@ -47,6 +49,28 @@ def test_estimator_is_trained_without_the_lowest_scores():
     random = table[table["kind"] == "random"].groupby("fraction")["value"].mean()
     np.testing.assert_allclose(display.random_line_.get_ydata(), random)
     assert display.ax_.get_ylabel() == "accuracy after training without them"
+
+
+@pytest.mark.parametrize("refit", ["retrain", "replay"])
+def test_there_is_no_value_where_a_class_loses_every_row(refit):
+    net = SAMClassifier(max_epochs=1, random_state=0)
+    last = np.where(y == 2, -1.0, 1.0)  # the lowest third is class 2
+    fractions = [0, 0.2, np.mean(y == 2), 0.5]
+    with pytest.warns(AttributionWarning, match=r"fractions=0\.33\d*, 0\.5 takes every row of a c"):
+        display = RemovalCurveDisplay.from_estimator(
+            net, X, y, X_test=X_TEST, y_test=y_TEST, scores=last, refit=refit, fractions=fractions,
+            n_random=1, random_state=0,
+        )  # fmt: skip
+    assert np.isnan(display.lines_[0].get_ydata()).tolist() == [False, False, True, True]
+    assert len(display.random_line_.get_xdata()) == 4
+
+
+def test_the_mean_of_random_removals_is_one_of_all_draws():
+    draws = [[0.9, 0.8, 0.7], [0.9, np.nan, 0.5]]
+    display = RemovalCurveDisplay.from_predictions(
+        FRACTIONS, [0.9, 0.8, 0.7], random_accuracy=draws
+    )
+    np.testing.assert_allclose(display.random_line_.get_data(), [[0, 40], [0.9, 0.6]])
 
 
 def test_several_methods_a_regressor_and_a_name_of_the_value():

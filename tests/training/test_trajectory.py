@@ -4,11 +4,14 @@ from itertools import pairwise
 import numpy as np
 import pytest
 import torch
+from sklearn.frozen import FrozenEstimator
 from skorch.callbacks import Callback, EarlyStopping, Freezer, GradientNormClipping, LRScheduler
 from skorch.dataset import Dataset
 from torch import nn
 from torch.optim.lr_scheduler import OneCycleLR
 
+from sam_attribution import SAMInfluence, ValidationData
+from sam_attribution.methods import Unrolled
 from sam_attribution.training import SAMClassifier, _trajectory, equal_stretches
 from tests.models import tabular
 
@@ -41,6 +44,10 @@ def same(state, other):
     return state.step == other.step and all(
         torch.equal(a, b) for a, b in zip(tensors, others, strict=True)
     )
+
+
+def numbers_of(state):
+    return flatten(state) if state.is_whole else [state.params, *state.buffers.values()]
 
 
 def flatten(state):
@@ -242,6 +249,39 @@ def test_weights_alone_are_not_enough_for_every_optimizer(options):
     momentum = {} if "optimizer" in options else {"optimizer__momentum": 0.9}
     clf = SAMClassifier(max_epochs=12, batch_size=10, random_state=0, lr=0.01, **options | momentum)
     assert clf.fit(X, y).trajectory_.keep == 10
+
+
+@pytest.mark.usefixtures("room_for_weights")
+def test_a_group_that_stays_at_rate_0_does_not_pass_the_limit():
+    kept = long_run("auto", optimizer__param_groups=[("3.bias", {"lr": 0.0})]).trajectory_
+    n_numbers = sum(tensor.numel() for state in kept.states for tensor in numbers_of(state))
+    assert 4 * n_numbers <= _trajectory.ALL_WITHIN
+    assert kept.keep == 10
+    middles = {stretch.middle for stretch in kept.stretches}
+    assert middles <= {state.step for state in kept.states if state.is_whole}
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("room_for_weights")
+def test_a_step_without_momentum_does_not_tell_the_momentum():
+    """torch leaves the buffer as it is, and the next step goes on from it."""
+
+    class Without(Callback):
+        def on_batch_begin(self, net, training=False, **kwargs):
+            off = training and net.trajectory_.n_steps in (20, 21, 30)
+            net.optimizer_.param_groups[0]["momentum"] = 0.0 if off else 0.9
+
+    every, weights = (long_run(kind, callbacks=[Without()]) for kind in ("all", "auto"))
+    assert weights.trajectory_.keep == "weights"
+    assert all(weights.trajectory_.states[step].is_whole for step in (21, 22, 31))
+    held_out = ValidationData(X, y)
+    scores = [
+        SAMInfluence(FrozenEstimator(clf), method=Unrolled(check=None), validation=held_out)
+        .fit(X, y)
+        .scores_
+        for clf in (every, weights)
+    ]
+    np.testing.assert_allclose(*scores, rtol=1e-4, atol=1e-7)
 
 
 @pytest.mark.usefixtures("room_for_weights")
