@@ -4,6 +4,16 @@
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers --run    (what is missing, in its order)
 
 Minutes are those measured, of one thread; of what is missing, an estimate.
+
+Three items run at the size of arXiv:2507.04059 as well, on a GPU where there is one. They download
+CIFAR-10 and CIFAR-100 into ``$SAM_ATTRIBUTION_DATA/torchvision``:
+
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.edits --full
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.truth --full
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves --full
+    python -m benchmarks.papers.edits --full --rows 100 --epochs 1 "CIFAR-10, ViT-B"    (a trial)
+
+A network takes 5 trainings on 50,000 rows in ``edits``, 21 in ``truth`` and up to 41 in ``curves``.
 """
 
 import argparse

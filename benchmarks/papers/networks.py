@@ -25,8 +25,8 @@ class Wide(nn.Module):
     def __init__(self, n_in, n_out, stride):
         super().__init__()
         self.body = nn.Sequential(
-            *(_group_norm(n_in), nn.ReLU(), nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)),
-            *(_group_norm(n_out), nn.ReLU(), nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)),
+            *(group_norm(n_in), nn.ReLU(), nn.Conv2d(n_in, n_out, 3, stride, 1, bias=False)),
+            *(group_norm(n_out), nn.ReLU(), nn.Conv2d(n_out, n_out, 3, 1, 1, bias=False)),
         )
         same = n_in == n_out and stride == 1
         self.shortcut = nn.Identity() if same else nn.Conv2d(n_in, n_out, 1, stride, bias=False)
@@ -42,7 +42,7 @@ def wide_resnet(shape, n_classes):
         Wide(before, after, 1 + (number > 0))
         for number, (before, after) in enumerate(pairwise(widths))
     ]
-    return _network(shape, blocks, (_group_norm(widths[-1]), nn.ReLU()), widths[-1], n_classes)
+    return sequential(shape, blocks, (group_norm(widths[-1]), nn.ReLU()), widths, n_classes)
 
 
 def resnet(shape, n_classes):
@@ -52,7 +52,8 @@ def resnet(shape, n_classes):
         BasicBlock(WIDTH, 2 * WIDTH, 2, _shortcut(WIDTH, 2 * WIDTH)),
         BasicBlock(2 * WIDTH, 4 * WIDTH, 2, _shortcut(2 * WIDTH, 4 * WIDTH)),
     ]
-    return _network(shape, [nn.BatchNorm2d(WIDTH), *blocks], (), 4 * WIDTH, n_classes)
+    widths = (WIDTH, 4 * WIDTH)
+    return sequential(shape, [nn.BatchNorm2d(WIDTH), *blocks], (), widths, n_classes)
 
 
 def vit(shape, n_classes):
@@ -70,19 +71,25 @@ NETWORKS = {"Wide ResNet": wide_resnet, "ResNet": resnet, "ViT": vit}
 
 def classifier(name, rows, seed, **settings):
     """The network of a seed, to be trained."""
+    return to_train(NETWORKS[name], rows, seed, **TRAINING | OWN[name] | settings)
+
+
+def to_train(build, rows, seed, **settings):
+    """The network that `build` makes from a seed, in a classifier."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = NETWORKS[name](rows.shape, rows.n_classes)
+        module = build(rows.shape, rows.n_classes)
     known = {"random_state": seed, "classes": list(range(rows.n_classes))}
-    return SAMClassifier(module, **known | TRAINING | OWN[name] | settings)
+    return SAMClassifier(module, **known | settings)
 
 
-def _network(shape, blocks, end, n_features, n_classes):
+def sequential(shape, blocks, end, widths, n_classes):
+    """A convolution to the first of the widths, blocks, and a linear layer from the last."""
     return nn.Sequential(
-        nn.Conv2d(shape[0], WIDTH, 3, padding=1, bias=False),
+        nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False),
         *blocks,
         *end,
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_features, n_classes)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], n_classes)),
     )
 
 
@@ -90,4 +97,4 @@ def _shortcut(n_in, n_out):
     return nn.Sequential(nn.Conv2d(n_in, n_out, 1, 2, bias=False), nn.BatchNorm2d(n_out))
 
 
-_group_norm = partial(nn.GroupNorm, 4)
+group_norm = partial(nn.GroupNorm, 4)
