@@ -47,7 +47,7 @@ def one_network(scale, data, network, seed):
         return [accuracy_without(net, X, y, order, share, rows.test) for share in FRACTIONS]
 
     found = {"seconds_training": seconds, "accuracy": net.score(*rows.test), "methods": {}}
-    for name, settings in scale.methods(METHODS).items():
+    for name, settings in scale.scored(METHODS).items():
         influence = SAMInfluence(
             FrozenEstimator(net), validation=ValidationData(*rows.validation),
             random_state=0, **settings,

@@ -31,10 +31,9 @@ from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, Unroll
 PERCENT = (1, 2, 4, 8)
 SEEDS = {"mnist": 3}
 FEW = GMRES(tol=1e-2, max_iter=5)  # products through the whole network for each edit
-# each edit is a pass through the training: the smallest group only
-DEAR = ("unrolled", "unrolled-segments")
+DEAR = "unrolled"  # each edit is a pass through the training: the smallest group only
 METHODS = {  # of linear edits
-    "unrolled": {"method": Unrolled(check=None)},
+    DEAR: {"method": Unrolled(check=None)},
     "SAM-GIF": {"method": GIF()},
     "SAM-HIF (fast), head": {"method": HIF("fast"), "parameters": "head"},
     "SAM-HIF, head": {"method": HIF(solver=FEW, damping=0.1), "parameters": "head"},
@@ -53,7 +52,7 @@ def one_network(scale, data, network, seed):
     found = {"retrain": edits.plain("retrain"), "replay": edits.plain("replay")}
     for name, settings in scale.methods(METHODS).items():
         try:
-            found[name] = edits.linear(settings, 1 if name in DEAR else None)
+            found[name] = edits.linear(settings, 1 if name == DEAR else None)
         except REFUSALS as error:
             found[name] = {"refused": str(error)}
     return {

@@ -19,7 +19,8 @@ from benchmarks.papers.runs import cpu_seconds, wall_seconds
 LEFT_OUT = {
     "unrolled": (
         "The method keeps up to 2 sqrt(T) states of T steps in memory, beside the recorded ones: "
-        "63 GB for WRN-28-10 and 148 GB for ViT-B at 30 epochs. unrolled-segments stands for it."
+        "63 GB for WRN-28-10 and 148 GB for ViT-B at 30 epochs. unrolled-segments stands for it "
+        "where scores are compared; it makes no edits."
     )
 }
 
@@ -42,13 +43,16 @@ class Scale:
     n_threads: int = 1
     suffix: str = ""  # of the file
     left_out: dict = field(default_factory=dict)  # methods, and why
-    added: dict = field(default_factory=dict)  # methods that stand for these
+    added: dict = field(default_factory=dict)  # methods whose scores stand for those of these
     about: dict = field(default_factory=dict)
 
     def methods(self, methods):
+        """Those of `methods` that this size can afford."""
+        return {name: each for name, each in methods.items() if name not in self.left_out}
+
+    def scored(self, methods):
         """Those of `methods` that this size can afford, and those that stand for the others."""
-        kept = {name: each for name, each in methods.items() if name not in self.left_out}
-        return kept | self.added
+        return self.methods(methods) | self.added
 
 
 SMALL = Scale(
@@ -85,8 +89,8 @@ def asked(doc):
     parser = argparse.ArgumentParser(description=doc.split("\n", maxsplit=1)[0])
     parser.add_argument("names", nargs="*", help='such as "mnist, ResNet"; all by default')
     parser.add_argument("--full", action="store_true", help="the paper's own size")
-    parser.add_argument("--rows", type=int, help="training rows of --full, 20 or more")
-    parser.add_argument("--epochs", type=int, help="epochs of --full")
+    parser.add_argument("--rows", type=int, help="of --full: 20 or more, two or more of a class")
+    parser.add_argument("--epochs", type=int, help="of --full")
     given = parser.parse_args()
     if given.full:
         return full(given.rows, given.epochs), given.names

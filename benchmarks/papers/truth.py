@@ -54,7 +54,7 @@ def one_network(scale, data, network, seed):
     )
     effects = left_out.group_effects[0]
     found = {}
-    for name, settings in scale.methods(METHODS).items():
+    for name, settings in scale.scored(METHODS).items():
         influence = SAMInfluence(net, **known, **settings)
         try:
             _, taken = scale.timed(lambda influence=influence: influence.fit(X, y))
