@@ -3,7 +3,7 @@
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers          (the list)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers --run    (what is missing, in its order)
 
-Minutes are those measured, of one thread; of what is missing, an estimate.
+Minutes are those of the processor, one thread; of what is missing, an estimate.
 
 Three items run at the size of arXiv:2507.04059 as well, on a GPU where there is one. They download
 CIFAR-10 and CIFAR-100 into ``$SAM_ATTRIBUTION_DATA/torchvision``:
@@ -16,7 +16,8 @@ CIFAR-10 and CIFAR-100 into ``$SAM_ATTRIBUTION_DATA/torchvision``:
 A network takes 5 trainings on 50,000 rows in ``edits``, 21 in ``truth`` and up to 41 in ``curves``.
 The full size has not been measured. WRN-28-10 and ResNet-50, and ViT-B with two of its twelve
 layers, went through training, both repetitions and GIF's edit on four rows of noise, for one epoch
-on a CPU (with group norm in WRN-28-10). Every method that ``--full`` keeps went through 40 rows with a small network.
+on a CPU (with group norm in WRN-28-10). Every method that ``--full`` keeps went through 40 rows
+with a small network.
 """
 
 import argparse
@@ -56,7 +57,10 @@ ITEMS = (
     Item(SAM, "theorems 4.3, 4.5, 4.6", "convex_leave_one_out", "convex_leave_one_out"),
     Item(SAM, "tables 1 to 4, figure 11", "papers.edits", "papers_edits", n_networks(edits), 12),
     Item(SAM, "figures 1 to 3, 5 to 7", "papers.curves", "papers_curves", n_networks(curves), 12),
-    Item("", "truth beside every method", "papers.truth", "papers_truth", n_networks(truth), 13),
+    Item(
+        "", "retraining beside methods", "papers.truth", "papers_truth",
+        len(truth.cases((), SMALL)), 13,
+    ),
     Item(SAM, "wrong labels found", "mislabel", "mislabel"),
     Item(SAM, "figures 4, 8 to 10", "papers.tracing", "papers_tracing", len(tracing.SETS), 8),
     Item(

@@ -6,9 +6,9 @@
     python -m benchmarks.papers.curves --full                         (the paper's size)
 
 A fifth of the labels is wrong. Rows with the lowest scores (most harmful), with the highest (most
-helpful), or random ones are removed, 10, 20 and 40 %, and the network is trained again from the
-same start (helpful rows: of three methods): accuracy on 2000 test rows with right labels. Random rows: three draws. Of the wrong
-labels, the share among the lowest 20 and 40 % of the scores. Writes
+helpful, by three of the methods), or random ones (three draws) are removed, 10, 20 and 40 %, and
+the network is trained again from the same start: accuracy on 2000 test rows with right labels. Of
+the wrong labels, the share among the lowest 20 and 40 % of the scores. Writes
 ``benchmarks/results/papers_curves.json`` after each network and goes on from there.
 """
 

@@ -28,9 +28,8 @@ def run_missing(file, scale, cases, measure):
         if not scale.is_there(case[0]):
             tqdm.write(f"{key(case)} skipped: no {CIFAR_FILE} in SAM_ATTRIBUTION_DATA.")
             continue
-        start = time.perf_counter()
-        found = measure(*case)
-        content["cases"][key(case)] = found | {"minutes": (time.perf_counter() - start) / 60}
+        found, seconds = scale.timed(lambda case=case: measure(*case))
+        content["cases"][key(case)] = found | {"minutes": seconds / 60}
         write(file, content)
 
 
