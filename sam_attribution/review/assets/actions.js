@@ -13,7 +13,7 @@ function showProgress() {
   const [part, whole, what] = nSuspicious
     ? [done, nSuspicious, "suspicious rows"]
     : [decisions.size, N, "rows"];
-  const others = nSuspicious && decisions.size > done ? ` and ${numberText(decisions.size - done)} others` : "";
+  const others = nSuspicious && decisions.size > done ? ` and ${counted(decisions.size - done, "other")}` : "";
   byId("counter").textContent =
     `${numberText(part)} of ${numberText(whole)} ${what}${others} decided`;
   showNotes();

@@ -1,6 +1,7 @@
 // One row on the whole screen: its image in real size, all of its text or columns.
 
 const detail = byId("detail");
+let enlarged = 0; // position in items: closing gives the focus back to where it was before
 
 const isEnlarged = () => detail.open;
 
@@ -13,6 +14,7 @@ function openDetail(item) {
 // The current row; closed if there is none.
 function showDetail() {
   if (!detail.open) return;
+  enlarged = current;
   const item = items[current];
   const wasGrid = isGrid;
   isGrid = false; // with bars and buttons
@@ -32,5 +34,8 @@ function showDetail() {
 
 function watchDetail() {
   byId("detail-close").addEventListener("click", () => detail.close());
-  detail.addEventListener("close", () => goTo(current));
+  detail.addEventListener("close", () => {
+    byId("detail-row").replaceChildren();
+    goTo(enlarged);
+  });
 }

@@ -27,6 +27,7 @@ watchFilters();
 watchKeys();
 watchControls();
 goTo(firstUndecided());
+scrollTo(0, 0);
 Promise.all(Array.from(drawn.values(), (row) => row.ready)).then(() => {
   requestAnimationFrame(() => performance.mark("ready"));
 });
