@@ -67,7 +67,7 @@ def file_of(folder, name, *rows):
     """A CSV of a colleague: row, decision, label."""
     head = "row,given,decision,label,reviewer,time,note\n"
     text = "".join(
-        f"{row},{LABELS[row]},{decision},{label},{name},2026-01-02T03:04:05Z,\n"
+        f"{row},{LABELS[row]},{decision},{label},{name},2026-01-02T03:04:05Z,blurred\n"
         for row, decision, label in rows
     )
     file = folder / f"{name}.csv"
@@ -132,6 +132,11 @@ def test_a_file_of_a_colleague_is_merged_and_conflicts_are_chosen(page, tmp_path
     choose(page, "state", "conflicts")
     told = "r.querySelector('.conflict span').textContent"
     assert shown(page, told) == ["Bo decided: removed."]
+    inside = (
+        "r.querySelector('[data-do=mine]').getBoundingClientRect().bottom"
+        " <= r.querySelector('.labels').getBoundingClientRect().bottom"
+    )
+    assert shown(page, inside) == [True]
     page.find_element(By.CSS_SELECTOR, "[data-do=theirs]").click()
     assert kept(page)[1] == (1, "remove")
     assert shown(page) == []
