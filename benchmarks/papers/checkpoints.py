@@ -21,6 +21,7 @@ from benchmarks.papers.data import draw
 from benchmarks.papers.edits import Edits
 from benchmarks.papers.networks import GROUP_NORM, OWN, classifier
 from benchmarks.papers.runs import SEED, cpu_seconds, run_missing
+from benchmarks.papers.scale import SMALL
 from sam_attribution.methods import GIF
 
 NUMBERS = (1, 2, 5, 10, 20, 50, None)  # None: every step
@@ -69,7 +70,7 @@ def one_setting(data, name):
 def main():
     """Measure the settings that the JSON lacks."""
     warnings.simplefilter("ignore")
-    run_missing("papers_checkpoints", [("mnist", name) for name in SETTINGS], one_setting)
+    run_missing("papers_checkpoints", SMALL, [("mnist", name) for name in SETTINGS], one_setting)
 
 
 if __name__ == "__main__":

@@ -3,24 +3,24 @@
     pip install -e ".[benchmarks]" torchvision
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves           (all)
     python -m benchmarks.papers.curves "mnist, ResNet"                       (some)
+    python -m benchmarks.papers.curves --full                         (the paper's size)
 
 A fifth of the labels is wrong. Rows with the lowest scores (most harmful), with the highest (most
-helpful), or random ones are removed, 10, 20 and 40 %, and the network is trained again from the
-same start: accuracy on 2000 test rows with right labels. Random rows: three draws. Of the wrong
-labels, the share among the lowest 20 and 40 % of the scores. Writes
+helpful, by three of the methods), or random ones (three draws) are removed, 10, 20 and 40 %, and
+the network is trained again from the same start: accuracy on 2000 test rows with right labels. Of
+the wrong labels, the share among the lowest 20 and 40 % of the scores. Writes
 ``benchmarks/results/papers_curves.json`` after each network and goes on from there.
 """
 
-import sys
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.data import draw
-from benchmarks.papers.networks import classifier
-from benchmarks.papers.runs import cpu_seconds, networks_named, run_missing
+from benchmarks.papers.runs import REFUSALS, networks_named, run_missing
+from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.methods import Unrolled
@@ -34,34 +34,35 @@ METHODS = {
     "TRAK": {"method": "trak"},
     "EK-FAC": {"method": "ekfac"},
 }
+BOTH_SIDES = ("unrolled", "SAM-GIF", "SAM-HIF (fast), head")  # the others: harmful rows only
 
 
-def one_network(data, network, seed):
+def one_network(scale, data, network, seed):
     """Accuracies after every removal, and the wrong labels found."""
-    rows = draw(data, seed)
+    rows = scale.draw(data, seed)
     X, truth = rows.train
     y, wrong = symmetric_noise(truth, NOISE, random_state=seed)
-    net, seconds = cpu_seconds(lambda: classifier(network, rows, seed).fit(X, y))
+    net, seconds = scale.timed(lambda: scale.classifier(network, rows, seed).fit(X, y))
 
     def accuracies(order):
         return [accuracy_without(net, X, y, order, share, rows.test) for share in FRACTIONS]
 
     found = {"seconds_training": seconds, "accuracy": net.score(*rows.test), "methods": {}}
-    for name, settings in METHODS.items():
+    for name, settings in scale.scored(METHODS).items():
         influence = SAMInfluence(
             FrozenEstimator(net), validation=ValidationData(*rows.validation),
             random_state=0, **settings,
         )  # fmt: skip
         try:
-            _, taken = cpu_seconds(lambda influence=influence: influence.fit(X, y))
-        except ValueError as error:
+            _, taken = scale.timed(lambda influence=influence: influence.fit(X, y))
+        except REFUSALS as error:
             found["methods"][name] = {"refused": str(error)}
             continue
         order = np.argsort(influence.scores_, kind="stable")
         found["methods"][name] = {
             "seconds": taken,
             "harmful": accuracies(order),
-            "helpful": accuracies(order[::-1]),
+            **({"helpful": accuracies(order[::-1])} if name in BOTH_SIDES else {}),
             "found": {f"{p} %": share_found(order, wrong, p) for p in (20, 40)},
         }
     draws = [np.random.default_rng(seed).permutation(len(y)) for seed in range(N_RANDOM)]
@@ -81,11 +82,13 @@ def share_found(order, wrong, percent):
     return float(wrong[order[: len(order) * percent // 100]].sum() / wrong.sum())
 
 
-def main(names):
+def main():
     """Measure the networks that the JSON lacks."""
+    scale, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    run_missing("papers_curves", networks_named(names, SEEDS), one_network)
+    cases = networks_named(names, SEEDS, scale)
+    run_missing("papers_curves", scale, cases, partial(one_network, scale))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

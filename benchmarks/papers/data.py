@@ -28,7 +28,7 @@ class Rows:
 
     @property
     def n_classes(self):
-        return int(self.train[1].max()) + 1
+        return max(int(y.max()) for _, y in (self.train, self.validation, self.test)) + 1
 
 
 def mnist():

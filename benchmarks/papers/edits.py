@@ -3,32 +3,33 @@
     pip install -e ".[benchmarks]" torchvision
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.edits           (all)
     python -m benchmarks.papers.edits "mnist, ResNet"                       (some)
+    python -m benchmarks.papers.edits --full                         (the paper's size)
 
 Random rows are removed, 1, 2, 4 and 8 % of 1000. Training again has the same start and batches,
 with the rows at weight 0. Every edit has the accuracy on 2000 test rows, the cosine of its change
 of the weights with that of training again, and the loss of the removed rows. Seconds are CPU
-seconds of one thread; those of ``fit``, once for all edits of a method, stand apart. Two seeds
-of mnist, one of the others. Unrolled edits, of which each costs as much as ``fit``: 1 % only.
-Writes ``benchmarks/results/papers_edits.json`` after each network and goes on from there.
+seconds of one thread; those of ``fit``, once for all edits of a method, stand apart. Unrolled
+edits, of which each costs as much as ``fit``: 1 % only. With ``--full`` seconds are those of the
+clock, see :mod:`benchmarks.papers.scale`. Writes ``benchmarks/results/papers_edits.json`` after
+each network and goes on from there.
 """
 
-import sys
 import warnings
+from functools import partial
 
 import numpy as np
 from sklearn.frozen import FrozenEstimator
 from torch.nn.functional import cosine_similarity
 from torch.nn.utils import parameters_to_vector
 
-from benchmarks.papers.data import draw
-from benchmarks.papers.networks import classifier
-from benchmarks.papers.runs import cpu_seconds, networks_named, run_missing
+from benchmarks.papers.runs import REFUSALS, cpu_seconds, networks_named, run_missing
+from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, Unrolled
 
 PERCENT = (1, 2, 4, 8)
-SEEDS = {"mnist": 2}
+SEEDS: dict[str, int] = {}  # of a set, if more than one
 FEW = GMRES(tol=1e-2, max_iter=5)  # products through the whole network for each edit
 DEAR = "unrolled"  # each edit is a pass through the training: the smallest group only
 METHODS = {  # of linear edits
@@ -41,18 +42,18 @@ METHODS = {  # of linear edits
 }
 
 
-def one_network(data, network, seed):
+def one_network(scale, data, network, seed):
     """Figures of all edits of one network."""
-    rows = draw(data, seed)
-    net, seconds = cpu_seconds(lambda: classifier(network, rows, seed).fit(*rows.train))
+    rows = scale.draw(data, seed)
+    net, seconds = scale.timed(lambda: scale.classifier(network, rows, seed).fit(*rows.train))
     order = np.random.default_rng(seed).permutation(len(rows.train[1]))
-    groups = {f"{p} %": order[: len(order) * p // 100] for p in PERCENT}
-    edits = Edits(net, rows, groups)
+    groups = {f"{p} %": order[: max(1, len(order) * p // 100)] for p in PERCENT}
+    edits = Edits(net, rows, groups, scale.timed)
     found = {"retrain": edits.plain("retrain"), "replay": edits.plain("replay")}
-    for name, settings in METHODS.items():
+    for name, settings in scale.methods(METHODS).items():
         try:
             found[name] = edits.linear(settings, 1 if name == DEAR else None)
-        except ValueError as error:
+        except REFUSALS as error:
             found[name] = {"refused": str(error)}
     return {
         "seconds_training": seconds,
@@ -65,8 +66,8 @@ def one_network(data, network, seed):
 class Edits:
     """Edits of one network without each group of rows."""
 
-    def __init__(self, net, rows, groups):
-        self._net, self._rows, self._groups = net, rows, groups
+    def __init__(self, net, rows, groups, timed=cpu_seconds):
+        self._net, self._rows, self._groups, self._timed = net, rows, groups, timed
         self._start = weights(net)
         self._replaying = self._influence(method=GradDot()).fit(*rows.train)
         self._true = {}
@@ -78,7 +79,7 @@ class Edits:
     def linear(self, settings, n_groups=None):
         """Edits by the first order of a method; of the first groups, or of all."""
         influence = self._influence(**settings)
-        _, seconds = cpu_seconds(lambda: influence.fit(*self._rows.train))
+        _, seconds = self._timed(lambda: influence.fit(*self._rows.train))
         names = list(self._groups)[:n_groups]
         edits = {name: self._edit(influence, name, how="linear") for name in names}
         return edits | {"seconds_fit": seconds}
@@ -89,7 +90,7 @@ class Edits:
         return SAMInfluence(model, validation=validation, random_state=0, **settings)
 
     def _edit(self, influence, name, **how):
-        edited, seconds = cpu_seconds(lambda: influence.remove(self._groups[name], **how))
+        edited, seconds = self._timed(lambda: influence.remove(self._groups[name], **how))
         change = weights(edited) - self._start
         true = self._true.setdefault(name, change)  # training again comes first
         return {
@@ -106,11 +107,13 @@ def weights(net):
     return parameters_to_vector(net.module_.parameters()).detach().double()
 
 
-def main(names):
+def main():
     """Measure the networks that the JSON lacks."""
+    scale, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    run_missing("papers_edits", networks_named(names, SEEDS), one_network)
+    cases = networks_named(names, SEEDS, scale)
+    run_missing("papers_edits", scale, cases, partial(one_network, scale))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

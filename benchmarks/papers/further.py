@@ -20,6 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from benchmarks.further_training import ADJUSTMENTS, agreement
 from benchmarks.papers.further_cases import CASES
 from benchmarks.papers.runs import SEED, cpu_seconds, run_missing
+from benchmarks.papers.scale import SMALL
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import further_training
 from sam_attribution.linalg import GMRES
@@ -104,7 +105,7 @@ def main():
     parser.add_argument("names", nargs="*", choices=[*CASES, []], help="all by default")
     warnings.simplefilter("ignore")
     names = parser.parse_args().names or CASES
-    run_missing("papers_further", [(name,) for name in names], one_case)
+    run_missing("papers_further", SMALL, [(name,) for name in names], one_case)
 
 
 if __name__ == "__main__":

@@ -46,7 +46,7 @@ def wide_resnet(shape, n_classes, norm=nn.BatchNorm2d):
         Wide(before, after, 1 + (number > 0), norm)
         for number, (before, after) in enumerate(pairwise(widths))
     ]
-    return _network(shape, blocks, (norm(widths[-1]), nn.ReLU()), widths[-1], n_classes)
+    return sequential(shape, blocks, (norm(widths[-1]), nn.ReLU()), widths, n_classes)
 
 
 def resnet(shape, n_classes):
@@ -56,7 +56,8 @@ def resnet(shape, n_classes):
         BasicBlock(WIDTH, 2 * WIDTH, 2, _shortcut(WIDTH, 2 * WIDTH)),
         BasicBlock(2 * WIDTH, 4 * WIDTH, 2, _shortcut(2 * WIDTH, 4 * WIDTH)),
     ]
-    return _network(shape, [nn.BatchNorm2d(WIDTH), *blocks], (), 4 * WIDTH, n_classes)
+    widths = (WIDTH, 4 * WIDTH)
+    return sequential(shape, [nn.BatchNorm2d(WIDTH), *blocks], (), widths, n_classes)
 
 
 def vit(shape, n_classes):
@@ -74,27 +75,33 @@ NETWORKS = {"Wide ResNet": wide_resnet, "ResNet": resnet, "ViT": vit}
 
 def module_of(name, shape, n_classes):
     if name == GROUP_NORM:
-        return wide_resnet(shape, n_classes, _group_norm)
+        return wide_resnet(shape, n_classes, group_norm)
     return NETWORKS[name](shape, n_classes)
 
 
 def classifier(name, rows, seed, **settings):
     """The network of a seed, to be trained with a rate that falls to 0 (cosine)."""
+    build = partial(module_of, name)
+    return to_train(build, rows, seed, **TRAINING | OWN[name] | settings)
+
+
+def to_train(build, rows, seed, **settings):
+    """The network that `build` makes from a seed, in a classifier whose rate falls to 0."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        module = module_of(name, rows.shape, rows.n_classes)
+        module = build(rows.shape, rows.n_classes)
     known = {"random_state": seed, "classes": list(range(rows.n_classes))}
-    settings = known | TRAINING | OWN[name] | settings
     falling = LRScheduler(CosineAnnealingLR, T_max=settings["max_epochs"])
-    return SAMClassifier(module, callbacks=[("rate", falling)], **settings)
+    return SAMClassifier(module, callbacks=[("rate", falling)], **known | settings)
 
 
-def _network(shape, blocks, end, n_features, n_classes):
+def sequential(shape, blocks, end, widths, n_classes):
+    """A convolution to the first of the widths, blocks, and a linear layer from the last."""
     return nn.Sequential(
-        nn.Conv2d(shape[0], WIDTH, 3, padding=1, bias=False),
+        nn.Conv2d(shape[0], widths[0], 3, padding=1, bias=False),
         *blocks,
         *end,
-        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(n_features, n_classes)),
+        *(nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(widths[-1], n_classes)),
     )
 
 
@@ -102,4 +109,4 @@ def _shortcut(n_in, n_out):
     return nn.Sequential(nn.Conv2d(n_in, n_out, 1, 2, bias=False), nn.BatchNorm2d(n_out))
 
 
-_group_norm = partial(nn.GroupNorm, 4)
+group_norm = partial(nn.GroupNorm, 4)

@@ -20,6 +20,7 @@ from sklearn.frozen import FrozenEstimator
 from benchmarks.papers.data import draw
 from benchmarks.papers.networks import classifier
 from benchmarks.papers.runs import SEED, run_missing
+from benchmarks.papers.scale import SMALL
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.methods import GIF
@@ -93,7 +94,7 @@ def _pictures(X):
 def main():
     """Draw the sets that the JSON lacks."""
     warnings.simplefilter("ignore")
-    run_missing("papers_tracing", [(name,) for name in SETS], one_set)
+    run_missing("papers_tracing", SMALL, [(name,) for name in SETS], one_set)
 
 
 if __name__ == "__main__":

@@ -3,25 +3,25 @@
     pip install -e ".[benchmarks]" torchvision
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.truth           (all)
     python -m benchmarks.papers.truth "mnist, ResNet"                       (some)
+    python -m benchmarks.papers.truth --full                         (the paper's size)
 
 The 1000 training rows are cut into 20 random groups. The truth is the rise of the mean loss of 500
 validation rows after training again without a group, from the same start and with the same batches;
 the prediction is the sum of the scores of its rows. The verdict is that of ``diagnose`` on the
-default settings of ``method="unrolled"``. Writes ``benchmarks/results/papers_truth.json`` after
-each network and goes on from there.
+default settings of ``method="unrolled"``, which ``--full`` leaves out. Writes
+``benchmarks/results/papers_truth.json`` after each network and goes on from there.
 """
 
-import sys
 import warnings
+from functools import partial
 
 import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.data import draw
 from benchmarks.papers.edits import FEW
-from benchmarks.papers.networks import classifier
-from benchmarks.papers.runs import cpu_seconds, networks_named, run_missing
+from benchmarks.papers.runs import REFUSALS, networks_named, run_missing
+from benchmarks.papers.scale import SMALL, asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import leave_one_out
 from sam_attribution.methods import HIF
@@ -42,23 +42,23 @@ METHODS = {
 }
 
 
-def one_network(data, network, seed):
+def one_network(scale, data, network, seed):
     """Agreement of all methods with training again without groups, on one network."""
-    rows = draw(data, seed)
+    rows = scale.draw(data, seed)
     X, y = rows.train
-    net = FrozenEstimator(classifier(network, rows, seed).fit(X, y))
+    net = FrozenEstimator(scale.classifier(network, rows, seed).fit(X, y))
     known = {"validation": ValidationData(*rows.validation), "random_state": 0}
     groups = np.random.default_rng(seed).permutation(len(y)) % N_GROUPS
-    left_out, seconds = cpu_seconds(
+    left_out, seconds = scale.timed(
         lambda: leave_one_out(net, X, y, method=LeaveOneOut(groups=groups), **known)
     )
     effects = left_out.group_effects[0]
     found = {}
-    for name, settings in METHODS.items():
+    for name, settings in scale.scored(METHODS).items():
         influence = SAMInfluence(net, **known, **settings)
         try:
-            _, taken = cpu_seconds(lambda influence=influence: influence.fit(X, y))
-        except ValueError as error:
+            _, taken = scale.timed(lambda influence=influence: influence.fit(X, y))
+        except REFUSALS as error:
             found[name] = {"refused": str(error)}
             continue
         predicted = np.bincount(groups, influence.scores_, N_GROUPS)
@@ -92,11 +92,20 @@ def verdict(influence):
     return dict(zip(table["check"], table["status"], strict=True))
 
 
-def main(names):
+def cases(names, scale):
+    """All networks on mnist, two seeds; of the other small sets the ResNet alone."""
+    named = networks_named(names, SEEDS, scale)
+    if scale is not SMALL:
+        return named
+    return [case for case in named if case[0] == "mnist" or case[1] == "ResNet"]
+
+
+def main():
     """Measure the networks that the JSON lacks."""
+    scale, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    run_missing("papers_truth", networks_named(names, SEEDS), one_network)
+    run_missing("papers_truth", scale, cases(names, scale), partial(one_network, scale))
 
 
 if __name__ == "__main__":
-    main(sys.argv[1:])
+    main()

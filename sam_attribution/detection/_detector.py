@@ -36,6 +36,8 @@ from sam_attribution.fitting import (
 )
 from sam_attribution.validation_data import ValidationData
 
+_SIGNALS = {"network": "model's guess", "classes": "similar rows", "trusted": "checked rows"}
+
 
 class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     """Find rows whose label, or target of a regression, is wrong.
@@ -320,10 +322,16 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
             "scores": self.scores_,
             "suspicious": self.suspicious_,
             "probability_wrong": self.probability_wrong_,
-            "score_components": getattr(self, "score_components_", None),
+            "score_components": self._signals_on_page(),
             "label_scores": getattr(self, "label_log_proba_", None),
             "classes": getattr(self, "classes_", None),
         }
+
+    def _signals_on_page(self):
+        """Components of the score by names that say what they are to a person who labels."""
+        if not hasattr(self, "score_components_"):
+            return None
+        return self.score_components_.rename(columns=_SIGNALS)
 
     def _suggested_on_page(self):
         """Suggestions; for a regression those of suspicious rows only: all predictions differ."""

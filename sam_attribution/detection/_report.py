@@ -22,7 +22,9 @@ class WritesReport:
         descriptions=None,
         ids=None,
         image_shape=None,
+        columns=None,
         n_rows=None,
+        decisions=None,
         title="Label review",
     ):
         """Write a page on which a person decides: one HTML file, most suspicious rows first.
@@ -35,7 +37,8 @@ class WritesReport:
         path : str or path-like
             Path of the HTML file.
         X : array-like or Dataset of n_samples rows
-            The rows that were judged, or images or texts that show them better, in the same order.
+            The rows that were judged, or images, paths of images or texts that show them better, in
+            the same order.
         class_names : list of str or dict, optional
             Names of the classes, in their sorted order or by label.
         descriptions : list of str, optional
@@ -45,8 +48,15 @@ class WritesReport:
             the index of `X`, or else the one that the judged rows had.
         image_shape : tuple of int, optional
             Shape of an image whose pixels are a flat row of `X`.
+        columns : list, optional
+            Columns of a table to show, in this order. By default all; of more than 24, each row
+            shows those in which it is most unusual.
         n_rows : int, optional
-            Show only this many rows, the most suspicious ones. All by default, up to 100,000.
+            Show only this many rows, the most suspicious ones, beside those in `decisions`. All by
+            default, up to 100,000.
+        decisions : path-like, str, file or DataFrame, optional
+            Decisions about these rows, as an earlier page exported them. The page opens with the
+            rows that are still undecided.
         title : str, default="Label review"
 
         Returns
@@ -76,7 +86,9 @@ class WritesReport:
             descriptions=descriptions,
             ids=ids,
             image_shape=image_shape,
+            columns=columns,
             n_rows=n_rows,
+            decisions=decisions,
             title=title,
         )
 

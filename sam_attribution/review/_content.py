@@ -1,7 +1,6 @@
 """Content of a row on the page: an image, the columns of a table, or a text."""
 
-from dataclasses import dataclass, field, replace
-from numbers import Number
+from dataclasses import dataclass, field
 
 import numpy as np
 import pandas as pd
@@ -12,35 +11,54 @@ from sam_attribution._image_shape import images_of
 from sam_attribution._row_source import RowSource
 from sam_attribution._validation import take_rows
 from sam_attribution.review._codec import packed_sheets
-from sam_attribution.review._images import LARGEST, framed, is_picture, pixels_of, shrunk
+from sam_attribution.review._images import LARGEST, enlarged, pixels_of, shrunk, size_note
+from sam_attribution.review._pictures import pictures_in, thumbnails
+from sam_attribution.review._table_content import table_settings
 
-MOST_COLUMNS = 24
 _LONGEST = 2000  # characters of a text
 
 
 @dataclass(frozen=True)
 class Content:
-    """For the page: what `kind` needs to draw rows, packed sheets of images, and a note to read."""
+    """For the page: what `kind` needs to draw rows, a note to read, and packed images.
+
+    `sheets` hold the images of the list, several each; `large` hold one each, to enlarge.
+    """
 
     settings: dict
     note: str = ""
     sheets: list[str] = field(default_factory=list)
+    large: list[str] = field(default_factory=list)
 
 
-def content_of(X, rows, image_shape):
+def content_of(X, rows, image_shape, columns):
     """Return the :class:`Content` of the rows at `rows`, in their order."""
-    shown = take_rows(from_tensor(X, "X"), rows)
+    content = _content_of(X, rows, image_shape, columns)
+    if columns is not None and content.settings["kind"] != "table":
+        raise ValueError(
+            f"columns must be left out, got {columns!r}: X holds {content.settings['kind']}s and "
+            "no table."
+        )
+    return content
+
+
+def _content_of(X, rows, image_shape, columns):
+    X = from_tensor(X, "X")
+    shown = take_rows(X, rows)
+    pictures = pictures_in(shown)
+    if pictures is not None:
+        return _pictures(pictures)
     if isinstance(shown, RowSource):
-        if is_picture(next(shown.inputs())):
-            return _pictures(shown.inputs())
         shown = _read(shown)
-    if issparse(shown):
+    elif issparse(shown):
         shown = shown.toarray()
-    if _is_text(shown):
+    elif _is_text(shown):
         return _texts(shown)
     if image_shape is not None or np.ndim(shown) in (3, 4):
         return _images(images_of(shown, image_shape))
-    return _table(shown if isinstance(shown, pd.DataFrame) else _frame(shown))
+    if isinstance(X, RowSource) or issparse(X):  # all of their rows may not fit into memory
+        X, rows = shown, np.arange(len(shown))
+    return Content(*table_settings(X if isinstance(X, pd.DataFrame) else _frame(X), rows, columns))
 
 
 def _read(source):
@@ -67,16 +85,29 @@ def _texts(X):
 
 
 def _images(images):
-    pixels, drawn = pixels_of(images)
-    pixels, size = shrunk(pixels)
-    sheets, per_sheet = packed_sheets(pixels)
-    shape = dict(zip(("height", "width", "channels"), pixels.shape[1:], strict=True))
-    return Content({"kind": "image", "per_sheet": per_sheet, **shape}, drawn + size, sheets)
+    pixels, note = pixels_of(images)
+    if max(pixels.shape[1:3]) <= LARGEST:
+        return _in_sheets(pixels, note)
+    large, (height, width) = enlarged(pixels)
+    note = f"{note} {size_note(len(large), len(pixels))}"
+    how = {"height": int(height), "width": int(width)}
+    return _in_sheets(shrunk(pixels, LARGEST), note, large, how)
 
 
 def _pictures(pictures):
-    note = f"Pictures are drawn in at most {LARGEST} x {LARGEST} pixels."
-    return replace(_images(framed(pictures)), note=note)
+    pixels, large = thumbnails(pictures)
+    if not any(large):
+        return _in_sheets(pixels, "")
+    return _in_sheets(pixels, size_note(len(large), len(pixels)), large, None)
+
+
+def _in_sheets(pixels, note, large=(), packed_shape=None):
+    """Content of images; the large ones are packed pixels of a shape, or files of None."""
+    sheets, per_sheet = packed_sheets(pixels)
+    shape = dict(zip(("height", "width", "channels"), pixels.shape[1:], strict=True))
+    of_large = {"n_large": len(large), "large_shape": packed_shape}
+    settings = {"kind": "image", "per_sheet": per_sheet, **shape, **of_large}
+    return Content(settings, note, sheets, list(large))
 
 
 def _frame(X):
@@ -87,18 +118,3 @@ def _frame(X):
             "Say what a row is with image_shape, or pass texts as X."
         )
     return pd.DataFrame(X)
-
-
-def _table(frame):
-    n_columns = frame.shape[1]
-    frame = frame.iloc[:, :MOST_COLUMNS]
-    cells = [[_cell(value) for value in frame.iloc[:, k]] for k in range(frame.shape[1])]
-    note = f"The first {MOST_COLUMNS} of {n_columns} columns." if n_columns > MOST_COLUMNS else ""
-    names = [str(name) for name in frame.columns]
-    return Content({"kind": "table", "columns": names, "cells": cells}, note)
-
-
-def _cell(value):
-    is_number = isinstance(value, Number) and not isinstance(value, bool | np.bool_ | complex)
-    text = f"{value:.6g}" if is_number else str(value)
-    return text if len(text) <= 200 else f"{text[:200]} …"

@@ -2,6 +2,7 @@
 
 import csv as csv_format
 import io
+import json
 from numbers import Number
 from os import PathLike
 
@@ -11,7 +12,9 @@ import pandas as pd
 from sam_attribution._folders import user_path
 from sam_attribution.review._written_labels import label_token
 
-COLUMNS = ("row", "id", "given", "suggested", "decision", "label", "page")
+_OF_A_PERSON = ("row", "id", "given", "suggested", "decision", "label")
+_REMARKS = ("reviewer", "time", "note")
+COLUMNS = (*_OF_A_PERSON, "page", *_REMARKS)
 _NEEDED = ("given", "decision", "label")
 _SAVE_AS = 'Save it as "CSV UTF-8".'
 
@@ -22,7 +25,7 @@ def decision_lines(csv):
     header = [str(name).strip() for name in header]
     _check_header(header)
     entries = [(number, _entry(header, cells, number)) for number, cells in lines]
-    entries = [(n, entry) for n, entry in entries if any(entry[name] for name in COLUMNS[:-1])]
+    entries = [(n, entry) for n, entry in entries if any(entry[name] for name in _OF_A_PERSON)]
     # a line that a person added is about the page of the others
     page = next((entry["page"] for _, entry in entries if entry["page"]), "")
     return [(n, entry | {"page": entry["page"] or page}) for n, entry in entries]
@@ -102,7 +105,7 @@ def _check_header(header):
         missing.insert(0, "row or id")
     if missing:
         raise ValueError(
-            f"csv must have the columns {', '.join(COLUMNS[:-1])}, got {', '.join(header)}: "
+            f"csv must have the columns {', '.join(_OF_A_PERSON)}, got {', '.join(header)}: "
             f"{', '.join(missing)} not found. Export it from the review page."
         )
     if twice := [name for name in COLUMNS if header.count(name) > 1]:
@@ -116,4 +119,14 @@ def _entry(header, cells, number):
             "holds the separator in double quotes."
         )
     found = {name: cell.strip() for name, cell in zip(header, cells, strict=False)}
-    return {name: found.get(name, "") for name in COLUMNS}
+    entry = {name: found.get(name, "") for name in COLUMNS}
+    return entry | {name: _plain(entry[name]) for name in _REMARKS}
+
+
+def _plain(text):
+    """A remark without the quotes of JSON, in which the page writes it."""
+    try:
+        value = json.loads(text)
+    except ValueError:
+        return text
+    return value if isinstance(value, str) else text

@@ -1,7 +1,5 @@
 """`apply_decisions`: the CSV of a review page, applied to the rows it is about."""
 
-from dataclasses import dataclass
-
 import numpy as np
 import pandas as pd
 from pandas.api.extensions import ExtensionArray
@@ -11,11 +9,10 @@ from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import dataset_as_source
 from sam_attribution._validation import check_length, num_samples, take_rows
+from sam_attribution.review._checked_decisions import checked_decisions
 from sam_attribution.review._decision_file import decision_lines
 from sam_attribution.review._row_identity import Rows, row_ids
 from sam_attribution.review._written_labels import WrittenLabels, label_token
-
-_DECISIONS = ("keep", "relabel", "remove")
 
 
 def apply_decisions(X, y, csv, *, classes=None, ids=None):
@@ -29,13 +26,15 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
         Their labels as they were given.
     csv : path-like, str, file or DataFrame
         What the page exports, in UTF-8, with the columns row (position, from 0), id, given,
-        suggested, decision (keep, relabel or remove), label (the label from now on) and page;
-        others are not read, and id and page may be missing. Labels and ids are written as
+        suggested, decision (keep, relabel, remove or unsure), label (the label from now on) and
+        page; others are not read, and id and page may be missing. A row that somebody is unsure
+        about stays as it is. Labels and ids are written as
         :func:`~sam_attribution.review.label_token` does; one typed without quotes is understood
         if it can mean one label only. Commas, semicolons and tabs separate. Empty lines are
         skipped.
     classes : array-like or None, default=None
-        Further labels that rows may get, beside those in `y`: the page's ``classes``.
+        Further labels that rows may get, beside those in `y`: the page's ``classes``, and those
+        that a reviewer has added.
     ids : array-like of shape (n_samples,) or None, default=None
         The page's ``ids``. None: the index of `X`, if it has one that names each row once.
 
@@ -81,8 +80,7 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
     values = _as_list(y, "y")
     labels = WrittenLabels([*values, *(() if classes is None else _as_list(classes, "classes"))])
     rows = Rows(X, [label_token(label) for label in values], row_ids(X, ids, n_samples))
-    decisions = [_checked(entry, values, labels, rows) for entry in decision_lines(csv)]
-    _check_once(decisions)
+    decisions = checked_decisions(decision_lines(csv), values, labels, rows)
     new = {d.row: d.label for d in decisions if d.decision == "relabel"}
     stays = np.ones(n_samples, dtype=bool)
     stays[[d.row for d in decisions if d.decision == "remove"]] = False
@@ -90,14 +88,6 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
     rows = take_rows(X, kept)
     rows = rows.given() if isinstance(rows, RowSource) else rows
     return rows, take_rows(_relabelled(y, new), kept)
-
-
-@dataclass(frozen=True)
-class _Decision:
-    line: int
-    row: int
-    decision: str
-    label: object
 
 
 def _check_y(y, n_samples):
@@ -109,43 +99,6 @@ def _check_y(y, n_samples):
 def _as_list(labels, name):
     labels = values_of(labels, name)
     return labels.tolist() if hasattr(labels, "tolist") else list(labels)
-
-
-def _checked(numbered, y, labels, rows):
-    """One entry as a :class:`_Decision`; raise unless it is about a row of `y`."""
-    line, entry = numbered
-    names = [f"{name} {entry[name]}" for name in ("row", "id") if entry[name]]
-    where = f"csv, line {line} ({', '.join(names)})"
-    row = rows.position(entry, where)
-    if not labels.means(entry["given"], y[row]):
-        raise ValueError(
-            f"{where}{rows.without_ids(entry)}: the given label must be that of y, got "
-            f"{entry['given'] or 'nothing'} where y has {label_token(y[row])}. Pass the y that the "
-            "page was made of, not a corrected one."
-        )
-    decision, text = entry["decision"], entry["label"]
-    if decision not in _DECISIONS:
-        raise ValueError(
-            f"{where}: decision must be one of {', '.join(_DECISIONS)}, got {decision!r}."
-        )
-    if decision == "keep" and text and not labels.means(text, y[row]):
-        raise ValueError(
-            f"{where}: decision is keep, but label is {text}, not the given one. Write relabel, or "
-            "delete the label."
-        )
-    label = labels.read(text, where) if decision == "relabel" else None
-    return _Decision(line, row, decision, label)
-
-
-def _check_once(decisions):
-    lines = {}
-    for decision in decisions:
-        first = lines.setdefault(decision.row, decision.line)
-        if first != decision.line:
-            raise ValueError(
-                f"csv, line {decision.line} (row {decision.row}): a row must have one decision, "
-                f"got another in line {first}. Keep one of them."
-            )
 
 
 def _relabelled(y, new):

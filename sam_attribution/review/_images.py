@@ -2,7 +2,11 @@
 
 import numpy as np
 
-LARGEST = 96  # pixels of a side; larger images are drawn smaller
+from sam_attribution.review._codec import packed_sheets
+
+LARGEST = 96  # pixels of a side in the list; larger images are drawn smaller
+LARGEST_ENLARGED = 1024
+MOST_ENLARGED = 64_000_000  # characters of a page that hold enlarged images
 
 
 def pixels_of(images):
@@ -23,43 +27,36 @@ def pixels_of(images):
     return np.rint(255 * scaled).astype(np.uint8), note
 
 
-def shrunk(pixels):
-    """Return the mean over squares of pixels, so that no side is longer than ``LARGEST``."""
-    factor = -(-max(pixels.shape[1:3]) // LARGEST)
+def shrunk(pixels, largest):
+    """Return the mean over squares of pixels, so that no side is longer than `largest`."""
+    factor = -(-max(pixels.shape[1:3]) // largest)
     if factor == 1:
-        return pixels, ""
+        return pixels
     height, width = (-(-side // factor) * factor for side in pixels.shape[1:3])
     missing = (height - pixels.shape[1], width - pixels.shape[2])
     padded = np.pad(pixels, ((0, 0), (0, missing[0]), (0, missing[1]), (0, 0)), mode="edge")
     squares = padded.reshape(
         len(pixels), height // factor, factor, width // factor, factor, pixels.shape[3]
     )
-    note = f" Images are shown at 1/{factor} of their size."
-    return np.rint(squares.mean(axis=(2, 4))).astype(np.uint8), note
+    return np.rint(squares.mean(axis=(2, 4))).astype(np.uint8)
 
 
-def is_picture(value):
-    """True for an image of PIL, as torchvision reads it from a file."""
-    return hasattr(value, "thumbnail") and hasattr(value, "convert")
+def enlarged(pixels):
+    """Return images one by one, packed, as many as a page holds, and their height and width."""
+    packed, shape, n_bytes = [], (0, 0), 0
+    for k in range(len(pixels)):
+        image = shrunk(pixels[k : k + 1], LARGEST_ENLARGED)
+        packed += packed_sheets(image)[0]
+        shape, n_bytes = image.shape[1:3], n_bytes + len(packed[-1])
+        if n_bytes >= MOST_ENLARGED:
+            break
+    return packed, shape
 
 
-def framed(pictures):
-    """Return uint8 pixels of pictures of any size, each shrunk if it is large, amid white."""
-    small = [np.asarray(_small(picture)) for picture in pictures]
-    height, width = np.max([pixels.shape[:2] for pixels in small], axis=0)
-    frames = np.full((len(small), height, width, 3), 255, np.uint8)
-    for frame, pixels in zip(frames, small, strict=True):
-        top, left = (height - pixels.shape[0]) // 2, (width - pixels.shape[1]) // 2
-        frame[top : top + pixels.shape[0], left : left + pixels.shape[1]] = pixels
-    return frames
-
-
-def _small(picture):
-    if picture.mode[0] in "IF":  # PIL would cut off all that is brighter than 255
-        raise ValueError(
-            f"X must hold pictures of 8 bits per channel to show them, got mode {picture.mode!r}. "
-            "Convert them in the Dataset, or pass an array of numbers."
-        )
-    small = picture.convert("RGB")
-    small.thumbnail((LARGEST, LARGEST))
-    return small
+def size_note(n_enlarged, n):
+    """Return a sentence on the sizes of images that are larger than they are drawn in a list."""
+    which = "" if n_enlarged == n else f", for the first {n_enlarged:,} rows"
+    return (
+        f"Images have at most {LARGEST} x {LARGEST} pixels here; a click enlarges one to up to "
+        f"{LARGEST_ENLARGED} x {LARGEST_ENLARGED}{which}."
+    )

@@ -1,9 +1,5 @@
 """`review_page`: arrays in, one HTML file out."""
 
-import base64
-import hashlib
-import json
-
 import numpy as np
 
 from sam_attribution._folders import user_path
@@ -15,14 +11,10 @@ from sam_attribution.review._arguments import (
     texts_of,
 )
 from sam_attribution.review._content import content_of
+from sam_attribution.review._earlier_decisions import earlier_decisions, for_page
+from sam_attribution.review._page_data import fingerprint, packed, packed_columns, taken
 from sam_attribution.review._page_labels import page_labels
 from sam_attribution.review._row_identity import PageKey, row_ids
-from sam_attribution.review._shown_values import (
-    are_probabilities,
-    best_labels,
-    ranks,
-    without_logarithm,
-)
 from sam_attribution.review._template import page
 
 
@@ -42,15 +34,17 @@ def review_page(
     descriptions=None,
     ids=None,
     image_shape=None,
+    columns=None,
     n_rows=None,
+    decisions=None,
     title="Label review",
 ):
     """Write a web page on which a person decides about labels.
 
     The page is one file that works without a network. It shows the rows, most suspicious first, and
-    takes a decision for each: keep the label, change it, or remove the row. The decisions are kept
-    in the browser and leave it as a CSV, which :func:`~sam_attribution.review.apply_decisions`
-    reads.
+    takes a decision for each: keep the label, change it, remove the row, or say that it is unsure.
+    The decisions are kept in the browser and leave it as a CSV, which
+    :func:`~sam_attribution.review.apply_decisions` reads.
 
     Parameters
     ----------
@@ -58,11 +52,12 @@ def review_page(
         Of the HTML file. One that is there is written over.
     X : array-like, sparse matrix, tensor, DataFrame or Dataset of n_samples rows
         What a row is: an image if `X` has shape (n, height, width), (n, channels, height, width)
-        or (n, height, width, channels) with 1, 3 or 4 channels, or if `image_shape` is given; a
-        text if `X` is a list, array or Series of strings; else columns of a table. ``uint8`` pixels
-        are drawn as they are, others from 0 to 1 if they lie there and from the lowest to the
-        highest otherwise; the page says which. Of a Dataset only the rows on the page are read, and
-        its items may be images of PIL, of any sizes.
+        or (n, height, width, channels) with 1, 3 or 4 channels, or if `image_shape` is given; an
+        image as well if `X` is a list or Series of images of PIL, of paths, or of names of image
+        files that exist; a text if it holds other strings; else columns of a table. ``uint8``
+        pixels are drawn as they are, others from 0 to 1 if they lie there and from the lowest to
+        the highest otherwise; the page says which. Of a Dataset only the rows on the page are read,
+        and its items may be images of PIL, of any sizes.
     given : array-like of shape (n_samples,)
         Labels as they are: strings, numbers or booleans.
     suggested : array-like of shape (n_samples,)
@@ -91,8 +86,15 @@ def review_page(
         None: the index of `X`, if it has one.
     image_shape : tuple of int or None, default=None
         Shape of one row of `X` as an image.
+    columns : list or None, default=None
+        Columns of a table to show, in this order. None: all of them; each row of a table with more
+        than 24 columns shows the 24 in which it is most unusual.
     n_rows : int or None, default=None
-        Show this many rows, the most suspicious ones. None: all, up to 100,000.
+        Show this many rows, the most suspicious ones, beside those in `decisions`. None: all, up to
+        100,000.
+    decisions : path-like, str, file or DataFrame, default=None
+        Decisions about these rows, as an earlier page exported them. The page opens with the rows
+        that are still undecided, shows the decided ones on demand, and exports all decisions.
     title : str, default="Label review"
         Of the page.
 
@@ -130,7 +132,7 @@ def review_page(
     True
     """
     X = dataset_as_source(X)
-    columns = review_columns(
+    judged = review_columns(
         X,
         given=given,
         suggested=suggested,
@@ -140,81 +142,40 @@ def review_page(
         score_components=score_components,
         label_scores=label_scores,
     )
-    n_samples = len(columns.scores)
-    by_suspicion = np.argsort(columns.scores, kind="stable")  # NaN sorts last
-    rows = by_suspicion[: check_n_rows(n_rows, n_samples)]
-    labels, n_classes = page_labels(columns.given, columns.suggested, classes, class_names)
-    content = content_of(X, rows, image_shape)
+    n_samples = len(judged.scores)
     ids_of_rows = row_ids(X, ids, n_samples)
-    given_tokens = [labels.tokens[code] for code in labels.codes(columns.given)]
+    known, _ = page_labels(judged.given, judged.suggested, classes, class_names)
+    earlier = earlier_decisions(decisions, X, judged.given, ids_of_rows, known.values)
+    labels, n_classes = page_labels(
+        judged.given, judged.suggested, classes, class_names, [d.label for d in earlier]
+    )
+    places, rows = _rows_on_page(judged.scores, n_rows, [d.row for d in earlier])
+    content = content_of(X, rows, image_shape, columns)
+    given_tokens = [labels.tokens[code] for code in labels.codes(judged.given)]
     data = {
         "n_samples": n_samples,
-        "rows": _packed(rows, "<i4"),
+        "rows": packed(rows, "<i4"),
+        "places": packed(places, "<i4"),
         "labels": {"tokens": labels.tokens, "texts": labels.texts},
         "content": content.settings,
         "note": content.note,
-        "descriptions": _taken(texts_of(descriptions, n_samples), rows),
-        "index": _taken(names_of(X, ids), rows),
-        "ids": _taken(ids_of_rows, rows),
+        "descriptions": taken(texts_of(descriptions, n_samples), rows),
+        "index": taken(names_of(X, ids), rows),
+        "ids": taken(ids_of_rows, rows),
         "page": PageKey.of(X, given_tokens, ids_of_rows).written(),
-        **_packed_columns(columns, labels, n_classes, rows),
+        "decided": for_page(earlier),
+        **packed_columns(judged, labels, n_classes, rows),
     }
-    data["fingerprint"] = _page_hash(data, content.sheets)
+    data["fingerprint"] = fingerprint(data, content.sheets)
     path = user_path(path, "path")
-    path.write_text(page(str(title), data, content.sheets), encoding="utf-8", newline="\n")
+    path.write_text(page(str(title), data, content), encoding="utf-8", newline="\n")
     return path
 
 
-def _packed_columns(columns, labels, n_classes, rows):
-    """Return labels, scores, their components and the labels that fit, packed."""
-    given = labels.codes(columns.given)
-    components = columns.score_components.items()
-    suspicious, wrong = columns.suspicious, columns.probability_wrong
-    return {
-        "given": _packed(given[rows], "<i4"),
-        "suggested": _packed(labels.codes(columns.suggested)[rows], "<i4"),
-        "scores": _packed(columns.scores[rows], "<f4"),
-        "suspicious": None if suspicious is None else _packed(suspicious[rows], "u1"),
-        "wrong": None if wrong is None else _packed(wrong[rows], "<f4"),
-        "parts": [
-            {"name": name, "ranks": _packed(ranks(v)[rows], "<i4")} for name, v in components
-        ],
-        "fits": None if columns.label_scores is None else _fits(columns, given, n_classes, rows),
-    }
-
-
-def _fits(columns, given, n_classes, rows):
-    every = without_logarithm(columns.label_scores)
-    label_scores = every[rows]
-    if label_scores.shape[1] != n_classes:
-        raise ValueError(
-            f"label_scores must have one column for each of the {n_classes} classes, got "
-            f"{label_scores.shape[1]}. Say with classes what the columns stand for."
-        )
-    codes, values = best_labels(label_scores, np.where(given < n_classes, given, -1)[rows])
-    has_values = ~np.isnan(label_scores).all(axis=1)
-    lowest = np.min(label_scores, axis=1, where=~np.isnan(label_scores), initial=np.inf)
-    return {
-        "codes": _packed(codes, "<i4"),
-        "values": _packed(np.nan_to_num(values), "<f4"),
-        "lowest": _packed(np.where(has_values, lowest, 0), "<f4"),
-        "are_probabilities": are_probabilities(every),
-    }
-
-
-def _packed(values, dtype):
-    with np.errstate(over="ignore"):  # a score beyond float32 is shown as infinite
-        return base64.b64encode(np.ascontiguousarray(values, dtype=dtype).tobytes()).decode()
-
-
-def _taken(texts, rows):
-    return None if texts is None else [texts[row] for row in rows]
-
-
-def _page_hash(data, sheets):
-    """Return a hash of what the decisions are about: the rows, their labels and contents."""
-    about = ("n_samples", "rows", "ids", "labels", "given", "content", "descriptions")
-    digest = hashlib.sha256(json.dumps([data[name] for name in about]).encode())
-    for sheet in sheets:
-        digest.update(sheet.encode())
-    return digest.hexdigest()[:16]
+def _rows_on_page(scores, n_rows, decided):
+    """Return places in the order of suspicion, from 1, and positions of the rows to show."""
+    order = np.argsort(scores, kind="stable")  # NaN sorts last
+    is_decided = np.isin(order, decided)
+    n_shown = check_n_rows(n_rows, len(scores))
+    places = np.flatnonzero(is_decided | (np.cumsum(~is_decided) <= n_shown))
+    return places + 1, order[places]

@@ -14,6 +14,7 @@ from sam_attribution._as_arrays import from_tensor, values_of
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._validation import check_length
+from sam_attribution.review._pictures import is_picture
 from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 _NONE = "0"
@@ -207,12 +208,25 @@ def _row_hashes(X):
         except TypeError:  # of cells that do not hash
             return None
     if isinstance(X, list | tuple | pd.Series):
-        return [_short(repr(row).encode()) for row in X]
+        return _object_hashes(list(X))
     X = np.asarray(X)
     if X.dtype.hasobject:
-        return [_short(repr(row).encode()) for row in X.tolist()]
+        return _object_hashes(X.tolist())
     return [_short(np.ascontiguousarray(row).tobytes()) for row in X]
 
 
 def _short(content):
     return hashlib.blake2b(content, digest_size=8).hexdigest()
+
+
+def _object_hashes(rows):
+    """A hash of each object by its text or pixels, or None if a text says where it lies."""
+    contents = [_object_bytes(row) for row in rows]
+    return None if None in contents else [_short(content) for content in contents]
+
+
+def _object_bytes(row):
+    if is_picture(row):
+        return repr((row.mode, row.size)).encode() + row.tobytes()
+    text = repr(row)
+    return None if _ADDRESS.search(text) else text.encode()

@@ -9,13 +9,14 @@ from importlib.resources import files
 
 _ASSETS = files("sam_attribution.review") / "assets"
 _SCRIPTS = (
-    *("data", "decisions", "csv", "view", "sheets"),
-    *("row", "list", "dialogs", "controls", "main"),
+    *("words", "data", "labels", "decisions", "csv", "merge", "view", "sheets", "images"),
+    *("signals", "cells", "row", "list", "selection", "actions", "dialogs", "detail"),
+    *("filters", "keys", "controls", "main"),
 )
 
 
-def page(title, data, sheets):
-    """The HTML. `data` goes in as JSON, `sheets` (base64) as text, both in inert elements."""
+def page(title, data, content):
+    """The HTML. `data` goes in as JSON, packed images as text, both in inert elements."""
     style, script = _read("page.css"), _script()
     return string.Template(_read("page.html")).substitute(
         policy=(
@@ -26,10 +27,14 @@ def page(title, data, sheets):
         style=style,
         script=script,
         data=inert(data),
-        sheets="".join(
-            f'<script type="text/plain" id="sheet-{k}">{sheet}</script>\n'
-            for k, sheet in enumerate(sheets)
-        ),
+        images=_texts("sheet", content.sheets) + _texts("large", content.large),
+    )
+
+
+def _texts(name, parts):
+    return "".join(
+        f'<script type="text/plain" id="{name}-{k}">{part}</script>\n'
+        for k, part in enumerate(parts)
     )
 
 

@@ -125,6 +125,8 @@ def test_the_review_page_takes_what_was_found(pairs, tmp_path):
     found = ("scores", "suspicious", "probability_wrong", "score_components", "classes")
     learned = {name: getattr(detector, f"{name}_") for name in found}
     learned["label_scores"] = detector.label_log_proba_
+    words = {"network": "model's guess", "classes": "similar rows", "trusted": "checked rows"}
+    learned["score_components"] = detector.score_components_.rename(columns=words)
     suggested = detector.suggested_labels_
     expected = review_page(
         tmp_path / "expected.html", X, given=y, suggested=suggested, **learned, **shown

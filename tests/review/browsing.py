@@ -55,7 +55,7 @@ def press(driver, *keys):
 def shown(driver, what="r.querySelector('.number').textContent"):
     """Of the rows from the top."""
     return driver.execute_script(
-        "return [...document.querySelectorAll('.row')]"
+        "return [...document.querySelectorAll('#feed .row')]"
         ".sort((a, b) => a.ariaPosInSet - b.ariaPosInSet).map(r => " + what + ")"
     )
 

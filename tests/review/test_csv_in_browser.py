@@ -28,21 +28,26 @@ from tests.review.browsing import (
 )
 
 
+def stored(driver):
+    """What the browser keeps of the decisions: row, decision, label, reviewer, time, note."""
+    return json.loads(driver.execute_script("return Object.values(localStorage)[0]"))["decisions"]
+
+
 def test_the_csv_comes_back_as_labels(opened, path, tmp_path):
     assert not opened.find_element(By.ID, "export").is_enabled()
     press(opened, Keys.HOME, "krx")
     for label in LABELS:
         press(opened, "c")
         texts = [option.text for option in opened.find_elements(By.CSS_SELECTOR, "#choose option")]
-        text = label if label.strip() else repr(label)
-        if text.split("\n")[0] in [shown_text[: len(text.split("\n")[0])] for shown_text in texts]:
-            press(opened, text.split("\n")[0], Keys.ENTER)
+        text = label.replace("\n", "␊") if label.strip() else repr(label)
+        if text in texts:
+            press(opened, text, Keys.ENTER)
         else:
             press(opened, Keys.ESCAPE, Keys.ARROW_DOWN)
     file = exported(opened, tmp_path)
-    before = opened.execute_script("return Object.values(localStorage)[0]")
+    before = stored(opened)
     expected = GIVEN.copy()
-    for row, decision, token in json.loads(before):
+    for row, decision, token, *_ in before:
         if decision == "relabel":
             expected[row] = json.loads(token)
     assert (expected != GIVEN).sum() > len(LABELS) // 2
@@ -54,10 +59,8 @@ def test_the_csv_comes_back_as_labels(opened, path, tmp_path):
     load(opened, path)
     choose(opened, "state", "all rows")
     opened.find_element(By.ID, "file").send_keys(str(file))
-    wait_for(opened, "status", f"Loaded {len(json.loads(before))} decisions.")
-    assert sorted(json.loads(opened.execute_script("return Object.values(localStorage)[0]"))) == (
-        sorted(json.loads(before))
-    )
+    wait_for(opened, "status", f"Loaded {len(before)} decisions.")
+    assert sorted(stored(opened)) == sorted(before)
     press(opened, Keys.ESCAPE, "u")
     assert decided(opened) == [""] * N
 
@@ -144,7 +147,7 @@ def test_decisions_go_by_id_through_page_and_table(driver, named, tmp_path):
     press(driver, "rxk")
     file = exported(driver, tmp_path)
     assert file.read_text(encoding="utf-8-sig").startswith(
-        "row,id,given,suggested,decision,label,page\n"
+        "row,id,given,suggested,decision,label,page,reviewer,time,note\n"
     )
     order = [3, 1, 0, 2]
     table = pd.DataFrame(np.eye(4), index=NAMES).iloc[order]

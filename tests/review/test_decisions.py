@@ -230,7 +230,7 @@ def test_a_text_that_can_mean_two_labels_means_none():
         (["²,0,keep,0"], r"row must be a position"),
         (["0,1,keep,1"], r"line 2 \(row 0\): the given label must be that of y, got 1 where y has"),
         (["0,0,keep,0", "1,1,kept,1"], r"line 3 \(row 1\): decision must be one of keep, relabel"),
-        (["0,0,,"], r"decision must be one of keep, relabel, remove, got ''"),
+        (["0,0,,"], r"decision must be one of keep, relabel, remove, unsure, got ''"),
         (["0,0,relabel,9"], r"line 2 \(row 0\): label must be one of 0, 1, 2, got '9'"),
         (["0,0,relabel,"], r"label must be one of 0, 1, 2, got ''"),
         (["0,0"], r"decision must be one of"),

@@ -116,11 +116,12 @@ def test_nothing_is_cut_off_on_a_narrow_screen(opened, width):
     emulate(opened, width, 800)
     assert opened.execute_script("return document.scrollingElement.scrollWidth") <= width
     inside = (
-        "[...r.querySelectorAll('button')].every(b => { const a = b.getBoundingClientRect(), "
-        "c = b.parentElement.getBoundingClientRect(), d = r.getBoundingClientRect(); return "
-        "a.bottom <= c.bottom && c.bottom <= d.bottom && a.right <= d.right && a.height >= 24; })"
+        "[...r.querySelectorAll('.actions button')].every(b => { "
+        "const [a, c, d] = [b, b.parentElement, r].map(e => e.getBoundingClientRect()); return "
+        "a.bottom <= c.bottom && c.bottom <= d.bottom && a.right <= d.right"
+        " && a.height >= LEAST; })"
     )
-    assert all(shown(opened, inside))
+    assert all(shown(opened, inside.replace("LEAST", "44" if width <= 700 else "24")))
 
 
 def test_names_and_roles_for_those_who_listen(opened):
@@ -134,3 +135,46 @@ def test_names_and_roles_for_those_who_listen(opened):
     )
     assert unnamed == []
     assert opened.find_element(By.ID, "status").get_attribute("aria-live") == "polite"
+
+
+def test_rows_can_be_read_and_decided_on_a_small_screen_and_with_large_text(opened):
+    """1280 x 1024 enlarged to 300 and 400 %, and text of twice its size."""
+    fits = (
+        "const row = document.querySelector('#feed .row.is-current').getBoundingClientRect();"
+        "const list = document.getElementById('scroller').getBoundingClientRect();"
+        "return [document.scrollingElement.scrollWidth <= innerWidth,"
+        " list.height >= Math.min(innerHeight - 1, 300), row.top >= -1 && row.top < innerHeight]"
+    )
+    try:
+        for width, height, size in ((427, 341, 16), (320, 256, 16), (1360, 900, 32)):
+            sizes = {"standard": size, "fixed": size}
+            opened.execute_cdp_cmd("Page.setFontSizes", {"fontSizes": sizes})
+            emulate(opened, width, height)
+            press(opened, Keys.HOME, Keys.ARROW_DOWN)
+            assert opened.execute_script(fits) == [True, True, True], (width, size)
+    finally:
+        sizes = {"standard": 16, "fixed": 13}
+        opened.execute_cdp_cmd("Page.setFontSizes", {"fontSizes": sizes})
+
+
+SCROLLERS = """
+const canBeReached = (e) => e.tabIndex >= 0 || e.querySelector("button, input, [tabindex='0']");
+return [...document.querySelectorAll("body *")].filter((e) => e.checkVisibility()
+  && e.scrollHeight > e.clientHeight + 1 && !e.matches("select, option")
+  && /auto|scroll/.test(getComputedStyle(e).overflowY) && !canBeReached(e)).map((e) => e.outerHTML);
+"""
+
+
+def test_what_scrolls_can_be_reached_by_key(opened):
+    for key in ("", "z", "g", "?"):
+        press(opened, key)
+        assert opened.execute_script(SCROLLERS) == []
+        press(opened, Keys.ESCAPE)
+    press(opened, "g")
+
+
+def test_texts_of_the_data_have_their_own_direction(opened):
+    without = (
+        "[...r.querySelectorAll('b, .text, .name, .number')].filter(e => e.dir !== 'auto').length"
+    )
+    assert set(shown(opened, without)) == {0}

@@ -1,6 +1,8 @@
 import base64
 import hashlib
+import io
 import re
+import zlib
 
 import numpy as np
 import pandas as pd
@@ -10,6 +12,8 @@ from PIL import Image
 from scipy.sparse import csr_matrix
 
 from sam_attribution.review import review_page
+from sam_attribution.review._codec import residuals
+from sam_attribution.review._table_content import shares_as_extreme
 from tests.review.page_reader import data_of, images_of, scripts_of, tags_of, unpacked
 
 NASTY = "</script><script>alert(1)</script><!--<img src=x onerror=alert(1)>"
@@ -128,11 +132,53 @@ def test_a_table_shows_its_columns(path):
     assert content["cells"] == [["3.25", "1.5", "2"], ["c", "a", "b"]]
 
 
-def test_a_wide_table_says_that_it_was_cut(path):
-    data = page(path, csr_matrix(np.arange(90.0).reshape(3, 30)))
-    assert data["note"] == "The first 24 of 30 columns."
-    assert data["content"]["columns"] == [str(k) for k in range(24)]
-    assert data["content"]["cells"][1] == ["61", "1", "31"]
+@pytest.fixture
+def wide():
+    """One hundred rows of 30 columns; row 5 is unusual in columns 29 and 3."""
+    table = pd.DataFrame(np.random.default_rng(0).normal(size=(100, 30)))
+    table[3] = np.where(np.arange(100) == 5, "blue", "red")
+    table.loc[5, 29] = 99.0
+    return table
+
+
+def wide_page(path, table, **changes):
+    labels = np.zeros(len(table), int)
+    scores = np.arange(len(table), 0, -1)
+    return page(path, table, given=labels, suggested=labels, scores=scores, **changes)
+
+
+def test_a_row_of_a_wide_table_shows_its_unusual_values_first(path, wide):
+    data = wide_page(path, wide)
+    assert data["note"].startswith("Each row shows the 24 of 30 columns in which it is most unus")
+    content, item = data["content"], unpacked(data["rows"], "<i4").tolist().index(5)
+    which = unpacked(content["which"], "<i4").reshape(100, 24)
+    assert which[item, :2].tolist() == [3, 29]  # one row in a hundred; twice that
+    assert [cells[item] for cells in content["cells"]][:2] == ["blue", "99"]
+    unusual = unpacked(content["unusual"], "u1").reshape(100, 24)
+    assert unusual[item, :2].tolist() == [1, 1]
+    assert unusual.mean() < 0.05
+    values = wide.to_numpy()[99 - item]
+    assert values[which[item, 1]] == 99.0
+
+
+def test_the_columns_that_were_chosen_are_shown_in_their_order(path, wide):
+    content = wide_page(path, wide, columns=[29, 3])["content"]
+    assert content["columns"] == ["29", "3"]
+    assert content["which"] is None
+    assert {"blue", "red"} == set(content["cells"][1])
+    sparse = csr_matrix(np.arange(90.0).reshape(3, 30))
+    assert page(path, sparse, columns=[1])["content"]["cells"] == [["61", "1", "31"]]
+    with pytest.raises(ValueError, match=r"columns must name columns of X, got 'a'\. X has 0, 1"):
+        wide_page(path, wide, columns=["a"])
+    with pytest.raises(ValueError, match=r"columns must be left out, got .*: X holds texts"):
+        page(path, ["a", "b", "c"], columns=["a"])
+
+
+def test_how_rare_a_value_is():
+    frame = pd.DataFrame({"n": [1.0, 2.0, 2.0, 50.0, np.nan], "s": ["a", "a", "a", "a", "b"]})
+    found = shares_as_extreme(frame, np.arange(5))
+    np.testing.assert_allclose(found[:, 0], [0.5, 1, 1, 0.5, 0.2])
+    np.testing.assert_allclose(found[:, 1], [0.8, 0.8, 0.8, 0.8, 0.2])
 
 
 def test_texts_and_the_index_of_a_series(path):
@@ -195,7 +241,7 @@ def test_a_large_image_is_drawn_smaller(path):
     images[2, :, 192] = 60
     data = page(path, images)
     assert (data["content"]["height"], data["content"]["width"]) == (34, 65)
-    assert data["note"].endswith("Images are shown at 1/3 of their size.")
+    assert data["note"].endswith("a click enlarges one to up to 1024 x 1024.")
     assert images_of(path)[0, :2, :2, 0].tolist() == [[90, 0], [0, 0]]
     assert (images_of(path)[0, :, -1] == 60).all()
 
@@ -218,7 +264,7 @@ def test_pictures_from_files_may_have_any_size_and_mode(path):
     with_palette = Image.new("RGB", (10, 20), (204, 0, 102)).convert("P")
     grey = Image.new("L", (96, 3), 77)
     data = page(path, Pictures(photo, with_palette, grey), scores=[0, 1, 2])
-    assert data["note"] == "Pictures are drawn in at most 96 x 96 pixels."
+    assert data["note"].startswith("Images have at most 96 x 96 pixels here; a click enlarges")
     expected = np.full((3, 48, 96, 3), 255)
     expected[0] = 10, 20, 30
     expected[1, 14:34, 43:53] = 204, 0, 102
@@ -227,6 +273,77 @@ def test_pictures_from_files_may_have_any_size_and_mode(path):
     assert photo.size == (192, 96)
     with pytest.raises(ValueError, match=r"8 bits per channel.*got mode 'I;16'"):
         page(path, Pictures(photo, grey, Image.new("I;16", (2, 2))))
+
+
+def large_of(path):
+    return [text for attrs, text in scripts_of(path) if attrs.get("id", "").startswith("large-")]
+
+
+def test_a_large_array_is_kept_pixel_for_pixel_to_enlarge(path):
+    images = np.random.default_rng(0).integers(256, size=(3, 100, 30, 3), dtype=np.uint8)
+    content = page(path, images)["content"]
+    assert content["large_shape"] == {"height": 100, "width": 30}
+    planes = np.frombuffer(zlib.decompress(base64.b64decode(large_of(path)[0])), np.uint8)
+    np.testing.assert_array_equal(planes.reshape(1, 3, 100, 30), residuals(images[2:]))
+
+
+def test_files_lists_and_paths_are_read_as_pictures(path, tmp_path):
+    pictures = [Image.fromarray(np.full((200, 300, 3), value, np.uint8)) for value in (0, 90, 200)]
+    files = [tmp_path / f"{k}.png" for k in range(3)]
+    for picture, file in zip(pictures, files, strict=True):
+        picture.save(file)
+    found = {}
+    rows = {"pictures": pictures, "paths": files, "names": [*map(str, files)]}
+    for kind, X in (*rows.items(), ("series", pd.Series(rows["names"]))):
+        data = page(path, X)
+        assert data["content"]["kind"] == "image"
+        assert images_of(path)[:, 0, 0, 0].tolist() == [200, 0, 90]
+        found[kind] = Image.open(io.BytesIO(base64.b64decode(large_of(path)[0])))
+        assert found[kind].size == (300, 200)
+    assert page(path, pictures)["page"] == page(path, [p.copy() for p in pictures])["page"]
+    data = page(path, ["one.png", "two.png", "three.png"])
+    assert data["content"]["kind"] == "text"
+    with pytest.raises(ValueError, match=r"image files that exist, got 'two.png', which does not"):
+        page(path, [str(files[0]), "two.png", str(files[1])])
+    with pytest.raises(ValueError, match=r"paths of images, got .*page.html.*cannot be read"):
+        page(path, [*files[:2], tmp_path / "page.html"])
+
+
+def test_large_images_end_where_the_page_would_be_too_big(path, monkeypatch):
+    monkeypatch.setattr("sam_attribution.review._images.MOST_ENLARGED", 1)
+    monkeypatch.setattr("sam_attribution.review._pictures.MOST_ENLARGED", 1)
+    images = np.zeros((3, 100, 30, 3), np.uint8)
+    for X in (images, [Image.fromarray(image) for image in images]):
+        assert page(path, X)["note"].endswith(" for the first 1 rows.")
+        assert len(large_of(path)) == 1
+
+
+EARLIER = (
+    "row,given,suggested,decision,label,reviewer,time,note\n"
+    '1,1,1,relabel,"""cow""","""Ana""",2026-01-02T03:04:05Z,"""=1"""\n'
+)
+
+
+def test_earlier_decisions_come_along_and_their_rows_are_shown(path):
+    data = page(path, decisions=io.StringIO(EARLIER), n_rows=1)
+    assert unpacked(data["rows"], "<i4").tolist() == [2, 1]  # one that is open, one decided
+    assert unpacked(data["places"], "<i4").tolist() == [1, 3]
+    assert data["decided"]["entries"] == [
+        [1, "relabel", '"cow"', "Ana", "2026-01-02T03:04:05Z", "=1"]
+    ]
+    assert data["labels"]["texts"] == ["0", "1", "cow"]
+    assert page(path)["decided"] is None
+    with pytest.raises(ValueError, match=r"line 2 .*the given label must be that of y"):
+        page(path, given=[0, 0, 1], decisions=io.StringIO(EARLIER))
+    with pytest.raises(ValueError, match="label must be one of 0, 1, got 'cow'"):
+        page(path, decisions=io.StringIO(EARLIER.replace('"""cow"""', "cow")))
+
+
+def test_the_fingerprint_stays_where_the_same_rows_are_judged_again(path):
+    first = page(path)
+    again = page(path, scores=[-1.0, 0.1, 2.0], suggested=[0, 0, 0], n_rows=2)
+    assert again["rows"] != first["rows"]
+    assert again["fingerprint"] == first["fingerprint"]
 
 
 def test_data_never_end_the_element_they_are_in(path):

@@ -1,17 +1,21 @@
 // Decisions as CSV and back. Labels stand as JSON tokens, one line each.
 
-const COLUMNS = ["row", "id", "given", "suggested", "decision", "label", "page"];
+const OF_A_PERSON = ["row", "id", "given", "suggested", "decision", "label"];
+const COLUMNS = [...OF_A_PERSON, "page", "reviewer", "time", "note"];
 
 const quoted = (text) => (/[",\r\n;\t]/.test(text) ? `"${text.replaceAll('"', '""')}"` : text);
+
+// Typed text as JSON, which no spreadsheet takes for a formula.
+const remark = (text) => (text ? tokenOfText(text) : "");
 
 function toCsv() {
   const items = Array.from(decisions.keys()).sort((a, b) => ROWS[a] - ROWS[b]);
   const lines = items.map((item) => {
-    const { decision, label } = decisions.get(item);
+    const { decision, label, by, at, note } = decisions.get(item);
     const token = label === null ? "" : TOKENS[label];
     const id = DATA.ids ? DATA.ids[item] : "";
     const labels = [TOKENS[GIVEN[item]], TOKENS[SUGGESTED[item]], decision, token];
-    const cells = [String(ROWS[item]), id, ...labels, DATA.page];
+    const cells = [String(ROWS[item]), id, ...labels, DATA.page, remark(by), at, remark(note)];
     return cells.map(quoted).join(",");
   });
   return [COLUMNS.join(","), ...lines, ""].join("\r\n");
@@ -42,29 +46,6 @@ function cellsOf(text) {
   return lines.filter((cells) => cells.length > 1 || cells[0] !== "");
 }
 
-// Takes the decisions of a CSV over. Returns a sentence on what was taken.
-function loadCsv(text) {
-  const [names = [], ...lines] = cellsOf(text.replace(/^\ufeff/, ""));
-  const header = names.map((name) => name.trim());
-  const missing = ["given", "decision", "label"].filter((name) => !header.includes(name));
-  if (!header.includes("row") && !header.includes("id")) missing.unshift("row or id");
-  if (missing.length) return `Nothing loaded: the file has no column ${missing.join(", ")}.`;
-  const changes = [];
-  const refused = [];
-  for (const cells of lines) {
-    const cell = (name) => (cells[header.indexOf(name)] || "").trim();
-    if (!COLUMNS.slice(0, -1).some(cell)) continue; // an empty line of a spreadsheet
-    const change = changeOf(cell);
-    if (change) changes.push(change);
-    else refused.push(cell("row") || cell("id"));
-  }
-  if (changes.length) decide(changes);
-  const taken = `Loaded ${counted(changes.length, "decision")}.`;
-  if (!refused.length) return taken;
-  const some = refused.slice(0, 5).join(", ") + (refused.length > 5 ? ", …" : "");
-  return `${taken} Left out ${numberText(refused.length)} that do not fit this page: row ${some}.`;
-}
-
 // What a text means among tokens: exact, or as a person or a spreadsheet wrote it.
 function meantBy(text, known) {
   const whole = text.replace(/^(-?\d{1,15})\.0$/, "$1");
@@ -86,12 +67,23 @@ function itemOf(cell) {
   return ITEMS.get(Number(cell("row")));
 }
 
-function changeOf(cell) {
+function plain(text) {
+  try {
+    return String(JSON.parse(text));
+  } catch {
+    return text;
+  }
+}
+
+// [item, decision] of a line, or null if it is not about a row of this page.
+function lineOf(cell) {
   const item = itemOf(cell);
   if (item === undefined || codeOf(cell("given")) !== GIVEN[item]) return null;
   const decision = cell("decision");
-  if (decision === "keep") return [item, { decision, label: GIVEN[item] }];
-  if (decision === "remove") return [item, { decision, label: null }];
-  const label = codeOf(cell("label"));
-  return decision === "relabel" && label !== undefined ? [item, { decision, label }] : null;
+  const about = { by: plain(cell("reviewer")), at: cell("time"), note: plain(cell("note")) };
+  if (decision === "keep") return [item, { decision, label: GIVEN[item], ...about }];
+  if (decision === "remove" || decision === "unsure") return [item, { decision, label: null, ...about }];
+  if (decision !== "relabel") return null;
+  const label = codeOf(cell("label")) ?? addedBy(cell("label"));
+  return label === undefined ? null : [item, { decision, label, ...about }];
 }

@@ -24,35 +24,18 @@ const FITS = DATA.fits && {
   lowest: unpacked(Float32Array, DATA.fits.lowest),
   areProbabilities: DATA.fits.are_probabilities,
 };
+const CELLS = DATA.content.kind === "table" && {
+  which: DATA.content.which && unpacked(Int32Array, DATA.content.which),
+  unusual: unpacked(Uint8Array, DATA.content.unusual),
+};
 const N = ROWS.length;
-const TEXTS = DATA.labels.texts;
+const PLACES = unpacked(Int32Array, DATA.places); // in the order of suspicion, from 1
+const TEXTS = DATA.labels.texts.map(onOneLine);
 const TOKENS = DATA.labels.tokens;
 const CODES = new Map(TOKENS.map((token, code) => [token, code]));
 const ITEMS = new Map(Array.from(ROWS, (row, item) => [row, item]));
-
 const IDS = new Map((DATA.ids || []).map((token, item) => [token, item]));
 
 const isJudged = (item) => !Number.isNaN(SCORES[item]);
 
 const isSuspicious = (item) => SUSPICIOUS !== null && SUSPICIOUS[item] === 1;
-
-const percent = (share) => `${(100 * share).toFixed(share < 0.0995 ? 1 : 0)}\u00a0%`;
-
-const byId = (id) => document.getElementById(id);
-
-const numberText = (n) => n.toLocaleString("en");
-
-const counted = (n, noun) => `${numberText(n)} ${noun}${n === 1 ? "" : "s"}`;
-
-function warn(text) {
-  byId("warning").textContent = text;
-  byId("warning").hidden = false;
-}
-
-// An element with text; data never go through an HTML parser.
-function element(tag, className, text) {
-  const made = document.createElement(tag);
-  if (className) made.className = className;
-  if (text !== undefined) made.textContent = text;
-  return made;
-}

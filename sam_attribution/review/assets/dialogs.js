@@ -1,34 +1,61 @@
-// The help, and the choice of any label.
+// The help, the choice of any label, and the note about a row.
 
 const choose = byId("choose");
 const chooseList = byId("choose-list");
-let chosenFor = null;
+const NEW = "new"; // value of the option that adds a label
+let chosenFor = [];
 let onChosen = null;
+let notedItem = null;
 
-function openChoice(item, then) {
-  chosenFor = item;
+function openChoice(chosen, then) {
+  chosenFor = chosen;
   onChosen = then;
-  byId("choose-title").textContent = `Label for ${nameOf(item)}`;
+  byId("choose-title").textContent =
+    `Label for ${chosen.length > 1 ? counted(chosen.length, "row") : nameOf(chosen[0])}`;
   byId("choose-search").value = "";
   fillChoice("");
   choose.showModal();
 }
 
+const typedLabel = () => byId("choose-search").value.trim();
+
 function fillChoice(words) {
-  const best = bestFits(chosenFor).map(([code]) => code);
+  const only = chosenFor.length === 1 ? chosenFor[0] : null;
+  const best = only === null ? [] : bestFits(only).map(([code]) => code);
   const codes = [...new Set([...best, ...TEXTS.keys()])];
-  const fitting = codes.filter(
-    (code) => code !== GIVEN[chosenFor] && TEXTS[code].toLowerCase().includes(words),
-  );
-  chooseList.replaceChildren(...fitting.map((code) => new Option(TEXTS[code], code)));
+  const isOffered = (code) => only === null || code !== GIVEN[only];
+  const fitting = codes.filter((code) => isOffered(code) && TEXTS[code].toLowerCase().includes(words));
+  const options = fitting.map((code) => new Option(TEXTS[code], code));
+  const isNew = words && !TEXTS.some((text) => text.toLowerCase() === words);
+  if (isNew) options.push(new Option(`New label: ${onOneLine(typedLabel())}`, NEW));
+  for (const option of options) option.dir = "auto";
+  chooseList.replaceChildren(...options);
   chooseList.selectedIndex = 0;
 }
 
 // Takes the marked label; nothing where none fits the search.
 function accept() {
   if (chooseList.selectedIndex < 0) return;
+  const code = chooseList.value === NEW ? addLabel(tokenOf(typedLabel())) : Number(chooseList.value);
   choose.close();
-  onChosen(Number(chooseList.value));
+  onChosen(code);
+}
+
+function openNote(item) {
+  notedItem = item;
+  byId("note-title").textContent = `Note on ${nameOf(item)}`;
+  byId("note-undecided").hidden = decisions.has(item);
+  byId("note-text").value = decisions.get(item)?.note || "";
+  byId("note").showModal();
+}
+
+function saveNote() {
+  const note = byId("note-text").value.trim();
+  const decided = decisions.get(notedItem);
+  if (note || decided) decide([[notedItem, { ...(decided || made("unsure", null)), note }]]);
+  byId("note").close();
+  refresh(current);
+  goTo(current);
 }
 
 function openHelp() {
@@ -55,6 +82,14 @@ function watchDialogs() {
   choose.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
     accept();
+  });
+  byId("note-cancel").addEventListener("click", () => byId("note").close());
+  byId("note").querySelector("form").addEventListener("submit", (event) => {
+    event.preventDefault();
+    saveNote();
+  });
+  byId("note-text").addEventListener("keydown", (event) => {
+    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) saveNote();
   });
   byId("help-open").addEventListener("click", openHelp);
 }

@@ -1,4 +1,5 @@
-// The rows that can be seen, and a few more: the rest of the list is empty space.
+// The rows that can be seen, and a few more: the rest of the list is empty space. In a grid,
+// several rows stand on a line.
 
 const scroller = byId("scroller");
 const feed = byId("feed");
@@ -6,26 +7,40 @@ const MARGIN = 6; // rows beyond the edge
 const drawn = new Map(); // item -> element
 let items = [];
 let current = 0; // position in items
+let isGrid = false;
+let perLine = 1;
 let rowHeight = 1;
+let rowWidth = 0;
 
 function measure() {
   const probe = rowTemplate.cloneNode(true);
   feed.append(probe);
   rowHeight = probe.offsetHeight;
+  rowWidth = isGrid ? probe.offsetWidth : 0;
+  perLine = isGrid ? Math.max(1, Math.floor(scroller.clientWidth / rowWidth)) : 1;
+  feed.style.maxWidth = isGrid ? `${perLine * rowWidth}px` : "";
   probe.remove();
 }
+
+const topOf = (position) => Math.floor(position / perLine) * rowHeight;
 
 function setItems(found, at) {
   items = found;
   current = Math.max(0, Math.min(at, items.length - 1));
   byId("empty").hidden = items.length > 0;
-  feed.style.height = `${items.length * rowHeight}px`;
+  if (!items.length) detail.close();
+  setHeight();
   draw();
 }
 
+function setHeight() {
+  feed.style.height = `${Math.ceil(items.length / perLine) * rowHeight}px`;
+}
+
 function draw() {
-  const first = Math.max(0, Math.floor(scroller.scrollTop / rowHeight) - MARGIN);
-  const end = Math.ceil((scroller.scrollTop + scroller.clientHeight) / rowHeight) + MARGIN;
+  const margin = Math.ceil(MARGIN / perLine);
+  const first = Math.max(0, Math.floor(scroller.scrollTop / rowHeight) - margin) * perLine;
+  const end = (Math.ceil((scroller.scrollTop + scroller.clientHeight) / rowHeight) + margin) * perLine;
   const wanted = new Set(items.slice(first, end));
   for (const [item, row] of drawn) {
     if (wanted.has(item)) continue;
@@ -44,17 +59,27 @@ function place(item, position) {
     drawn.set(item, row);
     feed.append(row);
   }
-  row.style.transform = `translateY(${position * rowHeight}px)`;
+  row.style.transform = `translate(${(position % perLine) * rowWidth}px, ${topOf(position)}px)`;
   row.setAttribute("aria-posinset", String(position + 1));
   row.setAttribute("aria-setsize", String(items.length));
-  row.tabIndex = position === current ? 0 : -1;
-  row.classList.toggle("is-current", position === current);
+  row.classList.toggle("is-selected", selected.has(item));
+  row.querySelector(".pick input").checked = selected.has(item);
+  setCurrent(row, position === current);
+}
+
+// Tab goes through the controls of the current row only, and then out of the list.
+function setCurrent(row, isCurrent) {
+  row.classList.toggle("is-current", isCurrent);
+  if (row.tabIndex === (isCurrent ? 0 : -1) && row.dataset.hasTabs) return;
+  row.dataset.hasTabs = "yes";
+  row.tabIndex = isCurrent ? 0 : -1;
+  for (const control of row.querySelectorAll("button, input")) control.tabIndex = row.tabIndex;
 }
 
 // Whether at least half of a row can be seen, or it fills half of the screen.
 function isOnScreen(position) {
-  const top = Math.max(position * rowHeight, scroller.scrollTop);
-  const bottom = Math.min((position + 1) * rowHeight, scroller.scrollTop + scroller.clientHeight);
+  const top = Math.max(topOf(position), scroller.scrollTop);
+  const bottom = Math.min(topOf(position) + rowHeight, scroller.scrollTop + scroller.clientHeight);
   return 2 * (bottom - top) >= Math.min(rowHeight, scroller.clientHeight);
 }
 
@@ -62,22 +87,43 @@ function isOnScreen(position) {
 function goTo(position, { focus = true } = {}) {
   if (!items.length) return;
   current = Math.max(0, Math.min(position, items.length - 1));
-  const top = current * rowHeight;
+  const top = topOf(current);
   const room = Math.max(0, scroller.clientHeight - rowHeight);
   const ahead = Math.min(rowHeight, room) / 2; // what is seen of the neighbour
   if (top - ahead < scroller.scrollTop) scroller.scrollTop = top - ahead;
   else if (top + ahead > scroller.scrollTop + room) scroller.scrollTop = top + ahead - room;
   draw();
-  if (focus) drawn.get(items[current]).focus({ preventScroll: true });
+  showDetail();
+  scroller.scrollIntoView({ block: "nearest" }); // on a low screen the page scrolls
+  if (focus && !isEnlarged()) drawn.get(items[current]).focus({ preventScroll: true });
 }
 
 // After scrolling, the current row may be out of sight: then make the first one current that can
 // be seen, and return true.
 function backOnScreen() {
   if (!items.length || isOnScreen(current)) return false;
-  const first = Math.floor(scroller.scrollTop / rowHeight);
-  goTo(isOnScreen(first) ? first : first + 1);
+  const first = Math.floor(scroller.scrollTop / rowHeight) * perLine;
+  goTo(isOnScreen(first) ? first : first + perLine);
   return true;
+}
+
+// Draws the rows anew, with the same one at the top.
+function layOut() {
+  const top = Math.floor(scroller.scrollTop / rowHeight) * perLine;
+  measure();
+  setHeight();
+  scroller.scrollTop = topOf(top);
+  draw();
+}
+
+function setGrid(wanted) {
+  isGrid = wanted;
+  document.body.classList.toggle("is-grid", isGrid);
+  byId("grid").setAttribute("aria-pressed", String(isGrid));
+  for (const row of drawn.values()) row.remove();
+  drawn.clear();
+  layOut();
+  goTo(current);
 }
 
 function watchList() {
@@ -90,11 +136,5 @@ function watchList() {
       draw();
     });
   }, { passive: true });
-  new ResizeObserver(() => {
-    const top = scroller.scrollTop / rowHeight;
-    measure();
-    feed.style.height = `${items.length * rowHeight}px`;
-    scroller.scrollTop = top * rowHeight;
-    draw();
-  }).observe(scroller);
+  new ResizeObserver(layOut).observe(scroller);
 }

@@ -1,7 +1,7 @@
 // Start: restore what was decided, draw, listen.
 
 function foldFilters() {
-  const narrow = matchMedia("(max-width: 700px)");
+  const narrow = matchMedia("(max-width: 43.75em), (max-height: 30em)");
   const fold = () => {
     byId("filters").open = !narrow.matches;
   };
@@ -16,13 +16,18 @@ document.body.classList.toggle("has-parts", PARTS.length > 0);
 document.body.classList.toggle("has-fits", FITS !== null);
 foldFilters();
 restore();
+mergeEarlier();
 fillFilters();
 measure();
 refresh(0);
 watchList();
 watchDialogs();
+watchDetail();
+watchFilters();
+watchKeys();
 watchControls();
 goTo(firstUndecided());
+scrollTo(0, 0);
 Promise.all(Array.from(drawn.values(), (row) => row.ready)).then(() => {
   requestAnimationFrame(() => performance.mark("ready"));
 });

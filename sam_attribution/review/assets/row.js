@@ -4,37 +4,43 @@ const rowTemplate = byId("row").content.firstElementChild;
 
 function makeRow(item) {
   const row = rowTemplate.cloneNode(true);
+  const part = (selector) => row.querySelector(selector);
   row.dataset.item = item;
   row.classList.toggle("is-suspicious", isSuspicious(item));
-  row.querySelector(".number").textContent = nameOf(item);
-  row.querySelector(".badge").textContent = badgeOf(item);
-  row.querySelector(".badge").title = isJudged(item) ? `score ${SCORES[item].toPrecision(3)}` : "";
-  row.querySelector(".given b").textContent = TEXTS[GIVEN[item]];
+  say(part(".number"), nameOf(item));
+  say(part(".badge"), badgeOf(item));
+  part(".badge").title = isJudged(item) ? `score ${SCORES[item].toPrecision(3)}` : "";
+  say(part(".given b"), TEXTS[GIVEN[item]]);
   fillSuggestion(row, item);
-  row.querySelector(".description").textContent = DATA.descriptions ? DATA.descriptions[item] : "";
-  fillParts(row.querySelector(".parts"), item);
-  fillFits(row.querySelector(".fits"), item);
-  row.ready = CONTENT[DATA.content.kind](row.querySelector(".content"), item);
+  say(part(".description"), DATA.descriptions ? visible(DATA.descriptions[item]) : "");
+  if (!isGrid) {
+    fillParts(part(".parts"), item);
+    fillFits(part(".fits"), item);
+  }
+  part(".pick input").setAttribute("aria-label", `Select ${nameOf(item)}`);
+  row.ready = CONTENT[DATA.content.kind](part(".content"), item);
   showDecision(row, item);
   return row;
 }
 
 function nameOf(item) {
-  return `row ${ROWS[item]}${DATA.index ? ` (${DATA.index[item]})` : ""}`;
+  return `row ${ROWS[item]}${DATA.index ? ` (${onOneLine(DATA.index[item])})` : ""}`;
 }
 
 function badgeOf(item) {
   if (!isJudged(item)) return "not judged";
-  const rank = `${isSuspicious(item) ? "suspicious" : "suspicion"} #${numberText(item + 1)}`;
-  return WRONG && !Number.isNaN(WRONG[item]) ? `${rank}, wrong:\u00a0${percent(WRONG[item])}` : rank;
+  const isProbable = WRONG && !Number.isNaN(WRONG[item]);
+  if (isGrid && isProbable) return `likely wrong: ${percent(WRONG[item])}`;
+  const place = `${isSuspicious(item) ? "suspicious " : ""}#${numberText(PLACES[item])}`;
+  return isProbable ? `${place}, likely wrong: ${percent(WRONG[item])}` : place;
 }
 
 function fillSuggestion(row, item) {
   const agrees = GIVEN[item] === SUGGESTED[item];
   row.classList.toggle("agrees", agrees);
-  row.querySelector(".suggested b").textContent = agrees ? "the same" : TEXTS[SUGGESTED[item]];
+  say(row.querySelector(".suggested b"), agrees ? "the same" : TEXTS[SUGGESTED[item]]);
   const button = row.querySelector("[data-do=suggested]");
-  button.querySelector("span").textContent = agrees ? "Nothing to change" : `Change to ${TEXTS[SUGGESTED[item]]}`;
+  say(button.querySelector("span"), agrees ? "Nothing to change" : `Change to ${TEXTS[SUGGESTED[item]]}`);
   button.disabled = agrees;
 }
 
@@ -52,13 +58,22 @@ function bar(share, text, value, className) {
   const fill = element("span", "fill");
   fill.style.transform = `scaleX(${Math.max(0, Math.min(1, share))})`;
   track.append(fill);
-  line.append(element("span", "name", text), track, element("span", "value", value));
+  const name = element("span", "name", text);
+  name.dir = "auto";
+  line.append(name, track, element("span", "value", value));
   line.title = `${text}: ${value}`;
   return line;
 }
 
 function fillParts(box, item) {
-  box.firstElementChild.append("why suspicious", element("span", "wide", ` (rank of ${numberText(DATA.n_samples)})`));
+  if (!PARTS.length) return;
+  const caption = box.firstElementChild;
+  caption.append("why suspicious", element("span", "wide", ` (rank of ${numberText(DATA.n_samples)})`));
+  if (signalsDisagree(item)) {
+    const note = element("p", "disagree", "The signals disagree");
+    note.title = disagreementText(item);
+    box.append(note);
+  }
   const last = Math.max(2, DATA.n_samples);
   for (const { name, ranks } of PARTS) {
     const rank = ranks[item];
@@ -69,7 +84,7 @@ function fillParts(box, item) {
 
 function fillFits(box, item) {
   if (!FITS) return;
-  box.firstElementChild.textContent = FITS.areProbabilities ? "probability" : "fits as";
+  box.firstElementChild.textContent = FITS.areProbabilities ? "most likely labels" : "labels that fit best";
   const best = bestFits(item);
   for (const [code, place] of best) {
     const value = FITS.values[place];
@@ -81,31 +96,7 @@ function fillFits(box, item) {
   }
 }
 
-const CONTENT = {
-  image(box, item) {
-    const canvas = element("canvas");
-    canvas.setAttribute("role", "img");
-    canvas.setAttribute("aria-label", `Image of ${nameOf(item)}`);
-    box.append(canvas);
-    return drawImage(canvas, item).catch(() => {
-      warn("This browser is too old to show the images. Use a newer one.");
-    });
-  },
-  text(box, item) {
-    box.append(element("p", "text", DATA.content.texts[item]));
-  },
-  table(box, item) {
-    const list = element("dl", "cells");
-    DATA.content.columns.forEach((name, k) => {
-      const cell = element("div");
-      cell.append(element("dt", "", name), element("dd", "", DATA.content.cells[k][item]));
-      cell.title = `${name}: ${DATA.content.cells[k][item]}`;
-      list.append(cell);
-    });
-    box.append(list);
-  },
-};
-
+// A decision, who made it, and what is said about it.
 function showDecision(row, item) {
   const decided = decisions.get(item);
   row.dataset.decision = decided ? decided.decision : "";
@@ -115,11 +106,22 @@ function showDecision(row, item) {
     suggested: decided?.decision === "relabel" && !isOther,
     other: isOther,
     remove: decided?.decision === "remove",
+    unsure: decided?.decision === "unsure",
   };
-  for (const button of row.querySelectorAll("button")) {
+  for (const button of row.querySelectorAll(".actions [aria-pressed]")) {
     button.setAttribute("aria-pressed", String(Boolean(pressed[button.dataset.do])));
   }
-  row.querySelector("[data-do=other] span").textContent = isOther ? `Changed to ${TEXTS[decided.label]}` : "Other label…";
+  say(row.querySelector("[data-do=other] span"), isOther ? `Changed to ${TEXTS[decided.label]}` : "Other label…");
+  say(row.querySelector(".decided"), decided ? bylineOf(item, decided) : "");
+  say(row.querySelector(".note"), decided?.note ? `Note: ${visible(decided.note)}` : "");
+  row.querySelector(".conflict").hidden = !decided?.other;
+  say(row.querySelector(".conflict span"), decided?.other ? conflictText(item) : "");
   row.setAttribute("aria-label", `${nameOf(item)}, ${badgeOf(item)}, given ${TEXTS[GIVEN[item]]}, ` +
     `suggested ${TEXTS[SUGGESTED[item]]}, ${decisionText(item)}`);
+}
+
+function bylineOf(item, decided) {
+  const when = decided.at ? new Date(decided.at) : NaN;
+  const day = Number.isNaN(Number(when)) ? "" : when.toLocaleDateString();
+  return [wordsOf(item, decided), onOneLine(decided.by), day].filter(Boolean).join(", ");
 }

@@ -11,10 +11,9 @@ function sheet(number) {
   return pixels;
 }
 
-async function unpackedSheet(base64) {
+async function unpackedSheet(base64, { height, width, channels } = DATA.content) {
   const stream = new Blob([bytesOf(base64)]).stream().pipeThrough(new DecompressionStream("deflate"));
   const planes = new Uint8Array(await new Response(stream).arrayBuffer());
-  const { height, width, channels } = DATA.content;
   for (let start = 0; start < planes.length; start += height * width) {
     addGuesses(planes.subarray(start, start + height * width), width);
   }
@@ -50,16 +49,4 @@ function rgbaOf(planes, size, channels) {
     }
   }
   return rgba;
-}
-
-// The picture of an item, on a canvas; resolves once it is drawn.
-async function drawImage(canvas, item) {
-  const { height, width, per_sheet: perSheet } = DATA.content;
-  canvas.width = width;
-  canvas.height = height;
-  const size = height * width * 4;
-  const pixels = await sheet(Math.floor(item / perSheet));
-  const start = (item % perSheet) * size;
-  const image = new ImageData(pixels.slice(start, start + size), width, height);
-  canvas.getContext("2d").putImageData(image, 0, 0);
 }

@@ -1,12 +1,12 @@
 // Which items are shown, in which order.
 
 const SORTS = [
-  { name: "suspicion", key: null },
+  { name: "most suspicious first", key: null },
   { name: "given label", key: (item) => GIVEN[item] },
   { name: "suggested label", key: (item) => SUGGESTED[item] },
   { name: "row number", key: (item) => ROWS[item] },
   ...PARTS.map((part) => ({
-    name: `part: ${part.name}`,
+    name: `signal: ${part.name}`,
     key: (item) => part.ranks[item] || Infinity,
   })),
 ];
@@ -17,6 +17,10 @@ const STATES = [
   { name: "suspicious, undecided", fits: (i) => isSuspicious(i) && !decisions.has(i), needs: SUSPICIOUS },
   { name: "undecided", fits: (item) => !decisions.has(item) },
   { name: "decided", fits: (item) => decisions.has(item) },
+  { name: "not sure", fits: (item) => isIn(item, "unsure") },
+  { name: "conflicts", fits: hasConflict },
+  { name: "with a note", fits: (item) => Boolean(decisions.get(item)?.note) },
+  { name: "signals disagree", fits: signalsDisagree, needs: PARTS.length > 1 },
   { name: "not judged", fits: (item) => !isJudged(item), needs: SCORES.some(Number.isNaN) },
 ].filter((state) => state.needs === undefined || state.needs);
 
@@ -50,8 +54,18 @@ function haystack(item) {
   return haystacks[item];
 }
 
+const NAMES = new Map((DATA.index || []).map((name, item) => [name.toLowerCase(), item]));
+
+// The item whose id or row number the words are; or undefined.
+function exactItem(words) {
+  const number = /^(?:row |#)?(\d+)$/.exec(words);
+  return NAMES.get(words) ?? (number ? ITEMS.get(Number(number[1])) : undefined);
+}
+
 function itemsFor({ state, given, pair, sort, search }) {
   const words = search.toLowerCase().trim();
+  const exact = exactItem(words);
+  if (exact !== undefined) return [exact];
   const items = [];
   for (let item = 0; item < N; item++) {
     if (!STATES[state].fits(item)) continue;
