@@ -65,15 +65,15 @@ def one_network(part, name):
 
 
 def print_table(networks):
-    """Mean figures of each kind of network, and the mean and range of the price."""
+    """Mean figures of each kind of network, and the mean and range of the cost."""
     kinds = {}
     for name, table in networks.items():
         kinds.setdefault(name.split(", rho")[0].split(", seed")[0], []).append(table)
     for kind, tables in kinds.items():
-        prices = [table["batch"]["seconds"] / table["full"]["seconds"] for table in tables]
+        costs = [table["batch"]["seconds"] / table["full"]["seconds"] for table in tables]
         higher = sum(table["batch"]["pearson"] > table["full"]["pearson"] for table in tables)
         print(f"{kind}: {len(tables)} runs, batch has the higher Pearson in {higher}, "
-              f"price {min(prices):.1f} to {max(prices):.1f}")  # fmt: skip
+              f"cost {min(costs):.1f} to {max(costs):.1f}")  # fmt: skip
         for ascent in ("full", "batch"):
             mean = {
                 name: round(float(np.mean([table[ascent][name] for table in tables])), 3)

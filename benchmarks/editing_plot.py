@@ -1,4 +1,4 @@
-"""Draw ``benchmarks/results/editing_<part>.json``: accuracy against price.
+"""Draw ``benchmarks/results/editing_<part>.json``: accuracy against cost.
 
 python -m benchmarks.editing_plot
 """
@@ -26,11 +26,11 @@ def main():
         ax.set(
             title=title,
             xscale="log",
-            xlabel="price, in trainings",
+            xlabel="cost (x one training)",
             xlim=(4e-3, 5),
             ylim=(LOWEST - 0.004, 0.02),
         )
-    axes[0].set_ylabel("accuracy minus that of training again")
+    axes[0].set_ylabel("accuracy minus that of retraining")
     labelled = {}
     for ax in axes:
         handles, labels = ax.get_legend_handles_labels()
@@ -61,7 +61,7 @@ def _again(run):
 
 
 def _point(runs, way):
-    """Mean price and mean difference of a way of editing."""
+    """Mean cost and mean difference of a way of editing."""
     found = [(run["groups"]["wrong"][way], run) for run in runs]
     return (
         statistics.mean(edit["seconds"] / run["seconds"] for edit, run in found),

@@ -29,6 +29,7 @@ from benchmarks.wrong_labels.found import (
     means,
     reliability,
 )
+from benchmarks.wrong_labels.mislabel_table import simple_table
 from benchmarks.wrong_labels.noisy_sets import (
     DEVELOPMENT,
     draw_rows,
@@ -42,6 +43,7 @@ from sam_attribution.detection import label_issues
 SEEDS = (0, 1, 2)
 MOST_ROWS = 1500
 SETS = [name for name in DEVELOPMENT if name not in ("SST-2 sentences", "CIFAR-10N")]
+TITLES = {"boosting": "gradient boosting", "logistic": "logistic regression"}
 CLASSIFIERS = {
     "boosting": HistGradientBoostingClassifier(max_iter=50, random_state=0),
     "logistic": LogisticRegression(max_iter=500),
@@ -90,16 +92,33 @@ def run(names, seeds):
 def table():
     """Print means over the settings of each kind of noise, and the reliability."""
     cases = read("label_issues")["cases"]
-    for classifier in CLASSIFIERS:
+    for classifier, title in TITLES.items():
         some = {key: case for key, case in cases.items() if case is not None and classifier in key}
         rows = [
             {"noise": key.split(", ")[1]} | beside_cleanlab(case, "label_issues")
             for key, case in some.items()
         ]
-        print(classifier)
-        print(means(rows).to_string())
         tenths = (case["reliability"] for key, case in some.items() if "instance" not in key)
-        print(mean_reliability(tenths).round(3).to_string())
+        for name, part in _parts(means(rows)).items():
+            print(f"**{name}, {title}**\n\n{simple_table(part)}\n")
+        print(f"**Reliability, {title}**\n\n{simple_table(mean_reliability(tenths))}\n")
+
+
+def _parts(table):
+    """The share of wrong labels, and the rows that are flagged, under heads that read well."""
+    table = table.rename_axis(index="wrong labels").rename(columns=_head)
+    share = [name for name in table if name.startswith(("settings", "covered", "error", "flagged"))]
+    rows = table.drop(index="none").drop(columns=share)
+    return {"Estimated share of wrong labels": table[share], "Flagged rows": rows}
+
+
+def _head(name):
+    """Such as "F1, cleanlab" for "cleanlab f1"."""
+    if name == "f1 not behind":
+        return "F1 not below cleanlab"
+    who, _, what = name.partition(" ")
+    what = {"f1": "F1", "auc": "AUC"}.get(what, what)
+    return f"{what}, {who}" if what else name
 
 
 def main(*some):

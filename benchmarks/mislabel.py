@@ -8,7 +8,7 @@
     python -m benchmarks.wrong_labels.mislabel_table   (tables, from the JSON)
     python -m benchmarks.mislabel_plot                 (the picture, likewise)
 
-A seed draws the rows, the noise and the start. One training is shared by all; prices are CPU
+A seed draws the rows, the noise and the start. One training is shared by all; costs are CPU
 seconds of one thread beyond it, over its own. Data sets whose file is missing are skipped. Writes
 ``benchmarks/results/mislabel.json`` after every case and goes on from there: delete it to begin
 again.

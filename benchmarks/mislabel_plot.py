@@ -10,7 +10,7 @@ import matplotlib.pyplot as plt
 import numpy as np
 
 from benchmarks.report import read
-from benchmarks.wrong_labels.mislabel_table import VALIDATIONS, figures, kind, means, prices
+from benchmarks.wrong_labels.mislabel_table import VALIDATIONS, costs, figures, kind, means
 from benchmarks.wrong_labels.rankings import DETECTOR
 
 PICTURE = Path(__file__).parents[1] / "docs" / "images" / "mislabel.png"
@@ -23,21 +23,21 @@ SHOWN = {
     "self-influence": ("#CC79A7", "D", 38),
 }
 TITLES = {
-    "clean": "labels of the validation rows all right",
-    "as noisy": "validation rows as wrong as the others",
+    "clean": "clean validation labels",
+    "as noisy": "noisy validation labels",
 }
 
 
 def main():
     """A panel for each kind of validation labels: AUC of every ranking, a line per case."""
     table = figures(read("mislabel")["cases"])
-    auc, price = means(table, "auc").drop(columns="random"), prices(table).median()
+    auc, cost = means(table, "auc").drop(columns="random"), costs(table).median()
     heights = _heights([each[:2] for each in auc.index[::2]])
     figure, axes = plt.subplots(
         1, 2, figsize=(12, 0.36 * len(heights) + 2.4), sharey=True, layout="constrained"
     )
     for ax, validation in zip(axes, VALIDATIONS, strict=True):
-        _panel(ax, auc.xs(validation, level="validation"), heights, price)
+        _panel(ax, auc.xs(validation, level="validation"), heights, cost)
         ax.set(title=TITLES[validation], xlabel="AUC (1: every wrong label before every right one)")
     axes[0].set_yticks(list(heights.values()), [kind(*case) for case in heights])
     axes[0].invert_yaxis()
@@ -52,10 +52,10 @@ def _heights(cases):
     return {case: i + 0.7 * gap for i, (case, gap) in enumerate(zip(cases, changes, strict=True))}
 
 
-def _panel(ax, auc, heights, price):
+def _panel(ax, auc, heights, cost):
     places = [heights[case] for case in auc.index]
     for depth, (name, (color, marker, size)) in enumerate(SHOWN.items()):
-        label = f"{name} ({price[name]:.1g} trainings more)"
+        label = f"{name} ({cost[name]:.1g} trainings more)"
         ax.scatter(
             auc[name], places, s=size, color=color, marker=marker, label=label, zorder=9 - depth
         )

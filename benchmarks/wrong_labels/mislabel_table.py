@@ -9,6 +9,7 @@ from benchmarks.report import read
 from benchmarks.wrong_labels.rankings import DETECTOR, INFLUENCES, SHARED
 
 VALIDATIONS = ("clean", "as noisy")
+SHOWN = {"clean": "clean", "as noisy": "noisy"}
 CLOSE = 0.005
 METHODS = (DETECTOR, *SHARED, *INFLUENCES)
 SHOWN_SHARED = {"cleanlab": "cleanlab, self_confidence", "mean loss": "mean loss"}
@@ -51,27 +52,34 @@ def means(table, figure):
 
 
 def standing(auc):
-    """How far the detector is behind the best of the others in each line of `auc`."""
+    """The best of the others in each line of `auc`, and how far the detector is behind it."""
     others = auc.drop(columns=DETECTOR)
     behind = others.max(axis=1) - auc[DETECTOR]
-    verdict = behind.map(lambda b: "first" if b <= 0 else "close" if b <= CLOSE else "behind")
-    return pd.DataFrame({"best other": others.idxmax(axis=1), "behind": behind, "is": verdict})
+    place = behind.map(lambda b: "first" if b <= 0 else "close" if b <= CLOSE else "behind")
+    best = {"best other": others.idxmax(axis=1), "its AUC": others.max(axis=1)}
+    return pd.DataFrame(best | {"behind": behind, "detector is": place})
 
 
 def summary(table):
-    """A line per method: AUC over all kinds, how often within .005 of the best, and the price."""
+    """A line per method: AUC over all kinds of noise, and how often it is near the best."""
     auc = means(table, "auc")
     close = auc.ge(auc.max(axis=1) - CLOSE, axis=0)
     by = {"level": "validation", "sort": False}
-    price = prices(table)
-    on_cnn = price.index.str.startswith("CIFAR")
+    return pd.DataFrame(
+        both("mean AUC", auc.groupby(**by).mean().T)
+        | both("lowest AUC", auc.groupby(**by).min().T)
+        | both(f"first or close, of {len(auc) // 2}", close.groupby(**by).sum().T)
+    )
+
+
+def cost(table):
+    """A line per method: its cost in trainings, on the MLPs and on the CNN."""
+    found = costs(table)
+    on_cnn = found.index.str.startswith("CIFAR")
     return pd.DataFrame(
         {
-            "mean AUC": both(auc.groupby(**by).mean().T),
-            "lowest AUC": both(auc.groupby(**by).min().T),
-            f"close, of {len(auc) // 2}": both(close.groupby(**by).sum().T),
-            "price, MLPs": price[~on_cnn].median().map(two_digits),
-            "price, CNN": price[on_cnn].median().map(two_digits),
+            "MLPs": found[~on_cnn].median().map(two_digits),
+            "CNN": found[on_cnn].median().map(two_digits),
         }
     )
 
@@ -81,14 +89,13 @@ def by_validation(series):
     return pd.DataFrame({v: series.xs(v, level="validation") for v in VALIDATIONS})
 
 
-def both(table):
-    """Figures with clean and with noisy validation labels in one column; one where they agree."""
-    clean, noisy = (table[validation].map(short) for validation in VALIDATIONS)
-    return clean.where(clean == noisy, clean + ", " + noisy)
+def both(title, table):
+    """A column for clean and a column for noisy validation labels, by title."""
+    return {f"{title}, {SHOWN[validation]}": table[validation] for validation in VALIDATIONS}
 
 
-def prices(table):
-    """Median price in trainings, a line per data set."""
+def costs(table):
+    """Median cost in trainings, a line per data set."""
     wide = table.pivot_table(
         index="data", columns="method", values="trainings", aggfunc="median", sort=False
     )
@@ -96,15 +103,22 @@ def prices(table):
 
 
 def side_by_side(auc):
-    """AUC of the detector, of two that ask no validation, of the best other; and the standing."""
-    stand = {name: by_validation(series) for name, series in standing(auc).items()}
-    best = by_validation(auc.drop(columns=DETECTOR).max(axis=1))
-    columns = {"detector": both(by_validation(auc[DETECTOR]))}
+    """AUC of the detector and of two rankings that need no validation rows."""
+    columns = both("detector", by_validation(auc[DETECTOR]))
     for title, name in SHOWN_SHARED.items():
         columns[title] = auc[name].xs("clean", level="validation")
+    return pd.DataFrame(columns)
+
+
+def best_others(auc):
+    """The best of the other rankings in each line, its AUC, and where the detector stands."""
+    stand = {name: by_validation(series) for name, series in standing(auc).items()}
+    columns = {}
     for v in VALIDATIONS:
-        columns[f"best other, {v}"] = stand["best other"][v] + " " + best[v].map(short)
-    columns["detector is"] = both(stand["is"])
+        columns |= {
+            f"{name}, {SHOWN[v]}": stand[name][v]
+            for name in ("best other", "its AUC", "detector is")
+        }
     return pd.DataFrame(columns)
 
 
@@ -112,9 +126,10 @@ def accuracies(cases):
     """Mean accuracy over seeds, a line per data set and noise."""
     rows = pd.DataFrame(place(key) | case["accuracy"] for key, case in cases.items())
     table = rows.groupby(["data", "noise"], sort=False).mean()
-    detector = both(pd.DataFrame({v: table[f"{DETECTOR}, {v}"] for v in VALIDATIONS}))
     found = table[list(REFITS)].rename(columns=REFITS)
-    found.insert(2, "detector", detector)
+    detector = {v: table[f"{DETECTOR}, {v}"] for v in VALIDATIONS}
+    for at, (title, column) in enumerate(both("detector", detector).items(), start=2):
+        found.insert(at, title, column)
     return found
 
 
@@ -133,7 +148,7 @@ def searched(searches):
 
 
 def whole(found):
-    """AUC and price of influences of all parameters, clean validation labels, a line per case."""
+    """AUC and cost of influences of all parameters, clean validation labels, a line per case."""
     return pd.DataFrame(
         place(key) | {f"{name}, {what}": f[what] for name, f in case.items() for what in _WHOLE}
         for key, case in found.items()
@@ -144,12 +159,12 @@ _WHOLE = ("auc", "trainings")
 
 
 def short(number):
-    """Three digits, without the zero before the point."""
-    return f"{number:.3f}".lstrip("0") if isinstance(number, float) else str(number)
+    """Three decimals."""
+    return f"{round(number, 3) + 0.0:.3f}" if isinstance(number, float) else str(number)
 
 
 def two_digits(number):
-    return f"{number:.2g}".removeprefix("0") or "0"
+    return f"{number:.2g}"
 
 
 def simple_table(frame):
@@ -175,14 +190,16 @@ def main():
     auc = means(table, "auc")
     parts = {
         "Summary": summary(table),
+        "Cost in trainings, medians": cost(table),
         "AUC": side_by_side(auc),
+        "AUC, beside the best other ranking": best_others(auc),
         "Accuracy after dropping as many rows as are wrong": accuracies(cases),
         "Share chosen by cross-validation": searched(content.get("searches", {})),
         "Influence of all parameters": whole(content.get("all parameters", {})),
         "AUC, all rankings": auc.join(standing(auc)["behind"]),
         "Average precision": means(table, "average_precision"),
         "Recall in the lowest 40 %": means(table, "recall at 40%"),
-        "Price in trainings": prices(table),
+        "Cost in trainings, by data set": costs(table),
     }
     for name, part in parts.items():
         print(f"{name}\n{simple_table(part)}\n")

@@ -1,7 +1,8 @@
 """Tables of ``benchmarks/results/noise_share.json``, as reStructuredText.
 
-Columns without a name are the detector's; "LR" and "network" are cleanlab on the probabilities of a
-logistic regression and of the network of the detector, both in 5 folds.
+Columns without a name are the detector's; "LR" and "network" (printed as "cleanlab LR" and
+"cleanlab net") are cleanlab on the probabilities of a logistic regression and of the network of the
+detector, both in 5 folds.
 """
 
 import numpy as np
@@ -19,8 +20,8 @@ from benchmarks.wrong_labels.noisy_sets import (
 )
 
 SETS = {
-    "Development sets": DEVELOPMENT,
-    "Sets kept for the end": JUDGED_ONCE,
+    "Development data sets": DEVELOPMENT,
+    "Held-out data sets": JUDGED_ONCE,
     "Features of a pretrained network": PRETRAINED,
 }
 COLUMNS = {"detector": "", "cleanlab": ", LR", "cleanlab, network": ", network"}
@@ -29,6 +30,7 @@ GOALS = {"none": 0.015, "symmetric": 0.03, "pair": 0.04, "one-sided": 0.06}
 _POOR = 0.7
 SLACK = 0.005  # the grid on which an interval ends
 TITLES = {"noise": "wrong labels", "data": "data set", "kind": "wrong labels"}
+CLEANLAB = {", LR": ", cleanlab LR", ", network": ", cleanlab net"}
 
 
 def cases_of(names):
@@ -65,10 +67,9 @@ def by(group, lines, *wanted):
 
 
 def goals(lines):
-    """What each kind of noise has reached, and the error of the share that it may have."""
-    lines = lines.assign(kind=kinds(lines))
-    table = by("kind", lines, "error", "covered", "f1", "not behind")
-    table.insert(1, "error allowed", table.index.map(GOALS))
+    """Error of the share by kind of noise, and the error that was the goal."""
+    table = by("kind", lines, "error", "covered")
+    table.insert(1, "goal", table.index.map(GOALS))
     return table
 
 
@@ -123,8 +124,8 @@ def doubts(lines):
     ).rename_axis("warning")
 
 
-def prices(lines):
-    """Median price over the settings that were timed, a line per data set."""
+def costs(lines):
+    """Median cost over the settings that were timed, a line per data set."""
     return lines.dropna(subset="trainings").groupby("data", sort=False)[["trainings"]].median()
 
 
@@ -140,21 +141,36 @@ def print_tables():
 
 
 def _titled(table):
-    """Without empty columns, empty where there is no figure, under a title that reads well."""
+    """Without empty columns, empty where there is no figure, under titles that read well."""
     table = table.dropna(axis=1, how="all").rename_axis(index=TITLES)
+    table = table.rename(columns={name: _head(name, table.columns) for name in table})
     return table.astype(object).where(table.notna(), "")
 
 
+def _head(name, names):
+    """The head of a column, which says whose figures stand under it."""
+    for end, who in CLEANLAB.items():
+        if name.endswith(end):
+            return name.removesuffix(end).replace("not behind", "F1 not below") + who
+    if name.endswith(", before"):
+        return name.replace("before", "earlier")
+    is_compared = any(f"{name}, {other}" in names for other in ("LR", "before"))
+    return f"{name}, detector" if is_compared else name
+
+
 def tables(cases):
-    lines = settings(cases)
+    lines = settings(cases).assign(kind=kinds)
     wrong = lines[lines.noise != "none"]
     return {
-        "Kinds of noise": goals(lines),
-        "Share of wrong labels": by("noise", lines, "error", "flagged", "covered"),
-        "Which rows": by("noise", wrong, "f1", "auc", "not behind"),
+        "Estimated share of wrong labels, by kind of noise": goals(lines),
+        "Flagged rows, by kind of noise": by("kind", wrong, "f1", "not behind"),
+        "Estimated share of wrong labels, by noise": by(
+            "noise", lines, "error", "flagged", "covered"
+        ),
+        "Flagged rows, by noise": by("noise", wrong, "f1", "auc", "not behind"),
         "Data set by data set": by("data", lines, "error", "covered", "f1"),
-        "Before": before(lines),
+        "Beside the earlier detector": before(lines),
         "Warnings": doubts(lines),
         **{f"Reliability, {name}": each for name, each in reliability(cases).items()},
-        "Price in trainings, beyond the training": prices(lines),
+        "Cost in trainings, beyond the training": costs(lines),
     }
