@@ -205,6 +205,8 @@ def _visited(path, targets):
 
 def _check_training(estimator):
     taken = is_adopted(estimator) or any(not s.skipped for s in estimator.trajectory_.schedule)
+    if not taken and estimator.trajectory_.broken:
+        raise ValueError(f"The recorded trajectory cannot be used: {estimator.trajectory_.broken}.")
     if not taken:
         raise ValueError("the estimator made no training step, so no row had an influence.")
     if any(group.get("maximize") for group in estimator.optimizer_.param_groups):

@@ -20,15 +20,20 @@ def own_steps_of(net):
     return None
 
 
-def step_passed_by(net):
-    """A ValueError for a net whose own ``train_step`` does not call that of this package."""
+def passed_by(net):
+    """Phrase that names an own ``train_step`` that does not call that of this package."""
     owners = [base for base in _own_classes(net) if "train_step" in vars(base)]
     name = (owners or [type(net)])[0].__name__
-    return ValueError(
+    return (
         f"{name} has a train_step of its own that does not call super().train_step(batch, "
         "**fit_params). Without it no step is recorded, sample weights are not read, and dropout "
-        "has the same masks in every step. Call it there, or override train_step_single instead."
+        "has the same masks in every step. Call it there, or override train_step_single instead"
     )
+
+
+def step_passed_by(net):
+    """A ValueError for such a net, where its steps would give wrong numbers."""
+    return ValueError(f"{passed_by(net)}.")
 
 
 def _own_classes(net):

@@ -30,7 +30,7 @@ from sam_attribution.training._flat_module import (
     take_state,
 )
 from sam_attribution.training._gradient_hooks import check_gradient_hooks
-from sam_attribution.training._own_steps import step_passed_by
+from sam_attribution.training._own_steps import passed_by
 from sam_attribution.training._parameter_groups import stranger_in_groups
 from sam_attribution.training._precision import check_precision
 from sam_attribution.training._processes import (
@@ -206,7 +206,7 @@ class RecordingMixin(ProcessesMixin):
         """Call the callbacks; note which changed gradient or weights, and check the end."""
         took_batch = method_name == "on_batch_end" and cb_kwargs.get("training")
         if took_batch and self.trajectory_.n_steps == self._epoch_began:
-            raise step_passed_by(self)
+            self.trajectory_.mark_broken(passed_by(self))
         acting = acting_on_gradients(self.callbacks_)
         if method_name == "on_grad_computed" and acting:
             self._notify_of_gradient(acting, **cb_kwargs)

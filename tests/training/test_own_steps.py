@@ -24,9 +24,10 @@ def own(net):
     return Own
 
 
-def test_a_step_that_is_not_recorded_is_named():
-    with pytest.raises(ValueError, match=NAMED):
-        own(SAMClassifier)(max_epochs=1).fit(X, y)
+def test_a_step_that_is_not_recorded_trains_but_cannot_be_scored():
+    net = own(SAMClassifier)(max_epochs=1, random_state=0).fit(X, y)
+    with pytest.raises(ValueError, match=r"cannot be used: Own has a train_step of its own"):
+        SAMInfluence(net, method="gif", validation=ValidationData(X, y)).fit(X, y)
 
 
 def test_a_step_that_reads_no_sample_weights_is_named():
