@@ -30,6 +30,7 @@ extensions = [
 templates_path = ["_templates"]
 exclude_patterns = ["_build"]
 default_role = "code"
+smartquotes = False  # a search finds the words of a message as they are printed
 
 html_theme = "furo"
 html_title = f"sam_attribution {release}"
