@@ -25,6 +25,7 @@ LAYERS = [
     "_seeding",
     "_fingerprint",
     "_ranking",
+    "_summary",
     "_turns",
     "_jobs",
     "_rows",

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
+from sam_attribution._summary import summary
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.retraining import FixedPoint, LeaveOneOut
 from sam_attribution.validation_data import ValidationData
@@ -32,6 +33,8 @@ class LeftOutEffects:
     standard_errors: np.ndarray | None
     group_effects: np.ndarray
     estimator: object
+
+    __repr__ = summary
 
 
 def leave_one_out(

@@ -9,6 +9,7 @@ import torch
 from sklearn.exceptions import ConvergenceWarning
 from torch import Tensor
 
+from sam_attribution._summary import summary
 from sam_attribution._warnings import warn
 from sam_attribution.linalg._operator import LinearOperator
 
@@ -32,6 +33,8 @@ class Solution:
     converged: bool
     n_iter: int
     residual: float
+
+    __repr__ = summary
 
 
 class Solver(Protocol):

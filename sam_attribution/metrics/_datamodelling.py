@@ -8,6 +8,7 @@ from scipy import stats
 from sklearn.utils import check_scalar
 
 from sam_attribution._seeding import draw_seed
+from sam_attribution._summary import summary
 from sam_attribution._validation import check_mask
 from sam_attribution.metrics._agreement import one_row_per_query
 
@@ -31,6 +32,8 @@ class DatamodellingScore:
     low: float
     high: float
     per_query: np.ndarray
+
+    __repr__ = summary
 
 
 def linear_datamodelling_score(

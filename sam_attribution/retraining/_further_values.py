@@ -4,6 +4,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from sam_attribution._summary import summary
+
 
 @dataclass(frozen=True, eq=False)
 class FurtherTrainingValues:
@@ -33,6 +35,8 @@ class FurtherTrainingValues:
     values: np.ndarray
     full: np.ndarray
     unit: str = "epochs"
+
+    __repr__ = summary
 
     @property
     def n_seeds(self):
