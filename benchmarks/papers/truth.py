@@ -1,4 +1,4 @@
-"""What neither paper has: every method beside the truth, on the networks of their tables.
+"""Every method beside training again without groups of rows, which neither paper has.
 
     pip install -e ".[benchmarks]" torchvision
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.truth           (all)

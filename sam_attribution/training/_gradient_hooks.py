@@ -10,8 +10,8 @@ _LARGE = 1e4  # that clipping would change
 def check_gradient_hooks(module):
     """Raise a ValueError if a hook on a parameter changes its gradient, or acts on it.
 
-    ``copy.deepcopy`` leaves such hooks out. Each is called once, with numbers that stand for a
-    gradient: one that only watches is no matter.
+    ``copy.deepcopy`` leaves such hooks out. Each hook is called once with made-up numbers as the
+    gradient. A hook that only reads them is allowed.
     """
     for name, parameter in module.named_parameters():
         hooks = (parameter._backward_hooks or {}).values()
