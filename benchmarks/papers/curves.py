@@ -1,7 +1,7 @@
 """arXiv:2507.04059, figures 1 to 3 and 5 to 7: training again without harmful or helpful rows.
 
     pip install -e ".[benchmarks]" torchvision
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves           (all)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves           (mnist, ResNets)
     python -m benchmarks.papers.curves "mnist, ResNet"                       (some)
     python -m benchmarks.papers.curves --full                         (the paper's size)
 
@@ -19,7 +19,7 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.runs import REFUSALS, networks_named, run_missing
+from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
 from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
@@ -86,7 +86,7 @@ def main():
     """Measure the networks that the JSON lacks."""
     scale, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    cases = networks_named(names, SEEDS, scale)
+    cases = few_networks(names, SEEDS, scale)
     run_missing("papers_curves", scale, cases, partial(one_network, scale))
 
 

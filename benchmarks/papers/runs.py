@@ -48,6 +48,14 @@ def networks_named(names, seeds, scale):
     ]
 
 
+def few_networks(names, seeds, scale):
+    """Those named; by default all networks on mnist, and of other small sets the ResNet alone."""
+    named = networks_named(names, seeds, scale)
+    if names or scale.suffix:
+        return named
+    return [case for case in named if case[0] == "mnist" or case[1] == "ResNet"]
+
+
 def key(case):
     return ", ".join(map(str, case))
 

@@ -20,8 +20,8 @@ from scipy.stats import pearsonr, spearmanr
 from sklearn.frozen import FrozenEstimator
 
 from benchmarks.papers.edits import FEW
-from benchmarks.papers.runs import REFUSALS, networks_named, run_missing
-from benchmarks.papers.scale import SMALL, asked
+from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
+from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import leave_one_out
 from sam_attribution.methods import HIF
@@ -92,19 +92,12 @@ def verdict(influence):
     return dict(zip(table["check"], table["status"], strict=True))
 
 
-def cases(names, scale):
-    """All networks on mnist, two seeds; of the other small sets the ResNet alone."""
-    named = networks_named(names, SEEDS, scale)
-    if scale is not SMALL:
-        return named
-    return [case for case in named if case[0] == "mnist" or case[1] == "ResNet"]
-
-
 def main():
     """Measure the networks that the JSON lacks."""
     scale, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    run_missing("papers_truth", scale, cases(names, scale), partial(one_network, scale))
+    cases = few_networks(names, SEEDS, scale)
+    run_missing("papers_truth", scale, cases, partial(one_network, scale))
 
 
 if __name__ == "__main__":
