@@ -23,7 +23,7 @@ from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
 from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
-from sam_attribution.methods import Unrolled
+from sam_attribution.methods import EKFAC, Unrolled
 
 FRACTIONS, N_RANDOM, NOISE = (0.1, 0.2, 0.4), 3, 0.2
 SEEDS: dict[str, int] = {}  # of a set, if more than one
@@ -32,7 +32,7 @@ METHODS = {
     "SAM-GIF": {"method": "gif"},
     "SAM-HIF (fast), head": {"method": "hif-fast", "parameters": "head"},
     "TRAK": {"method": "trak"},
-    "EK-FAC": {"method": "ekfac"},
+    "EK-FAC": {"method": EKFAC(unsupported="skip")},
 }
 BOTH_SIDES = ("unrolled", "SAM-GIF", "SAM-HIF (fast), head")  # the others: harmful rows only
 

@@ -98,6 +98,7 @@ class Edits:
             "accuracy": edited.score(*self._rows.test),
             "cosine": float(cosine_similarity(change, true, 0)),
             "length": float(change.norm() / true.norm()),
+            "removed_loss_before": float(edited.edit_["removed_loss_before"]),
             "removed_loss": float(edited.edit_["removed_loss_after"]),
             "validation_loss": float(edited.edit_["validation_loss_after"]),
         }

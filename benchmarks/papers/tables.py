@@ -1,4 +1,4 @@
-"""Tables of what this folder measured, as they stand in ``docs/papers.rst``.
+"""Tables of what this folder measured, as they stand in ``docs/evidence/papers.rst``.
 
 python -m benchmarks.papers.tables
 """
@@ -13,6 +13,7 @@ from benchmarks.wrong_labels.mislabel_table import simple_table
 PLACE = ["images", "network"]
 LARGEST = f"{PERCENT[-1]} %"
 REFUSED = "-"
+MODELS = {"detector": "detector", "cleanlab": "LR", "cleanlab, network": "network"}
 
 
 def place(key):
@@ -42,21 +43,25 @@ def retrain_seconds(case):
 def accuracies(lines, removed):
     """Accuracy after the edit, a line per network, a column per method; mean over seeds."""
     chosen = lines[lines["removed"] == removed]
-    table = _wide(chosen, "accuracy", PLACE)
-    table.insert(0, "no edit", chosen.groupby(PLACE, sort=False)["no edit"].mean())
-    return table
+    return _wide(chosen, "accuracy", PLACE)
+
+
+def with_no_edit(lines):
+    """The same with lines of the network as it was, before all others."""
+    idle = lines.assign(
+        method="no edit", accuracy=lines["no edit"], removed_loss=lines["removed_loss_before"],
+        cost=0.0, fit=0.0, cosine=np.nan,
+    )  # fmt: skip
+    return pd.concat([idle.drop_duplicates([*PLACE, "seed", "removed"]), lines])
 
 
 def distances(lines):
     """Largest and mean difference of the accuracy from training again, a line per method."""
-    again = lines[lines["method"] == "retrain"].set_index([*PLACE, "seed", "removed"])["accuracy"]
-    keys = pd.MultiIndex.from_frame(lines[[*PLACE, "seed", "removed"]])
-    off = lines.assign(off=(lines["accuracy"].to_numpy() - again.loc[keys].to_numpy()))
-    idle = lines.assign(method="no edit", accuracy=lines["no edit"], cost=0.0, fit=0.0)
-    idle = idle.drop_duplicates([*PLACE, "seed", "removed"])
-    keys = pd.MultiIndex.from_frame(idle[[*PLACE, "seed", "removed"]])
-    idle = idle.assign(off=idle["no edit"].to_numpy() - again.loc[keys].to_numpy(), cosine=np.nan)
-    groups = pd.concat([idle, off]).groupby("method", sort=False)
+    where = [*PLACE, "seed", "removed"]
+    again = lines[lines["method"] == "retrain"].set_index(where)["accuracy"]
+    keys = pd.MultiIndex.from_frame(lines[where])
+    off = lines.assign(off=lines["accuracy"].to_numpy() - again.loc[keys].to_numpy())
+    groups = off.groupby("method", sort=False)
     return pd.DataFrame(
         {
             "mean difference": groups["off"].mean(),
@@ -149,6 +154,18 @@ def cosines(cases, adjustment, at):
     ).set_index("data")
 
 
+def noise_of(data):
+    """AUC and F1 of the detector and of cleanlab on one data set, means over the seeds."""
+    cases = {key: case for key, case in read("noise_share")["cases"].items()
+             if key.startswith(f"{data}, ") and "f1" in case["detector"]}  # fmt: skip
+    return pd.DataFrame(
+        {"labels": key.rsplit(", ", 1)[0].removeprefix(f"{data}, "), "wrong": case["noise_rate"]}
+        | {f"{figure}, {shown}": case[model][figure.lower()]
+           for figure in ("AUC", "F1") for model, shown in MODELS.items()}
+        for key, case in cases.items()
+    ).groupby("labels", sort=False).mean()  # fmt: skip
+
+
 def digits(cell):
     """A number as it stands in the table: three digits after the point, two significant ones."""
     if not isinstance(cell, float):
@@ -174,7 +191,7 @@ def parts():
     """All tables whose files are there."""
     found = {}
     if edits := read("papers_edits", {}).get("cases"):
-        lines = lines_of_edits(edits)
+        lines = with_no_edit(lines_of_edits(edits))
         found[f"Accuracy after {LARGEST} are removed"] = accuracies(lines, LARGEST)
         found["Differences from training again"] = distances(lines)
         found["Accuracy by share removed, mean over the networks"] = shares(lines, "accuracy")
@@ -193,6 +210,8 @@ def parts():
         for adjustment in ("full-data", "mean"):
             found[f"Further training, first amount, {adjustment}"] = cosines(further, adjustment, 0)
             found[f"Further training, last amount, {adjustment}"] = cosines(further, adjustment, -1)
+    for data in ("SST-2 sentences", "SST-2", "CIFAR-10N features"):
+        found[f"Wrong labels, {data}"] = noise_of(data)
     return found
 
 

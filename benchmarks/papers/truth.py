@@ -24,7 +24,7 @@ from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
 from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import leave_one_out
-from sam_attribution.methods import HIF
+from sam_attribution.methods import EKFAC, HIF
 from sam_attribution.retraining import LeaveOneOut
 
 N_GROUPS = 20
@@ -36,7 +36,7 @@ METHODS = {
     "SAM-HIF (fast), head": {"method": "hif-fast", "parameters": "head"},
     "SAM-HIF, head": {"method": HIF(solver=FEW, damping=0.1), "parameters": "head"},
     "IF, head": {"method": "if", "parameters": "head"},
-    "IF with EK-FAC": {"method": "ekfac"},
+    "IF with EK-FAC": {"method": EKFAC(unsupported="skip")},
     "TRAK": {"method": "trak"},
     "Grad-Dot": {"method": "grad-dot"},
 }
