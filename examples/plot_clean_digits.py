@@ -107,18 +107,19 @@ print(f"fraction chosen: {chosen}; of the rows dropped {wrong[dropped].mean():.1
 # ----------------
 #
 # The same fractions on test digits with right labels, beside an oracle that drops exactly the wrong
-# labels. Single trainings differ by a point, so every accuracy is the mean of three.
+# labels. Single trainings differ by a point, so every accuracy is the mean of three. The bars are
+# their range.
 
 
-def accuracy(kept_rows):
-    """Mean on the test digits, after a training with each of the masks and a seed of its own."""
+def accuracies(kept_rows):
+    """Accuracies on the test digits, each after training on one of the masks with its own seed."""
     trained = [
         clone(classifier)
         .set_params(random_state=seed, trajectory=None)
         .fit(X_train[kept] / 16, y_train[kept])
         for seed, kept in enumerate(kept_rows)
     ]
-    return np.mean([each.score(X_test / 16, y_test) for each in trained])
+    return [each.score(X_test / 16, y_test) for each in trained]
 
 
 def without_lowest(scores, fraction):
@@ -126,21 +127,24 @@ def without_lowest(scores, fraction):
     return np.argsort(np.argsort(scores, kind="stable")) >= round(fraction * len(scores))
 
 
-accuracies = [
-    accuracy([without_lowest(scores, fraction)] * 3)
+lowest = [
+    accuracies([without_lowest(scores, fraction)] * 3)
     for fraction in tqdm(fractions, desc="Training without the lowest scores")
 ]
 rng = np.random.default_rng(0)
-at_random = accuracy([without_lowest(rng.random(len(scores)), chosen) for _ in range(3)])
-oracle = accuracy([~wrong] * 3)
-print(f"before:                           {accuracies[0]:.3f}")
-print(f"after {chosen:.0%} dropped, as chosen:     {accuracies[fractions.index(chosen)]:.3f}")
-print(f"as many random rows dropped:      {at_random:.3f}")
+at_random = accuracies([without_lowest(rng.random(len(scores)), chosen) for _ in range(3)])
+oracle = np.mean(accuracies([~wrong] * 3))
+means = np.mean(lowest, axis=1)
+print(f"before:                           {means[0]:.3f}")
+print(f"after {chosen:.0%} dropped, as chosen:     {means[fractions.index(chosen)]:.3f}")
+print(f"as many random rows dropped:      {np.mean(at_random):.3f}")
 print(f"oracle, exactly the wrong labels: {oracle:.3f}")
 
-display = RemovalCurveDisplay.from_predictions(fractions, accuracies, name="lowest scores")
+display = RemovalCurveDisplay.from_predictions(
+    fractions, np.transpose(lowest), name="lowest scores"
+)
 display.ax_.axhline(oracle, color="#009E73", ls="--", label="exactly the\nwrong labels")
-display.ax_.axhline(accuracies[0], color="0.35", ls=":", label="no row removed")
+display.ax_.axhline(means[0], color="0.35", ls=":", label="no row removed")
 display.ax_.axvline(100 * chosen, color="0.6", lw=1, label="chosen by\ncross-validation")
 display.ax_.set_title("Accuracy on digits with right labels")
 display.ax_.legend(loc="upper left", bbox_to_anchor=(1, 1))

@@ -8,6 +8,7 @@ predict. Here it is measured for twenty rows, and first-order scores and influen
 held against it, after little further training and after more. Some seconds on a laptop.
 """
 
+import matplotlib.pyplot as plt
 import numpy as np
 import torch
 from sklearn.datasets import load_wine
@@ -18,6 +19,7 @@ from sklearn.preprocessing import scale
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.comparison import further_training
 from sam_attribution.methods import HIF, GradCos, GradDot, InfluenceFunction
+from sam_attribution.metrics import similarity_curve
 from sam_attribution.plotting import FurtherTrainingDisplay
 from sam_attribution.retraining import FurtherTraining
 
@@ -58,10 +60,23 @@ scores = {
 }
 
 # %%
-# The cosine of scores and measurement, for each amount of further training.
+# The cosine of scores and measurement, for each amount of further training. The bands are one
+# standard error to both sides. The curve of "HIF, fast" lies on that of "HIF, full".
 
-display = FurtherTrainingDisplay.from_predictions(scores, found.curves(), found.amounts)
-display.ax_.set_xscale("log")
-for name, curve in display.curves.items():
+curves = {
+    name: similarity_curve(each, found.curves(), found.amounts) for name, each in scores.items()
+}
+pairs = {
+    "first-order scores": ["Grad-Dot", "Grad-Cos"],
+    "scores with curvature": ["influence function", "HIF, full"],
+}
+figure, axes = plt.subplots(1, 2, figsize=(8, 3.8), sharey=True, layout="constrained")
+for ax, (title, pair) in zip(axes, pairs.items(), strict=True):
+    FurtherTrainingDisplay({name: curves[name] for name in pair}).plot(ax=ax)
+    ax.set(title=title, xscale="log")
+    ax.xaxis.set_major_formatter("{x:g}")
+    ax.legend(loc=(0.03, 0.1))
+axes[1].set_ylabel("")
+for name, curve in curves.items():
     first, last = curve["mean"].iloc[[0, -1]]
     print(f"{name:20s} {first:.2f} after 1 epoch, {last:.2f} after {found.amounts[-1]}")

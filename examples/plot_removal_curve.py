@@ -7,7 +7,10 @@ the network is trained again without the most harmful rows, without the most hel
 without random rows. Its accuracy on new rows is compared. About fifteen seconds.
 """
 
+from functools import partial
+
 import numpy as np
+import pandas as pd
 import torch
 from sklearn.base import clone
 from sklearn.datasets import load_digits
@@ -15,6 +18,7 @@ from sklearn.model_selection import train_test_split
 
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
+from sam_attribution.metrics import removal_curve
 from sam_attribution.plotting import RemovalCurveDisplay
 
 torch.set_num_threads(1)  # the network is small: more threads would wait for each other
@@ -36,22 +40,38 @@ most_harmful = np.argsort(scores)[:120]
 print(f"wrong labels among the 120 most harmful rows: {wrong[most_harmful].mean():.0%}")
 
 # %%
-# Every accuracy is the mean of two trainings. The grey band is the range of four random orders.
+# Every removal is trained with three seeds. A curve is their mean, and the bars are their range.
+# The grey band is the range of random removals.
 
 
-def accuracy(kept):
-    """Mean accuracy on the test rows after training on the rows of a mask."""
-    net = clone(classifier).set_params(trajectory=None)
-    nets = (clone(net).set_params(random_state=seed).fit(X[kept], y[kept]) for seed in (0, 1))
-    return np.mean([each.score(X_test, y_test) for each in nets])
+def accuracy(kept, seed):
+    """Accuracy on the test rows after training on the rows of a mask."""
+    net = clone(classifier).set_params(trajectory=None, random_state=seed)
+    return net.fit(X[kept], y[kept]).score(X_test, y_test)
 
 
-orders = {"most harmful first": scores, "most helpful first": -scores}
-display = RemovalCurveDisplay.from_scores(
-    orders, accuracy, fractions=[0, 0.1, 0.2, 0.3], n_random=4, random_state=0
-)
+def curve(scores, n_random):
+    """Removal curves of three seeds, one below the other."""
+    curves = [
+        removal_curve(
+            scores,
+            partial(accuracy, seed=seed),
+            fractions=[0, 0.1, 0.2, 0.3],
+            n_random=n_random,
+            random_state=seed,
+        )
+        for seed in range(3)
+    ]
+    return pd.concat(curves)
+
+
+curves = {
+    "most harmful first": curve(scores, n_random=2),
+    "most helpful first": curve(-scores, n_random=0),
+}
+display = RemovalCurveDisplay(curves).plot()
 display.ax_.set_xlabel("training rows removed (%)")
-ends = {name: dict(line.get_xydata()) for name, line in zip(orders, display.lines_, strict=True)}
+ends = {name: dict(line.get_xydata()) for name, line in zip(curves, display.lines_, strict=True)}
 print(f"accuracy with all rows: {ends['most harmful first'][0]:.3f}")
 for name, line in ends.items():
     print(f"accuracy without 20 %, {name}: {line[20]:.3f}")

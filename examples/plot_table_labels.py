@@ -55,9 +55,9 @@ print(f"\nwrong labels: {wrong.sum()}; among the rows above: {wrong[detector.sus
 # If the bottle were somebody else's
 # ----------------------------------
 #
-# A line for each of the most suspicious bottles, bright where a grower would fit. The circle is the
-# name on the label, the star the one that is suggested. From the line on where both fall on the
-# same place there is nothing more to see.
+# A line for each of the most suspicious bottles. The colour is the probability of each grower, and
+# the circle marks the name on the label. Where the circle lies on a dark cell, the label is
+# probably wrong. Where it lies on the brightest cell, no other label is suggested.
 
 WhatIfDisplay.from_estimator(detector, k=20)
 

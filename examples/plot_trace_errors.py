@@ -59,14 +59,15 @@ influence = SAMInfluence(
 # ---------------------------------
 #
 # ``explain_errors`` finds the misclassified rows, the worst first. The picture has a line for each
-# of the commonest kinds of mistake. Vermilion: the training rows that spoke for it. Blue: those
-# that spoke for the right label. Bold: another label is suggested.
+# of the commonest kinds of mistake. Vermilion frames: the training rows that contributed most to
+# the mistake. Blue frames: those that helped the right label most. Bold: another label is suggested
+# for a harmful row.
 
 table = influence.explain_errors(X_seen, y_seen, k=10)
 mistakes = table.drop_duplicates("query")
 kinds = mistakes.groupby(["true_label", "predicted_label"])["query"].agg(["first", "size"])
 commonest = kinds.sort_values("size", ascending=False).head(3)["first"]
-shown = table[table["query"].isin(commonest) & (table["rank"].abs() <= 4)]
+shown = table[table["query"].isin(commonest) & (table["rank"].abs() <= 3)]
 display = TraceDisplay.from_predictions(shown, X_seen, X_train, image_shape=(8, 8))
 
 # %%

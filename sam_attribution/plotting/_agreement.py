@@ -14,7 +14,8 @@ class AgreementDisplay(Display):
 
     On the dashed line a score has the right size. The solid line is fitted to the points; its
     slope is the ratio of measured to predicted effects. The title of a panel gives Pearson
-    correlation and slope, as means over the queries if there are several.
+    correlation and slope, as means over the queries if there are several. The panels of a new
+    figure have the same axes, so that sizes can be compared.
 
     Parameters
     ----------
@@ -28,7 +29,8 @@ class AgreementDisplay(Display):
         Name of a single method.
     unit : str or None, default="nats"
         Unit of the effects, written on the axes; None writes none. Scores without a unit
-        (Grad-Dot, TRAK) can be compared by correlation only.
+        (Grad-Dot, TRAK) can be compared by correlation only: with None each panel has an x-axis
+        of its own.
 
     Attributes
     ----------
@@ -49,8 +51,9 @@ class AgreementDisplay(Display):
     >>> from sam_attribution.plotting import AgreementDisplay
     >>> truth = [0.1, 0.5, 0.9]
     >>> display = AgreementDisplay.from_predictions({"gif": [0, 1, 2], "hif": truth}, truth)
-    >>> [line.get_label() for line in display.lines_]
-    ['fitted, slope 0.4', 'fitted, slope 1']
+    >>> print(display.ax_.get_title())
+    gif
+    Pearson 1.00, slope 0.4
     """
 
     def __init__(self, scores, truth, *, name=None, unit="nats"):
@@ -83,7 +86,7 @@ class AgreementDisplay(Display):
     def _plot(self, ax):
         tables = {name: agreement(scores, self.truth) for name, scores in self.scores.items()}
         self.figures_ = {name: over_queries(table) for name, table in tables.items()}
-        self.axes_ = axes_for(ax, len(self.scores))
+        self.axes_ = axes_for(ax, len(self.scores), sharex=self.unit is not None)
         self.ax_ = self.axes_[0]
         self.points_, self.lines_, self.identity_ = [], [], []
         for panel, (name, scores) in zip(self.axes_, self.scores.items(), strict=True):
@@ -95,23 +98,21 @@ class AgreementDisplay(Display):
         slope, intercept = _fitted(scores, truth)
         ends = np.array([scores.min(), scores.max()])
         self.points_.append(ax.scatter(scores, truth, s=18, alpha=0.6, color=BLUE, linewidth=0))
-        (line,) = ax.plot(
-            ends, intercept + slope * ends, color=VERMILLION, label=f"fitted, slope {slope:.3g}"
-        )
+        (line,) = ax.plot(ends, intercept + slope * ends, color=VERMILLION, label="fitted line")
         self.lines_.append(line)
         self.identity_.append(
-            ax.axline((0, 0), slope=1, linestyle="--", label="right size, slope 1", **REFERENCE)
+            ax.axline((0, 0), slope=1, linestyle="--", label="right size: slope 1", **REFERENCE)
         )
-        ax.legend(loc="best", fontsize="small")
 
     def _label(self):
         unit = f" ({self.unit})" if self.unit else ""
         for ax in self.axes_:
-            ax.set_xlabel(f"score: predicted rise of the loss\nif the row is removed{unit}")
-            ax.ticklabel_format(scilimits=(-2, 4))
-            ax.locator_params(axis="x", nbins=7)
+            ax.set_xlabel(f"score: predicted rise\nof the loss{unit}")
+            ax.ticklabel_format(scilimits=(-4, 4))
+            ax.locator_params(axis="x", nbins=4)
             if ax.get_subplotspec() is None or ax.get_subplotspec().is_first_col():
-                ax.set_ylabel(f"rise found by training again\nwithout the row{unit}")
+                ax.set_ylabel(f"rise of the loss after training\nwithout the row{unit}")
+        self.ax_.legend(loc="best", fontsize="small")
 
 
 def _pairs(scores, truth):

@@ -4,7 +4,7 @@ from itertools import cycle
 
 import numpy as np
 
-_COLUMNS = 3
+_COLUMNS = 4
 # Okabe and Ito, Color Universal Design (2008), without the yellow that is pale on white
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 _COLOURS = [BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -13,13 +13,13 @@ _MARKERS = ["o", "s", "^", "D", "v", "P", "X", "*", "<"]
 REFERENCE = {"color": "0.35", "linewidth": 1.2}
 
 
-def axes_for(ax, n_panels, *, size=None):
+def axes_for(ax, n_panels, *, size=None, sharex=False):
     """Array of `n_panels` Axes: the given ones, or those of a new figure with one y-axis.
 
-    `size` is the width and height of a new figure in inches.
+    `size` is the width and height of a new figure in inches; `sharex` gives it one x-axis, too.
     """
     if ax is None:
-        return _new_axes(n_panels, size)
+        return _new_axes(n_panels, size, sharex)
     axes = np.ravel(np.array(ax, dtype=object))
     if len(axes) != n_panels or not all(hasattr(panel, "plot") for panel in axes):
         raise ValueError(f"ax must be {n_panels} matplotlib Axes, one for each panel, got {ax!r}.")
@@ -53,7 +53,7 @@ def curve_styles():
         yield {"color": color, "linestyle": linestyle, "marker": marker, "markersize": 5}
 
 
-def _new_axes(n_panels, size):
+def _new_axes(n_panels, size, sharex):
     try:
         import matplotlib.pyplot as plt
     except ImportError as error:
@@ -62,14 +62,18 @@ def _new_axes(n_panels, size):
         ) from error
     n_columns = min(n_panels, _COLUMNS)
     n_rows = -(-n_panels // n_columns)
+    width, height = (6.0, 4.2) if n_panels == 1 else (2.7, 3.3)  # of a panel
     _, axes = plt.subplots(
         n_rows,
         n_columns,
-        figsize=size or (max(4.0 * n_columns, 6.0), 4.2 * n_rows),
+        figsize=size or (width * n_columns, height * n_rows),
         layout="constrained",
         squeeze=False,
+        sharex=sharex,
         sharey=True,
     )
     for spare in axes.flat[n_panels:]:
         spare.remove()
+    for lowest in axes.flat[n_panels - n_columns : n_panels]:
+        lowest.tick_params(labelbottom=True)
     return axes.ravel()[:n_panels]

@@ -38,8 +38,8 @@ class LabelConfusionDisplay(Display):
         Counts; the index holds given labels, the columns suggested ones.
     image_ : AxesImage
     texts_ : list of Text
-        Numbers in the cells; zeros are not written, and neither are numbers for more than 30
-        classes.
+        Numbers in the cells, in bold where another label is suggested; zeros are not written,
+        and neither are numbers for more than 30 classes.
 
     Examples
     --------
@@ -153,11 +153,12 @@ class LabelConfusionDisplay(Display):
 
     def _label(self, names, counts):
         which = "" if self.suspicious is None else "suspicious "
-        stays = f"\n(diagonal: the given label stays, {counts.trace()} rows)"
-        self.ax_.set_title(
-            f"{counts.sum()} {which}rows: which label instead?{stays * bool(counts.trace())}",
-            fontsize="medium",
-        )
+        title = [f"{counts.sum()} {which}rows: which label instead?"]
+        if any(text.get_fontweight() == "bold" for text in self.texts_):
+            title.append("bold: another label is suggested")
+        if counts.trace():
+            title.append(f"diagonal: the given label stays, {counts.trace()} rows")
+        self.ax_.set_title("\n".join(title), fontsize="medium")
         self.ax_.set(xlabel="suggested label", ylabel="given label")
         name_columns(self.ax_, names)
         self.ax_.set_yticks(range(len(names)), names, parse_math=False)

@@ -32,6 +32,8 @@ class RemovalCurveDisplay(Display):
     curves : dict of str to DataFrame
         Table of :func:`~sam_attribution.metrics.removal_curve` by the name of the method. The
         random removals of all tables make one band. The table of a single method needs no dict.
+        The tables of several runs, one below the other (``pandas.concat``), are drawn as their
+        mean with bars.
     name : str or None, default=None
         Name of a single method.
     value_name : str, default="accuracy"
@@ -42,7 +44,9 @@ class RemovalCurveDisplay(Display):
     figure_ : Figure
     ax_ : Axes
     lines_ : list of Line2D
-        Curves in the order of `curves`.
+        Curves in the order of `curves`: the means over the runs.
+    bars_ : list of ErrorbarContainer
+        Range of the runs, from the lowest to the highest value, for each curve with several runs.
     random_line_ : Line2D or None
         Mean over the random removals; None if there are none.
     random_band_ : FillBetweenPolyCollection or None
@@ -85,6 +89,7 @@ class RemovalCurveDisplay(Display):
             Shares of the rows removed, each in [0, 1).
         accuracy : array-like of shape (n_fractions,), or dict of str to such, or DataFrame
             Accuracy after training without the lowest scores of one method, or of several by name.
+            An array of shape (n_runs, n_fractions) holds several runs, such as seeds.
         random_accuracy : array-like of shape (n_draws, n_fractions), default=None
             Accuracy after training without as many random rows.
         name : str or None, default=None
@@ -273,20 +278,28 @@ class RemovalCurveDisplay(Display):
 
     def _plot(self, ax):
         (self.ax_,) = axes_for(ax, 1)
+        self.bars_ = []
         self.random_line_, self.random_band_ = self._draw_random()
         self.lines_ = [
             self._draw(name, curve, style)
             for (name, curve), style in zip(self.curves.items(), curve_styles(), strict=False)
         ]
-        self.ax_.set(
-            xlabel="training rows removed (%), lowest scores first",
-            ylabel=f"{self.value_name} after training without them",
-        )
+        value = f"{self.value_name} after training without them"
+        if self.ax_.get_ylim()[0] > 0:
+            value += "\n(the axis does not start at 0)"
+        self.ax_.set(xlabel="training rows removed (%), lowest scores first", ylabel=value)
         legend_beside(self.ax_)
 
     def _draw(self, name, curve, style):
-        lowest = curve[curve["kind"] == "lowest score"].sort_values("fraction")
-        (line,) = self.ax_.plot(100 * lowest["fraction"], lowest["value"], label=name, **style)
+        runs = curve[curve["kind"] == "lowest score"].groupby("fraction")["value"]
+        mean, n_runs = runs.mean(), runs.size().max()
+        percent = 100 * mean.index.to_numpy()
+        (line,) = self.ax_.plot(percent, mean, label=name, **style)
+        if n_runs > 1:
+            label = None if self.bars_ else f"range of {n_runs} runs"
+            sides = mean - runs.min(), runs.max() - mean
+            look = {"fmt": "none", "capsize": 3, "ecolor": style["color"], "label": label}
+            self.bars_.append(self.ax_.errorbar(percent, mean, sides, **look))
         return line
 
     def _draw_random(self):

@@ -94,13 +94,14 @@ def curve_of(fractions, values, random_values=None):
     fractions = check_column(fractions, "fractions", dtype="float64")
     if not np.all((fractions >= 0) & (fractions < 1)):
         raise ValueError(f"fractions must be numbers in [0, 1), got {fractions.tolist()}.")
-    lowest = _lines(fractions, values, "accuracy", "lowest score", pd.NA)
+    runs = np.atleast_2d(np.asarray(values, dtype=float))
+    lowest = [_lines(fractions, run, "accuracy", "lowest score", pd.NA) for run in runs]
     draws = [] if random_values is None else np.atleast_2d(random_values)
     random = [
         _lines(fractions, draw, "random_accuracy", "random", seed)
         for seed, draw in enumerate(draws)
     ]
-    return pd.concat([lowest, *random], ignore_index=True)
+    return pd.concat([*lowest, *random], ignore_index=True)
 
 
 def _lines(fractions, values, argument, kind, seed):

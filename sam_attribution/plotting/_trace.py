@@ -23,9 +23,9 @@ class TraceDisplay(Display):
     """Training rows that harmed and helped each query most.
 
     Images are drawn as images; rows of features and texts are drawn as a table. Each training row
-    has its label, the suggested label if that differs, its score (the predicted rise of the
-    query's loss if the row is removed; negative = harmful), and the epochs that contributed most
-    of the score.
+    has its label, its score (the predicted rise of the query's loss if the row is removed;
+    negative = harmful), and the epochs that contributed most of the score. A harmful row has the
+    suggested label as well, in bold, if that differs.
 
     Parameters
     ----------

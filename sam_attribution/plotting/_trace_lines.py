@@ -8,8 +8,8 @@ from sam_attribution.plotting._axes import BLUE, VERMILLION
 COLOURS = {"query": "black", "harmed": VERMILLION, "helped": BLUE}  # by role
 ARROW = "→"
 CAPTION = (
-    f"label {ARROW} suggested label; score = predicted rise of the query's loss if the row is "
-    "removed (negative: it harms); epochs in which most of that came about"
+    f"bold: label {ARROW} suggested label of a harmful row; score = predicted rise of the query's "
+    "loss if the row is removed (negative: the row harms); epochs that contribute most of the score"
 )
 _WIDEST_EPOCHS = 10
 
@@ -17,9 +17,9 @@ _WIDEST_EPOCHS = 10
 def lines_of(explanation, class_names, unit):
     """Table of the lines in drawing order: each query, then the rows that harmed and helped it.
 
-    The columns are `role`, `query`, `train_row` (-1 for a query), `label`, `stands_out` (the
-    label differs from the predicted or most helpful one), `score`, `epochs`, and `text`, which is
-    written under an image.
+    The columns are `role`, `query`, `train_row` (-1 for a query), `label`, `stands_out` (another
+    label is predicted for the query or suggested for a harmful row), `score`, `epochs`, and
+    `text`, which is written under an image.
     """
     lines = []
     for query, table in explanation.groupby("query", sort=False):
@@ -50,8 +50,8 @@ def _query_line(query, row, class_names):
 def _row_line(role, row, class_names, unit):
     labels = [row["label"], row.get("most_helpful_label", row["label"])]
     label, suggested = class_texts(labels, class_names)
-    differs = suggested != label
-    if differs:
+    suggests = role == "harmed" and suggested != label
+    if suggests:
         label = f"{label} {ARROW} {suggested}"
     score = f"{row['score']:+.2g}".replace("-", "\N{MINUS SIGN}")
     epochs = str(row["epochs"])
@@ -63,7 +63,7 @@ def _row_line(role, row, class_names, unit):
         "query": row["query"],
         "train_row": row["train_row"],
         "label": label,
-        "stands_out": differs,
+        "stands_out": suggests,
         "score": score,
         "epochs": epochs,
         "text": "\n".join(text),

@@ -35,7 +35,7 @@ EVERY = [ScoreDistributionDisplay, LabelConfusionDisplay, WhatIfDisplay]
 
 @pytest.mark.parametrize("display", EVERY)
 def test_what_is_not_fitted_is_refused(display):
-    with pytest.raises(NotFittedError, match="got SimpleNamespace without given_labels_, su"):
+    with pytest.raises(NotFittedError, match="got SimpleNamespace without given_labels_, "):
         display.from_estimator(SimpleNamespace(scores_=SCORES, label_log_proba_=WHAT_IF))
 
 
@@ -103,6 +103,17 @@ def test_dots_spread_where_scores_are_dense():
     assert abs(y[x == 1][0]) < 0.05
 
 
+def test_confusion_says_what_bold_means_where_there_is_bold():
+    display = LabelConfusionDisplay.from_predictions(["a", "a", "b"], ["a", "b", "b"])
+    bold = {text.get_position() for text in display.texts_ if text.get_fontweight() == "bold"}
+    assert bold == {(1, 0)}
+    assert "\nbold: another label is suggested" in display.ax_.get_title()
+    assert "\ndiagonal: the given label stays, 2 rows" in display.ax_.get_title()
+    for labels in (["a", "b"], np.arange(31)):
+        plain = LabelConfusionDisplay.from_predictions(labels, labels)
+        assert "bold" not in plain.ax_.get_title()
+
+
 @pytest.mark.parametrize("rows", ["suspicious", "all"])
 def test_confusion_counts_pairs_of_labels(rows):
     display = LabelConfusionDisplay.from_estimator(DETECTOR, rows=rows)
@@ -127,34 +138,37 @@ def test_confusion_of_many_classes_and_of_no_row():
     np.testing.assert_array_equal(nothing.counts_, np.zeros((2, 2)))
 
 
-def test_what_if_shows_the_lowest_scores_from_worst_to_best_label():
+def test_what_if_shows_probabilities_of_the_lowest_scores():
     display = WhatIfDisplay.from_estimator(DETECTOR, k=6)
     rows = [row for row in np.argsort(SCORES) if not np.isnan(SCORES[row])][:6]
     np.testing.assert_array_equal(display.rows_, rows)
     for drawn, row in zip(display.image_.get_array(), rows, strict=True):
-        low, high = WHAT_IF[row].min(), WHAT_IF[row].max()
-        np.testing.assert_allclose(drawn, (WHAT_IF[row] - low) / (high - low))
-    for marks, labels in (
-        (display.given_marks_, given),
-        (display.suggested_marks_, suggested),
-    ):
-        column, line = marks.get_offsets().T
-        np.testing.assert_array_equal(CLASSES[column.astype(int)], labels[rows])
-        np.testing.assert_array_equal(line, np.arange(6))
+        np.testing.assert_allclose(drawn, np.exp(WHAT_IF[row]) / np.exp(WHAT_IF[row]).sum())
+        assert CLASSES[drawn.argmax()] == suggested[row]
+    assert display.image_.get_clim() == (0, 1)
+    bar = display.image_.colorbar.ax
+    assert bar.get_ylabel() == "probability of the label"
     assert [text.get_text() for text in display.ax_.get_yticklabels()] == list(map(str, rows))
 
 
-def test_what_if_as_it_is_and_with_columns_in_another_order():
+def test_what_if_marks_the_given_labels_alone():
+    display = WhatIfDisplay.from_estimator(DETECTOR, k=6)
+    assert list(display.ax_.collections) == [display.given_marks_]
+    column, line = display.given_marks_.get_offsets().T
+    np.testing.assert_array_equal(CLASSES[column.astype(int)], given[display.rows_])
+    np.testing.assert_array_equal(line, np.arange(6))
+    shown = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert shown == ["given label"]
+
+
+def test_what_if_with_columns_in_another_order():
     order = [2, 0, 1]
-    display = WhatIfDisplay.from_predictions(
-        WHAT_IF[:, order], given, classes=CLASSES[order], k=30, normalize=False
-    )
+    display = WhatIfDisplay.from_predictions(WHAT_IF[:, order], given, classes=CLASSES[order], k=30)
     np.testing.assert_array_equal(display.rows_, np.arange(30))
-    np.testing.assert_array_equal(display.image_.get_array(), WHAT_IF[:, order])
     column = display.given_marks_.get_offsets()[:, 0].astype(int)
     np.testing.assert_array_equal(CLASSES[order][column], given)
-    column = display.suggested_marks_.get_offsets()[:, 0].astype(int)
-    np.testing.assert_array_equal(CLASSES[order][column], suggested)
+    names = [text.get_text() for text in display.ax_.get_xticklabels()]
+    assert names == CLASSES[order].tolist()
 
 
 def test_what_if_leaves_out_rows_without_numbers():
@@ -187,7 +201,10 @@ def test_what_if_leaves_out_rows_without_numbers():
             lambda: LabelConfusionDisplay.from_estimator(DETECTOR, rows="some"),
             'rows must be "suspicious" or "all", got \'some\'',
         ),
-        (lambda: WhatIfDisplay.from_predictions(SCORES, given), "what_if should be a 2d array"),
+        (
+            lambda: WhatIfDisplay.from_predictions(SCORES, given),
+            "label_log_proba should be a 2d array",
+        ),
         (
             lambda: WhatIfDisplay.from_predictions(WHAT_IF[:, :2], given),
             "a column for each of 3 classes, got 2. Name them all: classes=",
@@ -197,13 +214,13 @@ def test_what_if_leaves_out_rows_without_numbers():
             "scores must hold one value for each of the 30 rows, got 29",
         ),
         (
-            lambda: WhatIfDisplay.from_predictions(WHAT_IF, given, suggested=["dog"] * 30),
-            "suggested holds labels that were not in fit: ['dog']".replace("[", r"\["),
+            lambda: WhatIfDisplay.from_predictions(WHAT_IF, ["dog"] * 30, classes=CLASSES),
+            "given holds labels that were not in fit: ['dog']".replace("[", r"\["),
         ),
         (lambda: WhatIfDisplay.from_predictions(WHAT_IF, given, k=0), "k == 0, must be >= 1"),
         (
             lambda: WhatIfDisplay.from_predictions(WHAT_IF * np.nan, given),
-            "what_if and scores must hold numbers, got NaN in every row",
+            "label_log_proba and scores must hold numbers, got NaN in every row",
         ),
     ],
 )

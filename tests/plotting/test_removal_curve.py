@@ -4,6 +4,7 @@ import pickle
 from types import SimpleNamespace
 
 import numpy as np
+import pandas as pd
 import pytest
 from sklearn.base import BaseEstimator
 from sklearn.datasets import load_iris
@@ -48,7 +49,8 @@ def test_estimator_is_trained_without_the_lowest_scores():
     table = removal_curve(SCORES, by_hand, fractions=FRACTIONS, n_random=2, random_state=0)
     random = table[table["kind"] == "random"].groupby("fraction")["value"].mean()
     np.testing.assert_allclose(display.random_line_.get_ydata(), random)
-    assert display.ax_.get_ylabel() == "accuracy after training without them"
+    assert display.ax_.get_xlabel() == "training rows removed (%), lowest scores first"
+    assert display.ax_.get_ylabel().startswith("accuracy after training without them")
 
 
 @pytest.mark.parametrize("refit", ["retrain", "replay"])
@@ -78,11 +80,11 @@ def test_several_methods_a_regressor_and_a_name_of_the_value():
         LinearRegression(), X, y, scores={"a": SCORES, "b": -SCORES}, n_random=0, **ROWS
     )
     assert [line.get_label() for line in display.lines_] == ["a", "b"]
-    assert display.ax_.get_ylabel() == "R² after training without them"
+    assert display.ax_.get_ylabel().startswith("R² after training without them")
     display = RemovalCurveDisplay.from_estimator(
         LinearRegression(), X, y, scores=SCORES, n_random=0, value_name="fit", **ROWS
     )
-    assert display.ax_.get_ylabel() == "fit after training without them"
+    assert display.ax_.get_ylabel().startswith("fit after training without them")
 
 
 def test_a_scorer_is_read_if_fitted_and_fitted_if_not():
@@ -146,6 +148,39 @@ def test_numbers_that_are_known_already():
     alone = RemovalCurveDisplay.from_predictions(FRACTIONS, [1, 2, 3], name="gif")
     assert alone.random_line_ is None
     assert alone.lines_[0].get_label() == "gif"
+
+
+def test_several_runs_are_a_mean_with_bars_over_their_range():
+    runs = np.array([[0.9, 0.8, 0.7], [0.8, 0.6, 0.6], [0.7, 0.7, 0.2]])
+    display = RemovalCurveDisplay.from_predictions(
+        FRACTIONS, {"gif": runs, "one run": [0.5, 0.5, 0.5], "hif": runs[:2]}
+    )
+    np.testing.assert_allclose(display.lines_[0].get_data(), [[0, 20, 40], runs.mean(0)])
+    assert len(display.bars_) == 2
+    for bars, of_method in zip(display.bars_, (runs, runs[:2]), strict=True):
+        for (bottom, top), at, values in zip(
+            bars[2][0].get_segments(), [0, 20, 40], of_method.T, strict=True
+        ):
+            np.testing.assert_allclose([bottom, top], [[at, values.min()], [at, values.max()]])
+    shown = [text.get_text() for text in display.ax_.get_legend().get_texts()]
+    assert shown == ["gif", "one run", "hif", "range of 3 runs"]
+
+
+def test_tables_below_each_other_are_runs():
+    tables = [removal_curve(SCORES, by_hand, fractions=FRACTIONS, n_random=0) for _ in range(2)]
+    tables[1]["value"] -= 0.2
+    display = RemovalCurveDisplay(pd.concat(tables)).plot()
+    expected = tables[0]["value"] - 0.1
+    np.testing.assert_allclose(display.lines_[0].get_ydata(), expected)
+    bottoms = [segment[0, 1] for segment in display.bars_[0][2][0].get_segments()]
+    np.testing.assert_allclose(bottoms, expected - 0.1)
+
+
+def test_an_axis_that_is_cut_says_so():
+    cut = RemovalCurveDisplay.from_predictions(FRACTIONS, [0.9, 0.95, 0.92])
+    assert cut.ax_.get_ylabel().endswith("\n(the axis does not start at 0)")
+    whole = RemovalCurveDisplay.from_predictions(FRACTIONS, [0.9, 0.5, 0.0])
+    assert whole.ax_.get_ylabel() == "accuracy after training without them"
 
 
 def drawn(**settings):

@@ -68,7 +68,20 @@ def test_under_an_image_stand_labels_score_with_unit_and_epochs():
     assert sorted(bold) == sorted(["predicted 1", "label 1 → 2", "label 1 → 0", *heads])
     for line in "\n".join(texts).split("\n"):
         assert line in written(display)
-    assert any("negative: it harms" in text for text in written(display))
+    assert any("negative: the row harms" in text for text in written(display))
+
+
+def test_helpful_rows_have_no_suggestion():
+    table = TABLE.assign(most_helpful_label=0)
+    display = TraceDisplay.from_predictions(table, QUERY, TRAIN)
+    lines = display.lines_
+    helped = lines[lines["role"] == "helped"]
+    assert helped["label"].tolist() == ["2", "2", "0"]
+    assert not helped["stands_out"].any()
+    harmed = lines[lines["role"] == "harmed"]
+    assert harmed["label"].tolist() == ["1 → 0"] * 3
+    bold = [text.get_text() for text in display.ax_.texts if text.get_fontweight() == "bold"]
+    assert bold.count("label 1 → 0") == sum("→" in text for text in bold) == 3
 
 
 def test_names_of_classes_no_unit_and_no_suggestions():
