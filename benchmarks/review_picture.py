@@ -34,13 +34,14 @@ def judged():
 
 
 def main():
-    """Write the page, decide about two rows, take the picture."""
+    """Write the page, decide about a row, take the picture."""
     images, detector = judged()
     with tempfile.TemporaryDirectory() as folder, chromium() as driver:
         path = detector.report(Path(folder) / "review.html", images, title="Digits")
         emulate(driver, 1200, 720)
         driver.get(path.as_uri())
-        ActionChains(driver).send_keys("rr").perform()
+        ActionChains(driver).send_keys("r").perform()
+        driver.execute_script("document.getElementById('scroller').scrollTop = 0")
         time.sleep(0.5)
         PICTURE.parent.mkdir(exist_ok=True)
         driver.save_screenshot(str(PICTURE))
