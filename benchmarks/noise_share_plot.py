@@ -33,14 +33,23 @@ def main():
     lines = settings(cases)
     lines = lines.assign(kind=lines.noise.str.split(r"[ :]", regex=True).str[0])
     shown = [column for column in PANELS if lines[column].notna().any()][:2]
-    figure, axes = plt.subplots(1, len(shown) + 1, figsize=(13, 5.4), layout="constrained")
+    figure, axes = plt.subplots(2, 2, figsize=(9, 9.4), layout="constrained")
     end = lines[["true", *shown]].max(axis=None) + 0.03
-    for ax, column in zip(axes, shown, strict=False):
+    for ax, column in zip(axes[0], shown, strict=True):
         _shares(ax, lines, column, end)
-    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=6)
-    _reliability(axes[-1], reliability(cases))
+    calibration, legends = axes[1]
+    _reliability(calibration, reliability(cases))
+    legends.set_axis_off()
+    above = legends.legend(
+        *axes[0, 0].get_legend_handles_labels(), loc="upper left", title="noise, upper panels"
+    )
+    legends.add_artist(above)
+    legends.legend(
+        *calibration.get_legend_handles_labels(), loc="lower left", title="noise, left panel"
+    )
     figure.suptitle(
-        f"How many labels are wrong: {len(lines)} settings of {lines.data.nunique()} data sets"
+        f"How many labels are wrong? {len(lines)} settings of {lines.data.nunique()} data sets; "
+        "on the line, the estimate is exact"
     )
     figure.savefig(PICTURE, dpi=120)
 
@@ -54,7 +63,11 @@ def _shares(ax, lines, column, end):
             if len(some):
                 ax.scatter(some.true, some[column], 34, edgecolor=color, label=label, **style)
     _square(ax, end)
-    ax.set(title=PANELS[column], xlabel="true share", ylabel="estimated share")
+    ax.set(
+        title=PANELS[column],
+        xlabel="true share of wrong labels",
+        ylabel="estimated share of wrong labels",
+    )
 
 
 def _reliability(ax, tables):
@@ -64,11 +77,10 @@ def _reliability(ax, tables):
         table = table[table.rows >= FEWEST_ROWS]
         ax.plot(table.predicted, table.observed, "o-", color=color, label=name)
     _square(ax, 1)
-    ax.legend(title="wrong labels")
     ax.set(
-        title="probability_wrong_, tenth by tenth",
-        xlabel="predicted probability to be wrong",
-        ylabel="share that is wrong",
+        title="probability_wrong_ of MislabelDetector",
+        xlabel="predicted probability that a label is wrong",
+        ylabel="share of these labels that is wrong",
     )
 
 

@@ -12,50 +12,47 @@ from benchmarks.report import read
 from sam_attribution.plotting import FurtherTrainingDisplay
 
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "further_training.png"
-METHODS = (
-    "Grad-Dot",
-    "Grad-Cos",
-    "TracIn",
-    "GIF",
-    "IF, damping auto",
-    "HIF-fast, damping auto",
-    "HIF, damping auto",
-)
 CEILING = "half of the seeds with the other"
-TITLES = {"full-data": "minus training with all rows", "mean": "minus the mean over rows"}
+PANELS = {
+    "Grad-Dot": "Grad-Dot",
+    "Grad-Cos": "Grad-Cos",
+    "TracIn": "TracIn",
+    "GIF": "GIF",
+    "IF, damping auto": "IF, automatic damping",
+    "HIF-fast, damping auto": "HIF-fast, automatic damping",
+    "HIF, damping auto": "HIF, automatic damping",
+    CEILING: "ceiling: half of the seeds\nwith the other half",
+}
+DATA = {"concrete": "Concrete (regression)", "adult": "Adult (two classes)"}
 
 
 def main():
-    """A row of panels for each data set: both adjustments over the amount, and over seeds."""
+    """A panel for each method, with a line for each data set."""
     cases = read("further_training")
     figure, axes = plt.subplots(
-        len(cases), 3, figsize=(15, 4.4 * len(cases)), layout="constrained", squeeze=False
+        2, 4, figsize=(9.4, 5.9), layout="constrained", sharex=True, sharey=True
     )
-    for panels, (name, case) in zip(axes, cases.items(), strict=True):
-        found = case["adjustments"]
-        for ax, (adjustment, title) in zip(panels[:2], TITLES.items(), strict=True):
-            curves = found[adjustment]["curves"] | {CEILING: found[adjustment][CEILING]}
-            _draw(ax, {each: curves[each] for each in (*METHODS, CEILING)}, "amount", "epochs")
-            ax.set_title(f"{name}: {title}", fontsize="medium")
-        _draw(panels[2], found["full-data"]["over_seeds"]["10"], "amount", "seeds")
-        panels[2].set_title(f"{name}: after 10 epochs, {TITLES['full-data']}", fontsize="medium")
-    for ax in axes.flat:
+    for ax, (method, title) in zip(axes.flat, PANELS.items(), strict=True):
+        curves = {DATA[name]: _curve(case, method) for name, case in cases.items()}
+        FurtherTrainingDisplay(curves).plot(ax=ax)
         ax.legend().remove()
-        ax.set(xscale="log", ylabel="", ylim=(-0.15, 1.05))
+        ax.set(xscale="log", ylabel="", ylim=(-0.1, 1.05))
+        ax.set_xlabel("epochs of further training" if ax in axes[-1] else "")
+        ax.set_title(title, fontsize="medium")
         ax.xaxis.set_major_formatter("{x:g}")
-    for ax in axes[:, 2]:
-        ax.set_xlabel("number of seeds")
-    for ax in axes[:, 0]:
-        ax.set_ylabel("cosine of scores and further training")
+    figure.supylabel("cosine of scores and measured effects", fontsize="medium")
+    figure.suptitle(
+        "How well scores predict further training without a row\n"
+        "(1 = perfect; mean over queries, bands of one standard error)"
+    )
     handles, names = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4)
-    figure.savefig(PICTURE, dpi=110)
+    figure.legend(handles, names, loc="outside lower center", ncols=2)
+    figure.savefig(PICTURE, dpi=120)
 
 
-def _draw(ax, curves, index, amount_name):
-    shown = {name: curves[name] for name in (*METHODS, CEILING) if name in curves}
-    tables = {name: pd.DataFrame(curve).set_index(index) for name, curve in shown.items()}
-    FurtherTrainingDisplay(tables, amount_name=amount_name).plot(ax=ax)
+def _curve(case, method):
+    found = case["adjustments"]["full-data"]
+    return pd.DataFrame((found["curves"] | {CEILING: found[CEILING]})[method]).set_index("amount")
 
 
 if __name__ == "__main__":

@@ -8,21 +8,20 @@ from matplotlib.lines import Line2D
 PICTURE = Path(__file__).parents[2] / "docs" / "images" / "cifar10n_found.png"
 WRONG = {"color": "#0072B2", "linestyle": "-"}
 RIGHT = {"color": "#D55E00", "linestyle": (0, (3, 2))}
-MARKS = {True: ("✓ wrong label", WRONG), False: ("✗ right label", RIGHT)}
+MARKS = {True: ("✓", WRONG), False: ("✗", RIGHT)}
 MEANING = {
-    True: "✓ wrong label: CIFAR-10 has another one than the given one, a true finding",
-    False: "✗ right label: CIFAR-10 has the given one, a false alarm",
+    True: "✓ the given label is wrong: CIFAR-10 has another one",
+    False: "✗ the given label is right: CIFAR-10 has the same one",
 }
 
 
 def draw_rows(found, images):
     """Draw the most suspicious images of every method, a row of images for each."""
-    figure = plt.figure(figsize=(13.2, 5.7), layout="constrained")
+    figure = plt.figure(figsize=(9.6, 4.5), layout="constrained")
     share = 100 * found["wrong"] / found["n_rows"]
     figure.suptitle(
-        f"The labels that each method suspects most, in {found['n_rows']} images that people "
-        f"labelled (CIFAR-10N, {share:.0f} % of the labels are wrong)",
-        fontsize=13,
+        f"The labels that each method suspects most, in {found['n_rows']} images of CIFAR-10N\n"
+        f"(people gave the labels, {share:.0f} % are wrong)",
     )
     methods = found["methods"].items()
     *parts, foot = figure.subfigures(len(methods) + 1, 1, height_ratios=[*[1] * len(methods), 0.13])
@@ -41,7 +40,7 @@ def _draw_method(part, name, method, images):
         f"{name}: {method['wrong']} of these {n_shown} labels are wrong, and "
         f"{method['wrong_of_100']} of the first 100",
         fontweight="bold",
-        fontsize=11,
+        fontsize="medium",
     )
     axes = part.subplots(1, n_shown)
     for ax, row in zip(axes, method["rows"], strict=True):
@@ -56,7 +55,7 @@ def _draw(ax, image, row):
     ax.imshow(image, interpolation="lanczos")
     ax.set(xticks=[], yticks=[])
     ax.spines[:].set(linewidth=3, **style)
-    ax.set_title(mark, color=style["color"], fontsize=10)
+    ax.set_title(mark, color=style["color"], fontsize=10, pad=3)
     ax.set_xlabel(f"{row['given']}\n{row['suggested']}\n{row['clean']}", fontsize=10)
 
 
