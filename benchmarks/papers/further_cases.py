@@ -16,7 +16,8 @@ from benchmarks.papers.networks import GROUP_NORM, OWN, TRAINING, module_of
 from benchmarks.wrong_labels.data import path
 from sam_attribution import SAMClassifier, SAMRegressor
 
-N_TABLE, N_IMAGES, N_TEXTS, N_QUERY, N_TOKENS = 1000, 500, 300, 20, 24
+N_TABLE, N_IMAGES, N_TEXTS, N_TOKENS = 1000, 500, 200, 24
+N_QUERY, N_FEW = 20, 10
 
 
 def fuel(seed):
@@ -54,7 +55,7 @@ def cifar(seed):
         module = module_of(GROUP_NORM, X.shape[1:], 10)
     settings = TRAINING | OWN[GROUP_NORM] | {"max_epochs": 30}
     net = SAMClassifier(module, random_state=seed, **settings)
-    return _case(net, X, y, X_query[:N_QUERY], y_query[:N_QUERY])
+    return _case(net, X, y, X_query[:N_FEW], y_query[:N_FEW])
 
 
 class LastBlock(nn.Module):
@@ -73,9 +74,9 @@ class LastBlock(nn.Module):
 
 
 def sst2(seed):
-    """300 phrases of SST-2: the last block of all-MiniLM-L6 is fine-tuned (the paper: BERT)."""
+    """200 phrases of SST-2: the last block of all-MiniLM-L6 is fine-tuned (the paper: BERT)."""
     table = pd.read_csv(path("sst2_5k.csv.gz"))
-    order = np.random.default_rng(seed).permutation(len(table))[: N_TEXTS + N_QUERY]
+    order = np.random.default_rng(seed).permutation(len(table))[: N_TEXTS + N_FEW]
     table = table.iloc[order]
     X, block = _before_last_block(table.sentence.to_list())
     y = table.label.to_numpy()
