@@ -33,6 +33,9 @@ class RowSource:
 
     __iter__ = None  # rows are not read one by one
 
+    def __repr__(self):
+        return f"{type(self).__name__}({len(self)} rows)"
+
     def __len__(self):
         return self._n_all() if self._rows is None else len(self._rows)
 

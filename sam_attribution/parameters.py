@@ -49,6 +49,9 @@ class ParameterLayout:
             self.size += p.numel()
         self._sizes = [shape.numel() for shape in self.shapes]
 
+    def __repr__(self):
+        return f"ParameterLayout({len(self.names)} tensors, {self.size} parameters)"
+
     def flatten(self, tensors):
         """Flat vector of a mapping, or of an iterable in layout order, shape (n_params,)."""
         values = [tensors[name] for name in self.names] if isinstance(tensors, dict) else tensors

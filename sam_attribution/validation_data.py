@@ -9,7 +9,11 @@ from sam_attribution._fingerprint import fingerprint
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import ArrayRows, with_own_targets
+from sam_attribution._summary import table_html
 from sam_attribution._validation import num_samples
+
+
+_LABELS = 10  # that are counted by name
 
 
 class ValidationData:
@@ -95,8 +99,34 @@ class ValidationData:
         return self
 
     def __repr__(self):
-        of_shape = getattr(self._X, "shape", (len(self._X),))
-        return f"ValidationData(X of shape {of_shape}, y of shape {self._y.shape})"
+        return f"ValidationData(X {_form(self._X)}, y of shape {self._y.shape})"
+
+    def _repr_html_(self):
+        texts = {"X": _form(self._X), "y": f"of shape {self._y.shape}"}
+        if self._y.dtype.kind != "f":
+            texts["rows by label"] = _counted(self._y)
+        return table_html("ValidationData", texts)
+
+
+def _form(X):
+    """Inputs by their shapes, or by the name of their class and their number."""
+    given = X.given() if isinstance(X, RowSource) else X
+    if isinstance(given, dict):
+        return "of " + ", ".join(f"{name} {tuple(each.shape)}" for name, each in given.items())
+    if isinstance(given, tuple):
+        return "of " + ", ".join(str(tuple(each.shape)) for each in given)
+    if hasattr(given, "shape"):
+        return f"of shape {tuple(given.shape)}"
+    return f"{type(given).__name__} of {len(X)} rows"
+
+
+def _counted(y):
+    """Labels with their numbers of rows, the most frequent first."""
+    labels, counts = np.unique(y.astype(str), return_counts=True)
+    order = np.argsort(-counts, kind="stable")
+    texts = [f"{labels[at]}: {counts[at]}" for at in order[:_LABELS]]
+    more = [f"{len(labels)} labels in all"] if len(labels) > _LABELS else []
+    return ", ".join(texts + more)
 
 
 def _is_frame(data):

@@ -26,6 +26,7 @@ LAYERS = [
     "_fingerprint",
     "_ranking",
     "_summary",
+    "_tables",
     "_turns",
     "_jobs",
     "_rows",

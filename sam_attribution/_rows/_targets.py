@@ -29,7 +29,8 @@ def targets_of(reading, some, *, verbose=0):
         return known
     rows = np.arange(len(reading.dataset))
     items = _read(reading, rows)
-    found = [*tqdm(items, desc="targets", total=len(rows), leave=False, disable=not verbose)]
+    shown = {"desc": "reading targets", "unit": "row", "leave": False, "disable": not verbose}
+    found = [*tqdm(items, total=len(rows), **shown)]
     refuse_ragged(found, "y of a Dataset", PAD_TARGETS)
     return _as_array(found)
 

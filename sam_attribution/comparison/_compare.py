@@ -1,5 +1,7 @@
 """Several methods on the same trained model, as a table."""
 
+from functools import partial
+
 import numpy as np
 import pandas as pd
 from sklearn.base import clone
@@ -10,6 +12,7 @@ from tqdm.auto import tqdm
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
+from sam_attribution._tables import ShownTable
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import Measure, frozen_where_adopted, is_frozen, net_of
@@ -59,7 +62,7 @@ def compare(
     random_state : int, RandomState instance or None, default=None
         Goes to the training, and to methods that draw.
     verbose : int, default=0
-        Above 0 shows a progress bar over the methods.
+        Above 0 shows a progress bar over the training, the methods and the truth.
     return_scores : bool, default=False
         Return the scores as well.
 
@@ -115,25 +118,21 @@ def compare(
     wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
     seed = draw_seed(random_state)
     _call_once(net_of(estimator).device)
-    model, seconds = _trained(estimator, X, y, sample_weight, seed)
-
-    def scored(method):
-        influence = SAMInfluence(
-            model, method=method, validation=validation, evaluation=evaluation,
-            batch_size=batch_size, random_state=seed,
-        )  # fmt: skip
-        found = influence.fit(X, y, sample_weight).diagnostics_.loc[0]
-        return influence.scores_, found["seconds_scoring"], found["peak_memory_mib"]
-
-    found = _scored_by_all(methods, scored, verbose)
+    settings = {"validation": validation, "evaluation": evaluation, "batch_size": batch_size}
+    with tqdm(total=1 + len(methods), desc="training", unit="step", disable=not verbose) as bar:
+        model, seconds = _trained(estimator, X, y, sample_weight, seed)
+        bar.update()
+        scored = partial(_scored, model, (X, y, sample_weight), random_state=seed, **settings)
+        found = _scored_by_all(methods, scored, bar)
     if not (truth is None or isinstance(truth, np.ndarray)):
-        truth = scored(truth)[0]
+        truth = scored(truth, verbose=verbose)[0]
     lines = {
         name: _figures(scores, truth, wrong)
         | {"seconds": taken, "trainings": taken / seconds, "peak_memory_mib": mib}
         for name, (scores, taken, mib) in found.items()
     }
     table = pd.DataFrame.from_dict(lines, orient="index").reindex(methods).rename_axis("method")
+    table = ShownTable(table)
     if not return_scores:
         return table
     columns = {name: found[name][0] if name in found else np.nan for name in methods}
@@ -199,10 +198,18 @@ def _trained(estimator, X, y, sample_weight, seed):
     return FrozenEstimator(model), watch.lap()
 
 
-def _scored_by_all(methods, scored, verbose):
+def _scored(model, data, method, **settings):
+    """Scores by a method, its seconds and its memory."""
+    influence = SAMInfluence(model, method=method, **settings)
+    found = influence.fit(*data).diagnostics_.loc[0]
+    return influence.scores_, found["seconds_scoring"], found["peak_memory_mib"]
+
+
+def _scored_by_all(methods, scored, bar):
     """Results of `scored` by method; a method that fails is left out, with a warning."""
     found, errors = {}, []
-    for name, method in tqdm(methods.items(), desc="methods", disable=not verbose):
+    for name, method in methods.items():
+        bar.set_description(name)
         try:
             found[name] = scored(method)
         except Exception as error:
@@ -210,6 +217,7 @@ def _scored_by_all(methods, scored, verbose):
             if len(errors) == len(methods):
                 raise
             warn(f"{name} failed: {error!r}", FitFailedWarning)
+        bar.update()
     return found
 
 

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 import numpy as np
 from sklearn.base import clone
 
-from sam_attribution._summary import summary
+from sam_attribution._summary import summary, summary_html
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.retraining import FixedPoint, LeaveOneOut
 from sam_attribution.validation_data import ValidationData
@@ -35,6 +35,7 @@ class LeftOutEffects:
     estimator: object
 
     __repr__ = summary
+    _repr_html_ = summary_html
 
 
 def leave_one_out(

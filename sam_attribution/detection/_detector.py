@@ -292,7 +292,11 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         X, y, sample_weight, splits, estimators, _ = fit_data(
             self, X, y, sample_weight, targets, groups=groups
         )
-        how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "MislabelDetector"}
+        how = {
+            "n_jobs": self.n_jobs,
+            "verbose": self.verbose,
+            "desc": "training and judging labels",
+        }
         work, collect = _train_and_judge, self._collect
         if not isinstance(targets, ClassTargets):
             check_targets_vary(y)

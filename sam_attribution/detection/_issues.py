@@ -3,30 +3,25 @@
 import numpy as np
 import pandas as pd
 
+from sam_attribution._summary import WIDTH
+from sam_attribution._tables import ShownTable, probability
+
 _FEW_COLUMNS = 8
-_DECIMALS = "display.float_format", "{:.3f}".format
-_ON_A_LINE = "display.max_columns", _FEW_COLUMNS, "display.expand_frame_repr", False
 
 
-class IssueTable(pd.DataFrame):
+class IssueTable(ShownTable):
     """DataFrame that shows its numbers with three decimals, and a row on a line.
 
     Names of classes may be long: no column of a few is left out of the line. Parts of the table,
     such as ``head()``, do the same. The numbers themselves are exact.
     """
 
+    _formats = staticmethod("{:.3f}".format)
+    _formatters = {"probability_wrong": probability}
+
     @property
-    def _constructor(self):
-        return IssueTable
-
-    def __repr__(self):
-        is_narrow = self.shape[1] <= _FEW_COLUMNS
-        with pd.option_context(*_DECIMALS, *(_ON_A_LINE if is_narrow else ())):
-            return super().__repr__()
-
-    def _repr_html_(self):
-        with pd.option_context(*_DECIMALS):
-            return super()._repr_html_()
+    def _line_width(self):
+        return None if self.shape[1] <= _FEW_COLUMNS else WIDTH
 
 
 def issue_table(given, suggested, probability_wrong, scores, suspicious, index=None):

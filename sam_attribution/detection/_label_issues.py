@@ -76,12 +76,18 @@ class LabelIssues(WritesReport):
     def __repr__(self):
         low, high = self.contamination_interval
         return (
-            f"LabelIssues({self.suspicious.sum()} of {len(self.scores)} labels are suspicious; "
-            f"{self.contamination:.1%} are wrong, between {low:.0%} and {high:.0%})"
+            f"LabelIssues: {self.suspicious.sum()} of {len(self.scores)} labels are suspicious\n"
+            f"  estimated share of wrong labels: {self.contamination:.3f} "
+            f"(90 % interval: {low:.3f} to {high:.3f})"
         )
 
     def __str__(self):
         return f"{self!r}\n{self.issues.head()}"
+
+    def _repr_html_(self):
+        name, *counts = repr(self).splitlines()
+        worst = self.issues.head()._repr_html_()
+        return f"<p><strong>{name}</strong><br>{' '.join(counts)}</p>\n{worst}"
 
     def _on_page(self):
         return self._index, {

@@ -5,6 +5,7 @@ import pandas as pd
 import torch
 from scipy.special import log_softmax
 
+from sam_attribution._tables import diagnostics_table
 from sam_attribution._warnings import warn
 from sam_attribution.detection._doubts import (
     warn_of_lost_classes,
@@ -87,7 +88,7 @@ class LabelJudge:
         by_class = wrong_by_class(self.probability_wrong, self._y)
         of_all = [by_class] * len(self._evidence)
         table = self._choice.diagnostics()
-        return table.assign(skill=self._skill.of_splits, wrong_by_class=of_all)
+        return diagnostics_table(table.assign(skill=self._skill.of_splits, wrong_by_class=of_all))
 
     def new_rows(self):
         """Return what judges rows that were not in ``fit``."""

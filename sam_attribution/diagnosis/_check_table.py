@@ -6,6 +6,7 @@ from textwrap import fill
 
 import pandas as pd
 
+from sam_attribution._tables import significant
 from sam_attribution.diagnosis._remedies import (
     AS_TRAINED,
     AVERAGE,
@@ -318,14 +319,14 @@ class CheckTable(pd.DataFrame):
         columns = ["split", "check", "value", "status"]
         if self["split"].nunique() == 1:
             columns.remove("split")
-        formatters = {"value": "{:.3g}".format}
+        formatters = {"value": significant}
         table = pd.DataFrame(self[columns]).to_string(index=False, formatters=formatters)
         notes = [self._note(line) for line in self.itertuples() if line.status != FINE]
         return "\n\n".join([table, *notes])
 
     def _repr_html_(self):
         with pd.option_context("display.max_colwidth", None):
-            return self.to_html(index=False)
+            return self.to_html(index=False, formatters={"value": significant})
 
     def _note(self, line):
         of_split = f" (split {line.split})" if self["split"].nunique() > 1 else ""

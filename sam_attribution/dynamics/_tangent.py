@@ -6,6 +6,7 @@ from typing import NamedTuple
 import torch
 from torch import Tensor
 
+from sam_attribution._summary import summary
 from sam_attribution.dynamics._gradient_pass import BatchPasses, GradientPass
 from sam_attribution.dynamics._optimizer import Clipping, Optimizer, vector_update
 from sam_attribution.dynamics._parts import SplitBatch, parts_of
@@ -28,6 +29,8 @@ class Tangent(NamedTuple):
     params: Tensor
     buffers: Buffers
     memory: tuple[Tensor | None, ...] = ()
+
+    __repr__ = summary
 
 
 def step_jvp(

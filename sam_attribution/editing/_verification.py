@@ -4,6 +4,7 @@ import numpy as np
 import pandas as pd
 import torch
 
+from sam_attribution._tables import ShownTable
 from sam_attribution.editing._report import accuracy, loss_on
 from sam_attribution.editing._state import outputs
 from sam_attribution.retraining import final_models, recorded_training
@@ -45,7 +46,7 @@ def verification(queries, groups, edited, **options):
             | {f"removed_loss_{name}": loss_on(problem, state, group)
                for name, state in both.items()}
         )  # fmt: skip
-    return pd.DataFrame(found).rename_axis("group")
+    return ShownTable(pd.DataFrame(found).rename_axis("group"))
 
 
 def _retrained(problem, groups, options):

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 import numpy as np
 
+from sam_attribution._summary import summary
 from sam_attribution._validation import take_rows
 from sam_attribution.fitting._groups import check_groups_stay_whole, pairs_of
 from sam_attribution.validation_data import ValidationData
@@ -31,6 +32,8 @@ class Split:
     y: object
     held_out: np.ndarray
     is_first: bool = True
+
+    __repr__ = summary
 
 
 def make_splits(validation, X, y, targets, seed, groups=None):

@@ -9,6 +9,7 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sam_attribution._summary import summary
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._turns import exclusive
@@ -65,6 +66,8 @@ class TrainedSplit:
     split: Split
     problem: Problem
     seconds: float
+
+    __repr__ = summary
 
     @property
     def net(self):

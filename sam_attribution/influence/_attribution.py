@@ -65,7 +65,9 @@ class Attribution:
     n_jobs : int, optional
         Processes that share the rows.
     verbose : int, default=0
-        Above 1 shows a progress bar over the probes, above 0 if they take as long as a training.
+        Above 0 shows a progress bar over the probes, above 1 if this is a part of a longer work.
+    is_part : bool, default=False
+        True for one of several splits, over which there is a progress bar.
 
     Attributes
     ----------
@@ -105,11 +107,13 @@ class Attribution:
         calibrate=False,
         n_jobs=None,
         verbose=0,
+        is_part=False,
     ):
         self.trained = trained
         self.problem = problem = trained.problem
         self.n_jobs = n_jobs
         self.verbose = verbose
+        self._is_part = is_part
         watch = Measure(trained.net.device)
         self.evaluation = evaluation_function(evaluation, problem.row_loss)
         self.aggregation = AGGREGATIONS[aggregate]()
@@ -134,6 +138,10 @@ class Attribution:
         self._check(watch)
         if refine:
             self._refine(refine, calibrate)
+
+    def __repr__(self):
+        n_train = int(self.trained.visited.sum())
+        return f"Attribution({n_train} training rows, {len(self.validation.y)} validation rows)"
 
     @exclusive()
     def examine(self, check=None, n_rows=0):
@@ -183,10 +191,11 @@ class Attribution:
     def _attribute(self, X, y, how):
         reading = self._reading(how, len(y))
         parts = zip(X.split(reading.at_once), y.split(reading.at_once), strict=True)
-        desc = f"queries ({reading.name})"
-        with tqdm(total=len(y), desc=desc, leave=False, disable=not self.verbose) as bar:
+        several = len(y) > reading.at_once  # else the work on the only part has a bar of its own
+        shown = {"leave": False, "disable": not (self.verbose and several)}
+        with tqdm(total=len(y), desc="scoring queries", unit="query", **shown) as bar:
             for part in parts:
-                yield self._attribute_some(*part, reading)
+                yield self._attribute_some(*part, reading, is_part=several)
                 bar.update(len(part[1]))
 
     @exclusive()
@@ -195,9 +204,14 @@ class Attribution:
         if not self.prepared.answers_queries:
             return -self.scores  # they are that already, negated to rank with the others
         everyone = torch.arange(len(self.problem.y), device=self.problem.y.device)
-        parts = everyone.split(_OWN_LOSSES_AT_ONCE)
-        bar = tqdm(parts, desc="rows", leave=False, disable=not self.verbose)
-        return torch.cat([self._self_influence_of(rows) for rows in bar])
+        found, desc = [], "self-influence of the rows"
+        with tqdm(
+            total=len(everyone), desc=desc, unit="row", leave=False, disable=not self.verbose
+        ) as bar:
+            for rows in everyone.split(_OWN_LOSSES_AT_ONCE):
+                found.append(self._self_influence_of(rows))
+                bar.update(len(rows))
+        return torch.cat(found)
 
     @cached_property
     def validation_outputs(self):
@@ -315,12 +329,13 @@ class Attribution:
         judged = ~scores.isnan().any(1)
         return judged if self.problem.visited is None else judged & self.problem.visited
 
-    def _attribute_some(self, X, y, reading):
+    def _attribute_some(self, X, y, reading, *, is_part):
         queries = self._single_queries(X, y)
         if not self.method.has_probes:
             return self.prepared.scores(queries).T
         probes = self.prepared.probes_once(queries)
-        return self._scores_of_trained(probes, given_only=True, reading=reading).T
+        how = {"reading": reading, "is_part": is_part}
+        return self._scores_of_trained(probes, given_only=True, **how).T
 
     def _self_influence_of(self, rows):
         X, y = part_of(self.problem.X, rows), self.problem.y[rows]
@@ -330,9 +345,9 @@ class Attribution:
         probes = self.prepared.probes(own)
         return training_scores(self._trained, probes, given_only=True, rows=rows).diagonal()
 
-    def _scores_of_trained(self, probes, *, given_only=False, reading=None):
+    def _scores_of_trained(self, probes, *, given_only=False, reading=None, is_part=None):
         shared = self.prepared.rows_are_exchangeable and not (reading and reading.by_position)
-        probes = self._watched(probes)
+        probes = self._watched(probes, is_part)
         if reading is not None:
             probes = reading.of(probes)
         n_jobs = self.n_jobs if shared else 1
@@ -347,9 +362,12 @@ class Attribution:
         singles = tuple(torch.arange(len(y), device=y.device).split(1))
         return Queries(self.problem, X, y, evaluation or self.evaluation, singles)
 
-    def _watched(self, probes):
-        shown = self.verbose > (0 if self.prepared.differentiates_training else 1)
-        return tqdm(probes, desc="probes", unit="probe", leave=False) if shown else probes
+    def _watched(self, probes, is_part=None):
+        is_part = self._is_part if is_part is None else is_part
+        if self.verbose <= is_part:
+            return probes
+        unit = "step" if self.prepared.along_training else "part"
+        return tqdm(probes, desc="scoring rows", unit=unit, leave=False)
 
     def _queries(self, X, y, groups, normalize):
         return Queries(self.problem, X, y, self.evaluation, groups, normalize)

@@ -6,6 +6,7 @@ from numbers import Integral
 import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._tables import ShownTable, diagnostics_table
 from sam_attribution._validation import Interval, Options, StrOptions, check_arguments
 from sam_attribution._warnings import warn
 from sam_attribution.diagnosis import check_table, done_already
@@ -147,11 +148,10 @@ class Diagnosing:
         found = [_left_out_of(*each) for each in enumerate(self.attributions_)]
         if not found or found[0] is None:
             raise AttributeError("no rows were left out: call diagnose(n_left_out=10) first.")
-        return pd.concat(found, ignore_index=True)
+        return ShownTable(pd.concat(found, ignore_index=True))
 
     def _table_of_diagnostics(self):
-        table = pd.DataFrame([each.diagnostics for each in self.attributions_])
-        return table.rename_axis("split")
+        return diagnostics_table([each.diagnostics for each in self.attributions_])
 
     def _with_checks(self):
         """The table with columns for two checks.

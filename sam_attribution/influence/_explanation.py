@@ -3,7 +3,8 @@
 from numbers import Integral
 
 import numpy as np
-import pandas as pd
+
+from sam_attribution._tables import ShownTable
 
 
 def explanation(scores, labels, k, *, index=None, helpful=None):
@@ -36,7 +37,7 @@ def explanation(scores, labels, k, *, index=None, helpful=None):
     >>> from sam_attribution.influence._explanation import explanation
     >>> explanation(np.array([[-2.0, 0.5, 0.1]]), np.array(["cat", "dog", "cat"]), 1)
        query  rank  train_row label  score
-    0      0     1          0   cat   -2.0
+    0      0     1          0   cat     -2
     1      0    -1          1   dog    0.5
     """
     if not isinstance(k, Integral) or k < 1:
@@ -54,7 +55,7 @@ def explanation(scores, labels, k, *, index=None, helpful=None):
         **({} if helpful is None else {"most_helpful_label": helpful[rows]}),
         "score": scores[query, rows],
     }
-    return pd.DataFrame(columns)
+    return ShownTable(columns)
 
 
 def most_active_epochs(spans, parts):

@@ -38,7 +38,11 @@ from sam_attribution.influence._diagnosis import (
 )
 from sam_attribution.influence._editing import Editing
 from sam_attribution.influence._label_scores import LabelScores, by_class, to_numpy
-from sam_attribution.influence._methods import resolved_method, warn_if_never_resumed
+from sam_attribution.influence._methods import (
+    resolved_method,
+    showing_progress,
+    warn_if_never_resumed,
+)
 from sam_attribution.influence._per_token import TokenQueries
 from sam_attribution.influence._refinement import check_refinement
 from sam_attribution.influence._tracing import Tracing
@@ -123,7 +127,9 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         Draws the split. Every ``random_state`` inside the clones and the method that is None gets
         the seed as well.
     verbose : int, default=0
-        Above 0 shows a progress bar over the splits and one over the queries of ``attribute``.
+        Above 0 shows a progress bar: over the splits, or over the steps (or the models that are
+        trained again) of a single split, and over the queries of ``attribute``. Above 1 shows the
+        steps of each split as well. The `verbose` of the estimator shows the epochs of training.
         Above 1 shows one over the probes of each split as well; ``method="unrolled"``, whose
         probes take as long as training, shows it above 0 too.
 
@@ -278,8 +284,11 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         self.estimator_ = estimators[0]  # trained in place: not lost if its scoring fails
         self._seed = seed
         settings = {name: getattr(self, name) for name in _SETTINGS}
-        work = partial(train_and_attribute, method=method, **settings)
-        how = {"n_jobs": self.n_jobs, "verbose": self.verbose, "desc": "SAMInfluence"}
+        several = len(splits) > 1
+        method = method if several else showing_progress(method, self.verbose)
+        work = partial(train_and_attribute, method=method, is_part=several, **settings)
+        shown = self.verbose if several else 0  # the work on a single split has a bar of its own
+        how = {"n_jobs": self.n_jobs, "verbose": shown, "desc": "training and scoring"}
         self.attributions_ = over_splits(work, estimators, splits, *data, **how)
         self._index = getattr(data[0], "index", None)  # a list has an attribute of that name
         self._collect(data[1], targets)
@@ -337,7 +346,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         -----
         Queries are asked as many at once as 512 MiB of their gradients allow; beyond that and
         the table itself, memory does not grow with their number. ``verbose=1`` shows how far it
-        is, and by which way.
+        is.
         """
         check_is_fitted(self)
         check_order(X_query=X_query, y_query=y_query)

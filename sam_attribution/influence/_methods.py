@@ -67,6 +67,13 @@ def resolved_method(method):
     return METHODS[method]()
 
 
+def showing_progress(method, verbose):
+    """A method that trains again, with a progress bar over its models if `verbose` is above 0."""
+    if verbose and hasattr(method, "verbose"):
+        method.set_params(verbose=max(method.verbose, verbose))
+    return method
+
+
 def warn_if_never_resumed(method, estimator, validation, random_state):
     """Warn of a `resume_dir` in which no other fit can find anything, for want of a seed."""
     if getattr(method, "resume_dir", None) is None or random_state is not None:

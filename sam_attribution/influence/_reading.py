@@ -16,7 +16,7 @@ class Reading:
     """One way to read probes.
 
     ``of(probes)`` gives what is read in their place, for `at_once` queries together. A way that
-    knows rows `by_position` cannot be shared between processes. `name` is for the progress bar.
+    knows rows `by_position` cannot be shared between processes. `name` says which it is.
     """
 
     name: str

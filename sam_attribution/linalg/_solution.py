@@ -59,6 +59,9 @@ class Inverse(ABC):
         self._solver = solver
         self._operator = operator
 
+    def __repr__(self) -> str:
+        return f"Inverse({self._operator!r}, solver={self._solver!r})"
+
     @abstractmethod
     def matmat(self, columns: Tensor) -> Solution:
         """Solve for every column, shape (size, k)."""

@@ -6,6 +6,7 @@ from typing import ClassVar
 
 from sklearn.base import BaseEstimator
 
+from sam_attribution._summary import summary_of
 from sam_attribution._validation import check_parameters
 
 
@@ -68,6 +69,9 @@ class _PreparedMethod:
     differentiates_training = False
     removal_step: Callable | None = None
     instead: Callable | None = None
+
+    def __repr__(self):
+        return summary_of(type(self).__name__, getattr(self, "diagnostics", {}))
 
 
 class Prepared(_PreparedMethod, ABC):

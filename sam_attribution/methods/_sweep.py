@@ -80,7 +80,8 @@ def tangent_sweep(training, groups, recorded, *, verbose=0):
     tangent = _zero(state, training.tracked, len(groups))
     changes = _weight_changes(training.problem, groups)
     steps, since = range(training.n_steps), 0
-    for number in tqdm(steps, desc="removal", unit="step", leave=False, disable=not verbose):
+    shown = {"desc": "removing rows", "unit": "step", "leave": False, "disable": not verbose}
+    for number in tqdm(steps, **shown):
         step = training.step(number)
         state, tangent = step.jvp(state, tangent, changes[:, step.batch.rows])
         check_derivative_is_finite(f"after step {number}", tangent.params)

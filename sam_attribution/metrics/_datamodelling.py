@@ -8,7 +8,7 @@ from scipy import stats
 from sklearn.utils import check_scalar
 
 from sam_attribution._seeding import draw_seed
-from sam_attribution._summary import summary
+from sam_attribution._summary import summary, summary_html
 from sam_attribution._validation import check_mask
 from sam_attribution.metrics._agreement import one_row_per_query
 
@@ -34,6 +34,7 @@ class DatamodellingScore:
     per_query: np.ndarray
 
     __repr__ = summary
+    _repr_html_ = summary_html
 
 
 def linear_datamodelling_score(

@@ -8,6 +8,7 @@ import torch
 from torch import Tensor
 
 from sam_attribution._overflow import REMEDY_FOR_OVERFLOW
+from sam_attribution._summary import summary
 from sam_attribution.probes._row_norms import measured_rows, squared_row_norms
 from sam_attribution.probes._tangents import logits_and_tangents
 
@@ -44,6 +45,8 @@ class Probe:
     rows_weight: float | None = None
     steps: tuple[int, int] | None = None
     epoch: int | None = None
+
+    __repr__ = summary
 
     is_read: ClassVar[bool] = False  # whether outputs of its rows are known, which need no input
     weighted: ClassVar[bool] = True  # by the row's share of the training loss
@@ -95,7 +98,7 @@ class CosineProbe(QuotientProbe):
         return squared_row_norms(problem, self, X, y=y)
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class RelativeProbe(QuotientProbe):
     """Divides by the root of ``squared_size``, (n_params, m) -> (m,), of single rows' gradients."""
 

@@ -15,5 +15,8 @@ class Replayable:
     def __len__(self):
         return self._length
 
+    def __repr__(self):
+        return f"Replayable({self._length} probes)"
+
     def __iter__(self):
         return iter(self._make())

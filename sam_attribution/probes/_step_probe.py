@@ -7,7 +7,7 @@ from torch import Tensor
 from sam_attribution.probes._probe import Probe
 
 
-@dataclass(frozen=True, eq=False, kw_only=True)
+@dataclass(frozen=True, eq=False, kw_only=True, repr=False)
 class StepProbe(Probe):
     """A probe that holds the output of its batch's rows in training, and the output's derivative.
 

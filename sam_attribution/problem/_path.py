@@ -61,6 +61,9 @@ class TrainingPath:
             if "train_batch_size" in batch
         ]
 
+    def __repr__(self):
+        return f"{type(self).__name__}(n_steps={self.n_steps})"
+
     @property
     def dtype(self):
         """Precision of the parameters in training."""

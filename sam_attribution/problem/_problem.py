@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import part_of, passes_over, to_dtype
+from sam_attribution._summary import summary
 from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm, as_perturbation
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
@@ -116,6 +117,8 @@ class Problem:
     positions: Tensor | None = None
     n_given: int | None = None
     differentiated: bool = True
+
+    __repr__ = summary
 
     _base = None  # the problem whose rows these are, in another epoch
 

@@ -8,6 +8,7 @@ from torch import Tensor
 
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import part_of, passes_over, to_dtype
+from sam_attribution._summary import summary
 from sam_attribution.dynamics import Cotangent
 from sam_attribution.problem._finite import check_gradients_are_finite
 from sam_attribution.problem._problem import Problem
@@ -43,6 +44,8 @@ class Queries:
     evaluation: Callable[[Tensor, Tensor], Tensor]
     groups: tuple[Tensor, ...]
     normalize: bool = False
+
+    __repr__ = summary
 
     def of(self, problem):
         """The same queries of another problem, in its precision."""

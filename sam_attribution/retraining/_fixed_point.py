@@ -135,7 +135,7 @@ class FixedPoint(LeavesOut):
         finished = finished_models(self.resume_dir, partial(_task, problem, self.tol))
         keys = [key_of(positions) for positions in absent.positions]
         buffers = {name: buffer[None].cpu() for name, buffer in problem.buffers.items()}
-        bar = tqdm(keys, desc="fixed points", disable=not self.verbose)
+        bar = tqdm(keys, desc="retraining", unit="model", disable=not self.verbose)
         with saying_what_is_kept(finished, keys, self.resume_dir):
             for model, key in enumerate(bar):
                 if key not in finished.known:

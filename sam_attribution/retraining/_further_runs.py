@@ -60,7 +60,13 @@ def further_runs(method, program, absent, points, read=None):
     """
     seed = draw_seed(method.random_state)
     numbers = range(method.n_seeds)
-    for number in tqdm(numbers, desc="further training", unit="seed", disable=not method.verbose):
+    several = method.n_seeds > 1  # the models of a single seed have a bar of their own
+    shown = {
+        "desc": "further training",
+        "unit": "seed",
+        "disable": not (method.verbose and several),
+    }
+    for number in tqdm(numbers, **shown):
         own_seed = derived_seed(seed, number)
         batches = program.batches(points.n_epochs(program), own_seed)
         steps = program.training(batches, own_seed)
@@ -72,7 +78,7 @@ def further_runs(method, program, absent, points, read=None):
             read=read,
             models_at_once=method.models_at_once,
             n_jobs=method.n_jobs,
-            verbose=0 if program.words == PURE else method.verbose,
+            verbose=method.verbose > several,
         )
         yield list(stacks)
 

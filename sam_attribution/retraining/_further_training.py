@@ -64,8 +64,8 @@ class FurtherTraining(LeavesOut):
     random_state : int, RandomState instance or None, default=None
         Draws the seeds; None takes the seed of SAMInfluence.
     verbose : int, default=0
-        Above 0 shows a progress bar over the seeds, and one over the models that are trained one
-        at a time.
+        Above 0 shows a progress bar: over the seeds, or over the models of a single seed. Above 1
+        shows the models of each seed as well.
 
     Notes
     -----

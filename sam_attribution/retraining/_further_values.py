@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from sam_attribution._summary import summary
+from sam_attribution._summary import summary, summary_html
 
 
 @dataclass(frozen=True, eq=False)
@@ -37,6 +37,7 @@ class FurtherTrainingValues:
     unit: str = "epochs"
 
     __repr__ = summary
+    _repr_html_ = summary_html
 
     @property
     def n_seeds(self):

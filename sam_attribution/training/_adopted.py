@@ -1,5 +1,6 @@
 """Record of a network that was trained elsewhere: what is known of it, and no step."""
 
+from sam_attribution._summary import summary_of
 from sam_attribution.training._trajectory import DataFingerprint, Trajectory
 
 
@@ -23,6 +24,10 @@ class Adopted(Trajectory):
         self.checkpoints = checkpoints
         self.rho = rho
         self.rate = rate
+
+    def __repr__(self):
+        found = {"kind": self.kind, "checkpoints": len(self.checkpoints), "rho": self.rho}
+        return summary_of("Adopted", found | {"rate": self.rate})
 
     def check_states(self):
         """Raise a ValueError: without its steps, a training cannot be repeated."""

@@ -8,7 +8,6 @@ from torch import nn
 
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import with_own_targets
-from sam_attribution._seeding import draw_seed
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import Interval, check_arguments, check_parameters, num_samples
 from sam_attribution.training._adopted import Adopted, is_adopted
@@ -161,6 +160,14 @@ class AdoptingMixin:
         self._refuse_if_adopted("fit and partial_fit")
         return super()._train(*args, **kwargs)
 
+    def get_params(self, *args, **kwargs):
+        """Parameters, without those that ``from_module`` leaves nobody to set."""
+        params = super().get_params(*args, **kwargs)
+        if is_adopted(self):
+            unset = {"trajectory"} | ({"random_state"} if self.random_state is None else set())
+            params = {name: value for name, value in params.items() if name not in unset}
+        return params
+
     def set_params(self, **params):
         if params:
             self._refuse_if_adopted(f"set_params({', '.join(params)})")
@@ -197,8 +204,6 @@ def _with_defaults(settings, module, weight_decay, lr):
     if weight_decay and "optimizer__weight_decay" in settings:
         raise TypeError("weight_decay and optimizer__weight_decay are the same: pass one of them.")
     found = {"device": _device_of(module)} if "device" not in settings else {}
-    if settings.get("random_state") is None:
-        found["random_state"] = draw_seed(None)  # nobody may set one afterwards
     if "dtype" not in settings:
         found["dtype"] = _dtype_of(module)
     if weight_decay:

@@ -10,6 +10,7 @@ from sklearn.exceptions import NotFittedError
 from torch import nn
 
 from sam_attribution._fingerprint import fingerprint, fingerprint_or_none
+from sam_attribution._summary import summary, summary_of
 from sam_attribution._validation import num_samples
 
 # "auto" keeps every state of a run whose states take no more bytes than this, else so many
@@ -51,6 +52,11 @@ class Step:
     m_sharpness: int | None = None
     per_process: tuple[int, ...] = ()
 
+    def __repr__(self):
+        rates = ", ".join(f"{rate:g}" for rate in self.rates)
+        skipped = ", skipped" if self.skipped else ""
+        return f"Step({len(self.indices)} rows, rate={rates}, rho={self.rho:g}{skipped})"
+
 
 @dataclass(frozen=True)
 class State:
@@ -63,6 +69,14 @@ class State:
     params: torch.Tensor
     buffers: dict[str, torch.Tensor]
     optimizer: dict | None
+
+    def __repr__(self):
+        memory = "with" if self.is_whole else "without"
+        n_params, n_buffers = self.params.numel(), len(self.buffers)
+        return (
+            f"State(step={self.step}, {n_params} parameters, {n_buffers} buffers, {memory} the "
+            "optimizer's memory)"
+        )
 
     @property
     def is_whole(self):
@@ -103,6 +117,8 @@ class DataFingerprint:
     X: str | None
     y: str | None
     sample_weight: str | None
+
+    __repr__ = summary
 
     @classmethod
     def of(cls, X, y, sample_weight=None):
@@ -188,6 +204,11 @@ class Trajectory:
         self.criterion = None
         self.broken = None
         self.moved_by = {}
+
+    def __repr__(self):
+        found = {"steps": self.n_steps, "states": len(self.states), "keep": self.keep}
+        broken = {"broken": self.broken} if self.broken else {}
+        return summary_of(type(self).__name__, found | {"seed": self.seed} | broken)
 
     @property
     def n_steps(self):

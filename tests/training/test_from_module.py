@@ -240,6 +240,11 @@ def test_the_same_rows_in_another_form_are_told_to_take_the_first_form():
         SAMInfluence(adopt(), method="grad-dot", validation=VALIDATION).fit(rows)
 
 
-def test_the_seed_is_settled():
-    assert isinstance(adopt().random_state, int)
-    assert adopt(random_state=3).random_state == 3
+def test_the_net_prints_the_seed_that_was_passed_and_no_other():
+    net = adopt()
+    assert "random_state" not in repr(net)
+    assert "trajectory" not in repr(net)
+    SAMInfluence(net, method="grad-dot", validation=VALIDATION, random_state=7).fit(X, Y)
+    assert net.random_state is None
+    assert "random_state=3" in repr(adopt(random_state=3))
+    assert "trajectory=None" in repr(SAMClassifier(trajectory=None))
