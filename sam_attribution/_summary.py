@@ -11,7 +11,7 @@ WIDTH = 80
 _ENTRIES = 4  # of a tuple of arrays
 
 
-def summary(result):
+def summary(result) -> str:
     """The name of a dataclass or named tuple, and a line for each of its fields.
 
     Arrays are described by shape and range. A field that is None by default is left out while it
@@ -83,9 +83,8 @@ def _is_array(value):
 
 
 def _several(arrays):
-    texts = [_text(each) for each in islice(arrays, _ENTRIES)]
-    more = [f"{len(arrays)} in all"] if len(arrays) > _ENTRIES else []
-    return "; ".join(texts + more)
+    texts = "; ".join(_text(each) for each in islice(arrays, _ENTRIES))
+    return texts if len(arrays) <= _ENTRIES else f"{len(arrays)} entries: {texts}; ..."
 
 
 def _prints_no_content(value):

@@ -1,5 +1,6 @@
 """Tables that print all of their columns within 80 columns, with numbers that can be read."""
 
+from collections.abc import Callable
 from textwrap import fill
 
 import numpy as np
@@ -49,7 +50,7 @@ class ShownTable(pd.DataFrame):
     """
 
     _formats = staticmethod(significant)
-    _formatters = {}
+    _formatters: dict[str, Callable] = {}
     _line_width = WIDTH
 
     @property

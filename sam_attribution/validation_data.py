@@ -12,7 +12,6 @@ from sam_attribution._rows import ArrayRows, with_own_targets
 from sam_attribution._summary import table_html
 from sam_attribution._validation import num_samples
 
-
 _LABELS = 10  # that are counted by name
 
 

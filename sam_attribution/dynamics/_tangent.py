@@ -30,7 +30,8 @@ class Tangent(NamedTuple):
     buffers: Buffers
     memory: tuple[Tensor | None, ...] = ()
 
-    __repr__ = summary
+    def __repr__(self) -> str:
+        return summary(self)
 
 
 def step_jvp(

@@ -9,9 +9,9 @@ import torch
 from sklearn.frozen import FrozenEstimator
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
-from sam_attribution._summary import summary
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
+from sam_attribution._summary import summary
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import take_rows
 from sam_attribution.fitting._before_training import check_before_training, check_trained

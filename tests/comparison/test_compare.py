@@ -138,3 +138,16 @@ def test_no_method_pays_for_first_calls(monkeypatch):
     monkeypatch.setattr(SAMInfluence, "fit", noted)
     compare(["tracin"], classifier, X, y, validation=validation, random_state=0)
     assert fitted == [("auto", 4), ("tracin", 60)]
+
+
+@pytest.mark.slow
+def test_one_bar_names_the_training_and_each_method_and_the_truth_counts_its_models(capsys):
+    settings = {"validation": validation, "random_state": 0}
+    compare(["gif", "grad-dot"], classifier, X, y, truth=LeaveOneOut(rows=[0, 1]), **settings)
+    assert capsys.readouterr().err == ""
+    compare(["gif", "grad-dot"], classifier, X, y, truth="loo", verbose=1, **settings)
+    shown = capsys.readouterr().err
+    at = [shown.index(text) for text in ("training: ", "gif: ", "grad-dot: ", "3/3 [", "60/60 [")]
+    assert at == sorted(at)
+    assert "retraining" in shown[at[-2] :]
+    assert "scoring rows" not in shown

@@ -117,3 +117,16 @@ def test_curves_follow_the_order_of_rows_and_repeat_without_a_seed():
     expected = sorted_rows.curves()[..., [2, 0, 1]]
     np.testing.assert_allclose(found.curves(), expected, rtol=1e-9, atol=1e-13)
     assert np.abs(expected).min() > 1e-9
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("n_seeds", "verbose", "bars"), [(2, 0, ""), (2, 1, "s"), (2, 2, "sm"), (1, 1, "m")]
+)
+def test_one_bar_counts_the_seeds_or_the_models_of_one(n_seeds, verbose, bars, capsys):
+    net = SAMClassifier(**SETTINGS).fit(X, y)
+    method = FurtherTraining(n_epochs=1, n_seeds=n_seeds, rows=[1, 2], verbose=verbose)
+    further_training(net, X, y, X_query, y_query, method=method)
+    shown = capsys.readouterr().err
+    assert ("further training" in shown) == ("s" in bars)
+    assert ("retraining" in shown) == ("m" in bars)

@@ -10,7 +10,7 @@ from sklearn.frozen import FrozenEstimator
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
-from sam_attribution.influence import SAMInfluence
+from sam_attribution.influence import SAMInfluence, _reading
 from sam_attribution.influence._reading import choose_reading
 from sam_attribution.methods import (
     GIF,
@@ -154,13 +154,29 @@ def test_only_some_queries_are_asked_at_once(monkeypatch):
     assert {len(part) for part in parts} <= {at_once, 9 % at_once}
 
 
-def test_a_progress_bar_names_the_way(capsys):
+def test_one_progress_bar_over_the_queries_or_over_the_steps_of_a_few(capsys, monkeypatch):
     fitted = influence()
     fitted.attribute(X_query, y_query)
     assert capsys.readouterr().err == ""
     fitted = influence(verbose=1)
-    fitted.attribute(X_query, y_query, how="row-gradients")
-    assert "queries (row-gradients)" in capsys.readouterr().err
+    capsys.readouterr()
+    fitted.attribute(X_query, y_query)
+    shown = capsys.readouterr().err
+    assert "scoring rows" in shown
+    assert "queries" not in shown
+    monkeypatch.setattr(_reading, "_MOST_AT_ONCE", 4)
+    fitted.attribute(X_query, y_query)
+    shown = capsys.readouterr().err
+    assert "scoring queries" in shown
+    assert "/9 [" in shown
+    assert "scoring rows" not in shown
+
+
+def test_the_bar_of_self_influence_counts_rows(capsys):
+    influence(verbose=1).self_influence()
+    shown = capsys.readouterr().err
+    assert "self-influence of the rows" in shown
+    assert "45/45 [" in shown
 
 
 @pytest.mark.slow

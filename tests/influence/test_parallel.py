@@ -163,13 +163,23 @@ def test_every_split_has_a_trajectory_folder_of_its_own(tmp_path):
 
 
 @pytest.mark.slow
-@pytest.mark.parametrize(("verbose", "bars"), [(0, []), (1, ["split"]), (2, ["split", "probes"])])
-def test_progress_is_shown_when_asked_for(verbose, bars, capsys):
-    fitted = influence(verbose=verbose).fit(X, y)
+@pytest.mark.parametrize("verbose", [0, 1, 2])
+@pytest.mark.parametrize("n_splits", [1, 3])
+def test_progress_is_shown_when_asked_for(verbose, n_splits, capsys):
+    folds = StratifiedKFold(3, shuffle=True, random_state=0)
+    fitted = influence(validation=folds if n_splits > 1 else 0.3, verbose=verbose).fit(X, y)
     shown = capsys.readouterr().err
-    assert [word for word in ("split", "probes") if word in shown] == bars
+    assert ("training and scoring" in shown) == (verbose > 0 and n_splits > 1)
+    assert ("scoring rows" in shown) == (verbose > (n_splits > 1))
+    assert "SAMInfluence" not in shown
     fitted.transform(X)
-    assert ("probes" in capsys.readouterr().err) == (verbose > 1)
+    assert ("scoring rows" in capsys.readouterr().err) == (verbose > (n_splits > 1))
+
+
+@pytest.mark.slow
+def test_models_that_are_trained_again_are_counted(capsys):
+    influence(method="loo", validation=0.3, aggregate="mean", verbose=1).fit(X, y)
+    assert "retraining" in capsys.readouterr().err
 
 
 def test_a_bad_n_jobs_is_named():

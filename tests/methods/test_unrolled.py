@@ -527,7 +527,7 @@ def test_what_takes_as_long_as_training_shows_how_far_it_is(rho, n_probes, verbo
     assert (f"/{n_probes} [" in capsys.readouterr().err) == bool(verbose)
     influence.remove([0], how="linear")
     shown = capsys.readouterr().err
-    assert ("removal" in shown) == ("/8 [" in shown) == bool(verbose)
+    assert ("removing rows" in shown) == ("/8 [" in shown) == bool(verbose)
 
 
 def test_the_tangent_names_the_steps_since_the_state_it_set_out_from():
