@@ -218,6 +218,7 @@ def _scored_by_all(methods, scored, bar):
                 raise
             warn(f"{name} failed: {error!r}", FitFailedWarning)
         bar.update()
+    bar.set_description("comparison")
     return found
 
 

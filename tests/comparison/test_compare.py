@@ -147,7 +147,7 @@ def test_one_bar_names_the_training_and_each_method_and_the_truth_counts_its_mod
     assert capsys.readouterr().err == ""
     compare(["gif", "grad-dot"], classifier, X, y, truth="loo", verbose=1, **settings)
     shown = capsys.readouterr().err
-    at = [shown.index(text) for text in ("training: ", "gif: ", "grad-dot: ", "3/3 [", "60/60 [")]
+    at = [shown.index(text) for text in ("training: ", "gif: ", "grad-dot: ", "3/3 [", "61/61 [")]
     assert at == sorted(at)
     assert "retraining" in shown[at[-2] :]
     assert "scoring rows" not in shown

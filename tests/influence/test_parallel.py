@@ -178,7 +178,7 @@ def test_progress_is_shown_when_asked_for(verbose, n_splits, capsys):
 
 @pytest.mark.slow
 def test_models_that_are_trained_again_are_counted(capsys):
-    influence(method="loo", validation=0.3, aggregate="mean", verbose=1).fit(X, y)
+    SAMInfluence(SAMClassifier(max_epochs=1), method="loo", verbose=1).fit(X, y)
     assert "retraining" in capsys.readouterr().err
 
 
