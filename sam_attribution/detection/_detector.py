@@ -406,7 +406,7 @@ def _checked_targets(estimator):
     if isinstance(targets, AnyTargets):
         raise ValueError(
             "estimator must be a classifier or a regressor, got a "
-            f"{type(net_of(estimator)).__name__}: it has no single label that could be wrong. Rank "
+            f"{type(net_of(estimator)).__name__}: its rows do not have a single label each. Rank "
             "its rows with SAMInfluence."
         )
     return targets

@@ -204,8 +204,8 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
 def _of_judged(weights, judged):
     if not weights[judged].any():
         raise ValueError(
-            "sample_weight must be above 0 for some rows that proba has numbers for, got 0 for all "
-            "of them. Leave it out, or weigh rows without NaN."
+            "sample_weight must be above 0 for some rows that proba has numbers for, got 0 for "
+            "all of them. Leave it out, or give weight to rows without NaN."
         )
     weights = weights.copy()
     weights[judged] = effective_weights(weights[judged])

@@ -66,7 +66,7 @@ def judges_labels(detector):
     """True, or an AttributeError for the targets of a regression."""
     if not has_classes(estimator_or_default(detector.estimator)):
         raise AttributeError(
-            "the detector of a regressor judges the targets of fit alone, in issues_. For other "
+            "a detector of a regressor judges only the targets of fit, in issues_. For other "
             "rows compare their targets with estimator_.predict(X)."
         )
     return True
@@ -151,6 +151,6 @@ def _check_finite(log_p):
     bad = np.flatnonzero(~np.isfinite(log_p).all(1))
     if len(bad):
         raise ValueError(
-            f"X has rows for which the networks put out no finite numbers, such as row {bad[0]}. "
+            f"X has rows for which the networks give no finite numbers, such as row {bad[0]}. "
             "Look for missing or huge values there."
         )

@@ -29,7 +29,7 @@ def warn_of_doubt(diagnostics, attributions):
     for line in doubtful.drop_duplicates("check").itertuples():
         warn(
             f"{line.meaning} ({line.check} {line.value:.2f}). What helps: {line.advice}. "
-            "diagnose() says more.",
+            "diagnose() shows all checks.",
         )
 
 
@@ -38,8 +38,8 @@ def warn_of_left_out(diagnostics):
     if "left_out" in diagnostics and diagnostics["left_out"].notna().any():
         what = diagnostics["left_out"].dropna().iloc[0]
         warn(
-            'EKFAC(unsupported="skip") leaves layers out, so scores are those of the other layers '
-            f"alone: {what}."
+            f'EKFAC(unsupported="skip") leaves out layers: {what}. The scores are those of the '
+            "other layers."
         )
 
 
@@ -48,8 +48,8 @@ def warn_of_several_methods(diagnostics):
     if "method" in diagnostics and diagnostics["method"].nunique() > 1:
         of_split = ", ".join(f"{name} in split {k}" for k, name in diagnostics["method"].items())
         warn(
-            f'method="auto" could not take the same method everywhere ({of_split}), and '
-            "scores_ are means of scores of several sizes. Name one of these."
+            f'method="auto" used different methods for the splits ({of_split}), so scores_ are '
+            "means of scores of different sizes. Name one of these methods."
         )
 
 

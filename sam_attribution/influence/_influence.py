@@ -303,8 +303,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         errors = self.attributions_[0].standard_errors
         if errors is None or len(self.attributions_) > 1:
             raise AttributeError(
-                "standard errors are known where one split is trained from several seeds, as by "
-                'method=LeaveOneOut(n_seeds=5), and aggregate="mean".'
+                "standard_errors_ needs several seeds, as in method=LeaveOneOut(n_seeds=5), a "
+                'single split and aggregate="mean".'
             )
         return self._mean_over_splits([errors[:, 0]])
 

@@ -294,19 +294,22 @@ def _left_out(method, problem, blocks):
     if method.variant != "full" and moves:
         return f"variant {method.variant!r} is not the whole derivative"
     if method.curvature != "hessian":
-        return f"curvature {method.curvature!r} stands for the Hessian"
+        return f"curvature {method.curvature!r} approximates the Hessian"
     if blocks != "none":
-        return "layers are taken apart"
+        return "layers are treated separately"
     if problem.selected is not None:
         return "the other parameters do not move"
     if problem.m_sharpness and problem.rho and method.ascent == "full":
-        return f"parts of {problem.m_sharpness} rows climbed apart, which ascent='batch' knows"
+        return (
+            f"each part of {problem.m_sharpness} rows has its own perturbation, which only "
+            "ascent='batch' uses"
+        )
     return "weight decay is decoupled" if _decay_is_decoupled(problem.path) else None
 
 
 def _check_solver(solver):
     if isinstance(solver, Method):
-        raise TypeError(f"solver must solve linear systems, as GMRES() does, got {solver!r}.")
+        raise TypeError(f"solver must solve linear systems, such as GMRES(), got {solver!r}.")
 
 
 def _check_curvature(problem, curvature):
@@ -323,8 +326,7 @@ def _batches(problem):
     visited = problem.weights.nonzero()[:, 0]
     if not batches or not torch.isin(visited, torch.cat(batches)).all():
         raise ValueError(
-            'ascent="batch" needs a recorded last epoch that every row was drawn in. Use '
-            'ascent="full".'
+            'ascent="batch" needs a recorded last epoch that contains every row. Use ascent="full".'
         )
     parts, weights = [], []
     for rows in batches:
@@ -338,9 +340,9 @@ def _batches(problem):
 def _warn_of_decoupled_decay(problem):
     if _decay_is_decoupled(problem.path):
         warn(
-            f"{problem.path.optimizer.__name__}'s decoupled weight decay belongs to no objective, "
-            "so the trained model is no fixed point: trust sign and order of these scores, not "
-            "their scale."
+            f"{problem.path.optimizer.__name__}'s decoupled weight decay is not part of the "
+            "loss, so the trained model is not at a minimum, as this method assumes. Trust sign "
+            "and order of these scores, not their size."
         )
 
 

@@ -105,8 +105,8 @@ class _PreparedIntegrated(Prepared):
     along_training = True
     differentiates_training = True
     only_trained_rows = (
-        "the score is the integral over the weight that a row had in training, which other rows "
-        'did not have. Use "unrolled" for them.'
+        "this method scores only the rows of fit: it integrates over the weight that a row had "
+        'in training. Use "unrolled" for other rows.'
     )
 
     def __init__(self, inner, groups):

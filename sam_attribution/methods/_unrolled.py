@@ -172,9 +172,9 @@ class _PreparedSweep(Prepared):
         self._training = training = FunctionalTraining(problem)
         if couples_rows(problem.training_module):
             self.only_trained_rows = (
-                "the module has batch norm, which in training couples a row with its batch: there "
-                "is no score of a row that was in no batch. scores_ and transform_train_ are "
-                'exact for the rows of fit; for other rows use a method such as "gif".'
+                "module has batch norm, which couples a row with its batch in training, so a row "
+                "that was in no batch has no score. scores_ and transform_train_ are exact for "
+                'the rows of fit; for other rows use a method such as "gif".'
             )
         unit = problem.row_loss.unit
         self.diagnostics = {
@@ -197,8 +197,8 @@ class _PreparedSweep(Prepared):
             wide = "" if self._recorded_dtype == torch.float64 else 'dtype="float64", or with '
             warn(
                 f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
-                "estimator (relative): the scores belong to another run than yours, because "
-                "rounding errors are amplified or a callback changed the weights. Train the "
+                "estimator (relative). The scores belong to another run, because training "
+                "amplifies rounding errors or a callback changed the weights. Train the "
                 f"estimator with {wide}a smaller lr."
             )
         return chain([end], states)

@@ -278,8 +278,8 @@ class TrainingPath:
         if np.isnan(factors).any():
             raise ValueError(
                 f"callbacks changed the gradient of step {np.isnan(factors).argmax()} otherwise "
-                "than by a factor (clipping by value, for example), so what a row's gradient did "
-                'is not known. Clip by norm, or use a method of the final model: "hif".'
+                "than by a factor (clipping by value, for example), so the effect of a row's "
+                'gradient is not known. Clip by norm, or use a method of the final model: "hif".'
             )
         return factors
 

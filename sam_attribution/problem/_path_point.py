@@ -89,7 +89,9 @@ class PathPoint:
         if at == "w" or self.rho == 0:
             return self.params
         if self.m_sharpness is not None:
-            raise ValueError("the parts of this batch climbed apart: take in_parts() first.")
+            raise ValueError(
+                "each part of this batch has its own perturbation. Call in_parts() first."
+            )
         problem = problem.at_epoch(self.epoch)
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)

@@ -199,7 +199,8 @@ def _with_defaults(settings, module, weight_decay, lr):
     """Settings of the constructor, with what the module and the arguments say."""
     if strange := [n for n in settings if n in _RECORDED or n.startswith("module__")]:
         raise TypeError(
-            f"from_module takes no {strange[0]}: module is there already, and nothing is recorded."
+            f"from_module has no parameter {strange[0]}: it adopts a trained module and records "
+            "nothing."
         )
     if weight_decay and "optimizer__weight_decay" in settings:
         raise TypeError("weight_decay and optimizer__weight_decay are the same: pass one of them.")

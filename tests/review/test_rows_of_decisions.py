@@ -133,7 +133,7 @@ def test_other_tables_are_refused(lines, table, y, message):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("id", "img_9", "id must be that of a row, got img_9, which X does not have"),
+        ("id", "img_9", "id must be the id of a row of X, got img_9. Pass"),
         ("id", '"img_4"', "the given label must be that of y"),
         ("page", "page-1-2-3-4", "the page was made of other rows"),
         ("page", "2.0", "page must be what the review page wrote there, got '2.0'"),

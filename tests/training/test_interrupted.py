@@ -191,7 +191,7 @@ def test_an_error_is_noted_on_disk_and_said_by_resume(tmp_path, monkeypatch):
         patch.setattr(Fails, "causes", ["network"])
         with pytest.raises(RuntimeError, match="no connection"):
             classifier(trajectory_dir=tmp_path, callbacks=[Fails()]).fit(X, y)
-    said = r"had ended with RuntimeError: no connection \(after 1 of 3 epochs\)"
+    said = r"stopped with RuntimeError: no connection \(after 1 of 3 epochs\)"
     with pytest.warns(AttributionWarning, match=said):
         resumed = SAMClassifier.resume(tmp_path, X, y, callbacks=[Fails()])
     assert len(resumed.history) == 3
