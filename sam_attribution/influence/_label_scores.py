@@ -70,13 +70,12 @@ class LabelScores(TransformerMixin):
         ----------
         X : array-like of shape (n, ...)
         y : array-like of shape (n,), optional
-            Labels they would have carried; by default what the model predicts. A regressor
-            needs them.
+            Labels of the rows; by default the model's predictions. A regressor needs them.
 
         Returns
         -------
         ndarray of shape (n,)
-            Positive = would help. The mean over the splits.
+            Mean score over the splits: positive = helpful.
         """
         check_is_fitted(self)
         check_order(X=X, y=y)
@@ -86,7 +85,7 @@ class LabelScores(TransformerMixin):
         return self._row_scores(X, y)
 
     def transform(self, X):
-        """Scores that rows would have in training with each label.
+        """Score rows with each label, as if they had been in training.
 
         Parameters
         ----------
@@ -102,7 +101,7 @@ class LabelScores(TransformerMixin):
 
     @available_if(knows_labels)
     def suggest_labels(self, X=None):
-        """The label with which each row would help most.
+        """Return the label with which each row helps most.
 
         Parameters
         ----------

@@ -59,18 +59,18 @@ class HIF(Method):
     damping : "auto" or float, default="auto"
         Number added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
         right half plane. Otherwise it is one over the sum of the learning rates of the training
-        (0.01 of the largest modulus if they are unknown), or 1.5 times the most negative real part
-        if that is more, with a warning. Where ``auto`` solves by GMRES, the spectrum is estimated
-        from 4096 random rows, the same at every call.
+        (0.01 of the largest absolute eigenvalue if they are unknown), or 1.5 times the most
+        negative real part if that is more, with a warning. Where ``auto`` solves by GMRES, the
+        spectrum is estimated from 4096 random rows, the same at every call.
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
         Matrix used as the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
     ascent : {"full", "batch"}, default="full"
-        Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as
-        in training, that of each batch of the last epoch, or of each part of it that climbed
-        apart (``m_sharpness``). ``batch`` is a little closer to leave-one-out on most networks
-        (Pearson correlation on average 0.003 higher on twelve MLPs, 0.09 on a CNN) and costs 3 to 8
-        times as much (``benchmarks/ascent.py``). A row then counts in its own batch in ``scores_``;
+        Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as in
+        training, that of each batch of the last epoch, or of each of its parts (``m_sharpness``).
+        ``batch`` is a little closer to leave-one-out on most networks (Pearson correlation on
+        average 0.003 higher on twelve MLPs, 0.09 on a CNN) and costs 3 to 8 times as much
+        (``benchmarks/ascent.py``). A row then counts in its own batch in ``scores_``;
         ``score_samples`` and ``transform`` treat it as a member of every batch, with as many passes
         as there are batches.
     stationary : bool, default=True

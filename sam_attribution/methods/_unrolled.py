@@ -43,11 +43,11 @@ class Unrolled(Method):
         errors grow. The column `replay_distance` of ``diagnostics_`` is the distance of its end
         from the recorded one; ``fit`` warns from 1e-3 of the weights on.
     check : {"rows", "prediction", "weights", "starts"} or None, default="rows"
-        Check in ``fit`` of whether scores are what leaving a row out does: ``rows`` leaves out the
-        ten that matter most, the others ask whether training responds smoothly, see
-        :meth:`SAMInfluence.diagnose`; ``fit`` warns if not.
+        Check of the scores in ``fit``: ``rows`` leaves out the ten rows that matter most, the
+        others test whether training responds smoothly, see :meth:`SAMInfluence.diagnose`. ``fit``
+        warns if the check fails.
     ascent : {"exact", "fixed"}, default="exact"
-        ``fixed`` takes the perturbation of every step for a constant, which leaves out one of two
+        ``fixed`` treats the perturbation of every step as a constant, which saves one of two
         Hessian products per step.
     at : {"w+eps", "w"}, default="w+eps"
         Where ``ascent="fixed"`` takes Hessians and row gradients. ``w`` saves the pass that finds

@@ -32,7 +32,7 @@ class UnrolledSegments(Method):
     Parameters
     ----------
     n_merged : int, default=3
-        Number of training steps that one step backwards stands for.
+        Number of training steps that are merged into one step backwards.
 
     Notes
     -----

@@ -29,7 +29,7 @@ class PathPoint:
     epoch : int, optional
         Epoch, counted from 0, in which that step reads the rows; None if it does not matter.
     m_sharpness : int, optional
-        Largest number of rows that climb together in that step; None for the whole batch.
+        Largest number of rows that share a perturbation in that step; None for the whole batch.
     masks_are_known : bool, default=True
         False if `seed` does not give the masks of the training: there is no training mode then
         for a module that draws some.

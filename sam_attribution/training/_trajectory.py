@@ -33,10 +33,10 @@ class Step:
     holds the classes of those that did other than by clipping the norm. The optimizer did not
     change the parameters `without_gradient`.
 
-    With `m_sharpness` parts of at most as many rows climbed apart, see ``part_slices``, and
-    `perturbation_norm` is the mean over the parts.
-    In several processes `indices` are the rows of all, one process after the other, and
-    `per_process` are their numbers of rows. The gradient was the mean of those of the processes.
+    With `m_sharpness` parts of at most as many rows had their own perturbation, see
+    ``part_slices``, and `perturbation_norm` is the mean over the parts. In several processes
+    `indices` are the rows of all, one process after the other, and `per_process` are their numbers
+    of rows. The gradient was the mean of those of the processes.
     """
 
     indices: np.ndarray
