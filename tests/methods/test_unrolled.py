@@ -537,7 +537,7 @@ def test_the_tangent_names_the_steps_since_the_state_it_set_out_from():
     influence, run = trained(network(), trajectory=1)  # states 0, 6, 11 and 12
     changed = run.recorded.states[2]
     run.recorded.states[2] = replace(changed, params=1.1 * changed.params)
-    with pytest.raises(ValueError, match="where the steps 6 to 10 of training"):
+    with pytest.raises(ValueError, match="repeating the steps 6 to 10 of training"):
         influence.remove([0], how="linear")
 
 

@@ -101,7 +101,7 @@ def test_a_callback_is_left_out_on_purpose_only(died):
 
 def test_rates_of_a_run_cannot_be_changed_on_the_way(tmp_path):
     classifier(tmp_path, LRScheduler("StepLR", step_size=1)).fit(X, y)
-    with pytest.raises(ValueError, match=r"its step_size changed .* its lr_scheduler_ would over"):
+    with pytest.raises(ValueError, match=r"its step_size changed .* its lr_scheduler_ would undo"):
         SAMClassifier.resume(tmp_path, X, y, callbacks=[LRScheduler("StepLR", step_size=2)])
 
 

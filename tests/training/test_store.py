@@ -402,7 +402,7 @@ FORGERIES = {
     "missing": (lambda content: content.pop("seed"), "lacks 'seed', which every run has"),
     "setting": (lambda content: content["settings"].update(values={"dict": [["lr", 9.0]]}), "lr"),
     "no setting": (lambda content: content["settings"].update(values=[3]), "does not hold what"),
-    "fewer": (lambda content: content["written"].update(steps=5), "promises .* its files hold"),
+    "fewer": (lambda content: content["written"].update(steps=5), "lists .* its files hold"),
 }
 
 
