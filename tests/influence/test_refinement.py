@@ -132,7 +132,7 @@ def test_rows_without_which_training_diverges_are_no_scores():
     found = LeftOutRows(*map(torch.tensor, ([0, 1], [0.1, 0.2], [torch.inf, 0.2])))
     assert np.isnan(found.slope)
     assert found.error == 1
-    with pytest.raises(ValueError, match="training is not finite"):
+    with pytest.raises(ValueError, match="training without them is not finite"):
         refined(torch.zeros(3), None, None, found, calibrate=True)
 
 
