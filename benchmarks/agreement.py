@@ -165,7 +165,7 @@ def rounded(values):
 def main(part, *methods):
     """Run all networks of a part, or some methods again."""
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
+    warnings.filterwarnings("ignore", message="the SAM Jacobian has eigenvalues near 0")
     content = read(f"agreement_{part}", {"machine": machine(SEED), "networks": {}})
     for name in CASES[part]:
         if name not in content["networks"]:

@@ -84,7 +84,7 @@ def print_table(networks):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
+    warnings.filterwarnings("ignore", message="the SAM Jacobian has eigenvalues near 0")
     content = read("ascent", {"machine": machine(SEED), "networks": {}})
     for part, names in NETWORKS.items():
         for name in names:

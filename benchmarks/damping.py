@@ -72,7 +72,7 @@ def one_network(part, name):
 
 if __name__ == "__main__":
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
+    warnings.filterwarnings("ignore", message="the SAM Jacobian has eigenvalues near 0")
     content = read("damping", {"machine": machine(SEED), "networks": {}})
     for part, names in NETWORKS.items():
         for name in names:

@@ -166,7 +166,7 @@ def run(part, function, names, seeds, again=False):
 def main(what="cases", *some):
     """Run all cases, the detector on those again, or the searches; of some seeds or data sets."""
     torch.set_num_threads(1)
-    warnings.filterwarnings("ignore", message="the SAM Jacobian is not safely invertible")
+    warnings.filterwarnings("ignore", message="the SAM Jacobian has eigenvalues near 0")
     seeds = [int(each) for each in some if each.isdigit()] or SEEDS
     chosen = [each for each in some if not each.isdigit()] or list(DATA)
     there = [name for name in chosen if is_there(DATA[name])]

@@ -34,5 +34,6 @@ def most_lost(y, dropped):
     if n_others < 0:
         return ""
     label = classes[worst : worst + 1].tolist()[0]
-    others = f", and most rows of {n_others} other classes" if n_others else ""
+    classes_ = "class" if n_others == 1 else "classes"
+    others = f", and most rows of {n_others} other {classes_}" if n_others else ""
     return f"{int(lost[worst])} of the {counts[worst]} rows of class {label!r}{others}"

@@ -73,7 +73,7 @@ def check_parameters(estimator):
         if isinstance(value, Integral) and not -_TOO_LARGE < value < _TOO_LARGE:
             raise ValueError(
                 f"The {name!r} parameter of {caller} must fit into 64 bits, got an integer of "
-                f"{int(value).bit_length()}."
+                f"{int(value).bit_length()} bits."
             )
     validate_parameter_constraints(estimator._parameter_constraints, parameters, caller_name=caller)
 
@@ -176,7 +176,7 @@ def label_values(y, name="y"):
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"{name} must hold one label per row, got an array of shape {shape}. Turn one-hot "
-            f"rows into labels by {name}.argmax(axis=1); for several labels per row take SAMNet "
+            f"rows into labels by {name}.argmax(axis=1); for several labels per row use SAMNet "
             "with BCEWithLogitsLoss."
         )
     return y
@@ -198,7 +198,7 @@ def check_targets(y, name="y", *, dtype="float64", warn=False):
     if len(shape) == 2 and shape[1] > 1:
         raise ValueError(
             f"{name} must hold one number per row, got an array of shape {shape}: several "
-            "outputs are not supported. Take SAMNet, or fit a regressor for each column."
+            "outputs are not supported. Use SAMNet, or fit a regressor for each column."
         )
     y = target_column(y, name, warn=warn)
     if y.dtype.kind not in "biufO":
@@ -220,7 +220,9 @@ def classes_of(y, name="y"):
     try:
         return np.unique(y)
     except TypeError as error:
-        raise TypeError(f"{name} must hold labels of one kind that sorts, {_got(y)}.") from error
+        raise TypeError(
+            f"{name} must hold labels of one kind that can be sorted, {_got(y)}."
+        ) from error
 
 
 def codes_among(classes, y, name="y"):
@@ -228,7 +230,7 @@ def codes_among(classes, y, name="y"):
     y = target_column(y, name)
     assert_all_finite(y, input_name=name)
     if len(classes) == 0:
-        raise ValueError("classes must hold the labels, got none. Leave it out to take those of y.")
+        raise ValueError("classes must hold the labels, got none. Leave it out to use those of y.")
     y = _as_integers_of(y, classes.dtype)
     try:
         codes = np.searchsorted(classes, y).clip(max=len(classes) - 1)

@@ -21,10 +21,15 @@ _BETWEEN = (
 
 
 _RECORDS = ContextVar("records", default=())
+_WITHHELD = ContextVar("withheld", default=None)
 
 
 def warn(message, category=AttributionWarning):
     """Issue a warning for the first line above this package and the libraries it is called by."""
+    withheld = _WITHHELD.get()
+    if withheld is not None and category is AttributionWarning:
+        withheld.append(message)
+        return
     for record in _RECORDS.get():
         record.append((message, category))
     frame, level = sys._getframe(1), 2
@@ -46,6 +51,20 @@ def recorded_warnings():
         yield record
     finally:
         _RECORDS.reset(token)
+
+
+@contextlib.contextmanager
+def withheld_warnings():
+    """Collect the messages of this package's warnings in this thread, for one that says them all.
+
+    Warnings of other classes reach the user.
+    """
+    messages = []
+    token = _WITHHELD.set(messages)
+    try:
+        yield messages
+    finally:
+        _WITHHELD.reset(token)
 
 
 @contextlib.contextmanager

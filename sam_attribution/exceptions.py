@@ -4,7 +4,7 @@ __all__ = ["AttributionWarning"]
 
 
 class AttributionWarning(UserWarning):
-    """A result that should be read with care, or an argument that does not do what it promises.
+    """Warning about a doubtful result, or an argument without the expected effect.
 
     Examples
     --------

@@ -254,8 +254,8 @@ class Masked(Perturbation):
         if not self._runs or sum(length for length, _ in self._runs) != len(w):
             raise ValueError(
                 "Masked does not know which of the numbers in w belong to which parameter. Pass "
-                "it as perturbation of a net, or call for_layout(ParameterLayout(module)). Within "
-                "another Masked it does not work: put all patterns into one."
+                "it as perturbation of a net, or call for_layout(ParameterLayout(module)). A "
+                "Masked inside another Masked is not supported: put all patterns into one."
             )
         return self._inner
 

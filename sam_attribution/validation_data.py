@@ -16,7 +16,7 @@ _LABELS = 10  # that are counted by name
 
 
 class ValidationData:
-    """Rows to judge a model by, frozen when they are handed over.
+    """Validation rows and their labels, as a read-only copy.
 
     An estimator takes it as a constructor parameter, so that no cross-validation slices it along
     with the training rows. Two objects with the same content are equal and hash alike.

@@ -286,16 +286,29 @@ def test_a_scorer_without_scores():
         MislabelFilter(LogisticRegression()).fit(X, y)
 
 
-@pytest.mark.parametrize("data", [(X + 1, y), (X, (y + 1) % 3), (X[1:], y[1:])])
-def test_a_trajectory_of_other_data(data):
+@pytest.mark.parametrize(
+    ("data", "said"),
+    [
+        ((X + 1, y), "X differs"),
+        ((X, (y + 1) % 3), "y differs"),
+        ((X[1:], y[1:]), rf"{len(X)} rows then, {len(X) - 1} now"),
+        (
+            (np.r_[X, X[:4]], np.r_[y, y[:4]]),
+            r"\d+ rows then, .* now\. Leave out rows that were held out",
+        ),
+    ],
+)
+def test_a_trajectory_of_other_data(data, said):
     frozen = FrozenEstimator(classifier().fit(X, y))
-    with pytest.raises(ValueError, match=r"recorded on other data.*Pass the rows given to fit"):
+    message = rf"recorded on other data: {said}.*\. Pass the rows given to fit"
+    with pytest.raises(ValueError, match=message) as error:
         influence(frozen, validation=HELD_OUT).fit(*data)
+    assert ("held out" in str(error.value)) == (len(data[1]) > len(y))
 
 
 def test_a_trajectory_of_another_model(tmp_path):
     classifier(Constant, trajectory_dir=tmp_path).fit(X, y)
-    with pytest.raises(ValueError, match="of a run with other settings: module differ"):
+    with pytest.raises(ValueError, match="a run with other settings: module differ"):
         SAMClassifier.resume(tmp_path, X, y, module=nn.Linear)
     with pytest.raises(TypeError, match="path must be that of a folder, got None"):
         SAMClassifier.resume(None, X, y)
@@ -346,7 +359,7 @@ def test_a_loss_that_is_not_finite_names_its_step_and_keeps_the_last_good_state(
 
 def test_rows_that_a_foreign_loader_does_not_tell():
     foreign = partial(DataLoader)
-    with pytest.raises(ValueError, match="iterator_train does not tell the rows of a batch"):
+    with pytest.raises(ValueError, match="iterator_train does not give the row numbers of a batch"):
         influence(classifier(iterator_train=foreign)).fit(X, y)
 
 
@@ -372,7 +385,7 @@ def test_class_weights(weight, message):
         ({"criterion__reduction": "sum"}, r"CrossEntropyLoss\(reduction='sum'\) is not supported"),
         ({"criterion__ignore_index": 0}, r"CrossEntropyLoss\(ignore_index=...\)"),
         ({"criterion__label_smoothing": 2.0}, "criterion__label_smoothing must be from 0 to 1"),
-        ({"criterion": nn.NLLLoss}, "criterion=NLLLoss wants probabilities from module"),
+        ({"criterion": nn.NLLLoss}, "criterion=NLLLoss needs a module that ends in a Softmax"),
     ],
 )
 def test_criteria_that_would_train_something_else(settings, message):
@@ -499,5 +512,5 @@ def test_a_regressor_that_learnt_nothing_is_told_what_is_not_scaled(size_of_X, s
 def test_a_training_that_diverges_is_told_what_is_not_scaled(size_of_X, size_of_y, lr, advice):
     rows, values = size_of_X * X / X.std(0), size_of_y * X[:, 0] / X[:, 0].std()
     model = SAMRegressor(lr=lr, max_epochs=30, random_state=0)
-    with pytest.raises(ValueError, match=f"those before it. {advice}$"):
+    with pytest.raises(ValueError, match=f"those before this step. {advice}$"):
         model.fit(rows, values)

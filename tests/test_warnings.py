@@ -4,12 +4,13 @@ import warnings
 
 import numpy as np
 import pytest
+from sklearn.exceptions import ConvergenceWarning
 from sklearn.model_selection import StratifiedKFold, cross_val_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from sam_attribution import FilteredClassifier, MislabelDetector, SAMClassifier, SAMInfluence
-from sam_attribution._warnings import warn
+from sam_attribution._warnings import warn, withheld_warnings
 from sam_attribution.exceptions import AttributionWarning
 from tests.models import tabular
 
@@ -78,3 +79,14 @@ def test_without_a_line_of_the_user_it_is_issued_all_the_same():
     code = compile("warn('said')", __file__.replace("tests", "sam_attribution"), "exec")
     with pytest.warns(AttributionWarning, match="said"):
         exec(code, {"warn": warn})
+
+
+def test_withheld_warnings_reach_nobody_and_others_the_user():
+    with warnings.catch_warnings(record=True) as caught, withheld_warnings() as messages:
+        warnings.simplefilter("always")
+        warn("of this package")
+        warn("of a solver", ConvergenceWarning)
+    assert messages == ["of this package"]
+    assert [str(each.message) for each in caught] == ["of a solver"]
+    with pytest.warns(AttributionWarning, match="afterwards"):
+        warn("afterwards")

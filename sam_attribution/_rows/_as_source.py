@@ -49,8 +49,8 @@ def as_source(X, name="X"):
         return X
     if isinstance(X, DataLoader):
         raise ValueError(
-            f"{name} must be rows that have positions, got a DataLoader. Pass its Dataset, "
-            "loader.dataset; batch_size and iterator_train__num_workers are set on the net."
+            f"{name} must be rows that have positions, got a DataLoader. Pass its Dataset "
+            "(loader.dataset), and set batch_size and iterator_train__num_workers on the net."
         )
     if is_dataset(X):
         source = DatasetRows(X)
@@ -107,7 +107,7 @@ def _check_lengths(parts, what):
             f"{type(parts[single[0]]).__name__} under {single}."
         )
     if words := [key for key, part in parts.items() if not _holds_numbers(part)]:
-        raise TypeError(f"{what} must hold numbers, got others under {words}.")
+        raise TypeError(f"{what} must hold numbers, got other values under {words}.")
     lengths = {key: num_samples(part) for key, part in parts.items()}
     if len(set(lengths.values())) > 1:
         raise ValueError(f"{what} must hold arrays of one length, got {lengths}.")

@@ -82,10 +82,11 @@ class DatasetRows(RowSource):
         together = [*map(_hash_of, self._reading.items(some))]
         if together != [_hash_of(self._reading.items(row[None])[0]) for row in some]:
             raise ValueError(
-                f"X as a Dataset ({type(self.dataset).__name__}) gives other items when it is read "
-                "again: it draws from a random generator of its own, changes, or returns one array "
-                "for all items. Draw random transforms from the global streams of torch, numpy or "
-                "random, which are seeded, and return copies of what the Dataset writes into."
+                f"X as a Dataset ({type(self.dataset).__name__}) gives other items when it is "
+                "read again. It draws from a random generator of its own, changes, or returns "
+                "one array for all items. Draw random transforms from the global streams of "
+                "torch, numpy or random, which are seeded, and return copies of arrays that the "
+                "Dataset writes into."
             )
 
     def check_collate_fn(self):
@@ -146,9 +147,9 @@ def check_is_map_style(dataset):
     """Raise a ValueError for a Dataset whose items have no positions."""
     if isinstance(dataset, IterableDataset) or not hasattr(type(dataset), "__len__"):
         raise ValueError(
-            f"X must be a map-style Dataset, got {type(dataset).__name__}, whose items have no "
-            "positions and no length, so that no score could name one. Give it __getitem__ and "
-            "__len__, or collect its items in a list or a file."
+            f"X must be a map-style Dataset, got {type(dataset).__name__}. Its items have no "
+            "positions, and a score belongs to a position. Give it __getitem__ and __len__, or "
+            "collect its items in a list or a file."
         )
     if not len(dataset):
         raise ValueError(f"X as a Dataset ({type(dataset).__name__}) has no items.")
@@ -174,6 +175,6 @@ def _hash_of(items):
         return fingerprint(_as_data(items))
     except Exception as error:  # of what the user's items hold
         raise ValueError(
-            "X as a Dataset has items whose content cannot be told apart: "
-            f"{error} Return tensors or arrays."
+            f"X as a Dataset has items whose content cannot be compared: {error} Return tensors "
+            "or arrays."
         ) from error

@@ -38,7 +38,7 @@ def collated(inputs):
             batch = default_collate([_without_lists(each) for each in inputs])
     except (RuntimeError, TypeError, ValueError) as error:
         raise ValueError(
-            "X as a Dataset has rows that do not make a batch: "
+            "X as a Dataset has rows that cannot be put into one batch: "
             f"{str(error).partition(chr(10))[0]} Return tensors or arrays of one shape, or pass "
             "iterator_train__collate_fn, which pads them."
         ) from error

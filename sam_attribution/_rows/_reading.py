@@ -92,9 +92,9 @@ class Reading:
             if not np.array_equal(target, known):
                 raise ValueError(
                     f"item {row} of X as a Dataset has the target {target!r:.60}, which was "
-                    f"{known!r:.60} before: it is drawn at random, as mixup does, or the Dataset "
-                    "has an attribute with other targets. Give each row one target; pass y to "
-                    "ignore those of the items."
+                    f"{known!r:.60} before. It is drawn at random, as by mixup, or an attribute "
+                    "of the Dataset holds other targets. Give each row one target, or pass y, "
+                    "which replaces the targets of the items."
                 )
 
     def _collated(self, items):

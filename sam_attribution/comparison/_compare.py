@@ -50,10 +50,10 @@ def compare(
     X : array-like of shape (n_samples, ...)
     y : array-like of shape (n_samples,)
     validation : ValidationData
-        What the model is judged by: rows of their own.
+        Validation rows, other than `X`.
     truth : str, Method or array-like of shape (n_samples,), optional
-        What removal does: scores that are known, or a method that finds them by retraining, such
-        as ``"loo"`` or ``LeaveOneOut(rows=[...])``. NaN for rows that were not tried.
+        Effects of removal: known numbers, or a method that measures them by retraining, such as
+        ``"loo"`` or ``LeaveOneOut(rows=[...])``. NaN for rows that were not tried.
     wrong : array-like of bool, shape (n_samples,), optional
         Rows known to have a wrong label.
     sample_weight : array-like of shape (n_samples,), optional
@@ -70,10 +70,11 @@ def compare(
     -------
     table : DataFrame
         A line for each method. With `truth`: `pearson`, `slope`, `spearman`, `cosine`, `n`, see
-        :func:`~sam_attribution.metrics.agreement`. With `wrong`: `auc`, the chance that a wrong
-        row has the lower score of a random pair. `seconds` of scoring; `trainings`, the same as a
-        multiple of the training (NaN if it was frozen); `peak_memory_mib` of scoring, above what
-        was there before (NaN where the system does not tell). All NaN for a method that failed.
+        :func:`~sam_attribution.metrics.agreement`. With `wrong`: `auc`, the chance that a wrong row
+        has the lower score of a random pair. `seconds` of scoring; `trainings`, the same as a
+        multiple of one training (NaN if the estimator is frozen); `peak_memory_mib` of scoring,
+        above what was there before (NaN where the system does not tell). All NaN for a method that
+        failed.
     scores : DataFrame of shape (n_samples, n_methods)
         With `return_scores`; with `truth` that is the last column.
 

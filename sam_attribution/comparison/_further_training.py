@@ -21,7 +21,7 @@ def further_training(
     evaluation="loss",
     random_state=None,
 ):
-    """Train a fitted model further, with and without rows, and note what queries make of it.
+    """Train a fitted model further, with and without rows, and record the loss of queries.
 
     Parameters
     ----------

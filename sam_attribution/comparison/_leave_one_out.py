@@ -50,7 +50,7 @@ def leave_one_out(
     random_state=None,
     resume_dir=None,
 ):
-    """Train without each row, or group of rows, and see what the validation loss does.
+    """Train without each row, or group of rows, and measure the rise of the validation loss.
 
     Parameters
     ----------

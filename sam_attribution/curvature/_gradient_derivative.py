@@ -29,11 +29,10 @@ def check_second_derivative(problem):
     twin = _twin(problem)
     if twin is not None and not any(_agree(twin, *each) for each in enumerate(_STEPS)):
         raise ValueError(
-            f"the second derivative that torch has of module {type(problem.module).__name__} with "
-            f"{_name_of_loss(problem)} is not the derivative of its gradient: a part that depends "
-            "on the weights is constant to torch (by detach, .data or no_grad). Methods with "
-            'curvature, and "unrolled", would answer for another training. Leave that out, or use '
-            'a method such as "gif" or "loo".'
+            f"torch has a wrong second derivative of module {type(problem.module).__name__} with "
+            f"{_name_of_loss(problem)}: detach, .data or no_grad hides a part that depends on "
+            'the weights. Methods with curvature, and "unrolled", would give wrong scores. '
+            'Remove that, or use a method such as "gif" or "loo".'
         )
     _CHECKED.add(problem.module)
 

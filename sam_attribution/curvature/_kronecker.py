@@ -196,7 +196,7 @@ def _inverted(block, damping, dtype):
         raise SingularMatrix(
             f"{block.layer.curvature_name} is singular with damping={damping:g}: its eigenvalues "
             f"are {float(values.min()):.1e} to {float(values.max()):.1e}, and those near 0 are "
-            'rounding. Give damping above 0, or damping="auto".'
+            'rounding errors. Give damping above 0, or damping="auto".'
         )
     return 1 / values
 

@@ -45,8 +45,8 @@ def check_gauss_newton(problem):
     if len(known) and not known.any():
         raise ValueError(
             f"criterion {_name(problem)} is linear in the module's output wherever it was tried, "
-            'so that its Gauss-Newton matrix is 0. Use InfluenceFunction(curvature="fisher"), or '
-            'a method without curvature, such as "gif".'
+            'so its Gauss-Newton matrix is 0. Use InfluenceFunction(curvature="fisher"), or a '
+            'method without curvature, such as "gif".'
         )
 
 
@@ -54,9 +54,9 @@ def check_not_negative(problem, values):
     """Raise a ValueError that names the criterion if eigenvalues of its Hessians are negative."""
     if (values < -_RELATIVE * _largest(values) - _ROUNDING).any():
         raise ValueError(
-            f"criterion {_name(problem)} curves downwards in the module's output, so that its "
+            f"criterion {_name(problem)} is not convex in the module's output, so its "
             "Gauss-Newton matrix is not positive semi-definite. Use "
-            "InfluenceFunction(solver=GMRES()), which takes the Hessian."
+            "InfluenceFunction(solver=GMRES()), which uses the Hessian."
         )
 
 

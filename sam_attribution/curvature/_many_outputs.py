@@ -18,13 +18,13 @@ def check_few_outputs(problem):
     with torch.no_grad():
         n = problem.logits(problem.params, problem.buffers, problem.X[:1]).shape[1]
     instead = (
-        'Use "gif", "hif" or InfluenceFunction(curvature="ggn"), which go backward once for all '
-        "of them."
+        'Use "gif", "hif" or InfluenceFunction(curvature="ggn"), which need one backward pass '
+        "for all of them."
     )
     if n > _MOST:
         raise ValueError(
-            f"module gives {n} numbers for a row, and this method goes backward from each of them: "
-            f"{_MOST} are the most. {instead}"
+            f"module gives {n} numbers for a row, and this method needs a backward pass for each "
+            f"of them. It supports at most {_MOST}. {instead}"
         )
     n_bytes = 8 * _MATRICES * min(problem.rows_per_pass, len(problem.y)) * n**2
     what = f"the loss's curvature in {n} outputs of each row of a pass"

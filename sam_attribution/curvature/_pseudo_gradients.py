@@ -12,7 +12,7 @@ def exact_roots(problem, logits, rows):
     """Columns (n, n_classes) of roots R with ``R R'`` the Hessian of each row's loss in its logits.
 
     For cross-entropy column c is ``sqrt(p_c) (e_c - p)``: what label c would pull, times the root
-    of its probability. A ValueError if a loss curves downwards in its logits.
+    of its probability. A ValueError if a loss is not convex in its logits.
     """
     if isinstance(problem.row_loss, CrossEntropyRows):
         p, size = logits.softmax(1), _label_sizes(problem, rows)
@@ -60,7 +60,7 @@ def _one_hot(logits, labels):
 def loss_roots(problem, output, y):
     """Symmetric roots of the Hessian of each row's loss in its outputs, (n, k, k), by autodiff.
 
-    A ValueError if the loss curves downwards there. In float64: where a prediction is nearly
+    A ValueError if the loss is not convex there. In float64: where a prediction is nearly
     certain the Hessian is a difference of near numbers.
     """
     targets = y.double() if y.is_floating_point() else y

@@ -4,19 +4,16 @@ from dataclasses import dataclass
 
 from sam_attribution.problem import attributed_names, parameters_without
 
-NO_LAYER = (
-    "the parameters {} belong to modules that have parts of their own, or to several modules at "
-    "once"
-)
+NO_LAYER = "the parameters {} belong to modules that have submodules, or to several modules at once"
 NOT_CALLED = "the layers {} are not called in the forward pass"
 OTHER_CALLS = "the layers {} are not called with one tensor to give one tensor"
 NOT_BY_ROW = (
-    "the layers {} are given something else than one entry for each row, so that a row's gradient "
-    "cannot be told apart there"
+    "the inputs of the layers {} do not have one entry for each row, so the gradient of a single "
+    "row is not known there"
 )
 ELSEWHERE = (
-    "the parameters of the layers {} count elsewhere than in their calls, or a hook changes what "
-    "they put out"
+    "the parameters of the layers {} are used outside of the layers' calls, or a hook changes the "
+    "layers' output"
 )
 NOT_DIFFERENTIABLE = "the layers {} cannot be differentiated row by row"
 
@@ -66,8 +63,7 @@ def refusal(problem, unsupported):
         else f'Leave them out by EKFAC(unsupported="skip") or by {setting}, or u'
     )
     return ValueError(
-        "EK-FAC has no rule for some layers, whose curvature cannot be told from inputs and "
-        f"back-signals: {in_words(unsupported)}. {leave_out}se "
+        f"EK-FAC has no rule for some layers: {in_words(unsupported)}. {leave_out}se "
         'InfluenceFunction(curvature="ggn").'
     )
 

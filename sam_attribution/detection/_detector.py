@@ -43,35 +43,35 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     """Find rows whose label, or target of a regression, is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and
-    uses a few recorded states of the training. The score combines two signals: the probabilities
-    of the network itself while it was learning, and those of a class model in the network's last
+    uses a few recorded states of the training. The score combines two signals: the probabilities of
+    the network itself while it was learning, and those of a class model in the network's last
     features, fitted without the row's own label. Trusted validation rows add a third signal. The
-    score is the log-odds of the given label under the mean of two posteriors, one of the signals
-    as they are and one of the signals calibrated by held-out rows: **low = suspicious**.
+    score is the log-odds of the given label under the mean of two posteriors: one uses the signals
+    as they are, the other the signals calibrated by held-out rows. **Low = suspicious.**
 
     Parameters
     ----------
     estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator, default=None
-        As for :class:`~sam_attribution.SAMInfluence`; it must keep states of its training,
-        as it does by default (any `trajectory` but None).
+        Network to train, as for :class:`~sam_attribution.SAMInfluence`. It must record states of
+        its training, as it does by default (any `trajectory` but None).
     validation : float, int, ValidationData or CV splitter, default=0.2
-        Rows that the network does not learn: they choose the noise model. A fraction is held out
-        (stratified by class) and judged as well. :class:`~sam_attribution.ValidationData` is a
-        set of your own, if possible of trusted labels. An integer is a number of shuffled
-        stratified folds, drawn by `random_state`. Folds and other splitters train one clone per
-        split; the log-probabilities of a row are averaged over the clones that were trained on it,
-        or over those that held it out if no clone was.
+        Rows that the network is not trained on; they choose the noise model. A fraction is held out
+        (stratified by class) and judged as well. :class:`~sam_attribution.ValidationData` is a set
+        of your own, if possible with checked labels. An integer is a number of shuffled stratified
+        folds, drawn by `random_state`. Folds and other splitters train one clone per split. The
+        log-probabilities of a row are averaged over the clones that were trained on it, or, if
+        there are none, over those that held it out.
     trusted : bool or "auto", default="auto"
-        True if somebody has checked the labels of a ``ValidationData``: they are right. False if
-        they may be as wrong as the others. ``auto`` decides by how well they fit, and takes small
-        or noisy differences for none.
+        True if the labels of a ``ValidationData`` were checked and are right. False if they may be
+        as wrong as the others. ``auto`` decides by how well they fit; small or noisy differences do
+        not count.
     contamination : float or "auto", default="auto"
         Share of the judged rows to mark as suspicious, in [0, 1). ``auto`` marks the rows of the
         largest expected F1.
     n_jobs : int, default=None
         Splits to work on at once, by joblib's rules.
     random_state : int, RandomState instance or None, default=None
-        Draws the split and goes to clones that have no ``random_state`` of their own.
+        Seed of the split, and of clones that have no ``random_state`` of their own.
     verbose : int, default=0
         Above 0 shows a progress bar over the splits.
 
@@ -85,29 +85,28 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         Log-odds of the given label against all the others (nats, not calibrated). Low =
         suspicious; NaN for a row that no split held.
     probability_wrong_ : ndarray of shape (n_samples,)
-        Calibrated probability of each label to be wrong. It never rises with ``scores_``; NaN for
-        a row that no split held.
+        Calibrated probability that each label is wrong. It never rises with ``scores_``. NaN for a
+        row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
-        True for the rows with the lowest scores: those of the largest expected F1 (none if the
-        probability that no label is wrong exceeds it), or the share that `contamination` gives.
+        True for the rows with the lowest scores: as many as give the largest expected F1, or the
+        share `contamination`. No row is True if the probability that no label is wrong exceeds that
+        F1.
     suggested_labels_ : ndarray of shape (n_samples,)
-        The most probable label of every row; often the one it has. Only rows whose label is
-        wrong with more than one half get another.
+        Most probable label of every row. It differs from the given label only where the probability
+        of a wrong label is above one half.
     label_log_proba_ : ndarray of shape (n_samples, n_classes)
-        Log-probability of each label to be the true one, so that that of the given label is
-        ``log(1 - probability_wrong_)``; NaN for a row that no split held.
+        Log-probability that each label is the true one; the given label has ``log(1 -
+        probability_wrong_)``. NaN for a row that no split held.
     score_components_ : DataFrame
-        Log-probability of the given label by each signal alone. ``network`` is the mean
-        probability over the recorded states; ``classes`` comes from the class model of the rows
-        trained on and the transition matrix; ``trusted`` comes from the class model of trusted
-        validation rows, if there are such. Low = suspicious. The index is that of `X`, if it has
-        one.
+        Log-probability of the given label by each signal alone. ``network`` is the mean probability
+        over the recorded states; ``classes`` comes from the class model of the rows trained on and
+        the transition matrix; ``trusted`` comes from the class model of trusted validation rows, if
+        there are any. Low = suspicious. The index is the index of `X`, if it has one.
     contamination_ : float
-        `contamination`, or the estimated share of wrong labels: the mean of
+        Share `contamination`, or the estimated share of wrong labels: the mean of
         ``probability_wrong_``.
     contamination_interval_ : tuple of float
-        The share lies between these two with a probability of 90 %. It is the share by weight, if
-        rows have weights.
+        90 % interval of the share of wrong labels, by weight if rows have weights.
     transition_ : ndarray of shape (n_classes, n_classes)
         Estimated probability of each given label (second axis), per true class.
     diagnostics_ : DataFrame
@@ -129,13 +128,13 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         - ``wrong_by_class``: a dict from each given label to the estimated share of its rows whose
           label is wrong, the largest first; the same in every row.
     given_labels_ : ndarray of shape (n_samples,)
-        The labels given to ``fit``.
+        Labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
-        Classes that the network tells apart.
+        Sorted class labels.
     estimator_ : SAMClassifier or Pipeline
-        The trained clone of the first split.
+        Trained clone of the first split.
     estimators_ : list
-        The trained clones of all splits.
+        Trained clones of all splits.
     n_features_in_ : int
     feature_names_in_ : ndarray of str
         If `X` has such names.
@@ -151,49 +150,49 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     logits of a module that does not end in one), cross-fitted in 5 folds at the states nearest to
     5, 15, 25, 45 and 75 % of training [1]_. It is fitted to the labels as given, and again by
     expectation maximisation over a transition matrix from true to given labels. **The held-out
-    labels choose the noise model**: EM is taken only if it makes them more probable. This tells
-    systematic confusions from classes that are hard to tell apart.
+    labels choose the noise model**: EM is taken only if it makes them more probable. This separates
+    systematic confusions from classes that overlap.
 
-    Two posteriors of the true label make the score; their logarithms are averaged. The first is the
-    product of the signals and the transition matrix of the noise model. The second weighs the
-    signals, and class models of features that no label has touched, so that the given labels of
-    the held-out rows are most probable under ``transition_``. The signals of rows trained on, which
-    know the labels, get the weights that were found for held-out rows.
+    The score averages the logarithms of two posteriors of the true label. The first is the product
+    of the signals and the transition matrix of the noise model. The second weights the signals, and
+    class models of features that no label has changed, so that the given labels of the held-out
+    rows are most probable under ``transition_``. Rows trained on get the weights that were found
+    for held-out rows.
 
     The labels of a ``ValidationData`` are trusted if they fit the classes significantly (1 %)
-    better than those trained on, in the features of the network before training, which do not
-    depend on any label. They are also trusted if they fit significantly worse, as right labels do
-    under one-sided confusions, and clean fits them better than noisy. The class model of the
-    trusted rows is then a third signal, and the trusted rows decide the weights of all signals.
-    If every class has a trusted row, their class models count in the second posterior as well, and
-    those in untouched features in the share of wrong labels.
+    better than those trained on, in the features of the network before training, which depend on no
+    label. They are also trusted if they fit significantly worse, as right labels do under one-sided
+    confusions, and clean fits them better than noisy. The class model of the trusted rows is then a
+    third signal, and the trusted rows decide the weights of all signals. If every class has a
+    trusted row, their class models count in the second posterior as well, and those in untouched
+    features in the share of wrong labels.
 
     The share of wrong labels comes from a likelihood over all rows. Rows trained on are judged by
-    class models of features that no label has touched (of the network before its training, and of
-    the rows themselves), held-out rows by those of the training as well. Each noise rate from 0 to
-    60 % (50 % with two classes) is tried with several readings of the noise: all wrong labels
-    alike, one class of two alone, rates of their own for all pairs of classes, or, where hardly any
-    noise is found, for the few pairs that stand out. A reading that explains the held-out labels
-    worse than the first is dropped. The others are averaged, weighted by how well they explain the
-    given labels. ``suspicious_`` has the rows of the largest expected F1 under
-    ``probability_wrong_``. It has none where the probability that no label is wrong exceeds that
-    F1.
+    class models of features that no label has changed (of the network before its training, and of
+    the rows themselves), held-out rows also by those of the trained network. Each noise rate from 0
+    to 60 % (50 % with two classes) is tried with several noise patterns: the same rate for all
+    classes, one of two classes only, a rate for each pair of classes, or, where little noise is
+    found, for the few pairs that stand out. A pattern that explains the held-out labels worse than
+    the first is dropped. The others are averaged, weighted by how well they explain the given
+    labels. ``suspicious_`` has the rows of the largest expected F1 under ``probability_wrong_``. It
+    has none where the probability that no label is wrong exceeds that F1.
 
     **The targets of a SAMRegressor** are judged by their residuals: target less the mean prediction
-    over the states of the later half of training, out of fold where a split held the row out. The
-    residuals of right targets have a Student distribution; a wrong target may lie anywhere in the
+    over the states of the later half of training, out of fold where a split held the row out.
+    Residuals of right targets follow a Student distribution; a wrong target may lie anywhere in the
     range of targets. ``scores_`` is the log-odds of the two, averaged over the share of wrong
-    targets, and ``suggested_labels_`` is the prediction. Take ``KFold(5, shuffle=True)`` for
-    `validation`: a network hides the wrong targets that it was trained on. What needs classes
-    (``label_log_proba_``, ``transition_``, ``classes_``, ``score_components_``) is not there.
+    targets, and ``suggested_labels_`` is the prediction. Use ``validation=KFold(5, shuffle=True)``,
+    because a network memorises the wrong targets that it is trained on. Attributes that need
+    classes (``label_log_proba_``, ``transition_``, ``classes_``, ``score_components_``) do not
+    exist.
 
-    Without a trusted set, a confusion that most labels of a class share cannot be detected
-    (if nine owls in ten are called hawks, the tenth looks wrong). Labels that are wrong because
-    the row itself is ambiguous are ranked low, but hardly counted: ``contamination_`` is then too
-    small. Only checked labels tell ambiguity from noise.
+    Without a trusted set, a confusion that most labels of a class share cannot be detected (if nine
+    owls in ten are called hawks, the tenth looks wrong). Wrong labels of ambiguous rows get low
+    scores, but are hardly counted, so ``contamination_`` is then too small. Only checked labels
+    separate ambiguity from noise.
 
-    Beyond the training, the cost is a forward pass over all rows for each of these states and for
-    that before training (with ``ValidationData`` one more, over up to 3000 rows) and some products
+    The cost beyond training is a forward pass over all rows for each of these states and for the
+    state before training (with ``ValidationData`` one more, over up to 3000 rows) and some products
     of n_samples x n_features x n_classes. Memory holds for each split five copies of the last
     features, in float32, one of the features before training and one of up to 256 numbers of each
     row (with ``ValidationData`` twice as many), and some arrays of shape (n_samples, n_classes).
@@ -251,7 +250,7 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         self.verbose = verbose
 
     def fit(self, X, y=None, sample_weight=None, groups=None):
-        """Train on the labels as given and judge them.
+        """Train on the given labels and judge them.
 
         Parameters
         ----------
@@ -272,8 +271,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         Raises
         ------
         ValueError
-            For bad parameters or data, naming the argument; for a SAMNet; if the estimator
-            keeps no state of its training.
+            If an argument is wrong (the message names it), the estimator is a SAMNet, or it records
+            no states of its training.
 
         Warns
         -----
@@ -406,7 +405,7 @@ def _checked_targets(estimator):
     if isinstance(targets, AnyTargets):
         raise ValueError(
             "estimator must be a classifier or a regressor, got a "
-            f"{type(net_of(estimator)).__name__}: it has no single label that could be wrong. Rank "
+            f"{type(net_of(estimator)).__name__}: its rows do not have a single label each. Rank "
             "its rows with SAMInfluence."
         )
     return targets

@@ -24,7 +24,7 @@ def warn_of_weak_evidence(skill, probability, scores, what_helps):
     """
     doubt = _weakness(skill, expected_auc(probability, scores))
     if doubt:
-        warn(f"{doubt}, so scores are weak evidence. {what_helps()}")
+        warn(f"{doubt}. The scores are weak evidence. {what_helps()}")
 
 
 def _weakness(skill, auc):
@@ -32,8 +32,8 @@ def _weakness(skill, auc):
     if skill.is_chance:
         where = "held-out labels" if n_splits == 1 else f"held-out labels of all {n_splits} splits"
         return (
-            "No row is called suspicious: the network and its features predict the "
-            f"{where} hardly better than the class frequencies do"
+            f"The network and its features predict the {where} hardly better than the class "
+            "frequencies do, so no label is called suspicious"
         )
     if skill.by_chance:
         splits = ", ".join(map(str, skill.by_chance))
@@ -43,8 +43,8 @@ def _weakness(skill, auc):
         )
     if auc < _FEW_PAIRS:
         return (
-            f"A wrong label is expected to score below a right one in {auc:.0%} of the pairs only "
-            "(by chance 50%)"
+            f"A wrong label is expected to score below a right one in only {auc:.0%} of the pairs "
+            "(50% by chance)"
         )
     return ""
 
@@ -68,25 +68,21 @@ def warn_of_unknown_share(share, noise, *, trust, is_one_split):
     why = _doubt_of_share(noise, is_overlap=is_overlap)
     if not why:
         return
-    beside = (
-        ""
-        if np.isnan(others)
-        else f"{others:.0%} of the held-out labels are not the most probable ones, and "
-    )
-    interval = f"90% interval {low:.2g} to {high:.2g}"
-    warn(
-        f"contamination_={round(share, 3):.2g} ({interval}) is uncertain: "
-        f"{beside}{why}{_what_would_tell(trust, is_one_split and not is_overlap)}"
-    )
+    said = [
+        f"contamination_={round(share, 3):.2g} (90% interval {low:.2g} to {high:.2g}) is uncertain."
+    ]
+    if not np.isnan(others):
+        said.append(f"{others:.0%} of the held-out labels are not the most probable ones.")
+    warn(" ".join([*said, why, *_remedies(trust, is_one_split and not is_overlap)]))
 
 
 def _doubt_of_share(noise, *, is_overlap):
     low, high = noise.interval
     if high == noise.rates[-1]:
-        return f"no more than {high:.0%} is tried, and more may be wrong."
+        return f"The largest noise rate that is tried is {high:.0%}, and more labels may be wrong."
     if is_overlap:
-        return "classes that overlap and wrong labels of the rows between them look alike."
-    return "the labels fit many shares about equally well." if high - low > _WIDE else ""
+        return "They may be wrong, or the classes overlap there."
+    return "Many noise rates fit the labels about equally well." if high - low > _WIDE else ""
 
 
 def warn_of_lost_classes(y, suspicious, table):
@@ -103,16 +99,15 @@ def warn_of_lost_classes(y, suspicious, table):
     losses = most_lost(y, suspicious)
     if losses:
         warn(
-            f"Suspicious are {losses}. Rare classes are hard to judge: look at these rows in "
+            f"{losses} are suspicious. Rare classes are hard to judge: review these rows in "
             f"{table} before you drop or relabel them."
         )
 
 
-def _what_would_tell(trust, folds_help):
-    helps = []
+def _remedies(trust, folds_help):
+    """Sentences on what makes the share certain."""
     if not trust:
         rows = "validation=ValidationData(X_checked, y_checked)"
-        helps.append(f"a few hundred checked rows ({rows} of the MislabelDetector)")
+        yield f"To find out, pass a few hundred checked rows to MislabelDetector ({rows})."
     if folds_help:
-        helps.append("folds (validation=5)")
-    return f" What would tell: {', or '.join(helps)}." if helps else ""
+        yield "Folds (validation=5) make the interval narrower."

@@ -65,7 +65,10 @@ def _check_axes(proba):
 
 def _remedy(proba):
     if proba.ndim == 1 or proba.shape[1] == 1:
-        return "If p is that of the second of two classes, pass np.column_stack([1 - p, p])."
+        return (
+            "If p is the probability of the second of two classes, pass np.column_stack([1 - "
+            "p, p])."
+        )
     return "Say what its columns stand for: classes=classifier.classes_."
 
 
@@ -82,10 +85,7 @@ def _check_labels_among(classes, y):
             f"{classes.tolist()[:5]}. Say what they stand for: classes=classifier.classes_."
         )
     if len(np.unique(y)) < 2:
-        raise ValueError(
-            f"y must hold at least two classes, got {y.tolist()[0]!r} only: nothing tells which "
-            "are wrong."
-        )
+        raise ValueError(f"y must hold at least two classes, got {y.tolist()[0]!r} in every row.")
 
 
 def _check_rows(proba):
@@ -97,7 +97,7 @@ def _check_rows(proba):
     bad = known[(lowest < 0) | (abs(total - 1) > _ROUNDING)]
     if len(bad):
         raise ValueError(
-            f"proba must hold probabilities that sum to 1 in each row, got {proba[bad[0]][:5]} in "
-            f"row {bad[0]}, one of {len(bad)} such rows. Of scores take the softmax, of logarithms "
-            "np.exp, and divide what does not sum to 1 by its sum."
+            f"proba must hold probabilities that sum to 1 in each row, got {proba[bad[0]][:5]} "
+            f"in row {bad[0]}, one of {len(bad)} such rows. Apply a softmax to scores and np.exp "
+            "to logarithms. Divide other rows by their sum."
         )

@@ -27,10 +27,10 @@ _TINY = 1e-12
 
 @dataclass(frozen=True, eq=False)
 class LabelIssues(WritesReport):
-    """What :func:`label_issues` found: how many labels are wrong, and all of them, the worst first.
+    """Result of :func:`label_issues`: the share of wrong labels, and a judgement of every label.
 
-    It prints the counts and the five most suspicious labels. ``report(path, X)`` writes the page on
-    which a person decides.
+    It prints the counts and the five most suspicious labels. ``report(path, X)`` writes a review
+    page.
 
     Attributes
     ----------
@@ -41,18 +41,18 @@ class LabelIssues(WritesReport):
     scores : ndarray of shape (n_samples,)
         Log-odds of the given label (nats). Low = suspicious; NaN where `proba` has NaN.
     probability_wrong : ndarray of shape (n_samples,)
-        Calibrated probability of each label to be wrong.
+        Calibrated probability that each label is wrong.
     suspicious : ndarray of shape (n_samples,), dtype bool
-        Rows to look at: those with the largest expected F1.
+        True for the rows with the lowest scores, as many as give the largest expected F1.
     suggested_labels : ndarray of shape (n_samples,)
-        The most probable label of every row; often the one it has.
+        Most probable label of every row; often the given one.
     label_log_proba : ndarray of shape (n_samples, n_classes)
-        Log-probability of each label to be the true one, given the one it has.
+        Log-probability that each label is the true one.
     contamination : float
         Share of wrong labels, the mean of `probability_wrong`.
     contamination_interval : tuple of float
-        The share lies between these with a probability of 90 %. It is the share by weight, if rows
-        have weights. Shares up to 60 % are tried (50 % with two classes).
+        90 % interval of the share, by weight if rows have weights. Shares up to 60 % are tried (50
+        % with two classes).
     transition : ndarray of shape (n_classes, n_classes)
         Probability of each given label (second axis), per true class.
     classes : ndarray of shape (n_classes,)
@@ -102,24 +102,24 @@ class LabelIssues(WritesReport):
 
 
 def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
-    """Find wrong labels by out-of-sample probabilities of any classifier.
+    """Find wrong labels from the out-of-sample probabilities of any classifier.
 
     Parameters
     ----------
     y : array-like of shape (n_samples,)
-        Labels as they are.
+        Given labels, some of which may be wrong.
     proba : array-like of shape (n_samples, n_classes)
-        Probabilities of the classes by a classifier that was **not trained on the row**: those of
-        ``cross_val_predict(classifier, X, y, cv=5, method="predict_proba")``. A row with NaN is
-        not judged.
+        Class probabilities by a classifier that was **not trained on the row**, such as
+        ``cross_val_predict(classifier, X, y, cv=5, method="predict_proba")``. Rows with NaN are not
+        judged.
     classes : array-like of shape (n_classes,), optional
-        What the columns of `proba` stand for. By default its column names if it is a DataFrame,
-        else the sorted labels of `y`, which is the order of scikit-learn.
+        Labels of the columns of `proba`. By default the column names of a DataFrame, else the
+        sorted labels of `y`, as in scikit-learn.
     sample_weight : array-like of shape (n_samples,), optional
-        Weights of the rows in what is estimated; 0 as if a row was not there. Their unit does not
-        matter.
+        Weights of the rows in the estimates, in any unit; a weight of 0 leaves a row out.
     trusted : array-like of bool, shape (n_samples,), optional
-        True for rows whose labels are known to be right. They tell hard rows from wrong labels.
+        True for rows whose labels are known to be right. They separate ambiguous rows from wrong
+        labels.
 
     Returns
     -------
@@ -143,23 +143,22 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
 
     See Also
     --------
-    MislabelDetector : Trains a network itself, and uses its training as well.
+    MislabelDetector : Trains a network, and uses the states of its training as well.
 
     Notes
     -----
     The probabilities are calibrated by a likelihood of all labels over the share of wrong ones,
     averaged over patterns of noise, as in :class:`~sam_attribution.MislabelDetector`; the score is
-    the log-odds of the given label under what is found. The cost is seconds for 100,000 rows.
+    the log-odds of the given label under the calibrated probabilities. It takes seconds for 100,000
+    rows.
 
-    A classifier that was trained on the noisy labels predicts confusions of classes as well, which
-    then look like classes that overlap. Two assumptions tell them apart: the probabilities may be
-    those of the given labels, so that the true ones follow by the inverse of the transition matrix,
-    and each class has rows that certainly belong to it. A class without such rows is taken for
-    partly wrong.
+    A classifier that was trained on noisy labels also learns their confusions, which then look like
+    overlapping classes. Two assumptions separate them. The probabilities may be those of the given
+    labels, so the true ones follow from the inverse of the transition matrix. And each class has
+    rows that certainly belong to it; a class without such rows counts as partly wrong.
 
-    Probabilities of rows that the classifier was trained on agree with every label, the wrong ones
-    too, and nothing is found. Nothing in `proba` shows it for sure, but a largest probability above
-    0.99 nearly everywhere is a sign.
+    If the classifier was trained on the rows, its probabilities agree with every label, and no
+    wrong label is found. A largest probability above 0.99 in nearly all rows is a sign of this.
 
     Examples
     --------
@@ -204,8 +203,8 @@ def label_issues(y, proba, *, classes=None, sample_weight=None, trusted=None):
 def _of_judged(weights, judged):
     if not weights[judged].any():
         raise ValueError(
-            "sample_weight must be above 0 for some rows that proba has numbers for, got 0 for all "
-            "of them. Leave it out, or weigh rows without NaN."
+            "sample_weight must be above 0 for some rows that proba has numbers for, got 0 for "
+            "all of them. Leave it out, or give weight to rows without NaN."
         )
     weights = weights.copy()
     weights[judged] = effective_weights(weights[judged])

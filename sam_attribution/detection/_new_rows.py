@@ -66,7 +66,7 @@ def judges_labels(detector):
     """True, or an AttributeError for the targets of a regression."""
     if not has_classes(estimator_or_default(detector.estimator)):
         raise AttributeError(
-            "the detector of a regressor judges the targets of fit alone, in issues_. For other "
+            "a detector of a regressor judges only the targets of fit, in issues_. For other "
             "rows compare their targets with estimator_.predict(X)."
         )
     return True
@@ -83,8 +83,8 @@ class JudgesNewRows:
         ----------
         X : array-like of shape (n, ...), or rows such as those of ``fit``
         y : array-like of shape (n,), optional
-            Their labels, of ``classes_``. None takes those of a Dataset; for other rows the label
-            that is most probable, so that the score says how sure it is.
+            Labels of the rows, among ``classes_``. None takes the labels of a Dataset; for other
+            rows it takes the most probable label, and the score is then the confidence in it.
 
         Returns
         -------
@@ -99,9 +99,9 @@ class JudgesNewRows:
 
         Notes
         -----
-        A row gets the same score in any company. It must be new: the networks know the labels of
-        the rows that they were trained on, whose scores are ``scores_``. The cost is a forward
-        pass for each of up to six states of each network.
+        The score of a row does not depend on the other rows. Pass new rows only: the networks have
+        learned the labels of the rows of ``fit``, whose scores are ``scores_``. The cost is a
+        forward pass for each of up to six states of each network.
         """
         check_is_fitted(self)
         check_order(X=X, y=y)
@@ -123,7 +123,7 @@ class JudgesNewRows:
         Returns
         -------
         ndarray of shape (n, n_classes)
-            Columns in the order of ``classes_``. No label is given, so none is presumed right.
+            Columns in the order of ``classes_``. No given label is used.
         """
         check_is_fitted(self)
         return np.exp(self._log_proba_of(X))
@@ -151,6 +151,6 @@ def _check_finite(log_p):
     bad = np.flatnonzero(~np.isfinite(log_p).all(1))
     if len(bad):
         raise ValueError(
-            f"X has rows for which the networks put out no finite numbers, such as row {bad[0]}. "
+            f"X has rows for which the networks give no finite numbers, such as row {bad[0]}. "
             "Look for missing or huge values there."
         )

@@ -27,9 +27,9 @@ class WritesReport:
         decisions=None,
         title="Label review",
     ):
-        """Write a page on which a person decides: one HTML file, most suspicious rows first.
+        """Write a review page as one HTML file, with the most suspicious rows first.
 
-        Decisions are exported from the page as CSV, which
+        The page exports the reviewer's decisions as CSV, which
         :func:`~sam_attribution.review.apply_decisions` reads back.
 
         Parameters
@@ -37,15 +37,15 @@ class WritesReport:
         path : str or path-like
             Path of the HTML file.
         X : array-like or Dataset of n_samples rows
-            The rows that were judged, or images, paths of images or texts that show them better, in
-            the same order.
+            The judged rows, in the order of ``fit``, or images, paths of images or texts that show
+            them.
         class_names : list of str or dict, optional
             Names of the classes, in their sorted order or by label.
         descriptions : list of str, optional
             A line of text for each row.
         ids : array-like, optional
-            Names of the rows, by which decisions find them in a table of another order. By default
-            the index of `X`, or else the one that the judged rows had.
+            Unique names of the rows, so that decisions can be applied to a table in another order.
+            By default the index of `X`, or else of the judged rows.
         image_shape : tuple of int, optional
             Shape of an image whose pixels are a flat row of `X`.
         columns : list, optional
@@ -69,8 +69,8 @@ class WritesReport:
         NotFittedError
             Before ``fit``, of an estimator.
         ValueError
-            As :func:`~sam_attribution.review.review_page`, for instance if `X` has another number
-            of rows than were judged, or the same index in another order.
+            As :func:`~sam_attribution.review.review_page`, for instance if `X` does not have the
+            number of judged rows, or has the same index in another order.
         """
         index, found = self._on_page()
         _check_rows(X, len(found["given"]))

@@ -45,8 +45,8 @@ def snapshot_states(path):
     states = [state for state in path.recorded_states if path.time_of(state) > 0]
     if not states:
         raise ValueError(
-            "estimator kept no state of its training, and MislabelDetector needs some of them. "
-            'Use SAMClassifier(trajectory="auto").'
+            "MislabelDetector needs recorded states of the training, and estimator has none. Use "
+            'SAMClassifier(trajectory="auto").'
         )
     times = np.array([path.time_of(state) for state in states])
     nearest = {int(abs(times - share * path.duration).argmin()) for share in _SHARES_OF_TRAINING}

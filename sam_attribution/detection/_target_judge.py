@@ -37,10 +37,7 @@ class SplitPredictions:
 def check_targets_vary(y):
     """Raise a ValueError if all targets are equal."""
     if np.ptp(y) == 0:
-        raise ValueError(
-            f"y must hold different targets, got {float(y[0]):g} in every row: nothing tells which "
-            "are wrong."
-        )
+        raise ValueError(f"y must hold different targets, got {float(y[0]):g} in every row.")
 
 
 @exclusive()
@@ -116,8 +113,8 @@ def _late_mean(problem, X):
     path.check_states()
     if not path.recorded_states:
         raise ValueError(
-            "estimator kept no state of its training, and MislabelDetector needs some of them. "
-            'Use SAMRegressor(trajectory="auto").'
+            "MislabelDetector needs recorded states of the training, and estimator has none. Use "
+            'SAMRegressor(trajectory="auto").'
         )
     last = path.time_of(path.recorded_states[-1])
     late = [state for state in path.recorded_states if path.time_of(state) >= last / 2]

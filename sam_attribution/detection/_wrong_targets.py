@@ -40,7 +40,7 @@ class WrongTargets:
 
     Notes
     -----
-    A share of 0 has a prior probability of 1/4, those up to .5 have the rest.
+    A share of 0 has a prior probability of 1/4, those up to 0.5 have the rest.
     """
 
     def __init__(self, residuals, y, groups, weights=None):

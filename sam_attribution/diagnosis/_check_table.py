@@ -52,13 +52,13 @@ class Check:
 
 _SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
 _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
-_OTHER_METHOD = 'or take "gif" or "unrolled"'
-_FOR_SIZE = 'take "unrolled" if the size matters'
+_OTHER_METHOD = 'or use "gif" or "unrolled"'
+_FOR_SIZE = 'use "unrolled" if the size matters'
 _MORE_STATES = "more recorded states, such as trajectory=100"
 _UNROLLED = 'method="unrolled"'
 _SEARCH = "search method__damping"
-_PREDICTION = 'diagnose(smoothness="prediction") tells whether it does harm'
-_REFINE = "refine=20, which takes the true effects of the rows that matter most"
+_PREDICTION = 'diagnose(smoothness="prediction") to measure whether the scores suffer'
+_REFINE = "refine=20, which uses the measured effects of the rows that matter most"
 _EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 _DONE_BY_ROW = {
     _REFINE: lambda row: row.get("n_left_out", 0) >= 20,
@@ -115,14 +115,6 @@ CHECKS = (
         },
         (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, _OTHER_METHOD),
         applies=_solves,
-    ),
-    Check(
-        "stationarity",
-        float("inf"),
-        float("inf"),
-        {FINE: "distance of training from convergence; this method does not need it to be small"},
-        (),
-        applies=lambda row: not _solves(row),
     ),
     Check(
         "damping",
@@ -198,7 +190,7 @@ CHECKS = (
         0.15,
         float("inf"),
         {
-            FINE: "the learning rate fell towards 0, as this method wants",
+            FINE: "the learning rate fell towards 0, as this method needs",
             DOUBTFUL: "the learning rate did not fall towards 0: fewer than half of such runs had "
             "scores near those of unrolled",
         },
@@ -236,11 +228,12 @@ CHECKS = (
         0.45,
         0.8,
         {
-            FINE: "the rows that matter most were left out, and did about what their scores say",
-            DOUBTFUL: "the rows that matter most were left out, and did only roughly what their "
-            "scores say: trust sign and order of large scores, not the size",
-            BAD: "the rows that matter most were left out, and did not do what their scores say: "
-            "do not trust scores of single rows",
+            FINE: "leaving out the rows that matter most had about the effect that their "
+            "scores predict",
+            DOUBTFUL: "leaving out the rows that matter most had only roughly the effect that "
+            "their scores predict: trust sign and order of large scores, not the size",
+            BAD: "leaving out the rows that matter most did not have the effect that their "
+            "scores predict: do not trust scores of single rows",
         },
         (*_SMOOTHER, _REFINE),
     ),
@@ -276,8 +269,8 @@ CHECKS = (
 def check_table(diagnostics, done=lambda split: ()):
     """Table of all checks that apply to ``SAMInfluence.diagnostics_``, with their meaning in words.
 
-    Columns without a check and numbers that are not there (NaN) are passed over. `advice` is empty
-    where the status is fine; it leaves out the remedies that ``done(split)`` returns.
+    Columns without a check, and checks that do not concern the method, are left out. `advice` is
+    empty where the status is fine; it leaves out the remedies that ``done(split)`` returns.
 
     Examples
     --------

@@ -44,8 +44,8 @@ def check_differentiable_again(gradient: Tensor) -> None:
             continue
         if type(node).__name__ == "Error":
             raise OnceDifferentiable(
-                "an autograd.Function is once_differentiable, so that torch has no second "
-                "derivative of it. Make its backward pass differentiable, or use a method of first "
+                "an autograd.Function is once_differentiable, so torch has no second derivative "
+                "of it. Make its backward pass differentiable, or use a method of first "
                 'derivatives, such as "gif".'
             )
         seen.add(node)

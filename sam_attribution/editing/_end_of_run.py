@@ -54,7 +54,10 @@ class EndOfRun:
     def remedy(self):
         """Advice for steps that diverge, as a sentence."""
         if self.lr_factor is None:
-            return "The rates are those of the training: edit fewer rows, or train with a lower lr."
+            return (
+                "The edit uses the learning rates of the training: edit fewer rows, or train "
+                "with a lower lr."
+            )
         return (
             f"The end of the training is repeated with lr_factor={self.lr_factor}: pass a smaller "
             "lr_factor, or None for the recorded rates."
@@ -109,8 +112,8 @@ def _check_steps_repeat(problem, first):
     allowed = _OF_WAY * (recorded - start).norm() + _ROUNDING * eps * recorded.norm()
     if not (reached.params[0].to(start) - recorded).norm() <= allowed:
         raise ValueError(
-            f"the training, repeated from step {first} with every row, does not lead to the state "
-            f"recorded at step {known.step}: a module, a callback or a class of yours keeps "
-            "something from one step to the next, or draws from a random stream of its own. Take "
+            f"training repeated from step {first} with every row does not reach the state "
+            f"recorded at step {known.step}. A module, a callback or a class of yours keeps "
+            "something from one step to the next, or draws from a random stream of its own. Use "
             'how="retrain", which begins at the first step, or how="linear".'
         )

@@ -9,7 +9,7 @@ class LinearStep:
     how = "linear"
     is_linear = True
     share = 0.0  # of the training that is taken again
-    remedy = 'The step is too long: remove fewer rows, or take how="replay".'
+    remedy = 'The step is too long: remove fewer rows, or use how="replay".'
 
     def __init__(self, problem, groups, prepared):
         self._problem, self._groups, self._prepared = problem, groups, prepared

@@ -50,10 +50,9 @@ def warn_of_nonlinearity(report, *, verified=False):
     """
     if reasons := [*_reasons(report)]:
         warn(
-            f"the edit leaves the range in which it can be trusted: {'; '.join(reasons)}. Take "
-            'how="replay" if training was recorded, remove fewer rows at once, or train again '
-            "without them; "
-            f"{'verification_' if verified else 'verify='} says how far off edits of this size are."
+            f'the edit is too large for a linear step: {"; ".join(reasons)}. Use how="replay" '
+            "if training was recorded, remove fewer rows at once, or train again without them. "
+            f"{'verification_' if verified else 'verify='} shows the error of edits of this size."
         )
 
 
@@ -61,9 +60,9 @@ def _reasons(report):
     """Reasons against an edit, as phrases."""
     if report["nonlinearity"] > _LINEAR:
         yield (
-            f"along the step, {report['step_length']:.2g} of the weights long, "
-            f"{report['nonlinearity']:.0%} of the movement of the validation outputs is curved (at "
-            f"most {_LINEAR:.0%} is trusted)"
+            f"the step is {report['step_length']:.2g} times as long as the weights, and "
+            f"{report['nonlinearity']:.0%} of the change of the validation outputs along it is "
+            f"not linear (at most {_LINEAR:.0%} is trusted)"
         )
     value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
     if abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value):

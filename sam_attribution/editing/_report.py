@@ -48,9 +48,10 @@ def warn_of_rates(problem, report, lr_factor):
     before, after = report["validation_loss"], report["validation_loss_after"]
     if lr_factor is not None and rises(problem, before, after):
         warn(
-            f"the validation loss rose from {before:.3g} to {after:.3g} with the edit: the rows "
-            f"were of use, or the rates of the repeated steps, with lr_factor={lr_factor}, are too "
-            "large for the model. Compare an edit with lr_factor=None, at the recorded rates."
+            f"the validation loss rose from {before:.3g} to {after:.3g} with the edit. Either "
+            "the removed rows were useful, or the learning rates of the repeated steps, with "
+            f"lr_factor={lr_factor}, are too large for the model. Compare an edit with "
+            "lr_factor=None, which uses the recorded rates."
         )
 
 

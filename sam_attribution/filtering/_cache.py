@@ -102,22 +102,22 @@ class Cache:
             if memory != "auto":
                 warn(
                     f"{self.name} are not cached: random_state={random_state!r} makes every fit "
-                    "another one. Pass an integer."
+                    "different. Pass an integer."
                 )
             return None
         if isinstance(X, DatasetRows):
             if memory != "auto":
                 warn(
-                    f"{self.name} are not cached: of a Dataset a few rows are known, not the "
-                    "content of all."
+                    f"{self.name} are not cached: the content of all rows of a Dataset is not "
+                    "known."
                 )
             return None
         try:
             return fingerprint(_version(), estimator, X, *content)
         except (TypeError, AttributeError, RecursionError, pickle.PicklingError) as error:
             warn(
-                f"{self.name} are not cached: the content of {type(estimator).__name__} or of its "
-                f"data cannot be told ({error})."
+                f"{self.name} are not cached: the content of {type(estimator).__name__} or of "
+                f"its data cannot be compared ({error})."
             )
             return None
 

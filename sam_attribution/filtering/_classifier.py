@@ -32,7 +32,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
     Parameters
     ----------
     estimator : classifier, default=None
-        What is trained on the rows that stay; None stands for ``SAMClassifier()``.
+        Classifier to train on the rows that stay. None stands for ``SAMClassifier()``.
     scorer : estimator, default=None
         Its ``fit(X, y)`` leaves ``scores_`` of shape (n_samples,), low for the rows to drop:
         a :class:`~sam_attribution.MislabelDetector` or a :class:`~sam_attribution.SAMInfluence`,
@@ -84,10 +84,10 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
     Notes
     -----
     Scores depend on the scorer and the rows only, so a search over ``removal_fraction``, such as
-    ``[0, "auto", 0.1, 0.2]``, computes them once per fold, unless ``memory=None``. Scorers are told
-    apart by their parameters, their weights and the code of their classes; functions that this code
-    calls by a global name are not read. A search over ``estimator__lr`` reaches a scorer without an
-    estimator of its own as well.
+    ``[0, "auto", 0.1, 0.2]``, computes them once per fold, unless ``memory=None``. Two scorers
+    count as the same if their parameters, their weights and the code of their classes are equal;
+    functions that this code calls by a global name are not compared. A search over
+    ``estimator__lr`` reaches a scorer without an estimator of its own as well.
 
     Examples
     --------
@@ -153,7 +153,7 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
         Warns
         -----
         AttributionWarning
-            If ``refit="replay"`` raises the loss of the kept rows by more than a quarter and .01.
+            If ``refit="replay"`` raises the loss of the kept rows by more than a quarter and 0.01.
         """
         X, y, sample_weight = self._checked(X, y, sample_weight, groups)
         _refuse_adopted(self._classifier())

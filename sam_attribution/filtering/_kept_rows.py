@@ -52,8 +52,9 @@ def _without_suspicious(y, suspicious, scorer):
     kept = ~suspicious | np.isin(y, lost)
     if len(lost):
         warn(
-            f"Every row of class {_named(lost)} is suspicious, so all of them stay: a class has "
-            "to be learned from something. Look at them before you trust the model there."
+            f"Every row of class {_named(lost)} is suspicious, so all of them stay, because a "
+            "class cannot be learned without rows. Review them before you trust predictions of "
+            "this class."
         )
     if not isinstance(scorer, MislabelDetector):  # which has said so itself
         _warn_of_losses(y, kept, AUTO)
@@ -62,9 +63,9 @@ def _without_suspicious(y, suspicious, scorer):
 
 def _needs_a_fraction(scorer):
     return ValueError(
-        f"removal_fraction='auto' drops the rows that the scorer calls suspicious_, and "
-        f"{type(scorer).__name__} ranks rows only. Give a fraction, such as removal_fraction=0.1, "
-        "and search it with 0 in the grid."
+        f"removal_fraction='auto' needs a scorer with suspicious_, and {type(scorer).__name__} "
+        "has scores_ only. Give a fraction, such as removal_fraction=0.1, and search it with 0 "
+        "in the grid."
     )
 
 

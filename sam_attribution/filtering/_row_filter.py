@@ -99,8 +99,8 @@ def _refuse_without_classes(name, estimator):
     of_net = has_tags and isinstance(net_of(estimator), SAMNet)
     if has_tags and (is_regressor(estimator) or of_net):
         raise ValueError(
-            f"{name} must be of a classifier, got {estimator!r}: filters look for wrong labels, "
-            "and any other target is none. Read SAMInfluence(estimator).fit(X, y).scores_."
+            f"{name} must use a classifier, got {estimator!r}: filters look for wrong labels. "
+            "For other targets read SAMInfluence(estimator).fit(X, y).scores_."
         )
 
 
@@ -114,13 +114,11 @@ def _check_scores(scores, n_samples, validation):
     unjudged = np.isnan(scores).mean()
     if unjudged:
         is_splitter = isinstance(validation, Integral) or hasattr(validation, "split")
-        remedy = (
-            "Take a splitter that trains on every row in some split, as StratifiedKFold(5) does, "
-            "and no train_split of the network."
+        why = (
+            "did not train on them in any split. Use a splitter that trains on every row in some "
+            "split, such as StratifiedKFold(5), and a network with train_split=None."
             if is_splitter
-            else "A cross-validation splitter as its validation judges every row."
+            else "held them out as validation rows. A scorer with a cross-validation splitter as "
+            "validation judges every row."
         )
-        warn(
-            f"{unjudged:.1%} of the rows have no score and stay, right or wrong: the scorer "
-            f"{'trained on them in no split' if is_splitter else 'held them out'}. {remedy}"
-        )
+        warn(f"{unjudged:.1%} of the rows have no score, so they stay: the scorer {why}")

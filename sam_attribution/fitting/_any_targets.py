@@ -30,8 +30,8 @@ class AnyTargets(NumericTargets):
         """Rows checked by scikit-learn, which knows no such targets."""
         if y is None:
             raise ValueError(
-                f"{type(judge).__name__} requires y to be passed, but the target y is None. Of an "
-                "autoencoder y is X."
+                f"{type(judge).__name__} requires y to be passed, but the target y is None. For "
+                "an autoencoder pass y=X."
             )
         X = validate_data(judge, X, **rules)
         check_consistent_length(X, y)

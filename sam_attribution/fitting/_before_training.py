@@ -100,16 +100,16 @@ def _check_losses(net, problem):
     criterion, tolerance = criterion_name(net.criterion_), tolerance_of(_TOLERANCE, losses.dtype)
     if entries_differ(losses, torch.cat(alone), tolerance):
         raise ValueError(
-            f"criterion {criterion} gives a row another loss alone than together with other rows: "
-            "it couples the rows of a batch. Use one that is a sum over rows."
+            f"criterion {criterion} gives a row another loss alone than in a batch: it couples "
+            "the rows of the batch. Use one that is a sum over rows."
         )
     mean = losses.sum() / problem.class_sizes.sum()
     if entries_differ(mean, batch.mean(), tolerance, losses.abs().max()):
         raise ValueError(
             f"the loss of a batch, {float(batch):.4g} by criterion {criterion} and get_loss, is "
-            f"not the mean of its rows' losses, {float(mean):.4g}: what is added or divided by is "
-            "not known, and scores would leave it out. Use a loss that is a mean over rows; a "
-            "penalty is known as weight_decay of the optimizer."
+            f"not the mean of its rows' losses, {float(mean):.4g}. Scores would leave out the "
+            "difference. Use a loss that is a mean over rows, and weight_decay of the optimizer "
+            "for a penalty."
         )
 
 

@@ -97,9 +97,9 @@ def _check_copies(module):
     check_gradient_hooks(module)
     for name, _ in kept_tensors(module):
         raise ValueError(
-            f"module keeps a tensor with its graph, {name!r}, so that it cannot be cloned. Give a "
-            "function that makes the module instead of the module; for torch.nn.utils.weight_norm "
-            "use torch.nn.utils.parametrizations.weight_norm."
+            f"module cannot be cloned, because it holds the tensor {name!r} with its autograd "
+            "graph. Give a function that makes the module instead of the module; for "
+            "torch.nn.utils.weight_norm use torch.nn.utils.parametrizations.weight_norm."
         )
 
 

@@ -12,8 +12,8 @@ def checked_groups(groups, validation, n_samples):
     groups = check_column(groups, "groups", n_samples)
     if isinstance(validation, ValidationData):
         warn(
-            "groups are not used: validation=ValidationData(X, y) holds no rows out. Leave them "
-            "out, and see yourself that no group has rows in both."
+            "groups have no effect, because validation=ValidationData(X, y) holds no rows out. "
+            "Leave groups out, and check yourself that no group has rows in both parts."
         )
     return groups
 
@@ -55,8 +55,8 @@ def check_groups_stay_whole(validation, splits, groups):
         shared = set(groups[split.train].tolist()) & set(groups[split.held_out].tolist())
         if shared:
             warn(
-                f"validation={validation!r} does not keep groups together: {len(shared)} of them, "
-                f"{min(shared, key=str)!r} for one, have rows on both sides of split {number}. Use "
-                "a splitter that does, such as StratifiedGroupKFold(5)."
+                f"validation={validation!r} does not keep groups together: {len(shared)} of "
+                f"them, such as {min(shared, key=str)!r}, have rows on both sides of split "
+                f"{number}. Use a splitter that does, such as StratifiedGroupKFold(5)."
             )
             return

@@ -47,8 +47,8 @@ class NumericTargets:
     def predicted(self, models, X):
         """Raise a ValueError: a row whose target is what the model predicts has no gradient."""
         raise ValueError(
-            "y is needed to score rows for a regressor: with its own prediction for a target a "
-            "row would change nothing. Pass score_samples(X, y)."
+            "y is needed to score rows for a regressor: a row whose target is the model's "
+            "prediction has no effect. Pass score_samples(X, y)."
         )
 
     def splitter(self, fraction, y, seed):
@@ -57,7 +57,7 @@ class NumericTargets:
         if n_held_out >= len(y):
             raise ValueError(
                 f"validation={fraction} holds out {n_held_out} rows of n_samples={len(y)} and "
-                "leaves none to train on. Take a smaller fraction, or pass ValidationData."
+                "leaves none to train on. Use a smaller fraction, or pass ValidationData."
             )
         return ShuffleSplit(1, test_size=fraction, random_state=seed)
 
@@ -66,7 +66,7 @@ class NumericTargets:
         if n_folds > len(y):
             raise ValueError(
                 f"validation={n_folds} asks for more folds than there are rows, "
-                f"n_samples={len(y)}. Take fewer folds, or pass ValidationData."
+                f"n_samples={len(y)}. Use fewer folds, or pass ValidationData."
             )
         return KFold(n_folds, shuffle=True, random_state=seed)
 

@@ -72,7 +72,7 @@ class ClassTargets:
             raise ValueError(
                 f"validation={fraction} holds out {n_held_out} of {len(y)} rows and trains on "
                 f"{n_train}, but each part needs a row of every one of the {n_classes} classes. "
-                "Take another fraction, or pass ValidationData."
+                "Use another fraction, or pass ValidationData."
             )
         self._check_counts(fraction, y)
         return StratifiedShuffleSplit(1, test_size=fraction, random_state=seed)
@@ -84,7 +84,7 @@ class ClassTargets:
         if n_folds > most:
             raise ValueError(
                 f"validation={n_folds} asks for more folds than any class has rows: the largest "
-                f"has {most}. Take fewer folds, or pass ValidationData."
+                f"has {most}. Use fewer folds, or pass ValidationData."
             )
         return StratifiedKFold(n_folds, shuffle=True, random_state=seed)
 

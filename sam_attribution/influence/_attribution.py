@@ -164,8 +164,8 @@ class Attribution:
         """Train again without the rows that matter most, and keep the comparison."""
         if not self.prepared.answers_queries:
             raise ValueError(
-                "rows that are left out show their effect on the validation rows, and method asks "
-                'every row about its own loss. Take another, such as "unrolled".'
+                "leaving out rows measures effects on the validation rows, and this method "
+                'scores each row by its own loss. Use another method, such as "unrolled".'
             )
         if self.left_out is not None and len(self.left_out.rows) >= n_rows:
             return
@@ -295,7 +295,7 @@ class Attribution:
         if self.prepared.answers_queries and not self.query_scores.any():
             warn(
                 "Every score is 0. The gradient of the evaluation, or of every training row's "
-                "loss, is 0: it is constant, or has reached its minimum. Take another evaluation, "
+                "loss, is 0: it is constant, or has reached its minimum. Use another evaluation, "
                 'such as "margin", other validation rows, or fewer epochs.'
             )
 
@@ -356,8 +356,8 @@ class Attribution:
     def _single_queries(self, X, y, evaluation=None):
         if not self.prepared.answers_queries:
             raise ValueError(
-                "method asks every row about its own loss: it answers no queries. Take another, "
-                'such as "tracin".'
+                "this method scores each row by its own loss, so it cannot score queries. Use "
+                'another method, such as "tracin".'
             )
         singles = tuple(torch.arange(len(y), device=y.device).split(1))
         return Queries(self.problem, X, y, evaluation or self.evaluation, singles)
@@ -377,8 +377,9 @@ def check_asked(method, evaluation, aggregate):
     """Raise a ValueError for a question to a method, prepared or not, that answers none."""
     if not method.answers_queries and (evaluation, aggregate) != ("loss", "mean"):
         raise ValueError(
-            "method asks every row about its own training loss, not the validation rows: leave "
-            f'evaluation at "loss" and aggregate at "mean", got {evaluation!r} and {aggregate!r}.'
+            "this method scores each row by its own training loss and does not use the "
+            'validation rows. Leave evaluation at "loss" and aggregate at "mean", got '
+            f"{evaluation!r} and {aggregate!r}."
         )
 
 

@@ -29,7 +29,7 @@ def warn_of_doubt(diagnostics, attributions):
     for line in doubtful.drop_duplicates("check").itertuples():
         warn(
             f"{line.meaning} ({line.check} {line.value:.2f}). What helps: {line.advice}. "
-            "diagnose() says more.",
+            "diagnose() shows all checks.",
         )
 
 
@@ -38,8 +38,8 @@ def warn_of_left_out(diagnostics):
     if "left_out" in diagnostics and diagnostics["left_out"].notna().any():
         what = diagnostics["left_out"].dropna().iloc[0]
         warn(
-            'EKFAC(unsupported="skip") leaves layers out, so scores are those of the other layers '
-            f"alone: {what}."
+            f'EKFAC(unsupported="skip") leaves out layers: {what}. The scores are those of the '
+            "other layers."
         )
 
 
@@ -48,8 +48,8 @@ def warn_of_several_methods(diagnostics):
     if "method" in diagnostics and diagnostics["method"].nunique() > 1:
         of_split = ", ".join(f"{name} in split {k}" for k, name in diagnostics["method"].items())
         warn(
-            f'method="auto" could not take the same method everywhere ({of_split}), and '
-            "scores_ are means of scores of several sizes. Name one of these."
+            f'method="auto" used different methods for the splits ({of_split}), so scores_ are '
+            "means of scores of different sizes. Name one of these methods."
         )
 
 
@@ -75,34 +75,36 @@ class Diagnosing:
     def diagnose(
         self, X=None, y=None, sample_weight=None, *, n_left_out=0, smoothness=None, n_seeds=0
     ):
-        """Say in words whether the scores can be trusted, and what to do if not.
+        """Check whether the scores can be trusted, and say what helps if not.
 
-        What is computed here is kept in ``diagnostics_``.
+        The numbers are kept in ``diagnostics_``.
 
         Parameters
         ----------
         X, y, sample_weight : array-like, optional
-            What ``fit`` was given; needed for `n_seeds` only.
+            Data given to ``fit``; needed for `n_seeds` only.
         n_left_out : int, default=0
-            Number of rows of each split to leave out, one at a time, and compare with their
-            scores: half of them with the largest absolute scores, the others with the largest
-            influence on their own loss. 10 tell most, 4 are the fewest; a training each, in one
-            stack where models are small. ``left_out_`` has the rows.
+            Number of rows of each split to leave out, one at a time, and compare with their scores:
+            half of them with the largest absolute scores, the others with the largest influence on
+            their own loss. At least 4; 10 are enough in most cases. Each costs a training, in one
+            stack if models are small. ``left_out_`` has the rows.
         smoothness : {"prediction", "weights", "starts"}, default=None
-            Whether removing a row is a smooth change at all, by trainings right beside this one.
-            ``prediction``: does moving the rows' weights along the scores do what these predict?
-            5 trainings. ``weights``, ``starts``: do trainings with other row weights, or from
-            another start, give the same scores (metasmoothness)? About 10 trainings. Methods other
-            than "unrolled" take 4 more, for the unrolled scores, which are then what is checked.
+            Check that removing a row is a smooth change, by trainings that differ slightly from
+            this one. ``prediction`` moves the row weights along the scores and compares the effect
+            with the prediction: 5 trainings. ``weights`` and ``starts`` compare the scores of
+            trainings with other row weights, or from another start (metasmoothness): about 10
+            trainings. Methods other than "unrolled" take 4 more, because the unrolled scores are
+            checked.
         n_seeds : int, default=0
-            Fit again with as many other seeds and compare the rankings; each costs as much as
+            Number of other seeds to fit with, to compare the rankings; each costs as much as
             ``fit``.
 
         Returns
         -------
         DataFrame
             A row per check and split, printed within 80 columns: `split`, `check`, `value`,
-            `status` (``"fine"``, ``"doubtful"`` or ``"bad"``), `meaning`, `advice`.
+            `status` (``"fine"``, ``"doubtful"`` or ``"bad"``), `meaning`, `advice`. Checks that do
+            not concern the method are left out.
 
         Raises
         ------
@@ -123,7 +125,7 @@ class Diagnosing:
         >>> influence = SAMInfluence(SAMClassifier(max_epochs=5), random_state=0).fit(X, y)
         >>> table = influence.diagnose()
         >>> table["check"].tolist()
-        ['validation_skill', 'stationarity', 'edge_of_stability', 'replay_distance']
+        ['validation_skill', 'edge_of_stability', 'replay_distance']
         """
         check_is_fitted(self)
         asked = {"smoothness": smoothness, "n_seeds": n_seeds, "n_left_out": n_left_out}
@@ -139,7 +141,7 @@ class Diagnosing:
 
     @property
     def left_out_(self):
-        """Table of the rows that were really left out.
+        """Table of the rows that were left out.
 
         DataFrame of `split`, `row` (position among those given to ``fit``), `predicted`, the rise
         of the validation value by its score, and `effect`, the rise by training again without it.

@@ -156,9 +156,9 @@ def way_of_editing(attribution, groups, earlier, *, how, replay, method):
         if how != "auto" or len(earlier.rows) or attribution.prepared.removal_step is None:
             raise
         warn(
-            f"the edit is the linear step of method={method!r}, which may be far from training "
-            f"again, because training cannot be repeated: {error} "
-            'Pass how="linear" to take it without this warning.'
+            f"the edit is a linear step by method={method!r}, because training cannot be "
+            f"repeated: {error} A linear step may be far from a retrained model. Pass "
+            'how="linear" to accept it without this warning.'
         )
         return linear
 
@@ -167,7 +167,7 @@ def check_can_remove(prepared, method):
     """Raise a ValueError for a method that says nothing about the weights."""
     if prepared.removal_step is None:
         raise ValueError(
-            f"method={method!r} does not say what the weights would be without a row. Take one "
-            'that does: "gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled" (with '
+            f"method={method!r} does not estimate the weights without a row. Use one that does: "
+            '"gif", "tracin", "hif", "hif-fast", "hif-paper", "if" or "unrolled" (with '
             'ascent="exact").'
         )

@@ -38,12 +38,12 @@ class Editing:
         split=None,
         verify=0,
     ):
-        """The model as if some training rows had never been there, without training it again.
+        """Return the model as if some training rows had never been there, without retraining.
 
         The last tenth of the recorded training is repeated without the rows (``"replay"``): same
         batches, rates, optimizer state and random numbers, the rows at weight 0. On networks
-        trained with wrong labels this comes near the accuracy of training again. It does not make
-        the model forget: compare ``edit_["removed_loss_after"]`` with the loss of rows never seen.
+        trained with wrong labels this comes near the accuracy of training again. It does not
+        unlearn the rows: compare ``edit_["removed_loss_after"]`` with the loss of rows never seen.
 
         Parameters
         ----------
@@ -109,8 +109,8 @@ class Editing:
         -----
         AttributionWarning
             If ``"auto"`` is a linear edit. For a replay with an `lr_factor`, if the validation loss
-            rises by more than a quarter, and that of a classifier by more than .01. For a linear
-            edit, if ``edit_["nonlinearity"]`` is above .5, or ``|rise - predicted_rise|`` above
+            rises by more than a quarter, and that of a classifier by more than 0.01. For a linear
+            edit, if ``edit_["nonlinearity"]`` is above 0.5, or ``|rise - predicted_rise|`` above
             ``|predicted_rise| / 2 + |value| / 10``. The nonlinearity compares half of the step with
             all of it on the outputs z for up to 128 validation rows,
             ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight line. Both test the
@@ -167,7 +167,7 @@ class Editing:
         after=None,
         split=None,
     ):
-        """The model as if some training rows had had other labels, without training it again.
+        """Return the model as if some training rows had other labels, without retraining.
 
         The end of the recorded training is repeated with these labels, as :meth:`remove` repeats it
         without rows. Where the right label is known, this keeps the row.

@@ -70,10 +70,10 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         A net is cloned and trained; ``None`` stands for ``SAMClassifier()``, or for the estimator
         of the :class:`~sam_attribution.FilteredClassifier` that this one scores for. The earlier
         steps of a Pipeline are fitted on the training rows and applied to every `X`, that of
-        ``ValidationData`` included. ``sklearn.frozen.FrozenEstimator`` around a fitted net or
-        Pipeline uses it as it is: ``fit`` then needs the rows that it was trained on, and
-        `validation` other rows. A net of ``SAMClassifier.from_module`` is taken as if it were
-        in one.
+        ``ValidationData`` included. A fitted net or Pipeline in a
+        ``sklearn.frozen.FrozenEstimator`` is not trained again: ``fit`` then needs the rows that it
+        was trained on, and `validation` other rows. A net of ``SAMClassifier.from_module`` counts
+        as frozen.
     method : {"arnoldi", "auto", "cg", "datainf", "ekfac", "fixed-point", "further-training", \
             "gif", "grad-cos", "grad-dot", "hif", "hif-fast", "hif-paper", "if", \
             "integrated-unrolled", "lissa", "lissa-h", "loo", "relatif", "self-influence", \
@@ -83,16 +83,16 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         A name stands for the object with its defaults; pass the object, for example
         ``HIF(damping=0.1)``, to set or search its parameters.
     validation : float, int, ValidationData or CV splitter, default=0.2
-        Rows whose loss the scores are about. A fraction is held out (stratified by class) and not
-        scored (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. An integer is
-        a number of shuffled folds (stratified by class), drawn by `random_state`. Folds and other
-        splitters train one clone per split and score its training rows against its held-out rows,
-        so that with folds every row gets a score.
+        Validation rows, whose loss the scores predict. A fraction is held out (stratified by class)
+        and not scored (NaN). :class:`~sam_attribution.ValidationData` is a set of your own. An
+        integer is a number of shuffled folds (stratified by class), drawn by `random_state`. Folds
+        and other splitters train one clone per split and score its training rows against its
+        held-out rows, so that with folds every row gets a score.
     evaluation : {"loss", "margin"} or callable, default="loss"
-        Value of each validation row: the training loss (nats; squared units of y for a
-        regressor), the negative margin (logits; it does not saturate; classifiers only), or a
-        function ``(logits, y) -> values``, lower is better; in the place of logits it gets the
-        predictions of a regressor, shape (n,), and the module's output of a SAMNet.
+        Value of each validation row: the training loss (nats; squared units of y for a regressor),
+        the negative margin (logits; it does not saturate; classifiers only), or a function
+        ``(logits, y) -> values``, lower is better; instead of logits it gets the predictions of a
+        regressor, shape (n,), or the module's output of a SAMNet.
     aggregate : {"mean", "worst-class"}, default="mean"
         ``mean`` over the validation rows keeps the unit. ``worst-class`` takes the
         validation class that the row harms most, in units of the spread over rows: a
@@ -105,18 +105,18 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         Rows per forward pass; scores do not depend on it. ``auto`` is a fixed rule of
         model, shapes and device.
     refine : int, default=0
-        Number of rows of each split whose scores are their true effects, by training again without
-        each: half of them with the largest absolute scores, the others with the largest influence
+        Number of rows of each split whose scores are measured by training again without each of
+        them: half of them with the largest absolute scores, the others with the largest influence
         on their own loss, see :meth:`diagnose`. At least 4, ``aggregate="mean"`` and a recorded
         training; a training for each row (in one stack where models are small). Methods other than
-        ``unrolled``, whose scores do not promise their size, need `calibrate`. With folds a row has
-        the mean of its effects and of the scores of splits that did not choose it. The answers of
-        ``score_samples``, ``transform`` and ``attribute`` stay as the method gives them.
+        ``unrolled`` need `calibrate`, because their scores have another size. With folds a row gets
+        the mean of its effects and of its scores in splits that did not choose it.
+        ``score_samples``, ``transform`` and ``attribute`` return the method's own scores.
     calibrate : bool, default=False
         Multiply the scores of the other rows by the slope that fits the effects of the rows of
         `refine` best.
     device : str, default=None
-        Where clones are trained and rows scored. ``None`` keeps the estimator's.
+        Device on which clones are trained and rows scored. ``None`` keeps the estimator's.
     n_jobs : int, default=None
         Splits to work on at once, or shares of the rows if there is one split (for methods
         whose probes hold for all rows), in processes of their own: joblib's rules, so that
@@ -146,12 +146,13 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         seed (``LeaveOneOut``, ``FurtherTraining``), with one split and the mean as aggregate.
     estimator_ : SAMClassifier, SAMRegressor, SAMNet, Pipeline or FrozenEstimator
         The fitted clone of the first split; a frozen estimator itself. It exists even if scoring
-        fails or is interrupted after training: put it into a FrozenEstimator to go on from there.
+        fails or is interrupted after training: put it into a FrozenEstimator to continue from
+        there.
     estimators_ : list
         The fitted clones of all splits.
     attributions_ : list of Attribution
-        One per split, to build upon: ``trained`` (estimator, split, problem), ``prepared`` (the
-        method, prepared for the problem) and the scores as tensors.
+        One per split, for further computations: ``trained`` (estimator, split, problem),
+        ``prepared`` (the method, prepared for the problem) and the scores as tensors.
     diagnostics_ : DataFrame
         One row per split: meaning of the scale, damping, solver residual, steps, quality of the
         predictions for the validation rows, seconds, peak memory of scoring (MiB above that
@@ -266,7 +267,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         Raises
         ------
         ValueError
-            For bad parameters or data, naming the argument.
+            If an argument is wrong; the message names it.
         """
         check_settings(self, self.device)
         estimator, method = estimator_or_default(self.estimator), resolved_method(self.method)
@@ -303,8 +304,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         errors = self.attributions_[0].standard_errors
         if errors is None or len(self.attributions_) > 1:
             raise AttributeError(
-                "standard errors are known where one split is trained from several seeds, as by "
-                'method=LeaveOneOut(n_seeds=5), and aggregate="mean".'
+                "standard_errors_ needs several seeds, as in method=LeaveOneOut(n_seeds=5), a "
+                'single split and aggregate="mean".'
             )
         return self._mean_over_splits([errors[:, 0]])
 
@@ -317,15 +318,15 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         y_query : array-like of shape (n_query,)
             None takes the labels of a Dataset.
         split : int, optional
-            Which split's model is asked; needed if there are several.
+            Split whose model is used; needed if there are several.
         how : {"auto", "tangents", "row-gradients"} or Projected, default="auto"
-            ``tangents`` goes forward through the model once per query, ``row-gradients`` forms
-            the gradient of every training row and multiplies: the same scores, and ``auto``
-            takes what :func:`~sam_attribution.probes.pass_costs` says is less work.
-            :class:`~sam_attribution.methods.Projected` is an approximation, for rows that are
-            asked about again and again.
+            ``tangents`` takes one forward-mode pass per query, ``row-gradients`` computes the
+            gradient of every training row. Both give the same scores, and ``auto`` takes the
+            cheaper one by :func:`~sam_attribution.probes.pass_costs`.
+            :class:`~sam_attribution.methods.Projected` is an approximation for many calls on the
+            same rows.
         per : {None, "token"}, default=None
-            ``"token"`` asks about every token of a query by itself, as if the others were ignored:
+            ``"token"`` scores against every token of a query alone, as if the others were ignored:
             for a SAMNet with ``CrossEntropyLoss`` and a class for every token (or pixel).
 
         Returns
@@ -344,9 +345,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
 
         Notes
         -----
-        Queries are asked as many at once as 512 MiB of their gradients allow; beyond that and
-        the table itself, memory does not grow with their number. ``verbose=1`` shows how far it
-        is.
+        Queries are processed in parts whose gradients take 512 MiB. Beyond that and the table,
+        memory does not grow with their number. ``verbose=1`` shows a progress bar.
         """
         check_is_fitted(self)
         check_order(X_query=X_query, y_query=y_query)

@@ -9,10 +9,11 @@ from sam_attribution._row_order import check_order
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import checked_rows, estimator_or_default, has_classes
 from sam_attribution.influence._methods import METHODS
+from sam_attribution.problem import equal_rows
 
-_ONE_ROW_FORM = (
-    "this method knows the batches of each row of fit, so scores_ and transform_train_ are exact "
-    "for them; for any row, as here, it counts as if it had been in every batch with weight 1/n."
+_ROWS_OF_FIT = (
+    "X holds {} rows of fit, which are scored here like new rows: as if they had been in every "
+    "batch with weight 1/n. Read scores_ and transform_train_, which use the batches of each row."
 )
 
 
@@ -20,8 +21,8 @@ def scores_any_row(influence):
     """True, or an AttributeError if only the rows of ``fit`` can be scored."""
     if not getattr(_method_of(influence), "has_probes", True):  # fit refuses what is no method
         raise AttributeError(
-            f"method={influence.method!r} scores the rows of fit with the labels that they have, "
-            'and no others: read scores_ or call attribute. For more take another, such as "gif".'
+            f"method={influence.method!r} scores only the rows of fit with their own labels. "
+            'Read scores_, call attribute, or use another method, such as "gif".'
         )
     return True
 
@@ -69,13 +70,12 @@ class LabelScores(TransformerMixin):
         ----------
         X : array-like of shape (n, ...)
         y : array-like of shape (n,), optional
-            Labels they would have carried; by default what the model predicts. A regressor
-            needs them.
+            Labels of the rows; by default the model's predictions. A regressor needs them.
 
         Returns
         -------
         ndarray of shape (n,)
-            Positive = would help. The mean over the splits.
+            Mean score over the splits: positive = helpful.
         """
         check_is_fitted(self)
         check_order(X=X, y=y)
@@ -85,7 +85,7 @@ class LabelScores(TransformerMixin):
         return self._row_scores(X, y)
 
     def transform(self, X):
-        """Scores that rows would have in training with each label.
+        """Score rows with each label, as if they had been in training.
 
         Parameters
         ----------
@@ -101,7 +101,7 @@ class LabelScores(TransformerMixin):
 
     @available_if(knows_labels)
     def suggest_labels(self, X=None):
-        """The label with which each row would help most.
+        """Return the label with which each row helps most.
 
         Parameters
         ----------
@@ -128,11 +128,18 @@ class LabelScores(TransformerMixin):
 
     def _row_scores(self, X, y=None):
         """Mean over the splits, for every label without `y`."""
-        found = [each.row_scores(*each.trained.tensors(X, y)) for each in self.attributions_]
-        if not self.attributions_[0].prepared.rows_are_exchangeable:
-            warn(_ONE_ROW_FORM)
+        given = [each.trained.tensors(X, y) for each in self.attributions_]
+        pairs = zip(self.attributions_, given, strict=True)
+        found = [each.row_scores(*tensors) for each, tensors in pairs]
+        self._warn_of_rows_of_fit(given[0][0])
         scores = np.mean([to_numpy(scores) for scores in found], axis=0)
         return by_class(scores, self.attributions_) if y is None else scores
+
+    def _warn_of_rows_of_fit(self, X):
+        """Warn if some of the rows `X` have other scores in ``scores_``."""
+        first = self.attributions_[0]
+        if not first.prepared.rows_are_exchangeable and (pairs := equal_rows(first.problem, X)):
+            warn(_ROWS_OF_FIT.format(len(pairs)))
 
 
 def by_class(table, attributions):

@@ -82,6 +82,6 @@ def warn_if_never_resumed(method, estimator, validation, random_state):
     if drawn or not (is_frozen(estimator) or is_seeded(estimator)):
         remedy = "on SAMInfluence" if drawn else "on the estimator or SAMInfluence"
         warn(
-            "resume_dir finds nothing again without a random_state, since every fit is another "
-            f"training: set random_state=0 {remedy}.",
+            "resume_dir cannot find saved models again without a random_state, because every fit "
+            f"is a different training. Set random_state=0 {remedy}.",
         )

@@ -35,8 +35,9 @@ def _check(influence, X, y, sample_weight):
         raise ValueError("y is not that of fit: pass the same rows in the same order.")
     if is_frozen(estimator_or_default(influence.estimator)):
         raise ValueError(
-            "n_seeds trains again with other seeds, which a FrozenEstimator never does, nor a net "
-            "of from_module. Pass a classifier that is to be trained to SAMInfluence."
+            "n_seeds trains again with other seeds, and a FrozenEstimator or a net of "
+            "from_module is never trained again. Give SAMInfluence a classifier that is not "
+            "frozen."
         )
     check_consistent_length(X, y)
     X = checked_rows(influence, X)

@@ -53,7 +53,7 @@ def choose_reading(how, problem, n_queries, *, own_way=False):
 def _own_way(how):
     if how != "auto":
         raise ValueError(
-            f'how must be "auto" with this method, whose scores come by its own way, got {how!r}.'
+            f'how must be "auto" with this method, which computes its scores itself, got {how!r}.'
         )
     return Reading("the method's own way", _DIFFERENTIATED_AT_ONCE, _as_they_are)
 
@@ -82,8 +82,8 @@ def _checked(probe):
     if reads_gradients(probe):
         return probe
     raise ValueError(
-        f"{type(probe).__name__} says by given_label what it reads, but not by of_gradients: it "
-        'is not read off row gradients. Use how="auto" or how="tangents".'
+        f"{type(probe).__name__} defines given_label and no of_gradients, so it cannot be "
+        'computed from row gradients. Use how="auto" or how="tangents".'
     )
 
 
@@ -91,8 +91,8 @@ def _projectable(probe):
     if probe.projectable:
         return _checked(probe)
     raise ValueError(
-        f"{type(probe).__name__} measures whole gradients, so that a Projected cannot stand for "
-        'them. Use how="auto".'
+        f"{type(probe).__name__} needs whole gradients, and a Projected has projections only. "
+        'Use how="auto".'
     )
 
 

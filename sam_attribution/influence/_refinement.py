@@ -9,7 +9,7 @@ def check_refinement(influence, method):
     """Raise a ValueError if ``refine`` or ``calibrate`` cannot do what they are asked for."""
     if influence.calibrate and not influence.refine:
         raise ValueError(
-            "calibrate=True takes the slope from the rows that are left out for refine, and "
+            "calibrate=True measures the slope on the rows that refine leaves out, got "
             f"refine={influence.refine}. Set refine=10."
         )
     if influence.refine and influence.aggregate != "mean":
@@ -20,7 +20,7 @@ def check_refinement(influence, method):
     if influence.refine and influence.refine < FEWEST_LEFT_OUT:
         raise ValueError(
             f"refine must be 0 or at least {FEWEST_LEFT_OUT}, got {influence.refine!r}: the "
-            "effects of fewer rows say little of the others."
+            "effects of fewer rows say little about the others."
         )
     if influence.refine and not method.has_probes:
         raise ValueError(
@@ -29,8 +29,8 @@ def check_refinement(influence, method):
         )
     if influence.refine and not method.answers_queries:
         raise ValueError(
-            f"refine shows effects on the validation rows, and method={influence.method!r} asks "
-            "every row about its own loss. Leave refine at 0."
+            f"refine measures effects on the validation rows, and method={influence.method!r} "
+            "scores each row by its own loss. Leave refine at 0."
         )
 
 
@@ -38,9 +38,9 @@ def check_unit(prepared, *, calibrate):
     """Raise a ValueError if effects would stand among scores of another size."""
     if not (calibrate or prepared.differentiates_training):
         raise ValueError(
-            "refine puts true effects among scores that do not promise their size (see "
-            "diagnostics_['scale']), and would change the order. Set calibrate=True, which brings "
-            'them to that size, or take method="unrolled".'
+            "refine would mix measured effects with scores of another size (see "
+            "diagnostics_['scale']), which changes the order. Set calibrate=True, which scales "
+            'the scores to the effects, or use method="unrolled".'
         )
 
 
@@ -52,14 +52,14 @@ def refined(scores, table, y, left_out, *, calibrate):
     """
     if not left_out.effects.isfinite().all():
         raise ValueError(
-            "refine cannot take the effects of rows without which training is not finite. Lower "
-            "lr, or leave refine at 0."
+            "refine cannot measure the effects of some rows, because training without them is "
+            "not finite. Lower lr, or leave refine at 0."
         )
     factor = left_out.slope if calibrate else 1.0
     if not factor > 0:
         warn(
-            "calibrate=True changes nothing: no positive factor of their scores fits the effects "
-            "of the rows that were left out. diagnose() says more."
+            "calibrate=True has no effect: no positive factor fits the scores to the measured "
+            "effects of the rows that were left out. diagnose() shows all checks."
         )
         factor = 1.0
     effects = left_out.effects.to(scores)

@@ -15,7 +15,7 @@ def checked_removal(indices, trained, y, earlier):
     _check_trained_on(rows, trained, visited, "remove")
     left = np.setdiff1d(visited, rows)
     if len(left) == 0:
-        raise ValueError("indices are all rows that were trained on: nothing would be left.")
+        raise ValueError("indices must leave rows to train on, got all of them.")
     _check_classes(trained, y[visited], y[left], "indices are all rows of")
     return np.searchsorted(trained.split.train, rows)
 
@@ -56,7 +56,7 @@ def _check_classes(trained, before, left, what):
     classify = trained.problem.n_classes is not None
     if classify and len(gone := np.setdiff1d(before, left)):
         raise ValueError(
-            f"{what} class {gone.tolist()[0]!r}: an edit cannot forget a class. Train again "
+            f"{what} class {gone.tolist()[0]!r}: an edit cannot remove a class. Train again "
             "without it."
         )
 
@@ -88,7 +88,7 @@ def _check_trained_on(rows, trained, visited, what):
     if len(strangers := np.setdiff1d(rows, trained.trained_rows)):
         raise ValueError(
             f"indices holds rows that this model was not trained on, such as {strangers[0]} "
-            f"(held out to validate on): there is nothing to {what}."
+            f"(held out for validation): there is nothing to {what}."
         )
     if len(gone := np.setdiff1d(rows, visited)):
         raise ValueError(

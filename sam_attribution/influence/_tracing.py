@@ -29,7 +29,7 @@ class Tracing:
     """The part of SAMInfluence that names the training rows behind single predictions."""
 
     def explain(self, X_query, y_query=None, k=5, *, split=None):
-        """The training rows that harm and help single queries most, as a table to read.
+        """Return a table of the training rows that harm and help single queries most.
 
         Parameters
         ----------
@@ -73,7 +73,7 @@ class Tracing:
 
     @available_if(_tells_classes)
     def explain_errors(self, X, y=None, *, k=5, n_errors=None, split=None):
-        """The training rows behind the mistakes that the model makes on some rows.
+        """Return the training rows that cause the model's mistakes on some rows.
 
         Parameters
         ----------
@@ -93,9 +93,8 @@ class Tracing:
         DataFrame
             As :meth:`explain` returns, with the mistakes as queries: the worst first, that is the
             one whose true label got the lowest probability. `query` is the position in `X`, and
-            beside it stand `true_label` and `predicted_label`. A harmful row raises the
-            loss of the true label, so it is what speaks for the mistake. No lines if no row is
-            misclassified.
+            beside it stand `true_label` and `predicted_label`. A harmful row raises the loss of the
+            true label, so it supports the mistake. No lines if no row is misclassified.
 
         Raises
         ------

@@ -84,9 +84,8 @@ class _ArnoldiInverse(Inverse):
         self._outside = max(damping, _smallest(matrix, f"the matrix of {operator!r}"))
         if len(self._basis) < operator.size and self._outside <= 0:
             raise ValueError(
-                f"Arnoldi divides what is outside its {len(self._basis)} vectors by the damping, "
-                f"but {operator!r} has none, and eigenvalues near 0 or below. Give a damping above "
-                "0, or use GMRES()."
+                f"Arnoldi needs a damping for {operator!r}, which has eigenvalues near 0 or "
+                "below. Give a damping above 0, or use GMRES()."
             )
         self._lu = LU(matrix.to(self._basis), f"the matrix of {operator!r}")
 

@@ -129,8 +129,8 @@ class _CGInverse(Inverse):
     def _check_preconditioner(self, fall: Tensor) -> None:
         if not bool((fall > 0).all()):
             raise ValueError(
-                f"preconditioner must stand for a positive definite inverse, "
-                f"{self._solver.preconditioner!r} gave a residual r a product <r, M r> of "
+                "preconditioner must be a positive definite inverse, got "
+                f"{self._solver.preconditioner!r}, for which a residual r has <r, M r> = "
                 f"{float(fall.min()):.2e}. Give it a damped operator, or leave it out."
             )
 

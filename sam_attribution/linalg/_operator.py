@@ -213,7 +213,7 @@ def check_operator(operator: object) -> None:
     if not isinstance(operator, LinearOperator):
         raise TypeError(
             f"operator must be a LinearOperator, got {type(operator).__name__}. Dense(tensor) "
-            "makes one of a matrix."
+            "makes one from a matrix."
         )
 
 
@@ -237,8 +237,8 @@ def check_columns(operator: LinearOperator, columns: Tensor) -> None:
     if n_finite < columns.shape[1]:
         raise ValueError(
             f"columns must be finite, got NaN or infinity in {columns.shape[1] - n_finite} of "
-            f"{columns.shape[1]} right-hand sides. Look for it where these come from: the "
-            "gradients of the queries, or of rows."
+            f"{columns.shape[1]} right-hand sides. Check the gradients of the queries or rows, "
+            "from which they are made."
         )
 
 

@@ -2,7 +2,7 @@
 
 from functools import partial
 
-from sam_attribution._warnings import warn
+from sam_attribution._warnings import warn, withheld_warnings
 from sam_attribution.curvature import check_second_derivative
 from sam_attribution.methods._gif import GIF
 from sam_attribution.methods._hif import HIF
@@ -38,30 +38,37 @@ class Auto(Method):
 def _prepared(problem, reason=None):
     """The first method that can answer, prepared; with a `reason` against unrolled, of the others.
 
-    A warning gives the reason.
+    A single warning gives the reason, and what the method found has to warn of.
     """
-    found, name, reason = _first_of(partial(_attempt, problem), reason)
+    (found, doubts), name, reason = _first_of(partial(_attempt, problem), reason)
     found.diagnostics["method"] = name
     if reason is None:
         found.instead = partial(_prepared, problem)
+        for doubt in doubts:
+            warn(doubt)
         return found
     found.diagnostics["method_reason"] = _first_sentence(reason)
-    warn(
-        f'method="auto" takes "{name}", which is less exact than "unrolled": '
-        f"{_first_sentence(reason)} Name a method to choose it yourself."
-    )
+    beside = [_capitalised(_first_sentence(each)) for each in doubts]
+    said = " ".join([_first_sentence(reason), *beside, "Name a method to choose it yourself."])
+    warn(f'method="auto" uses "{name}", which is less exact than "unrolled": {said}')
     return found
 
 
 def _attempt(problem, method):
+    """What a method prepared, and the warnings that it would have issued."""
     if not isinstance(method, GIF):
         check_second_derivative(problem)
-    return method.prepare(problem)
+    with withheld_warnings() as doubts:
+        return method.prepare(problem), doubts
 
 
 def _first_sentence(reason):
     """What is the matter, without the advice for other methods that follows."""
     return f"{str(reason).split('. ')[0].rstrip('.')}."
+
+
+def _capitalised(sentence):
+    return sentence[:1].upper() + sentence[1:]
 
 
 def _first_of(attempt, reason=None):

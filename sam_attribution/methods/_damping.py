@@ -45,16 +45,23 @@ def choose_damping(damping, jacobian, path):
     if damping != "auto":
         return DampingChoice(float(damping), "given")
     spectrum = extreme_eigenvalues(jacobian)
-    where = f"leftmost {spectrum.leftmost:.2e}, largest modulus {spectrum.radius:.2e}"
+    where = (
+        f"smallest real part {spectrum.leftmost:.2e}, largest absolute value {spectrum.radius:.2e}"
+    )
     if not spectrum.needs_damping:
-        return DampingChoice(0.0, f"none needed: eigenvalues in the right half plane ({where})")
+        return DampingChoice(0.0, f"none needed: all eigenvalues are well above 0 ({where})")
     least = None if path is None else inverse_horizon(path)
-    what = f"1 / horizon = {least:.2e}" if least is not None else f"{_FRACTION} x largest modulus"
+    what = (
+        f"1 / horizon = {least:.2e}"
+        if least is not None
+        else f"{_FRACTION} x largest absolute value"
+    )
     least = _FRACTION * spectrum.radius if least is None else least
     chosen = max(least, -_MARGIN * spectrum.leftmost)
     warn(
-        f"the SAM Jacobian is not safely invertible ({where}); damping={chosen:.3g} was added "
-        "to its diagonal, which shrinks the scores. Pass damping= to choose it yourself."
+        f"the SAM Jacobian has eigenvalues near 0 or below ({where}), so damping={chosen:.3g} was "
+        "added to its diagonal. Trust sign and order of the scores, not their size. Pass "
+        "HIF(damping=...) to choose it yourself."
     )
     return DampingChoice(
         chosen, f"max({what}, {_MARGIN} x most negative real part) = {chosen:.2e}; {where}"

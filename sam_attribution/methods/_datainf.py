@@ -134,8 +134,8 @@ def _check_used(problem, still):
     setting = parameters_without(problem, still)
     leave_out = "G" if setting is None else f"Leave them out by {setting}, or g"
     raise ValueError(
-        f"no row has a gradient in {still}, so that DataInf has nothing to measure its damping "
-        f"by there. {leave_out}ive damping, such as DataInf(damping=0.1)."
+        f'no row has a gradient in {still}, so damping="auto" is not defined there. '
+        f"{leave_out}ive damping, such as DataInf(damping=0.1)."
     )
 
 

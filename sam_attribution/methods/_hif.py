@@ -59,18 +59,18 @@ class HIF(Method):
     damping : "auto" or float, default="auto"
         Number added to the diagonal of J. ``auto`` is 0 if the spectrum of J lies well inside the
         right half plane. Otherwise it is one over the sum of the learning rates of the training
-        (0.01 of the largest modulus if they are unknown), or 1.5 times the most negative real part
-        if that is more, with a warning. Where ``auto`` solves by GMRES, the spectrum is estimated
-        from 4096 random rows, the same at every call.
+        (0.01 of the largest absolute eigenvalue if they are unknown), or 1.5 times the most
+        negative real part if that is more, with a warning. Where ``auto`` solves by GMRES, the
+        spectrum is estimated from 4096 random rows, the same at every call.
     curvature : {"hessian", "ggn", "fisher"}, default="hessian"
         Matrix used as the Hessian. The Hessian itself is exact; the Gauss-Newton matrix and the
         empirical Fisher matrix (second moment of the rows' gradients) are positive semi-definite.
     ascent : {"full", "batch"}, default="full"
-        Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as
-        in training, that of each batch of the last epoch, or of each part of it that climbed
-        apart (``m_sharpness``). ``batch`` is a little closer to leave-one-out on most networks
-        (Pearson correlation on average 0.003 higher on twelve MLPs, 0.09 on a CNN) and costs 3 to 8
-        times as much (``benchmarks/ascent.py``). A row then counts in its own batch in ``scores_``;
+        Gradient that perturbs the weights in F: ``full`` takes that of all rows; ``batch``, as in
+        training, that of each batch of the last epoch, or of each of its parts (``m_sharpness``).
+        ``batch`` is a little closer to leave-one-out on most networks (Pearson correlation on
+        average 0.003 higher on twelve MLPs, 0.09 on a CNN) and costs 3 to 8 times as much
+        (``benchmarks/ascent.py``). A row then counts in its own batch in ``scores_``;
         ``score_samples`` and ``transform`` treat it as a member of every batch, with as many passes
         as there are batches.
     stationary : bool, default=True
@@ -294,19 +294,22 @@ def _left_out(method, problem, blocks):
     if method.variant != "full" and moves:
         return f"variant {method.variant!r} is not the whole derivative"
     if method.curvature != "hessian":
-        return f"curvature {method.curvature!r} stands for the Hessian"
+        return f"curvature {method.curvature!r} approximates the Hessian"
     if blocks != "none":
-        return "layers are taken apart"
+        return "layers are treated separately"
     if problem.selected is not None:
         return "the other parameters do not move"
     if problem.m_sharpness and problem.rho and method.ascent == "full":
-        return f"parts of {problem.m_sharpness} rows climbed apart, which ascent='batch' knows"
+        return (
+            f"each part of {problem.m_sharpness} rows has its own perturbation, which only "
+            "ascent='batch' uses"
+        )
     return "weight decay is decoupled" if _decay_is_decoupled(problem.path) else None
 
 
 def _check_solver(solver):
     if isinstance(solver, Method):
-        raise TypeError(f"solver must solve linear systems, as GMRES() does, got {solver!r}.")
+        raise TypeError(f"solver must solve linear systems, such as GMRES(), got {solver!r}.")
 
 
 def _check_curvature(problem, curvature):
@@ -323,8 +326,7 @@ def _batches(problem):
     visited = problem.weights.nonzero()[:, 0]
     if not batches or not torch.isin(visited, torch.cat(batches)).all():
         raise ValueError(
-            'ascent="batch" needs a recorded last epoch that every row was drawn in. Use '
-            'ascent="full".'
+            'ascent="batch" needs a recorded last epoch that contains every row. Use ascent="full".'
         )
     parts, weights = [], []
     for rows in batches:
@@ -338,9 +340,9 @@ def _batches(problem):
 def _warn_of_decoupled_decay(problem):
     if _decay_is_decoupled(problem.path):
         warn(
-            f"{problem.path.optimizer.__name__}'s decoupled weight decay belongs to no objective, "
-            "so the trained model is no fixed point: trust sign and order of these scores, not "
-            "their scale."
+            f"{problem.path.optimizer.__name__}'s decoupled weight decay is not part of the "
+            "loss, so the trained model is not at a minimum, as this method assumes. Trust sign "
+            "and order of these scores, not their size."
         )
 
 

@@ -39,7 +39,7 @@ class IntegratedUnrolled(Method):
     -----
     The unit is nats per removed row. The slope against retraining is nearer 1 than that of
     :class:`Unrolled` where networks have fitted their rows, as far as three weights describe the
-    effect and the other rows of the group do not matter: .5 has been measured with few rows.
+    effect and the other rows of the group do not matter: 0.5 has been measured with few rows.
     Training must be smooth, as for :class:`Unrolled`. Cost: two runs
     with a sweep each for every group, about ten trainings; ``LeaveOneOut`` takes one training for
     every row. Memory: as for :class:`Unrolled`. Rows that were not trained on have no score,
@@ -105,8 +105,8 @@ class _PreparedIntegrated(Prepared):
     along_training = True
     differentiates_training = True
     only_trained_rows = (
-        "the score is the integral over the weight that a row had in training, which other rows "
-        'did not have. Use "unrolled" for them.'
+        "this method scores only the rows of fit: it integrates over the weight that a row had "
+        'in training. Use "unrolled" for other rows.'
     )
 
     def __init__(self, inner, groups):

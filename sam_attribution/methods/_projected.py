@@ -174,8 +174,8 @@ def _stored_rows(path, shape):
         if rows.shape == shape:
             return rows
     raise ValueError(
-        f"{path} was cut short or changed, so its projected rows cannot be used. Delete the file: "
-        "it is computed again."
+        f"{path} is incomplete or was changed, so its projected rows cannot be used. Delete the "
+        "file: it is computed again."
     )
 
 

@@ -82,9 +82,9 @@ class RelatIF(Method):
         influence = _by_default(problem) if self.influence is None else self.influence
         if isinstance(influence, HIF) and (influence.variant, influence.ascent) != ("fast", "full"):
             raise ValueError(
-                "influence must move the weights by an inverse matrix times the row's gradient; in "
-                f"{influence!r} a row moves the perturbation as well, or counts in its own batch. "
-                'Use HIF("fast").'
+                "influence must move the weights by an inverse matrix times the row's gradient; "
+                f"in {influence!r} a row also changes the perturbation, or counts in its own "
+                'batch. Use HIF("fast").'
             )
         return influence
 
@@ -118,8 +118,8 @@ class _PreparedRelatIF(Prepared):
         sizes = torch.linalg.vector_norm(gradients, dim=0) * torch.linalg.vector_norm(solved, dim=0)
         if (rise < -(torch.finfo(rise.dtype).eps ** 0.5) * sizes).any():
             raise ValueError(
-                'normalize="loss" needs a positive definite matrix; with the inverse of this one a '
-                f"row's gradient has the quadratic form {float(rise.min()):.2e}. Raise the "
-                'damping, or take curvature="ggn" or normalize="parameters".'
+                'normalize="loss" needs a positive definite matrix; with the inverse of this one '
+                f"a row's gradient has the quadratic form {float(rise.min()):.2e}. Raise the "
+                'damping, or use curvature="ggn" or normalize="parameters".'
             )
         return rise.clamp(min=0)

@@ -110,11 +110,10 @@ def check_same(steps, computed, recorded, before, tracked=()):
             continue
         if not off <= _TOLERANCE[met.dtype] * (met - was).norm() + slack:  # NaN is never less
             raise NoFunctionalForm(
-                f"the step as a function ends {off:.1e} away from where {steps} of training "
-                f"took {name or 'the weights'}: something changed the step that is not known here "
-                "(mixed precision, a callback, a custom train_step, or a forward pass that draws "
-                "from NumPy's or Python's random stream). Take a method such as "
-                '"gif" or "hif".'
+                f"repeating {steps} of training ends {off:.1e} away from the recorded "
+                f"{name or 'weights'}. Something that is not recorded changed the training: "
+                "mixed precision, a callback, a custom train_step, or a forward pass that draws "
+                'from NumPy\'s or Python\'s random stream. Use a method such as "gif" or "hif".'
             )
 
 

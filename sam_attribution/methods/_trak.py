@@ -128,8 +128,9 @@ class TRAK(Method):
             check_gauss_newton(problem)
         if problem.m_sharpness and self.at == "w+eps" and self.n_checkpoints is not None:
             raise ValueError(
-                f"TRAK has one matrix for each checkpoint, at one point, but with m_sharpness="
-                f'{problem.m_sharpness} the rows of a batch climbed to several. Use at="w".'
+                "TRAK takes the gradients of a checkpoint at one point, but with "
+                f"m_sharpness={problem.m_sharpness} a batch has several perturbed points. Use "
+                'at="w".'
             )
 
     def prepare(self, problem):
@@ -263,8 +264,8 @@ def _sketches(problem, proj_dim, seed):
 def _check_rank(proj_dim, n_rows):
     if proj_dim not in (None, "auto") and proj_dim > n_rows:
         raise ValueError(
-            f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: Phi' Phi "
-            "would not have full rank, and its inverse would be the ridge's."
+            f"proj_dim must be at most the number of rows, {n_rows}, got {proj_dim}: otherwise "
+            "Phi' Phi does not have full rank, and the ridge alone determines its inverse."
         )
 
 
@@ -275,7 +276,7 @@ def _decomposed(gram, ridge, dtype):
     if not values[0] > least_of_moments(values, len(gram), dtype):
         raise SingularMatrix(
             f"Phi' Phi is singular with ridge={ridge:g}: its eigenvalues are "
-            f"{float(values[0]):.1e} to {float(values[-1]):.1e}, and those near 0 are rounding. "
-            'Give ridge above 0, or ridge="auto".'
+            f"{float(values[0]):.1e} to {float(values[-1]):.1e}, and those near 0 are rounding "
+            'errors. Give ridge above 0, or ridge="auto".'
         )
     return values, vectors

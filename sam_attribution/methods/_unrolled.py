@@ -43,11 +43,11 @@ class Unrolled(Method):
         errors grow. The column `replay_distance` of ``diagnostics_`` is the distance of its end
         from the recorded one; ``fit`` warns from 1e-3 of the weights on.
     check : {"rows", "prediction", "weights", "starts"} or None, default="rows"
-        Check in ``fit`` of whether scores are what leaving a row out does: ``rows`` leaves out the
-        ten that matter most, the others ask whether training responds smoothly, see
-        :meth:`SAMInfluence.diagnose`; ``fit`` warns if not.
+        Check of the scores in ``fit``: ``rows`` leaves out the ten rows that matter most, the
+        others test whether training responds smoothly, see :meth:`SAMInfluence.diagnose`. ``fit``
+        warns if the check fails.
     ascent : {"exact", "fixed"}, default="exact"
-        ``fixed`` takes the perturbation of every step for a constant, which leaves out one of two
+        ``fixed`` treats the perturbation of every step as a constant, which saves one of two
         Hessian products per step.
     at : {"w+eps", "w"}, default="w+eps"
         Where ``ascent="fixed"`` takes Hessians and row gradients. ``w`` saves the pass that finds
@@ -172,9 +172,9 @@ class _PreparedSweep(Prepared):
         self._training = training = FunctionalTraining(problem)
         if couples_rows(problem.training_module):
             self.only_trained_rows = (
-                "the module has batch norm, which in training couples a row with its batch: there "
-                "is no score of a row that was in no batch. scores_ and transform_train_ are "
-                'exact for the rows of fit; for other rows use a method such as "gif".'
+                "module has batch norm, which couples a row with its batch in training, so a row "
+                "that was in no batch has no score. scores_ and transform_train_ are exact for "
+                'the rows of fit; for other rows use a method such as "gif".'
             )
         unit = problem.row_loss.unit
         self.diagnostics = {
@@ -197,8 +197,8 @@ class _PreparedSweep(Prepared):
             wide = "" if self._recorded_dtype == torch.float64 else 'dtype="float64", or with '
             warn(
                 f"Training repeated in float64 ends {distance:.1e} away from the weights of the "
-                "estimator (relative): the scores belong to another run than yours, because "
-                "rounding errors are amplified or a callback changed the weights. Train the "
+                "estimator (relative). The scores belong to another run, because training "
+                "amplifies rounding errors or a callback changed the weights. Train the "
                 f"estimator with {wide}a smaller lr."
             )
         return chain([end], states)

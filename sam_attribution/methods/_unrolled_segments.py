@@ -32,7 +32,7 @@ class UnrolledSegments(Method):
     Parameters
     ----------
     n_merged : int, default=3
-        Number of training steps that one step backwards stands for.
+        Number of training steps that are merged into one step backwards.
 
     Notes
     -----
@@ -186,16 +186,16 @@ class _PreparedSegments(Prepared):
         if growth > _DOUBTFUL_GROWTH:
             warn(
                 f"The derivative grew {growth:.3g} times on its way back through training: above "
-                f"{_DOUBTFUL_GROWTH:.0f} the recorded states do not stand for the steps between "
+                f"{_DOUBTFUL_GROWTH:.0f} the recorded states do not represent the steps between "
                 "them, and scores can be of any size and sign. Record more states, such as "
                 'trajectory=100, or use method="unrolled".'
             )
         elif last > _LAST_RATE:
             warn(
                 f"The learning rate ends at {last:.2g} of its largest value: above {_LAST_RATE} "
-                "the weights may still move too much for the recorded states to stand for the "
-                "steps between them, and scores may be wrong in order and size. Let the rate fall "
-                'to 0 in training, or use method="unrolled".'
+                "the weights may still move too much for the recorded states to represent the "
+                "steps between them, and scores may be wrong in order and size. Let the rate "
+                'fall to 0 in training, or use method="unrolled".'
             )
 
 

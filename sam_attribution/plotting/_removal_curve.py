@@ -190,7 +190,7 @@ class RemovalCurveDisplay(Display):
         AttributionWarning
             If a removal takes every row of a class: there the curve has no value. If a replay
             raises the loss of the kept rows by more than a quarter (and that of a classifier by
-            more than .01).
+            more than 0.01).
 
         Examples
         --------

@@ -20,7 +20,7 @@ def pass_costs(problem, n_directions):
     layers put out) and P parameters,
 
     - ``"tangents"``: ``2.2 f k``, one forward-mode pass per direction;
-    - ``"row-gradients"``: ``4 f + 100 P + .6 P k``, two forward passes and a backward pass, a
+    - ``"row-gradients"``: ``4 f + 100 P + 0.6 P k``, two forward passes and a backward pass, a
       gradient that is written down, and a matrix product (which points with the same
       directions share, see :func:`row_products`: not counted here).
 

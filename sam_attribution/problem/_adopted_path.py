@@ -109,8 +109,8 @@ class AdoptedPath(TrainingPath):
         if not self._states_given:
             raise ValueError(
                 "this needs states of the training, and from_module was given the final model "
-                f"alone. Pass checkpoints= to {self._trajectory.kind}.from_module, or take what "
-                'needs the final model alone, such as "hif" or "grad-dot". MislabelDetector can '
+                f"alone. Pass checkpoints= to {self._trajectory.kind}.from_module, or use a "
+                'method of the final model, such as "hif" or "grad-dot". MislabelDetector can '
                 "rank rows by the final weights: [Checkpoint(module.state_dict(), rate=1)]."
             )
 

@@ -25,9 +25,9 @@ def check_buffers_in_backward(module, X):
     moved = [n for n, b in module.named_buffers() if not torch.equal(b, before[n])]
     if moved:
         raise NoFunctionalForm(
-            f"module moves its buffer {moved[0]!r} in the backward pass, as batch norm does inside "
-            "of activation checkpointing, which computes its statistics twice. This method knows "
-            "the forward pass only. Leave batch norm out of what is checkpointed, or take a method "
-            'such as "gif".',
-            f"module moves its buffer {moved[0]!r} in the backward pass",
+            f"module changes its buffer {moved[0]!r} in the backward pass, as batch norm does "
+            "inside of activation checkpointing. This method supports changes in the forward "
+            "pass only. Leave batch norm out of activation checkpointing, or use a method such "
+            'as "gif".',
+            f"module changes its buffer {moved[0]!r} in the backward pass",
         )

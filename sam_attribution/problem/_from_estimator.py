@@ -108,8 +108,8 @@ def _check_collate_fn(estimator, X):
     if collate_fn in (None, default_collate) or isinstance(X, DatasetRows) or is_dataset(X):
         return
     raise ValueError(
-        "iterator_train__collate_fn puts together the batches of training, but X is no Dataset, "
-        "and scores read arrays without it. Pass a Dataset of pairs (x, y)."
+        "iterator_train__collate_fn makes the batches of training, but scores read an array X "
+        "without it. Pass X as a Dataset of pairs (x, y)."
     )
 
 
@@ -210,4 +210,7 @@ def _check_training(estimator):
     if not taken:
         raise ValueError("the estimator made no training step, so no row had an influence.")
     if any(group.get("maximize") for group in estimator.optimizer_.param_groups):
-        raise ValueError("optimizer__maximize=True climbs the loss: no score is defined for it.")
+        raise ValueError(
+            "optimizer__maximize must be False, got True: scores are defined for a training "
+            "that minimises the loss."
+        )

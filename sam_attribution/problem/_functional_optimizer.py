@@ -53,8 +53,8 @@ def check_optimizer(kind, groups, method="this method"):
     """Raise NoFunctionalForm for a class of optimizer, or settings, without one here."""
     if kind not in _NEEDED:
         raise NoFunctionalForm(
-            f"{method} needs the optimizer's step as a function, which is known for SGD, Adam and "
-            f"AdamW of torch.optim, not for {kind.__name__}. Train with one of these, or take "
+            f"{method} needs the optimizer's step as a function, which is known for SGD, Adam "
+            f"and AdamW of torch.optim, not for {kind.__name__}. Train with one of these, or use "
             'a method such as "gif" or "hif", or "loo", which repeats the net\'s own steps.',
             f"{kind.__name__} has no functional form",
         )
@@ -62,14 +62,14 @@ def check_optimizer(kind, groups, method="this method"):
         _common(groups, name)
     if _common(groups, "amsgrad"):
         raise NoFunctionalForm(
-            "optimizer__amsgrad=True has no functional form here. Use False, or a method such as "
-            '"gif", "hif" or "loo".',
+            "optimizer__amsgrad=True is not supported by this method. Use False, or a method "
+            'such as "gif", "hif" or "loo".',
             f"{kind.__name__}(amsgrad=True) has no functional form",
         )
 
 
 def decays_apart(kind, groups):
-    """True if the optimizer has decoupled weight decay, which belongs to no objective."""
+    """True if the optimizer has decoupled weight decay, which is not part of the loss."""
     is_adamw = issubclass(kind, torch.optim.AdamW)
     return any(
         group.get("weight_decay") and group.get("decoupled_weight_decay", is_adamw)
@@ -115,7 +115,7 @@ def _common(groups, name, default=None):
     if any(value != values[0] for value in values):
         raise NoFunctionalForm(
             f"optimizer has parameter groups that differ in {name}, {values}, but this method "
-            'knows groups that differ in lr and weight_decay only. Take a method such as "hif" '
+            'supports groups that differ in lr and weight_decay only. Use a method such as "hif" '
             'or "loo".',
             f"the parameter groups differ in {name}",
         )

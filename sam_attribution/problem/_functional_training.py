@@ -181,7 +181,7 @@ def _check_steps(path):
     if not path.taken.all():
         raise NoFunctionalForm(
             f"this method cannot differentiate step {path.taken.argmin()}, which a GradScaler "
-            'skipped. Train in bf16 or float32, or take a method such as "gif" or "loo".',
+            'skipped. Train in bf16 or float32, or use a method such as "gif" or "loo".',
             "a GradScaler skipped steps",
         )
 
@@ -190,10 +190,10 @@ def _check_gradients(path):
     _, sometimes = path.without_gradient
     if sometimes and _moves_without_gradient(path):
         raise NoFunctionalForm(
-            f"module gave its parameter {min(sometimes)!r} no gradient in some steps. There torch "
-            "leaves a parameter as it is, decay and momentum included, but this method knows "
-            "steps of all parameters only. Let it take part in every step, train by SGD without "
-            'momentum and weight_decay, or take a method such as "gif" or "loo".',
+            f"module gave its parameter {min(sometimes)!r} no gradient in some steps. There "
+            "torch skips the parameter, weight decay and momentum included, and this method does "
+            "not support that. Use the parameter in every step, train by SGD without momentum "
+            'and weight_decay, or use a method such as "gif" or "loo".',
             f"module gave its parameter {min(sometimes)!r} no gradient in some steps",
         )
 
@@ -217,8 +217,8 @@ def _check_buffers(path, tracked):
     ]
     if unknown:
         raise NoFunctionalForm(
-            f"module changes the buffer {unknown[0]!r} in training, and how it depends on the "
-            "weights is not known: this method knows the running statistics of batch norm. Take "
-            'a method such as "gif" or "loo".',
+            f"module changes the buffer {unknown[0]!r} in training, and this method supports "
+            'changes of batch norm\'s running statistics only. Use a method such as "gif" or '
+            '"loo".',
             f"module changes the buffer {unknown[0]!r} in training",
         )

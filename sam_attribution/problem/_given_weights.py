@@ -34,11 +34,10 @@ def check_given_weights(module, X, *, differentiated=True):
     if not depends or not all(are_near(given, own, _TOLERANCE) for given, own in compared):
         raise ValueError(
             f"module {type(module).__name__} does not compute with the weights that it is called "
-            "with: its backward pass computes activations again, by something other than "
-            "torch.utils.checkpoint, or it keeps weights outside of its parameters (as a forward "
-            "that was set on the instance does). Scores would be those of other weights. Switch "
-            "that activation checkpointing off or use torch's; make the weights parameters; "
-            "compile by torch.compile(module) instead of module.forward."
+            "with, so scores would be those of other weights. If it uses activation "
+            "checkpointing, switch it off or use torch.utils.checkpoint. If it keeps weights "
+            "outside of its parameters, make them parameters. If forward was set on the "
+            "instance, as by torch.compile(module.forward), use torch.compile(module)."
         )
 
 

@@ -78,9 +78,9 @@ class Head:
         logits, calls = self._calls(params, buffers, X)
         if len(calls) != 1 or not calls[0].explains(logits):
             raise ValueError(
-                'parameters="head" needs logits that are the last nn.Linear applied to its input, '
-                f"which {type(self._module).__name__}.forward changes afterwards or calls "
-                'otherwise. Use parameters="all".'
+                'parameters="head" needs logits that are the output of the last nn.Linear, and '
+                f"{type(self._module).__name__}.forward changes that output or calls the layer "
+                'in another way. Use parameters="all".'
             )
         return logits, calls[0].features
 
@@ -124,9 +124,9 @@ class Head:
         for name, gradient in zip(own, found, strict=True):
             if not are_near(gradient, closed[name], 1e-3):
                 raise ValueError(
-                    f'parameters="head" needs a last nn.Linear that is used once, but {name!r} of '
-                    f"{type(self._module).__name__} acts on the logits in another place, too. "
-                    f'Use parameters=["{name}"], whose gradient is taken by autodiff, or "all".'
+                    f'parameters="head" needs a last nn.Linear that is used once, but {name!r} '
+                    f"of {type(self._module).__name__} is used in another place, too. Use "
+                    f'parameters=["{name}"], whose gradient is taken by autodiff, or "all".'
                 )
 
     def _calls(self, params, buffers, X):

@@ -86,12 +86,12 @@ def _check_kind(module):
         if part.scale_grad_by_freq:
             raise ValueError(
                 f"module has a layer of kind {type(part).__name__} at {name!r} with "
-                "scale_grad_by_freq=True: it trains by something that is no gradient of the loss, "
-                "and so the rows have no scores. Use scale_grad_by_freq=False."
+                "scale_grad_by_freq=True: its updates are not gradients of the loss, so rows "
+                "have no scores. Use scale_grad_by_freq=False."
             )
         if part.max_norm is not None:
             raise ValueError(
                 f"module has a layer of kind {type(part).__name__} at {name!r} with "
-                f"max_norm={part.max_norm}: it changes its weight when it is called, and so is no "
-                "function of its weights. Use max_norm=None."
+                f"max_norm={part.max_norm}: it changes its weight when it is called, so its "
+                "output is not a function of its weights. Use max_norm=None."
             )

@@ -17,8 +17,8 @@ def places_in_optimizer(groups, layout, module):
     parameters = layout.parameters_of(module)
     if not all(id(p) in place for p in parameters):
         raise ValueError(
-            "module_ was replaced after training: it holds other parameters than optimizer_, so "
-            "that the recorded steps are not about them. Copy values into the trained module "
+            "module_ was replaced after training: it holds other parameters than optimizer_, and "
+            "the recorded steps did not change them. Copy values into the trained module "
             "instead: net.module_.load_state_dict(other.state_dict())."
         )
     return [place[id(p)] for p in parameters]

@@ -19,6 +19,6 @@ def check_output_graph(module, X):
     if not output.requires_grad:
         raise ValueError(
             f"module {type(module).__name__} gives an output in evaluation mode that does not "
-            "depend on its weights for autograd, so that rows have no gradients: forward runs "
-            "under torch.no_grad() there, or detaches its output. Remove that."
+            "depend on its weights for autograd, so rows have no gradients: forward runs under "
+            "torch.no_grad() there, or detaches its output. Remove that."
         )

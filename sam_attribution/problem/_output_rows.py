@@ -41,5 +41,5 @@ class OutputRows(RowLoss):
         """Raise a ValueError: there are no classes."""
         raise ValueError(
             f'evaluation="margin" needs classes, which {criterion_name(self.criterion)} does not '
-            'tell apart. Use "loss" or a callable (output, y) -> values.'
+            'have. Use "loss" or a callable (output, y) -> values.'
         )

@@ -182,13 +182,13 @@ class TrainingPath:
 
     @property
     def m_sharpness(self):
-        """Largest number of rows that climbed together in the last step; None for whole batches."""
+        """Most rows that shared a perturbation in the last step; None for whole batches."""
         schedule = self._trajectory.schedule
         return schedule[-1].m_sharpness if schedule else None
 
     @property
     def n_parts(self):
-        """Number of parts that climbed apart in each step, int array of shape (n_steps,)."""
+        """Number of perturbed parts of the batch in each step, int array of shape (n_steps,)."""
         steps = self._trajectory.schedule
         return np.array([len(part_slices(len(s.indices), s.m_sharpness)) for s in steps], dtype=int)
 
@@ -278,8 +278,8 @@ class TrainingPath:
         if np.isnan(factors).any():
             raise ValueError(
                 f"callbacks changed the gradient of step {np.isnan(factors).argmax()} otherwise "
-                "than by a factor (clipping by value, for example), so what a row's gradient did "
-                'is not known. Clip by norm, or use a method of the final model: "hif".'
+                "than by a factor (clipping by value, for example), so the effect of a row's "
+                'gradient is not known. Clip by norm, or use a method of the final model: "hif".'
             )
         return factors
 

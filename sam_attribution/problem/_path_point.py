@@ -29,7 +29,7 @@ class PathPoint:
     epoch : int, optional
         Epoch, counted from 0, in which that step reads the rows; None if it does not matter.
     m_sharpness : int, optional
-        Largest number of rows that climb together in that step; None for the whole batch.
+        Largest number of rows that share a perturbation in that step; None for the whole batch.
     masks_are_known : bool, default=True
         False if `seed` does not give the masks of the training: there is no training mode then
         for a module that draws some.
@@ -89,7 +89,9 @@ class PathPoint:
         if at == "w" or self.rho == 0:
             return self.params
         if self.m_sharpness is not None:
-            raise ValueError("the parts of this batch climbed apart: take in_parts() first.")
+            raise ValueError(
+                "each part of this batch has its own perturbation. Call in_parts() first."
+            )
         problem = problem.at_epoch(self.epoch)
         if self._masks_are_missing(problem):
             return problem.ascend(self.params, self.buffers, self.rows, self.rho)

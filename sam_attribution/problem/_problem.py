@@ -76,7 +76,7 @@ class Problem:
     perturbation : Perturbation, or what stands for one
         It is bound to the layout of the module, see ``Perturbation.for_layout``.
     m_sharpness : int, optional
-        Largest number of rows that climbed together; None for whole batches.
+        Largest number of rows that shared a perturbation; None for whole batches.
     selected : Tensor of positions, optional
         The parameters that are attributed; all if None.
     head : Head, optional

@@ -24,8 +24,7 @@ def _who_moved(moved_by):
 
 def _raise_another(reason):
     raise ValueError(
-        "the final parameters (or batch-norm statistics) are not those at the end of the recorded "
-        f"training, whose steps alone are known: {reason}. Train without that "
-        "(EarlyStopping(load_best=True), averaged weights and the like), or use a method of the "
-        'final model: "hif" or "grad-dot".'
+        "the final parameters (or batch-norm statistics) are not those at the end of the "
+        f"recorded training: {reason}. Train without that (EarlyStopping(load_best=True), "
+        'averaged weights and the like), or use a method of the final model: "hif" or "grad-dot".'
     )

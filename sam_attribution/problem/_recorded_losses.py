@@ -32,10 +32,10 @@ def warn_of_other_losses(problem):
         if path.taken[state.step] and isfinite(recorded) and not abs(found - recorded) <= slack:
             warn(
                 f"the loss of training step {state.step}, computed again with the recorded batch "
-                f"and seed, is {found:.4g} instead of {recorded:.4g}: {_cause(draws)}. So the "
-                "gradients in training mode, and eps, are not those of the run. Draw from torch's "
-                "global stream in forward, which every step seeds, or take a method that needs "
-                'neither: "tracin" or "hif".'
+                f"and seed, is {found:.4g} instead of {recorded:.4g}: {_cause(draws)}. The "
+                "gradients in training mode and the perturbations are therefore not those of the "
+                "run. Draw from torch's global stream in forward, which every step seeds, or use "
+                '"tracin" or "hif", which need neither.'
             )
             return
 
@@ -64,6 +64,6 @@ def _cause(draws):
     if others:
         return f"module draws from {' and '.join(others)} global random stream in forward"
     return (
-        "the step depends on something that is not known here, such as a random stream of the "
+        "the step depends on something that is not recorded, such as a random stream of the "
         "module's own, a memory of earlier calls, or compiled dropout"
     )

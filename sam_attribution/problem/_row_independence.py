@@ -33,18 +33,18 @@ def check_row_independence(module, X, together):
     if entries_differ(flat, flat_output(again), tolerance):
         raise ValueError(
             f"module {name} gives the same rows other outputs when it is called again, in "
-            "evaluation mode: its forward pass is random, or remembers what it was called with. "
-            "Let it depend on its input alone in evaluation mode, as "
-            "F.dropout(x, p, self.training) and nn.Dropout do."
+            "evaluation mode: its forward pass is random, or remembers earlier calls. Let it "
+            "depend on its input alone in evaluation mode, as F.dropout(x, p, self.training) and "
+            "nn.Dropout do."
         )
     for part, single in zip(leaves_of(together), leaves_of(alone[0]), strict=True):
         _check_shape(name, part, single)
     if entries_differ(flat[: len(alone)], torch.cat([*map(flat_output, alone)]), tolerance):
         raise ValueError(
-            f"module {name} gives a row another output alone than together with other rows, in "
-            "evaluation mode: its forward pass couples the rows of a batch, as a mean or maximum "
-            "over the batch does (or attention with batch_first=False). Take statistics over the "
-            "entries of a row, as nn.LayerNorm does, or running ones, as nn.BatchNorm1d does."
+            f"module {name} gives a row another output alone than in a batch, in evaluation "
+            "mode: its forward pass couples the rows of a batch, as a mean or maximum over the "
+            "batch does (or attention with batch_first=False). Take statistics over the entries "
+            "of a row, as nn.LayerNorm does, or running ones, as nn.BatchNorm1d does."
         )
 
 

@@ -83,7 +83,7 @@ def running_statistics(module):
             raise NoFunctionalForm(
                 f"module has {type(part).__name__} at {prefix!r}, a batch norm with a forward of "
                 "its own: how its running statistics depend on the weights is not known. Use one "
-                'of torch.nn, or take a method such as "gif" or "loo".',
+                'of torch.nn, or use a method such as "gif" or "loo".',
                 f"module has {type(part).__name__} at {prefix!r}, which has a forward of its own",
             )
     return statistics_of(module)

@@ -23,5 +23,5 @@ def check_keeps_states(problem):
     if problem.to_come is not None and not problem.to_come.keeps_states:
         raise ValueError(
             "method needs the training's states, but the estimator has trajectory=None. Set "
-            'trajectory="auto", or take a method of the final model such as "hif".'
+            'trajectory="auto", or use a method of the final model such as "hif".'
         )

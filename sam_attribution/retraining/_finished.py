@@ -94,11 +94,11 @@ def saying_what_is_kept(finished, keys, resume_dir, advice=""):
 
 def _what_is_kept(finished, keys, resume_dir):
     if resume_dir is None:
-        return f"None of {len(keys)} models are kept: pass resume_dir to keep finished ones."
+        return f"None of the {len(keys)} models is kept: pass resume_dir to keep finished ones."
     n_kept = sum(key in finished.known for key in keys)
     return (
-        f"resume_dir={str(resume_dir)!r} keeps {n_kept} of {len(keys)} models, the one of all rows "
-        "counted; the same call finds the others."
+        f"resume_dir={str(resume_dir)!r} keeps {n_kept} of {len(keys)} models, including the one "
+        "of all rows. The same call trains the others."
     )
 
 

@@ -172,29 +172,30 @@ def _where_one_could_be(problem, start, tol):
     try:
         radius = largest_radius(problem, start, tol=tol)
     except ValueError:
-        return "The loss itself has no minimum that was found: set optimizer__weight_decay."
+        return "No minimum of the loss was found either: set optimizer__weight_decay."
     if radius is None and is_constant(problem.perturbation):
-        return f"There hardly ever is one for {problem.perturbation!r}."
+        return f"A fixed point rarely exists for {problem.perturbation!r}."
     if radius is None:
-        return f"How large rho may be is not known for {problem.perturbation!r}: lower rho."
+        return f"The largest possible rho is not known for {problem.perturbation!r}: lower rho."
     return (
-        f"One can be expected below rho_max = {radius:.3g}, and rho is {problem.rho:.3g}: lower "
-        "rho, or raise optimizer__weight_decay."
+        f"A fixed point can be expected below rho_max = {radius:.3g}, and rho is "
+        f"{problem.rho:.3g}: lower rho, or raise optimizer__weight_decay."
     )
 
 
 def _check_climbs_together(problem):
     if problem.m_sharpness:
         raise ValueError(
-            f"FixedPoint solves for SAM that climbs with all rows together, and m_sharpness="
-            f'{problem.m_sharpness} climbs with parts of them. Train without it, or take "loo".'
+            "FixedPoint supports one perturbation for all rows, and "
+            f"m_sharpness={problem.m_sharpness} has one for each part of a batch. Train without "
+            'm_sharpness, or use "loo".'
         )
 
 
 def _check_objective(kind, groups):
     if decays_apart(kind, groups):
         raise ValueError(
-            f"{kind.__name__}'s decoupled weight decay belongs to no objective, so there is no "
+            f"{kind.__name__}'s decoupled weight decay is not part of the loss, so there is no "
             "fixed point to solve for. Train with SGD or Adam."
         )
 
@@ -203,6 +204,6 @@ def _check_precision(problem, tol):
     finest = 10 * torch.finfo(problem.params.dtype).eps
     if tol < finest:
         raise ValueError(
-            f"tol={tol:.1e} is below the rounding of {problem.params.dtype}, about {finest:.1e}. "
-            'Train with dtype="float64".'
+            f"tol={tol:.1e} is below the rounding error of {problem.params.dtype}, about "
+            f'{finest:.1e}. Train with dtype="float64".'
         )

@@ -70,7 +70,7 @@ def _made(make, lr, parameters):
     if not isinstance(optimizer, torch.optim.Optimizer):
         raise TypeError(f"optimizer must make a torch Optimizer, got {type(optimizer).__name__}.")
     if any(group.get("maximize") for group in optimizer.param_groups):
-        raise ValueError("optimizer with maximize=True climbs the loss. Take maximize=False.")
+        raise ValueError("optimizer must minimise the loss, got maximize=True. Set maximize=False.")
     for group in optimizer.param_groups:
         group["lr"] = group["lr"] if lr is None else float(lr)
     return optimizer

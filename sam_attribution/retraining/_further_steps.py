@@ -131,8 +131,8 @@ def check_buffers(batch):
     moved = [name for name, b in problem.buffers.items() if not torch.equal(b, buffers[name])]
     if moved:
         raise NoFunctionalForm(
-            f"module changes the buffer {moved[0]!r} in training, in place: models that differ in "
-            "one row cannot share it. Only the running statistics of batch norm are known. Take "
+            f"module changes the buffer {moved[0]!r} in training, in place, so several models "
+            "cannot be trained at once. Only batch norm's running statistics are supported. Use "
             'real_loop="auto".',
             f"module changes the buffer {moved[0]!r} in training",
         )

@@ -231,6 +231,6 @@ def _valued(stack, queries):
 def _check_adjustment(adjustment, n_rows):
     if adjustment == "mean" and n_rows < 2:
         raise ValueError(
-            f'adjustment="mean" compares rows with each other, got {n_rows} to leave out. Take '
+            f'adjustment="mean" compares rows with each other, got {n_rows} to leave out. Use '
             'adjustment="full-data", or more rows.'
         )

@@ -174,11 +174,11 @@ def _check_alike(path, twin):
     """Raise a ValueError unless a training from another seed differs in its random draws only."""
     if _settings(path) != _settings(twin):
         raise ValueError(
-            "n_seeds trains again with the parameters that the estimator has now, and that is "
+            "n_seeds trains again with the parameters that the estimator has now, which is "
             f"another training than the recorded one ({twin.n_steps} steps instead of "
             f"{path.n_steps}, or other rates, rho, batch sizes or optimizer settings). Call fit "
             "once, without partial_fit or set_params after it and without callbacks that look at "
-            "the loss, or take n_seeds=1."
+            "the loss, or use n_seeds=1."
         )
 
 

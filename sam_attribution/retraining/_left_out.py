@@ -185,6 +185,6 @@ def _check_groups(names, groups, n_trained):
     for name, group in zip(names, groups, strict=True):
         if len(group) == n_trained:
             raise ValueError(
-                f"groups: {name} holds all {n_trained} rows trained on, so that nothing would be "
-                "left to train on. Make at least two groups."
+                f"groups: {name} holds all {n_trained} rows trained on, and none would be left "
+                "to train on. Make at least two groups."
             )

@@ -76,8 +76,8 @@ PURE = "pure steps"
 def own_steps(cause, method):
     """Warn that models are trained one at a time; return the words for the diagnostics."""
     warn(
-        f"{method} trains one model at a time, by the net's own steps: {cause}. That is right and "
-        "slower than many models at once. Leave out few rows, or set n_jobs."
+        f"{method} trains one model at a time, by the net's own steps: {cause}. The result is "
+        "right, and slower than with many models at once. Leave out few rows, or set n_jobs."
     )
     return f"the net's own steps: {cause}"
 
@@ -86,13 +86,12 @@ def check_known_steps(path):
     """Raise NoFunctionalForm for steps of the net's own, and for half precision."""
     if path.own_steps:
         raise NoFunctionalForm(
-            f"{path.own_steps}, so that training steps are not known as functions. Take "
-            'real_loop="auto".',
+            f'{path.own_steps}, so training steps have no functional form. Use real_loop="auto".',
             path.own_steps,
         )
     if path.mixed_precision:
         raise NoFunctionalForm(
-            "training computed in half precision (accelerate), and its steps as functions are in "
-            'full width. Take real_loop="auto".',
+            "training ran in half precision (accelerate), and its steps as functions run in full "
+            'precision. Use real_loop="auto".',
             "training computed in half precision",
         )

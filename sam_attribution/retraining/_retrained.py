@@ -82,23 +82,23 @@ def _check_end(params, recorded, is_real=False):
     if is_real and distance > _DOUBTFUL:
         raise ValueError(
             f"the net's own steps, repeated with every row, end {distance:.1e} away from the "
-            "weights of the estimator (relative): training depended on more than rows, seed and "
-            "the callbacks on gradients, such as random augmentation, or on what a class keeps "
-            "from an earlier step. Begin anew in on_train_begin, and draw from the row alone."
+            "weights of the estimator (relative): training depended on random augmentation, or "
+            "on something that a class keeps from an earlier step. Reset that in on_train_begin, "
+            "and let augmentation depend on the row alone."
         )
     if distance > _ANOTHER_RUN:
         raise ValueError(
             f"training repeated with every row ends {distance:.1e} away from the weights of the "
-            "estimator (relative): leaving rows out would be measured on another run. Either "
-            "something changed the weights that is not known here (a callback such as "
+            "estimator (relative): the effects of leaving rows out would belong to another run. "
+            "Either something that is not recorded changed the weights (a callback such as "
             "EarlyStopping(load_best=True), a custom train_step, mixed precision): train without "
             f"it. Or training amplifies rounding errors: {_steadier(recorded)}."
         )
     if distance > _DOUBTFUL:
         warn(
             f"Training repeated with every row ends {distance:.1e} away from the weights of the "
-            "estimator (relative): it amplifies rounding errors, and the effects of leaving rows "
-            f"out belong to another run than yours: {_steadier(recorded)}."
+            "estimator (relative). It amplifies rounding errors, so the effects of leaving rows "
+            f"out belong to another run: {_steadier(recorded)}."
         )
 
 

@@ -75,8 +75,8 @@ def check_n_rows(n_rows, n_samples):
     shown = min(int(n_rows), n_samples)
     if shown > MOST_ROWS:
         raise ValueError(
-            f"n_rows must be given: a browser cannot show a list of {shown} rows, {MOST_ROWS} at "
-            "most. Show the most suspicious ones, for example n_rows=1000."
+            f"n_rows must be given: a browser can show at most {MOST_ROWS} rows, got {shown}. "
+            "Show the most suspicious ones, for example n_rows=1000."
         )
     return shown
 

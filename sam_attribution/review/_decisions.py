@@ -16,14 +16,14 @@ from sam_attribution.review._written_labels import WrittenLabels, label_token
 
 
 def apply_decisions(X, y, csv, *, classes=None, ids=None):
-    r"""Change labels and drop rows as a person decided on the review page.
+    r"""Change labels and drop rows as decided on the review page.
 
     Parameters
     ----------
     X : array-like, sparse matrix, tensor, DataFrame or Dataset of n_samples rows
-        The rows that the page was made of: in the same order, or in any order if they have ids.
+        Rows that the page was made of, in the same order, or in any order if they have ids.
     y : array-like of shape (n_samples,)
-        Their labels as they were given.
+        Given labels of the rows.
     csv : path-like, str, file or DataFrame
         What the page exports, in UTF-8, with the columns row (position, from 0), id, given,
         suggested, decision (keep, relabel, remove or unsure), label (the label from now on) and

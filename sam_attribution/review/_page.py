@@ -39,81 +39,80 @@ def review_page(
     decisions=None,
     title="Label review",
 ):
-    """Write a web page on which a person decides about labels.
+    """Write a web page for the review of labels.
 
-    The page is one file that works without a network. It shows the rows, most suspicious first, and
-    takes a decision for each: keep the label, change it, remove the row, or say that it is unsure.
-    The decisions are kept in the browser and leave it as a CSV, which
-    :func:`~sam_attribution.review.apply_decisions` reads.
+    The page is one file that works without a network. It shows the rows, most suspicious first. The
+    reviewer keeps the label, changes it, removes the row, or marks it as unsure. The browser keeps
+    the decisions and exports them as CSV, which :func:`~sam_attribution.review.apply_decisions`
+    reads.
 
     Parameters
     ----------
     path : str or path-like
-        Of the HTML file. One that is there is written over.
+        Path of the HTML file. An existing file is overwritten.
     X : array-like, sparse matrix, tensor, DataFrame or Dataset of n_samples rows
-        What a row is: an image if `X` has shape (n, height, width), (n, channels, height, width)
-        or (n, height, width, channels) with 1, 3 or 4 channels, or if `image_shape` is given; an
-        image as well if `X` is a list or Series of images of PIL, of paths, or of names of image
-        files that exist; a text if it holds other strings; else columns of a table. ``uint8``
-        pixels are drawn as they are, others from 0 to 1 if they lie there and from the lowest to
-        the highest otherwise; the page says which. Of a Dataset only the rows on the page are read,
-        and its items may be images of PIL, of any sizes.
+        Rows to show. They are images if `X` has shape (n, height, width), (n, channels, height,
+        width) or (n, height, width, channels) with 1, 3 or 4 channels, if `image_shape` is given,
+        or if `X` is a list or Series of PIL images or paths of image files. Other strings are
+        texts; everything else is a table. ``uint8`` pixels are drawn unchanged, other pixels from 0
+        to 1 if they lie there, else from the lowest to the highest; the page says which. Only the
+        shown rows of a Dataset are read; its items may be PIL images of any size.
     given : array-like of shape (n_samples,)
-        Labels as they are: strings, numbers or booleans.
+        Given labels: strings, numbers or booleans.
     suggested : array-like of shape (n_samples,)
-        Label that fits best; the given one where nothing better is known.
+        Suggested label; the given one if there is no better.
     scores : array-like of shape (n_samples,)
-        Lower is more suspicious. NaN: not judged; these rows come last.
+        Scores; lower is more suspicious. Rows with NaN were not judged and come last.
     suspicious : array-like of bool of shape (n_samples,) or None, default=None
-        Rows to look at. The page then opens with these.
+        True for rows to review first. The page opens with them.
     probability_wrong : array-like of shape (n_samples,) or None, default=None
-        Probability of each given label to be wrong, shown beside the row; NaN: not judged.
+        Probability that each given label is wrong, shown beside the row; NaN if not judged.
     score_components : DataFrame, dict of str to array-like or None, default=None
-        Columns of length n_samples that the score is made of; lower is more suspicious. They are
-        drawn as ranks.
+        Parts of the score, each of length n_samples; lower is more suspicious. They are drawn as
+        ranks.
     label_scores : array-like of shape (n_samples, n_classes) or None, default=None
-        How well the row fits each of the classes, higher is better. Rows that sum to one are shown
-        as probabilities, and so are their logarithms.
+        Fit of each class to the row; higher is better. Rows that sum to one, and logarithms of such
+        rows, are shown as probabilities.
     classes : array-like of shape (n_classes,) or None, default=None
-        Labels to choose from, and those of the columns of `label_scores`. None: those in `given`
-        and `suggested`, sorted.
+        Labels to choose from, in the order of the columns of `label_scores`. None takes the sorted
+        labels in `given` and `suggested`.
     class_names : array-like of str of shape (n_classes,), dict or None, default=None
-        What to call them on the page; a dict goes from label to name. The CSV holds the labels.
+        Names of the classes on the page; a dict goes from label to name. The CSV holds the labels.
     descriptions : array-like of str of shape (n_samples,) or None, default=None
-        A text to show beside each row.
+        Text to show beside each row.
     ids : array-like of shape (n_samples,) or None, default=None
-        Names of the rows, each once, by which decisions find them in a table of another order.
-        None: the index of `X`, if it has one.
+        Unique names of the rows, so that decisions can be applied to a table in another order. None
+        takes the index of `X`, if it has one.
     image_shape : tuple of int or None, default=None
         Shape of one row of `X` as an image.
     columns : list or None, default=None
-        Columns of a table to show, in this order. None: all of them; each row of a table with more
+        Columns of a table to show, in this order. None shows all; each row of a table with more
         than 24 columns shows the 24 in which it is most unusual.
     n_rows : int or None, default=None
-        Show this many rows, the most suspicious ones, beside those in `decisions`. None: all, up to
-        100,000.
+        Number of rows to show, the most suspicious first, beside those in `decisions`. None shows
+        all, up to 100,000.
     decisions : path-like, str, file or DataFrame, default=None
         Decisions about these rows, as an earlier page exported them. The page opens with the rows
         that are still undecided, shows the decided ones on demand, and exports all decisions.
     title : str, default="Label review"
-        Of the page.
+        Title of the page.
 
     Returns
     -------
     pathlib.Path
-        Of the file.
+        Path of the file.
 
     Raises
     ------
     ValueError
-        If the arguments do not fit one another, or `X` is nothing that can be shown.
+        If the arguments do not fit one another, or `X` cannot be shown.
     TypeError
         For labels that are not strings, numbers or booleans.
 
     Notes
     -----
-    Nothing in the data becomes part of the page's code: texts are inserted as text, and a content
-    security policy forbids all but the page's own script and any connection.
+    The data cannot run as code: texts are inserted as text, and a content security policy allows
+    only the page's own script and no connection.
 
     Examples
     --------

@@ -126,8 +126,8 @@ class Rows:
             token = self._written.token(entry["id"])
             if token is None:
                 raise ValueError(
-                    f"{where}: id must be that of a row, got {entry['id']}, which X does not have. "
-                    "Pass the X (or the ids) that the page was made of."
+                    f"{where}: id must be the id of a row of X, got {entry['id']}. Pass the X "
+                    "(or the ids) that the page was made of."
                 )
             return self._position[token]
         number = re.fullmatch(r"(\d{1,18})(\.0*)?", entry["row"], re.ASCII)

@@ -20,8 +20,9 @@ def check_accelerator(net):
     n_steps = getattr(_accelerator(net), "gradient_accumulation_steps", 1)
     if n_steps != 1:
         raise ValueError(
-            f"accelerator has gradient_accumulation_steps={n_steps}, of which skorch keeps the "
-            "last batch only: it clears the gradients before each. Use a larger batch_size."
+            f"accelerator has gradient_accumulation_steps={n_steps}, but skorch clears the "
+            "gradients before each batch, so only the last one would count. Use a larger "
+            "batch_size."
         )
 
 

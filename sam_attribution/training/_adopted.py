@@ -35,21 +35,15 @@ class Adopted(Trajectory):
 
     def check_replay(self, what="replay"):
         raise ValueError(
-            f"{what} needs every step of the training, and of a network that from_module adopted "
-            f"no step is recorded. Train it by {self.kind}(...).fit(X, y), or take a method that "
-            'needs the final model alone, such as "hif" or "further-training", or one that '
-            'checkpoints= are enough for: "gif", "tracin".'
+            f"{what} needs every step of the training, and from_module records none. Train the "
+            f"network by {self.kind}(...).fit(X, y), or use a method of the final model, such as "
+            '"hif" or "further-training", or of checkpoints=, such as "gif" or "tracin".'
         )
 
     def check_data(self, X, codes, sample_weight=None):
         """Raise a ValueError for other rows than ``from_module`` was given, by what differs."""
         given = DataFingerprint.of(X, codes, sample_weight)
-        if changed := self.fingerprint.differences(given):
-            raise ValueError(
-                f"from_module was given other data: {', '.join(changed)} differ "
-                f"({self.fingerprint.n_samples} rows then, {given.n_samples} now). Pass the rows "
-                "given to from_module, in the same order and form (array, dict, Dataset)."
-            )
+        self.fingerprint.check_same(given, "from_module was given", "from_module")
 
 
 def is_adopted(net):

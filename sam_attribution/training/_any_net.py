@@ -15,11 +15,11 @@ class SAMNet(SAMMixin, ConformantAnyNet):
     Any module, any target, and any criterion with a value per row or more: several labels, soft
     labels, tokens, pixels, an autoencoder, several outputs. For classes use
     :class:`~sam_attribution.SAMClassifier`, for one number per row
-    :class:`~sam_attribution.SAMRegressor`, which know more about them.
+    :class:`~sam_attribution.SAMRegressor`, which have more methods.
 
-    Every step takes the gradient not at the weights ``w`` but at ``w + eps``, where `eps`
-    raises the batch's loss most within a ball of radius `rho`. The run is recorded, so that
-    it can be replayed and the influence of its training rows can be computed.
+    Every step takes the gradient at ``w + eps``, where `eps` raises the batch's loss most within a
+    ball of radius `rho` around the weights ``w``. The run is recorded, so it can be replayed and
+    its training rows can be scored.
 
     Parameters
     ----------
@@ -31,26 +31,25 @@ class SAMNet(SAMMixin, ConformantAnyNet):
         builds a network with one hidden layer from the data (``module__n_hidden=32``).
     rho : float or callable, default=0.05
         Radius of the ball; 0 is plain training. A function of the number of epochs so far, such as
-        :class:`~sam_attribution.training.RhoSchedule`, is asked before every step; it has to depend
-        on that number alone.
+        :class:`~sam_attribution.training.RhoSchedule`, is called before every step and must depend
+        on that number only.
     perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
         Norm of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``, whose
         parameters a grid search sets as ``perturbation__p``.
     m_sharpness : int, default=None
-        Largest number of rows that climb together. A batch is split into parts of that many rows
-        at most, each climbs by its own gradient, and the step follows the mean of the gradients
-        found there. Batch norm and dropout see one part at a time. ``None`` climbs with the whole
-        batch.
+        Largest number of rows that share a perturbation. A batch is split into parts of at most
+        that many rows, each part has its own perturbation, and the step takes the mean of the
+        gradients found there. Batch norm and dropout see one part at a time. ``None`` uses one
+        perturbation for the whole batch.
     trajectory : int, "all", "auto" or None, default="auto"
-        Number of states to keep beside the first and the last, each in the middle of one of as
-        many equal stretches of training; those before the last tenth and twentieth are kept as
-        well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps every state where they
-        take up to 512 MiB in memory. Otherwise, with SGD without Nesterov, it keeps the weights
-        of every state where those do, and the momentum only in the states that 10 would keep,
-        after a step at rate 0 or without momentum, and before one at more than four times the
-        rate of the last. Where so many do not fit, it goes on with 10. Otherwise, and with
-        `trajectory_dir`, it is 10. ``trajectory_.keep`` says which: ``"all"``, ``"weights"`` or
-        10. The schedule is always kept.
+        Number of states to keep beside the first and the last. Training is split into as many equal
+        stretches, and the state in the middle of each is kept; the states before the last tenth and
+        twentieth are kept as well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps
+        every state if they take at most 512 MiB in memory. Otherwise, with SGD without Nesterov, it
+        keeps the weights of every state if these take at most that, with the momentum only in the
+        states that 10 would keep, after a step at rate 0 or without momentum, and before a step at
+        more than four times the last rate. In all other cases, and with `trajectory_dir`, it is 10.
+        ``trajectory_.keep`` is ``"all"``, ``"weights"`` or 10. The schedule is always kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in
@@ -80,7 +79,7 @@ class SAMNet(SAMMixin, ConformantAnyNet):
         trained on.
     callbacks : list of skorch callbacks, optional
     predict_nonlinearity : callable, optional
-        What ``predict`` makes of the module's output. By default it stays as it is.
+        Function that ``predict`` applies to the module's output. By default none.
     warm_start : bool, default=False
     verbose : int, default=0
     device : str, default="cpu"
@@ -102,9 +101,9 @@ class SAMNet(SAMMixin, ConformantAnyNet):
 
     Notes
     -----
-    A batch's loss is the mean over its rows of their losses, weighted by `sample_weight`. So a
-    long sequence counts as much as a short one, unlike in torch's mean over all tokens of a
-    batch. ``score`` is the negative mean loss. Steps cost what they cost in
+    A batch's loss is the mean over its rows of their losses, weighted by `sample_weight`. So a long
+    sequence counts as much as a short one, unlike in torch's mean over all tokens of a batch.
+    ``score`` is the negative mean loss. Steps cost the same as in
     :class:`~sam_attribution.SAMClassifier`.
 
     References

@@ -26,8 +26,8 @@ _LAYOUT = (
 
 def _has_probabilities(net):
     raise AttributeError(
-        "this net does not know what the module's numbers stand for. Call predict, which returns "
-        "them as they are, and apply a sigmoid or a softmax."
+        "this net does not know what the module's outputs mean. Call predict, which returns them "
+        "unchanged, and apply a sigmoid or a softmax."
     )
 
 
@@ -107,7 +107,7 @@ class AnyTargets:
             return super().initialized_instance(instance_or_cls, kwargs)
         if kwargs:
             raise TypeError(
-                f"criterion is a function, of which criterion__{min(kwargs)} cannot be set. Use "
+                f"criterion__{min(kwargs)} cannot be set, because criterion is a function. Use "
                 "functools.partial."
             )
         return RowFunction(instance_or_cls)
@@ -160,8 +160,8 @@ class AnyTargets:
         X, y = with_own_targets(X, y, verbose=self.verbose)
         if y is None:
             raise ValueError(
-                f"{type(self).__name__} requires y to be passed, but the target y is None. Of an "
-                "autoencoder y is X."
+                f"{type(self).__name__} requires y to be passed, but the target y is None. For "
+                "an autoencoder pass y=X."
             )
         return super()._fit_inputs(X, y, sample_weight, classes, afresh)
 

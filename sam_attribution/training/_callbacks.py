@@ -70,8 +70,8 @@ def norm_clippings(callbacks, steps):
     if others := sorted({name for step in steps if not step.skipped for name in step.changed_by}):
         raise NoFunctionalForm(
             f"callbacks hold {others[0]}, which changes gradients in a way that this method "
-            "cannot differentiate. Clip with GradientNormClipping, or take "
-            'method="loo" or "further-training", which repeat the net\'s own steps.',
+            'cannot differentiate. Clip with GradientNormClipping, or use method="loo" or '
+            '"further-training", which repeat the net\'s own steps.',
             f"{others[0]} changes gradients otherwise than by clipping their norm",
         )
     return [

@@ -119,6 +119,6 @@ class ClassLabels(Accuracy):
         if wanted and (getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted):
             raise ValueError(
                 f"module must give one logit per class, shape (n_samples, {wanted}), got "
-                f"{shape_or_type(logits)}. Name n_classes among its arguments, or say which "
-                "labels there are by classes=."
+                f"{shape_or_type(logits)}. Give the module an argument n_classes, or pass the "
+                "labels as classes=."
             )

@@ -350,7 +350,7 @@ def _rows_of(batch):
     rows = getattr(batch, "indices", None)
     if rows is None:
         raise ValueError(
-            "sample_weight needs to know the rows of a batch, which iterator_train does not "
-            "tell. Use a torch DataLoader over a dataset with a length."
+            "sample_weight needs the row numbers of each batch, and iterator_train does not give "
+            "them. Use a torch DataLoader over a dataset with a length."
         )
     return rows

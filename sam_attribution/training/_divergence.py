@@ -55,8 +55,8 @@ def _warn_if_blown_up(net, loss, batch):
     if is_far_above_guessing(loss, getattr(net, "criterion_", None), n_classes) and not learned:
         warn(
             f"The loss of the last batch is {loss:.3g} after training, far above the "
-            f"{guessing:.2g} of guessing among {n_classes} classes: training blew up, or a "
-            f"start that far off was not left. {_remedy(net, batch)}"
+            f"{guessing:.2g} of guessing among {n_classes} classes. Training diverged, or it did "
+            f"not recover from a bad start. {_remedy(net, batch)}"
         )
 
 

@@ -50,27 +50,26 @@ class AdoptingMixin:
         sample_weight=None,
         **settings,
     ):
-        """A fitted net around a network that was trained elsewhere; no step is taken.
+        """Return a fitted net around a network that was trained elsewhere; no step is taken.
 
-        ``SAMInfluence``, ``MislabelDetector`` and ``compare`` take it as it is, without a
-        ``FrozenEstimator``; as around one, `validation` has to be ``ValidationData``.
+        ``SAMInfluence``, ``MislabelDetector`` and ``compare`` take it without a
+        ``FrozenEstimator``. Their `validation` must be ``ValidationData``.
 
         Parameters
         ----------
         module : torch.nn.Module
-            The trained network, which does not change. The net holds a copy: as much memory again.
-            Parameters with ``requires_grad=False`` are not attributed.
+            Trained network. It does not change; the net holds a copy in memory. Parameters with
+            ``requires_grad=False`` are not attributed.
         X, y : array-like
-            The rows it was trained on, as ``fit`` takes them: `X` may be a Dataset, with its own
-            labels if `y` is None. Pass the same to ``SAMInfluence``.
+            Rows that it was trained on, as ``fit`` takes them: `X` may be a Dataset, with its own
+            labels if `y` is None. Pass the same rows to ``SAMInfluence``.
         classes : array-like of shape (n_classes,), optional
-            Label that each logit stands for, in the order of the logits. None takes the sorted
-            labels of `y`.
+            Label of each logit, in the order of the logits. None takes the sorted labels of `y`.
         checkpoints : list of Checkpoint, optional
-            Weights along the training, in its order, see
+            Weights during the training, in its order, see
             :class:`~sam_attribution.training.Checkpoint`. Methods such as "gif", "tracin" and
-            "self-influence", and ``MislabelDetector``, need some. For the order of the detector
-            the final weights will do, for its noise rate they will not.
+            "self-influence", and ``MislabelDetector``, need them. The final weights are enough for
+            the detector's ranking, but not for its noise rate.
         rho : float, default=0.0
             Radius of SAM's perturbation at the end of training; 0 is plain training.
         weight_decay : float, default=0.0
@@ -99,7 +98,7 @@ class AdoptingMixin:
 
         Notes
         -----
-        What needs the recorded steps is refused: "unrolled", "unrolled-segments",
+        Methods that need the recorded steps raise an error: "unrolled", "unrolled-segments",
         "integrated-unrolled", "loo" and ``replay``. One batch goes through the network, and of each
         checkpoint in a file names and shapes are read.
 
@@ -199,7 +198,8 @@ def _with_defaults(settings, module, weight_decay, lr):
     """Settings of the constructor, with what the module and the arguments say."""
     if strange := [n for n in settings if n in _RECORDED or n.startswith("module__")]:
         raise TypeError(
-            f"from_module takes no {strange[0]}: module is there already, and nothing is recorded."
+            f"from_module has no parameter {strange[0]}: it adopts a trained module and records "
+            "nothing."
         )
     if weight_decay and "optimizer__weight_decay" in settings:
         raise TypeError("weight_decay and optimizer__weight_decay are the same: pass one of them.")

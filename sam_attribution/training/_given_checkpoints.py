@@ -13,33 +13,31 @@ from sam_attribution.training._saved_weights import weights_in
 
 @dataclass(frozen=True, eq=False)
 class Checkpoint:
-    """Weights that a network had during a training elsewhere, and the steps they stand for.
+    """Weights of a network during a training elsewhere, and the weight of its steps in scores.
 
-    Checkpoints go to ``from_module`` of a net, in the order of training.
+    Pass checkpoints to ``from_module`` in the order of training.
 
     Parameters
     ----------
     state : dict of str to Tensor, or path
-        ``module.state_dict()``, which is copied to the CPU, or a file that is read when it is
-        needed: safetensors (by its name's ending), or what ``torch.save`` wrote, as
-        ``torch.load(weights_only=True)`` reads it. Under ``"state_dict"`` (Lightning),
-        ``"model_state_dict"`` or ``"model"`` the weights may lie beside other things.
+        State dict, copied to the CPU, or a file that is read when it is needed. A name that ends in
+        ``.safetensors`` is read as safetensors, any other by ``torch.load(weights_only=True)``. The
+        weights may be under the key ``"state_dict"`` (Lightning), ``"model_state_dict"`` or
+        ``"model"``.
     rate : float
-        Sum of the learning rates of the steps that this checkpoint stands for. 0 for weights that
-        stand for no step, such as those before training: no score reads them, but
-        ``MislabelDetector`` does.
+        Sum of the learning rates of the steps that this checkpoint represents. 0 for weights that
+        represent no step, such as those before training: only ``MislabelDetector`` uses them.
     rows : array-like of int, optional
-        Positions, among the rows given to ``from_module``, of the batch whose gradient made the
-        perturbation of SAM; with ``m_sharpness`` in their order in the batch. None takes the
-        gradient of all rows, which then climb together.
+        Positions, in the rows given to ``from_module``, of the batch whose gradient gave SAM's
+        perturbation; with ``m_sharpness`` in the order of the batch. None takes the gradient of all
+        rows.
     rho : float, optional
-        Radius of the perturbation there; None takes that of ``from_module``.
+        Radius of the perturbation at this checkpoint. None takes the `rho` of ``from_module``.
 
     Notes
     -----
-    Best is the state in the middle of the steps that it stands for. With ``rate`` the sum of their
-    rates, scores are those that :class:`~sam_attribution.methods.GIF` has for equal stretches of a
-    recorded training.
+    Use the state in the middle of the steps that it represents. Scores are then those of
+    :class:`~sam_attribution.methods.GIF` for a recorded training.
 
     Examples
     --------

@@ -18,11 +18,11 @@ def check_gradient_hooks(module):
         acting = bool(getattr(parameter, "_post_accumulate_grad_hooks", None))
         if acting or any(_changes(hook, parameter) for hook in hooks):
             raise ValueError(
-                f"module has a hook on its parameter {name!r} that changes the gradient or acts on "
-                "it. A copy of the module has no such hook, so that steps could not be repeated, "
-                "and scores would be those of another training. Change gradients in the "
-                "on_grad_computed of a callback, freeze weights with requires_grad_(False), or "
-                "register the hook on a layer (register_full_backward_hook)."
+                f"module has a hook on its parameter {name!r} that changes the gradient or acts "
+                "on it. A copy of the module does not have the hook, so steps could not be "
+                "repeated, and scores would be those of another training. Change gradients in "
+                "the on_grad_computed of a callback, freeze weights with requires_grad_(False), "
+                "or register the hook on a layer (register_full_backward_hook)."
             )
 
 

@@ -162,8 +162,8 @@ class ArrayInputs:
     def _note_labels(self, classes, y):
         if classes is not None:
             raise ValueError(
-                f"classes say which label each logit is, and a {type(self).__name__} has none. "
-                "Leave them out."
+                f"classes name the label of each logit, and a {type(self).__name__} has no "
+                "labels. Leave classes out."
             )
 
     def _checked_weight(self, sample_weight, X):

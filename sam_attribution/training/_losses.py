@@ -45,8 +45,8 @@ def unreduced(criterion):
     name = type(criterion).__name__
     if class_weight(criterion) is not None and type(criterion) not in _CLASS_WEIGHTED:
         raise ValueError(
-            f"{name}(weight=...) is not supported: what a batch is divided by is known for "
-            "CrossEntropyLoss and NLLLoss only. Use sample_weight in fit."
+            f"{name}(weight=...) is not supported: class weights work with CrossEntropyLoss and "
+            "NLLLoss only. Use sample_weight in fit."
         )
     if getattr(criterion, "reduction", None) is None:
         raise ValueError(f"criterion {name} has no reduction, so no loss per row.")
@@ -94,8 +94,9 @@ def check_reduction(criterion):
     """Raise a ValueError for the criterion of a net that gives no single loss for a batch."""
     if getattr(criterion, "reduction", "mean") == "none":
         raise ValueError(
-            f"criterion__reduction='none' of {type(criterion).__name__} gives a loss per row, but "
-            "training needs one per batch. Use reduction='mean': rows are told apart without it."
+            f"criterion__reduction='none' of {type(criterion).__name__} gives a loss per row, "
+            "but training needs one per batch. Use reduction='mean': the loss of each row is "
+            "computed without it."
         )
 
 
@@ -113,8 +114,8 @@ def check_graph(module, criterion, y_pred, loss):
     """Raise a ValueError unless a batch's loss can be differentiated by the module's parameters."""
     if not y_pred.requires_grad:
         raise ValueError(
-            f"module {type(inner_module(module)).__name__} gives an output that does not depend on "
-            "its parameters for autograd, so that it cannot be trained: forward runs under "
+            f"module {type(inner_module(module)).__name__} gives an output that does not depend "
+            "on its parameters for autograd, so it cannot be trained: forward runs under "
             "torch.no_grad() or inference_mode(), or detaches its output. Remove that."
         )
     if not loss.requires_grad:
@@ -150,8 +151,8 @@ def check_output(criterion, output):
     check_one_tensor(output)
     if isinstance(criterion, nn.NLLLoss) and bool((output < 0).any()):
         raise ValueError(
-            "criterion=NLLLoss wants probabilities from module, a Softmax at its end (skorch "
-            "takes the log), got negative numbers. Use CrossEntropyLoss for logits."
+            "criterion=NLLLoss needs a module that ends in a Softmax (skorch takes the "
+            "logarithm), got negative outputs. Use CrossEntropyLoss for logits."
         )
 
 

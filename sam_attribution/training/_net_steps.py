@@ -122,7 +122,7 @@ class NetSteps:
         if net._row_weights.unread:
             raise ValueError(
                 f"{type(net).__name__} computes the loss of a batch without the get_loss of "
-                f"{_package_class(net)}, so that no row can be left out of it. Call "
+                f"{_package_class(net)}, so the loss without a row is not known. Call "
                 "super().get_loss(...) for the loss."
             )
         net.history.record_batch("train_loss", loss.item())

@@ -60,8 +60,8 @@ class OneLogit:
         elif getattr(logits, "shape", ())[1:] not in ((), (1,)):
             raise ValueError(
                 "module must give one number per row for criterion=BCEWithLogitsLoss, shape "
-                f"(n_samples,) or (n_samples, 1), got {shape_or_type(logits)}. Name n_outputs "
-                "among its arguments, or use CrossEntropyLoss with a logit per class."
+                f"(n_samples,) or (n_samples, 1), got {shape_or_type(logits)}. Give the module "
+                "an argument n_outputs, or use CrossEntropyLoss with a logit per class."
             )
 
 

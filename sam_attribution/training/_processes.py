@@ -37,8 +37,9 @@ def check_processes(net):
         )
     if getattr(net, "m_sharpness", None) is not None:
         raise ValueError(
-            f"m_sharpness={net.m_sharpness} is known for one process only: in several, the parts "
-            "of different processes would climb together. Set m_sharpness=None, or train in one."
+            f"m_sharpness={net.m_sharpness} is supported in one process only: in several, parts "
+            "of different processes would share a perturbation. Set m_sharpness=None, or train "
+            "in one."
         )
 
 
@@ -86,8 +87,8 @@ def shared_epoch(net, iterator, prefix):
     except BaseException:
         if trajectory.n_steps > first:
             trajectory.mark_broken(
-                "training in several processes ended within an epoch, so that the rows that the "
-                "others had are not known"
+                "training in several processes ended within an epoch, so the rows of the other "
+                "processes are not known"
             )
         raise
     _share_losses(net.history[-1]["batches"], f"{prefix}_loss")

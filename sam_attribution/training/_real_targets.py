@@ -45,8 +45,7 @@ class RealTargets:
         if targets.shape != y_pred.shape[:1]:  # of a Dataset: criteria would broadcast
             raise ValueError(
                 f"y must hold one number per row, got shape {tuple(targets.shape)} for "
-                f"{len(y_pred)} rows: several outputs are not supported. "
-                "Take SAMNet."
+                f"{len(y_pred)} rows: several outputs are not supported. Use SAMNet."
             )
         return super().get_loss(_column(y_pred), targets.to(y_pred.dtype), X=X, training=training)
 

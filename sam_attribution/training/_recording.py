@@ -166,9 +166,11 @@ class RecordingMixin(ProcessesMixin):
         settings, scale = self._settings(), loss_scale(self)
         step = super().train_step(batch, **fit_params)
         if self.trajectory_.schedule and len(rates) != len(self.trajectory_.schedule[-1].rates):
-            self.trajectory_.mark_broken("a parameter group was added to the optimizer on the way")
+            self.trajectory_.mark_broken(
+                "a parameter group was added to the optimizer during training"
+            )
         if not hasattr(batch, "indices"):
-            self.trajectory_.mark_broken("iterator_train does not tell the rows of a batch")
+            self.trajectory_.mark_broken("iterator_train does not give the row numbers of a batch")
         self.trajectory_.schedule.append(
             Step(
                 indices=getattr(batch, "indices", None),
@@ -286,7 +288,10 @@ class RecordingMixin(ProcessesMixin):
         stop = n_steps if stop is None else stop
         whole = isinstance(start, Integral) and isinstance(stop, Integral)
         if not whole or not 0 <= start <= stop <= n_steps:
-            raise ValueError(f"Need 0 <= start <= stop <= {n_steps}, got {start!r} and {stop!r}.")
+            raise ValueError(
+                f"start and stop must satisfy 0 <= start <= stop <= {n_steps}, got {start!r} "
+                f"and {stop!r}."
+            )
         return self.replayer(X, y, sample_weight).states(start, stop, whole=True)
 
     @exclusive()

@@ -12,9 +12,9 @@ from sam_attribution.training._sam_step import SAMMixin, arguments_in
 class SAMRegressor(SAMMixin, ConformantRegressor):
     """Neural network regressor trained with Sharpness-Aware Minimization.
 
-    Every step takes the gradient not at the weights ``w`` but at ``w + eps``, where `eps`
-    raises the batch's loss most within a ball of radius `rho`. The run is recorded, so that
-    it can be replayed and the influence of its training rows can be computed.
+    Every step takes the gradient at ``w + eps``, where `eps` raises the batch's loss most within a
+    ball of radius `rho` around the weights ``w``. The run is recorded, so it can be replayed and
+    its training rows can be scored.
 
     Parameters
     ----------
@@ -25,26 +25,25 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
         (``module__n_hidden=32``).
     rho : float or callable, default=0.05
         Radius of the ball; 0 is plain training. A function of the number of epochs so far, such as
-        :class:`~sam_attribution.training.RhoSchedule`, is asked before every step; it has to depend
-        on that number alone.
+        :class:`~sam_attribution.training.RhoSchedule`, is called before every step and must depend
+        on that number only.
     perturbation : {"l2", "linf", "adaptive"} or object, default="l2"
         Norm of the ball, or an object with ``eps(w, g, rho)`` such as ``PNorm(p=3)``, whose
         parameters a grid search sets as ``perturbation__p``.
     m_sharpness : int, default=None
-        Largest number of rows that climb together. A batch is split into parts of that many rows
-        at most, each climbs by its own gradient, and the step follows the mean of the gradients
-        found there. Batch norm and dropout see one part at a time. ``None`` climbs with the whole
-        batch.
+        Largest number of rows that share a perturbation. A batch is split into parts of at most
+        that many rows, each part has its own perturbation, and the step takes the mean of the
+        gradients found there. Batch norm and dropout see one part at a time. ``None`` uses one
+        perturbation for the whole batch.
     trajectory : int, "all", "auto" or None, default="auto"
-        Number of states to keep beside the first and the last, each in the middle of one of as
-        many equal stretches of training; those before the last tenth and twentieth are kept as
-        well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps every state where they
-        take up to 512 MiB in memory. Otherwise, with SGD without Nesterov, it keeps the weights
-        of every state where those do, and the momentum only in the states that 10 would keep,
-        after a step at rate 0 or without momentum, and before one at more than four times the
-        rate of the last. Where so many do not fit, it goes on with 10. Otherwise, and with
-        `trajectory_dir`, it is 10. ``trajectory_.keep`` says which: ``"all"``, ``"weights"`` or
-        10. The schedule is always kept.
+        Number of states to keep beside the first and the last. Training is split into as many equal
+        stretches, and the state in the middle of each is kept; the states before the last tenth and
+        twentieth are kept as well. ``"all"`` keeps every state, ``None`` none. ``"auto"`` keeps
+        every state if they take at most 512 MiB in memory. Otherwise, with SGD without Nesterov, it
+        keeps the weights of every state if these take at most that, with the momentum only in the
+        states that 10 would keep, after a step at rate 0 or without momentum, and before a step at
+        more than four times the last rate. In all other cases, and with `trajectory_dir`, it is 10.
+        ``trajectory_.keep`` is ``"all"``, ``"weights"`` or 10. The schedule is always kept.
     trajectory_dir : path, optional
         Folder for the trajectory, one per run: states are written there and read when they are
         needed, and :meth:`resume` continues a run that was killed. By default states are kept in
@@ -93,11 +92,11 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
 
     Notes
     -----
-    A step costs two gradients. With ``trajectory=K`` there are up to K + 4 kept states of weights,
-    buffers and optimizer state: with SGD 4 bytes per float32 parameter, with momentum 8, with
-    Adam 12. In a folder each is a file of that size and a few KiB, and there is one checkpoint
-    more, rewritten after every epoch; the schedule takes 8 bytes per row and epoch. Two copies of
-    one state are in memory while it is written.
+    A step costs two gradients. ``trajectory=K`` keeps up to K + 4 states of weights, buffers and
+    optimizer state: 4 bytes per float32 parameter with SGD, 8 with momentum, 12 with Adam. In a
+    folder each is a file of that size and a few KiB, and there is one checkpoint more, rewritten
+    after every epoch; the schedule takes 8 bytes per row and epoch. Two copies of one state are in
+    memory while it is written.
 
     References
     ----------
@@ -109,7 +108,7 @@ class SAMRegressor(SAMMixin, ConformantRegressor):
     >>> from sklearn.preprocessing import scale
     >>> from sam_attribution import SAMRegressor
     >>> X, y = load_diabetes(return_X_y=True)
-    >>> X, y = scale(X), scale(y)  # both to about unit size: the rate is made for that
+    >>> X, y = scale(X), scale(y)  # the default lr needs data of about unit size
     >>> reg = SAMRegressor(random_state=0).fit(X[:300], y[:300])
     >>> reg.predict(X[300:]).shape
     (142,)

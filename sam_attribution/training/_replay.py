@@ -107,22 +107,22 @@ class Replay:
         if not distance <= torch.minimum(_OF_SIZE * size, _OF_WAY * way + rounding):
             raise OtherRun(
                 f"Replay is {distance:.1e} away from the state recorded at step {step}: "
-                f"{_CAUSES}. Take a method that needs recorded states only."
+                f"{_CAUSES}. Use a method that needs recorded states only."
             )
         if self._exact and distance > 0:
             raise OtherRun(
                 f"Replay is not deterministic: it is {distance:.1e} away from the state recorded "
-                f"at step {step}, not equal to it. Take as many threads as in training "
+                f"at step {step}, not equal to it. Use as many threads as in training "
                 "(torch.set_num_threads) and deterministic kernels "
                 "(torch.use_deterministic_algorithms), or train with trajectory='all'."
             )
         if distance > rounding and not self._warned:
             self._warned = True
             warn(
-                f"Replay is {distance:.1e} away from the state recorded at step {step}, "
-                f"where training had moved by {way:.1e} since the last one: {_CAUSES}, or it "
-                "amplifies rounding errors. The states in between are as inexact. For scores of "
-                "recorded states alone take n_checkpoints='recorded'."
+                f"Replay is {distance:.1e} away from the state recorded at step {step}, where "
+                f"training had moved by {way:.1e} since the last one: {_CAUSES}, or it amplifies "
+                "rounding errors. The states in between are as inexact. For scores of recorded "
+                "states alone use n_checkpoints='recorded'."
             )
 
     def _repeat_step(self, number):

@@ -207,7 +207,7 @@ class SAMMixin(AdoptingMixin, StoringMixin):
         if not math.isfinite(value) and scaler_of(self) is None:
             raise Diverged(
                 f"The {what} is {value} at step {self.trajectory_.n_steps}; the weights are "
-                f"those before it. {self._remedy(batch)}"
+                f"those before this step. {self._remedy(batch)}"
             )
         return value
 

@@ -71,8 +71,8 @@ class SavedWeights:
             )
         if unexpected := sorted(found.keys() - own.keys()):
             raise ValueError(
-                f"{name} has {_some(unexpected)}, which module has not: it belongs to another "
-                "network. Save state_dict() of this module."
+                f"{name} has {_some(unexpected)}, which module does not have: it belongs to "
+                "another network. Save state_dict() of this module."
             )
         for key, tensor in own.items():
             if tuple(found[key].shape) != tuple(tensor.shape):
@@ -92,8 +92,8 @@ class SavedWeights:
             if not p.requires_grad and not torch.equal(found[key].to(p), p):
                 raise ValueError(
                     f"{name} has other values of {key!r} than module, where this parameter is "
-                    "frozen: it was trained on the way. Set requires_grad=True before "
-                    "from_module, and choose what is attributed by parameters=."
+                    "frozen: it was trained. Set requires_grad=True before from_module, and "
+                    "choose what is attributed by parameters=."
                 )
 
 

@@ -33,10 +33,10 @@ class Step:
     holds the classes of those that did other than by clipping the norm. The optimizer did not
     change the parameters `without_gradient`.
 
-    With `m_sharpness` parts of at most as many rows climbed apart, see ``part_slices``, and
-    `perturbation_norm` is the mean over the parts.
-    In several processes `indices` are the rows of all, one process after the other, and
-    `per_process` are their numbers of rows. The gradient was the mean of those of the processes.
+    With `m_sharpness` parts of at most as many rows had their own perturbation, see
+    ``part_slices``, and `perturbation_norm` is the mean over the parts. In several processes
+    `indices` are the rows of all, one process after the other, and `per_process` are their numbers
+    of rows. The gradient was the mean of those of the processes.
     """
 
     indices: np.ndarray
@@ -130,14 +130,27 @@ class DataFingerprint:
         names = [field.name for field in fields(self)]
         return [name for name in names if getattr(self, name) != getattr(other, name)]
 
-    def check_same(self, given, recording):
-        """Raise a ValueError that names what differs if `given` are other data."""
+    def check_same(self, given, said, source="fit"):
+        """Raise a ValueError if `given` are other data than those given to `source`.
+
+        The message begins with `said` and names what differs.
+        """
         if changed := self.differences(given):
             raise ValueError(
-                f"{recording} was recorded on other data: {', '.join(changed)} differ "
-                f"({self.n_samples} rows then, {given.n_samples} now). "
-                "Pass the rows given to fit, in the same order and form (array, dict, Dataset)."
+                f"{said} other data: {self._what_differs(given, changed)} Pass the rows given to "
+                f"{source}, in the same order and form (array, dict, Dataset)."
             )
+
+    def _what_differs(self, given, changed):
+        if self.n_samples == given.n_samples:
+            return f"{', '.join(changed)} {'differs' if len(changed) == 1 else 'differ'}."
+        n_rows = f"{self.n_samples} rows then, {given.n_samples} now."
+        if self.n_samples > given.n_samples:
+            return n_rows
+        return (
+            f"{n_rows} Leave out rows that were held out of the training, by validation= or "
+            "train_test_split."
+        )
 
 
 def _content(perturbation):
@@ -225,7 +238,7 @@ class Trajectory:
         if self.fingerprint is None:
             self.fingerprint, self.perturbation = data, perturbation
         elif changed := self.fingerprint.differences(data):
-            self.mark_broken(f"partial_fit went on with other data ({', '.join(changed)})")
+            self.mark_broken(f"partial_fit continued with other data ({', '.join(changed)})")
         else:
             self.check_perturbation(perturbation)
 
@@ -241,12 +254,12 @@ class Trajectory:
         """Note which parameters are trained; mark the run broken if this changed."""
         self.names = self.names or names
         if names != self.names:
-            self.mark_broken("parameters were frozen or thawed on the way")
+            self.mark_broken("parameters were frozen or unfrozen during training")
 
     def note_criterion(self, criterion):
         """Note the criterion trained with; mark the run broken if it was replaced on the way."""
         if self.criterion is not None and not self.is_criterion(criterion):
-            self.mark_broken("the criterion was replaced on the way")
+            self.mark_broken("the criterion was replaced during training")
         self.criterion = criterion
 
     def is_criterion(self, criterion):
@@ -371,7 +384,7 @@ class Trajectory:
         if not self.states:
             raise ValueError(
                 "this needs the training's states, but the estimator was fitted with "
-                'trajectory=None. Fit it with trajectory="auto", or take a method of the final '
+                'trajectory=None. Fit it with trajectory="auto", or use a method of the final '
                 'model such as "hif".'
             )
 
@@ -381,10 +394,9 @@ class Trajectory:
             largest = max(sum(step.per_process) for step in self.schedule)
             raise ValueError(
                 f"{what} needs the training repeated, which cannot be done for one in "
-                f"{self.n_processes} processes. Train in one process with "
-                f"batch_size={largest}, take a method that needs recorded states "
-                'only ("gif" and "tracin" with n_checkpoints="recorded"), or one of the final '
-                'model ("hif").'
+                f"{self.n_processes} processes. Train in one process with batch_size={largest}, "
+                'use a method that needs recorded states only ("gif" and "tracin" with '
+                'n_checkpoints="recorded"), or one of the final model ("hif").'
             )
 
     def check_begun(self):
@@ -404,4 +416,4 @@ class Trajectory:
         if self.broken:
             raise ValueError(f"The recorded trajectory cannot be used: {self.broken}.")
         given = DataFingerprint.of(X, codes, sample_weight)
-        self.fingerprint.check_same(given, "The trajectory")
+        self.fingerprint.check_same(given, "The trajectory was recorded on")

@@ -9,13 +9,14 @@ def check_unchanged(net):
     trained = [name for name, p in module.named_parameters() if p.requires_grad]
     if changed := set(recorded.names or trained) ^ set(trained):
         raise ValueError(
-            f"module_ was frozen or thawed after training, at {min(changed)!r}. Set requires_grad "
-            "back, and choose what is attributed by parameters=."
+            "parameters of module_ were frozen or unfrozen after training, such as "
+            f"{min(changed)!r}. Set requires_grad back, and choose what is attributed by "
+            "parameters=."
         )
     if not recorded.is_criterion(getattr(net, "criterion_", None)):
         raise ValueError(
             "criterion_ was replaced after training, such as by set_params(criterion=...): the "
-            "recorded steps descended on another loss. Fit again."
+            "recorded steps used another loss. Fit again."
         )
     n_groups = len(net.optimizer_.param_groups)
     if recorded.schedule and n_groups != len(recorded.schedule[-1].rates):

@@ -18,9 +18,9 @@ def naming_whole_numbers(x):
             raise
         said = str(error).partition("\n")[0]
         raise ValueError(
-            f"X holds whole numbers ({', '.join(kinds)}), which reach the module as they are, and "
-            f"it cannot compute with them: {said}. Pass X.astype('float32') (of rows on disk: a "
-            "Dataset that converts its items), or int64 for the indices of an embedding."
+            f"X holds whole numbers ({', '.join(kinds)}), and module cannot compute with them: "
+            f"{said}. Pass X.astype('float32'), or int64 for the indices of an embedding. For "
+            "rows on disk pass a Dataset that converts its items."
         ) from error
 
 

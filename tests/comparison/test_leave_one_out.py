@@ -31,7 +31,7 @@ def test_scores_are_those_of_saminfluence():
     assert np.array_equal(found.scores, expected.scores_)
     assert np.array_equal(found.group_effects[0], expected.scores_)
     assert found.standard_errors is None
-    with pytest.raises(AttributeError, match=r"as by method=LeaveOneOut\(n_seeds=5\)"):
+    with pytest.raises(AttributeError, match=r"as in method=LeaveOneOut\(n_seeds=5\)"):
         expected.standard_errors_  # noqa: B018
     assert found.estimator.predict(X).shape == (30,)
 

@@ -412,9 +412,9 @@ class Tied(nn.Module):
     ("module", "message"),
     [
         (Tied, r"parameters \['first.weight'\] belong .* to several modules at once"),
-        (Container, r"parameters \['scale'\] belong to modules that have parts"),
-        (Mixed, r"layers \['layer'\] are given something else than one entry for each row"),
-        (FirstOfAll, r"layers \['places'\] are given something else than one entry for each row"),
+        (Container, r"parameters \['scale'\] belong to modules that have submodules"),
+        (Mixed, r"inputs of the layers \['layer'\] do not have one entry for each row"),
+        (FirstOfAll, r"inputs of the layers \['places'\] do not have one entry for each row"),
         (Functional, r"layers \['layer'\] are not called"),
     ],
 )
@@ -512,7 +512,7 @@ class TableUsedTwice(nn.Module):
 def test_parameters_that_count_outside_of_calls_are_named(module, layer):
     torch.manual_seed(0)
     strange = replace(problem_of("mlp"), module=module().double().eval())
-    with pytest.raises(ValueError, match=rf"\['{layer}'\] count elsewhere than in their calls"):
+    with pytest.raises(ValueError, match=rf"\['{layer}'\] are used outside of the layers' calls"):
         KroneckerCurvature(strange, strange.params)
     without = [n for n in strange.layout.names if not n.startswith(layer)]
     index = torch.cat(

@@ -469,7 +469,10 @@ def test_buffers_go_where_the_rows_are():
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"estimator": classifier(trajectory=None, max_epochs=1)}, "kept no state of its training"),
+        (
+            {"estimator": classifier(trajectory=None, max_epochs=1)},
+            "needs recorded states of the training",
+        ),
         ({"contamination": 1.0}, "contamination"),
         ({"contamination": "many"}, "contamination"),
         ({"validation": (X, Y)}, "validation must be a fraction"),

@@ -53,7 +53,7 @@ def skill(*, is_chance=False, by_chance=(), n_splits=1):
         (skill(is_chance=True), SURE, "predict the held-out labels hardly better.* Help"),
         (skill(is_chance=True, n_splits=5), SURE, "held-out labels of all 5 splits hardly"),
         (skill(by_chance=[1, 3], n_splits=5), SURE, "In split 1, 3 of diagnostics_ the network"),
-        (skill(), VAGUE, r"below a right one in 50% of the pairs only"),
+        (skill(), VAGUE, r"below a right one in only 50% of the pairs"),
     ],
 )
 def test_weak_evidence(found, values, message):
@@ -69,7 +69,7 @@ def test_good_scores_are_not_doubted(recwarn):
 
 
 def test_a_share_of_nearly_nothing_is_said_with_three_decimals():
-    with pytest.warns(AttributionWarning, match=r"contamination_=0 \(.*of the MislabelDetector\)"):
+    with pytest.warns(AttributionWarning, match=r"contamination_=0 \(.*to MislabelDetector \("):
         warn_of_unknown_share(6.4e-5, share(0, 0, 0.18), trust=False, is_one_split=True)
 
 
@@ -81,22 +81,27 @@ def share(low, high, disagreement):
 @pytest.mark.parametrize(
     ("found", "trust", "is_one_split", "message"),
     [
-        (share(0, 0.03, 0.35), False, True, "0 to 0.03.*35%.*look alike.*ValidationData"),
+        (
+            share(0, 0.03, 0.35),
+            False,
+            True,
+            "0 to 0.03.*35%.*or the classes overlap.*ValidationData",
+        ),
         (
             share(0.1, 0.4, 0.3),
             False,
             True,
-            r"ly well\. What.*ValidationData.*, or folds \(validation=5\)",
+            r"ly well\. To find out, .*ValidationData.* Folds \(validation=5\)",
         ),
         (
             share(0.1, 0.4, 0.3),
             False,
             False,
-            r"ly well\. What would tell: a few .*, y_checked\) of the MislabelDetector\)\.$",
+            r"ly well\. To find out, pass a few .*, y_checked\)\)\.$",
         ),
         (share(0.1, 0.4, 0.3), True, False, r"equally well\.$"),
-        (share(0.1, 0.4, np.nan), True, False, "is uncertain: the labels fit many"),
-        (share(0.5, 0.6, 0.5), False, False, "no more than 60% is tried, and more may be wrong"),
+        (share(0.1, 0.4, np.nan), True, False, r"is uncertain\. Many noise rates fit"),
+        (share(0.5, 0.6, 0.5), False, False, "that is tried is 60%, and more labels may be wrong"),
     ],
 )
 def test_an_unknown_share_is_said_beside_the_other_suggestions(found, trust, is_one_split, message):

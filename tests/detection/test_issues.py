@@ -134,6 +134,6 @@ def test_a_class_that_is_mostly_suspicious_is_named():
     X, given = rare_class(12, 36)
     settings = {"max_epochs": 10, "lr": 0.1, "batch_size": 64}
     detector = MislabelDetector(SAMClassifier(**settings, random_state=0), random_state=0)
-    with pytest.warns(AttributionWarning, match=r"Suspicious are \d+ of the 48 rows of class 1"):
+    with pytest.warns(AttributionWarning, match=r"\d+ of the 48 rows of class 1 are suspicious"):
         detector.fit(X, given)
     assert max(detector.diagnostics_.loc[0, "wrong_by_class"]) == 1

@@ -231,7 +231,11 @@ def test_what_is_wrong_is_named(noisy, change, message):
     ("arguments", "error", "message"),
     [
         ({"classes": 2}, ValueError, "classes should be a 1d array"),
-        ({"classes": ["a", None]}, TypeError, "classes must hold labels of one kind that sorts"),
+        (
+            {"classes": ["a", None]},
+            TypeError,
+            "classes must hold labels of one kind that can be sorted",
+        ),
         ({"sample_weight": np.r_[1, np.zeros(N - 1)]}, ValueError, "sample_weight must be above 0"),
     ],
 )

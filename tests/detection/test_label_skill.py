@@ -80,7 +80,7 @@ def test_where_rows_say_nothing_no_row_is_suspicious(is_constant):
     rng = np.random.default_rng(0)
     X = np.ones((120, 3)) if is_constant else rng.normal(size=(120, 3))
     detector = MislabelDetector(SAMClassifier(max_epochs=2, random_state=0), random_state=0)
-    with pytest.warns(AttributionWarning, match="No row is called suspicious") as caught:
+    with pytest.warns(AttributionWarning, match="no label is called suspicious") as caught:
         detector.fit(X, rng.integers(0, 3, 120))
     assert not detector.suspicious_.any()
     assert not detector.issues_.is_suspicious.any()

@@ -214,7 +214,7 @@ def test_targets_that_cannot_be_judged_are_named(change, error, message):
 
 def test_a_net_that_kept_no_state_is_refused():
     X, y, _ = regression(60)
-    with pytest.raises(ValueError, match="kept no state of its training"):
+    with pytest.raises(ValueError, match="needs recorded states of the training"):
         MislabelDetector(model(max_epochs=1, trajectory=None)).fit(X, y)
 
 

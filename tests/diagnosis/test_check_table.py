@@ -56,11 +56,12 @@ def test_skill_of_a_regressor_is_read_as_variance(r2, status, meaning):
     assert meaning in line.meaning
 
 
-def test_rest_matters_to_methods_that_solve():
-    table = check_table(pd.DataFrame({"stationarity": [2.0, 2.0], "damping": [0.1, np.nan]}))
+@pytest.mark.parametrize("value", [1e-9, 2.0])
+def test_convergence_is_judged_only_for_methods_that_assume_it(value):
+    table = check_table(pd.DataFrame({"stationarity": [value, value], "damping": [0.1, np.nan]}))
     lines = table[table["check"] == "stationarity"]
-    assert lines["status"].tolist() == ["bad", "fine"]
-    assert "does not need" in lines["meaning"].iloc[1]
+    assert lines["split"].tolist() == [0]
+    assert lines["status"].tolist() == ["fine" if value < 1 else "bad"]
 
 
 def test_what_was_not_found_out_has_no_line():

@@ -94,9 +94,11 @@ def test_warns_what_share_could_not_be_judged():
 def test_a_splitter_is_not_advised_to_who_has_one():
     scorer = Unjudged()
     scorer.validation = StratifiedKFold(2)
-    with pytest.warns(UserWarning, match="Take a splitter that trains on every row") as caught:
+    with pytest.warns(
+        UserWarning, match="in any split. Use a splitter that trains on every row"
+    ) as caught:
         row_filter._check_scores(scorer.fit(X, y).scores_, len(y), scorer.validation)
-    assert "A cross-validation splitter" not in str(caught[0].message)
+    assert "scorer held them out as validation rows" not in str(caught[0].message)
 
 
 def test_fraction_zero_scores_nothing():
@@ -184,8 +186,8 @@ def test_auto_names_a_class_that_loses_most_of_its_rows():
 @pytest.mark.parametrize(
     ("scorer", "message"),
     [
-        (SAMInfluence(), "SAMInfluence ranks rows only. Give a fraction"),
-        (FirstFeature(), "FirstFeature ranks rows only. Give a fraction"),
+        (SAMInfluence(), "SAMInfluence has scores_ only. Give a fraction"),
+        (FirstFeature(), "FirstFeature has scores_ only. Give a fraction"),
     ],
 )
 def test_auto_needs_a_scorer_that_decides(scorer, message, monkeypatch):

@@ -25,7 +25,7 @@ class Stream(BaseEstimator):
 def test_what_cannot_be_told_is_scored_and_said():
     X, y = np.zeros((3, 1)), np.zeros(3)
     scorer = Stream(stream=(i for i in range(3)))
-    with pytest.warns(UserWarning, match="content of Stream or of its data cannot be told"):
+    with pytest.warns(UserWarning, match="content of Stream or of its data cannot be compared"):
         scores, suspicious = fitted_scores(scorer, X, y, {}, memory="auto", random_state=0)
     np.testing.assert_array_equal(scores, 0)
     assert suspicious is None

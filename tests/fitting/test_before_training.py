@@ -125,7 +125,7 @@ OUTPUTS_REFUSED = [
     (partial(Counting, criterion=NoReduction), "has no reduction"),
 ]
 LOSSES_REFUSED = [
-    (partial(Counting, criterion=CoupledLoss), "another loss alone than together"),
+    (partial(Counting, criterion=CoupledLoss), "another loss alone than in a batch"),
     (partial(WithPenalty, nn.Linear(6, 3)), "not the mean of its rows' losses"),
     (partial(Counting, Autocast(6, 3)), r"outputs in bfloat16, .* End forward with \.to\(torch\.f"),
 ]

@@ -134,7 +134,9 @@ def test_groups_that_do_not_stay_together_are_a_warning(validation):
 
 def test_groups_beside_rows_of_ones_own_are_a_warning():
     own = ValidationData(X[:10], Y[:10])
-    with pytest.warns(AttributionWarning, match="groups are not used: validation=ValidationData"):
+    with pytest.warns(
+        AttributionWarning, match="groups have no effect, because validation=ValidationData"
+    ):
         judge(validation=own).fit(X, Y, groups=GROUPS)
 
 

@@ -168,7 +168,7 @@ def test_advice_is_not_to_train_otherwise_but_to_give_the_rows_as_in_training(ne
     ("call", "message"),
     [
         (lambda fitted: fitted.diagnose(smoothness="prediction"), "diagnose.smoothness"),
-        (lambda fitted: fitted.diagnose(X, Y, n_seeds=1), "nor a net of from_module"),
+        (lambda fitted: fitted.diagnose(X, Y, n_seeds=1), "or a net of from_module"),
         (lambda fitted: fitted.remove([0], how="linear", verify=1), '"loo"'),
     ],
 )

@@ -239,7 +239,7 @@ def test_a_projected_file_that_changed_is_named(tmp_path, change):
     whole = file.read_bytes()
     file.write_bytes(change(whole))
     with pytest.raises(
-        ValueError, match=rf"{file.name} was cut short or changed.* Delete the file"
+        ValueError, match=rf"{file.name} is incomplete or was changed.* Delete the file"
     ):
         fitted.attribute(X_query, y_query, how=how)
     file.unlink()
@@ -263,7 +263,7 @@ def test_a_folder_for_projected_rows_without_room_is_named(tmp_path, monkeypatch
 
 def test_projected_gradients_cannot_be_measured_by_a_matrix():
     fitted = influence(method=RelatIF(InfluenceFunction(damping=0.5)))
-    with pytest.raises(ValueError, match="RelativeProbe measures whole gradients"):
+    with pytest.raises(ValueError, match="RelativeProbe needs whole gradients"):
         fitted.attribute(X_query, y_query, how=Projected(64))
 
 

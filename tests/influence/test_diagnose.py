@@ -119,9 +119,9 @@ def test_a_repetition_in_float64_is_checked_in_float64():
 def test_every_split_has_its_lines():
     fitted = influence(linear(), "gif", validation=StratifiedKFold(3)).fit(X, y)
     table = fitted.diagnose()
-    checks = ["validation_skill", "stationarity", "edge_of_stability"]
-    assert table["check"].tolist() == 3 * checks
-    assert table["split"].tolist() == np.repeat([0, 1, 2], 3).tolist()
+    assert table["check"].tolist() == 3 * ["validation_skill", "edge_of_stability"]
+    assert table["split"].tolist() == np.repeat([0, 1, 2], 2).tolist()
+    assert fitted.diagnostics_["stationarity"].notna().all()  # known, and no fault of this method
 
 
 def skill_of(fitted):
@@ -268,7 +268,7 @@ def test_what_is_missing_is_named():
         frozen.diagnose(n_seeds=1)
     with pytest.raises(ValueError, match="y is not that of fit"):
         frozen.diagnose(X, y[::-1], n_seeds=1)
-    with pytest.raises(ValueError, match="FrozenEstimator never does"):
+    with pytest.raises(ValueError, match="FrozenEstimator or a net of from_module is never"):
         frozen.diagnose(X, y, n_seeds=1)
     with pytest.raises(ValueError, match="'smoothness' parameter"):
         frozen.diagnose(smoothness="rows")

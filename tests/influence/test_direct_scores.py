@@ -116,9 +116,9 @@ def test_the_error_says_why_and_what_to_do():
     with pytest.raises(AttributeError) as error:
         influence(Explicit()).transform(X)
     said = str(error.value.__cause__)
-    assert said.startswith("method=Explicit() scores the rows of fit with the labels")
-    assert 'take another, such as "gif"' in said
-    with pytest.raises(AttributeError, match="scores the rows of fit"):
+    assert said.startswith("method=Explicit() scores only the rows of fit with their own labels")
+    assert 'use another method, such as "gif"' in said
+    with pytest.raises(AttributeError, match="scores only the rows of fit"):
         influence(Explicit()).fit(X, y).transform_train_  # noqa: B018
 
 

@@ -78,7 +78,7 @@ def test_a_rough_run_that_is_refined_warns_of_its_scores():
         warnings.simplefilter("always")
         influence(rough(), "gif", refine=6, calibrate=True).fit(X, y)
     said = [str(each.message) for each in caught]
-    assert any("did not do what their scores say" in each for each in said)
+    assert any("did not have the effect that their scores predict" in each for each in said)
 
 
 @pytest.mark.parametrize(
@@ -108,7 +108,7 @@ def test_effects_do_not_stand_among_scores_of_another_size(net, monkeypatch):
     monkeypatch.setattr(Attribution, "leave_out", None)
     with pytest.raises(ValueError, match="Set calibrate=True"):
         influence(net, "gif", refine=6).fit(X, y)
-    with pytest.raises(ValueError, match="every row about its own loss"):
+    with pytest.raises(ValueError, match="each row by its own loss"):
         influence(net, "self-influence", refine=6, calibrate=True).fit(X, y)
 
 
@@ -132,7 +132,7 @@ def test_rows_without_which_training_diverges_are_no_scores():
     found = LeftOutRows(*map(torch.tensor, ([0, 1], [0.1, 0.2], [torch.inf, 0.2])))
     assert np.isnan(found.slope)
     assert found.error == 1
-    with pytest.raises(ValueError, match="training is not finite"):
+    with pytest.raises(ValueError, match="training without them is not finite"):
         refined(torch.zeros(3), None, None, found, calibrate=True)
 
 

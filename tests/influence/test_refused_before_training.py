@@ -52,7 +52,7 @@ def test_settings(method, settings, message):
 def test_a_question_to_a_method_that_answers_none(asked):
     net = NeverTrained(module(), dtype="float64")
     influence = SAMInfluence(net, method=SelfInfluence(), validation=VALIDATION, **asked)
-    with pytest.raises(ValueError, match="about its own training loss"):
+    with pytest.raises(ValueError, match="by its own training loss"):
         influence.fit(X, Y)
 
 
@@ -60,7 +60,7 @@ def test_effects_among_scores_of_a_row_for_itself():
     net = NeverTrained(module(), dtype="float64")
     settings = {"validation": VALIDATION, "refine": 6, "calibrate": True}
     influence = SAMInfluence(net, method="self-influence", **settings)
-    with pytest.raises(ValueError, match="every row about its own loss"):
+    with pytest.raises(ValueError, match="each row by its own loss"):
         influence.fit(X, Y)
 
 

@@ -296,5 +296,5 @@ def test_an_earlier_fit_is_forgotten():
 )
 @pytest.mark.parametrize("labels", [y, y > 0], ids=["targets", "labels"])
 def test_filters_refuse_regressors(filter_, labels):
-    with pytest.raises(ValueError, match=r"(?s)must be of a classifier, got .*SAMRegressor"):
+    with pytest.raises(ValueError, match=r"(?s)must use a classifier, got .*SAMRegressor"):
         filter_.fit(X, labels)

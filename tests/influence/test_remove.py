@@ -157,17 +157,21 @@ def test_without_a_unit_there_is_no_prediction():
 
 def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
     fitted = influence(HIF("fast", damping=1e-3, curvature="ggn")).fit(X, y)
-    with pytest.warns(UserWarning, match="the edit leaves the range") as caught:
+    with pytest.warns(UserWarning, match="the edit is too large for a linear step") as caught:
         edited = fitted.remove(np.arange(45)[y[:45] != y[0]], how="linear")
-    (text,) = [str(w.message) for w in caught if "the edit leaves the range" in str(w.message)]
+    (text,) = [
+        str(w.message)
+        for w in caught
+        if "the edit is too large for a linear step" in str(w.message)
+    ]
     report = edited.edit_
     assert report["nonlinearity"] > 0.5
     curved = f"{report['nonlinearity']:.0%}"
-    assert f"{curved} of the movement of the validation outputs is curved" in text
+    assert f"{curved} of the change of the validation outputs along it is not linear" in text
     assert f"rises by {report['rise']:.3g} where {report['predicted_rise']:.3g} was" in text
-    assert text.endswith("verify= says how far off edits of this size are.")
+    assert text.endswith("verify= shows the error of edits of this size.")
     assert caught[-1].filename == __file__
-    with pytest.warns(UserWarning, match="them; verification_ says how far off"):
+    with pytest.warns(UserWarning, match="them. verification_ shows the error"):
         fitted.remove(np.arange(45)[y[:45] != y[0]], verify=1, how="linear")
 
 
@@ -329,7 +333,7 @@ BAD = {
     "beyond": ([3, 60], r"positions in 0\.\.59, got 60"),
     "negative": ([-1], r"positions in 0\.\.59, got -1"),
     "twice": ([3, 5, 3], "holds row 3 more than once"),
-    "everything": (np.arange(60), "all rows that were trained on"),
+    "everything": (np.arange(60), "must leave rows to train on"),
     "class": (np.flatnonzero(y == 1), "all rows of class 1"),
 }
 
@@ -361,7 +365,7 @@ def test_rows_that_were_held_out():
     step = fitted.attributions_[0].prepared.removal_step([torch.tensor([0, 7])])
     moved = weights(fitted.estimator_) + step.params[0]
     torch.testing.assert_close(weights(fitted.remove(trained_on[[0, 7]], how="linear")), moved)
-    with pytest.raises(ValueError, match="all rows that were trained on"):
+    with pytest.raises(ValueError, match="must leave rows to train on"):
         fitted.remove(trained_on, how="linear")
 
 
@@ -369,7 +373,7 @@ def test_rows_that_were_held_out():
 @pytest.mark.parametrize("method", ["grad-dot", "grad-cos", "relatif", "self-influence", "loo"])
 def test_methods_that_predict_no_weights_are_named(method):
     fitted = influence(method, estimator=SAMClassifier(**SMALL | {"max_epochs": 1})).fit(X, y)
-    with pytest.raises(ValueError, match=rf"method='{method}' does not say what the weights would"):
+    with pytest.raises(ValueError, match=rf"method='{method}' does not estimate the weights"):
         fitted.remove(REMOVED, how="linear")
 
 

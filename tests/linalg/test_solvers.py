@@ -151,7 +151,7 @@ class Opposite(Direct):
 def test_a_preconditioner_that_points_uphill_is_refused():
     operator = Dense(torch.diag(torch.tensor([1.0, 2.0, 3.0])), symmetric=True)
     solver = CG(preconditioner=Opposite())
-    with pytest.raises(ValueError, match="preconditioner must stand for a positive definite"):
+    with pytest.raises(ValueError, match="preconditioner must be a positive definite"):
         solver.prepare(operator).matmat(torch.ones(3, 1))
 
 
@@ -352,5 +352,5 @@ def test_arnoldi_outside_its_subspace_takes_what_is_left_of_the_spectrum(damping
     solution = Arnoldi(n_steps=6).prepare(Damped(own, damping)).matmat(b)
     expected = torch.linalg.solve(own.matrix + damping * torch.eye(60, dtype=b.dtype), b)
     torch.testing.assert_close(solution.x, expected)
-    with pytest.raises(ValueError, match=r"has none, and eigenvalues near 0 or below.*GMRES"):
+    with pytest.raises(ValueError, match=r"has eigenvalues near 0 or below.*GMRES"):
         Arnoldi(n_steps=6).prepare(Damped(Dense(few, symmetric=True), 0.0))

@@ -134,7 +134,7 @@ def test_a_fit_warns_once_of_what_ekfac_leaves_out():
     influence = SAMInfluence(net, method=skipping, validation=folds, random_state=0)
     with pytest.warns(UserWarning, match="unsupported=") as record:
         influence.fit(X.numpy(), y.numpy())
-    told = [str(each.message) for each in record if "leaves layers out" in str(each.message)]
+    told = [str(each.message) for each in record if "leaves out layers" in str(each.message)]
     assert len(told) == 1
     assert "encoder.self_attn.in_proj_weight" in told[0]
     assert influence.diagnostics_["left_out"].str.contains("self_attn").all()
@@ -207,7 +207,7 @@ class Focal(nn.Module):
 
 
 LOSSES = {
-    "bends down": (Focal, "criterion Focal curves downwards"),
+    "bends down": (Focal, "criterion Focal is not convex"),
     "linear": (lambda: nn.MultiMarginLoss(), "criterion MultiMarginLoss has no second"),
 }
 

@@ -42,8 +42,9 @@ def test_hif_stands_in_and_says_why(why):
         net = SAMClassifier(module(), dtype="float64", random_state=0, **options).fit(X, Y)
     else:
         parameters = "head"
-    with pytest.warns(AttributionWarning, match=r'takes "hif-fast".*: .*Name a method'):
+    with pytest.warns(AttributionWarning, match=r'uses "hif-fast".*: .*Name a method') as warned:
         found = scores(net, parameters=parameters)
+    assert len(warned) == 1
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         expected = scores(net, HIF("fast"), parameters=parameters)
@@ -71,7 +72,7 @@ class Square(nn.Module):
 def test_without_a_second_derivative_it_is_gif():
     torch.manual_seed(0)
     net = trained(nn.Sequential(nn.Linear(4, 5), Square(), nn.Linear(5, 3)).double(), lr=0.05)
-    with pytest.warns(AttributionWarning, match='takes "gif"'):
+    with pytest.warns(AttributionWarning, match='uses "gif"'):
         found = scores(net)
     np.testing.assert_array_equal(found, scores(net, "gif"))
 
@@ -101,7 +102,7 @@ def test_hif_stands_in_where_the_sweep_fails(part, trajectory, reason):
     network = nn.Sequential(nn.Linear(4, 5), part, nn.Tanh(), nn.Linear(5, 3)).double()
     clf = trained(network, lr=0.1, trajectory=trajectory)
     influence = SAMInfluence(FrozenEstimator(clf), validation=VALIDATION)
-    with pytest.warns(AttributionWarning, match=f'takes "hif-fast".*{reason}'):
+    with pytest.warns(AttributionWarning, match=f'uses "hif-fast".*{reason}'):
         influence.fit(X, Y)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")

@@ -138,7 +138,7 @@ def test_points_made_again_at_each_reading_are_the_same(monkeypatch):
 def test_rows_that_the_last_epoch_left_out_are_refused():
     problem = fitted_problem("mlp")
     object.__setattr__(problem, "path", None)
-    with pytest.raises(ValueError, match="recorded last epoch that every row"):
+    with pytest.raises(ValueError, match="recorded last epoch that contains every row"):
         HIF(ascent="batch").prepare(problem)
 
 

@@ -77,7 +77,7 @@ def test_effective_rates_fixed_points_and_parts():
     foreign = trained(**UNKNOWN["foreign"])
     assert "not for SignDescent" in same_refusal(GIF(rates="effective"), *foreign)
     GIF().check_model(at_the_door(foreign[0]), foreign[1])
-    assert "no objective" in same_refusal(FixedPoint(), *trained(**KNOWN["adamw"]))
+    assert "not part of the loss" in same_refusal(FixedPoint(), *trained(**KNOWN["adamw"]))
     decoupled = {"optimizer__weight_decay": 0.1, "optimizer__decoupled_weight_decay": True}
     nadam = trained(optimizer=torch.optim.NAdam, **decoupled)
     assert "NAdam's decoupled" in same_refusal(FixedPoint(), *nadam)

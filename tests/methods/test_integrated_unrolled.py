@@ -144,7 +144,7 @@ def test_groups_must_leave_rows_to_train_on(n_groups):
 
 def test_other_rows_have_no_score_and_models_are_not_edited():
     influence = fitted(IntegratedUnrolled(n_groups=2), max_epochs=1)
-    with pytest.raises(ValueError, match='Use "unrolled" for them'):
+    with pytest.raises(ValueError, match='Use "unrolled" for other rows'):
         influence.score_samples(X, y)
     with pytest.raises(ValueError, match="unrolled"):
         influence.remove([0], how="linear")

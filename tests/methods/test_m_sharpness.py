@@ -230,7 +230,7 @@ def test_hif_by_batches_is_the_derivative_of_the_mean_over_their_parts():
     edit = method.prepare(problem).removal_step([torch.tensor([0, 7])]).params[0]
     torch.testing.assert_close(edit, steps[:, [0, 7]].sum(1), rtol=1e-7, atol=1e-11)
     scale = HIF(damping=0.0).prepare(problem).diagnostics["scale"]
-    assert "parts of 3 rows climbed apart" in scale
+    assert "each part of 3 rows has its own perturbation" in scale
 
 
 @pytest.mark.slow
@@ -257,8 +257,8 @@ def test_leaving_rows_out_trains_in_parts_too():
 @pytest.mark.parametrize(
     ("method", "message"),
     [
-        (TRAK(at="w+eps", n_checkpoints=2), "with m_sharpness=3 the rows of a batch climbed to"),
-        (FixedPoint(tol=1e-4), "FixedPoint solves for SAM that climbs with all rows together"),
+        (TRAK(at="w+eps", n_checkpoints=2), "with m_sharpness=3 a batch has several"),
+        (FixedPoint(tol=1e-4), "FixedPoint supports one perturbation for all rows"),
     ],
     ids=["trak", "fixed-point"],
 )

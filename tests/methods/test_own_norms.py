@@ -95,13 +95,13 @@ def test_self_influence_is_that_of_tracin_and_ranks_memorised_rows_lowest():
 
 
 def test_self_influence_answers_no_queries():
-    with pytest.raises(ValueError, match="method asks every row about its own loss"):
+    with pytest.raises(ValueError, match="this method scores each row by its own loss"):
         influence("self-influence").attribute(X, y)
 
 
 @pytest.mark.parametrize("settings", [{"aggregate": "worst-class"}, {"evaluation": "margin"}])
 def test_self_influence_has_nothing_to_ask_validation_rows(settings):
-    with pytest.raises(ValueError, match='leave evaluation at "loss" and aggregate at "mean"'):
+    with pytest.raises(ValueError, match='Leave evaluation at "loss" and aggregate at "mean"'):
         influence("self-influence", **settings)
 
 

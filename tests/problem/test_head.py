@@ -136,15 +136,18 @@ def test_scores_of_a_head_with_a_frozen_bias_equal_those_of_its_weight():
 @pytest.mark.parametrize(
     ("module", "message"),
     [
-        (Tied(), "used once, but 'head.weight' of Tied acts on the logits in another place"),
+        (Tied(), "used once, but 'head.weight' of Tied is used in another place"),
         (TiedByName(), "used once, but 'body.2.weight' of TiedByName"),
-        (mlp(Squashing(4, 3)), "logits that are the last nn.Linear applied to its input"),
+        (mlp(Squashing(4, 3)), "logits that are the output of the last nn.Linear"),
         (frozen("2.weight", "2.bias"), "ends in a trainable nn.Linear"),
         (normed(parametrizations.weight_norm), "parameters and not computed"),
         (normed(parametrizations.orthogonal), "parameters and not computed"),
         (normed(nn.utils.weight_norm), "parameters and not computed"),
         (Autocast, "one dtype, but Autocast has them in bfloat16, float32 and float32"),
-        (lambda: nn.Sequential(mlp(), Masked(3, 3)), "logits that are the last nn.Linear applied"),
+        (
+            lambda: nn.Sequential(mlp(), Masked(3, 3)),
+            "logits that are the output of the last nn.Linear",
+        ),
     ],
 )
 def test_a_head_without_the_closed_form_is_named_before_training(module, message):

@@ -55,7 +55,7 @@ class FallsFlat(nn.Module):
     [
         (lambda h: F.dropout(h, 0.3), "is random"),
         (lambda h: h + torch.as_tensor(np.random.randn()).to(h), "is random"),
-        (Remembering(), "remembers what it was called with"),
+        (Remembering(), "remembers earlier calls"),
         (lambda h: h - h.mean(0), "couples the rows"),
         (lambda h: h / h.max(), "couples the rows"),
         (lambda h: h if len(h) > 1 else h / 0, "couples the rows"),  # as std(0) of one row does

@@ -174,7 +174,7 @@ def test_the_largest_radius_is_found_whatever_max_iter(monkeypatch):
 def test_the_infinity_norm_is_said_to_have_hardly_any():
     convex = SoftmaxRegression.draw(1, 40, 3, 3, 0.1, 0.1, PNorm(math.inf))
     problem = convex.problem(convex.minimiser())
-    with pytest.raises(ValueError, match=r"There hardly ever is one for PNorm\(p=inf\)"):
+    with pytest.raises(ValueError, match=r"A fixed point rarely exists for PNorm\(p=inf\)"):
         FixedPoint().prepare(problem)
 
 
@@ -206,10 +206,10 @@ def loss_of(convex, w, held_out):
 @pytest.mark.parametrize(
     ("settings", "message"),
     [
-        ({"dtype": "float32"}, r"tol=1\.0e-10 is below the rounding of torch\.float32"),
+        ({"dtype": "float32"}, r"tol=1\.0e-10 is below the rounding error of torch\.float32"),
         (
             {"optimizer": torch.optim.AdamW, "optimizer__weight_decay": 0.1},
-            "AdamW's decoupled weight decay belongs to no objective",
+            "AdamW's decoupled weight decay is not part of the loss",
         ),
         (
             {"module": nn.Linear(6, 3), "max_epochs": 1},

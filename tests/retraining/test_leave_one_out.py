@@ -336,7 +336,9 @@ UNREPEATABLE = {
 @pytest.mark.parametrize("settings", UNREPEATABLE.values(), ids=UNREPEATABLE)
 def test_a_folder_in_which_nothing_is_found_again_warns(settings, tmp_path):
     method = LeaveOneOut(rows=[1], resume_dir=tmp_path)
-    with pytest.warns(UserWarning, match=r"resume_dir finds nothing again .* random_state=0 on"):
+    with pytest.warns(
+        UserWarning, match=r"resume_dir cannot find saved models again .* random_state=0 on"
+    ):
         fitted_influence(method, **settings)
 
 
@@ -462,7 +464,10 @@ BAD = [
     ({"groups": MASKS.astype(int)}, "groups: group 0 lists row 0 twice.* a mask must be of bool"),
     ({"groups": np.array(3)}, "groups must be labels"),
     ({"rows": [[1], [2, 3]]}, "rows must be a list of positions"),
-    ({"groups": [None, "a"] * 20}, "groups must hold labels of one kind that sorts, got NoneType"),
+    (
+        {"groups": [None, "a"] * 20},
+        "groups must hold labels of one kind that can be sorted, got NoneType",
+    ),
     ({"groups": [np.nan, 1.0] * 20}, "groups must hold a label for each row, got NaN"),
     ({"rows": MASKS[0][1:]}, r"rows must be .* a mask of shape \(40,\), .* bool of shape \(39,\)"),
     ({"n_seeds": 0}, "The 'n_seeds' parameter of LeaveOneOut"),
@@ -517,7 +522,7 @@ def test_a_part_of_the_parameters_is_refused():
 )
 def test_double_precision_is_not_advised_to_who_has_it(dtype, advice):
     recorded = torch.ones(4, dtype=dtype)
-    with pytest.warns(UserWarning, match=rf"another run than yours: {advice}\.$"):
+    with pytest.warns(UserWarning, match=rf"belong to another run: {advice}\.$"):
         _check_end(1.01 * recorded, recorded)
     with pytest.raises(ValueError, match=rf"amplifies rounding errors: {advice}\.$"):
         _check_end(2 * recorded, recorded)

@@ -200,7 +200,7 @@ def test_what_has_no_functional_form_is_a_loop_of_plain_torch(name):
     assert diagnostics["retrained_by"].startswith("the net's own steps: ")
     error, text = NoFunctionalForm, '"loo"'
     if name == "gathering":  # the sweep compares its steps with those of training
-        error, text = ValueError, "away from where step"
+        error, text = ValueError, "repeating step"
     with pytest.raises(error, match=text):
         unrolled(clf)
     with pytest.raises(NoFunctionalForm):
@@ -263,7 +263,7 @@ def test_nets_whose_steps_cannot_be_repeated_are_refused():
     with pytest.raises(ValueError, match=r"without row 2, .* without the get_loss of SAMClassif"):
         scores_by(LeaveOneOut(rows=ROWS, real_loop=True), fitted(OwnLoss))
     clf = fitted(Remembering)
-    with pytest.warns(AttributionWarning), pytest.raises(ValueError, match="Begin anew in on_tr"):
+    with pytest.warns(AttributionWarning), pytest.raises(ValueError, match="Reset that in on_tr"):
         scores_by(LeaveOneOut(rows=ROWS), clf)
     wild = trained().fit(X, y)
     with pytest.raises(ValueError, match=r"with every row, training fails: .* at step"):
@@ -341,7 +341,7 @@ def test_known_torch_optimizers_go_together():
 
 BAD = [
     (SGD, TypeError, "optimizer must make a torch Optimizer, got SGD"),
-    (partial(torch.optim.SGD, maximize=True), ValueError, "maximize=True climbs the loss"),
+    (partial(torch.optim.SGD, maximize=True), ValueError, "minimise the loss, got maximize=True"),
     (lambda: None, TypeError, "cannot be made from a list of parameters"),
     (torch.optim.SGD([{"params": [torch.zeros(1)]}, {"params": [torch.zeros(2)], "lr": 1.0}]),
      ValueError, "parameter groups with different settings"),

@@ -133,7 +133,7 @@ def test_other_tables_are_refused(lines, table, y, message):
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [
-        ("id", "img_9", "id must be that of a row, got img_9, which X does not have"),
+        ("id", "img_9", "id must be the id of a row of X, got img_9. Pass"),
         ("id", '"img_4"', "the given label must be that of y"),
         ("page", "page-1-2-3-4", "the page was made of other rows"),
         ("page", "2.0", "page must be what the review page wrote there, got '2.0'"),
@@ -222,7 +222,7 @@ def test_a_page_is_not_longer_than_browsers_can_show(tmp_path):
     labels, scores = np.zeros(n, int), np.arange(n)
     columns = {"given": labels, "suggested": labels, "scores": scores}
     for n_rows in (None, n):
-        with pytest.raises(ValueError, match=r"n_rows must be given: .* list of 100001 rows"):
+        with pytest.raises(ValueError, match=r"n_rows must be given: .* got 100001"):
             review_page(tmp_path / "p.html", scores, n_rows=n_rows, **columns)
 
 

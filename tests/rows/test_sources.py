@@ -228,7 +228,7 @@ class Empty(Rows):
         (InputsAlone(), "y is None, and the items of InputsAlone have no target"),
         (Streamed(), "X must be a map-style Dataset, got Streamed"),
         (Empty(), r"X as a Dataset \(Empty\) has no items"),
-        (OfSeveralLengths(), "rows that do not make a batch.*iterator_train__collate_fn"),
+        (OfSeveralLengths(), "rows that cannot be put into one batch.*iterator_train__collate_fn"),
         (OneArray(), "gives other items.*returns one array for all items"),
         (
             RandomLabels(),
@@ -237,7 +237,7 @@ class Empty(Rows):
         (SomeNames(), r"items with \['b'\] and items without"),
         (Complex(), "X as a Dataset must give real numbers, got torch.complex64"),
         (Unknown(), "X holds NaN or infinity, the first in row [0-9]+ of those trained on: drop"),
-        (MixedLabels(), "y must hold labels of one kind that sorts, got int, str"),
+        (MixedLabels(), "y must hold labels of one kind that can be sorted, got int, str"),
         (WithText(), "^X as a Dataset must give tensors, got list in 'text'. .*leave out"),
         (DataLoader(Rows()), r"X must be rows that have positions, got a DataLoader.*\.dataset"),
     ],
@@ -308,7 +308,7 @@ def test_a_collate_function_that_changes_targets_is_refused():
     with pytest.raises(ValueError, match="collate_fn changes the targets of the items"):
         net(iterator_train__collate_fn=mixed_up).fit(Rows())
     influence = SAMInfluence(net(iterator_train__collate_fn=mixed_up), random_state=0)
-    with pytest.raises(ValueError, match="X is no Dataset, and scores read arrays without it"):
+    with pytest.raises(ValueError, match="scores read an array X without it"):
         influence.fit(X, Y)
 
 

@@ -141,7 +141,7 @@ def test_a_step_of_ones_own_around_that_of_sam_is_fine():
 
 def test_gradient_accumulation_is_refused():
     accelerator = accelerate.Accelerator(cpu=True, gradient_accumulation_steps=2)
-    with pytest.raises(ValueError, match="gradient_accumulation_steps=2, of which skorch keeps"):
+    with pytest.raises(ValueError, match="gradient_accumulation_steps=2, but skorch clears"):
         Accelerated(accelerator=accelerator, **SETTINGS).fit(X, y)
 
 

@@ -174,7 +174,7 @@ def test_on_disk_a_diverged_run_is_never_finished(tmp_path):
         classifier(**settings, trajectory_dir=tmp_path).fit(X, y)
     for _ in range(2):
         with (
-            pytest.warns(AttributionWarning, match="had ended with ValueError: The largest weight"),
+            pytest.warns(AttributionWarning, match="stopped with ValueError: The largest weight"),
             pytest.raises(ValueError, match=r"largest weight is nan after the last step \(3\)"),
         ):
             SAMClassifier.resume(tmp_path, X, y, **settings)

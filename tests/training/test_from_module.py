@@ -80,7 +80,7 @@ def test_a_regressor_is_adopted():
     net = SAMRegressor.from_module(network, X, X @ [1, 2, 3, 4.0])
     expected = network(torch.as_tensor(X, dtype=torch.float32))[:, 0]
     np.testing.assert_array_equal(net.predict(X), expected.detach().numpy())
-    with pytest.raises(ValueError, match="classes say which label each logit is"):
+    with pytest.raises(ValueError, match="classes name the label of each logit"):
         SAMRegressor.from_module(network, X, Y, classes=[0])
 
 
@@ -124,8 +124,8 @@ def test_what_does_not_fit_is_refused(arguments, message):
     ("arguments", "message"),
     [
         ({"network": module().state_dict()}, "trained torch.nn.Module.*load_state_dict"),
-        ({"module__n_hidden": 3}, "no module__n_hidden"),
-        ({"trajectory": 10}, "no trajectory"),
+        ({"module__n_hidden": 3}, "no parameter module__n_hidden"),
+        ({"trajectory": 10}, "no parameter trajectory"),
         ({"weight_decay": 0.1, "optimizer__weight_decay": 0.1}, "pass one of them"),
     ],
 )
@@ -146,7 +146,9 @@ def test_an_output_that_training_refuses_is_refused():
     for kind, network, y in several:
         with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
             kind.from_module(network, X, y)
-    with pytest.raises(ValueError, match=r"NLLLoss wants probabilities.*Use CrossEntropyLoss"):
+    with pytest.raises(
+        ValueError, match=r"NLLLoss needs a module that ends in a Softmax.*Use CrossEntropyLoss"
+    ):
         adopt(nn.Sequential(module(), nn.LogSoftmax(1)), criterion=nn.NLLLoss)
     with pytest.raises(ValueError, match=r"output has shape \(32, 3\) and y \(32,\)"):
         SAMNet.from_module(module(), X, X[:, 0])

@@ -117,7 +117,10 @@ def without(name):
     ("state", "message"),
     [
         (without("0.bias"), r"checkpoints\[1\] has no '0.bias' \(1 of the 9 tensors"),
-        (STATE | {"9.bias": torch.ones(2)}, r"checkpoints\[1\] has '9.bias', which module has not"),
+        (
+            STATE | {"9.bias": torch.ones(2)},
+            r"checkpoints\[1\] has '9.bias', which module does not have",
+        ),
         (STATE | {"0.bias": torch.ones(2)}, r"'0.bias' in shape \(2,\), module in \(5,\)"),
         ("nowhere.pt", r"checkpoints\[1\]: there is no file 'nowhere.pt'"),
         (prefixed("net.") | {"loss.weight": torch.ones(3)}, r"lie under 'net.' there, beside"),

@@ -171,7 +171,7 @@ def test_a_folder_that_is_set_after_training_began_is_refused(tmp_path, first):
     folder = None if first is None else tmp_path / first
     clf = classifier(max_epochs=1, trajectory_dir=folder).fit(X, y)
     clf.set_params(trajectory_dir=tmp_path / "other")
-    with pytest.raises(ValueError, match=r"other' is not that of the run.*trajectory_dir=None"):
+    with pytest.raises(ValueError, match=r"other' is not the folder of .*trajectory_dir=None"):
         clf.partial_fit(X, y)
     assert not (tmp_path / "other").exists()
 
@@ -191,7 +191,7 @@ def test_an_error_is_noted_on_disk_and_said_by_resume(tmp_path, monkeypatch):
         patch.setattr(Fails, "causes", ["network"])
         with pytest.raises(RuntimeError, match="no connection"):
             classifier(trajectory_dir=tmp_path, callbacks=[Fails()]).fit(X, y)
-    said = r"had ended with RuntimeError: no connection \(after 1 of 3 epochs\)"
+    said = r"stopped with RuntimeError: no connection \(after 1 of 3 epochs\)"
     with pytest.warns(AttributionWarning, match=said):
         resumed = SAMClassifier.resume(tmp_path, X, y, callbacks=[Fails()])
     assert len(resumed.history) == 3

@@ -76,5 +76,5 @@ def test_old_weight_norm_is_trained_as_the_new_one():
 
 def test_what_cannot_be_cloned_is_named():
     net = SAMClassifier(normed(nn.utils.weight_norm))
-    with pytest.raises(ValueError, match=r"module keeps a tensor with its graph, '0.weight'"):
+    with pytest.raises(ValueError, match=r"it holds the tensor '0.weight' with its autograd graph"):
         SAMInfluence(net, validation=ValidationData(X, y)).fit(X, y)

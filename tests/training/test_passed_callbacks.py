@@ -63,7 +63,7 @@ def test_a_mended_callback_goes_on(died):
     texts = [str(each.message) for each in said]
     assert len(texts) == 2
     assert "'log', its code changed and its path changed" in texts[0]
-    assert "had ended with ZeroDivisionError" in texts[1]
+    assert "stopped with ZeroDivisionError" in texts[1]
     _, log = resumed.callbacks[0]
     assert (log.path, log.seen, log.last) == ("b.csv", [1, 2, 3], 0.5)
     assert_whole(resumed)
@@ -77,7 +77,7 @@ def test_the_instance_of_the_run_may_be_passed_again(died, monkeypatch):
     monkeypatch.setattr(Buggy, "divisor", 2)
     with pytest.warns(AttributionWarning) as said:
         resumed = SAMClassifier.resume(folder, X, y, callbacks=[("log", buggy)])
-    assert [str(each.message)[:11] for each in said] == ["The run of "]  # had ended with an error
+    assert [str(each.message)[:11] for each in said] == ["The run of "]  # stopped with an error
     assert buggy.seen == [1, 2, 3]
     assert_whole(resumed)
 
@@ -94,14 +94,14 @@ def test_a_callback_is_left_out_on_purpose_only(died):
     with pytest.warns(AttributionWarning) as said:
         resumed = SAMClassifier.resume(folder, X, y, callbacks=[("log", None), other])
     assert "'other', the run had none of that name" in str(said[0].message)
-    assert "had ended with ZeroDivisionError" in str(said[1].message)
+    assert "stopped with ZeroDivisionError" in str(said[1].message)
     assert other[1].seen == [2, 3]
     assert_whole(resumed)
 
 
 def test_rates_of_a_run_cannot_be_changed_on_the_way(tmp_path):
     classifier(tmp_path, LRScheduler("StepLR", step_size=1)).fit(X, y)
-    with pytest.raises(ValueError, match=r"its step_size changed .* its lr_scheduler_ would over"):
+    with pytest.raises(ValueError, match=r"its step_size changed .* its lr_scheduler_ would undo"):
         SAMClassifier.resume(tmp_path, X, y, callbacks=[LRScheduler("StepLR", step_size=2)])
 
 

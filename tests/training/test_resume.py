@@ -175,7 +175,7 @@ def test_dead_before_training_began(tmp_path, monkeypatch, n):
         dies_at(n, patch)
         with pytest.raises(Death):
             classifier(tmp_path).fit(X, y)
-    nothing = r"manifest\.json (is missing|knows of no checkpoint).*call fit"
+    nothing = r"manifest\.json (is missing|has no checkpoint).*[Cc]all fit"
     with pytest.raises(ValueError, match=nothing):
         SAMClassifier.resume(tmp_path, X, y)
     classifier(tmp_path).fit(X, y)  # what lies there is in nobody's way
@@ -279,7 +279,7 @@ class Counting(Callback):
 
 def test_a_callback_that_holds_more_than_data_is_refused_by_name(tmp_path):
     classifier(tmp_path, callbacks=[("counting", Counting())]).fit(X, y)
-    with pytest.raises(ValueError, match=r"'counting' cannot go on: its attribute 'epochs'"):
+    with pytest.raises(ValueError, match=r"'counting' cannot be resumed: its attribute 'epochs'"):
         SAMClassifier.resume(tmp_path, X, y, callbacks=[("counting", Counting())])
 
 
@@ -335,7 +335,7 @@ REFUSALS = {
     "other labels": ({"y": y[::-1]}, {}, "other data: y differ"),
     "fewer rows": ({"X": X[:40], "y": y[:40]}, {}, "differ .60 rows then, 40 now"),
     "weights": ({"sample_weight": np.ones(60)}, {}, "other data: sample_weight differ"),
-    "settings": ({}, {"lr": 0.2}, "manifest.json is of a run with other settings: lr differ"),
+    "settings": ({}, {"lr": 0.2}, "manifest.json belongs to a run with other settings: lr differ"),
     "module": ({}, {"module": Plain}, "other settings: module differ"),
     "instance": ({}, {"module": nn.Linear(6, 3)}, "other settings: module differ"),
 }
@@ -361,7 +361,7 @@ def test_another_class_is_refused(tmp_path):
         pass
 
     classifier(tmp_path).fit(X, y)
-    with pytest.raises(ValueError, match=r"manifest.json is of a SAMClassifier"):
+    with pytest.raises(ValueError, match=r"manifest.json is the run of a SAMClassifier"):
         Own.resume(tmp_path, X, y)
 
 
@@ -369,7 +369,7 @@ def test_a_sampler_of_ones_own_is_refused(tmp_path):
     sampler = RandomSampler(X, generator=torch.Generator().manual_seed(0))
     order = {"iterator_train__sampler": sampler, "iterator_train__shuffle": False}
     classifier(tmp_path, **order).fit(X, y)
-    with pytest.raises(ValueError, match="where iterator_train__sampler stood is not stored"):
+    with pytest.raises(ValueError, match="the position of iterator_train__sampler is not stored"):
         SAMClassifier.resume(
             tmp_path, X, y, iterator_train__sampler=sampler, iterator_train__shuffle=False
         )
@@ -377,7 +377,9 @@ def test_a_sampler_of_ones_own_is_refused(tmp_path):
 
 def test_a_broken_run_is_refused(tmp_path):
     classifier(tmp_path).fit(X, y).partial_fit(X[:40], y[:40])
-    with pytest.raises(ValueError, match="cannot go on: partial_fit went on with other data"):
+    with pytest.raises(
+        ValueError, match="cannot be resumed: partial_fit continued with other data"
+    ):
         SAMClassifier.resume(tmp_path, X[:40], y[:40])
 
 

@@ -87,7 +87,7 @@ def test_a_loader_that_hides_its_rows_breaks_the_trajectory():
         return [(X[:10], y[:10]), (X[10:20], y[10:20])]
 
     clf = SAMClassifier(max_epochs=1, iterator_train=bare).fit(X, y)
-    with pytest.raises(ValueError, match="iterator_train does not tell the rows"):
+    with pytest.raises(ValueError, match="iterator_train does not give the row numbers"):
         clf.replay(X, y)
-    with pytest.raises(ValueError, match="sample_weight needs to know the rows"):
+    with pytest.raises(ValueError, match="sample_weight needs the row numbers"):
         clf.fit(X, y, sample_weight=np.ones(50))

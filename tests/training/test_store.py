@@ -123,7 +123,7 @@ def test_everything_is_json_or_safetensors(folder):
 
 
 def test_a_folder_holds_one_run(folder):
-    with pytest.raises(ValueError, match=r"manifest.json is of another run.*resume"):
+    with pytest.raises(ValueError, match=r"manifest.json belongs to another run.*resume"):
         fitted(folder)
     assert len(read_all(folder)) == 4
 
@@ -131,7 +131,7 @@ def test_a_folder_holds_one_run(folder):
 def test_two_nets_cannot_write_into_one_folder(folder):
     one, other = (SAMClassifier.resume(folder, X, y) for _ in range(2))
     one.partial_fit(X, y)
-    with pytest.raises(ValueError, match="of another run"):
+    with pytest.raises(ValueError, match="belongs to another run"):
         other.partial_fit(X, y)
 
 
@@ -347,7 +347,7 @@ def test_a_full_disk_is_an_error_by_name_and_the_run_goes_on_afterwards(tmp_path
         fills_up(patch, at_file="epoch-000002")
         with pytest.raises(OSError, match=r"trajectory_dir=.* No space left .* free some space"):
             fitted(tmp_path / "full")
-    with pytest.warns(AttributionWarning, match=r"had ended with OSError.*\(after 1 of 2 epochs\)"):
+    with pytest.warns(AttributionWarning, match=r"stopped with OSError.*\(after 1 of 2 epochs\)"):
         resumed = SAMClassifier.resume(tmp_path / "full", X, y)
     assert np.array_equal(resumed.predict_proba(X), whole.predict_proba(X))
     assert json.loads((tmp_path / "full" / "manifest.json").read_text())["error"] is None
@@ -402,7 +402,7 @@ FORGERIES = {
     "missing": (lambda content: content.pop("seed"), "lacks 'seed', which every run has"),
     "setting": (lambda content: content["settings"].update(values={"dict": [["lr", 9.0]]}), "lr"),
     "no setting": (lambda content: content["settings"].update(values=[3]), "does not hold what"),
-    "fewer": (lambda content: content["written"].update(steps=5), "promises .* its files hold"),
+    "fewer": (lambda content: content["written"].update(steps=5), "lists .* its files hold"),
 }
 
 
@@ -418,7 +418,9 @@ def test_a_forged_manifest_is_refused_by_name(folder, change, message):
 )
 def test_what_is_no_manifest_is_refused_by_name(folder, text):
     (folder / "manifest.json").write_bytes(text)
-    with pytest.raises(ValueError, match=r"manifest\.json was truncated or edited, or is of anoth"):
+    with pytest.raises(
+        ValueError, match=r"manifest\.json was truncated or edited, or belongs to anoth"
+    ):
         SAMClassifier.resume(folder, X, y)
 
 

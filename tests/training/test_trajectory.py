@@ -349,14 +349,16 @@ def test_partial_fit_appends_stretches():
 
 def test_partial_fit_on_other_rows_breaks_the_trajectory():
     clf = trained().partial_fit(X[:40], y[:40])
-    with pytest.raises(ValueError, match=r"partial_fit went on with other data \(n_samples, X, y"):
+    with pytest.raises(
+        ValueError, match=r"partial_fit continued with other data \(n_samples, X, y"
+    ):
         clf.replay(X, y)
 
 
 @pytest.mark.parametrize(
     ("data", "message"),
     [
-        ((X[:40], y[:40]), "n_samples, X, y differ .48 rows then, 40 now"),
+        ((X[:40], y[:40]), "other data: 48 rows then, 40 now"),
         ((X + 1, y), "other data: X differ"),
         ((X, 1 - y), "other data: y differ"),
         ((X[::-1], y[::-1]), "other data: X, y differ"),
@@ -374,13 +376,13 @@ def test_the_layout_of_memory_is_no_other_data():
 
 @pytest.mark.parametrize("steps", [(-1, 3), (4, 2), (0, 99)])
 def test_steps_outside_the_run_are_refused(steps):
-    with pytest.raises(ValueError, match="Need 0 <= start <= stop <= 15"):
+    with pytest.raises(ValueError, match="must satisfy 0 <= start <= stop <= 15"):
         trained().replay(X, y, *steps)
 
 
 def test_freezing_on_the_way_breaks_the_trajectory():
     clf = trained(callbacks=[Freezer("0.*", at=2)])
-    with pytest.raises(ValueError, match="frozen or thawed on the way"):
+    with pytest.raises(ValueError, match="frozen or unfrozen during training"):
         clf.replay(X, y)
 
 
@@ -410,8 +412,16 @@ def add_group(net):
 @pytest.mark.parametrize(
     ("change", "on_the_way", "afterwards"),
     [
-        (freeze, "frozen or thawed on the way", "module_ was frozen or thawed .* '0.weight'"),
-        (smooth, "criterion was replaced on the way", "criterion_ was replaced after training"),
+        (
+            freeze,
+            "frozen or unfrozen during training",
+            "module_ were frozen or unfrozen .* '0.weight'",
+        ),
+        (
+            smooth,
+            "criterion was replaced during training",
+            "criterion_ was replaced after training",
+        ),
         (add_group, "group was added to the optimizer", "optimizer_ was given a parameter group"),
     ],
 )

@@ -117,7 +117,7 @@ def test_torch_checkpoints_as_before_outside_of_our_passes():
 @pytest.mark.slow
 def test_batch_norm_that_is_computed_twice_is_named():
     """torch moves the running statistics in the forward pass and in the recomputation."""
-    moved = r"moves its buffer 'part.1.running_mean' in the backward"
+    moved = r"changes its buffer 'part.1.running_mean' in the backward"
     with pytest.raises(ValueError, match=moved):
         scores(Checkpointed(False, nn.BatchNorm1d(8)), "unrolled")
     with pytest.warns(AttributionWarning, match=moved):

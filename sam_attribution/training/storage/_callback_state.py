@@ -39,9 +39,9 @@ def restore_callbacks(callbacks, recorded, changed):
                 continue
             if not (change.code and state[0] == "fingerprint"):
                 raise ValueError(
-                    f"The callback {name!r} cannot go on: its attribute {attribute!r} is not "
-                    f"plain data and has no state_dict. {_REMEDY}, or go on without it: pass "
-                    f"({name!r}, None) among the callbacks."
+                    f"The callback {name!r} cannot be resumed: its attribute {attribute!r} is "
+                    f"not plain data and has no state_dict. {_REMEDY}, or resume without it: "
+                    f"pass ({name!r}, None) among the callbacks."
                 )
 
 
@@ -73,9 +73,9 @@ def _check_stateful(name, states, change):
     held = [attribute for attribute, (kind, _) in states.items() if kind == "state_dict"]
     if held and change.arguments:
         raise ValueError(
-            f"The callback {name!r} cannot go on: its {', '.join(change.arguments)} changed or "
-            f"cannot be compared, and the state of its {held[0]} would overrule that. Pass it as "
-            "the run had it."
+            f"The callback {name!r} cannot be resumed: its {', '.join(change.arguments)} changed "
+            f"or cannot be compared, and the stored state of its {held[0]} would undo the change. "
+            "Pass it as the run had it."
         )
 
 

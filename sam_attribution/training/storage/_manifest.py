@@ -31,7 +31,9 @@ def manifest_content(data, path):
     except (ValueError, RecursionError):  # no JSON, or nested without end
         intact = False
     if not intact:
-        raise ValueError(f"{path} was truncated or edited, or is of another program. {RESTORE}")
+        raise ValueError(
+            f"{path} was truncated or edited, or belongs to another program. {RESTORE}"
+        )
     if content.get("format") != FORMAT:
         raise ValueError(
             f"{path} has format {content.get('format')!r:.20}, this version of sam_attribution "

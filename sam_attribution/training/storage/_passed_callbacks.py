@@ -50,7 +50,7 @@ def check_passed(net, recorded, path):
     if missing := sorted(recorded.keys() - present - switched_off):
         raise ValueError(
             f"callbacks lacks {missing[0]!r}, with which the run of {path} began. Pass the same "
-            f"callbacks to resume, or ({missing[0]!r}, None) among them to go on without it."
+            f"callbacks to resume, or ({missing[0]!r}, None) among them to resume without it."
         )
 
 

@@ -78,10 +78,10 @@ def check_circumstances(manifest, path):
     warning.
     """
     if manifest["broken"]:
-        raise ValueError(f"The run of {path} cannot go on: {manifest['broken']}.")
+        raise ValueError(f"The run of {path} cannot be resumed: {manifest['broken']}.")
     if own := _SAMPLERS & set(manifest["settings"]["fingerprints"]):
         raise ValueError(
-            f"The run of {path} cannot go on: where {own.pop()} stood is not stored. "
+            f"The run of {path} cannot be resumed: the position of {own.pop()} is not stored. "
             "Train again without it, or with iterator_train__shuffle."
         )
     if manifest["finished"]:
@@ -93,14 +93,13 @@ def check_circumstances(manifest, path):
 def _check_environment(manifest, path):
     if "accelerator" in manifest["settings"]["fingerprints"]:
         raise ValueError(
-            f"The run of {path} cannot go on: it stopped after {progress_of(manifest)}, and of a "
-            "run through accelerate the state of its GradScaler and its processes is not stored. "
-            "Train again."
+            f"The run of {path} cannot be resumed: it stopped after {progress_of(manifest)}, and "
+            "the state of accelerate's GradScaler and processes is not stored. Train again."
         )
     if changed := other_versions(manifest):
         raise ValueError(
-            f"{path} was written with {', '.join(changed)}. Resume with these versions: "
-            "with others training would not go on bit for bit."
+            f"{path} was written with {', '.join(changed)}. Resume with these versions: with "
+            "others training would not continue bit for bit."
         )
     n_threads = manifest["n_threads"]
     if n_threads != torch.get_num_threads():

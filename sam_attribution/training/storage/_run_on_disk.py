@@ -71,8 +71,8 @@ class RunOnDisk:
         run.manifest = run.store.read_manifest()
         if run.manifest.get("checkpoint", 0) is None:
             raise ValueError(
-                f"{run.path} knows of no checkpoint: the run was interrupted before its first "
-                "step. There is nothing to resume, call fit."
+                f"{run.path} has no checkpoint, because the run was interrupted before its first "
+                "step. Call fit."
             )
         check_run(run.manifest, run.path)
         run.checkpoint = run.store.read(run.manifest["checkpoint"])
@@ -123,8 +123,9 @@ class RunOnDisk:
             found = self.store.files(_OWN_FILE)
             if found:
                 raise ValueError(
-                    f"trajectory_dir={str(self.store.folder)!r} holds {found[0]}, which is of "
-                    "no run there and might be replaced. Pass another folder, or an empty one."
+                    f"trajectory_dir={str(self.store.folder)!r} holds {found[0]}, which does not "
+                    "belong to a run and might be overwritten. Pass another folder, or an empty "
+                    "one."
                 )
             return
         other = Store(self.store.folder).read_manifest()
@@ -132,8 +133,8 @@ class RunOnDisk:
             check_run(other, self.path)
             state = "finished" if other["finished"] else f"stopped after {progress_of(other)}"
             raise ValueError(
-                f"{self.path} is of another run, which {state}: a folder holds one run. Pass "
-                "another trajectory_dir, or call resume for the run that is there."
+                f"{self.path} belongs to another run, which {state}: a folder holds one run. "
+                "Pass another trajectory_dir, or call resume for the run that is there."
             )
         self.store.read_manifest()  # of a run that took no step: its folder is taken over
 
@@ -195,7 +196,7 @@ class RunOnDisk:
     def configured(self, cls, settings):
         """Untrained net of class `cls` with the settings of this run."""
         if (wanted := self.manifest["class"]) != cls.__qualname__:
-            raise ValueError(f"{self.path} is of a {wanted}. Call {wanted}.resume.")
+            raise ValueError(f"{self.path} is the run of a {wanted}. Call {wanted}.resume.")
         check_circumstances(self.manifest, self.path)
         recorded, upgraded = self.manifest["settings"], bool(other_versions(self.manifest))
         return configured(cls, self.store.folder, recorded, settings, only_plain=upgraded)
@@ -230,8 +231,8 @@ class RunOnDisk:
         warn_of_changes(changed, self.path)
         if error := self.manifest["error"]:
             warn(
-                f"The run of {self.path} had ended with {error} (after {self.progress}). It goes "
-                "on from there, and ends so again unless the cause is gone."
+                f"The run of {self.path} stopped with {error} (after {self.progress}). It "
+                "continues from there, and stops again unless the cause is removed."
             )
 
     def _restore_schedule(self, trajectory, additions):
@@ -249,7 +250,7 @@ class RunOnDisk:
         }
         if found != self.manifest["written"]:
             raise ValueError(
-                f"{self.path} promises {self.manifest['written']} and its files hold {found}. "
+                f"{self.path} lists {self.manifest['written']}, but its files hold {found}. "
                 f"{RESTORE}"
             )
 

@@ -41,9 +41,9 @@ def configured(cls, folder, recorded, given, *, only_plain=False):
     names = [k for k in sorted(compared) if now.get(k) != then.get(k) or now[k] is None]
     if names:
         raise ValueError(
-            f"{folder / MANIFEST} is of a run with other settings: {', '.join(names)} differ or "
-            "cannot be compared. Pass them to resume as the classifier was made with them."
-            f"{_LONGER if 'max_epochs' in names else ''}"
+            f"{folder / MANIFEST} belongs to a run with other settings: {', '.join(names)} "
+            "differ or cannot be compared. Pass them to resume as the classifier was made with "
+            f"them.{_LONGER if 'max_epochs' in names else ''}"
         )
     return net
 

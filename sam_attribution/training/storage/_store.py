@@ -112,12 +112,12 @@ class Store:
             return
         if not self.exists():
             raise ValueError(
-                f"{self.path} is gone: {self._argument} was deleted or moved while it was in use. "
-                "Restore the folder, or begin again in one that stays."
+                f"{self.path} is gone: {self._argument} was deleted or moved while it was in "
+                "use. Restore the folder, or begin again in another one."
             )
         raise ValueError(
-            f"{self.path} is of another run, or another process writes to it: a folder holds one "
-            f"run. Pass another {self._argument}."
+            f"{self.path} belongs to another run, or another process writes to it: a folder "
+            f"holds one run. Pass another {self._argument}."
         )
 
     def files(self, pattern):

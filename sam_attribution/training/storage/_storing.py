@@ -109,16 +109,16 @@ class StoringMixin(RecordingMixin):
             self._on_disk = self._folder_of_run = None
         elif now != self._folder_of_run:
             raise ValueError(
-                f"trajectory_dir={str(now)!r} is not that of the run, {self._folder_of_run!s}: "
-                "the new folder would lack its beginning. Call fit to train afresh there, or set "
-                "trajectory_dir=None to go on without a folder."
+                f"trajectory_dir={str(now)!r} is not the folder of the run, "
+                f"{self._folder_of_run!s}: the beginning of the run would be missing there. Call "
+                "fit to train anew, or set trajectory_dir=None to continue without a folder."
             )
         elif run and not self._resumed and run.interrupted:
             raise ValueError(
-                f"trajectory_dir={str(now)!r} holds this run, which stopped after {run.progress}; "
-                "going on from the present weights would overwrite it. Continue it by "
-                f"{type(self).__name__}.resume(trajectory_dir, X, y), or set trajectory_dir=None "
-                "to go on without a folder."
+                f"trajectory_dir={str(now)!r} holds this run, which stopped after "
+                f"{run.progress}; training from the present weights would overwrite it. Continue "
+                f"it by {type(self).__name__}.resume(trajectory_dir, X, y), or set "
+                "trajectory_dir=None to continue without a folder."
             )
 
     def _begin(self, X, y, epochs):
@@ -133,7 +133,8 @@ class StoringMixin(RecordingMixin):
         """Restore the run; return the number of epochs that are left."""
         run = self._resumed
         recorded = DataFingerprint(**run.manifest["data"])
-        recorded.check_same(DataFingerprint.of(X, y, self._sample_weight), run.path)
+        given = DataFingerprint.of(X, y, self._sample_weight)
+        recorded.check_same(given, f"{run.path} was recorded on")
         run.restore(self)
         self._resumed = None
         epochs = super()._begin(X, y, run.epochs_left(self))
