@@ -321,7 +321,7 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         how : {"auto", "tangents", "row-gradients"} or Projected, default="auto"
             ``tangents`` goes forward through the model once per query, ``row-gradients`` forms
             the gradient of every training row and multiplies: the same scores, and ``auto``
-            takes what :func:`~sam_attribution.probes.pass_costs` says is less work.
+            takes what is less work, estimated from shapes.
             :class:`~sam_attribution.methods.Projected` is an approximation, for rows that are
             asked about again and again.
         per : {None, "token"}, default=None
