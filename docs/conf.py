@@ -37,6 +37,7 @@ smartquotes = False  # a search finds the words of a message as they are printed
 html_theme = "furo"
 html_title = f"sam_attribution {release}"
 html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme_options = {"navigation_with_keys": True}
 if REPOSITORY:
     html_theme_options |= {
