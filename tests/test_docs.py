@@ -31,7 +31,9 @@ def test_the_code_of_a_page_runs(page):
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
 def test_the_code_of_a_page_fits_its_column(page):
     lines = page.read_text(encoding="utf-8").splitlines()
-    assert not [line for line in lines if line.startswith((">>> ", "...  ")) and len(shown(line)) > 79]
+    assert not [
+        line for line in lines if line.startswith((">>> ", "...  ")) and len(shown(line)) > 79
+    ]
 
 
 def shown(line):
