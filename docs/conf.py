@@ -107,10 +107,16 @@ def linkcode_resolve(domain, info):
 
 
 def setup(app):
-    """Show the members that are written in this package, not what bases from elsewhere add."""
+    """Show the members of this package only, and no button to edit a page that was generated."""
     app.connect("autodoc-skip-member", _skip_foreign)
+    app.connect("html-page-context", _hide_edit_button)
 
 
 def _skip_foreign(_app, _what, _name, obj, skip, _options):
     home = getattr(getattr(obj, "fget", obj), "__module__", None) or "sam_attribution"
     return skip or not home.startswith("sam_attribution")
+
+
+def _hide_edit_button(_app, pagename, _template, context, _doctree):
+    if pagename.startswith(("auto_examples/", "reference/generated/")):
+        context["page_source_suffix"] = None
