@@ -5,6 +5,8 @@ import os
 import sys
 from pathlib import Path
 
+from sphinx_gallery.sorting import ExplicitOrder
+
 import sam_attribution
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -34,6 +36,8 @@ smartquotes = False  # a search finds the words of a message as they are printed
 
 html_theme = "furo"
 html_title = f"sam_attribution {release}"
+html_static_path = ["_static"]
+html_css_files = ["pages.css"]
 html_theme_options = {"navigation_with_keys": True}
 if REPOSITORY:
     html_theme_options |= {
@@ -63,13 +67,23 @@ autodoc_member_order = "bysource"
 autodoc_typehints = "none"  # the docstrings say types and shapes
 numpydoc_show_class_members = False  # the class template lists them
 
+examples = {  # folders and their scripts, in the order of the gallery
+    "wrong_labels": ["clean_digits", "image_labels", "image_folder", "table_labels", "text_labels"],
+    "own_models": ["sentence_model", "plain_loop"],
+    "explain": ["trace_errors", "language_model"],
+    "check_scores": ["removal_curve", "agreement", "further_training"],
+}
+scripts = [f"plot_{name}.py" for names in examples.values() for name in names]
 sphinx_gallery_conf = {
     "examples_dirs": "../examples",
     "gallery_dirs": "auto_examples",
+    "subsection_order": ExplicitOrder([f"../examples/{folder}" for folder in examples]),
+    "within_subsection_order": ExplicitOrder([*scripts, "*"]),
     "filename_pattern": r"plot_",
     "copyfile_regex": "",
     "download_all_examples": False,
     "show_memory": False,
+    "write_computation_times": False,
     "min_reported_time": 1,
     "remove_config_comments": True,
     "abort_on_example_error": True,
@@ -93,10 +107,16 @@ def linkcode_resolve(domain, info):
 
 
 def setup(app):
-    """Show the members that are written in this package, not what bases from elsewhere add."""
+    """Show the members of this package only, and no button to edit a page that was generated."""
     app.connect("autodoc-skip-member", _skip_foreign)
+    app.connect("html-page-context", _hide_edit_button)
 
 
 def _skip_foreign(_app, _what, _name, obj, skip, _options):
     home = getattr(getattr(obj, "fget", obj), "__module__", None) or "sam_attribution"
     return skip or not home.startswith("sam_attribution")
+
+
+def _hide_edit_button(_app, pagename, _template, context, _doctree):
+    if pagename.startswith(("auto_examples/", "reference/generated/")):
+        context["page_source_suffix"] = None

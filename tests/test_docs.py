@@ -28,6 +28,19 @@ def test_the_code_of_a_page_runs(page):
     assert not result.failed
 
 
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.stem)
+def test_the_code_of_a_page_fits_its_column(page):
+    lines = page.read_text(encoding="utf-8").splitlines()
+    assert not [
+        line for line in lines if line.startswith((">>> ", "...  ")) and len(shown(line)) > 79
+    ]
+
+
+def shown(line):
+    """Sphinx hides the flags of doctest."""
+    return re.sub(r"\s*# doctest:.*", "", line)
+
+
 def code_blocks(language):
     readme = (DOCS.parent / "README.md").read_text(encoding="utf-8")
     return re.findall(rf"^```{language}\n(.*?)^```$", readme, re.MULTILINE | re.DOTALL)

@@ -27,12 +27,17 @@ def share_after(label, text):
     return float(re.findall(r"([\d.]+)%", line)[-1]) / 100
 
 
+def path_of(name):
+    (path,) = (ROOT / "examples").glob(f"*/{name}")
+    return path
+
+
 def run_example(name, folder):
     """What an example prints, run as a script in this process."""
     printed = io.StringIO()
     plt.switch_backend("agg")
     with contextlib.chdir(folder), contextlib.redirect_stdout(printed):
-        runpy.run_path(str(ROOT / "examples" / name), run_name="__main__")
+        runpy.run_path(str(path_of(name)), run_name="__main__")
     plt.close("all")
     return printed.getvalue()
 
@@ -40,7 +45,7 @@ def run_example(name, folder):
 def run_alone(name, folder):
     """What an example prints in a process that has nothing else, no settings and no programs."""
     run = subprocess.run(
-        [sys.executable, ROOT / "examples" / name],
+        [sys.executable, path_of(name)],
         cwd=folder,
         env={
             "PYTHONPATH": str(ROOT),

@@ -20,7 +20,7 @@ class EKFAC(Method):
     """``<query gradient, (G + damping)^-1 row gradient> / n``, G block by block and inverted once.
 
     G is the Gauss-Newton matrix, approximated layer by layer in the eigenbasis of a Kronecker
-    product, see :class:`~sam_attribution.curvature.KroneckerCurvature`. Weight decay is added to
+    product. Weight decay is added to
     it: for each layer its mean over the layer's parameters.
 
     Parameters

@@ -1,10 +1,11 @@
 """
-Wrong labels of images
-======================
+Find systematic wrong labels in images
+======================================
 
-Whoever labelled these digits hit the next key in three cases of ten: a 3 was entered as 4, a 9 as
-0. A network learns such slips by heart, and soon finds nothing odd about them. The detector finds
-them, says which label it would be, and how many there are. Some five seconds.
+In these digits, three labels in ten of every class are the next digit: a 3 was
+entered as 4, a 9 as 0. A network memorises such labels, and its loss on them
+becomes small. The detector finds them, suggests the right label and estimates
+how many there are. It takes some five seconds.
 """
 
 import matplotlib.pyplot as plt
@@ -14,28 +15,37 @@ from sklearn.datasets import load_digits
 
 from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.datasets import pair_noise
-from sam_attribution.plotting import DetectionCurveDisplay, LabelConfusionDisplay
+from sam_attribution.plotting import (
+    DetectionCurveDisplay,
+    LabelConfusionDisplay,
+)
 
-torch.set_num_threads(1)  # the network is small: more threads would wait for each other
+torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
 # Find them
 # ---------
 #
-# ``pair_noise`` gives three in ten of every class to the next class, and tells us which, so that we
-# can check. The detector sees the labels as they are.
+# ``pair_noise`` gives three in ten of every class to the next class, and tells
+# us which, so that we can check. The detector sees the labels as they are.
 
 X, y_right = load_digits(return_X_y=True)
 X = X / 16
 y, wrong = pair_noise(y_right, 0.3, random_state=0)
 
 classifier = SAMClassifier(
-    lr=0.2, optimizer__momentum=0.9, batch_size=128, max_epochs=30, random_state=0
+    lr=0.2,
+    optimizer__momentum=0.9,
+    batch_size=128,
+    max_epochs=30,
+    random_state=0,
 )
 detector = MislabelDetector(classifier, random_state=0).fit(X, y)
 suspicious = detector.suspicious_
-print(f"wrong labels: {wrong.mean():.1%}, estimated: {detector.contamination_:.1%}")
-print(f"wrong among the {suspicious.sum()} suspicious rows: {wrong[suspicious].mean():.1%}")
+estimated = detector.contamination_
+print(f"wrong labels: {wrong.mean():.1%}, estimated: {estimated:.1%}")
+precision = wrong[suspicious].mean()
+print(f"wrong among the {suspicious.sum()} suspicious rows: {precision:.1%}")
 print(f"wrong labels found: {suspicious[wrong].mean():.1%}")
 put_right = (detector.suggested_labels_ == y_right)[wrong].mean()
 print(f"wrong labels for which the right one is suggested: {put_right:.1%}")
@@ -49,11 +59,15 @@ print(f"wrong labels for which the right one is suggested: {put_right:.1%}")
 figure, axes = plt.subplots(4, 10, figsize=(11, 5.2), layout="constrained")
 for label, column in enumerate(axes.T):
     rows = np.flatnonzero(y == label)
-    for ax, row in zip(column, rows[np.argsort(detector.scores_[rows])], strict=False):
+    for ax, row in zip(
+        column, rows[np.argsort(detector.scores_[rows])], strict=False
+    ):
         ax.imshow(X[row].reshape(8, 8), cmap="gray_r")
         ax.set_title(f"{label} → {detector.suggested_labels_[row]}")
         ax.set_axis_off()
-figure.suptitle("The most suspicious digits of each label: given label → suggested label")
+figure.suptitle(
+    "The most suspicious digits of each label: given label → suggested label"
+)
 
 # %%
 # What is mixed up with what? Beside the diagonal stands the next key.
@@ -64,9 +78,10 @@ LabelConfusionDisplay.from_estimator(detector)
 # How much is there to look at?
 # -----------------------------
 #
-# To look where the trained network has the largest loss misses what it has learnt by heart.
-# So does the mean over the training, if less. The classes in the network's last features give it
-# away: there a row lies with its like, whatever it is called.
+# To look where the trained network has the largest loss misses what it has
+# learnt by heart. So does the mean over the training, if less. The classes in
+# the network's last features give it away: there a row lies with its like,
+# whatever it is called.
 
 network = detector.estimator_
 log_p = np.log(network.predict_proba(X)[np.arange(len(y)), y] + 1e-12)

@@ -1,11 +1,12 @@
 """
-How right are the scores?
-=========================
+Compare scores with leave-one-out retraining
+============================================
 
-Every attribution method predicts what removing a training row would do. Here the rows *are*
-removed, one at a time: the model is trained again from the same start, on the same batches, with
-the row at weight 0, and the rise of the validation loss is measured. That is the truth which
-scores should predict, in sign, order and size.
+Every attribution method predicts the effect of removing a training row. Here
+the rows *are* removed, one at a time: the model is trained again from the same
+start, on the same batches, with the row at weight 0, and the rise of the
+validation loss is measured. The scores of four methods are compared with it in
+sign, order and size.
 """
 
 from sklearn.datasets import load_digits
@@ -26,15 +27,20 @@ X_train, X_val, y_train, y_val = train_test_split(
 )
 noisy, wrong = symmetric_noise(y_train, 0.1, random_state=0)
 classifier = SAMClassifier(
-    batch_size=30, lr=0.05, optimizer__momentum=0.9, max_epochs=15, random_state=0
+    batch_size=30,
+    lr=0.05,
+    optimizer__momentum=0.9,
+    max_epochs=15,
+    random_state=0,
 )
 
 # %%
 # Four methods and the truth
 # --------------------------
 #
-# ``compare`` trains once, scores with every method, and retrains 300 times for ``truth="loo"``.
-# Small networks are retrained many at a time, so that this takes seconds.
+# ``compare`` trains once, scores with every method, and retrains 300 times for
+# ``truth="loo"``. Small networks are retrained many at a time, so that this
+# takes seconds.
 
 table, scores = compare(
     ["unrolled", "hif-fast", "gif", "grad-dot"],
@@ -52,11 +58,13 @@ print(table.round(3).to_string())
 # Retraining against scores
 # -------------------------
 #
-# On the dashed line a score has the right size. ``unrolled``, the derivative of the training
-# itself, lies on it. An influence function with the damping that a network needs has some of the
-# order and less than the size; sums of gradient products forget curvature, and have neither.
+# On the dashed line a score has the right size. ``unrolled``, the derivative
+# of the training itself, lies on it. An influence function with the damping
+# that a network needs has some of the order and less than the size; sums of
+# gradient products forget curvature, and have neither.
 #
-# ``auc`` in the table above is another question: whether wrong labels come lowest.
+# ``auc`` in the table above is another question: whether wrong labels come
+# lowest.
 
 truth = scores.pop("truth")
 AgreementDisplay.from_predictions(scores, truth)

@@ -1,6 +1,6 @@
 """
-Which training sentences taught a language model this?
-======================================================
+Find the training sentences behind a language model
+===================================================
 
 A small language model reads the pages of Python's own manual. Then it is
 asked about a sentence: which training sentences helped it to predict the
@@ -21,7 +21,7 @@ from transformers import GPT2Config, GPT2LMHeadModel
 from sam_attribution import SAMInfluence, SAMNet, ValidationData
 from sam_attribution.methods import GIF
 
-torch.set_num_threads(1)  # more threads would wait for each other
+torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
 # Sentences, and numbers for their words

@@ -1,10 +1,11 @@
 """
-Pictures in the wrong folder
-============================
+Find images in the wrong class folder
+=====================================
 
-Pictures on disk, a folder for each class, and some of them lie in the wrong one. torchvision reads
-the folders, and turns and shifts the pictures at random. A small ResNet is trained on them, and the
-detector lists the misfiled pictures and where they belong. It takes some twenty seconds.
+Images on disk lie in one folder per class, and some lie in the wrong one.
+torchvision reads the folders, and turns and shifts the images at random. A
+small ResNet is trained on them, and the detector lists the misfiled images and
+where they belong. It takes some twenty seconds.
 """
 
 import tempfile
@@ -23,14 +24,15 @@ from torchvision.models.resnet import BasicBlock, ResNet
 
 from sam_attribution import MislabelDetector, SAMClassifier
 
-torch.set_num_threads(1)  # for a small network more threads are no faster
+torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
 # The folders
 # -----------
 #
-# Here they are written first, since nothing is downloaded: 480 of scikit-learn's digits from 0 to
-# 5, enlarged, in a random ink on a random paper. One in twelve goes to the folder of another digit.
+# Here they are written first, since nothing is downloaded: 480 of
+# scikit-learn's digits from 0 to 5, enlarged, in a random ink on a random
+# paper. One in twelve goes to the folder of another digit.
 
 rng = np.random.default_rng(0)
 images, digits = load_digits(n_class=6, return_X_y=True)
@@ -51,8 +53,9 @@ for number, image in enumerate(images):
 # Read them, with augmentation
 # ----------------------------
 #
-# The Dataset is torchvision's own. A mirrored 2 is no 2, so nothing is flipped. The random
-# transforms of a picture are seeded by its row and the epoch, so a second run gives the same bits.
+# The Dataset is torchvision's own. A mirrored 2 is no 2, so nothing is
+# flipped. The random transforms of a picture are seeded by its row and the
+# epoch, so a second run gives the same bits.
 
 augmented = transforms.Compose(
     [
@@ -68,9 +71,10 @@ pictures = ImageFolder(temporary.name, augmented)
 # A small ResNet
 # --------------
 #
-# torchvision's own, without the last two of its four stages: these pictures are small and few.
-# Group norm takes the place of batch norm, so that a picture is trained on in the same way whatever
-# else is in its batch. The detector works with both.
+# torchvision's own, without the last two of its four stages: these pictures
+# are small and few. Group norm takes the place of batch norm, so that a
+# picture is trained on in the same way whatever else is in its batch. The
+# detector works with both.
 
 
 class SmallResNet(ResNet):
@@ -112,9 +116,9 @@ print(f"the right folder is suggested for {placed:.0%} of those found")
 # The ten worst
 # -------------
 #
-# Few of the suspicious pictures are filed right, and one misfiled picture is missing from them. A
-# score is evidence and no proof: look before you move a file. ``detector.report`` writes a page for
-# that (:doc:`/how_to/images`).
+# Few of the suspicious pictures are filed right, and one misfiled picture is
+# missing from them. A score is evidence and no proof: look before you move a
+# file. ``detector.report`` writes a page for that (:doc:`/how_to/images`).
 
 figure, axes = plt.subplots(2, 5, figsize=(9, 4.6), layout="constrained")
 for ax, row in zip(axes.flat, np.argsort(detector.scores_), strict=False):

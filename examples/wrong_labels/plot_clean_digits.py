@@ -1,10 +1,11 @@
 """
-Find and remove wrong labels in handwritten digits
-==================================================
+Find and remove wrong labels, and train again
+=============================================
 
-The digits that scikit-learn ships, one training label in five entered as the next digit. The
-detector finds the slips, cross-validation says how many rows to drop, and the model is trained
-again without them. Some ten seconds.
+One training label in five of the handwritten digits of scikit-learn is
+replaced by the next digit. The detector finds the wrong labels,
+cross-validation chooses how many rows to drop, and the model is trained again
+without them. It takes some ten seconds.
 """
 
 from pathlib import Path
@@ -27,20 +28,21 @@ from sam_attribution.plotting import RemovalCurveDisplay
 # sphinx_gallery_thumbnail_number = 2
 OUTPUT = Path("demo_output")
 OUTPUT.mkdir(exist_ok=True)
-torch.set_num_threads(1)  # the network is small: more threads would wait for each other
+torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
 # The data
 # --------
 #
-# 1347 digits to train on, 450 with right labels to test on. A 3 was entered as 4, a 9 as 0.
+# 1347 digits to train on, 450 with right labels to test on. A 3 was entered as
+# 4, a 9 as 0.
 
 X, y = load_digits(return_X_y=True)
 X_train, X_test, y_right, y_test = train_test_split(
     X, y, test_size=0.25, stratify=y, random_state=0
 )
 y_train, wrong = pair_noise(y_right, 0.2, random_state=0)
-print(f"{len(y_train)} training digits, {wrong.sum()} of them with a wrong label\n")
+print(f"{len(y_train)} training digits, {wrong.sum()} with a wrong label\n")
 
 # %%
 # Find the wrong labels
@@ -54,7 +56,9 @@ classifier = SAMClassifier(
     max_epochs=12,
     random_state=0,
 )
-detector = MislabelDetector(classifier, random_state=0).fit(X_train / 16, y_train)
+detector = MislabelDetector(classifier, random_state=0).fit(
+    X_train / 16, y_train
+)
 scores, suggested = detector.scores_, detector.suggested_labels_
 
 network = detector.estimator_.predict_proba(X_train / 16)
@@ -62,10 +66,12 @@ small_loss = network[np.arange(len(y_train)), y_train]
 print(f"AUC of the detector:    {roc_auc_score(wrong, -scores):.3f}")
 print(f"AUC of the small loss:  {roc_auc_score(wrong, -small_loss):.3f}")
 print(f"share of wrong labels, as estimated: {detector.contamination_:.3f}")
-print(f"right label suggested:  {(suggested == y_right)[wrong].mean():.3f} of the wrong ones\n")
+put_right = (suggested == y_right)[wrong].mean()
+print(f"right label suggested:  {put_right:.3f} of the wrong ones\n")
 
 # %%
-# The most suspicious of each label. A red cross marks those that are right after all.
+# The most suspicious of each label. A red cross marks those that are right
+# after all.
 
 figure, axes = plt.subplots(4, 10, figsize=(11, 5.4), layout="constrained")
 for label, column in enumerate(axes.T):
@@ -76,43 +82,52 @@ for label, column in enumerate(axes.T):
         mark = "" if wrong[row] else " ✗"
         color = "black" if wrong[row] else "tab:red"
         ax.set_title(f"{label} → {suggested[row]}{mark}", color=color)
-figure.suptitle("The most suspicious digits of each label: given label → suggested label")
+figure.suptitle(
+    "The most suspicious digits of each label: given label → suggested label"
+)
 figure.savefig(OUTPUT / "worst_rows.png", dpi=120)
 
 # %%
 # How many to drop?
 # -----------------
 #
-# An ordinary grid search over a pipeline. In each fold the rows are scored once for all fractions,
-# on labels as noisy as they are.
+# An ordinary grid search over a pipeline. In each fold the rows are scored
+# once for all fractions, on labels as noisy as they are.
 
 pipeline = Pipeline(
     [
         ("scale", MinMaxScaler()),
         (
             "classify",
-            FilteredClassifier(classifier, scorer=MislabelDetector(classifier), random_state=0),
+            FilteredClassifier(
+                classifier, scorer=MislabelDetector(classifier), random_state=0
+            ),
         ),
     ]
 )
 fractions = [0, 0.1, 0.2, 0.3]
-search = GridSearchCV(pipeline, {"classify__removal_fraction": fractions}, cv=3)
+search = GridSearchCV(
+    pipeline, {"classify__removal_fraction": fractions}, cv=3
+)
 search.fit(X_train, y_train)
 chosen = search.best_params_["classify__removal_fraction"]
 dropped = ~search.best_estimator_["classify"].kept_
-print(f"fraction chosen: {chosen}; of the rows dropped {wrong[dropped].mean():.1%} were wrong\n")
+share = wrong[dropped].mean()
+print(
+    f"fraction chosen: {chosen}; of the rows dropped {share:.1%} were wrong\n"
+)
 
 # %%
 # What it is worth
 # ----------------
 #
-# The same fractions on test digits with right labels, beside an oracle that drops exactly the wrong
-# labels. Single trainings differ by a point, so every accuracy is the mean of three. The bars are
-# their range.
+# The same fractions on test digits with right labels, beside an oracle that
+# drops exactly the wrong labels. Single trainings differ by a point, so every
+# accuracy is the mean of three. The bars are their range.
 
 
 def accuracies(kept_rows):
-    """Accuracies on the test digits, each after training on one of the masks with its own seed."""
+    """Accuracies on the test digits, one training for each of the masks."""
     trained = [
         clone(classifier)
         .set_params(random_state=seed, trajectory=None)
@@ -124,7 +139,8 @@ def accuracies(kept_rows):
 
 def without_lowest(scores, fraction):
     """Mask of all rows but the fraction with the lowest scores."""
-    return np.argsort(np.argsort(scores, kind="stable")) >= round(fraction * len(scores))
+    ranks = np.argsort(np.argsort(scores, kind="stable"))
+    return ranks >= round(fraction * len(scores))
 
 
 lowest = [
@@ -132,21 +148,28 @@ lowest = [
     for fraction in tqdm(fractions, desc="Training without the lowest scores")
 ]
 rng = np.random.default_rng(0)
-at_random = accuracies([without_lowest(rng.random(len(scores)), chosen) for _ in range(3)])
+at_random = accuracies(
+    [without_lowest(rng.random(len(scores)), chosen) for _ in range(3)]
+)
 oracle = np.mean(accuracies([~wrong] * 3))
 means = np.mean(lowest, axis=1)
 print(f"before:                           {means[0]:.3f}")
-print(f"after {chosen:.0%} dropped, as chosen:     {means[fractions.index(chosen)]:.3f}")
+after = means[fractions.index(chosen)]
+print(f"after {chosen:.0%} dropped, as chosen:     {after:.3f}")
 print(f"as many random rows dropped:      {np.mean(at_random):.3f}")
 print(f"oracle, exactly the wrong labels: {oracle:.3f}")
 
 display = RemovalCurveDisplay.from_predictions(
     fractions, np.transpose(lowest), name="lowest scores"
 )
-display.ax_.axhline(oracle, color="#009E73", ls="--", label="exactly the\nwrong labels")
+display.ax_.axhline(
+    oracle, color="#009E73", ls="--", label="exactly the\nwrong labels"
+)
 display.ax_.axhline(means[0], color="0.35", ls=":", label="no row removed")
-display.ax_.axvline(100 * chosen, color="0.6", lw=1, label="chosen by\ncross-validation")
+display.ax_.axvline(
+    100 * chosen, color="0.6", lw=1, label="chosen by\ncross-validation"
+)
 display.ax_.set_title("Accuracy on digits with right labels")
 display.ax_.legend(loc="upper left", bbox_to_anchor=(1, 1))
 display.figure_.savefig(OUTPUT / "removal_curves.png", dpi=120)
-print(f"\nPictures: {OUTPUT / 'worst_rows.png'} and {OUTPUT / 'removal_curves.png'}")
+print(f"\nPictures: worst_rows.png and removal_curves.png in {OUTPUT}")

@@ -1,10 +1,11 @@
 """
-Wrong labels of texts
-=====================
+Find wrong labels of texts
+==========================
 
-Letters to a web shop are sorted into departments, and the sorting has mistakes: some are slips, and
-much of what belongs to *returns* lies in *delivery*. Words become numbers in a scikit-learn
-pipeline that ends in a network; the detector reads the letters again. A few seconds.
+Letters to a web shop are sorted into departments. Some labels are random
+mistakes, and many letters of *returns* carry the label *delivery*. A
+scikit-learn pipeline turns words into numbers and ends in a network; the
+detector checks its labels. It takes a few seconds.
 """
 
 import numpy as np
@@ -17,14 +18,14 @@ from sklearn.preprocessing import StandardScaler
 from sam_attribution import MislabelDetector, SAMClassifier
 from sam_attribution.plotting import LabelConfusionDisplay
 
-torch.set_num_threads(1)  # the network is small: more threads would wait for each other
+torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
 # A thousand letters
 # ------------------
 #
-# Written from building blocks, as nothing is downloaded here: a greeting, what it is about, and a
-# request that could stand in any letter.
+# Written from building blocks, as nothing is downloaded here: a greeting, what
+# it is about, and a request that could stand in any letter.
 
 SAID = {
     "billing": [
@@ -56,9 +57,29 @@ SAID = {
         "someone else has used my login to buy a {thing}",
     ],
 }
-THINGS = ["lamp", "kettle", "jacket", "bicycle bell", "garden chair", "keyboard", "blue teapot"]
-GREETINGS = ["Hello,", "Dear team,", "Good morning,", "Hi,", "To whom it may concern:"]
-REQUESTS = ["Please help.", "What can I do?", "I am waiting for an answer.", "Thank you.", ""]
+THINGS = [
+    "lamp",
+    "kettle",
+    "jacket",
+    "bicycle bell",
+    "garden chair",
+    "keyboard",
+    "blue teapot",
+]
+GREETINGS = [
+    "Hello,",
+    "Dear team,",
+    "Good morning,",
+    "Hi,",
+    "To whom it may concern:",
+]
+REQUESTS = [
+    "Please help.",
+    "What can I do?",
+    "I am waiting for an answer.",
+    "Thank you.",
+    "",
+]
 
 rng = np.random.default_rng(0)
 right = rng.choice(list(SAID), 1000)
@@ -90,16 +111,21 @@ model = make_pipeline(
 detector = MislabelDetector(model, random_state=0).fit(letters, labels)
 
 suspicious = detector.suspicious_
-print(f"wrong labels: {wrong.mean():.1%}, estimated: {detector.contamination_:.1%}")
-print(f"wrong among the {suspicious.sum()} suspicious letters: {wrong[suspicious].mean():.1%}")
+estimated = detector.contamination_
+print(f"wrong labels: {wrong.mean():.1%}, estimated: {estimated:.1%}")
+precision = wrong[suspicious].mean()
+n_suspicious = suspicious.sum()
+print(f"wrong among the {n_suspicious} suspicious letters: {precision:.1%}")
 print(f"wrong labels found: {suspicious[wrong].mean():.1%}\n")
 for row in np.argsort(detector.scores_)[:12]:
-    print(f"{labels[row]:>8} → {detector.suggested_labels_[row]:8} {letters[row]}")
+    suggested = detector.suggested_labels_[row]
+    print(f"{labels[row]:>8} → {suggested:8} {letters[row]}")
 
 # %%
 # What was mixed up
 # -----------------
 #
-# One large number off the diagonal is a rule that somebody misunderstood; small ones are slips.
+# One large number off the diagonal is a rule that somebody misunderstood;
+# small ones are slips.
 
 LabelConfusionDisplay.from_estimator(detector)

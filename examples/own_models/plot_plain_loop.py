@@ -1,6 +1,6 @@
 """
-Wrong labels behind a training loop of your own
-===============================================
+Find wrong labels with your own PyTorch training loop
+=====================================================
 
 The network here is trained by a plain PyTorch loop with SAM, written out
 below, in the form that people know from Lightning. The loop keeps ten files of
@@ -27,7 +27,7 @@ from sam_attribution.datasets import pair_noise
 from sam_attribution.plotting import DetectionCurveDisplay
 from sam_attribution.training import Checkpoint
 
-torch.set_num_threads(1)  # more threads would wait for each other
+torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
 # The network and its rows

@@ -1,6 +1,6 @@
 """
-Fine-tune a sentence model and check its labels
-===============================================
+Fine-tune a sentence model and find wrong labels
+================================================
 
 Is a line by a film critic good news or bad? A pretrained sentence model reads
 it, and Sharpness-Aware Minimization fine-tunes the last block of its
