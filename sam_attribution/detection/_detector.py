@@ -46,8 +46,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     uses a few recorded states of the training. The score combines two signals: the probabilities
     of the network itself while it was learning, and those of a class model in the network's last
     features, fitted without the row's own label. Trusted validation rows add a third signal. The
-    score is the log-odds of the given label under the mean of two posteriors, one of the signals
-    as they are and one of the signals calibrated by held-out rows: **low = suspicious**.
+    held-out rows calibrate the signals, and the score is the log-odds of the given label:
+    **low = suspicious**.
 
     Parameters
     ----------

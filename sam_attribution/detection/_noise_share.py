@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.special import log_softmax
+from scipy.special import log_softmax, logsumexp
 
 from sam_attribution.detection._calibrated_classes import CalibratedClasses
 from sam_attribution.detection._noise_patterns import (
@@ -31,6 +31,7 @@ _HARDLY_ANY = 0.03
 _RATE_OF_PAIR, _N_ROUNDS_ALONE = 0.3, 2
 _MOST_PAIRS, _LEAST_SHARE_OF_PAIR = 12, 0.005
 _SIGNIFICANT = 2  # standard errors
+_SIGNIFICANT_LOSS = 2.58  # standard errors: one in a hundred by chance, either way
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
 _TINY = 1e-12
@@ -175,12 +176,18 @@ class NoiseShare:
         classes = self._calibrated(self._scores.unseen(memberships))
         return memberships, classes.calibration, self._with_chance()
 
-    def ranking(self):
+    def ranking(self, at_face_value):
         """Log-probability of each class to be the true one, by all kinds of scores.
 
         Scores that know the label of a row, since a network was trained on it, count for what such
         scores are worth for rows that were held out. This ranks better, and says nothing of how
-        many labels are wrong.
+        many labels are wrong. What signals say at face value counts as much, unless it makes the
+        held-out labels significantly less probable: then it counts for nothing.
+
+        Parameters
+        ----------
+        at_face_value : ndarray of shape (n_rows, n_classes)
+            Log-probability of each class, without the label of the row.
 
         Returns
         -------
@@ -189,10 +196,22 @@ class NoiseShare:
         """
         parts = self._scores.ranked(self._most_probable_memberships())
         classes = self._calibrated(parts[0])
-        found = np.full((len(self._y), self._n_classes), np.nan)
+        calibrated = np.full((len(self._y), self._n_classes), np.nan)
         for part in parts:
-            found[part.rows] = classes.log_probabilities(part.scores)
-        return log_softmax(found + np.log(self._with_chance()[:, self._y].T), axis=1)
+            calibrated[part.rows] = log_softmax(classes.log_probabilities(part.scores), axis=1)
+        given = self._log_probability_of_label()
+        both = log_softmax((calibrated + at_face_value) / 2, axis=1)
+        some = parts[0].rows
+        gain = logsumexp(both[some] + given[some], 1) - logsumexp(calibrated[some] + given[some], 1)
+        gain *= self._weights[some]
+        is_worse = gain.sum() < -_SIGNIFICANT_LOSS * _by_chance(gain)
+        return log_softmax((calibrated if is_worse else both) + given, axis=1)
+
+    def _log_probability_of_label(self):
+        """Of each row under each class, (n_rows, n_classes); a few follow no pattern."""
+        by_chance = scaled(self._symmetric)(_UNEXPLAINED)
+        known, others = by_chance[:, self._y].T, self._with_chance()[:, self._y].T
+        return np.log(np.where(self._is_right[:, None], known, others))
 
     def _most_probable_memberships(self):
         return self._readings[self._weight.sum(1).argmax()].judged[0].memberships

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.model_selection import PredefinedSplit
 
 from sam_attribution import MislabelDetector, SAMClassifier
@@ -91,7 +91,22 @@ class Touched(Fixed):
 
 def test_the_ranking_is_that_of_bayes_rule_whichever_rows_calibrate_it():
     scores, _, given = drawn(PAIR)
-    found = NoiseShare(Touched(scores), given, 4).ranking()
+    exact = log_softmax(scores, axis=1)
+    found = NoiseShare(Touched(scores), given, 4).ranking(exact)
+    assert_bayes(found, scores, given)
+
+
+def test_signals_that_make_held_out_labels_less_probable_are_left_out_of_the_ranking():
+    scores, _, given = drawn(PAIR)
+    noise = NoiseShare(Touched(scores), given, 4)
+    wild = log_softmax(30 * scores[:, [1, 0, 2, 3]], axis=1)  # sure, and of another class
+    assert_bayes(noise.ranking(wild), scores, given)
+    mild = log_softmax(0.9 * scores, axis=1)  # as good: half of the ranking
+    odds = noise.ranking(mild) - noise.ranking(wild)
+    assert np.abs(odds).max() > 0.05
+
+
+def assert_bayes(found, scores, given):
     chance = np.eye(4) * 0.98 + (1 - np.eye(4)) * 0.02 / 3  # what no pattern explains
     exact = softmax(scores, axis=1) * (PAIR @ chance)[:, given].T
     exact /= exact.sum(1, keepdims=True)
