@@ -96,14 +96,17 @@ def test_the_ranking_is_that_of_bayes_rule_whichever_rows_calibrate_it():
     assert_bayes(found, scores, given)
 
 
-def test_signals_that_make_held_out_labels_less_probable_are_left_out_of_the_ranking():
+@pytest.mark.parametrize("sure", [1, 5, 25])
+def test_what_signals_say_at_face_value_is_scaled_to_what_it_is_worth(sure):
     scores, _, given = drawn(PAIR)
-    noise = NoiseShare(Touched(scores), given, 4)
-    wild = log_softmax(30 * scores[:, [1, 0, 2, 3]], axis=1)  # sure, and of another class
-    assert_bayes(noise.ranking(wild), scores, given)
-    mild = log_softmax(0.9 * scores, axis=1)  # as good: half of the ranking
-    odds = noise.ranking(mild) - noise.ranking(wild)
-    assert np.abs(odds).max() > 0.05
+    found = NoiseShare(Touched(scores), given, 4).ranking(log_softmax(sure * scores, axis=1))
+    assert_bayes(found, scores, given)
+
+
+def test_signals_that_tell_nothing_count_for_nothing():
+    scores, _, given = drawn(PAIR)
+    shuffled = log_softmax(5 * np.random.default_rng(0).permutation(scores), axis=1)
+    assert_bayes(NoiseShare(Touched(scores), given, 4).ranking(shuffled), scores, given)
 
 
 def assert_bayes(found, scores, given):
