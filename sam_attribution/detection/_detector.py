@@ -46,8 +46,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     uses a few recorded states of the training. The score combines two signals: the probabilities of
     the network itself while it was learning, and those of a class model in the network's last
     features, fitted without the row's own label. Trusted validation rows add a third signal. The
-    score is the log-odds of the given label under the mean of two posteriors: one uses the signals
-    as they are, the other the signals calibrated by held-out rows. **Low = suspicious.**
+    held-out rows say how much each signal counts, and the score is the log-odds of the given label.
+    **Low = suspicious.**
 
     Parameters
     ----------

@@ -3,7 +3,6 @@
 import numpy as np
 import pandas as pd
 import torch
-from scipy.special import log_softmax
 
 from sam_attribution._tables import diagnostics_table
 from sam_attribution._warnings import warn
@@ -61,18 +60,13 @@ class LabelJudge:
         self.transition = self._noise.transition[np.ix_(self._of_class, self._of_class)]
         self.interval, self.none_wrong = self._noise.interval, self._noise.none_wrong
         self.has_skill = not self._skill.is_chance
-        log_proba, self._components = self._choice.of_rows(len(y))
-        ranking = self._ranking(log_proba)
+        at_face_value, self._components = self._choice.of_rows(len(y))
+        ranking = self._noise.ranking(at_face_value)[: len(y), self._of_class]
         self.scores = log_odds(torch.as_tensor(ranking), torch.as_tensor(self._codes)).numpy()
         self.probability_wrong = following_scores(self._wrong(), self.scores)
         self.label_log_proba = label_log_probabilities(ranking, self._codes, self.probability_wrong)
         best = np.nan_to_num(self.label_log_proba, nan=-np.inf).argmax(1)
         self.suggestions = np.where(np.isnan(self.probability_wrong), y, self.classes[best])
-
-    def _ranking(self, log_proba):
-        """Mean of two posteriors: signals at face value, and calibrated by rows held out."""
-        calibrated = self._noise.ranking()[: len(self._y)]
-        return log_softmax((log_proba + calibrated) / 2, axis=1)[:, self._of_class]
 
     def _wrong(self):
         """Probability (n_samples,) that labels are wrong, before it follows the scores."""

@@ -1,10 +1,11 @@
-"""The choice of a noise model by the held-out labels, and the result over all splits."""
+"""The choice of a noise model by the held-out labels, and what signals say under it."""
 
 import numpy as np
 import pandas as pd
 import torch
 from scipy.special import log_softmax
 
+from sam_attribution.detection._split_evidence import held_out_numbers
 from sam_attribution.diagnosis import (
     AS_TRAINED,
     OTHER_RATE,
@@ -18,7 +19,7 @@ _SIGNIFICANT = 2.58  # standard errors: one in a hundred by chance, either way
 
 
 class ModelChoice:
-    """The noise model that fits the held-out labels best, and the results under it.
+    """The noise model that fits the held-out labels best, and what signals say under it.
 
     Labels are taken as given unless the noise model fitted by EM makes the held-out labels more
     probable. Rows held out of the same data are as noisy as the rest. Labels of a
@@ -57,26 +58,35 @@ class ModelChoice:
         best = max(candidates, key=torch.sum)
         self._gain = float(_in_standard_errors(best - as_given))
         self._by_em = self._gain > 0
-        self._results = [each.result(by_em=self._by_em, trust=self.trust) for each in evidence]
+        self._found = [each.result(by_em=self._by_em, trust=self.trust) for each in evidence]
         self.component_names = ["network", "classes", "trusted"][: 2 + self.trust]
 
     def of_rows(self, n_samples):
-        """Return log-probabilities (n_samples, n_classes) and score components of all rows.
+        """Return what the signals say at face value, and the score components.
 
         They are means of logarithms over the splits that trained on the row; where there is none,
         over those that held it out; NaN where there is none of these either.
+
+        Returns
+        -------
+        log_p : ndarray of shape (n_rows, n_classes)
+            Log-probability of each class, without the given label. Rows of a ``ValidationData``
+            follow the samples.
+        components : ndarray of shape (n_samples, 2 or 3)
         """
-        pairs = list(zip(self._splits, self._results, strict=True))
-        trained = [(split.train, result.trained) for split, result in pairs]
-        found = _mean(trained, n_samples)
-        missing = np.isnan(found[:, 0])
-        if missing.any():
-            held_out = [(split.held_out, result.held_out) for split, result in pairs]
-            found[missing] = _mean(held_out, n_samples)[missing]
-        n_classes = self._results[0].trained.log_proba.shape[1]
-        log_proba, components = np.split(found, [n_classes], axis=1)
-        # a mean of logarithms does not sum to 1
-        return log_softmax(log_proba, axis=1), components
+        tables = list(zip(self._splits, self._found, strict=True))
+        trained = [(split.train, each) for split, (each, _) in tables]
+        held_out = [(held_out_numbers(split, n_samples), each) for split, (_, each) in tables]
+        n_rows = max(n_samples, 1 + max(rows.max(initial=0) for rows, _ in held_out))
+        log_p = _filled(
+            *([(rows, each.log_p) for rows, each in part] for part in (trained, held_out)), n_rows
+        )
+        of_samples = [part for part in held_out if part[0].max(initial=0) < n_samples]
+        components = _filled(
+            *([(rows, each.components) for rows, each in part] for part in (trained, of_samples)),
+            n_samples,
+        )
+        return log_softmax(log_p, axis=1), components
 
     def what_helps(self):
         """Sentence on what helps where the network learned little."""
@@ -123,13 +133,19 @@ def _in_standard_errors(differences):
     return differences.mean(-1) / spread.clamp_min(_LEAST_ERROR)
 
 
-def _mean(found, n_samples):
-    """Mean of the posteriors on each row, log-probabilities and components side by side."""
-    first = found[0][1]
-    n_columns = first.log_proba.shape[1] + first.components.shape[1]
-    total, count = np.zeros((n_samples, n_columns)), np.zeros(n_samples)
-    for rows, posterior in found:
-        total[rows] += np.hstack([posterior.log_proba.numpy(), posterior.components.numpy()])
+def _filled(tables, others, n_rows):
+    """Mean (n_rows, n_columns) of tables of some rows; of the others where no table has the row."""
+    found = _mean(tables, n_rows)
+    missing = np.isnan(found[:, 0])
+    if missing.any() and others:
+        found[missing] = _mean(others, n_rows)[missing]
+    return found
+
+
+def _mean(tables, n_rows):
+    total, count = np.zeros((n_rows, tables[0][1].shape[1])), np.zeros(n_rows)
+    for rows, table in tables:
+        total[rows] += table.numpy()
         count[rows] += 1
     with np.errstate(invalid="ignore"):
         total /= count[:, None]

@@ -5,7 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 from scipy.interpolate import PchipInterpolator
-from scipy.special import log_softmax
+from scipy.optimize import minimize_scalar
+from scipy.special import log_softmax, logsumexp
 
 from sam_attribution.detection._calibrated_classes import CalibratedClasses
 from sam_attribution.detection._noise_patterns import (
@@ -31,6 +32,7 @@ _HARDLY_ANY = 0.03
 _RATE_OF_PAIR, _N_ROUNDS_ALONE = 0.3, 2
 _MOST_PAIRS, _LEAST_SHARE_OF_PAIR = 12, 0.005
 _SIGNIFICANT = 2  # standard errors
+_LOG_SCALE = (-5.0, 0.0)  # of what signals say at face value
 _LEAST_CONFUSED = 2e-3
 _LEAST_WEIGHT = 0.02
 _TINY = 1e-12
@@ -175,12 +177,19 @@ class NoiseShare:
         classes = self._calibrated(self._scores.unseen(memberships))
         return memberships, classes.calibration, self._with_chance()
 
-    def ranking(self):
+    def ranking(self, at_face_value):
         """Log-probability of each class to be the true one, by all kinds of scores.
 
         Scores that know the label of a row, since a network was trained on it, count for what such
         scores are worth for rows that were held out. This ranks better, and says nothing of how
-        many labels are wrong.
+        many labels are wrong. What the signals say at face value ranks well where the network has
+        memorised labels, and is too sure of itself: the inverse temperature that makes the held-out
+        labels most probable is its weight in the mean, too.
+
+        Parameters
+        ----------
+        at_face_value : ndarray of shape (n_rows, n_classes)
+            Log-probability of each class, without the label of the row.
 
         Returns
         -------
@@ -191,8 +200,17 @@ class NoiseShare:
         classes = self._calibrated(parts[0])
         found = np.full((len(self._y), self._n_classes), np.nan)
         for part in parts:
-            found[part.rows] = classes.log_probabilities(part.scores)
-        return log_softmax(found + np.log(self._with_chance()[:, self._y].T), axis=1)
+            found[part.rows] = log_softmax(classes.log_probabilities(part.scores), axis=1)
+        given, some = self._log_probability_of_label(), parts[0].rows
+        scale = _inverse_temperature(at_face_value[some], given[some], self._weights[some])
+        mean = (found + scale * (scale * at_face_value)) / (1 + scale)
+        return log_softmax(mean + given, axis=1)
+
+    def _log_probability_of_label(self):
+        """Of each row under each class, (n_rows, n_classes); a few follow no pattern."""
+        by_chance = scaled(self._symmetric)(_UNEXPLAINED)
+        known, others = by_chance[:, self._y].T, self._with_chance()[:, self._y].T
+        return np.log(np.where(self._is_right[:, None], known, others))
 
     def _most_probable_memberships(self):
         return self._readings[self._weight.sum(1).argmax()].judged[0].memberships
@@ -371,6 +389,16 @@ class NoiseShare:
         counts = np.zeros((self._n_classes, self._n_classes))
         np.add.at(counts.T, self._y[unsure], weighted)
         return counts
+
+
+def _inverse_temperature(log_p, given, weights):
+    """Factor of at most 1 of log-probabilities that makes the given labels most probable."""
+
+    def unlikelihood(log_scale):
+        likely = logsumexp(log_softmax(np.exp(log_scale) * log_p, axis=1) + given, axis=1)
+        return -weights @ likely
+
+    return np.exp(minimize_scalar(unlikelihood, bounds=_LOG_SCALE, method="bounded").x)
 
 
 def _by_chance(gain):

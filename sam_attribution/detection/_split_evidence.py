@@ -1,4 +1,4 @@
-"""Evidence about the labels of one split: noise models, likelihoods and label posteriors."""
+"""Evidence about the labels of one split: noise models, likelihoods and signals."""
 
 from dataclasses import dataclass
 from functools import cached_property
@@ -110,8 +110,7 @@ class SplitEvidence:
         With `trust` the labels of the ValidationData are right.
         """
         split = self.trained.split
-        own = len(split.held_out) == 0
-        held_out = n_samples + np.arange(len(split.y)) if own else split.held_out
+        held_out = held_out_numbers(split, n_samples)
         signals = self._early, self._class_model, self._network
         return SplitSignals(split.train, held_out, *signals, self._trusted() if trust else None)
 
@@ -158,18 +157,18 @@ class SplitEvidence:
         return self._network[1].numpy(), self._y_held_out.numpy()
 
     def result(self, *, by_em, trust):
-        """Return the label posteriors under one of the noise models.
+        """Return what the signals say under one of the noise models.
 
         Parameters
         ----------
         by_em : bool
             Take the noise model fitted by EM, otherwise the one fitted as given.
         trust : bool
-            The held-out labels are right, so their classes are a component of the score.
+            The held-out labels are right, so their classes are a signal of their own.
 
         Returns
         -------
-        SplitResult
+        trained, held_out : SignalTables
         """
         started = perf_counter()
         noise_model = self._by_em if by_em else self._as_given
@@ -177,12 +176,13 @@ class SplitEvidence:
         transition = noise_model.transition
         prior = transition if by_em else torch.ones_like(transition)
         trusted = [self._by_held_out(noise_model.log_p)] if trust else []
-        signals = [self._network[0], noise_model.log_p, *trusted]
-        held_out_signals = [self._network[1], noise_model.held_out_log_p]
-        trained = label_posterior(signals, self._y, prior)
-        held_out = label_posterior(held_out_signals, self._y_held_out, prior)
+        network, network_held_out = self._network
+        found = (
+            signal_tables([network, noise_model.log_p, *trusted], self._y, prior),
+            signal_tables([network_held_out, noise_model.held_out_log_p], self._y_held_out, prior),
+        )
         self.seconds += perf_counter() - started
-        return SplitResult(trained, held_out)
+        return found
 
     def _by_held_out(self, otherwise):
         """Log-probabilities of the rows trained on, by the classes of the held-out rows.
@@ -211,6 +211,12 @@ class SplitEvidence:
         return torch.stack([m.held_out_likelihood(self._y_held_out, t) for m, t in pairs])
 
 
+def held_out_numbers(split, n_samples):
+    """Numbers of the held-out rows; those of a ValidationData follow `n_samples`."""
+    own = len(split.held_out) == 0
+    return n_samples + np.arange(len(split.y)) if own else split.held_out
+
+
 def _relative(weights):
     """Weights of mean 1; a ValueError for those that overflowed or vanished in the net's dtype."""
     if not weights.isfinite().all() or not weights.any():
@@ -223,47 +229,39 @@ def _relative(weights):
 
 
 @dataclass(frozen=True, eq=False)
-class LabelPosterior:
-    """Posterior of the true labels of some rows, and what it is made of.
+class SignalTables:
+    """What the signals say of some rows, at face value.
 
     Attributes
     ----------
-    log_proba : Tensor of shape (n, n_classes)
-        Log-probability of each label to be the true one.
+    log_p : Tensor of shape (n, n_classes)
+        Log-probability of each class, without the given label: the product of the signals.
     components : Tensor of shape (n, 2 or 3)
         Log-probability of the given label by the network alone, by the class model and the
         transition alone, and by the trusted rows alone.
     """
 
-    log_proba: Tensor
+    log_p: Tensor
     components: Tensor
 
 
-@dataclass(frozen=True, eq=False)
-class SplitResult:
-    """Label posteriors of trained and held-out rows."""
-
-    trained: LabelPosterior
-    held_out: LabelPosterior
-
-
-def label_posterior(signals, y, transition):
-    """Multiply the signals and the transition, and normalise: Bayes' rule.
+def signal_tables(signals, y, transition):
+    """Multiply the signals, as if they were independent, and look up the given labels in each.
 
     Parameters
     ----------
     signals : list of Tensor of shape (n, n_classes)
-        Log-probabilities of the true class, taken as independent: by the network, by the class
-        model, and by the trusted rows, if any.
+        Log-probabilities of the true class: by the network, by the class model, and by the trusted
+        rows, if any.
     y : Tensor of int64, shape (n,)
         Codes of the given labels.
     transition : Tensor of shape (n_classes, n_classes)
 
     Returns
     -------
-    LabelPosterior
+    SignalTables
     """
     network, classes, *trusted = signals
     components = [network, log_posterior(classes, y, transition), *trusted]
     given = torch.cat([each.gather(1, y[:, None]) for each in components], dim=1)
-    return LabelPosterior(log_posterior(sum(signals), y, transition), given)
+    return SignalTables(torch.log_softmax(sum(signals), dim=1), given)

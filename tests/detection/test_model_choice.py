@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from sam_attribution.detection._model_choice import ModelChoice
-from sam_attribution.detection._split_evidence import LabelPosterior, SplitResult
+from sam_attribution.detection._split_evidence import SignalTables
 
 TABLES = torch.tensor([[[0.7, 0.3], [0.2, 0.8]], [[0.5, 0.5], [0.1, 0.9]]]).log()
 
@@ -26,9 +26,8 @@ class HandMade:
 
     def result(self, *, by_em, trust):
         self.asked = by_em, trust
-        trained = LabelPosterior(self.table, self.table[:, :1])
-        held_out = LabelPosterior(self.table[:1] - 1, self.table[:1, :1] - 1)
-        return SplitResult(trained, held_out)
+        trained = SignalTables(self.table, self.table[:, :1])
+        return trained, SignalTables(self.table[:1] - 1, self.table[:1, :1] - 1)
 
 
 def choice(*evidence, own, trusted="auto"):
@@ -81,15 +80,21 @@ def test_em_is_taken_if_it_makes_the_held_out_labels_more_probable(means, agreem
 
 def test_several_splits_are_combined_by_their_geometric_mean():
     result = choice(*(HandMade(0, 0, 0, table=table) for table in TABLES), own=False)
-    log_proba, components = result.of_rows(5)
+    log_p, components = result.of_rows(5)
     product = (TABLES[0] + TABLES[1]).div(2).exp()
     expected = (product / product.sum(1, keepdim=True)).log()
-    np.testing.assert_allclose(log_proba[:2], expected, rtol=1e-6)
+    np.testing.assert_allclose(log_p[:2], expected, rtol=1e-6)
     np.testing.assert_allclose(components[:2, 0], TABLES[:, :, 0].mean(0), rtol=1e-6)
-    np.testing.assert_allclose(log_proba[2:4], TABLES[:, 0], rtol=1e-6)
+    np.testing.assert_allclose(log_p[2:4], TABLES[:, 0], rtol=1e-6)
     np.testing.assert_allclose(components[2:4, 0], TABLES[:, 0, 0] - 1, rtol=1e-6)
-    assert np.isnan(log_proba[4]).all()
+    assert np.isnan(log_p[4]).all()
     assert np.isnan(components[4]).all()
+
+
+def test_rows_of_a_validation_set_follow_the_samples():
+    log_p, components = choice(HandMade(0, 0, 0), own=True).of_rows(2)
+    np.testing.assert_allclose(log_p, [*TABLES[0], TABLES[0, 0]], rtol=1e-6)
+    assert components.shape == (2, 1)
 
 
 def test_the_user_overrules_the_evidence():

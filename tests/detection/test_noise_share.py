@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from scipy.special import logsumexp, softmax
+from scipy.special import log_softmax, logsumexp, softmax
 from sklearn.model_selection import PredefinedSplit
 
 from sam_attribution import MislabelDetector, SAMClassifier
@@ -91,7 +91,25 @@ class Touched(Fixed):
 
 def test_the_ranking_is_that_of_bayes_rule_whichever_rows_calibrate_it():
     scores, _, given = drawn(PAIR)
-    found = NoiseShare(Touched(scores), given, 4).ranking()
+    exact = log_softmax(scores, axis=1)
+    found = NoiseShare(Touched(scores), given, 4).ranking(exact)
+    assert_bayes(found, scores, given)
+
+
+@pytest.mark.parametrize("sure", [1, 5, 25])
+def test_what_signals_say_at_face_value_is_scaled_to_what_it_is_worth(sure):
+    scores, _, given = drawn(PAIR)
+    found = NoiseShare(Touched(scores), given, 4).ranking(log_softmax(sure * scores, axis=1))
+    assert_bayes(found, scores, given)
+
+
+def test_signals_that_tell_nothing_count_for_nothing():
+    scores, _, given = drawn(PAIR)
+    shuffled = log_softmax(5 * np.random.default_rng(0).permutation(scores), axis=1)
+    assert_bayes(NoiseShare(Touched(scores), given, 4).ranking(shuffled), scores, given)
+
+
+def assert_bayes(found, scores, given):
     chance = np.eye(4) * 0.98 + (1 - np.eye(4)) * 0.02 / 3  # what no pattern explains
     exact = softmax(scores, axis=1) * (PAIR @ chance)[:, given].T
     exact /= exact.sum(1, keepdims=True)
