@@ -72,11 +72,13 @@ def expected_auc(probability, scores):
     Returns
     -------
     float
-        1 if there is no such pair.
+        1 if not even half a row is expected to be wrong: there is no such pair.
     """
     order = np.argsort(scores, kind="stable")
     wrong = probability[order]
     wrong = wrong[~np.isnan(wrong)]
+    if wrong.sum() < _LEAST_EXPECTED:
+        return 1.0
     right_above = (1 - wrong).sum() - (1 - wrong).cumsum()
     pairs = wrong.sum() * (1 - wrong).sum() - wrong @ (1 - wrong)
     return float(wrong @ right_above / pairs) if pairs > 0 else 1.0

@@ -68,6 +68,14 @@ def test_good_scores_are_not_doubted(recwarn):
     assert not recwarn
 
 
+def test_scores_are_not_doubted_where_no_label_is_wrong(recwarn):
+    """Probabilities of nearly nothing are all alike: the expected AUC would be one half."""
+    nothing = np.full(200, 1e-6), np.arange(200.0)
+    assert expected_auc(*nothing) == 1
+    warn_of_weak_evidence(skill(), *nothing, lambda: "Help.")
+    assert not recwarn
+
+
 def test_a_share_of_nearly_nothing_is_said_with_three_decimals():
     with pytest.warns(AttributionWarning, match=r"contamination_=0 \(.*to MislabelDetector \("):
         warn_of_unknown_share(6.4e-5, share(0, 0, 0.18), trust=False, is_one_split=True)
