@@ -142,7 +142,7 @@ def test_kept_rows_that_lose_by_the_rates_warn():
         **NET.get_params() | {"lr": 2.0, "optimizer__momentum": 0, "callbacks": [FALLING]}
     )
     said = (
-        r'refit="replay" the loss of the kept rows rises from (\S*) to (\S*): .* 2 times the mean'
+        r'refit="replay" the loss of the kept rows rises from (\S*) to (\S*). .* 2 times the mean'
     )
     with pytest.warns(AttributionWarning, match=said) as caught:
         fitted = replayed(net).fit(X, y)

@@ -433,4 +433,4 @@ def test_validation_data_of_parts_is_frozen_and_comparable():
     assert held_out != ValidationData(parts, Y)
     assert ValidationData(Rows()) == ValidationData(Rows())
     assert ValidationData(Rows()) != ValidationData(Rows(X + 1))
-    assert repr(held_out) == "ValidationData(X of shape (40,), y of shape (40,))"
+    assert repr(held_out) == "ValidationData(X of a (40, 5), b (40, 5), y of shape (40,))"

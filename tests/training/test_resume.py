@@ -333,7 +333,7 @@ def test_an_instance_may_come_with_other_weights(tmp_path, monkeypatch):
 REFUSALS = {
     "other rows": ({"X": X + 1}, {}, "manifest.json was recorded on other data: X differ"),
     "other labels": ({"y": y[::-1]}, {}, "other data: y differ"),
-    "fewer rows": ({"X": X[:40], "y": y[:40]}, {}, "differ .60 rows then, 40 now"),
+    "fewer rows": ({"X": X[:40], "y": y[:40]}, {}, "other data: 60 rows then, 40 now"),
     "weights": ({"sample_weight": np.ones(60)}, {}, "other data: sample_weight differ"),
     "settings": ({}, {"lr": 0.2}, "manifest.json belongs to a run with other settings: lr differ"),
     "module": ({}, {"module": Plain}, "other settings: module differ"),
