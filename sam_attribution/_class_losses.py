@@ -24,7 +24,9 @@ def most_lost(y, dropped):
     --------
     >>> import numpy as np
     >>> from sam_attribution._class_losses import most_lost
-    >>> most_lost(np.array(["a", "a", "b", "b", "b"]), np.array([0, 0, 1, 1, 0], dtype=bool))
+    >>> most_lost(
+    ...     np.array(["a", "a", "b", "b", "b"]), np.array([0, 0, 1, 1, 0], dtype=bool)
+    ... )
     "2 of the 3 rows of class 'b'"
     """
     classes, codes, counts = np.unique(y, return_inverse=True, return_counts=True)

@@ -10,6 +10,7 @@ class AttributionWarning(UserWarning):
     --------
     >>> import warnings
     >>> from sam_attribution.exceptions import AttributionWarning
-    >>> warnings.filterwarnings("error", category=AttributionWarning)  # to fail on any of them
+    >>> # to fail on any of them
+    >>> warnings.filterwarnings("error", category=AttributionWarning)
     >>> warnings.filterwarnings("default", category=AttributionWarning)
     """

@@ -52,7 +52,8 @@ class MislabelSampler(BaseSampler):
     >>> from imblearn.pipeline import make_pipeline
     >>> X, y = make_blobs(60, centers=2, random_state=0)
     >>> model = make_pipeline(
-    ...     MislabelSampler(removal_fraction=0.1, random_state=0), SAMClassifier(max_epochs=2)
+    ...     MislabelSampler(removal_fraction=0.1, random_state=0),
+    ...     SAMClassifier(max_epochs=2),
     ... )
     >>> model.fit(X, y)[0].sample_indices_.shape
     (54,)

@@ -193,7 +193,9 @@ class Masked(Perturbation):
     >>> from sam_attribution import SAMClassifier
     >>> from sam_attribution.perturbation import Masked, PNorm
     >>> ball = Masked(["!*Norm*", "!*.bias"], perturbation=PNorm(p=3))
-    >>> net = SAMClassifier(perturbation=ball).set_params(perturbation__parameters="!*.bias")
+    >>> net = SAMClassifier(perturbation=ball).set_params(
+    ...     perturbation__parameters="!*.bias"
+    ... )
     >>> net.perturbation
     Masked(parameters='!*.bias', perturbation=PNorm(p=3))
     """

@@ -103,10 +103,16 @@ def compare(
     >>> from sklearn.model_selection import train_test_split
     >>> from sam_attribution import SAMClassifier, ValidationData
     >>> from sam_attribution.comparison import compare
-    >>> X, X_val, y, y_val = train_test_split(*load_iris(return_X_y=True), random_state=0)
+    >>> X, X_val, y, y_val = train_test_split(
+    ...     *load_iris(return_X_y=True), random_state=0
+    ... )
     >>> table = compare(
-    ...     ["gif", "tracin"], SAMClassifier(max_epochs=5), X, y,
-    ...     validation=ValidationData(X_val, y_val), random_state=0,
+    ...     ["gif", "tracin"],
+    ...     SAMClassifier(max_epochs=5),
+    ...     X,
+    ...     y,
+    ...     validation=ValidationData(X_val, y_val),
+    ...     random_state=0,
     ... )
     >>> list(table.columns)
     ['seconds', 'trainings', 'peak_memory_mib']

@@ -97,7 +97,9 @@ def leave_one_out(
     >>> X, y = load_iris(return_X_y=True)
     >>> held_out, X, y = ValidationData(X[::3], y[::3]), X[1::3], y[1::3]
     >>> classes = LeaveOneOut(groups=y)
-    >>> found = leave_one_out(SAMClassifier(max_epochs=3), X, y, held_out, method=classes)
+    >>> found = leave_one_out(
+    ...     SAMClassifier(max_epochs=3), X, y, held_out, method=classes
+    ... )
     >>> found.scores.shape, found.group_effects.shape
     ((50,), (1, 3))
     """

@@ -209,7 +209,9 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
     >>> from sam_attribution.datasets import pair_noise
     >>> X, y = load_digits(return_X_y=True)
     >>> noisy, wrong = pair_noise(y, 0.2, random_state=0)
-    >>> detector = MislabelDetector(SAMClassifier(max_epochs=15), random_state=0).fit(X / 16, noisy)
+    >>> detector = MislabelDetector(SAMClassifier(max_epochs=15), random_state=0).fit(
+    ...     X / 16, noisy
+    ... )
     >>> found = detector.suspicious_
     >>> bool(wrong[found].mean() > 0.8 and found[wrong].mean() > 0.9)
     True

@@ -46,7 +46,11 @@ def issue_table(given, suggested, probability_wrong, scores, suspicious, index=N
     --------
     >>> import numpy as np
     >>> from sam_attribution.detection._issues import issue_table
-    >>> p, scores, is_suspicious = np.array([0.01, 0.97]), np.array([4.5, -3.2]), [False, True]
+    >>> p, scores, is_suspicious = (
+    ...     np.array([0.01, 0.97]),
+    ...     np.array([4.5, -3.2]),
+    ...     [False, True],
+    ... )
     >>> issue_table(["cat", "dog"], ["cat", "cat"], p, scores, is_suspicious)
       given_label suggested_label probability_wrong  score  is_suspicious
     1         dog             cat             0.970 -3.200           True

@@ -276,7 +276,9 @@ def check_table(diagnostics, done=lambda split: ()):
     --------
     >>> import pandas as pd
     >>> from sam_attribution.diagnosis import check_table
-    >>> table = check_table(pd.DataFrame({"residual": [1e-8], "rank_stability": [0.3]}))
+    >>> table = check_table(
+    ...     pd.DataFrame({"residual": [1e-8], "rank_stability": [0.3]})
+    ... )
     >>> print(table)
              check value status
           residual 1e-08   fine

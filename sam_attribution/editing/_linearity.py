@@ -35,8 +35,9 @@ def nonlinearity(start, half, end):
     --------
     >>> import torch
     >>> line = torch.tensor([[1.0, 2.0]])
-    >>> nonlinearity(0 * line, 0.5 * line, line), nonlinearity(0 * line, 0.25 * line, line)
-    (0.0, 1.0)
+    >>> ends = 0.5 * line, 0.25 * line
+    >>> [nonlinearity(0 * line, end, line) for end in ends]
+    [0.0, 1.0]
     """
     moved = float((end - start).norm())
     return 2 * float((end - 2 * half + start).norm()) / moved if moved else 0.0

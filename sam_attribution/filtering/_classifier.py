@@ -95,7 +95,9 @@ class FilteredClassifier(Accuracy, ClassifierMixin, RowFilter):
     >>> from sam_attribution import FilteredClassifier, SAMClassifier
     >>> X, y = make_blobs(200, centers=2, cluster_std=0.7, random_state=0)
     >>> y[:3] = 1 - y[:3]
-    >>> filtered = FilteredClassifier(SAMClassifier(max_epochs=10), random_state=0).fit(X, y)
+    >>> filtered = FilteredClassifier(
+    ...     SAMClassifier(max_epochs=10), random_state=0
+    ... ).fit(X, y)
     >>> (~filtered.kept_).nonzero()
     (array([0, 1, 2]),)
     """

@@ -42,7 +42,9 @@ class Arnoldi(BaseEstimator):
     >>> import torch
     >>> from sam_attribution.linalg import Arnoldi, Damped, Dense
     >>> operator = Damped(Dense(torch.tensor([[1.0, 1.0], [0.0, 3.0]])), 1.0)
-    >>> Arnoldi().prepare(operator).matmat(torch.tensor([[4.0], [8.0]])).x.ravel().round(decimals=3)
+    >>> Arnoldi().prepare(operator).matmat(
+    ...     torch.tensor([[4.0], [8.0]])
+    ... ).x.ravel().round(decimals=3)
     tensor([1., 2.])
     """
 

@@ -44,7 +44,9 @@ class CG(BaseEstimator):
     --------
     >>> import torch
     >>> from sam_attribution.linalg import CG, Dense
-    >>> inverse = CG().prepare(Dense(torch.tensor([[2.0, 1.0], [1.0, 4.0]]), symmetric=True))
+    >>> inverse = CG().prepare(
+    ...     Dense(torch.tensor([[2.0, 1.0], [1.0, 4.0]]), symmetric=True)
+    ... )
     >>> inverse.matmat(torch.tensor([[4.0], [9.0]])).x.ravel().round(decimals=3)
     tensor([1., 2.])
     """

@@ -74,7 +74,9 @@ def over_queries(table):
     --------
     >>> from sam_attribution.metrics import agreement, over_queries
     >>> scores = [[0.0, 1.0, 2.0], [0.0, 1.0, 2.0]]
-    >>> over_queries(agreement(scores, [[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]])).loc["slope"]
+    >>> over_queries(agreement(scores, [[0.0, 1.0, 2.0], [0.0, 3.0, 6.0]])).loc[
+    ...     "slope"
+    ... ]
     mean              2.0
     standard_error    1.0
     n_queries         2.0

@@ -85,7 +85,9 @@ def linear_datamodelling_score(
     >>> from sam_attribution.metrics import linear_datamodelling_score
     >>> left_out = np.random.default_rng(0).random((30, 8)) < 0.5
     >>> effects = np.arange(8.0)
-    >>> linear_datamodelling_score(effects, left_out, left_out @ effects, random_state=0).value
+    >>> linear_datamodelling_score(
+    ...     effects, left_out, left_out @ effects, random_state=0
+    ... ).value
     1.0
     """
     scores, values = one_row_per_query(scores, "scores"), one_row_per_query(values, "values")

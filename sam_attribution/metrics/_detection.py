@@ -74,7 +74,9 @@ def detection_curve(scores, wrong):
     Examples
     --------
     >>> from sam_attribution.metrics import detection_curve
-    >>> fraction, found = detection_curve([-3.0, -1.0, 0.5, 2.0], [True, False, True, False])
+    >>> fraction, found = detection_curve(
+    ...     [-3.0, -1.0, 0.5, 2.0], [True, False, True, False]
+    ... )
     >>> found
     array([0. , 0.5, 0.5, 1. , 1. ])
     """

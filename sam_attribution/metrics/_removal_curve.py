@@ -68,7 +68,10 @@ def removal_curve(
     >>> from sam_attribution.metrics import removal_curve
     >>> right = np.array([False, True, True, True])
     >>> removal_curve(
-    ...     [-1.0, 0.5, 0.1, 0.2], lambda kept: right[kept].mean(), fractions=[0, 0.25], n_random=0
+    ...     [-1.0, 0.5, 0.1, 0.2],
+    ...     lambda kept: right[kept].mean(),
+    ...     fractions=[0, 0.25],
+    ...     n_random=0,
     ... )
        fraction  n_removed          kind  seed  value
     0      0.00          0  lowest score  <NA>   0.75

@@ -50,7 +50,9 @@ class AgreementDisplay(Display):
     --------
     >>> from sam_attribution.plotting import AgreementDisplay
     >>> truth = [0.1, 0.5, 0.9]
-    >>> display = AgreementDisplay.from_predictions({"gif": [0, 1, 2], "hif": truth}, truth)
+    >>> display = AgreementDisplay.from_predictions(
+    ...     {"gif": [0, 1, 2], "hif": truth}, truth
+    ... )
     >>> print(display.ax_.get_title())
     gif
     Pearson 1.00, slope 0.4

@@ -54,7 +54,9 @@ class DetectionCurveDisplay(Display):
     --------
     >>> from sam_attribution.plotting import DetectionCurveDisplay
     >>> is_wrong = [True, False, False, True]
-    >>> display = DetectionCurveDisplay.from_predictions(is_wrong, [-2, 1, 0.5, 0.7], name="gif")
+    >>> display = DetectionCurveDisplay.from_predictions(
+    ...     is_wrong, [-2, 1, 0.5, 0.7], name="gif"
+    ... )
     >>> display.lines_[0].get_ydata()
     array([  0.,  50.,  50., 100., 100.])
     >>> display.lines_[0].get_label()

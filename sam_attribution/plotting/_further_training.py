@@ -32,8 +32,12 @@ class FurtherTrainingDisplay(Display):
     --------
     >>> import numpy as np
     >>> from sam_attribution.plotting import FurtherTrainingDisplay
-    >>> truth = np.random.default_rng(0).normal(size=(3, 2, 10))  # 3 amounts, 2 queries, 10 rows
-    >>> display = FurtherTrainingDisplay.from_predictions({"if": truth[2]}, truth, [1, 5, 20])
+    >>> truth = np.random.default_rng(0).normal(
+    ...     size=(3, 2, 10)
+    ... )  # 3 amounts, 2 queries, 10 rows
+    >>> display = FurtherTrainingDisplay.from_predictions(
+    ...     {"if": truth[2]}, truth, [1, 5, 20]
+    ... )
     >>> display.lines_[0].get_xdata()
     array([ 1.,  5., 20.])
     """

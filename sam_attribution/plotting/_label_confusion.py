@@ -45,7 +45,9 @@ class LabelConfusionDisplay(Display):
     --------
     >>> from sam_attribution.plotting import LabelConfusionDisplay
     >>> display = LabelConfusionDisplay.from_predictions(
-    ...     ["cat", "cat", "dog"], ["dog", "dog", "dog"], suspicious=[True, True, False]
+    ...     ["cat", "cat", "dog"],
+    ...     ["dog", "dog", "dog"],
+    ...     suspicious=[True, True, False],
     ... )
     >>> display.counts_.to_numpy()
     array([[0, 2],

@@ -60,7 +60,11 @@ class RemovalCurveDisplay(Display):
     >>> def share_right(kept):
     ...     return right[kept].mean()
     >>> display = RemovalCurveDisplay.from_scores(
-    ...     [-1, 0.5, 0.1, 0.2], share_right, name="gif", fractions=[0, 0.25], random_state=0
+    ...     [-1, 0.5, 0.1, 0.2],
+    ...     share_right,
+    ...     name="gif",
+    ...     fractions=[0, 0.25],
+    ...     random_state=0,
     ... )
     >>> display.lines_[0].get_ydata()
     array([0.75, 1.  ])
@@ -199,8 +203,15 @@ class RemovalCurveDisplay(Display):
         >>> from sam_attribution.plotting import RemovalCurveDisplay
         >>> X, y = load_iris(return_X_y=True)
         >>> display = RemovalCurveDisplay.from_estimator(
-        ...     LogisticRegression(max_iter=500), X[::2], y[::2], X_test=X[1::2], y_test=y[1::2],
-        ...     scores=X[::2, 0], fractions=[0, 0.1], n_random=2, random_state=0,
+        ...     LogisticRegression(max_iter=500),
+        ...     X[::2],
+        ...     y[::2],
+        ...     X_test=X[1::2],
+        ...     y_test=y[1::2],
+        ...     scores=X[::2, 0],
+        ...     fractions=[0, 0.1],
+        ...     n_random=2,
+        ...     random_state=0,
         ... )
         >>> display.lines_[0].get_xdata()
         array([ 0., 10.])

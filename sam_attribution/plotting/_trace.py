@@ -65,8 +65,12 @@ class TraceDisplay(Display):
     >>> from sam_attribution.plotting import TraceDisplay
     >>> explanation = pd.DataFrame(
     ...     {
-    ...         "query": 0, "rank": [1, -1], "train_row": [2, 0], "label": ["ham", "spam"],
-    ...         "most_helpful_label": ["spam", "spam"], "score": [-0.2, 0.1],
+    ...         "query": 0,
+    ...         "rank": [1, -1],
+    ...         "train_row": [2, 0],
+    ...         "label": ["ham", "spam"],
+    ...         "most_helpful_label": ["spam", "spam"],
+    ...         "score": [-0.2, 0.1],
     ...         "epochs": ["1-2", "3"],
     ...     }
     ... )

@@ -114,9 +114,15 @@ class SAMNet(SAMMixin, ConformantAnyNet):
     --------
     >>> from sklearn.datasets import make_multilabel_classification
     >>> from sam_attribution import SAMNet
-    >>> X, y = make_multilabel_classification(n_features=5, n_classes=3, random_state=0)
-    >>> net = SAMNet(criterion=torch.nn.BCEWithLogitsLoss, random_state=0).fit(X / 10, y)
-    >>> net.predict(X[:4] / 10).shape  # logits: a label is predicted where they are above 0
+    >>> X, y = make_multilabel_classification(
+    ...     n_features=5, n_classes=3, random_state=0
+    ... )
+    >>> net = SAMNet(criterion=torch.nn.BCEWithLogitsLoss, random_state=0).fit(
+    ...     X / 10, y
+    ... )
+    >>> net.predict(
+    ...     X[:4] / 10
+    ... ).shape  # logits: a label is predicted where they are above 0
     (4, 3)
     """
 
