@@ -49,8 +49,8 @@ def accuracies(lines, removed):
 def with_no_edit(lines):
     """The same with lines of the network as it was, before all others."""
     idle = lines.assign(
-        method="no edit", accuracy=lines["no edit"], removed_loss=lines.get("removed_loss_before", np.nan),
-        cost=0.0, fit=0.0, cosine=np.nan,
+        method="no edit", accuracy=lines["no edit"], cost=0.0, fit=0.0, cosine=np.nan,
+        removed_loss=lines.get("removed_loss_before", np.nan),
     )  # fmt: skip
     return pd.concat([idle.drop_duplicates([*PLACE, "seed", "removed"]), lines])
 
