@@ -78,14 +78,10 @@ class ModelChoice:
         trained = [(split.train, each) for split, (each, _) in tables]
         held_out = [(held_out_numbers(split, n_samples), each) for split, (_, each) in tables]
         n_rows = max(n_samples, 1 + max(rows.max(initial=0) for rows, _ in held_out))
-        log_p = _filled(
-            *([(rows, each.log_p) for rows, each in part] for part in (trained, held_out)), n_rows
-        )
+        log_p = _filled("log_p", trained, held_out, n_rows)
         of_samples = [part for part in held_out if part[0].max(initial=0) < n_samples]
-        components = _filled(
-            *([(rows, each.components) for rows, each in part] for part in (trained, of_samples)),
-            n_samples,
-        )
+        components = _filled("components", trained, of_samples, n_samples)
+        # a mean of logarithms does not sum to 1
         return log_softmax(log_p, axis=1), components
 
     def what_helps(self):
@@ -133,19 +129,20 @@ def _in_standard_errors(differences):
     return differences.mean(-1) / spread.clamp_min(_LEAST_ERROR)
 
 
-def _filled(tables, others, n_rows):
-    """Mean (n_rows, n_columns) of tables of some rows; of the others where no table has the row."""
-    found = _mean(tables, n_rows)
+def _filled(name, tables, others, n_rows):
+    """Mean (n_rows, n_columns) of a field of tables; of others for the rows that they lack."""
+    found = _mean(name, tables, n_rows)
     missing = np.isnan(found[:, 0])
     if missing.any() and others:
-        found[missing] = _mean(others, n_rows)[missing]
+        found[missing] = _mean(name, others, n_rows)[missing]
     return found
 
 
-def _mean(tables, n_rows):
-    total, count = np.zeros((n_rows, tables[0][1].shape[1])), np.zeros(n_rows)
+def _mean(name, tables, n_rows):
+    n_columns = getattr(tables[0][1], name).shape[1]
+    total, count = np.zeros((n_rows, n_columns)), np.zeros(n_rows)
     for rows, table in tables:
-        total[rows] += table.numpy()
+        total[rows] += getattr(table, name).numpy()
         count[rows] += 1
     with np.errstate(invalid="ignore"):
         total /= count[:, None]
