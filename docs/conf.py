@@ -38,6 +38,7 @@ html_theme = "furo"
 html_title = f"sam_attribution {release}"
 html_static_path = ["_static"]
 html_css_files = ["pages.css"]
+html_js_files = ["pages.js"]
 html_theme_options = {"navigation_with_keys": True}
 if REPOSITORY:
     html_theme_options |= {

@@ -33,22 +33,37 @@ TABLE = (25, 10, (1, 2, 5, 10, 20, 50, 100), 100)
 SIZES = {"CIFAR-10": (12, 3, (1, 2, 5, 10), 10), "SST-2": (12, 3, (1, 2, 5), 10)}
 
 
-def methods(products):
+def methods(products, dampings):
     """Those of the paper, and HIF; solves are as long as the number of products says."""
     solver = GMRES(tol=1e-3, max_iter=products)
     lissa = LiSSA(n_terms=10 * products)
+    ggn = {"curvature": "ggn", "damping": dampings["ggn"]}
+    hessian = {"damping": dampings["hessian"]}
     return {
         "Grad-Dot": "grad-dot",
         "Grad-Cos": "grad-cos",
-        "CG": InfluenceFunction(solver=CG(max_iter=2 * products), curvature="ggn"),
-        "LiSSA": InfluenceFunction(solver=lissa, curvature="ggn"),
-        "LiSSA-H": InfluenceFunction(solver=lissa, curvature="hessian"),
+        "CG": InfluenceFunction(solver=CG(max_iter=2 * products), **ggn),
+        "LiSSA": InfluenceFunction(solver=lissa, **ggn),
+        "LiSSA-H": InfluenceFunction(solver=lissa, **hessian),
         "TRAK (M = 1)": TRAK(),
         "EK-FAC": "ekfac",
         "DataInf": "datainf",
-        "Arnoldi": InfluenceFunction(solver=Arnoldi(n_steps=8 * products // 10)),
-        "IF, GMRES": InfluenceFunction(solver=solver),
-        "HIF-fast, GMRES": HIF("fast", solver=solver),
+        "Arnoldi": InfluenceFunction(solver=Arnoldi(n_steps=8 * products // 10), **hessian),
+        "IF, GMRES": InfluenceFunction(solver=solver, **hessian),
+        "HIF-fast, GMRES": HIF("fast", solver=solver, **hessian),
+    }
+
+
+def dampings_of(net, case, name):
+    """``"auto"`` for tables. For a large network, what it gives is found once per curvature."""
+    if name not in SIZES:
+        return dict.fromkeys(("ggn", "hessian"), "auto")
+    one_step = GMRES(max_iter=1)
+    return {
+        curvature: influence_of(net, InfluenceFunction(solver=one_step, curvature=curvature), case)
+        .fit(case.X, case.y)
+        .diagnostics_["damping"]
+        for curvature in ("ggn", "hessian")
     }
 
 
@@ -67,7 +82,8 @@ def one_case(name):
     truth, seconds = cpu_seconds(
         lambda: further_training(net, case.X, case.y, *queries, method=method, evaluate_at=amounts)
     )
-    asked = {label: (net, each) for label, each in methods(products).items()}
+    asked = methods(products, dampings_of(net, case, name))
+    asked = {label: (net, each) for label, each in asked.items()}
     asked["unrolled, fixed"] = trained, Unrolled(ascent="fixed", check=None)
     scores, about = {}, {}
     for label, (model, each) in asked.items():
@@ -88,10 +104,7 @@ def one_case(name):
 
 def scores_of(model, method, case):
     """Scores (n_query, n_samples) of one method, or None, and what is known of them."""
-    validation = ValidationData(case.X_query, case.y_query)
-    influence = SAMInfluence(
-        FrozenEstimator(model), method=method, validation=validation, random_state=SEED
-    )
+    influence = influence_of(model, method, case)
     try:
         scores, seconds = cpu_seconds(
             lambda: influence.fit(case.X, case.y).attribute(case.X_query, case.y_query)
@@ -99,6 +112,12 @@ def scores_of(model, method, case):
     except ValueError as error:
         return None, {"refused": str(error)}
     return scores, {"seconds": seconds}
+
+
+def influence_of(model, method, case):
+    validation = ValidationData(case.X_query, case.y_query)
+    frozen = FrozenEstimator(model)
+    return SAMInfluence(frozen, method=method, validation=validation, random_state=SEED)
 
 
 def main():

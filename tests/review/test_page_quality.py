@@ -173,6 +173,19 @@ def test_what_scrolls_can_be_reached_by_key(opened):
     press(opened, "g")
 
 
+@pytest.mark.parametrize("scheme", ["light", "dark"])
+def test_axe_finds_no_fault(opened, scheme):
+    """In the list, a row enlarged, the grid, and the help."""
+    axe = pytest.importorskip("axe_core_python.selenium", reason="axe looks at the page").Axe()
+    emulate(opened, 1360, 900, scheme)
+    for key in ("", "z", "g", "?"):
+        press(opened, key)
+        found = axe.run(opened)["violations"]
+        assert [(fault["id"], fault["nodes"][0]["html"]) for fault in found] == []
+        press(opened, Keys.ESCAPE)
+    press(opened, "g")
+
+
 def test_texts_of_the_data_have_their_own_direction(opened):
     without = (
         "[...r.querySelectorAll('b, .text, .name, .number')].filter(e => e.dir !== 'auto').length"
