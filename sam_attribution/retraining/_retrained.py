@@ -105,7 +105,8 @@ def _check_end(params, recorded, is_real=False):
 def _steadier(params):
     """Advice by which a training amplifies rounding errors less."""
     is_wide = params.dtype == torch.float64
-    return "lower lr" if is_wide else 'lower lr, or train with dtype="float64"'
+    wider = "" if is_wide else ', train with dtype="float64"'
+    return f"lower lr{wider}, or repeat the net's own steps with real_loop=True"
 
 
 def _keep(finished, models, state, program):
