@@ -6,6 +6,7 @@ python -m benchmarks.papers.tables
 import numpy as np
 import pandas as pd
 
+from benchmarks.papers.curves import FRACTIONS
 from benchmarks.papers.edits import PERCENT
 from benchmarks.report import read
 from benchmarks.wrong_labels.mislabel_table import simple_table
@@ -118,6 +119,17 @@ def found_wrong(cases):
     ).drop(columns="seed").groupby(PLACE, sort=False).mean()  # fmt: skip
 
 
+def after_removal(cases, side):
+    """Accuracy after the most harmful or helpful rows are removed, beside random ones."""
+    return pd.DataFrame(
+        place(key) | {"removed": f"{share:.0%}", "none removed": case["accuracy"]}
+        | {"random": np.mean(case["random"], axis=0)[k]}
+        | {name: found[side][k] for name, found in case["methods"].items() if side in found}
+        for key, case in cases.items()
+        for k, share in enumerate(FRACTIONS)
+    ).drop(columns="seed").set_index([*PLACE, "removed"])  # fmt: skip
+
+
 def by_number(cases):
     """Accuracy of GIF's edits, a line per number of checkpoints, a column per setting."""
     columns = {}
@@ -203,6 +215,8 @@ def parts():
         found["Verdicts of diagnose"] = verdicts(truth)
     if curves := read("papers_curves", {}).get("cases"):
         found["Wrong labels among the lowest 40 %"] = found_wrong(curves)
+        for side in ("harmful", "helpful"):
+            found[f"Accuracy without {side} rows"] = after_removal(curves, side)
     if checkpoints := read("papers_checkpoints", {}).get("cases"):
         found["GIF by checkpoints"] = by_number(checkpoints)
         found["GIF by checkpoints, cost in trainings"] = costs(checkpoints)
