@@ -8,12 +8,13 @@ from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
 from sam_attribution._ranking import lowest
+from sam_attribution._tables import diagnostics_table
 from sam_attribution._turns import exclusive
 from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._label_judge import LabelJudge
 from sam_attribution.detection._new_rows import JudgesNewRows
-from sam_attribution.detection._probability_wrong import most_probable_f1
+from sam_attribution.detection._probability_wrong import expected_quality, most_probable_f1
 from sam_attribution.detection._report import WritesReport
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.detection._target_judge import (
@@ -85,8 +86,8 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         Log-odds of the given label against all the others (nats, not calibrated). Low =
         suspicious; NaN for a row that no split held.
     probability_wrong_ : ndarray of shape (n_samples,)
-        Calibrated probability that each label is wrong. It never rises with ``scores_``. NaN for a
-        row that no split held.
+        Estimated probability that each label is wrong; too low for ambiguous rows with wrong
+        labels. It never rises with ``scores_``. NaN for a row that no split held.
     suspicious_ : ndarray of shape (n_samples,), dtype bool
         True for the rows with the lowest scores: as many as give the largest expected F1, or the
         share `contamination`. No row is True if the probability that no label is wrong exceeds that
@@ -126,7 +127,9 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         - ``skill``: how much better than chance the network of the split ranks the held-out labels,
           in standard errors (by chance below 2.33);
         - ``wrong_by_class``: a dict from each given label to the estimated share of its rows whose
-          label is wrong, the largest first; the same in every row.
+          label is wrong, the largest first; the same in every row;
+        - ``expected_precision``, ``expected_recall``: of ``suspicious_``, if ``probability_wrong_``
+          is right. NaN if no row is suspicious; the same in every row.
     given_labels_ : ndarray of shape (n_samples,)
         Labels given to ``fit``.
     classes_ : ndarray of shape (n_classes,)
@@ -376,8 +379,9 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
         self.given_labels_, self.suggested_labels_ = y.copy(), judge.suggestions
         self.scores_, self.probability_wrong_ = judge.scores, judge.probability_wrong
         self.contamination_interval_ = judge.interval
-        self.diagnostics_ = judge.diagnostics()
         self._cut(judge.has_skill, judge.none_wrong)
+        quality = expected_quality(self.probability_wrong_, self.suspicious_)
+        self.diagnostics_ = diagnostics_table(judge.diagnostics().assign(**quality))
         self._index = index = getattr(X, "index", None)
         about = self.given_labels_, self.suggested_labels_, self.probability_wrong_
         self.issues_ = issue_table(*about, self.scores_, self.suspicious_, index)

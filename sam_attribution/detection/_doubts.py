@@ -9,6 +9,7 @@ from sam_attribution.detection._probability_wrong import expected_auc
 _FEW_PAIRS = 2 / 3
 _FAR_ABOVE, _TIMES_ABOVE = 0.1, 2
 _WIDE = 0.25
+_NOT_FEW = 0.05
 
 
 def warn_of_weak_evidence(skill, probability, scores, what_helps):
@@ -49,6 +50,21 @@ def _weakness(skill, auc):
     return ""
 
 
+def warn_of_distrust(agreement):
+    """Warn that the labels of a ``ValidationData`` are not taken as right.
+
+    Parameters
+    ----------
+    agreement : float
+        How much better they fit than the labels trained on, in standard errors.
+    """
+    warn(
+        "trusted='auto' takes the labels of validation to be as noisy as those of fit, because "
+        f"they do not fit the classes better (agreement={agreement:.2g}, see diagnostics_). If "
+        "somebody has checked them, pass trusted=True. If nobody has, trusted=False says so."
+    )
+
+
 def warn_of_unknown_share(share, noise, *, trust, is_one_split):
     """Warn if the data do not tell how many labels are wrong.
 
@@ -82,7 +98,9 @@ def _doubt_of_share(noise, *, is_overlap):
         return f"The largest noise rate that is tried is {high:.0%}, and more labels may be wrong."
     if is_overlap:
         return "They may be wrong, or the classes overlap there."
-    return "Many noise rates fit the labels about equally well." if high - low > _WIDE else ""
+    if high - low > _WIDE:
+        return "Many noise rates fit the labels about equally well."
+    return "All labels may be right." if low == 0 and high >= _NOT_FEW else ""
 
 
 def warn_of_lost_classes(y, suspicious, table):
@@ -107,7 +125,7 @@ def warn_of_lost_classes(y, suspicious, table):
 def _remedies(trust, folds_help):
     """Sentences on what makes the share certain."""
     if not trust:
-        rows = "validation=ValidationData(X_checked, y_checked)"
+        rows = "validation=ValidationData(X_checked, y_checked), trusted=True"
         yield f"To find out, pass a few hundred checked rows to MislabelDetector ({rows})."
     if folds_help:
         yield "Folds (validation=5) make the interval narrower."

@@ -41,7 +41,7 @@ class LabelIssues(WritesReport):
     scores : ndarray of shape (n_samples,)
         Log-odds of the given label (nats). Low = suspicious; NaN where `proba` has NaN.
     probability_wrong : ndarray of shape (n_samples,)
-        Calibrated probability that each label is wrong.
+        Estimated probability that each label is wrong.
     suspicious : ndarray of shape (n_samples,), dtype bool
         True for the rows with the lowest scores, as many as give the largest expected F1.
     suggested_labels : ndarray of shape (n_samples,)

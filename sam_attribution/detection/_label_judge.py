@@ -4,9 +4,9 @@ import numpy as np
 import pandas as pd
 import torch
 
-from sam_attribution._tables import diagnostics_table
 from sam_attribution._warnings import warn
 from sam_attribution.detection._doubts import (
+    warn_of_distrust,
     warn_of_lost_classes,
     warn_of_unknown_share,
     warn_of_weak_evidence,
@@ -82,14 +82,16 @@ class LabelJudge:
         by_class = wrong_by_class(self.probability_wrong, self._y)
         of_all = [by_class] * len(self._evidence)
         table = self._choice.diagnostics()
-        return diagnostics_table(table.assign(skill=self._skill.of_splits, wrong_by_class=of_all))
+        return table.assign(skill=self._skill.of_splits, wrong_by_class=of_all)
 
     def new_rows(self):
         """Return what judges rows that were not in ``fit``."""
         return NewRows(self._evidence, self._noise, len(self._y))
 
     def warn_of_scores(self):
-        """Warn where scores are weak evidence."""
+        """Warn where scores are weak evidence, or validation labels are not taken as right."""
+        if self._choice.distrusts:
+            warn_of_distrust(self._choice.agreement)
         found = self.probability_wrong, self.scores
         warn_of_weak_evidence(self._skill, *found, self._choice.what_helps)
 

@@ -38,6 +38,10 @@ class ModelChoice:
     ----------
     trust : bool
         The labels of a ``ValidationData`` are taken as right.
+    distrusts : bool
+        The user left it open, and the labels of a ``ValidationData`` are not taken as right.
+    agreement : float
+        How much better these labels fit than those trained on, in standard errors.
     component_names : list of str
         Names of the columns of the score components.
     """
@@ -47,13 +51,14 @@ class ModelChoice:
         self._splits = [each.trained.split for each in evidence]
         as_given, clean, noisy = torch.cat([each.likelihoods for each in evidence], dim=1)
         own = len(self._splits[0].held_out) == 0
-        self._agreement = evidence[0].agreement if own else np.nan
+        self.agreement = evidence[0].agreement if own else np.nan
         seems_right = own and bool(
-            self._agreement > _SIGNIFICANT
-            or (self._agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
+            self.agreement > _SIGNIFICANT
+            or (self.agreement < -_SIGNIFICANT and clean.sum() > noisy.sum())
             or _in_standard_errors(clean - torch.stack([as_given, noisy])).min() > _SIGNIFICANT
         )
         self.trust = seems_right if trusted == "auto" else trusted and own
+        self.distrusts = own and trusted == "auto" and not seems_right
         candidates = [clean] if self.trust else [clean, noisy] if own else [noisy]
         best = max(candidates, key=torch.sum)
         self._gain = float(_in_standard_errors(best - as_given))
@@ -107,7 +112,7 @@ class ModelChoice:
         of_all = {
             "noise_model": "em" if self._by_em else "as given",
             "validation": "trusted" if self.trust else "as noisy",
-            "agreement": self._agreement,
+            "agreement": self.agreement,
             "gain": self._gain,
         }
         return pd.DataFrame(

@@ -62,6 +62,27 @@ def most_probable_f1(probability, scores, none_wrong=0.0):
     return mask
 
 
+def expected_quality(probability, suspicious):
+    """Expected precision and recall of the suspicious rows, NaN if there are none.
+
+    Parameters
+    ----------
+    probability : as for :func:`following_scores`
+    suspicious : ndarray of bool, shape (n_samples,)
+
+    Returns
+    -------
+    dict
+    """
+    if not suspicious.any():
+        return {"expected_precision": np.nan, "expected_recall": np.nan}
+    found = np.nansum(probability[suspicious])
+    return {
+        "expected_precision": found / suspicious.sum(),
+        "expected_recall": found / np.nansum(probability),
+    }
+
+
 def expected_auc(probability, scores):
     """Expected share of the pairs of a wrong and a right label in which the wrong one scores lower.
 

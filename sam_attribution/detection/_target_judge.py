@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from time import perf_counter
 
 import numpy as np
+import pandas as pd
 import torch
 from scipy.special import expit
 
 from sam_attribution._rows import passes_over
-from sam_attribution._tables import diagnostics_table
 from sam_attribution._turns import exclusive
 from sam_attribution._warnings import warn
 from sam_attribution.detection._wrong_targets import WrongTargets
@@ -95,7 +95,7 @@ class TargetJudge:
 
     def diagnostics(self):
         """Return a table with a row per split."""
-        return diagnostics_table(
+        return pd.DataFrame(
             {
                 "n_train": len(each.split.train),
                 "n_held_out": len(each.split.y),

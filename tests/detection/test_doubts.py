@@ -8,6 +8,7 @@ import pytest
 from sam_attribution.detection._doubts import warn_of_unknown_share, warn_of_weak_evidence
 from sam_attribution.detection._probability_wrong import (
     expected_auc,
+    expected_quality,
     most_probable_f1,
     wrong_by_class,
 )
@@ -28,6 +29,18 @@ def test_the_expected_auc_is_the_mean_over_drawn_labels():
     assert expected_auc(probability, scores) == pytest.approx(hits.sum() / pairs.sum(), abs=0.005)
     with_unjudged = np.append(probability, np.nan), np.append(scores, np.nan)
     assert expected_auc(*with_unjudged) == pytest.approx(expected_auc(probability, scores))
+
+
+def test_expected_precision_and_recall_are_means_over_drawn_labels():
+    rng = np.random.default_rng(0)
+    probability, suspicious = rng.random(9), np.arange(9) < 4
+    drawn = rng.random((200_000, 9)) < probability
+    found = expected_quality(np.append(probability, np.nan), np.append(suspicious, False))
+    precision = drawn[:, :4].mean()
+    assert found["expected_precision"] == pytest.approx(precision, abs=0.005)
+    recall = drawn[:, :4].sum() / drawn.sum()
+    assert found["expected_recall"] == pytest.approx(recall, abs=0.005)
+    assert np.isnan([*expected_quality(probability, np.zeros(9, bool)).values()]).all()
 
 
 def test_the_cut_takes_none_where_no_row_stands_out():
@@ -65,6 +78,8 @@ def test_good_scores_are_not_doubted(recwarn):
     warn_of_weak_evidence(skill(), *SURE, None)
     warn_of_unknown_share(0.2, share(0.15, 0.25, 0.24), trust=False, is_one_split=True)
     warn_of_unknown_share(0.0, share(0, 0, 0.3), trust=True, is_one_split=False)
+    warn_of_unknown_share(0.01, share(0, 0.04, 0.05), trust=True, is_one_split=False)
+    warn_of_unknown_share(0.03, share(0.01, 0.07, 0.1), trust=True, is_one_split=False)
     assert not recwarn
 
 
@@ -105,10 +120,11 @@ def share(low, high, disagreement):
             share(0.1, 0.4, 0.3),
             False,
             False,
-            r"ly well\. To find out, pass a few .*, y_checked\)\)\.$",
+            r"ly well\. To find out, pass a few .*, y_checked\), trusted=True\)\.$",
         ),
         (share(0.1, 0.4, 0.3), True, False, r"equally well\.$"),
         (share(0.1, 0.4, np.nan), True, False, r"is uncertain\. Many noise rates fit"),
+        (share(0, 0.07, 0.1), True, False, r"All labels may be right\.$"),
         (share(0.5, 0.6, 0.5), False, False, "that is tried is 60%, and more labels may be wrong"),
     ],
 )

@@ -35,6 +35,18 @@ def test_what_the_user_knows_is_believed(trusted):
     assert ("trusted" in detector.score_components_) == trusted
 
 
+def test_labels_that_are_not_trusted_on_their_own_are_said():
+    """Labels of the same noise; who says that nobody has checked them is not warned."""
+    alike = ValidationData(X[160:], Y[160:])
+    with pytest.warns(AttributionWarning, match="as noisy as those of fit.* pass trusted=True"):
+        assert judged("auto", alike).diagnostics_["validation"].tolist() == ["as noisy"]
+    with warnings.catch_warnings():
+        warnings.filterwarnings("error", message=".*as noisy as those of fit")
+        judged(False, alike)
+        judged(True, alike)
+        judged("auto", 0.2)
+
+
 def test_trust_needs_rows_that_can_have_it():
     with pytest.raises(ValueError, match=r"trusted=True needs validation=ValidationData\(X, y\)"):
         judged(True, validation=0.2)

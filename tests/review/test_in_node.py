@@ -149,10 +149,10 @@ def test_the_badge_says_how_probably_the_label_is_wrong():
     then = "console.log(JSON.stringify(WRONG.map((_, item) => badgeOf(item))))"
     found = in_node(before, "words", "row", then=then)
     assert [text.replace("\N{NO-BREAK SPACE}", " ") for text in found] == [
-        "suspicious #1, likely wrong: > 99 %",
-        "suspicious #2, likely wrong: 97 %",
-        "#3, likely wrong: 4 %",
-        "#4, likely wrong: < 1 %",
+        "suspicious #1, > 99 % likely wrong",
+        "suspicious #2, 97 % likely wrong",
+        "#3, 4 % likely wrong",
+        "#4, < 1 % likely wrong",
         "#5",
     ]
 

@@ -30,9 +30,9 @@ function nameOf(item) {
 function badgeOf(item) {
   if (!isJudged(item)) return "not judged";
   const isProbable = WRONG && !Number.isNaN(WRONG[item]);
-  if (isGrid && isProbable) return `likely wrong: ${percent(WRONG[item])}`;
+  if (isGrid && isProbable) return `${percent(WRONG[item])} likely wrong`;
   const place = `${isSuspicious(item) ? "suspicious " : ""}#${numberText(PLACES[item])}`;
-  return isProbable ? `${place}, likely wrong: ${percent(WRONG[item])}` : place;
+  return isProbable ? `${place}, ${percent(WRONG[item])} likely wrong` : place;
 }
 
 function fillSuggestion(row, item) {
