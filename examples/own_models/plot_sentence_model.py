@@ -133,7 +133,9 @@ print(f"accuracy on new sentences: {net.score(rows(new), right[new]):.2f}")
 # does not recommend.
 
 checked_rows = ValidationData(rows(checked), right[checked])
-detector = MislabelDetector(FrozenEstimator(net), validation=checked_rows)
+detector = MislabelDetector(
+    FrozenEstimator(net), validation=checked_rows, trusted=True
+)
 detector.fit(rows(train), labels)
 
 worst = np.argsort(detector.scores_)
