@@ -101,7 +101,7 @@ def verdicts(cases):
 
 def spread(lines, figure):
     """Mean over the seeds, and a line of standard deviations where there are several."""
-    groups = lines.groupby([*PLACE, "method"], sort=False)[figure]
+    groups = lines.dropna(subset=figure).groupby([*PLACE, "method"], sort=False)[figure]
     table = groups.agg(["mean", "std", "size"]).reset_index()
     table["shown"] = [
         f"{mean:.2f} ± {std:.2f}" if size > 1 else f"{mean:.2f}"
