@@ -56,12 +56,17 @@ def warn_of_distrust(agreement):
     Parameters
     ----------
     agreement : float
-        How much better they fit than the labels trained on, in standard errors.
+        How much better they fit than the labels trained on, in standard errors; NaN if unknown.
     """
+    reason = (
+        "no weights from before training are known"
+        if np.isnan(agreement)
+        else f"they do not fit the classes better (agreement={agreement:.2g}, see diagnostics_)"
+    )
     warn(
         "trusted='auto' takes the labels of validation to be as noisy as those of fit, because "
-        f"they do not fit the classes better (agreement={agreement:.2g}, see diagnostics_). If "
-        "somebody has checked them, pass trusted=True. If nobody has, trusted=False says so."
+        f"{reason}. If somebody has checked them, pass trusted=True. If nobody has, trusted=False "
+        "says so."
     )
 
 

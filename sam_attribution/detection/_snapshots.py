@@ -32,6 +32,8 @@ class Snapshot:
 def snapshot_states(path):
     """Return up to five recorded states, the nearest to 5, 15, 25, 45 and 75 % of training.
 
+    For a network that was trained elsewhere and has no checkpoint, its final weights.
+
     Parameters
     ----------
     path : problem.TrainingPath
@@ -41,7 +43,7 @@ def snapshot_states(path):
     ValueError
         If no state was recorded.
     """
-    path.check_states()
+    path.accept_final_weights()
     states = [state for state in path.recorded_states if path.time_of(state) > 0]
     if not states:
         raise ValueError(

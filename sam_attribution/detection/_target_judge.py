@@ -110,7 +110,7 @@ class TargetJudge:
 def _late_mean(problem, X):
     """Mean prediction (n,) over the recorded states of the later half of the training."""
     path = problem.path
-    path.check_states()
+    path.accept_final_weights()
     if not path.recorded_states:
         raise ValueError(
             "MislabelDetector needs recorded states of the training, and estimator has none. Use "

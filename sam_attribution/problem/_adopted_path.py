@@ -5,7 +5,7 @@ import torch
 
 from sam_attribution.problem._path import TrainingPath
 from sam_attribution.problem._path_point import PathPoint
-from sam_attribution.training import SavedWeights, inner_module
+from sam_attribution.training import Checkpoint, SavedWeights, inner_module
 
 
 class CheckpointState:
@@ -43,7 +43,8 @@ class AdoptedPath(TrainingPath):
         super().__init__(net, X, y, sample_weight, layout)
         self._n_rows = self._trajectory.fingerprint.n_samples
         self._batch_size, self._m_sharpness = net.batch_size, net.m_sharpness
-        self._states_given = _states(net)
+        self._module = inner_module(net.module_)
+        self._states_given = _states(self._module, net.trajectory_.checkpoints)
         self._stretches = [each for each in self._states_given if each.checkpoint.rate]
 
     @property
@@ -110,9 +111,15 @@ class AdoptedPath(TrainingPath):
             raise ValueError(
                 "this needs states of the training, and from_module was given the final model "
                 f"alone. Pass checkpoints= to {self._trajectory.kind}.from_module, or use a "
-                'method of the final model, such as "hif" or "grad-dot". MislabelDetector can '
-                "rank rows by the final weights: [Checkpoint(module.state_dict(), rate=1)]."
+                'method of the final model, such as "hif" or "grad-dot".'
             )
+
+    def accept_final_weights(self):
+        """Let the final weights stand for the training if there is no checkpoint."""
+        if not self._states_given:
+            final = Checkpoint(self._module.state_dict(), rate=1)
+            self._states_given = _states(self._module, [final])
+            self._stretches = list(self._states_given)
 
     def check_replay(self, what):
         self._trajectory.check_replay(what)
@@ -178,9 +185,9 @@ class AdoptedPath(TrainingPath):
             )
 
 
-def _states(net):
-    reader, time, states = SavedWeights(inner_module(net.module_)), 0.0, []
-    for number, checkpoint in enumerate(net.trajectory_.checkpoints):
+def _states(module, checkpoints):
+    reader, time, states = SavedWeights(module), 0.0, []
+    for number, checkpoint in enumerate(checkpoints):
         middle = time + checkpoint.rate / 2
         states.append(CheckpointState(reader, checkpoint, f"checkpoints[{number}]", middle))
         time += checkpoint.rate

@@ -171,6 +171,9 @@ class TrainingPath:
     def check_states(self):
         """Raise a ValueError if no state can be known: those of recorded steps can."""
 
+    def accept_final_weights(self):
+        """Let the final weights stand for a training of which nothing else is known."""
+
     @property
     def can_be_repeated(self):
         """True if the steps can be repeated in this process."""

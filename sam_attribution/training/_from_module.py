@@ -68,8 +68,8 @@ class AdoptingMixin:
         checkpoints : list of Checkpoint, optional
             Weights during the training, in its order, see
             :class:`~sam_attribution.training.Checkpoint`. Methods such as "gif", "tracin" and
-            "self-influence", and ``MislabelDetector``, need them. The final weights are enough for
-            the detector's ranking, but not for its noise rate.
+            "self-influence" need them. ``MislabelDetector`` ranks better with them; without any, it
+            takes the final weights.
         rho : float, default=0.0
             Radius of SAM's perturbation at the end of training; 0 is plain training.
         weight_decay : float, default=0.0

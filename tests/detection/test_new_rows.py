@@ -22,6 +22,7 @@ from sam_attribution.detection._class_model import ClassModel, stratified_folds
 from sam_attribution.detection._new_rows import NewRows
 from sam_attribution.detection._split_evidence import SplitEvidence
 from sam_attribution.detection._untouched_scores import noise_of
+from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.fitting import ClassTargets, train_split
 from sam_attribution.fitting._splits import make_splits
 from sam_attribution.training import Checkpoint
@@ -269,7 +270,8 @@ def test_checkpoints_of_a_training_elsewhere():
     last = Checkpoint({name: w.clone() for name, w in module.state_dict().items()}, rate=1)
     net = SAMClassifier.from_module(module, X, Y, checkpoints=[last])
     own = ValidationData(X_NEW[:200], Y_NEW[:200])
-    fitted = MislabelDetector(net, validation=own).fit(X, Y)
+    with pytest.warns(AttributionWarning, match="because no weights from before training"):
+        fitted = MislabelDetector(net, validation=own).fit(X, Y)
     assert np.abs(fitted.predict_label_proba(X_NEW[200:]) - P_NEW[200:]).mean() < 0.05
 
 

@@ -223,3 +223,19 @@ def test_a_net_with_targets_of_another_kind_is_refused():
     net = SAMNet(nn.Linear(4, 1), criterion=nn.MSELoss)
     with pytest.raises(ValueError, match="must be a classifier or a regressor, got a SAMNet"):
         MislabelDetector(net).fit(X.astype("float32"), y.astype("float32")[:, None])
+
+
+def test_an_adopted_net_is_judged_by_its_final_weights():
+    """As by residuals of that module alone: the rows of the largest come first."""
+    rng = np.random.default_rng(0)
+    X = rng.normal(size=(200, 3)).astype("float32")
+    module = nn.Linear(3, 1)
+    with torch.no_grad():
+        predicted = module(torch.as_tensor(X)).numpy().ravel()
+    y = (predicted + 0.05 * rng.normal(size=200)).astype("float32")
+    y[:10] += rng.choice([-2, 2], 10)
+    net = SAMRegressor.from_module(module, X[:150], y[:150])
+    detector = MislabelDetector(net, validation=ValidationData(X[150:], y[150:]))
+    detector.fit(X[:150], y[:150])
+    worst = np.argsort(-abs(y - predicted)[:150])[:10]
+    assert set(detector.scores_.argsort()[:10]) == set(worst) == set(range(10))

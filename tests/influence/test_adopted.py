@@ -30,6 +30,7 @@ from sam_attribution.methods import (
     SelfInfluence,
 )
 from sam_attribution.retraining import FixedPoint, FurtherTraining
+from sam_attribution.training import Checkpoint
 from tests.adopted import (
     LR,
     RHO,
@@ -101,9 +102,15 @@ def test_methods_along_the_training_ask_for_checkpoints(net, name):
         influence(adopted(net), name).fit(X, Y)
 
 
-def test_the_detector_asks_for_checkpoints(net):
-    with pytest.raises(ValueError, match=r"MislabelDetector can rank rows by the final weights"):
-        MislabelDetector(adopted(net), validation=VALIDATION).fit(X, Y)
+def test_the_detector_takes_the_final_weights_where_there_is_no_checkpoint(net):
+    final = [Checkpoint(net.module_.state_dict(), rate=1)]
+    known, found = (
+        MislabelDetector(adopted(net, checkpoints=each), validation=VALIDATION, trusted=True)
+        .fit(X, Y)
+        .scores_
+        for each in (final, None)
+    )
+    assert_equal(found, known)
 
 
 @pytest.mark.parametrize("checkpoints", [True, False])
