@@ -1,13 +1,14 @@
 """Features and probabilities of rows at a few recorded states of the training."""
 
 from dataclasses import dataclass
+from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
 
 from sam_attribution._rows import passes_over
-from sam_attribution.problem import Head
+from sam_attribution.problem import last_linear, logits_and_features
 
 # Denser early on, before the network has memorised wrong labels
 _SHARES_OF_TRAINING = (0.05, 0.15, 0.25, 0.45, 0.75)
@@ -80,17 +81,10 @@ def initial_features(problem, X):
 
 
 def _features_of(problem, some):
-    """Return a function for logits and features; without a last linear layer, logits twice."""
-    try:
-        head = Head(problem.module, problem.layout)
-        head.features(problem.layout.unflatten(problem.params), problem.buffers, some)
-    except ValueError:
-        return lambda params, buffers, X: (problem.logits(params, buffers, X),) * 2
-    unflatten = problem.layout.unflatten
-    return lambda params, buffers, X: head.features(unflatten(params), buffers, X)
+    """Return a function of parameters, buffers and a batch for logits and features."""
+    return partial(logits_and_features, problem, last_linear(problem, some))
 
 
-@torch.no_grad()
 def _in_batches(problem, state, X, features_of):
     params = state.params.to(X.device)  # a stored state is on the CPU
     buffers = {name: buffer.to(X.device) for name, buffer in state.buffers.items()}

@@ -4,6 +4,7 @@ from sam_attribution.problem._autodiff_fallbacks import FirstThatWorks, differen
 from sam_attribution.problem._batching import activations_per_row
 from sam_attribution.problem._equal_rows import equal_rows
 from sam_attribution.problem._evaluation import evaluation_function, margin
+from sam_attribution.problem._features import last_linear, logits_and_features
 from sam_attribution.problem._few_rows import spread_positions
 from sam_attribution.problem._forward_mode import forward_mode_as_backward
 from sam_attribution.problem._from_estimator import (

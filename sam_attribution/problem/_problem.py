@@ -15,6 +15,7 @@ from sam_attribution.parameters import ParameterLayout
 from sam_attribution.perturbation import PNorm, as_perturbation
 from sam_attribution.problem._backward_pass import check_buffers_in_backward
 from sam_attribution.problem._batching import auto_batch_size
+from sam_attribution.problem._features import last_linear, logits_and_features
 from sam_attribution.problem._few_rows import distinct_rows
 from sam_attribution.problem._finite import check_parameters_are_finite
 from sam_attribution.problem._functional_call import RepeatedCall, flat_call
@@ -52,12 +53,20 @@ class Problem:
     has that of its label in it, and the mean is ``sum_i a_i l_i / sum_i a_i v_i``. Nothing below
     this class knows skorch.
 
+    A method of your own needs few of the attributes. The package uses the others.
+
+    - Model: `params`, `buffers`, `n_classes`, :meth:`logits`, :meth:`features`.
+    - Rows: `y`, `weights`, :meth:`chunks`, :meth:`batch`.
+    - Gradients: :meth:`mean_gradient`, :meth:`ascend`, :meth:`restrict`.
+    - Recorded training: `path`.
+
     Attributes
     ----------
     module : torch.nn.Module
         A private copy in evaluation mode. Never called but through ``functional_call``.
     X : Tensor or RowSource
-        The rows trained on; a source reads some of them at a time.
+        The rows trained on. A RowSource stands for a dict, a Dataset and the like: ``X[positions]``
+        reads some rows as a batch, which is a tensor, or a dict or tuple of tensors.
     y : Tensor
         Their labels as codes 0..n_classes-1, or their real targets; of ``OutputRows`` a target may
         have several numbers.
@@ -272,6 +281,17 @@ class Problem:
         """Logits of a batch `X` at flat `params`, in evaluation mode; one vector for each row."""
         return flat_call(self.module, (self.layout.unflatten(params), buffers), X)
 
+    def features(self, params, buffers, X):
+        """Input of the last ``nn.Linear`` for a batch `X`, (n, n_features): the penultimate layer.
+
+        No gradient flows through it. Logits stand in where the module does not end in such a layer.
+        """
+        return logits_and_features(self, self._last_linear, params, buffers, X)[1]
+
+    @cached_property
+    def _last_linear(self):
+        return last_linear(self, self.X[:1])
+
     def part(self, rows):
         """The same problem with some of its rows, which keep their share in the mean over all."""
         return replace(
@@ -318,8 +338,8 @@ class Problem:
         """The epoch itself, or None if rows are the same in every epoch."""
         return epoch if isinstance(self.X, RowSource) and self.X.draws else None
 
-    def chunks(self, rows):
-        """Split positions into passes; None stands for every training row."""
+    def chunks(self, rows=None):
+        """Split positions into passes for :meth:`batch`; None stands for every training row."""
         if rows is None:
             rows = torch.arange(self.n_rows, device=self.device)
         return passes_over(self.X, rows, self.rows_per_pass)

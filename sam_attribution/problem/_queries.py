@@ -27,7 +27,8 @@ class Queries:
     ----------
     problem : Problem
     X : Tensor or RowSource
-        Validation rows.
+        Validation rows, or those that are asked about. Read them by :meth:`chunks` and
+        :meth:`batch`.
     y : Tensor
         Their label codes.
     evaluation : callable
@@ -47,6 +48,16 @@ class Queries:
 
     __repr__ = summary
 
+    def batch(self, rows):
+        """Inputs and targets of the rows at some positions, as ``Problem.batch`` returns them."""
+        return self.X[rows], self.y[rows]
+
+    def chunks(self, rows=None):
+        """Split positions into passes for :meth:`batch`; None stands for every row."""
+        if rows is None:
+            rows = torch.arange(len(self.y), device=self.y.device)
+        return passes_over(self.X, rows, self.problem.rows_per_pass)
+
     def of(self, problem):
         """The same queries of another problem, in its precision."""
         X, y = (to_dtype(part, problem.params.dtype) for part in (self.X, self.y))
@@ -58,9 +69,7 @@ class Queries:
     def values(self, params, buffers):
         """Query values, shape (n_queries,)."""
         with torch.no_grad():
-            rows = torch.arange(len(self.y), device=self.y.device)
-            parts = passes_over(self.X, rows, self.problem.rows_per_pass)
-            values = torch.cat([self._evaluate(params, buffers, part) for part in parts])
+            values = torch.cat([self._evaluate(params, buffers, rows) for rows in self.chunks()])
         return torch.stack([values[group].mean() for group in self.groups])
 
     def directions(self, params, buffers):
@@ -100,7 +109,8 @@ class Queries:
         return norms
 
     def _evaluate(self, params, buffers, rows):
-        return self.evaluation(self.problem.logits(params, buffers, self.X[rows]), self.y[rows])
+        X, y = self.batch(rows)
+        return self.evaluation(self.problem.logits(params, buffers, X), y)
 
     def _row_gradients(self, params, buffers, rows):
         """Gradients of single rows, (n, n_params), some rows at a time."""
@@ -123,7 +133,7 @@ class Queries:
         buffers = buffers | {name: buffers[name].detach().requires_grad_() for name in tracked}
         leaves = [leaf, *(buffers[name] for name in tracked)]
         totals = [torch.zeros_like(each) for each in leaves]
-        for rows in passes_over(self.X, group, self.problem.rows_per_pass):
+        for rows in self.chunks(group):
             with torch.enable_grad():
                 value = self._evaluate(leaf, buffers, rows).sum()
             for total, part in zip(totals, torch.autograd.grad(value, leaves), strict=True):
@@ -138,9 +148,10 @@ class Queries:
         shares = torch.zeros(len(totals), len(rows), dtype=torch.float64, device=rows.device)
         for share, group in zip(shares, self.groups, strict=True):
             share[group] = 1 / len(group)
-        for part in passes_over(self.X, rows, self.problem.rows_per_pass):
-            logits, features = self.problem.head.features(named, buffers, self.X[part])
-            logit_gradient = gradient_in_output(self.evaluation, logits, self.y[part])
+        for part in self.chunks(rows):
+            X, y = self.batch(part)
+            logits, features = self.problem.head.features(named, buffers, X)
+            logit_gradient = gradient_in_output(self.evaluation, logits, y)
             for total, share in zip(totals, shares[:, part], strict=True):
                 weighted = share[:, None].to(logit_gradient) * logit_gradient
                 total += self.problem.head.gradient(features, weighted)

@@ -7,7 +7,6 @@ from torch import nn
 from torch.nn.utils import parametrizations
 
 from sam_attribution import MislabelDetector, SAMClassifier, SAMInfluence
-from sam_attribution.detection._snapshots import _features_of
 from sam_attribution.problem import problem_from_estimator
 from tests.models import given_gradients, tabular
 
@@ -181,7 +180,7 @@ def test_the_detector_reads_the_features_of_any_head(module):
     head = [part for part in fitted.module_.modules() if isinstance(part, nn.Linear)][-1]
     head.register_forward_pre_hook(lambda _, args: caught.append(args[0].detach()))
     fitted.module_(problem.X)
-    features = _features_of(problem, problem.X[:1])(problem.params, problem.buffers, problem.X)[1]
+    features = problem.features(problem.params, problem.buffers, problem.X)
     torch.testing.assert_close(features, caught[0])
     assert np.isfinite(MislabelDetector(net(module), random_state=0).fit(X, Y).contamination_)
 
@@ -189,7 +188,6 @@ def test_the_detector_reads_the_features_of_any_head(module):
 def test_the_detector_reads_features_that_autocast_rounds():
     fitted = net(Autocast).set_params(dtype="float32").fit(X, Y)
     problem = problem_from_estimator(fitted, X, Y)
-    read = _features_of(problem, problem.X[:1])
-    features = read(problem.params, problem.buffers, problem.X)[1]
+    features = problem.features(problem.params, problem.buffers, problem.X)
     exact = fitted.module_.layers[:2](problem.X).detach()
     torch.testing.assert_close(features, exact, rtol=0.02, atol=0.02)
