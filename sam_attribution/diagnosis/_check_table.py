@@ -238,6 +238,19 @@ CHECKS = (
         (*_SMOOTHER, _REFINE),
     ),
     Check(
+        "left_out_rank",
+        0.8,
+        0.5,
+        {
+            FINE: "the scores order the rows that matter most as leaving them out does",
+            DOUBTFUL: "the scores order the rows that matter most only roughly as leaving them out "
+            "does",
+            BAD: "the scores do not order the rows that matter most as leaving them out does: do "
+            "not trust scores of single rows",
+        },
+        (*_SMOOTHER, _UNROLLED),
+    ),
+    Check(
         "metasmoothness",
         0.8,
         0.5,

@@ -3,7 +3,9 @@
 from dataclasses import dataclass
 from math import isfinite
 
+import numpy as np
 import torch
+from scipy.stats import spearmanr
 from torch import Tensor
 
 from sam_attribution.diagnosis._prediction import units_of
@@ -47,6 +49,19 @@ class LeftOutRows:
             return 1.0
         slope = max(self.slope, 0.0) if isfinite(self.slope) else 0.0
         return float((slope * self.predicted - self.effects).norm() / self.effects.norm())
+
+    @property
+    def rank_correlation(self):
+        """Spearman correlation of predictions and effects, for scores without a unit.
+
+        0 if effects are not finite; NaN if all predictions or all effects are equal.
+        """
+        if not self.effects.isfinite().all():
+            return 0.0
+        pair = self.predicted.cpu().numpy(), self.effects.cpu().numpy()
+        if min(map(np.ptp, pair)) == 0:
+            return float("nan")
+        return float(spearmanr(*pair).statistic)
 
 
 def left_out_rows(queries, scores, own, n_rows, n_jobs=None):

@@ -25,7 +25,7 @@ from sam_attribution.influence._soundness import (
     smoothness,
 )
 from sam_attribution.methods import NO_SWEEP
-from sam_attribution.probes import training_scores
+from sam_attribution.probes import as_probes, training_scores
 from sam_attribution.problem import Queries, evaluation_function
 from sam_attribution.training import other_streams_kept
 
@@ -170,9 +170,13 @@ class Attribution:
         if self.left_out is not None and len(self.left_out.rows) >= n_rows:
             return
         self.left_out = really_left_out(self, n_rows)
+        if self.prepared.has_unit:
+            judged = {"left_out_error": self.left_out.error}
+        else:
+            judged = {"left_out_rank": self.left_out.rank_correlation}
         self.diagnostics |= {
             "n_left_out": len(self.left_out.rows),
-            "left_out_error": self.left_out.error,
+            **judged,
             "left_out_slope": self.left_out.slope,
         }
 
@@ -221,7 +225,8 @@ class Attribution:
     def predicted_rise(self, rows):
         """Rise of the validation value that the scores predict, NaN if they have no unit."""
         of_mean = isinstance(self.aggregation, MeanAggregation) and self.prepared.answers_queries
-        return float(self._predicted[rows].sum()) if of_mean else float("nan")
+        known = of_mean and self.prepared.has_unit
+        return float(self._predicted[rows].sum()) if known else float("nan")
 
     @exclusive()
     def origins(self, X, y, queries, rows):
@@ -282,7 +287,7 @@ class Attribution:
 
     def _origins_of_some(self, X, y, queries, rows):
         distinct, of_pair = rows.unique(return_inverse=True)
-        probes = self.prepared.probes(self._single_queries(X, y))
+        probes = as_probes(self.prepared.probes(self._single_queries(X, y)))
         steps, parts = [], []
         for probe in self._watched(probes):
             scores = training_scores(self._trained, [probe], given_only=True, rows=distinct)
@@ -311,9 +316,10 @@ class Attribution:
 
     def _found(self, queries):
         """Scores for the label that each row has, and for every label (None without any)."""
-        self.probes = self.prepared.probes(queries) if self.method.has_probes else None
         if not self.method.has_probes:
+            self.probes = None
             return self.prepared.scores(queries), None
+        self.probes = as_probes(self.prepared.probes(queries))
         if self.problem.n_classes is None:
             return self._scores_of_trained(self.probes, given_only=True), None
         table = self._scores_of_trained(self.probes)
@@ -333,7 +339,7 @@ class Attribution:
         queries = self._single_queries(X, y)
         if not self.method.has_probes:
             return self.prepared.scores(queries).T
-        probes = self.prepared.probes_once(queries)
+        probes = as_probes(self.prepared.probes_once(queries))
         how = {"reading": reading, "is_part": is_part}
         return self._scores_of_trained(probes, given_only=True, **how).T
 
@@ -342,7 +348,7 @@ class Attribution:
         own = self._single_queries(X, y, self.problem.row_loss.per_sample)
         if not self.method.has_probes:
             return self.prepared.scores(own)[rows].diagonal()
-        probes = self.prepared.probes(own)
+        probes = as_probes(self.prepared.probes(own))
         return training_scores(self._trained, probes, given_only=True, rows=rows).diagonal()
 
     def _scores_of_trained(self, probes, *, given_only=False, reading=None, is_part=None):

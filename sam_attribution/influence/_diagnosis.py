@@ -14,7 +14,10 @@ from sam_attribution.influence._label_scores import to_numpy
 from sam_attribution.influence._rank_stability import rank_stability
 from sam_attribution.influence._refinement import FEWEST_LEFT_OUT
 
-_WARNED_OF = ("linearity_error", "roughness", "metasmoothness", "left_out_error")
+_WARNED_OF = (
+    *("linearity_error", "roughness", "metasmoothness"),
+    *("left_out_error", "left_out_rank"),
+)
 _RULES = {
     "smoothness": [None, StrOptions({"prediction", "starts", "weights"})],
     "n_seeds": [Interval(Integral, 0, None, closed="left")],
@@ -87,7 +90,8 @@ class Diagnosing:
             Number of rows of each split to leave out, one at a time, and compare with their scores:
             half of them with the largest absolute scores, the others with the largest influence on
             their own loss. At least 4; 10 are enough in most cases. Each costs a training, in one
-            stack if models are small. ``left_out_`` has the rows.
+            stack if models are small. ``left_out_`` has the rows. Methods without a unit, such as
+            ``grad-cos``, are judged by the order of these rows.
         smoothness : {"prediction", "weights", "starts"}, default=None
             Check that removing a row is a smooth change, by trainings that differ slightly from
             this one. ``prediction`` moves the row weights along the scores and compares the effect

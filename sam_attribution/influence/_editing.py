@@ -88,13 +88,14 @@ class Editing:
             `n_removed`; `share` of the training steps that were repeated; `seconds` until the
             weights were known; `step_length`, relative to the weights; `value`, the mean
             validation evaluation before the edit, its `rise`, and the `predicted_rise`, the sum
-            of the removed rows' scores (NaN with ``aggregate="worst-class"``, and after a
-            :meth:`relabel`); `accuracy`, `validation_loss` and `removed_loss` (of the removed rows)
-            before the edit, and each of them ``_after`` it. A linear edit has its `nonlinearity`,
-            see below. With `verify` it has ``verification_``, a DataFrame with a row for each
-            random group: `cosine` between edited and retrained change of the attributed parameters,
-            `length_ratio` of the first to the second, and `rise` and `accuracy` on the validation
-            rows and `removed_loss` of the group, each of the edited and of the retrained model.
+            of the removed rows' scores (NaN with ``aggregate="worst-class"``, for methods without a
+            unit, and after a :meth:`relabel`); `accuracy`, `validation_loss` and `removed_loss` (of
+            the removed rows) before the edit, and each of them ``_after`` it. A linear edit has its
+            `nonlinearity`, see below. With `verify` it has ``verification_``, a DataFrame with a
+            row for each random group: `cosine` between edited and retrained change of the
+            attributed parameters, `length_ratio` of the first to the second, and `rise` and
+            `accuracy` on the validation rows and `removed_loss` of the group, each of the edited
+            and of the retrained model.
 
         Raises
         ------

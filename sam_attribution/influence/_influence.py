@@ -334,8 +334,8 @@ class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
         ndarray of shape (n_query, n_samples), or (n_query, n_tokens, n_samples) per token
             Columns aligned with the rows given to ``fit``, NaN where not trained on, or where a
             token is ignored. With
-            ``aggregate="mean"`` its mean over the validation rows is ``scores_`` (not for
-            Grad-Cos, a ratio).
+            ``aggregate="mean"`` its mean over the validation rows is ``scores_`` if the method is
+            linear in the queries (Grad-Cos, a ratio, is not).
 
         Raises
         ------

@@ -82,14 +82,14 @@ def _checked(probe):
     if reads_gradients(probe):
         return probe
     raise ValueError(
-        f"{type(probe).__name__} defines given_label and no of_gradients, so it cannot be "
-        'computed from row gradients. Use how="auto" or how="tangents".'
+        "the scores of this method cannot be computed from row gradients. Use "
+        'how="auto" or how="tangents".'
     )
 
 
 def _projectable(probe):
-    if probe.projectable:
-        return _checked(probe)
+    if _checked(probe).projectable:
+        return probe
     raise ValueError(
         f"{type(probe).__name__} needs whole gradients, and a Projected has projections only. "
         'Use how="auto".'

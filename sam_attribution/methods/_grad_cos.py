@@ -52,6 +52,8 @@ class GradCos(Method):
 
 
 class _PreparedGradCos(Prepared):
+    has_unit = False
+
     def __init__(self, problem, at):
         self._problem = problem
         self._point = row_point(problem, at).perturbed

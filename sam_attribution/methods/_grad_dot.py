@@ -43,6 +43,8 @@ class GradDot(Method):
 
 
 class _PreparedGradDot(Prepared):
+    has_unit = False
+
     def __init__(self, problem, at):
         self._problem = problem
         self._point = row_point(problem, at).perturbed

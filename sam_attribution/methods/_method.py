@@ -65,6 +65,7 @@ class _PreparedMethod:
 
     problem = None
     answers_queries = True
+    has_unit = True
     along_training = False
     differentiates_training = False
     removal_step: Callable | None = None
@@ -86,6 +87,8 @@ class Prepared(_PreparedMethod, ABC):
         float64.
     answers_queries : bool, default=True
         False for scores of a row's own loss: they do not depend on the queries.
+    has_unit : bool, default=True
+        False if scores only rank rows: no estimate of the rise of the query in its own unit.
     along_training : bool, default=False
         True if each probe belongs to a span of training steps.
     differentiates_training : bool, default=False
@@ -110,7 +113,20 @@ class Prepared(_PreparedMethod, ABC):
 
     @abstractmethod
     def probes(self, queries):
-        """Return an iterable of probes, readable more than once, for the queries."""
+        """Return the probes of the queries.
+
+        Parameters
+        ----------
+        queries : Queries
+
+        Returns
+        -------
+        iterable of Probe, readable more than once, or list of callable
+            A method without gradients returns functions of a batch of rows. With classes
+            ``function(X)`` returns a value for each label and query, (n, n_classes, k); without
+            classes ``function(X, y)`` returns a value for each query, (n, k). The scores are the
+            sums of these values, without 1/n and sample weights.
+        """
 
     def probes_once(self, queries):
         """Return an iterable of probes that may be read once, and need not all be held."""

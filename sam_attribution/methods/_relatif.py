@@ -96,6 +96,8 @@ def _by_default(problem):
 
 
 class _PreparedRelatIF(Prepared):
+    has_unit = False
+
     def __init__(self, influence, normalize):
         self._influence = influence
         self._squared_size = {"loss": self._rise, "parameters": self._way}[normalize]

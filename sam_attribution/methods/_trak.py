@@ -148,6 +148,8 @@ class TRAK(Method):
 
 
 class _PreparedTRAK(Prepared):
+    has_unit = False
+
     def __init__(self, method, problem):
         self._problem = problem
         draw = _sketches(problem, method.proj_dim, integer_seed(method.random_state))

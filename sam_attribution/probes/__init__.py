@@ -2,6 +2,7 @@
 
 from sam_attribution.probes._batch_tangents import step_probe
 from sam_attribution.probes._costs import pass_costs
+from sam_attribution.probes._function_probe import as_probes
 from sam_attribution.probes._probe import CosineProbe, Probe, RelativeProbe, SquaredNormProbe
 from sam_attribution.probes._replayable import Replayable
 from sam_attribution.probes._row_norms import check_row_norms

@@ -35,6 +35,9 @@ class Probe:
     epoch : int, optional
         Epoch, counted from 0, whose random transforms the rows of a Dataset have; None if they
         are those of the problem.
+    weighted : bool, default=True
+        An attribute of the class, not an argument. True multiplies by the row's `share` of the
+        training loss, 1/n without sample weights. A subclass with False has the share 1.
     """
 
     point: Tensor
@@ -49,7 +52,7 @@ class Probe:
     __repr__ = summary
 
     is_read: ClassVar[bool] = False  # whether outputs of its rows are known, which need no input
-    weighted: ClassVar[bool] = True  # by the row's share of the training loss
+    weighted: ClassVar[bool] = True
     projectable: ClassVar[bool] = True  # whether gradients count by products and lengths alone
 
     def of_members(self, part):

@@ -35,6 +35,18 @@ def test_a_wrong_sign_and_an_effect_without_bound_are_as_bad_as_no_prediction(ef
     assert found(FACTOR, effects).error == 1
 
 
+def test_scores_without_a_unit_are_judged_by_their_order():
+    predicted = torch.tensor([3.0, 40.0, -1.0, 5.0], dtype=torch.float64)
+    effects = torch.tensor([0.1, 0.3, -2.0, 0.2], dtype=torch.float64)
+    assert found(predicted, effects).rank_correlation == pytest.approx(1)
+    ranks = torch.tensor([1.0, 3.0, 0.0, 2.0], dtype=torch.float64)
+    swapped = torch.tensor([3.0, 1.0, 0.0, 2.0], dtype=torch.float64)
+    expected = 1 - 6 * float((ranks - swapped).square().sum()) / (4 * 15)
+    assert found(predicted, swapped).rank_correlation == pytest.approx(expected)
+    assert found(predicted, torch.inf * effects).rank_correlation == 0
+    assert np.isnan(found(predicted, torch.ones_like(effects)).rank_correlation)
+
+
 def test_half_of_the_rows_go_by_score_and_half_by_their_own_influence():
     problem = convex(rho=0.02)
     queries = queries_of(problem)

@@ -64,6 +64,24 @@ def test_a_rough_run_warns():
     assert fitted.diagnostics_.loc[0, "left_out_error"] > 0.8
 
 
+@pytest.mark.parametrize("method", ["grad-cos", "grad-dot", "relatif", "trak"])
+def test_a_method_without_a_unit_is_judged_by_the_order_of_the_rows_left_out(method):
+    fitted = influence(linear(), method).fit(X, y)
+    table = fitted.diagnose(n_left_out=6)
+    predicted, effects = (fitted.left_out_[name] for name in ("predicted", "effect"))
+    expected = spearmanr(predicted, effects).statistic
+    found = table.set_index("check")
+    assert found.loc["left_out_rank", "value"] == pytest.approx(expected)
+    assert "left_out_error" not in found.index
+    assert not found["advice"].str.contains("refine").any()
+    assert np.isnan(fitted.remove([3, 5]).edit_["predicted_rise"])
+
+
+def test_a_method_with_a_unit_is_judged_by_the_size():
+    table = influence(linear(), "gif").fit(X, y).diagnose(n_left_out=6)
+    assert {"left_out_error"} == {check for check in table["check"] if "left_out" in check}
+
+
 @pytest.mark.slow
 def test_a_rough_run_does_not_follow_its_scores():
     with pytest.warns(UserWarning, match="the loss does not follow the scores"):
