@@ -182,6 +182,14 @@ def test_the_default_module_takes_rows_of_the_size_it_was_built_for():
         clf.predict(np.zeros((40, 2, 2)))
 
 
+@pytest.mark.parametrize("rows", [{"a": X}, (X, X)])
+def test_rows_of_several_inputs_need_a_module(rows):
+    with pytest.raises(ValueError, match=r"a dict, a tuple .* need module=, a network whose"):
+        classifier().fit(rows, y)
+    with pytest.raises(ValueError, match=r"builds a network for the rows of fit\. Call fit first"):
+        classifier().initialize()
+
+
 def test_one_class_has_nothing_to_attribute():
     assert classifier().fit(X, np.full(40, "a")).predict(X).tolist() == ["a"] * 40
     for estimator in (influence(), FilteredClassifier(classifier()), MislabelFilter()):

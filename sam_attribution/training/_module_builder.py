@@ -18,6 +18,12 @@ from sam_attribution.training._losses import (
 from sam_attribution.training._module_copy import copy_of_module
 from sam_attribution.training._random import isolated_random_state
 
+_NO_ROWS = "module=None builds a network for the rows of fit. Call fit first, or pass module=."
+_NO_ARRAYS = (
+    "rows that are a dict, a tuple or anything else but one array each need module=, a network "
+    "whose forward takes them. module=None builds a network for arrays only."
+)
+
 
 class MLP(nn.Sequential):
     """Network with one hidden layer and GELU, a smooth activation as influence methods need it.
@@ -88,7 +94,7 @@ class ModuleBuilder:
         named = inspect.signature(factory).parameters
         sizes = self._sizes()
         if self.module is None and "n_features" not in sizes:
-            raise ValueError("module=None is built from the data. Call fit with arrays first.")
+            raise ValueError(_NO_ARRAYS if hasattr(self, "_row_size") else _NO_ROWS)
         return {name: size for name, size in sizes.items() if name in named}
 
     def initialize_criterion(self):
