@@ -10,8 +10,8 @@ from importlib.resources import files
 _ASSETS = files("sam_attribution.review") / "assets"
 _SCRIPTS = (
     *("words", "data", "labels", "decisions", "csv", "merge", "view", "sheets", "images"),
-    *("signals", "cells", "row", "list", "selection", "actions", "dialogs", "detail"),
-    *("filters", "keys", "controls", "main"),
+    *("signals", "cells", "row", "list", "selection", "actions", "dialogs", "notes", "detail"),
+    *("filters", "search", "keys", "controls", "main"),
 )
 
 

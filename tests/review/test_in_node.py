@@ -29,7 +29,7 @@ const parts = {
   feed: {}, status: {}, "keys-off": {checked: false},
 };
 const document = {getElementById: (id) => parts[id]};
-const openHelp = () => {}, selectAll = () => {}, takeBack = () => {}, isEnlarged = () => false;
+const openHelp = () => {}, exportDecisions = () => {}, endRange = () => {}, selectAll = () => {}, takeBack = () => {}, isEnlarged = () => false;
 const nameOf = (item) => `row ${item}`;
 const decided = [], selected = new Set();
 const act = (action, item) => decided.push(item);
@@ -56,7 +56,7 @@ def test_a_key_decides_only_a_row_that_can_be_seen():
     goTo = (position) => {{ current = position; }};
     document.querySelector = () => null;
     const press = (key) => onKey({{
-      key, target: {{matches: () => false}}, preventDefault() {{}},
+      key, target: {{matches: () => false, closest: () => null}}, preventDefault() {{}},
     }});
     const found = {json.dumps(SCROLLED)}.map(([scrollTop, clientHeight, start]) => {{
       Object.assign(scroller, {{scrollTop, clientHeight}});

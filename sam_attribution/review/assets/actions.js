@@ -15,12 +15,19 @@ function showProgress() {
     : [decisions.size, N, "rows"];
   const others = nSuspicious && decisions.size > done ? ` and ${counted(decisions.size - done, "other")}` : "";
   byId("counter").textContent =
-    `${numberText(part)} of ${numberText(whole)} ${what}${others} decided`;
+    `${numberText(part)} of ${numberText(whole)} ${what}${others} decided${unsureText()}`;
   showNotes();
   byId("progress").max = whole;
   byId("progress").value = part;
   byId("export").disabled = decisions.size === 0;
+  byId("show-undecided").hidden = decisions.size === N;
+  byId("show-undecided").textContent = `Show the ${counted(N - decisions.size, "undecided row")}`;
   byId("undo").disabled = undoable.length === 0;
+}
+
+function unsureText() {
+  const n = Array.from(decisions.keys()).filter((item) => isIn(item, "unsure")).length;
+  return n ? ` (${numberText(n)} not sure)` : "";
 }
 
 function showNotes() {
@@ -65,15 +72,22 @@ function actOnAll(action) {
   return settleAll(chosen.map((item) => [item, decisionBy(action, item)]));
 }
 
+const selectedBefore = new WeakMap(); // step that can be undone -> the rows that were selected
+
 function settleAll(changes) {
   const decided = changes.filter(([, decision]) => decision);
   const left = changes.length - decided.length;
-  if (decided.length) decide(decided);
+  const nAnew = nDecidedOf(decided.map(([item]) => item));
+  if (decided.length) {
+    decide(decided);
+    selectedBefore.set(undoable.at(-1), changes.map(([item]) => item));
+  }
   clearSelection();
   refresh(current);
   goTo(current);
+  const anew = nAnew ? `, ${numberText(nAnew)} of them anew` : "";
   const why = left ? ` ${counted(left, "row")} left as before: the suggested label is the given one.` : "";
-  announce(`${counted(decided.length, "row")} decided.${why} Undo takes all of them back.`);
+  announce(`${counted(decided.length, "row")} decided${anew}.${why} Undo (u) takes all of it back.`);
 }
 
 // The pressed button of a decided row makes it undecided again.
@@ -86,10 +100,14 @@ function clear(item) {
 }
 
 function takeBack() {
+  const chosen = new Set(selectedBefore.get(undoable.at(-1)));
   const changed = undo();
   refresh(current);
+  if (chosen.size) select(items.filter((item) => chosen.has(item)), true);
   if (!changed.length) return announce("Nothing to undo.");
   const position = items.indexOf(changed[0]);
   goTo(position < 0 ? current : position);
-  return announce(changed.length > 1 ? `Took back ${counted(changed.length, "decision")}.` : `${nameOf(changed[0])}: ${decisionText(changed[0])}.`);
+  if (changed.length === 1) return announce(`${nameOf(changed[0])}: ${decisionText(changed[0])}.`);
+  const again = chosen.size ? " The rows are selected again." : "";
+  return announce(`Took back ${counted(changed.length, "decision")}.${again}`);
 }

@@ -6,13 +6,21 @@ async function loadFiles(event) {
   if (!messages.length) return;
   event.target.value = ""; // the same file can be chosen again
   refresh(0);
+  goTo(0);
   announce(messages.join(" "));
 }
 
 function exportDecisions() {
+  if (!decisions.size) return announce("Nothing is decided yet.");
   const open = Array.from(decisions.keys()).filter(hasConflict).length;
   const note = open ? ` ${counted(open, "conflict")} open: the file holds what is decided here.` : "";
-  announce(`Downloaded ${counted(download(), "decision")}.${note}`);
+  const unsaved = drafts.size ? ` ${counted(drafts.size, "note")} not saved: Show, with a note.` : "";
+  return announce(`Downloaded ${counted(download(), "decision")}.${note}${unsaved}`);
+}
+
+// After a click into the head, the keys are about the rows again; after a key, the focus stays.
+function onHeadClick(event) {
+  if (event.detail && event.target.closest("button")) goTo(current);
 }
 
 function onRowClick(event) {
@@ -25,6 +33,7 @@ function onRowClick(event) {
   const position = items.indexOf(item);
   if (event.target.matches(".pick *")) toggleOrRange(item, position, event);
   else if (event.shiftKey && !button) selectTo(position);
+  endRange();
   if (!isEnlarged()) goTo(position);
   if (button?.getAttribute("aria-pressed") === "true") clear(item);
   else if (button) act(button.dataset.do, item);
@@ -46,6 +55,7 @@ function remember(key, text) {
 }
 
 function watchControls() {
+  document.querySelector(".tools").addEventListener("click", onHeadClick, true);
   byId("undo").addEventListener("click", takeBack);
   byId("export").addEventListener("click", exportDecisions);
   byId("file").addEventListener("change", loadFiles);

@@ -63,7 +63,8 @@ function lastSteps() {
 function save() {
   const entries = Array.from(decisions, ([item, decided]) => entryOf(item, decided));
   try {
-    const kept = { decisions: [...entries, ...elsewhere], undo: lastSteps(), merged: mergedFile };
+    const texts = Array.from(drafts, ([item, text]) => [ROWS[item], text]);
+    const kept = { decisions: [...entries, ...elsewhere], drafts: texts, undo: lastSteps(), merged: mergedFile };
     localStorage.setItem(STORE, JSON.stringify(kept));
   } catch {
     warnOfStorage();
@@ -79,6 +80,8 @@ function restore() {
     byId("keys-off").checked = localStorage.getItem(KEYS_OFF) === "yes";
     decisions.clear();
     for (const [item, decided] of kept.decisions.filter(isHere).map(read)) put(item, decided);
+    drafts.clear();
+    for (const [row, text] of (kept.drafts || []).filter(isHere)) drafts.set(ITEMS.get(row), text);
     const steps = kept.undo.map((step) => step.filter(isHere).map(read));
     undoable.splice(0, Infinity, ...steps.filter((step) => step.length));
     elsewhere = kept.decisions.filter((entry) => !isHere(entry));
@@ -101,5 +104,7 @@ function wordsOf(item, { decision, label }) {
 }
 
 const decisionText = (item) => (decisions.has(item) ? wordsOf(item, decisions.get(item)) : "undecided");
+
+const nDecidedOf = (chosen) => chosen.filter((item) => decisions.has(item)).length;
 
 const isIn = (item, decision) => decisions.get(item)?.decision === decision;

@@ -1,11 +1,10 @@
-// The help, the choice of any label, and the note about a row.
+// The help, and the choice of any label.
 
 const choose = byId("choose");
 const chooseList = byId("choose-list");
 const NEW = "new"; // value of the option that adds a label
 let chosenFor = [];
 let onChosen = null;
-let notedItem = null;
 
 function openChoice(chosen, then) {
   chosenFor = chosen;
@@ -26,6 +25,9 @@ function fillChoice(words) {
   const isOffered = (code) => only === null || code !== GIVEN[only];
   const fitting = codes.filter((code) => isOffered(code) && TEXTS[code].toLowerCase().includes(words));
   const options = fitting.map((code) => new Option(TEXTS[code], code));
+  if (words && only !== null && TEXTS[GIVEN[only]].toLowerCase().includes(words)) {
+    options.push(new Option(`${TEXTS[GIVEN[only]]} is the given label: Enter keeps it`, GIVEN[only]));
+  }
   const isNew = words && !TEXTS.some((text) => text.toLowerCase() === words);
   if (isNew) options.push(new Option(`New label: ${onOneLine(typedLabel())}`, NEW));
   for (const option of options) option.dir = "auto";
@@ -39,23 +41,6 @@ function accept() {
   const code = chooseList.value === NEW ? addLabel(tokenOf(typedLabel())) : Number(chooseList.value);
   choose.close();
   onChosen(code);
-}
-
-function openNote(item) {
-  notedItem = item;
-  byId("note-title").textContent = `Note on ${nameOf(item)}`;
-  byId("note-undecided").hidden = decisions.has(item);
-  byId("note-text").value = decisions.get(item)?.note || "";
-  byId("note").showModal();
-}
-
-function saveNote() {
-  const note = byId("note-text").value.trim();
-  const decided = decisions.get(notedItem);
-  if (note || decided) decide([[notedItem, { ...(decided || made("unsure", null)), note }]]);
-  byId("note").close();
-  refresh(current);
-  goTo(current);
 }
 
 function openHelp() {
@@ -76,20 +61,14 @@ function watchDialogs() {
   });
   chooseList.addEventListener("dblclick", accept);
   chooseList.addEventListener("keydown", (event) => {
-    if (event.key === "Enter") accept();
+    if (event.key !== "Enter") return;
+    event.preventDefault(); // the key would press the button that gets the focus next
+    accept();
   });
   byId("choose-cancel").addEventListener("click", () => choose.close());
   choose.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
     accept();
-  });
-  byId("note-cancel").addEventListener("click", () => byId("note").close());
-  byId("note").querySelector("form").addEventListener("submit", (event) => {
-    event.preventDefault();
-    saveNote();
-  });
-  byId("note-text").addEventListener("keydown", (event) => {
-    if (event.key === "Enter" && (event.ctrlKey || event.metaKey)) saveNote();
   });
   byId("help-open").addEventListener("click", openHelp);
 }

@@ -15,15 +15,15 @@ function fillFilters() {
   options("sort", SORTS.map((sort, k) => [sort.name, k]));
   options("class", [["any", ""], ...TEXTS.map((text, code) => [`${text} (${numberText(counts[code])})`, code])]);
   options("pair", [["any", ""], ...pairs.map(([a, b, n], k) => [`${TEXTS[a]} → ${TEXTS[b]} (${numberText(n)})`, k])]);
-  filter.state = STATES.findIndex((state) => state.name === firstState());
+  filter.state = firstState();
   byId("state").value = filter.state;
 }
 
-// Where earlier decisions came along, only what is left to do.
+// Where earlier decisions came along, what is left to do; never a list without rows.
 function firstState() {
-  const hasSuspicious = SUSPICIOUS?.includes(1);
-  if (DATA.decided) return hasSuspicious ? "suspicious, undecided" : "undecided";
-  return hasSuspicious ? "suspicious" : "all rows";
+  const wanted = DATA.decided ? ["suspicious, undecided", "undecided"] : ["suspicious"];
+  const states = [...wanted, "all rows"].map((name) => STATES.find((state) => state.name === name));
+  return STATES.indexOf(states.find((state) => state && ROWS.some((_, item) => state.fits(item))));
 }
 
 function readFilters() {
@@ -38,9 +38,17 @@ function readFilters() {
   announce(`${counted(items.length, "row")} shown.`);
 }
 
-function showAll() {
+function showAll(state) {
   byId("filters").querySelector("form").reset();
+  byId("state").value = STATES.findIndex(({ name }) => name === state);
   readFilters();
+  goTo(current);
+}
+
+// Where there is room for one line only, the filters are folded.
+function focusFilter(id) {
+  byId("filters").open = true;
+  byId(id).focus();
 }
 
 function watchFilters() {
@@ -52,12 +60,12 @@ function watchFilters() {
   form.addEventListener("keydown", () => {
     byPointer = false;
   });
-  byId("search").addEventListener("input", readFilters);
   form.addEventListener("change", (event) => {
     if (!event.target.matches("select")) return;
     readFilters();
     if (byPointer) goTo(current); // the keys are for rows again
   });
   form.addEventListener("submit", (event) => event.preventDefault());
-  byId("show-all").addEventListener("click", showAll);
+  byId("show-all").addEventListener("click", () => showAll("all rows"));
+  byId("show-undecided").addEventListener("click", () => showAll("undecided"));
 }

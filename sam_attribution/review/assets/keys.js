@@ -12,20 +12,28 @@ const KEYS = {
   g: () => setGrid(!isGrid),
   a: selectAll,
   j: () => goTo(current + 1),
+  i: () => goTo(current - 1),
   " ": () => toggle(items[current]),
-  ArrowDown: () => goTo(current + perLine),
-  ArrowUp: () => goTo(current - perLine),
-  ArrowRight: () => isGrid && goTo(current + 1),
-  ArrowLeft: () => isGrid && goTo(current - 1),
-  Home: () => goTo(0),
-  End: () => goTo(items.length - 1),
-  "/": () => byId("search").focus(),
+  d: exportDecisions,
+  f: () => focusFilter("state"),
+  "/": () => focusFilter("search"),
   "?": openHelp,
 };
 
-// Keys about the current row, and those of them that a held key does not repeat.
-const ROW_KEYS = [..."krcxsnzj ", "ArrowDown", "ArrowUp", "ArrowRight", "ArrowLeft"];
-const ONCE = [..."krcxsnz"];
+// Positions that keys go to; with Shift, they select the rows up to there.
+const MOVES = {
+  ArrowDown: () => current + perLine,
+  ArrowUp: () => current - perLine,
+  ArrowRight: () => current + (isGrid ? 1 : 0),
+  ArrowLeft: () => current - (isGrid ? 1 : 0),
+  Home: () => 0,
+  End: () => items.length - 1,
+};
+
+// Keys about the current row; those that a held key does not repeat; and those of the head.
+const ROW_KEYS = [..."krcxsnzji ", "ArrowDown", "ArrowUp", "ArrowRight", "ArrowLeft"];
+const ONCE = [..."krcxsnzd"];
+const HEAD_KEYS = [..."dfg/?"];
 const KEYS_OFF = "label-review:keys-off";
 
 function decideBy(action) {
@@ -45,28 +53,42 @@ const nameOfKey = (event) => (event.key.length === 1 ? event.key.toLowerCase() :
 
 // True where typing is for the element that has the focus.
 function isTyping({ target }, key) {
-  if (target.matches("input[type=checkbox], button, summary")) return key === " " || key === "Enter";
+  if (target.matches("input[type=checkbox], input[type=file], button, summary")) return key === " " || key === "Enter";
   return target.matches("input, select, textarea");
 }
+
+// True for a key about rows while a control of the head has the focus.
+const isElsewhere = ({ target }, key) => target.closest("header") !== null && !HEAD_KEYS.includes(key);
 
 const isForDialog = () => document.querySelector("dialog[open]:not(#detail)") !== null;
 
 function onKey(event) {
   if (event.ctrlKey || event.metaKey || event.altKey || isForDialog()) return;
   const key = nameOfKey(event);
-  if (key === "Escape" && !isEnlarged()) leave();
-  if (isTyping(event, key) || !Object.hasOwn(KEYS, key)) return;
+  if (key === "Escape" && !isEnlarged()) leave(event);
+  if (isTyping(event, key) || !(Object.hasOwn(KEYS, key) || Object.hasOwn(MOVES, key))) return;
   if (key.length === 1 && byId("keys-off").checked) return;
+  if (isElsewhere(event, key)) return announce("Press Esc first: this key is about the rows.");
   if (ROW_KEYS.includes(key) && !items.length) return;
   if (ONCE.includes(key) && event.repeat) return;
   event.preventDefault();
   if (ROW_KEYS.includes(key) && hasMovedToSight()) return;
+  if (Object.hasOwn(MOVES, key)) return move(MOVES[key](), event.shiftKey && !isEnlarged());
+  endRange();
   KEYS[key]();
 }
 
-// Escape: out of a field, or out of the selection.
-function leave() {
-  if (selected.size) clearSelection();
+function move(position, isRange) {
+  if (isRange) return extendTo(position);
+  endRange();
+  goTo(position);
+}
+
+// Escape: out of a control of the head, of the selection, or of the search.
+function leave({ target }) {
+  const isInHead = target.closest("header");
+  if (selected.size && !isInHead) clearSelection();
+  else if (target === searchBox || !isInHead) endSearch();
   goTo(current);
 }
 

@@ -26,6 +26,7 @@ const topOf = (position) => Math.floor(position / perLine) * rowHeight;
 
 function setItems(found, at) {
   items = found;
+  endRange();
   current = Math.max(0, Math.min(at, items.length - 1));
   byId("empty").hidden = items.length > 0;
   if (!items.length) detail.close();
@@ -85,7 +86,10 @@ function isOnScreen(position) {
 
 // Make a row the current one, scroll it into view, and give it the focus.
 function goTo(position, { focus = true } = {}) {
-  if (!items.length) return;
+  if (!items.length) {
+    if (focus) byId("show-all").focus();
+    return;
+  }
   current = Math.max(0, Math.min(position, items.length - 1));
   const top = topOf(current);
   const room = Math.max(0, scroller.clientHeight - rowHeight);

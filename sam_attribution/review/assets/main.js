@@ -24,6 +24,8 @@ watchList();
 watchDialogs();
 watchDetail();
 watchFilters();
+watchSearch();
+watchNotes();
 watchKeys();
 watchControls();
 goTo(firstUndecided());

@@ -113,7 +113,7 @@ function showDecision(row, item) {
   }
   say(row.querySelector("[data-do=other] span"), isOther ? `Changed to ${TEXTS[decided.label]}` : "Other label…");
   say(row.querySelector(".decided"), decided ? bylineOf(item, decided) : "");
-  say(row.querySelector(".note"), decided?.note ? `Note: ${visible(decided.note)}` : "");
+  say(row.querySelector(".note"), noteText(item));
   row.querySelector(".conflict").hidden = !decided?.other;
   say(row.querySelector(".conflict span"), decided?.other ? conflictText(item) : "");
   row.setAttribute("aria-label", `${nameOf(item)}, ${badgeOf(item)}, given ${TEXTS[GIVEN[item]]}, ` +

@@ -1,11 +1,17 @@
 // Rows that are selected to be decided together.
 
 const selected = new Set();
+let range = null; // the row where it began, and what was selected before
 
 function showSelection() {
   byId("selection").hidden = selected.size === 0;
-  byId("n-selected").textContent = `${counted(selected.size, "row")} selected`;
+  byId("n-selected").textContent = selectionText();
   draw();
+}
+
+function selectionText() {
+  const nDecided = nDecidedOf([...selected]);
+  return `${counted(selected.size, "row")} selected${nDecided ? `, ${numberText(nDecided)} of them decided` : ""}`;
 }
 
 function select(chosen, isOn) {
@@ -24,10 +30,24 @@ function selectTo(position) {
   select(items.slice(first, last + 1), true);
 }
 
+// The arrows with Shift: all rows from where the first of them was pressed, and no others beyond.
+function extendTo(position) {
+  range ??= { start: current, before: [...selected] };
+  goTo(position);
+  const [first, last] = [Math.min(range.start, current), Math.max(range.start, current)];
+  selected.clear();
+  select([...range.before, ...items.slice(first, last + 1)], true);
+  announce(`${selectionText()}.`);
+}
+
+function endRange() {
+  range = null;
+}
+
 // All rows that the filters show; none if they are selected already.
 function selectAll() {
   select(items, !items.every((item) => selected.has(item)));
-  announce(selected.size ? `${counted(selected.size, "row")} selected.` : "Nothing is selected.");
+  announce(selected.size ? `${selectionText()}.` : "Nothing is selected.");
 }
 
 function clearSelection() {

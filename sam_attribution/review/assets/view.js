@@ -19,7 +19,7 @@ const STATES = [
   { name: "decided", fits: (item) => decisions.has(item) },
   { name: "not sure", fits: (item) => isIn(item, "unsure") },
   { name: "conflicts", fits: hasConflict },
-  { name: "with a note", fits: (item) => Boolean(decisions.get(item)?.note) },
+  { name: "with a note", fits: (item) => noteText(item) !== "" },
   { name: "signals disagree", fits: signalsDisagree, needs: PARTS.length > 1 },
   { name: "not judged", fits: (item) => !isJudged(item), needs: SCORES.some(Number.isNaN) },
 ].filter((state) => state.needs === undefined || state.needs);
