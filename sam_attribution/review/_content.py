@@ -12,6 +12,7 @@ from sam_attribution._row_source import RowSource
 from sam_attribution._validation import take_rows
 from sam_attribution.review._codec import packed_sheets
 from sam_attribution.review._images import LARGEST, enlarged, pixels_of, shrunk, size_note
+from sam_attribution.review._page_data import packed
 from sam_attribution.review._pictures import pictures_in, thumbnails
 from sam_attribution.review._table_content import table_settings
 
@@ -86,26 +87,34 @@ def _texts(X):
 
 def _images(images):
     pixels, note = pixels_of(images)
-    if max(pixels.shape[1:3]) <= LARGEST:
-        return _in_sheets(pixels, note)
+    size = pixels.shape[2], pixels.shape[1]
+    if max(size) <= LARGEST:
+        return _in_sheets(pixels, note, size)
     large, (height, width) = enlarged(pixels)
     note = f"{note} {size_note(len(large), len(pixels))}"
     how = {"height": int(height), "width": int(width)}
-    return _in_sheets(shrunk(pixels, LARGEST), note, large, how)
+    return _in_sheets(shrunk(pixels, LARGEST), note, size, large, how)
 
 
 def _pictures(pictures):
-    pixels, large = thumbnails(pictures)
+    pixels, large, sizes = thumbnails(pictures)
     if not any(large):
-        return _in_sheets(pixels, "")
-    return _in_sheets(pixels, size_note(len(large), len(pixels)), large, None)
+        return _in_sheets(pixels, "", sizes)
+    return _in_sheets(pixels, size_note(len(large), len(pixels)), sizes, large)
 
 
-def _in_sheets(pixels, note, large=(), packed_shape=None):
-    """Content of images; the large ones are packed pixels of a shape, or files of None."""
+def _in_sheets(pixels, note, sizes, large=(), packed_shape=None):
+    """Content of images; the large ones are packed pixels of a shape, or files of None.
+
+    `sizes` holds the width and height as the images came, of all of them or of each.
+    """
     sheets, per_sheet = packed_sheets(pixels)
     shape = dict(zip(("height", "width", "channels"), pixels.shape[1:], strict=True))
-    of_large = {"n_large": len(large), "large_shape": packed_shape}
+    of_large = {
+        "sizes": packed(np.asarray(sizes), "<i4"),
+        "n_large": len(large),
+        "large_shape": packed_shape,
+    }
     settings = {"kind": "image", "per_sheet": per_sheet, **shape, **of_large}
     return Content(settings, note, sheets, list(large))
 

@@ -57,6 +57,6 @@ def size_note(n_enlarged, n):
     """Return a sentence on the sizes of images that are larger than they are drawn in a list."""
     which = "" if n_enlarged == n else f", for the first {n_enlarged:,} rows"
     return (
-        f"Images have at most {LARGEST} x {LARGEST} pixels here; a click enlarges one to up to "
+        f"Images have at most {LARGEST} x {LARGEST} pixels here; a click shows one in up to "
         f"{LARGEST_ENLARGED} x {LARGEST_ENLARGED}{which}."
     )

@@ -33,19 +33,20 @@ def is_picture(value):
 
 
 def thumbnails(pictures):
-    """Return pixels of pictures of any size, amid white, and the larger ones as JPEG in base64.
+    """Return pixels of pictures of any size, amid white, the larger ones as JPEG, and the sizes.
 
-    Pixels are uint8 of shape (n, height, width, 3). The list of JPEGs has "" for a picture that
+    Pixels are uint8 of shape (n, height, width, 3), sizes are (width, height). JPEGs are in base64. The list of JPEGs has "" for a picture that
     is small enough, and ends where all of them together would make the page too large.
     """
-    small, large, n_bytes = [], [], 0
+    small, large, sizes, n_bytes = [], [], [], 0
     for picture in pictures:
         picture = _in_colour(picture)
         if n_bytes < MOST_ENLARGED:
             large.append(_jpeg(picture) if max(picture.size) > LARGEST else "")
             n_bytes += len(large[-1])
         small.append(np.asarray(_within(picture, LARGEST)))
-    return _framed(small), large
+        sizes.append(picture.size)
+    return _framed(small), large, sizes
 
 
 def _framed(small):

@@ -191,3 +191,98 @@ def test_texts_of_the_data_have_their_own_direction(opened):
         "[...r.querySelectorAll('b, .text, .name, .number')].filter(e => e.dir !== 'auto').length"
     )
     assert set(shown(opened, without)) == {0}
+
+
+@pytest.fixture(scope="module")
+def photographs(tmp_path_factory):
+    """A page of pictures of several sizes, with long ids and labels."""
+    pil = pytest.importorskip("PIL.Image")
+    sizes = [(160, 160), (160, 120), (60, 40), (1920, 1280)]
+    rng = np.random.default_rng(0)
+    pixels = [rng.integers(256, size=(h, w, 3), dtype=np.uint8) for w, h in sizes]
+    return review_page(
+        tmp_path_factory.mktemp("photographs") / "page.html",
+        [pil.fromarray(each) for each in pixels],
+        given=["automobile"] * 4,
+        suggested=["automobile", "ship", "ship", "ship"],
+        scores=np.arange(4),
+        ids=["automobile/img0.jpg", *(f"a/long/folder/of/photos/img{k}.jpg" for k in (1, 2, 3))],
+    )
+
+
+def test_small_pictures_are_whole_times_larger_in_the_list(driver, tmp_path, photographs):
+    for side, shown_side in ((8, 128), (28, 112), (60, 120), (90, 90)):
+        images = np.zeros((2, side, side), np.uint8)
+        labels = np.zeros(2, int)
+        page = review_page(
+            tmp_path / f"{side}.html", images, given=labels, suggested=labels, scores=[1, 2]
+        )
+        load(driver, page)
+        width = "r.querySelector('canvas').getBoundingClientRect().width"
+        assert shown(driver, width) == [shown_side] * 2
+    load(driver, photographs)
+    assert shown(driver, width) == [96] * 4
+
+
+def enlarged(driver):
+    """Caption, width and height of the enlarged image, and the text of the button beside it."""
+    return driver.execute_async_script(
+        "const done = arguments[0];"
+        "document.querySelector('#detail .row').ready.then(() => {"
+        " const {width, height} = document.querySelector('#detail canvas').getBoundingClientRect();"
+        " const button = document.getElementById('detail-other');"
+        " done([document.getElementById('detail-size').textContent, Math.round(width),"
+        "  Math.round(height), button.hidden ? '' : button.firstElementChild.textContent]); });"
+    )
+
+
+def test_an_image_is_enlarged_in_its_real_size_and_in_another(driver, photographs):
+    load(driver, photographs, height=900)
+    press(driver, "z")
+    assert enlarged(driver) == ["160 x 160 pixels, shown at 100 %", 160, 160, "Larger"]
+    press(driver, "f")
+    said, width, height, button = enlarged(driver)
+    assert (width, button) == (height, "Smaller")
+    assert said == f"160 x 160 pixels, shown at {100 * width / 160:.0f} %"
+    assert width > 500
+    press(driver, Keys.ARROW_DOWN)  # the choice stays
+    assert enlarged(driver)[3] == "Smaller"
+    driver.find_element(By.CSS_SELECTOR, "#detail canvas").click()
+    assert enlarged(driver) == ["160 x 120 pixels, shown at 100 %", 160, 120, "Larger"]
+    press(driver, Keys.ARROW_DOWN, Keys.ARROW_DOWN)
+    said, width, _, button = enlarged(driver)
+    assert said == f"1920 x 1280 pixels, shown at {100 * width / 1920:.0f} %"
+    assert 500 < width < 1024
+    press(driver, "f")
+    assert enlarged(driver)[:2] == ["1920 x 1280 pixels, shown at 53 %", 1024]  # as the page has it
+    assert driver.execute_script(SCROLLERS) == []
+    press(driver, "f")
+
+
+@pytest.mark.parametrize(("width", "key"), [(1360, ""), (1360, "g"), (390, ""), (390, "g")])
+def test_ids_and_labels_can_be_read_in_list_and_grid(driver, photographs, width, key):
+    load(driver, photographs, height=900)
+    emulate(driver, width, 900)
+    press(driver, "x", key)
+    number = "r.querySelector('.number')"
+    assert shown(driver, f"{number}.title")[1] == "row 1 (a/long/folder/of/photos/img1.jpg)"
+    texts = shown(driver, f"{number}.textContent")
+    assert texts[:2] == ["row 0 (automobile/img0.jpg)", "row 1 (…lder/of/photos/img1.jpg)"]
+    cut = (
+        "[...r.querySelectorAll('.number, .badge, .label b, .label .caption, .decided,"
+        " .actions button span')].filter(e => e.checkVisibility() && (e.scrollHeight >"
+        " e.clientHeight + 2 && getComputedStyle(e).display !== 'inline' || e.scrollWidth >"
+        " e.clientWidth && getComputedStyle(e).overflow === 'hidden' ||"
+        " e.getBoundingClientRect().bottom > r.getBoundingClientRect().bottom))"
+        ".map(e => e.textContent)"
+    )
+    assert shown(driver, cut) == [[]] * 4
+    heights = shown(driver, "r.querySelector('.label b').getBoundingClientRect().height")
+    assert max(heights) < 30  # "automobile" on one line
+
+
+def test_the_head_leaves_a_phone_to_the_rows(driver, photographs):
+    load(driver, photographs)
+    emulate(driver, 390, 844)
+    head = "return document.querySelector('header').getBoundingClientRect().height"
+    assert driver.execute_script(head) < 844 / 5

@@ -241,7 +241,7 @@ def test_a_large_image_is_drawn_smaller(path):
     images[2, :, 192] = 60
     data = page(path, images)
     assert (data["content"]["height"], data["content"]["width"]) == (34, 65)
-    assert data["note"].endswith("a click enlarges one to up to 1024 x 1024.")
+    assert data["note"].endswith("a click shows one in up to 1024 x 1024.")
     assert images_of(path)[0, :2, :2, 0].tolist() == [[90, 0], [0, 0]]
     assert (images_of(path)[0, :, -1] == 60).all()
 
@@ -264,13 +264,14 @@ def test_pictures_from_files_may_have_any_size_and_mode(path):
     with_palette = Image.new("RGB", (10, 20), (204, 0, 102)).convert("P")
     grey = Image.new("L", (96, 3), 77)
     data = page(path, Pictures(photo, with_palette, grey), scores=[0, 1, 2])
-    assert data["note"].startswith("Images have at most 96 x 96 pixels here; a click enlarges")
+    assert data["note"].startswith("Images have at most 96 x 96 pixels here; a click shows")
     expected = np.full((3, 48, 96, 3), 255)
     expected[0] = 10, 20, 30
     expected[1, 14:34, 43:53] = 204, 0, 102
     expected[2, 22:25] = 77
     np.testing.assert_array_equal(images_of(path), expected)
     assert photo.size == (192, 96)
+    assert unpacked(data["content"]["sizes"], "<i4").tolist() == [192, 96, 10, 20, 96, 3]
     with pytest.raises(ValueError, match=r"8 bits per channel.*got mode 'I;16'"):
         page(path, Pictures(photo, grey, Image.new("I;16", (2, 2))))
 
@@ -283,6 +284,7 @@ def test_a_large_array_is_kept_pixel_for_pixel_to_enlarge(path):
     images = np.random.default_rng(0).integers(256, size=(3, 100, 30, 3), dtype=np.uint8)
     content = page(path, images)["content"]
     assert content["large_shape"] == {"height": 100, "width": 30}
+    assert unpacked(content["sizes"], "<i4").tolist() == [30, 100]
     planes = np.frombuffer(zlib.decompress(base64.b64decode(large_of(path)[0])), np.uint8)
     np.testing.assert_array_equal(planes.reshape(1, 3, 100, 30), residuals(images[2:]))
 

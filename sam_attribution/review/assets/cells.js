@@ -4,7 +4,9 @@ const CONTENT = {
   image(box, item) {
     const canvas = canvasFor(item);
     box.append(canvas);
-    return drawImage(canvas, item).catch(warnOfImages);
+    const ready = drawImage(canvas, item).catch(warnOfImages);
+    showWhole(canvas);
+    return ready;
   },
   text(box, item) {
     const text = element("p", "text", visible(DATA.content.texts[item]));

@@ -37,7 +37,9 @@ function onRowClick(event) {
   if (!isEnlarged()) goTo(position);
   if (button?.getAttribute("aria-pressed") === "true") clear(item);
   else if (button) act(button.dataset.do, item);
-  else if (event.target.closest(".content") && !event.shiftKey && !isEnlarged()) act("enlarge", item);
+  else if (!event.target.closest(".content") || event.shiftKey) return;
+  else if (!isEnlarged()) act("enlarge", item);
+  else if (event.target.matches("canvas")) switchSize();
 }
 
 function toggleOrRange(item, position, event) {

@@ -29,6 +29,7 @@ const CELLS = DATA.content.kind === "table" && {
   unusual: unpacked(Uint8Array, DATA.content.unusual),
 };
 const N = ROWS.length;
+const SIZES = DATA.content.sizes && unpacked(Int32Array, DATA.content.sizes); // width, height
 const PLACES = unpacked(Int32Array, DATA.places); // in the order of suspicion, from 1
 const TEXTS = DATA.labels.texts.map(onOneLine);
 const TOKENS = DATA.labels.tokens;

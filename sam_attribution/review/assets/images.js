@@ -1,5 +1,7 @@
 // The image of an item on a canvas: small in the list, as large as the page has it to enlarge.
 
+let room = 0; // pixels of a side in the list
+
 function canvasFor(item) {
   const canvas = element("canvas");
   canvas.setAttribute("role", "img");
@@ -12,6 +14,16 @@ function fill(canvas, pixels, { width, height }) {
   canvas.height = height;
   canvas.getContext("2d").putImageData(new ImageData(pixels, width, height), 0, 0);
 }
+
+// A whole number of times larger, so that pixels stay squares.
+function showWhole(canvas) {
+  const times = Math.max(1, Math.floor(room / Math.max(canvas.width, canvas.height)));
+  canvas.style.width = `${times * canvas.width}px`;
+  canvas.classList.toggle("is-smooth", times === 1);
+}
+
+// Width and height as it came: one for all images, or one each.
+const sizeOf = (item) => (SIZES.length > 2 ? SIZES.subarray(2 * item, 2 * item + 2) : SIZES);
 
 // Resolves once the small image is drawn.
 async function drawImage(canvas, item) {

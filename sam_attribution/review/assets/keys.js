@@ -15,7 +15,7 @@ const KEYS = {
   i: () => goTo(current - 1),
   " ": () => toggle(items[current]),
   d: exportDecisions,
-  f: () => focusFilter("state"),
+  f: () => (isEnlarged() ? switchSize() : focusFilter("state")),
   "/": () => focusFilter("search"),
   "?": openHelp,
 };
@@ -54,6 +54,7 @@ const nameOfKey = (event) => (event.key.length === 1 ? event.key.toLowerCase() :
 // True where typing is for the element that has the focus.
 function isTyping({ target }, key) {
   if (target.matches("input[type=checkbox], input[type=file], button, summary")) return key === " " || key === "Enter";
+  if (target.matches(".content")) return key.startsWith("Arrow"); // of an image larger than its room
   return target.matches("input, select, textarea");
 }
 

@@ -20,6 +20,7 @@ function measure() {
   perLine = isGrid ? Math.max(1, Math.floor(scroller.clientWidth / rowWidth)) : 1;
   feed.style.maxWidth = isGrid ? `${perLine * rowWidth}px` : "";
   probe.remove();
+  room = 8 * parseFloat(getComputedStyle(document.documentElement).fontSize);
 }
 
 const topOf = (position) => Math.floor(position / perLine) * rowHeight;

@@ -1,5 +1,6 @@
 // One row as elements.
 
+const LONGEST_ID = 24; // letters in the list
 const rowTemplate = byId("row").content.firstElementChild;
 
 function makeRow(item) {
@@ -7,7 +8,7 @@ function makeRow(item) {
   const part = (selector) => row.querySelector(selector);
   row.dataset.item = item;
   row.classList.toggle("is-suspicious", isSuspicious(item));
-  say(part(".number"), nameOf(item));
+  say(part(".number"), shortNameOf(item)).title = nameOf(item);
   say(part(".badge"), badgeOf(item));
   part(".badge").title = isJudged(item) ? `score ${SCORES[item].toPrecision(3)}` : "";
   say(part(".given b"), TEXTS[GIVEN[item]]);
@@ -25,6 +26,13 @@ function makeRow(item) {
 
 function nameOf(item) {
   return `row ${ROWS[item]}${DATA.index ? ` (${onOneLine(DATA.index[item])})` : ""}`;
+}
+
+// The end of a long id tells it from others: of a path, the name of the file.
+function shortNameOf(item) {
+  const letters = DATA.index ? Array.from(onOneLine(DATA.index[item])) : [];
+  if (letters.length <= LONGEST_ID) return nameOf(item);
+  return `row ${ROWS[item]} (…${letters.slice(1 - LONGEST_ID).join("")})`;
 }
 
 function badgeOf(item) {
