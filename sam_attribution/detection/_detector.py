@@ -14,6 +14,7 @@ from sam_attribution._validation import HasMethods, Interval, StrOptions
 from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._label_judge import LabelJudge
 from sam_attribution.detection._new_rows import JudgesNewRows
+from sam_attribution.detection._page_suggestions import page_suggestions
 from sam_attribution.detection._probability_wrong import expected_quality, most_probable_f1
 from sam_attribution.detection._report import WritesReport
 from sam_attribution.detection._split_evidence import SplitEvidence
@@ -343,8 +344,9 @@ class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
 
     def _suggested_on_page(self):
         """Suggestions; for a regression those of suspicious rows only: all predictions differ."""
+        found = self.suggested_labels_, self.given_labels_, self.suspicious_
         if hasattr(self, "classes_"):
-            return self.suggested_labels_
+            return page_suggestions(*found, self.label_log_proba_, self.classes_)
         return np.where(self.suspicious_, self.suggested_labels_, self.given_labels_)
 
     def __sklearn_tags__(self):

@@ -16,6 +16,7 @@ from sam_attribution.detection._given_probabilities import given_probabilities
 from sam_attribution.detection._given_share import GivenShare
 from sam_attribution.detection._issues import issue_table
 from sam_attribution.detection._label_skill import LabelSkill
+from sam_attribution.detection._page_suggestions import page_suggestions
 from sam_attribution.detection._probabilities import log_odds
 from sam_attribution.detection._probability_wrong import most_probable_f1
 from sam_attribution.detection._report import WritesReport
@@ -90,9 +91,10 @@ class LabelIssues(WritesReport):
         return f"<p><strong>{name}</strong><br>{' '.join(counts)}</p>\n{worst}"
 
     def _on_page(self):
+        found = self.suggested_labels, self.given_labels, self.suspicious
         return self._index, {
             "given": self.given_labels,
-            "suggested": self.suggested_labels,
+            "suggested": page_suggestions(*found, self.label_log_proba, self.classes),
             "scores": self.scores,
             "suspicious": self.suspicious,
             "probability_wrong": self.probability_wrong,

@@ -30,7 +30,8 @@ class WritesReport:
         """Write a review page as one HTML file, with the most suspicious rows first.
 
         The page exports the reviewer's decisions as CSV, which
-        :func:`~sam_attribution.review.apply_decisions` reads back.
+        :func:`~sam_attribution.review.apply_decisions` reads back. A suspicious row whose suggested
+        label is its given one shows the most probable other label as the suggestion.
 
         Parameters
         ----------

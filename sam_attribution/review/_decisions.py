@@ -34,7 +34,8 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
         skipped.
     classes : array-like or None, default=None
         Further labels that rows may get, beside those in `y`: the page's ``classes``, and those
-        that a reviewer has added.
+        that a reviewer has added. `y` must be able to hold them: pass ``y.astype(object)`` if a
+        reviewer has added a name to integers.
     ids : array-like of shape (n_samples,) or None, default=None
         The page's ``ids``. None: the index of `X`, if it has one that names each row once.
 

@@ -35,8 +35,9 @@ def is_picture(value):
 def thumbnails(pictures):
     """Return pixels of pictures of any size, amid white, the larger ones as JPEG, and the sizes.
 
-    Pixels are uint8 of shape (n, height, width, 3), sizes are (width, height). JPEGs are in base64. The list of JPEGs has "" for a picture that
-    is small enough, and ends where all of them together would make the page too large.
+    Pixels are uint8 of shape (n, height, width, 3), sizes are (width, height). JPEGs are in
+    base64; their list has "" for a picture that is small enough, and ends where all of them
+    together would make the page too large.
     """
     small, large, sizes, n_bytes = [], [], [], 0
     for picture in pictures:

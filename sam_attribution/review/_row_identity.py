@@ -121,22 +121,26 @@ class Rows:
     def position(self, entry, where):
         """Position of the row that a line is about; a ValueError if it is none of this table."""
         by_id = bool(entry["id"]) and self._position is not None
-        self._check_page(entry["page"], by_id, f"{where}{self.without_ids(entry)}")
-        if by_id:
-            token = self._written.token(entry["id"])
-            if token is None:
-                raise ValueError(
-                    f"{where}: id must be the id of a row of X, got {entry['id']}. Pass the X "
-                    "(or the ids) that the page was made of."
-                )
-            return self._position[token]
-        number = re.fullmatch(r"(\d{1,18})(\.0*)?", entry["row"], re.ASCII)
-        if number is None or int(number[1]) >= self._n:
+        row = self._found(entry, by_id)
+        self._check_page(entry, by_id, row, f"{where}{self.without_ids(entry)}")
+        if row is None and by_id:
+            raise ValueError(
+                f"{where}: id must be the id of a row of X, got {entry['id']}. Pass the X (or the "
+                "ids) that the page was made of."
+            )
+        if row is None:
             raise ValueError(
                 f"{where}: row must be a position from 0 to {self._n - 1}, got {entry['row']!r}. "
                 "Pass the X and y that the page was made of."
             )
-        return int(number[1])
+        return row
+
+    def _found(self, entry, by_id):
+        """Position of the row of a line, or None."""
+        if by_id:
+            return self._position.get(self._written.token(entry["id"]))
+        number = re.fullmatch(r"(\d{1,18})(\.0*)?", entry["row"], re.ASCII)
+        return int(number[1]) if number and int(number[1]) < self._n else None
 
     def without_ids(self, entry):
         """Remark that the id of a line was not looked up, for messages; "" if it was."""
@@ -147,7 +151,8 @@ class Rows:
             "ids=X.index, as it was for the page)"
         )
 
-    def _check_page(self, text, by_id, where):
+    def _check_page(self, entry, by_id, row, where):
+        text = entry["page"]
         if not text or (text, by_id) in self._checked:
             return
         page = PageKey.read(text)
@@ -157,8 +162,29 @@ class Rows:
                 "it, or delete the column."
             )
         self._key = self._key or PageKey.of(*self._table)
+        what = "named" if by_id and page.named != _NONE else "labels"
+        if getattr(page, what) != getattr(self._key, what) and row is not None:
+            _check_type(entry["given"], self._table[1][row], where)
         (_check_named if by_id else _check_in_order)(page, self._key, where)
         self._checked.add((text, by_id))
+
+
+def _check_type(given, label, where):
+    """Raise a ValueError if the label of the page is of another type than that of y."""
+    if _type_of(given) != _type_of(label):
+        raise ValueError(
+            f"{where}: y must hold labels of the type on the page, got {label} where the page has "
+            f"{given}. Pass the labels that the page was made of, such as the names of the classes."
+        )
+
+
+def _type_of(written):
+    """The type of a label in the CSV; a text without quotes is a string."""
+    try:
+        value = json.loads(written)
+    except json.JSONDecodeError:
+        return str
+    return float if type(value) is int else type(value)
 
 
 def _check_named(page, here, where):

@@ -314,3 +314,16 @@ def test_another_tab_does_not_move_the_current_row(driver, digits):
     )
     assert shown(driver)[0] == "row 1 (img_1)"
     assert current(driver)[0] == "row 2 (img_2)"
+
+
+def test_a_suggestion_says_how_probable_it_is(opened):
+    def percent(row):
+        best = np.argsort(-LABEL_SCORES[row])[:3]
+        code = LABELS.index(SUGGESTED[row])
+        if SUGGESTED[row] == GIVEN[row] or code not in best:
+            return ""
+        return f"{100 * LABEL_SCORES[row, code]:.0f}\N{NO-BREAK SPACE}%"
+
+    expected = [percent(row) for row in ORDER]
+    assert any(expected)
+    assert shown(opened, "r.querySelector('.share').textContent") == expected

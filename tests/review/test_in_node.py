@@ -29,7 +29,8 @@ const parts = {
   feed: {}, status: {}, "keys-off": {checked: false},
 };
 const document = {getElementById: (id) => parts[id]};
-const openHelp = () => {}, exportDecisions = () => {}, endRange = () => {}, selectAll = () => {}, takeBack = () => {}, isEnlarged = () => false;
+const exportDecisions = () => {}, endRange = () => {};
+const openHelp = () => {}, selectAll = () => {}, takeBack = () => {}, isEnlarged = () => false;
 const nameOf = (item) => `row ${item}`;
 const decided = [], selected = new Set();
 const act = (action, item) => decided.push(item);

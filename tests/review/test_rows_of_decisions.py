@@ -130,6 +130,16 @@ def test_other_tables_are_refused(lines, table, y, message):
         apply_decisions(table, y, written(lines))
 
 
+@pytest.mark.parametrize("table", [TABLE, X])
+def test_labels_of_another_type_are_shown_beside_those_of_the_page(lines, table):
+    codes = np.unique(Y, return_inverse=True)[1]
+    message = (
+        rf"must hold labels of the type on the page, got {codes[1]} where the page has \"{Y[1]}"
+    )
+    with pytest.raises(ValueError, match=message):
+        apply_decisions(table, codes, written(lines))
+
+
 @pytest.mark.parametrize(
     ("column", "value", "message"),
     [

@@ -47,6 +47,7 @@ function fillSuggestion(row, item) {
   const agrees = GIVEN[item] === SUGGESTED[item];
   row.classList.toggle("agrees", agrees);
   say(row.querySelector(".suggested b"), agrees ? "the same" : TEXTS[SUGGESTED[item]]);
+  row.querySelector(".share").textContent = agrees ? "" : probabilityText(item, SUGGESTED[item]);
   const button = row.querySelector("[data-do=suggested]");
   say(button.querySelector("span"), agrees ? "Nothing to change" : `Change to ${TEXTS[SUGGESTED[item]]}`);
   button.disabled = agrees;
@@ -58,6 +59,12 @@ function bestFits(item) {
   const width = FITS.codes.length / N;
   const places = Array.from({ length: width }, (_, k) => item * width + k);
   return places.filter((place) => FITS.codes[place] >= 0).map((place) => [FITS.codes[place], place]);
+}
+
+// How probable a label is, where the page has that.
+function probabilityText(item, label) {
+  const found = bestFits(item).find(([code]) => code === label);
+  return found && FITS.areProbabilities ? percent(FITS.values[found[1]]) : "";
 }
 
 function bar(share, text, value, className) {
