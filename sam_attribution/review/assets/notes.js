@@ -19,20 +19,23 @@ const typedNote = () => byId("note-text").value.trim();
 function saveNote() {
   const note = typedNote();
   const decided = decisions.get(notedItem);
-  drafts.delete(notedItem);
   if (note || decided) decide([[notedItem, { ...(decided || made("unsure", null)), note }]]);
-  noteDialog.close();
+  closeNote();
 }
 
 // After saving, the text is the note; after Cancel or Escape, it is a draft unless it is the note.
-function keepDraft() {
-  const isDraft = typedNote() && typedNote() !== noteOf(notedItem);
-  if (isDraft) drafts.set(notedItem, typedNote());
-  else drafts.delete(notedItem);
+function closeNote() {
+  if (notedItem === null) return;
+  const item = notedItem;
+  const isDraft = typedNote() && typedNote() !== noteOf(item);
+  if (isDraft) drafts.set(item, typedNote());
+  else drafts.delete(item);
+  notedItem = null;
   save();
+  noteDialog.close();
   refresh(current);
   goTo(current);
-  if (isDraft) announce(`The note on ${nameOf(notedItem)} is not saved. Its text is kept: n shows it again.`);
+  if (isDraft) announce(`The note on ${nameOf(item)} is not saved. Its text is kept: n shows it again.`);
 }
 
 function noteText(item) {
@@ -41,8 +44,9 @@ function noteText(item) {
 }
 
 function watchNotes() {
-  byId("note-cancel").addEventListener("click", () => noteDialog.close());
-  noteDialog.addEventListener("close", keepDraft);
+  byId("note-cancel").addEventListener("click", closeNote);
+  noteDialog.addEventListener("cancel", closeNote);
+  noteDialog.addEventListener("close", closeNote); // where the browser sends no cancel
   noteDialog.querySelector("form").addEventListener("submit", (event) => {
     event.preventDefault();
     saveNote();
