@@ -60,7 +60,7 @@ def one_setting(data, name):
     _, seconds = cpu_seconds(lambda: net.fit(*rows.train))
     order = np.random.default_rng(SEED).permutation(len(rows.train[1]))
     edits = Edits(net, rows, {"removed": order[: int(len(order) * setting.share)]})
-    found = {"retrain": edits.plain("retrain")}
+    found = {"retrain": edits.plain(how="retrain")}
     for number in NUMBERS:
         each = "every step" if number is None else f"{number}"
         found[each] = edits.linear({"method": GIF(n_checkpoints=number)})
