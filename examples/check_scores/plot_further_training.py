@@ -34,7 +34,7 @@ clf = SAMClassifier(
 print(f"accuracy {clf.score(X, y):.2f} on the training rows")
 
 # %%
-# Twenty rows are left out one by one, in five batch orders; training goes on
+# Twenty rows are left out one by one, in three batch orders; training goes on
 # for up to 50 epochs.
 
 rows = np.random.default_rng(0).choice(len(y), 20, replace=False)
