@@ -135,7 +135,8 @@ def values_of_stack(queries, state):
 def further_values(queries, absent, points, found, *, groups):
     """The query values of all models as FurtherTrainingValues.
 
-    `groups` is True if groups of rows were left out. `found` has the stacks of every seed, whose states are those of :func:`values_of_stack`.
+    `groups` is True if groups of rows were left out. `found` has the stacks of every seed, whose
+    states are those of :func:`values_of_stack`.
     """
     # (n_amounts, n_seeds, n_models, n_query)
     each = [torch.cat([torch.stack(stack.states) for stack in stacks], 1) for stacks in found]

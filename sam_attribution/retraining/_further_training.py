@@ -25,8 +25,9 @@ class FurtherTraining(LeavesOut):
     """Loss after some more epochs without the row, minus the loss after as many with it.
 
     This is the gold standard for a given model: its training need not be known. Training continues
-    from the final weights in the same batches, once with all rows and once with each row, or group
-    of rows, at weight 0. It is repeated over seeds, which draw other batch orders and dropout masks.
+    from the final weights in the same batches, once with all rows and once with each row (or group
+    of rows) at weight 0. It is repeated over seeds, which draw other batch orders and dropout
+    masks.
 
     Parameters
     ----------
@@ -45,8 +46,8 @@ class FurtherTraining(LeavesOut):
         of the effect of its group.
     adjustment : {"full-data", "mean"}, default="full-data"
         Effect of further training itself, which is subtracted. ``full-data``: the change by
-        training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows or groups
-        left out (eq. 13, which compares them and has mean 0).
+        training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows or
+        groups left out (eq. 13, which compares them and has mean 0).
     batch_size : int, default=None
         ``None`` takes that of the training, as for the next four; -1 takes all rows at once.
     lr : float, default=None
@@ -82,8 +83,8 @@ class FurtherTraining(LeavesOut):
     Raises
     ------
     ValueError
-        Raised by ``fit`` for rows or groups that are not there, and with ``real_loop=False`` for a training
-        without a functional form.
+        Raised by ``fit`` for rows or groups that are not there, and with ``real_loop=False`` for
+        a training without a functional form.
 
     References
     ----------
