@@ -23,6 +23,9 @@ def further_training(
 ):
     """Train a fitted model further, with and without rows, and record the loss of queries.
 
+    With ``method=FurtherTraining(groups=[[3, 8]])`` the rows of each group are left out together,
+    and the effects are those of whole groups.
+
     Parameters
     ----------
     estimator : SAMClassifier, SAMRegressor, Pipeline or FrozenEstimator

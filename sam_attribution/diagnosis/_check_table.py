@@ -11,10 +11,16 @@ from sam_attribution.diagnosis._remedies import (
     AS_TRAINED,
     AVERAGE,
     DECAYING,
+    EVERY_STEP,
+    FOR_SIZE,
     LARGER_BATCHES,
+    MEASURE_ROWS,
+    OTHER_METHOD,
     OTHER_RATE_OR_RADIUS,
+    PREDICTION,
     SCALE_FEATURES,
     SCALE_TARGETS,
+    SMALLER_RATE,
     SMOOTH,
     TRAIN_LONGER,
     WEIGHT_DECAY,
@@ -50,23 +56,19 @@ class Check:
         return DOUBTFUL if found >= sign * self.doubtful else BAD
 
 
-_SMOOTHER = (SMOOTH, AVERAGE, "a smaller lr", LARGER_BATCHES)
+_SMOOTHER = (SMOOTH, AVERAGE, SMALLER_RATE, LARGER_BATCHES)
 _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
-_OTHER_METHOD = 'or use "gif" or "unrolled"'
-_FOR_SIZE = 'use "unrolled" if the size matters'
 _MORE_STATES = "more recorded states, such as trajectory=100"
 _UNROLLED = 'method="unrolled"'
 _SEARCH = "search method__damping"
-_PREDICTION = 'diagnose(smoothness="prediction") to measure whether the scores suffer'
 _REFINE = "refine=20, which uses the measured effects of the rows that matter most"
-_EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 _DONE_BY_ROW = {
     _REFINE: lambda row: row.get("n_left_out", 0) >= 20,
-    _EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
+    EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
     _SEARCH: lambda row: row.get("damping_reason") == "given" or "method" in row,
-    _OTHER_METHOD: lambda row: "method_reason" in row,
-    _FOR_SIZE: lambda row: "method_reason" in row,
-    _PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
+    OTHER_METHOD: lambda row: "method_reason" in row,
+    FOR_SIZE: lambda row: "method_reason" in row,
+    PREDICTION: lambda row: not pd.isna(row.get("linearity_error")),
 }
 
 
@@ -113,7 +115,7 @@ CHECKS = (
             BAD: "training was far from convergence, which this method assumes: do not trust the "
             "scores",
         },
-        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, _OTHER_METHOD),
+        (TRAIN_LONGER, DECAYING, WEIGHT_DECAY, OTHER_METHOD, MEASURE_ROWS),
         applies=_solves,
     ),
     Check(
@@ -125,7 +127,7 @@ CHECKS = (
             DOUBTFUL: "damping was added to solve the linear system, which shrinks the scores: "
             "trust sign and order, not the size",
         },
-        (_SEARCH, _FOR_SIZE),
+        (_SEARCH, FOR_SIZE, MEASURE_ROWS),
     ),
     Check(
         "evaluation_mode",
@@ -136,7 +138,7 @@ CHECKS = (
             DOUBTFUL: "row gradients were taken in evaluation mode, though training used dropout "
             "or batch norm",
         },
-        (_EVERY_STEP,),
+        (EVERY_STEP, MEASURE_ROWS),
     ),
     Check(
         "residual",
@@ -159,7 +161,7 @@ CHECKS = (
             BAD: "lr is above the largest that is stable for this curvature: training is at the "
             "edge of stability, where small changes can have large effects",
         },
-        ("a smaller lr", DECAYING, _PREDICTION),
+        (SMALLER_RATE, DECAYING, PREDICTION, MEASURE_ROWS),
     ),
     Check(
         "replay_distance",
@@ -172,7 +174,7 @@ CHECKS = (
             BAD: "the repeated steps end far from the point where training ended: training "
             "amplifies rounding errors, and the scores belong to another run",
         },
-        ("a smaller lr", SMOOTH),
+        (SMALLER_RATE, SMOOTH),
     ),
     Check(
         "growth",

@@ -20,11 +20,33 @@ WEIGHT_DECAY = "some weight decay"
 TRAIN_LONGER = "train longer"
 OTHER_RATE = "change lr"
 OTHER_RATE_OR_RADIUS = "change lr or rho"
+SMALLER_RATE = "a smaller lr"
+OTHER_METHOD = 'or use "gif" or "unrolled"'
+FOR_SIZE = 'use "unrolled" if the size matters'
+PREDICTION = 'diagnose(smoothness="prediction") to measure whether the scores suffer'
+EVERY_STEP = "n_checkpoints=None, which takes them as in training"
 AS_TRAINED = (  # of a network trained elsewhere, in the place of those of a training
     "check that the rows are scaled and normalised as in its training, and that its outputs are in "
     "the order of the classes"
 )
-_OF_A_TRAINING = (SCALE_FEATURES, SCALE_TARGETS, TRAIN_LONGER, OTHER_RATE, OTHER_RATE_OR_RADIUS)
+MEASURE_ROWS = (  # of such a network, too
+    "comparison.further_training with method=FurtherTraining(groups=[rows]), which measures the "
+    "effect of rows on the given model"
+)
+_OF_A_TRAINING = (
+    SCALE_FEATURES,
+    SCALE_TARGETS,
+    TRAIN_LONGER,
+    OTHER_RATE,
+    OTHER_RATE_OR_RADIUS,
+    SMALLER_RATE,
+    DECAYING,
+    WEIGHT_DECAY,
+    OTHER_METHOD,
+    FOR_SIZE,
+    PREDICTION,
+    EVERY_STEP,
+)
 
 _ROWS_FOR_LOSS = 1000
 _KINKS = ("relu", "hard", "threshold", "shrink", "clamp", "abs", "maximum", "minimum")
@@ -54,7 +76,7 @@ def done_already(problem):
     if problem.path is not None and not problem.path.has_steps:
         done |= dict.fromkeys(_OF_A_TRAINING, True)
     else:
-        done[AS_TRAINED] = True
+        done |= {AS_TRAINED: True, MEASURE_ROWS: True}
     return {remedy for remedy, is_done in done.items() if is_done}
 
 

@@ -12,6 +12,7 @@ from sam_attribution.retraining import final_models, recorded_loop
 _OF_WAY, _ROUNDING = 1e-2, 100
 _TRIED = 8  # steps, if so many are left
 LR_FACTOR = "auto"
+_WHAT = 'repeating steps of the training (relabel, or remove with how="replay" or "retrain")'
 
 
 class EndOfRun:
@@ -35,6 +36,7 @@ class EndOfRun:
 
     def __init__(self, problem, edits, share, *, lr_factor=LR_FACTOR, same_start=False):
         path, n_steps = problem.path, problem.path.n_steps
+        path.check_training_again(_WHAT)
         self._weights = torch.ones(len(edits), problem.n_rows)
         for row, each in zip(self._weights, edits, strict=True):
             row[list(each.removed)] = 0.0

@@ -26,7 +26,7 @@ from sam_attribution.training import bare_optimizer, derived_seed
 
 _WHAT = (
     'repeating or differentiating the training ("unrolled", "unrolled-segments", '
-    '"integrated-unrolled", "loo", diagnose(smoothness=...))'
+    '"integrated-unrolled", diagnose(smoothness=...))'
 )
 
 

@@ -183,6 +183,10 @@ class TrainingPath:
         """Raise a ValueError if `what` cannot be had: steps cannot be repeated in this process."""
         self._trajectory.check_replay(what)
 
+    def check_training_again(self, what):
+        """Raise a ValueError if `what`, which trains again without some rows, cannot be had."""
+        self._trajectory.check_training_again(what)
+
     @property
     def m_sharpness(self):
         """Most rows that shared a perturbation in the last step; None for whole batches."""

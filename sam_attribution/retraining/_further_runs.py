@@ -1,4 +1,4 @@
-"""Models of further training: for each seed one with all rows, and one per row left out."""
+"""Models of further training: for each seed one with all rows, and one per row or group."""
 
 import numpy as np
 import torch
@@ -132,10 +132,11 @@ def values_of_stack(queries, state):
     return torch.stack([queries.values(*each) for each in models_of(state.params, state.buffers)])
 
 
-def further_values(queries, absent, points, found):
+def further_values(queries, absent, points, found, *, groups):
     """The query values of all models as FurtherTrainingValues.
 
-    `found` has the stacks of every seed, whose states are those of :func:`values_of_stack`.
+    `groups` is True if groups of rows were left out. `found` has the stacks of every seed, whose
+    states are those of :func:`values_of_stack`.
     """
     # (n_amounts, n_seeds, n_models, n_query)
     each = [torch.cat([torch.stack(stack.states) for stack in stacks], 1) for stacks in found]
@@ -149,6 +150,7 @@ def further_values(queries, absent, points, found):
         rows=np.concatenate(absent.positions),
         values=rises[:, :, 1:].swapaxes(2, 3),
         full=rises[:, :, 0],
+        groups=absent.positions[1:] if groups else None,
     )
 
 

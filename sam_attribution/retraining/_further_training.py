@@ -1,4 +1,4 @@
-"""Further training: more epochs from the trained model, with and without a row."""
+"""Further training: more epochs from the trained model, with and without some rows."""
 
 from functools import partial
 from numbers import Integral, Real
@@ -25,8 +25,9 @@ class FurtherTraining(LeavesOut):
     """Loss after some more epochs without the row, minus the loss after as many with it.
 
     This is the gold standard for a given model: its training need not be known. Training continues
-    from the final weights in the same batches, once with all rows and once with each row at weight
-    0. It is repeated over seeds, which draw other batch orders and dropout masks.
+    from the final weights in the same batches, once with all rows and once with each row (or group
+    of rows) at weight 0. It is repeated over seeds, which draw other batch orders and dropout
+    masks.
 
     Parameters
     ----------
@@ -39,10 +40,14 @@ class FurtherTraining(LeavesOut):
         Rows to leave out, as positions in those given to ``fit``, each once, or a mask of them.
         Results follow their order. The others score NaN, and so do those that were not trained
         on. ``None`` leaves out each row in turn.
+    groups : array-like of shape (n_samples,) or bool (n_groups, n_samples), or list of \
+            lists of int, default=None
+        Rows to leave out together, as for :class:`LeaveOneOut`. The score of a row is its share
+        of the effect of its group.
     adjustment : {"full-data", "mean"}, default="full-data"
         Effect of further training itself, which is subtracted. ``full-data``: the change by
-        training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows left out
-        (eq. 13, which compares rows and has mean 0).
+        training with all rows (eq. 17, a removal effect). ``mean``: the mean over the rows or
+        groups left out (eq. 13, which compares them and has mean 0).
     batch_size : int, default=None
         ``None`` takes that of the training, as for the next four; -1 takes all rows at once.
     lr : float, default=None
@@ -72,13 +77,14 @@ class FurtherTraining(LeavesOut):
     The unit is nats per removed row, after `n_epochs` more epochs. The value at the end is taken,
     because the effect of a row grows and a mean over epochs would include the small early effects.
     :func:`~sam_attribution.comparison.further_training` returns the whole curve. Cost: ``n_seeds *
-    (n_rows + 1) * n_epochs`` epochs of training; memory: the weights of all these models.
+    (n_rows + 1) * n_epochs`` epochs of training, or with groups ``n_groups + 1``; memory: the
+    weights of all these models.
 
     Raises
     ------
     ValueError
-        Raised by ``fit`` for rows that are not there, and with ``real_loop=False`` for a training
-        without a functional form.
+        Raised by ``fit`` for rows or groups that are not there, and with ``real_loop=False`` for
+        a training without a functional form.
 
     References
     ----------
@@ -97,6 +103,7 @@ class FurtherTraining(LeavesOut):
         "n_epochs": [Interval(Integral, 1, None, closed="left")],
         "n_seeds": [Interval(Integral, 1, None, closed="left")],
         "rows": ["array-like", None],
+        "groups": ["array-like", None],
         "adjustment": [StrOptions({"full-data", "mean"})],
         "batch_size": [
             Interval(Integral, 1, None, closed="left"),
@@ -120,6 +127,7 @@ class FurtherTraining(LeavesOut):
         n_epochs=10,
         n_seeds=5,
         rows=None,
+        groups=None,
         adjustment="full-data",
         batch_size=None,
         lr=None,
@@ -135,6 +143,7 @@ class FurtherTraining(LeavesOut):
         self.n_epochs = n_epochs
         self.n_seeds = n_seeds
         self.rows = rows
+        self.groups = groups
         self.adjustment = adjustment
         self.batch_size = batch_size
         self.lr = lr
@@ -188,12 +197,13 @@ class FurtherTraining(LeavesOut):
         points = checked_points(program, self.n_epochs, evaluate_at, evaluate_at_steps)
         read = partial(values_of_stack, queries)
         found = list(further_runs(self, program, absent, points, read))
-        return further_values(queries, absent, points, found)
+        return further_values(queries, absent, points, found, groups=self.groups is not None)
 
 
 class _PreparedFurtherTraining(PreparedScores):
     def __init__(self, method, problem):
         self._adjustment = method.adjustment
+        self._has_groups = method.groups is not None
         self._device = problem.params.device
         self._absent = method.left_out(problem)
         _check_adjustment(method.adjustment, len(self._absent) - 1)  # the first leaves out none
@@ -218,7 +228,7 @@ class _PreparedFurtherTraining(PreparedScores):
 
     def _values(self, queries):
         found = [[_valued(stack, queries) for stack in stacks] for stacks in self._models]
-        return further_values(queries, self._absent, self._points, found)
+        return further_values(queries, self._absent, self._points, found, groups=self._has_groups)
 
     def _per_row(self, curves):
         return self._absent.per_row(torch.as_tensor(curves[-1].T, device=self._device))
@@ -228,9 +238,9 @@ def _valued(stack, queries):
     return stack._replace(states=[values_of_stack(queries, state) for state in stack.states])
 
 
-def _check_adjustment(adjustment, n_rows):
-    if adjustment == "mean" and n_rows < 2:
+def _check_adjustment(adjustment, n_sets):
+    if adjustment == "mean" and n_sets < 2:
         raise ValueError(
-            f'adjustment="mean" compares rows with each other, got {n_rows} to leave out. Use '
-            'adjustment="full-data", or more rows.'
+            f'adjustment="mean" compares rows or groups with each other, got {n_sets} to leave '
+            'out. Use adjustment="full-data", or more of them.'
         )

@@ -1,4 +1,4 @@
-"""Query values of further training by epoch, seed, query and row left out."""
+"""Query values of further training by epoch, seed, query and row or group left out."""
 
 from dataclasses import dataclass
 
@@ -9,21 +9,23 @@ from sam_attribution._summary import summary, summary_html
 
 @dataclass(frozen=True, eq=False)
 class FurtherTrainingValues:
-    """Query values after further training, with all rows and without each of some.
+    """Query values after further training, with all rows and without some.
 
     Attributes
     ----------
     amounts : ndarray of shape (n_amounts,)
         Epochs or steps of further training.
     rows : ndarray of shape (n_rows,)
-        Positions of the rows left out.
-    values : ndarray of shape (n_amounts, n_seeds, n_query, n_rows)
+        Positions of the rows left out, those of one group after those of another.
+    values : ndarray of shape (n_amounts, n_seeds, n_query, n_left_out)
         ``V_q(w_k(t, r)) - V_q(w_T)``: rise of the query's loss above that of the given model by
-        training without row k.
+        training without row k, or without group k as a whole.
     full : ndarray of shape (n_amounts, n_seeds, n_query)
         The same with all rows, ``V_q(w_D(t, r)) - V_q(w_T)``.
     unit : {"epochs", "steps"}
         Unit of `amounts`.
+    groups : list of ndarray or None
+        Positions of the rows of each group; None where single rows were left out.
 
     References
     ----------
@@ -35,6 +37,7 @@ class FurtherTrainingValues:
     values: np.ndarray
     full: np.ndarray
     unit: str = "epochs"
+    groups: list[np.ndarray] | None = None
 
     __repr__ = summary
     _repr_html_ = summary_html
@@ -51,12 +54,13 @@ class FurtherTrainingValues:
         ----------
         adjustment : {"full-data", "mean"}, default="full-data"
             ``full-data`` subtracts the value of the model that was trained with all rows in the
-            same batches (eq. 17); ``mean`` the mean over the rows left out (eq. 13).
+            same batches (eq. 17); ``mean`` the mean over the rows or groups left out
+            (eq. 13).
 
         Returns
         -------
-        ndarray of shape (n_amounts, n_seeds, n_query, n_rows)
-            Positive = the row helps the query.
+        ndarray of shape (n_amounts, n_seeds, n_query, n_left_out)
+            Positive = the row, or group, helps the query.
 
         Raises
         ------
@@ -72,7 +76,7 @@ class FurtherTrainingValues:
         return self.values - common[adjustment]
 
     def curves(self, adjustment="full-data"):
-        """Adjusted values, mean over seeds, shape (n_amounts, n_query, n_rows)."""
+        """Adjusted values, mean over seeds, shape (n_amounts, n_query, n_left_out)."""
         return self.adjusted(adjustment).mean(1)
 
     def standard_errors(self, adjustment="full-data"):

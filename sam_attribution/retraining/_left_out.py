@@ -61,7 +61,6 @@ class LeavesOut(Method):
     """A method that leaves out ``rows``, or ``groups`` of them."""
 
     has_probes = False
-    groups = None
 
     def check_request(self, n_samples):
         super().check_request(n_samples)

@@ -6,6 +6,11 @@ from sam_attribution.problem import FunctionalTraining, check_recorded
 from sam_attribution.training import Diverged
 
 
+_WHAT = (
+    'training again without rows ("loo", refine, diagnose(n_left_out=...), remove(verify=...))'
+)
+
+
 class RealLoop:
     """A training by the net's own steps, as a program for ``train_many``.
 
@@ -46,6 +51,7 @@ def recorded_training(problem, real_loop, method):
 
     As pure steps where all of them have a functional form, unless `real_loop` is True.
     """
+    problem.path.check_training_again(_WHAT)
     if real_loop is True:
         return recorded_loop(problem), "the net's own steps"
     try:
@@ -63,7 +69,7 @@ def recorded_loop(problem, step=0, **options):
     `options` are those of ``TrainingPath.net_steps``.
     """
     path = problem.path
-    path.check_replay("training again without rows")
+    path.check_training_again(_WHAT)
     check_recorded(problem)
     start = path.nearest(step)
     steps = path.net_steps(start=start, first=start.step, **options)

@@ -35,9 +35,20 @@ class Adopted(Trajectory):
 
     def check_replay(self, what="replay"):
         raise ValueError(
-            f"{what} needs every step of the training, and from_module records none. Train the "
-            f"network by {self.kind}(...).fit(X, y), or use a method of the final model, such as "
+            f"{self._not_recorded(what)}, or use a method of the final model, such as "
             '"hif" or "further-training", or of checkpoints=, such as "gif" or "tracin".'
+        )
+
+    def check_training_again(self, what):
+        raise ValueError(
+            f"{self._not_recorded(what)}. For the given model, comparison.further_training with "
+            "method=FurtherTraining(groups=[rows]) measures the effect of rows."
+        )
+
+    def _not_recorded(self, what):
+        return (
+            f"{what} needs every step of the training, and from_module records none. Train the "
+            f"network by {self.kind}(...).fit(X, y)"
         )
 
     def check_data(self, X, codes, sample_weight=None):

@@ -399,6 +399,10 @@ class Trajectory:
                 'n_checkpoints="recorded"), or one of the final model ("hif").'
             )
 
+    def check_training_again(self, what):
+        """Raise a ValueError if `what`, which trains again without some rows, cannot be had."""
+        self.check_replay(what)
+
     def check_begun(self):
         """Raise a NotFittedError if the net was initialized and given nothing to train on."""
         if self.fingerprint is None and not self.broken:

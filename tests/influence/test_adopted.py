@@ -176,13 +176,46 @@ def test_advice_is_not_to_train_otherwise_but_to_give_the_rows_as_in_training(ne
     [
         (lambda fitted: fitted.diagnose(smoothness="prediction"), "diagnose.smoothness"),
         (lambda fitted: fitted.diagnose(X, Y, n_seeds=1), "or a net of from_module"),
-        (lambda fitted: fitted.remove([0], how="linear", verify=1), '"loo"'),
     ],
 )
 def test_checks_that_train_again_are_refused(net, call, message):
     fitted = influence(adopted(net), HIF("fast", damping=0.1)).fit(X, Y)
     with pytest.raises(ValueError, match=message):
         call(fitted)
+
+
+@pytest.mark.parametrize(
+    ("call", "asked"),
+    [
+        (lambda fitted: fitted.relabel([0], [1]), "repeating steps of the training .relabel, or"),
+        (lambda fitted: fitted.remove([0], how="replay"), 'remove with how="replay" or "retrain"'),
+        (lambda fitted: fitted.remove([0], how="linear", verify=1), r"remove\(verify=...\)"),
+        (lambda fitted: fitted.diagnose(n_left_out=4), "this training cannot be repeated"),
+    ],
+)
+def test_what_trains_without_rows_names_further_training_instead(net, call, asked):
+    fitted = influence(adopted(net), HIF("fast", damping=0.1)).fit(X, Y)
+    with pytest.raises(ValueError, match=asked) as caught:
+        call(fitted)
+    told = str(caught.value)
+    assert "Train the network by SAMClassifier(...).fit(X, y). For the given model" in told
+    assert "comparison.further_training with method=FurtherTraining(groups=[rows])" in told
+    assert "use a method of the final model" not in told
+
+
+def test_advice_names_only_what_a_given_model_takes(net):
+    method = HIF("fast", damping=0.1)
+    given = influence(adopted(net, lr=1e3), method).fit(X, Y).diagnose()
+    advice = given.set_index("check")["advice"]
+    assert {"stationarity", "damping", "edge_of_stability"} <= set(advice.index[advice != ""])
+    measure = "comparison.further_training with method=FurtherTraining(groups=[rows])"
+    for check in ("stationarity", "damping", "edge_of_stability"):
+        assert measure in advice[check]
+    refused = "unrolled|gif|smoothness|lr|weight decay|train longer"
+    assert not advice.str.contains(refused).any()
+    known = influence(FrozenEstimator(net), method).fit(X, Y).diagnose().set_index("check")
+    assert "unrolled" in known.loc["damping", "advice"]
+    assert not known["advice"].str.contains("further_training").any()
 
 
 def test_rows_are_removed_and_predictions_explained(net):

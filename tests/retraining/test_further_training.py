@@ -278,3 +278,51 @@ def test_errors_name_what_is_wrong():
         FurtherTraining(real_loop=False).values(queries_of(clf), [1])
     with pytest.raises(ValueError, match="adjustment must be one of"):
         FurtherTraining(n_epochs=1, rows=[0]).values(queries, [1]).curves("none")
+
+
+GROUPS = [[0, 7, 20], [3, 7]]
+
+
+def group_training(**settings):
+    return FurtherTraining(n_epochs=2, n_seeds=2, groups=GROUPS, random_state=0, **settings)
+
+
+def test_groups_are_left_out_together():
+    training, further, optimizer, loop = RUNS["as trained"]
+    clf = trained(**training).fit(X, y)
+    found = group_training(**further).values(queries_of(clf), evaluate_at=[2])
+    start = plain_loop(clf, [], 0, optimizer, n_epochs=0, **loop)
+    assert found.values.shape == (1, 2, 6, 2)
+    assert [rows.tolist() for rows in found.groups] == GROUPS
+    assert found.rows.tolist() == [0, 7, 20, 3, 7]
+    for seed, group in np.ndindex(2, 2):
+        expected = plain_loop(clf, GROUPS[group], seed, optimizer, n_epochs=2, **loop) - start
+        np.testing.assert_allclose(found.values[0, seed, :, group], expected, atol=1e-10)
+
+
+@pytest.mark.parametrize("adjustment", ["full-data", "mean"])
+def test_a_row_scores_its_share_of_the_effect_of_its_group(adjustment):
+    clf = trained().fit(X, y)
+    method = group_training(adjustment=adjustment)
+    found = method.values(queries_of(clf), evaluate_at=[2])
+    assert FurtherTraining(n_epochs=1, rows=[3]).values(queries_of(clf)).groups is None
+    first, second = found.curves(adjustment)[0].mean(0)  # over the queries
+    influence = SAMInfluence(
+        FrozenEstimator(clf), method=method, validation=ValidationData(X_query, y_query)
+    ).fit(X, y)
+    shares = {0: first / 3, 20: first / 3, 3: second / 2, 7: (first / 3 + second / 2) / 2}
+    np.testing.assert_allclose(influence.scores_[[*shares]], [*shares.values()], atol=1e-13)
+    assert np.isnan(np.delete(influence.scores_, [*shares])).all()
+    assert influence.diagnostics_["n_retrained"][0] == 4
+
+
+def test_groups_that_cannot_be_left_out_are_named():
+    queries = queries_of(trained().fit(X, y))
+    for settings, message in (
+        ({"rows": [1], "groups": GROUPS}, "rows and groups were both given"),
+        ({"groups": [[0, 1], [40, 2]]}, r"groups: group 1 must be positions in 0\.\.39, got 40"),
+        ({"groups": np.zeros(40, int)}, "group 0 holds all 40 rows trained on"),
+        ({"groups": GROUPS[:1], "adjustment": "mean"}, "compares rows or groups .* got 1"),
+    ):
+        with pytest.raises(ValueError, match=message):
+            FurtherTraining(n_epochs=1, **settings).prepare(queries.problem)
