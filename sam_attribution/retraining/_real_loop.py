@@ -5,10 +5,7 @@ from sam_attribution.dynamics import NoFunctionalForm, TrainingState
 from sam_attribution.problem import FunctionalTraining, check_recorded
 from sam_attribution.training import Diverged
 
-
-_WHAT = (
-    'training again without rows ("loo", refine, diagnose(n_left_out=...), remove(verify=...))'
-)
+_WHAT = 'training again without rows ("loo", refine, diagnose(n_left_out=...), remove(verify=...))'
 
 
 class RealLoop:
