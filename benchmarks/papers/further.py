@@ -30,6 +30,7 @@ from sam_attribution.retraining import FurtherTraining
 # rows left out, seeds, amounts in epochs, products of a solve. A product of a large network takes
 # seconds: 100 give each solver its default
 TABLE = (25, 10, (1, 2, 5, 10, 20, 50, 100), 100)
+KNOWN = ("lr", "batch_size", "rho", "optimizer__momentum")  # of the training, to go on alike
 SIZES = {"CIFAR-10": (12, 3, (1, 2, 5, 10), 10), "SST-2": (12, 3, (1, 2, 5), 10)}
 
 
@@ -72,7 +73,7 @@ def one_case(name):
     case = CASES[name](SEED)
     n_rows, n_seeds, amounts, products = SIZES.get(name, TABLE)
     trained = case.net.fit(case.X, case.y)
-    known = {each: getattr(trained, each) for each in ("lr", "batch_size", "rho")}
+    known = {name: each for name, each in trained.get_params().items() if name in KNOWN}
     net = type(trained).from_module(trained.module_, case.X, case.y, random_state=SEED, **known)
     rows = np.sort(np.random.default_rng(SEED).choice(len(case.y), n_rows, replace=False))
     method = FurtherTraining(

@@ -4,9 +4,9 @@
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.tracing
 
 Three misclassified test images of each set, with the training rows that harmed and helped each most
-by SAM-GIF at ten checkpoints. Nothing in the labels is wrong by intention, but one in ten of
-mnist. The truth beside it: the loss of the image after training again without the ten most harmful
-rows, the ten most helpful, and ten random ones. Writes ``benchmarks/results/papers_tracing.json``
+by SAM-GIF at ten checkpoints. On mnist one label in ten is wrong. The truth beside it: the loss of
+the image after training again without its ten most harmful rows, its ten most helpful ones, and
+ten random ones (five draws). Writes ``benchmarks/results/papers_tracing.json``
 and ``docs/images/papers_tracing_<set>.png``.
 """
 
@@ -28,12 +28,13 @@ from sam_attribution.plotting import TraceDisplay
 
 PICTURES = Path(__file__).parents[2] / "docs" / "images"
 SETS = {"mnist": 0.1, "CIFAR-10": 0.0}  # share of wrong labels
-N_SHOWN, N_ROWS, N_REMOVED = 3, 4, 10
+N_SHOWN, N_ROWS, N_REMOVED, N_DRAWS = 3, 4, 10, 5
+SIDES = {"harmful": 1, "helpful": -1}  # sign of the rank
 CLASSES = ("plane", "car", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck")
 
 
 def one_set(name):
-    """Draw the picture of one set, and train again without the rows of its first image."""
+    """Draw the picture of one set, and train again without the rows of its images."""
     rows = draw(name, SEED)
     X, truth = rows.train
     y = symmetric_noise(truth, SETS[name], random_state=SEED)[0]
@@ -50,40 +51,50 @@ def one_set(name):
     )
     slug = name.replace("-", "").lower()
     display.figure_.savefig(PICTURES / f"papers_tracing_{slug}.png", dpi=90)
-    queries = table["query"].unique()
     return {
         "accuracy": net.score(*rows.test),
-        "wrong_among_harmful": float(_wrong(table, y, truth)),
-        "queries": [retrained(net, X, y, rows.test, table, query) for query in queries],
+        "sides": {side: wrong_among(side, table, y != truth) for side in SIDES},
+        "queries": retrained(net, X, y, rows.test, table),
     }
 
 
-def retrained(net, X, y, test, table, query):
-    """Loss of an image before, and after training again without ten rows of each kind."""
-    of_query = table[table["query"] == query]
+def rows_of(side, table):
+    """Training rows of one side, a place for each query and rank."""
+    return table[np.sign(table["rank"]) == SIDES[side]]["train_row"].to_numpy()
+
+
+def wrong_among(side, table, wrong):
+    """Places, distinct rows, and the share of wrong labels among the places."""
+    rows = rows_of(side, table)
+    return {"places": len(rows), "rows": len(set(rows)), "wrong": float(wrong[rows].mean())}
+
+
+def retrained(net, X, y, test, table):
+    """Losses of each image before, and after training again without ten rows of each kind."""
     rng = np.random.default_rng(SEED)
-    without = {
-        "harmful": of_query[of_query["rank"] > 0]["train_row"].to_numpy(),
-        "helpful": of_query[of_query["rank"] < 0]["train_row"].to_numpy(),
-        "random": rng.choice(len(y), N_REMOVED, replace=False),
-    }
-    found = {"before": _loss(net, test, query)}
-    for kind, rows in without.items():
-        weights = np.ones(len(y), np.float32)
-        weights[rows] = 0  # same batches as before
-        again = clone(net).set_params(trajectory=None).fit(X, y, sample_weight=weights)
-        found[kind] = _loss(again, test, query)
-    return found
+    draws = [rng.choice(len(y), N_REMOVED, replace=False) for _ in range(N_DRAWS)]
+    of_draws = [_without(net, X, y, rows) for rows in draws]
+    return [
+        {
+            "before": _loss(net, test, query),
+            **{
+                side: _loss(_without(net, X, y, rows_of(side, part)), test, query) for side in SIDES
+            },
+            "random": [_loss(again, test, query) for again in of_draws],
+        }
+        for query, part in table.groupby("query", sort=False)
+    ]
+
+
+def _without(net, X, y, rows):
+    weights = np.ones(len(y), np.float32)
+    weights[rows] = 0  # same batches as before
+    return clone(net).set_params(trajectory=None).fit(X, y, sample_weight=weights)
 
 
 def _loss(net, test, query):
     X, y = test
     return float(-np.log(net.predict_proba(X[[query]])[0, y[query]]))
-
-
-def _wrong(table, y, truth):
-    harmful = table[table["rank"] > 0]["train_row"]
-    return (y != truth)[harmful].mean()
 
 
 def _pictures(X):
