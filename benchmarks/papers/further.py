@@ -6,10 +6,10 @@
 
 The trained network is adopted by ``from_module`` without its training, and trained further with
 all rows and without each of some, at the first rate of the training and without momentum (images
-and texts are trained with it, at a rate that falls: a step of further training is a tenth); both adjustments (eq. 13 and 17), several seeds. The unrolled
-method has the recorded training, which the others do not see. Cosine over the rows left out, mean
-over 10 or 20 queries (50 for concrete and adult). Writes ``benchmarks/results/papers_further.json``
-after each data set and goes on from there.
+and texts are trained with it: a step of further training is a tenth). Both adjustments (eq. 13 and
+17), several seeds. The unrolled method has the recorded training, which the others do not see.
+Cosine over the rows left out, mean over 10 or 20 queries (50 for concrete and adult). Writes
+``benchmarks/results/papers_further.json`` after each data set and goes on from there.
 """
 
 import argparse
