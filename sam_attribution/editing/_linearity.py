@@ -6,6 +6,8 @@ from sam_attribution.editing._state import halfway, outputs
 
 _LINEAR = 0.5  # largest nonlinearity that is trusted
 _SHARE, _SLACK = 0.5, 0.1  # of the prediction and of the value, that the rise may be off
+_ERRORS = 2  # standard errors of the rise, beyond which its sign is known
+_OVERSHOT, _LEAST_OVERSHOT = 2.0, 1.0  # of the loss of unseen rows, and nats above it
 _ROWS = 128  # on which the nonlinearity is measured
 
 
@@ -44,15 +46,18 @@ def nonlinearity(start, half, end):
 
 
 def warn_of_nonlinearity(report, *, verified=False):
-    """Warn if a step is long, or if rise and prediction differ; name what `verified` edits say.
+    """Warn once of a step that goes wrong, with all reasons; name what `verified` edits say.
 
-    That is a nonlinearity above 0.5, or a difference of more than half of the predicted rise and a
-    tenth of the value together.
+    The reasons are a nonlinearity above 0.5; a rise that differs from the predicted one by more
+    than half of it and a tenth of the value together, or that has the other sign and is above two
+    standard errors; and, for a classifier, a loss of the removed rows above twice that of unseen
+    rows and 1 nat more.
     """
     if reasons := [*_reasons(report)]:
         warn(
             f'the edit is too large for a linear step: {"; ".join(reasons)}. Use how="replay" '
-            "if training was recorded, remove fewer rows at once, or train again without them. "
+            "if training was recorded, remove fewer rows at once, or train again without them (a "
+            "given model: FurtherTraining(groups=[rows])). "
             f"{'verification_' if verified else 'verify='} shows the error of edits of this size."
         )
 
@@ -66,8 +71,16 @@ def _reasons(report):
             f"not linear (at most {_LINEAR:.0%} is trusted)"
         )
     value, predicted, rise = (report[name] for name in ("value", "predicted_rise", "rise"))
-    if abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value):
+    is_off = abs(rise - predicted) > _SHARE * abs(predicted) + _SLACK * abs(value)
+    is_opposite = rise * predicted < 0 and abs(rise) > _ERRORS * report["rise_error"]
+    if is_off or is_opposite:
         yield (
             f"the validation value, {value:.3g}, rises by {rise:.3g} where {predicted:.3g} was "
-            "predicted"
+            f"predicted{', the other sign' if is_opposite else ''}"
+        )
+    removed, unseen = report["removed_loss_after"], report["unseen_loss"]
+    if "accuracy" in report and removed > _OVERSHOT * unseen + _LEAST_OVERSHOT:
+        yield (
+            f"the loss of the removed rows rises to {removed:.3g}, far above the {unseen:.3g} of "
+            "rows never seen"
         )

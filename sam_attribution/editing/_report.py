@@ -17,7 +17,8 @@ def edit_report(queries, before, state, rows, codes=None):
 
     `queries` has the validation rows as one query, `before` the outputs of the trained model for
     them; `rows` are the positions of the rows that were removed, or that have labels of `codes`
-    now. `step_length` is relative to the weights. Costs a forward pass over validation rows and two
+    now. `step_length` is relative to the weights, `rise_error` the standard error of the `rise`
+    over the validation rows. Costs a forward pass over validation rows and two
     over the `rows`.
     """
     problem = queries.problem
@@ -25,11 +26,13 @@ def edit_report(queries, before, state, rows, codes=None):
     after = outputs(problem, *state, queries.X)
     if not torch.isfinite(after).all():
         raise Diverged("the edited model's outputs are not finite.")
-    values = [float(queries.evaluation(z, queries.y).mean()) for z in (before, after)]
+    values = [queries.evaluation(z, queries.y).double() for z in (before, after)]
+    rises_of_rows = values[1] - values[0]
     report = {
         "step_length": float((state[0] - problem.params).norm() / problem.params.norm()),
-        "value": values[0],
-        "rise": values[1] - values[0],
+        "value": float(values[0].mean()),
+        "rise": float(rises_of_rows.mean()),
+        "rise_error": _standard_error(rises_of_rows),
     }
     if problem.n_classes is not None:
         report |= _pair("accuracy", [accuracy(problem, z, queries.y) for z in (before, after)])
@@ -78,6 +81,11 @@ def _unseen_loss(problem, unseen, rows):
             losses.append(_loss(problem, like, y.new_full((len(like),), label)))
             weights.append(count)
     return float(np.average(losses, weights=weights)) if losses else float("nan")
+
+
+def _standard_error(values):
+    """Standard error of the mean; NaN of a single value."""
+    return float(values.std() / len(values) ** 0.5) if len(values) > 1 else float("nan")
 
 
 def _pair(name, values):

@@ -87,15 +87,15 @@ class Editing:
             itself. The classifier (the last step of a Pipeline) has ``edit_``, a Series: `how`;
             `n_removed`; `share` of the training steps that were repeated; `seconds` until the
             weights were known; `step_length`, relative to the weights; `value`, the mean
-            validation evaluation before the edit, its `rise`, and the `predicted_rise`, the sum
-            of the removed rows' scores (NaN with ``aggregate="worst-class"``, for methods without a
-            unit, and after a :meth:`relabel`); `accuracy`, `validation_loss` and `removed_loss` (of
-            the removed rows) before the edit, and each of them ``_after`` it. A linear edit has its
-            `nonlinearity`, see below. With `verify` it has ``verification_``, a DataFrame with a
-            row for each random group: `cosine` between edited and retrained change of the
-            attributed parameters, `length_ratio` of the first to the second, and `rise` and
-            `accuracy` on the validation rows and `removed_loss` of the group, each of the edited
-            and of the retrained model.
+            validation evaluation before the edit, its `rise`, the `rise_error`, its standard error
+            over the validation rows, and the `predicted_rise`, the sum of the removed rows' scores
+            (NaN with ``aggregate="worst-class"``, for methods without a unit, and after a
+            :meth:`relabel`); `accuracy`, `validation_loss` and `removed_loss` (of the removed rows)
+            before the edit, and each of them ``_after`` it. A linear edit has its `nonlinearity`,
+            see below. With `verify` it has ``verification_``, a DataFrame with a row for each
+            random group: `cosine` between edited and retrained change of the attributed parameters,
+            `length_ratio` of the first to the second, and `rise` and `accuracy` on the validation
+            rows and `removed_loss` of the group, each of the edited and of the retrained model.
 
         Raises
         ------
@@ -111,10 +111,12 @@ class Editing:
         AttributionWarning
             If ``"auto"`` is a linear edit. For a replay with an `lr_factor`, if the validation loss
             rises by more than a quarter, and that of a classifier by more than 0.01. For a linear
-            edit, if ``edit_["nonlinearity"]`` is above 0.5, or ``|rise - predicted_rise|`` above
-            ``|predicted_rise| / 2 + |value| / 10``. The nonlinearity compares half of the step with
-            all of it on the outputs z for up to 128 validation rows,
-            ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight line. Both test the
+            edit, if ``edit_["nonlinearity"]`` is above 0.5, ``|rise - predicted_rise|`` above
+            ``|predicted_rise| / 2 + |value| / 10``, the `rise` of the other sign than predicted
+            and above two `rise_error`, or the `removed_loss_after` of a classifier above
+            ``2 * unseen_loss + 1``: one warning with all reasons. The nonlinearity compares half of
+            the step with all of it on the outputs z for up to 128 validation rows,
+            ``2 ||z(1) - 2 z(1/2) + z(0)|| / ||z(1) - z(0)||``: 0 on a straight line. All test the
             model along the step; whether training is linear in the rows' weights only training
             again can tell, which `verify` does.
 

@@ -19,7 +19,7 @@ from torch.nn.utils import parameters_to_vector
 from torch.optim.lr_scheduler import CosineAnnealingLR
 
 from sam_attribution.editing import state_after
-from sam_attribution.editing._linearity import _reasons
+from sam_attribution.editing._linearity import _reasons, warn_of_nonlinearity
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.linalg import Arnoldi
 from sam_attribution.methods import GIF, HIF, InfluenceFunction, Unrolled
@@ -140,6 +140,9 @@ def test_the_report_holds_what_can_be_computed_by_hand():
     assert report["n_removed"] == 3
     assert report["value"] == pytest.approx(loss[0])
     assert report["rise"] == pytest.approx(loss[2] - loss[0])
+    rows = [nn.functional.cross_entropy(each, torch.tensor(y_val), reduction="none") for each in z]
+    rises = (rows[2] - rows[0]).numpy()
+    assert report["rise_error"] == pytest.approx(np.std(rises, ddof=1) / np.sqrt(len(rises)))
     assert report["predicted_rise"] == pytest.approx(fitted.scores_[REMOVED].sum())
     assert report["nonlinearity"] == pytest.approx(
         float(2 * (z[2] - 2 * z[1] + z[0]).norm() / (z[2] - z[0]).norm())
@@ -171,8 +174,47 @@ def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
     assert f"rises by {report['rise']:.3g} where {report['predicted_rise']:.3g} was" in text
     assert text.endswith("verify= shows the error of edits of this size.")
     assert caught[-1].filename == __file__
-    with pytest.warns(UserWarning, match="them. verification_ shows the error"):
+    with pytest.warns(UserWarning, match=r"\)\. verification_ shows the error"):
         fitted.remove(np.arange(45)[y[:45] != y[0]], verify=1, how="linear")
+
+
+REPORT = {  # of an edit without a fault
+    "nonlinearity": 0.1,
+    "value": 0.39,
+    "predicted_rise": -0.02,
+    "rise": -0.02,
+    "rise_error": 0.02,
+    "accuracy": 0.9,
+    "removed_loss_after": 5.0,
+    "unseen_loss": 4.0,
+}
+
+
+@pytest.mark.parametrize(
+    ("numbers", "reason"),
+    [
+        ({}, None),
+        ({"rise": 0.012, "rise_error": 0.005}, "predicted, the other sign"),
+        ({"rise": 0.012, "rise_error": 0.007}, None),
+        ({"removed_loss_after": 9.1}, "removed rows rises to 9.1, far above the 4 of rows never"),
+        ({"removed_loss_after": 8.9}, None),
+        ({"removed_loss_after": 1.1, "unseen_loss": 0.1}, None),
+        ({"removed_loss_after": 9.0, "unseen_loss": np.nan}, None),
+    ],
+)
+def test_a_wrong_sign_and_an_overshot_loss_are_reasons(numbers, reason):
+    found = [*_reasons(REPORT | numbers)]
+    assert len(found) == (reason is not None)
+    assert all(reason in each for each in found)
+
+
+def test_all_reasons_are_one_warning():
+    numbers = {"rise": 0.5, "removed_loss_after": 20.0, "nonlinearity": 0.7, "step_length": 1.0}
+    with pytest.warns(UserWarning, match="too large for a linear step") as caught:
+        warn_of_nonlinearity(REPORT | numbers)
+    (text,) = [str(each.message) for each in caught]
+    assert text.count(";") == 2
+    assert "FurtherTraining(groups=[rows])" in text
 
 
 @pytest.mark.parametrize(
@@ -180,7 +222,7 @@ def test_a_step_out_of_the_linear_range_warns_with_its_numbers():
     [(-0.509, 0.034, False), (-0.254, -0.0045, False), (-0.254, -0.12, True), (0.01, -0.02, True)],
 )
 def test_the_bolder_a_promise_the_more_has_to_be_delivered(predicted, rise, silent):
-    report = {"nonlinearity": 0.1, "value": 0.39, "predicted_rise": predicted, "rise": rise}
+    report = REPORT | {"predicted_rise": predicted, "rise": rise}
     reasons = [*_reasons(report)]
     assert bool(reasons) != silent
     assert all(f"{predicted:.3g} was predicted" in reason for reason in reasons)
