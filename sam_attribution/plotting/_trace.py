@@ -8,15 +8,16 @@ from sklearn.utils.validation import check_is_fitted
 from sam_attribution._as_arrays import from_tensor, values_of
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import dataset_as_source
-from sam_attribution._validation import num_samples, take_rows
+from sam_attribution._validation import check_length, num_samples, take_rows
 from sam_attribution.plotting._display import Display
 from sam_attribution.plotting._display_arguments import fitted_attributes
 from sam_attribution.plotting._trace_images import draw_images
-from sam_attribution.plotting._trace_lines import lines_of
+from sam_attribution.plotting._trace_lines import caption_of, lines_of
 from sam_attribution.plotting._trace_table import draw_table
 
 _COLUMNS = ["query", "rank", "train_row", "label", "score", "epochs"]
 _MOST_QUERIES = 20
+_ORDER_ONLY = "trust sign and order"  # in the scale of a method
 
 
 class TraceDisplay(Display):
@@ -24,7 +25,8 @@ class TraceDisplay(Display):
 
     Images are drawn as images; rows of features and texts are drawn as a table. Each training row
     has its label, its score (the predicted rise of the query's loss if the row is removed;
-    negative = harmful), and the epochs that contributed most of the score. A harmful row has the
+    negative = harmful), and the epochs that contributed most of the score, if the method names
+    them. A harmful row has the
     suggested label as well, in bold, if that differs.
 
     Parameters
@@ -46,6 +48,12 @@ class TraceDisplay(Display):
         Names of the labels 0, 1, ..., or a dict from label to name. None shows the labels.
     unit : str or None, default="nats"
         Unit of the scores; None writes none.
+    order_only : bool, default=False
+        The scores have an order and no size, as with ``"ekfac"`` (``diagnostics_["scale"]`` of
+        SAMInfluence says "trust sign and order"): no unit is written, and the caption says so.
+    query_ids : sequence, default=None
+        Names of the rows of `X_query`, shown in place of their positions; None takes the index of
+        a DataFrame or Series.
 
     Attributes
     ----------
@@ -56,8 +64,9 @@ class TraceDisplay(Display):
     table_ : Table or None
         Table; None for images.
     lines_ : DataFrame
-        Content of the display: `role`, `query`, `train_row` and `text`, with a line for each
-        query (`role` is "query") and each training row ("harmed" or "helped").
+        Content of the display: `role`, `query`, `name` (what the row is called), `train_row` and
+        `text`, with a line for each query (`role` is "query") and each training row ("harmed" or
+        "helped").
 
     Examples
     --------
@@ -90,6 +99,8 @@ class TraceDisplay(Display):
         feature_names=None,
         class_names=None,
         unit="nats",
+        order_only=False,
+        query_ids=None,
     ):
         self.explanation = explanation
         self.X_query = X_query
@@ -98,6 +109,8 @@ class TraceDisplay(Display):
         self.feature_names = feature_names
         self.class_names = class_names
         self.unit = unit
+        self.order_only = order_only
+        self.query_ids = query_ids
 
     @classmethod
     def from_predictions(cls, explanation, X_query, X_train, *, ax=None, **settings):
@@ -110,7 +123,8 @@ class TraceDisplay(Display):
         ax : Axes or None, default=None
             Axes to draw on; None makes a figure of the right size.
         **settings
-            `image_shape`, `feature_names`, `class_names` and `unit`, as for the class.
+            `image_shape`, `feature_names`, `class_names`, `unit`, `order_only` and `query_ids`,
+            as for the class.
 
         Returns
         -------
@@ -148,8 +162,8 @@ class TraceDisplay(Display):
         ax : Axes or None, default=None
             Axes to draw on; None makes a figure of the right size.
         **settings
-            As for :meth:`from_predictions`. The default of `unit` is the unit of the method and
-            the evaluation.
+            As for :meth:`from_predictions`. The defaults of `unit` and `order_only` are those of
+            the method and the evaluation.
 
         Returns
         -------
@@ -170,23 +184,29 @@ class TraceDisplay(Display):
         predicted = influence.estimators_[split or 0].predict(X_query)
         asked = table["query"].to_numpy()
         table = table.assign(true_label=y_query[asked], predicted_label=predicted[asked])
-        settings = {"unit": _unit_of(influence, split or 0)} | settings
+        scale = influence.diagnostics_["scale"].iloc[split or 0]
+        known = {"unit": _unit_of(influence, scale), "order_only": _ORDER_ONLY in scale}
+        settings = known | settings
         return cls.from_predictions(table, X_query, X_train, ax=ax, **settings)
 
     def _plot(self, ax):
         _check_table(self.explanation)
         X_query = from_tensor(self.X_query, "X_query")
         X_train = from_tensor(self.X_train, "X_train")
-        self.lines_ = lines_of(self.explanation, self.class_names, self.unit)
+        names = _names_of(self.query_ids, X_query)
+        unit = None if self.order_only else self.unit
+        self.lines_ = lines_of(self.explanation, self.class_names, unit, names)
+        caption = caption_of(self.lines_, order_only=self.order_only)
         rows = _rows_of(self.lines_, X_query, X_train)
         self.images_, self.table_ = [], None
         if self.image_shape is not None or np.ndim(rows[0]) > 1:
-            self.ax_, self.images_ = draw_images(ax, self.lines_, rows, self.image_shape)
+            self.ax_, self.images_ = draw_images(ax, self.lines_, rows, self.image_shape, caption)
         else:
             names = self.feature_names
             if names is None:
                 names = getattr(X_train, "columns", None)
-            self.ax_, self.table_ = draw_table(ax, self.lines_, rows, names, self.unit)
+            unit = "order only" if self.order_only else self.unit
+            self.ax_, self.table_ = draw_table(ax, self.lines_, rows, names, unit, caption)
 
 
 def _check_table(explanation):
@@ -234,9 +254,16 @@ def _content(row):
     return row[0] if np.shape(row) == (1,) and isinstance(row[0], str) else row
 
 
-def _unit_of(influence, split):
+def _names_of(query_ids, X_query):
+    """Names of the queries, a dict by position; empty if they have none."""
+    if query_ids is None:
+        return dict(enumerate(X_query.index)) if hasattr(X_query, "iloc") else {}
+    check_length(query_ids, "query_ids", num_samples(X_query))
+    return dict(enumerate(values_of(query_ids, "query_ids")))
+
+
+def _unit_of(influence, scale):
     """Unit of the scores of `explain`; None if they have no unit."""
-    scale = influence.diagnostics_["scale"].iloc[split]
     if callable(influence.evaluation) or scale.startswith(("no unit", "a cosine")):
         return None
     return "logits" if influence.evaluation == "margin" else re.match(r"[^,;:]+", scale)[0]

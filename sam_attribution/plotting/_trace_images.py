@@ -6,7 +6,7 @@ import numpy as np
 
 from sam_attribution._image_shape import images_of
 from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._trace_lines import ARROW, CAPTION, COLOURS
+from sam_attribution.plotting._trace_lines import ARROW, COLOURS
 
 _HEADS = {
     "query": "query",
@@ -17,14 +17,14 @@ _STEP, _GAP = 1.3, 0.45  # from one image to the next, and between query, harmfu
 _TEXT_LINE, _BETWEEN = 0.155, 0.35  # a line of text under an image, and the room below
 
 
-def draw_images(ax, lines, rows, image_shape):
-    """Draw images and texts; return the Axes and the AxesImages."""
+def draw_images(ax, lines, rows, image_shape, caption):
+    """Draw images, texts and a caption; return the Axes and the AxesImages."""
     images = [
         _drawable(row, image_shape, "X_query" if role == "query" else "X_train")
         for row, role in zip(rows, lines["role"], strict=True)
     ]
     places, width = _places(lines)
-    caption = wrap(CAPTION, int(16 * width))
+    caption = wrap(caption, int(16 * width))
     n_text_lines = max(text.count("\n") + 1 for text in lines["text"])
     height = 1.05 + _TEXT_LINE * n_text_lines + _BETWEEN
     top, foot = 1.4, 1.15 - height * lines["query"].nunique()  # an image is one inch high

@@ -6,25 +6,25 @@ import numpy as np
 
 from sam_attribution._class_names import label_text
 from sam_attribution.plotting._axes import axes_for
-from sam_attribution.plotting._trace_lines import CAPTION, COLOURS
+from sam_attribution.plotting._trace_lines import COLOURS, has_epochs
 
 _WIDEST_TEXT, _MOST_LINES, _MOST_FEATURES = 56, 4, 6
 _CHARACTER, _LINE = 0.085, 0.19  # inches at 9 points
 
 
-def draw_table(ax, lines, rows, names, unit):
-    """Draw the table; return the Axes and the Table."""
+def draw_table(ax, lines, rows, names, unit, caption):
+    """Draw the table and a caption; return the Axes and the Table."""
     heads, contents = _contents(rows, names)
-    heads = ["", "row", "label", f"score ({unit})" if unit else "score", "epochs", *heads]
-    positions = lines["train_row"].where(lines["role"] != "query", lines["query"])
+    score, epochs = f"score ({unit})" if unit else "score", has_epochs(lines)
+    heads = ["", "row", "label", score, *["epochs"] * epochs, *heads]
     cells = [
-        [line.role, str(position), line.label, line.score, line.epochs, *content]
-        for line, position, content in zip(lines.itertuples(), positions, contents, strict=True)
+        [line.role, line.name, line.label, line.score, *[line.epochs] * epochs, *content]
+        for line, content in zip(lines.itertuples(), contents, strict=True)
     ]
     every = [heads, *cells]
     widths = [max(_width(line[c]) for line in every) + 2 for c in range(len(heads))]
     heights = [1.5 + max(text.count("\n") for text in line) for line in every]
-    caption = wrap(CAPTION, sum(widths))
+    caption = wrap(caption, sum(widths))
     size = (_CHARACTER * sum(widths) + 0.2, _LINE * (sum(heights) + len(caption)) + 0.2)
     (ax,) = axes_for(ax, 1, size=size)
     ax.set_axis_off()

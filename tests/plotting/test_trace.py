@@ -71,6 +71,40 @@ def test_under_an_image_stand_labels_score_with_unit_and_epochs():
     assert any("negative: the row harms" in text for text in written(display))
 
 
+def captions(display):
+    return " ".join(" ".join(written(display)).split())
+
+
+def test_scores_with_an_order_only_have_no_unit_and_say_so_once():
+    display = TraceDisplay.from_predictions(TABLE, QUERY, TRAIN, order_only=True)
+    assert display.lines_["text"][1] == "row 3\nlabel 1 → 2\n\N{MINUS SIGN}0.5\nepochs 1-2"
+    assert captions(display).count("order only: its size has no meaning") == 1
+    assert "order only" not in captions(TraceDisplay.from_predictions(TABLE, QUERY, TRAIN))
+
+
+def test_the_caption_explains_only_what_is_shown():
+    full = captions(TraceDisplay.from_predictions(TABLE, QUERY, TRAIN))
+    assert "suggested label of a harmful row" in full
+    assert "epochs that contribute most" in full
+    table = TABLE.drop(columns="most_helpful_label").assign(epochs="")
+    bare = captions(TraceDisplay.from_predictions(table, QUERY, TRAIN))
+    assert "negative: the row harms" in bare
+    assert "suggested" not in bare
+    assert "epochs" not in bare
+    assert "epochs" not in cells(TraceDisplay.from_predictions(table, FLAT[1], FLAT[0]))[0]
+
+
+def test_queries_go_by_their_names():
+    names = [f"img{i}" for i in range(9)]
+    display = TraceDisplay.from_predictions(TABLE, QUERY, TRAIN, query_ids=names)
+    assert display.lines_["text"][0] == "query img7\ntrue 2\npredicted 1"
+    assert display.lines_["query"][0] == 7
+    table = pd.DataFrame(FLAT[1], index=names)
+    assert cells(TraceDisplay.from_predictions(TABLE, table, FLAT[0]))[1][1] == "img7"
+    with pytest.raises(ValueError, match="query_ids"):
+        TraceDisplay.from_predictions(TABLE, QUERY, TRAIN, query_ids=names[:3])
+
+
 def test_helpful_rows_have_no_suggestion():
     table = TABLE.assign(most_helpful_label=0)
     display = TraceDisplay.from_predictions(table, QUERY, TRAIN)
@@ -217,8 +251,9 @@ def influence(**settings):
         ({}, "score (nats)"),
         ({"evaluation": "margin"}, "score (logits)"),
         ({"evaluation": lambda logits, y: -logits[:, 0]}, "score"),
-        ({"method": "grad-dot"}, "score"),
-        ({"method": "grad-cos"}, "score"),
+        ({"method": "grad-dot"}, "score (order only)"),
+        ({"method": "grad-cos"}, "score (order only)"),
+        ({"method": "ekfac"}, "score (order only)"),
     ],
 )
 def test_from_estimator_explains_and_knows_the_unit(settings, unit):
@@ -233,7 +268,10 @@ def test_from_estimator_explains_and_knows_the_unit(settings, unit):
     labels = [f"true {true}, predicted {predicted}" for true, predicted in asked]
     assert lines.loc[lines["role"] == "query", "label"].tolist() == labels
     assert cells(display)[0][3] == unit
-    named = TraceDisplay.from_estimator(fitted, X_query, y_query, X, unit="points")
+    assert ("order only" in captions(display)) == ("order" in unit)
+    named = TraceDisplay.from_estimator(
+        fitted, X_query, y_query, X, unit="points", order_only=False
+    )
     assert cells(named)[0][3] == "score (points)"
 
 
