@@ -405,9 +405,7 @@ def test_a_class_is_not_relabelled_away():
 
 @pytest.mark.slow
 def test_edits_after_one_another_are_one_edit():
-    fitted = influence(
-        "grad-dot", estimator=make_pipeline(StandardScaler(), SAMClassifier(**SMALL))
-    )
+    fitted = influence("gif", estimator=make_pipeline(StandardScaler(), SAMClassifier(**SMALL)))
     fitted.fit(X, y)
     whole = weights(fitted.remove([3, 17, 40])[-1])
     first = pickle.loads(pickle.dumps(fitted.remove([40])))
