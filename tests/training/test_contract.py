@@ -253,7 +253,7 @@ def test_wrong_parameters_are_named_without_sam_too(cls):
 
 
 def test_the_default_module_wants_arrays_first():
-    with pytest.raises(ValueError, match="builds a network for the rows of fit. Call fit first"):
+    with pytest.raises(ValueError, match=r"builds a network for the rows of fit\. Call fit first"):
         net().initialize()
     # rows of a Dataset that are one tensor each have a size, too
     found = net().fit(Dataset(X, codes), None)
