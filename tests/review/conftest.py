@@ -1,8 +1,13 @@
-"""One browser for the tests of the page; they are skipped without one."""
+"""One browser for the tests of the page; they are slow, and skipped without one."""
 
 import pytest
 
 from sam_attribution.review import review_page
+
+
+def pytest_itemcollected(item):
+    if "driver" in item.fixturenames:
+        item.add_marker(pytest.mark.slow)
 
 
 @pytest.fixture(scope="package")
