@@ -1,5 +1,5 @@
 # make demo    the main job: find and remove wrong labels in real digits
-# make quick   lint, types and the fast tests, in two minutes on two cores
+# make quick   lint, types and the fast tests, in under three minutes on two cores
 # make test    lint, types and every test
 # make docs    the documentation, in docs/_build/html; runs the examples too
 # make links   every link of the documentation, to other sites as well

@@ -124,6 +124,14 @@ def doubts(lines):
     ).rename_axis("warning")
 
 
+def share_doubted(lines):
+    """Share of the settings in which the share is called uncertain, a line per kind of noise."""
+    kind = lines.noise.str.replace(r" \d+ %", "", regex=True)
+    came = lines.warned.map(lambda warned: "unknown share" in warned)
+    found = came.groupby(kind, sort=False).agg(["size", "mean"])
+    return found.set_axis(["settings", "raised"], axis=1).rename_axis("wrong labels")
+
+
 def costs(lines):
     """Median cost over the settings that were timed, a line per data set."""
     return lines.dropna(subset="trainings").groupby("data", sort=False)[["trainings"]].median()
@@ -171,6 +179,7 @@ def tables(cases):
         "Data set by data set": by("data", lines, "error", "covered", "f1"),
         "Beside the earlier detector": before(lines),
         "Warnings": doubts(lines),
+        "Unknown share, by noise": share_doubted(lines),
         **{f"Reliability, {name}": each for name, each in reliability(cases).items()},
         "Cost in trainings, beyond the training": costs(lines),
     }
