@@ -24,6 +24,36 @@ def check_order(**columns):
         _warn_of_overlap(first, one, second, other)
 
 
+def check_order_of_fit(index, **columns):
+    """The same for columns beside the rows of ``fit``, of which the `index` was kept, if any."""
+    if isinstance(index, pd.Index):
+        check_order(X=pd.Series(0, index=index), **columns)
+
+
+def check_positions(index, **columns):
+    """Raise a ValueError for a pandas Index in the place of positions, unless labels are these."""
+    for name, given in columns.items():
+        of_labels = isinstance(given, pd.Index) and given.dtype != bool
+        if of_labels and isinstance(index, pd.Index) and not _is_default(index):
+            raise ValueError(
+                f"{name} must be positions among the rows of fit, got a pandas Index, and the "
+                f"labels of X are others. Pass X.index.get_indexer({name}), or "
+                f"{name}.to_numpy() if these are positions."
+            )
+
+
+def check_columns(**tables):
+    """Raise a ValueError if two tables hold the same columns in another order."""
+    names = [(name, data.columns) for name, data in tables.items() if hasattr(data, "columns")]
+    for (first, one), (second, other) in combinations(names, 2):
+        if len(one) == len(other) and not one.equals(other) and _same_set(one, other):
+            raise ValueError(
+                f"{first} and {second} have the same columns in another order, but columns are "
+                f"paired by position. Pass {second}[{first}.columns], or {second}.to_numpy() if "
+                "the positions are right."
+            )
+
+
 def _warn_of_overlap(first, one, second, other):
     if len(one) != len(other) or one.equals(other) or _is_default(one) or _is_default(other):
         return

@@ -21,7 +21,11 @@ from sam_attribution.comparison import compare, further_training, leave_one_out
 from sam_attribution.datasets import instance_dependent_noise
 from sam_attribution.exceptions import AttributionWarning
 from sam_attribution.metrics import agreement, detection
-from sam_attribution.plotting import LabelConfusionDisplay, RemovalCurveDisplay
+from sam_attribution.plotting import (
+    DetectionCurveDisplay,
+    LabelConfusionDisplay,
+    RemovalCurveDisplay,
+)
 from sam_attribution.retraining import LeaveOneOut
 from sam_attribution.review import apply_decisions, review_page
 from tests.models import tabular
@@ -41,6 +45,13 @@ def model():
 def influence(model):
     validation = ValidationData(X, y)
     return SAMInfluence(FrozenEstimator(model), validation=validation, random_state=0).fit(X, y)
+
+
+def on_table():
+    validation = ValidationData(X, y)
+    return SAMInfluence(
+        SAMClassifier(max_epochs=1), method="grad-dot", validation=validation, random_state=0
+    ).fit(TABLE, LABELS)
 
 
 DOORS = {
@@ -70,6 +81,12 @@ DOORS = {
     "noise": lambda m, i: instance_dependent_noise(MOVED, LABELS, 0.1),
     "decisions": lambda m, i: apply_decisions(MOVED, LABELS, None),
     "page": lambda m, i: review_page("never", MOVED, given=LABELS, suggested=y, scores=y),
+    "descriptions": lambda m, i: review_page(
+        "never", TABLE, given=y, suggested=y, scores=y, descriptions=MOVED[0].astype(str)
+    ),
+    "mask of remove": lambda m, i: on_table().remove(MOVED.index.to_series() < 3),
+    "mask of relabel": lambda m, i: on_table().relabel(MOVED.index.to_series() < 3, [0, 0, 0]),
+    "curve": lambda m, i: DetectionCurveDisplay.from_estimator(on_table(), MOVED[0] > 0),
     "agreement": lambda m, i: agreement(MOVED[0], TABLE[0]),
     "detection": lambda m, i: detection(MOVED[0], LABELS == 1),
     "confusion": lambda m, i: LabelConfusionDisplay(MOVED[0], LABELS).plot(),
@@ -83,6 +100,31 @@ DOORS = {
 def test_another_order_is_refused(door, model, influence):
     with pytest.raises(ValueError, match=r"have the same index in another order, .*\.to_numpy\(\)"):
         door(model, influence)
+
+
+def test_labels_of_rows_are_no_positions():
+    validation = ValidationData(X, y)
+    moved = SAMInfluence(
+        SAMClassifier(max_epochs=1), method="grad-dot", validation=validation, random_state=0
+    ).fit(MOVED, LABELS[MOVED.index])
+    labels = MOVED.index[[3, 5]]
+    with pytest.raises(ValueError, match=r"positions .* X\.index\.get_indexer\(indices\)"):
+        moved.remove(labels)
+    with pytest.raises(ValueError, match=r"positions .* X\.index\.get_indexer\(indices\)"):
+        moved.relabel(labels, y[[3, 5]])
+    edited = moved.remove(MOVED.index.get_indexer(labels), how="replay")
+    assert edited.edit_["n_removed"] == 2
+    assert on_table().remove(TABLE.index[[3, 5]]).edit_["n_removed"] == 2
+
+
+def test_columns_in_another_order_are_refused():
+    with pytest.raises(
+        ValueError, match=r"same columns in another order, .*truth\[scores\.columns"
+    ):
+        agreement(TABLE, TABLE[TABLE.columns[::-1]])
+    found = agreement(TABLE, TABLE[TABLE.columns[::-1]].to_numpy())["pearson"]
+    expected = [np.corrcoef(*pair)[0, 1] for pair in zip(X, X[:, ::-1], strict=True)]
+    np.testing.assert_allclose(found, expected, atol=1e-6)
 
 
 def test_labels_of_other_indices_are_paired_by_position():

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._row_order import check_order_of_fit, check_positions
 from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution.editing import LR_FACTOR
 from sam_attribution.influence._edited_estimators import (
@@ -152,6 +153,8 @@ class Editing:
         earlier = edits_of(after, attribution)
         if how == "linear":
             check_can_remove(attribution.prepared, self.method)
+        check_order_of_fit(self._index, indices=indices)
+        check_positions(self._index, indices=indices)
         rows = checked_removal(indices, attribution.trained, self._y, earlier)
         verify = _checked_count(verify)
         _check_first(after, how, verify)
@@ -216,6 +219,8 @@ class Editing:
         check_arguments(_RULES | _RELABELLING, "relabel", how=how, share=share, lr_factor=lr_factor)
         attribution = self._attribution_of(split)
         earlier = edits_of(after, attribution)
+        check_order_of_fit(self._index, indices=indices)
+        check_positions(self._index, indices=indices)
         rows, labels = checked_relabelling(
             indices, labels, attribution.trained, self._y, self._targets, earlier
         )

@@ -6,6 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_scalar
 
+from sam_attribution._row_order import check_order_of_fit
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.metrics import detection, detection_curve
 from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles
@@ -116,6 +117,7 @@ class DetectionCurveDisplay(Display):
             If the estimator has no ``scores_``.
         """
         (scores,) = fitted_attributes(detector, ["scores_"])
+        check_order_of_fit(getattr(detector, "_index", None), is_wrong=is_wrong)
         name = type(detector).__name__ if name is None else name
         return cls.from_predictions(is_wrong, scores, name=name, recall_at=recall_at, ax=ax)
 

@@ -3,6 +3,7 @@
 import numpy as np
 
 from sam_attribution._folders import user_path
+from sam_attribution._row_order import check_order
 from sam_attribution._rows import dataset_as_source
 from sam_attribution.review._arguments import (
     check_n_rows,
@@ -142,6 +143,7 @@ def review_page(
         label_scores=label_scores,
     )
     n_samples = len(judged.scores)
+    check_order(X=X, descriptions=descriptions)
     ids_of_rows = row_ids(X, ids, n_samples)
     known, _ = page_labels(judged.given, judged.suggested, classes, class_names)
     earlier = earlier_decisions(decisions, X, judged.given, ids_of_rows, known.values)

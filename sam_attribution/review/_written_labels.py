@@ -75,7 +75,9 @@ class WrittenLabels:
         """Return the token of the label that a text stands for; None if it is none, or several."""
         if text in self._exact:
             return text
-        meant = self._loose.get(text, set()) | self._loose.get(text.lower(), set())
+        meant = self._loose.get(text, set())
+        if not any(isinstance(self._exact[token], str) for token in meant):  # TRUE is true
+            meant = meant | self._loose.get(text.lower(), set())
         return next(iter(meant)) if len(meant) == 1 else None
 
     @cached_property

@@ -205,6 +205,8 @@ def test_other_commas(comma):
         ([True, False], "0,TRUE,relabel,FALSE", False),
         ([1.0, 2.0], "0,1,relabel,2", 2.0),
         (["1", "2"], "0,1,relabel,2", "2"),
+        (["A", "a"], "0,A,relabel,a", "a"),
+        (["a", "A"], "0,a,relabel,A", "A"),
         (["Cat", "dog"], ' 0 , Cat ,relabel,"""dog"""', "dog"),
     ],
 )
