@@ -20,22 +20,23 @@ import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.edits import FEW
 from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
 from benchmarks.papers.scale import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import leave_one_out
+from sam_attribution.linalg import GMRES
 from sam_attribution.methods import EKFAC, HIF
 from sam_attribution.retraining import LeaveOneOut
 
 N_GROUPS = 20
 SEEDS = {"mnist": 2}
+FEW = GMRES(tol=1e-2, max_iter=5)  # products through the whole network
 METHODS = {
     "unrolled": {"method": "unrolled"},
     "unrolled-segments": {"method": "unrolled-segments"},
     "SAM-GIF": {"method": "gif"},
     "SAM-HIF (fast), head": {"method": "hif-fast", "parameters": "head"},
-    "SAM-HIF, head": {"method": HIF(solver=FEW, damping=0.1), "parameters": "head"},
+    "HIF, exact, head": {"method": HIF(solver=FEW, damping=0.1), "parameters": "head"},
     "IF, head": {"method": "if", "parameters": "head"},
     "IF with EK-FAC": {"method": EKFAC(unsupported="skip")},
     "TRAK": {"method": "trak"},
