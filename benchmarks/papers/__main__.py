@@ -3,14 +3,15 @@
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers          (the list)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers --run    (what is missing, in its order)
 
-Minutes are those of the processor, one thread; of what is missing, an estimate.
+Minutes are those of the processor, one thread; of what is missing and of modules that are not of
+this folder, an estimate.
 
 Three items run at the size of arXiv:2507.04059 as well, on a GPU where there is one. They download
 CIFAR-10 and CIFAR-100 into ``$SAM_ATTRIBUTION_DATA/torchvision``:
 
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.edits --full
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.truth --full
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves --full
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.groups_left_out --full
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.removal_curves --full
     python -m benchmarks.papers.edits --full --rows 100 --epochs 1 "CIFAR-10, ViT-B"    (a trial)
 
 A network takes 5 trainings on 50,000 rows in ``edits``, 21 in ``truth`` and up to 41 in ``curves``.
@@ -27,57 +28,55 @@ from dataclasses import dataclass
 
 import pandas as pd
 
-from benchmarks.papers import checkpoints, curves, edits, tracing, truth
-from benchmarks.papers.further_cases import CASES
-from benchmarks.papers.runs import few_networks, networks_named
-from benchmarks.papers.scale import SMALL
+from benchmarks.papers import (
+    checkpoints,
+    error_tracing,
+    groups_left_out,
+)
+from benchmarks.papers.setting.cases import few_networks, networks_named
+from benchmarks.papers.setting.final_models import CASES
+from benchmarks.papers.setting.sizes import SMALL
 from benchmarks.report import read
 
 SAM, FINAL = "2507.04059", "2412.03906"
 
 
-def n_networks(module, networks=few_networks):
-    """Cases of a module: networks, and seeds where it has several."""
-    return len(networks((), module.SEEDS, SMALL))
-
-
 @dataclass(frozen=True)
 class Item:
-    """A table or figure, the module that measures it, and the size of that."""
+    """Tables or figures, the module that measures them, and how much there is to measure."""
 
     paper: str
     name: str
     module: str
-    file: str
-    n_cases: int = 0  # of a file of this folder
-    minutes: float = 0  # of a case, by estimate
+    n_cases: int = 0  # of a module of this folder
+    minutes: float = 0  # of a case, or of a module that is not of this folder; an estimate
+
+    @property
+    def file(self):
+        return self.module.replace(".", "_")
 
 
+HERE = "papers."
+N_FEW = len(few_networks((), {}, SMALL))
+N_TRUTH = len(few_networks((), groups_left_out.SEEDS, SMALL))
 ITEMS = (
-    Item(SAM, "theorems 4.3, 4.5, 4.6", "convex_leave_one_out", "convex_leave_one_out"),
-    Item(
-        SAM, "tables 1 to 4, figure 11", "papers.edits", "papers_edits",
-        n_networks(edits, networks_named), 12,
-    ),
-    Item(SAM, "figures 1 to 3, 5 to 7", "papers.curves", "papers_curves", n_networks(curves), 12),
-    Item("", "retraining beside methods", "papers.truth", "papers_truth", n_networks(truth), 13),
-    Item(SAM, "wrong labels found", "mislabel", "mislabel"),
-    Item(SAM, "figures 4, 8 to 10", "papers.tracing", "papers_tracing", len(tracing.SETS), 8),
-    Item(
-        SAM, "figure 12", "papers.checkpoints", "papers_checkpoints",
-        len(checkpoints.SETTINGS), 10,
-    ),
-    Item(FINAL, "figures 1 to 3, tables", "papers.further", "papers_further", len(CASES), 15),
-    Item(FINAL, "20 seeds, 100 epochs", "further_training", "further_training"),
-    Item("", "labels of people", "noise_share", "noise_share"),
-)  # fmt: skip
+    Item(SAM, "theorems 4.3, 4.5, 4.6", "convex_leave_one_out", minutes=7),
+    Item(SAM, "tables 1 to 4, figure 11", "papers.edits", len(networks_named((), {}, SMALL)), 12),
+    Item(SAM, "figures 1 to 3, 5 to 7", "papers.removal_curves", N_FEW, 11),
+    Item("", "retraining beside methods", "papers.groups_left_out", N_TRUTH, 16),
+    Item(SAM, "wrong labels found", "mislabel", minutes=40),
+    Item(SAM, "figures 4, 8 to 10", "papers.error_tracing", len(error_tracing.SETS), 10),
+    Item(SAM, "figure 12", "papers.checkpoints", len(checkpoints.SETTINGS), 4),
+    Item(FINAL, "figures 1 to 3, tables", "papers.further_training", len(CASES), 15),
+    Item("", "labels of people", "noise_share", minutes=105),
+)
 
 
 def state(item):
     """Cases measured of all, and minutes of those measured and of the others."""
     content = read(item.file, {})
     if not item.n_cases:
-        return ("done" if content else "missing"), "", ""
+        return ("done", item.minutes, 0) if content else ("missing", 0, item.minutes)
     minutes = [case["minutes"] for case in content.get("cases", {}).values()]
     left = item.n_cases - len(minutes)
     return f"{len(minutes)} of {item.n_cases}", round(sum(minutes)), round(left * item.minutes)
@@ -101,7 +100,12 @@ def main():
         for item in ITEMS
     ]
     columns = ["paper", "item", "command", "measured", "minutes", "minutes left"]
-    print(pd.DataFrame(rows, columns=columns).to_string(index=False))
+    table = pd.DataFrame(rows, columns=columns)
+    print(table.to_string(index=False))
+    here = table["command"].str.contains(HERE, regex=False)
+    for which, part in {"modules of this folder": table[here], "others": table[~here]}.items():
+        done, left = part[["minutes", "minutes left"]].sum()
+        print(f"{which}: {done} minutes measured, {left} left")
 
 
 if __name__ == "__main__":

@@ -11,17 +11,18 @@ rows, and the cosine of the two changes of the weights. Writes
 ``benchmarks/results/papers_checkpoints.json``.
 """
 
+import argparse
 import warnings
 from copy import deepcopy
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from benchmarks.papers.data import draw
 from benchmarks.papers.edits import Edits
-from benchmarks.papers.networks import GROUP_NORM, OWN, classifier
-from benchmarks.papers.runs import SEED, cpu_seconds, run_missing
-from benchmarks.papers.scale import SMALL
+from benchmarks.papers.setting.cases import SEED, cpu_seconds, run_missing
+from benchmarks.papers.setting.sizes import SMALL
+from benchmarks.papers.setting.small_data import draw
+from benchmarks.papers.setting.small_networks import GROUP_NORM, OWN, classifier
 from sam_attribution.methods import GIF
 
 NUMBERS = (1, 2, 5, 10, 20, 50, None)  # None: every step
@@ -69,6 +70,7 @@ def one_setting(data, name):
 
 def main():
     """Measure the settings that the JSON lacks."""
+    argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0]).parse_args()
     warnings.simplefilter("ignore")
     run_missing("papers_checkpoints", SMALL, [("mnist", name) for name in SETTINGS], one_setting)
 

@@ -8,30 +8,33 @@
 Random rows are removed, 1, 2, 4 and 8 % of 1000. Training again has the same start and batches,
 with the rows at weight 0. Every edit has the accuracy on 2000 test rows, the loss of the removed
 rows, and the cosine of its change with that of training again, over the weights that it changes.
+Beside the edits stands a random change as long as that of training again; TRAK changes no weights,
+so that it has no edit. Theorem 4.5 of the paper and the exact derivative, whose solves take
+products through the whole network, are measured on mnist, with the damping of the fast variant
+(figure 11). Unrolled edits, of which each costs as much as ``fit``: 1 % only.
+
 Seconds are CPU seconds of one thread; those of ``fit``, once for all edits of a method, stand
-apart. Theorem 4.5 of the paper and the exact derivative, whose solves take products through the
-whole network, are measured on mnist, with the damping of the fast variant (figure 11). Unrolled
-edits, of which each costs as much as ``fit``: 1 % only. With ``--full`` seconds are those of the
-clock, see :mod:`benchmarks.papers.scale`. Writes ``benchmarks/results/papers_edits.json`` after
-each network and goes on from there.
+apart. With ``--full`` they are those of the clock, see :mod:`benchmarks.papers.setting.sizes`.
+Writes ``benchmarks/results/papers_edits.json`` after each network and goes on from there.
 """
 
+import copy
 import warnings
 from functools import partial
 
 import numpy as np
+import torch
 from sklearn.frozen import FrozenEstimator
 from torch.nn.functional import cosine_similarity
-from torch.nn.utils import parameters_to_vector
+from torch.nn.utils import parameters_to_vector, vector_to_parameters
 
-from benchmarks.papers.runs import REFUSALS, cpu_seconds, networks_named, run_missing
-from benchmarks.papers.scale import asked
+from benchmarks.papers.setting.cases import REFUSALS, cpu_seconds, networks_named, run_missing
+from benchmarks.papers.setting.sizes import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.linalg import GMRES
 from sam_attribution.methods import GIF, HIF, GradDot, InfluenceFunction, Unrolled
 
 PERCENT = (1, 2, 4, 8)
-SEEDS: dict[str, int] = {}  # of a set, if more than one
 FEW = GMRES(tol=1e-2, max_iter=10)  # products through the whole network for each edit
 ONE_GROUP_ONLY = "unrolled"  # each edit is a pass through the training
 FAST = "SAM-HIF (fast), head"
@@ -45,21 +48,22 @@ METHODS = {  # of linear edits
 VARIANTS = {"SAM-HIF (theorem 4.5), head": "paper", "HIF, exact, head": "full"}
 
 
-def one_network(scale, data, network, seed):
+def one_network(size, data, network, seed):
     """Figures of all edits of one network."""
-    rows = scale.draw(data, seed)
-    net, seconds = scale.timed(lambda: scale.classifier(network, rows, seed).fit(*rows.train))
+    rows = size.draw(data, seed)
+    net, seconds = size.timed(lambda: size.classifier(network, rows, seed).fit(*rows.train))
     order = np.random.default_rng(seed).permutation(len(rows.train[1]))
     groups = {f"{p} %": order[: max(1, len(order) * p // 100)] for p in PERCENT}
-    edits = Edits(net, rows, groups, scale.timed)
+    edits = Edits(net, rows, groups, size.timed)
     found = {
         "retrain": edits.plain(how="retrain"),
         "replay": edits.plain(how="replay"),
         "replay, recorded rates": edits.plain(how="replay", lr_factor=None),
+        "random": edits.random(seed),
     }
-    for name, settings in scale.methods(METHODS).items():
+    for name, settings in size.methods(METHODS).items():
         found[name] = edits.linear(settings, 1 if name == ONE_GROUP_ONLY else None)
-    if data == "mnist" and not scale.suffix:
+    if data == "mnist" and not size.suffix:
         damping = found[FAST]["damping"]
         for name, variant in VARIANTS.items():
             method = HIF(variant, solver=FEW, damping=damping)
@@ -97,6 +101,24 @@ class Edits:
         damping = influence.attributions_[0].diagnostics.get("damping")
         return edits | {"seconds_fit": seconds, "damping": damping}
 
+    def random(self, seed):
+        """Changes of a random direction, each as long as that of training again."""
+        rng = torch.Generator().manual_seed(seed)
+        return {name: self._moved(name, rng) for name in self._groups}
+
+    def _moved(self, name, rng):
+        true = self._true[name]
+        change = torch.randn(len(true), generator=rng, dtype=true.dtype)
+        change *= true.norm() / change.norm()
+        moved = copy.deepcopy(self._net)
+        vector_to_parameters((self._start + change).float(), moved.module_.parameters())
+        return {
+            "seconds": 0.0,
+            "accuracy": moved.score(*self._rows.test),
+            "cosine": float(cosine_similarity(change, true, 0)),
+            "length": float(change.norm()),
+        }
+
     def _influence(self, **settings):
         validation = ValidationData(*self._rows.validation)
         model = FrozenEstimator(self._net)
@@ -128,10 +150,10 @@ def weights(net):
 
 def main():
     """Measure the networks that the JSON lacks."""
-    scale, names = asked(__doc__)
+    size, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    cases = networks_named(names, SEEDS, scale)
-    run_missing("papers_edits", scale, cases, partial(one_network, scale))
+    cases = networks_named(names, {}, size)
+    run_missing("papers_edits", size, cases, partial(one_network, size))
 
 
 if __name__ == "__main__":

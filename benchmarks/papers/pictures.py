@@ -3,16 +3,22 @@
 python -m benchmarks.papers.pictures
 """
 
+import argparse
 from pathlib import Path
 
 import matplotlib.pyplot as plt
 import numpy as np
 
-from benchmarks.papers.curves import FRACTIONS, METHODS
 from benchmarks.report import read
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
-COLORS = dict(zip(METHODS, ("#000000", "#009E73", "#0072B2", "#CC79A7", "#D55E00"), strict=True))
+COLORS = {
+    "unrolled": "#000000",
+    "SAM-GIF": "#009E73",
+    "SAM-HIF (fast), head": "#0072B2",
+    "TRAK": "#CC79A7",
+    "EK-FAC": "#D55E00",
+}
 SIDES = {
     "harmful": "most harmful rows removed: higher is better",
     "helpful": "most helpful rows removed: lower is better",
@@ -33,14 +39,14 @@ def removal_curves(cases):
         len(cases), 2, figsize=(9, 2.6 * len(cases)), squeeze=False, layout="constrained",
         sharex=True, sharey="row",
     )  # fmt: skip
-    percent = 100 * np.array([0, *FRACTIONS])
     for panels, (key, case) in zip(axes, cases.items(), strict=True):
+        percent = [0, *(int(share.removesuffix(" %")) for share in case["random"][0])]
         for ax, side in zip(panels, SIDES, strict=True):
-            band = np.array([[case["accuracy"], *each] for each in case["random"]])
+            band = np.array([[case["accuracy"], *each.values()] for each in case["random"]])
             ax.fill_between(percent, band.min(0), band.max(0), color="0.8", label="random rows")
             for name, found in case["methods"].items():
                 if side in found:
-                    curve = [case["accuracy"], *found[side]]
+                    curve = [case["accuracy"], *found[side].values()]
                     ax.plot(percent, curve, marker="o", ms=3, color=COLORS[name], label=name)
             ax.spines[["top", "right"]].set_visible(False)
             ax.set_title(key.rsplit(", ", 1)[0], fontsize="medium")
@@ -81,6 +87,7 @@ def further_curves(cases):
 
 def main():
     """Draw the files that are there."""
+    argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0]).parse_args()
     for name, draw in {"curves": removal_curves, "further": further_curves}.items():
         if cases := read(f"papers_{name}", {}).get("cases"):
             draw(cases).savefig(IMAGES / f"papers_{name}.png", dpi=100)

@@ -3,18 +3,20 @@
 python -m benchmarks.papers.tables
 """
 
+import argparse
+
 import numpy as np
 import pandas as pd
 
-from benchmarks.papers.curves import FRACTIONS
-from benchmarks.papers.edits import PERCENT
 from benchmarks.report import read
 from benchmarks.wrong_labels.mislabel_table import simple_table
 
 PLACE = ["images", "network"]
-LARGEST = f"{PERCENT[-1]} %"
-REFUSED = "-"
+NOTHING = "\\-"  # refused, or not measured
 MODELS = {"detector": "detector", "cleanlab": "LR", "cleanlab, network": "network"}
+LABELS = ("CIFAR-10N features", "SST-2 sentences", "SST-2")
+FIRST, LAST = 0, -1  # amounts of further training
+BY_SEEDS = ("Grad-Dot", "CG")
 
 
 def place(key):
@@ -23,135 +25,129 @@ def place(key):
     return {"images": images, "network": network, "seed": int(seed)}
 
 
+def wide(lines, index, columns, figure):
+    """Means of a figure, lines and columns in the order in which they come."""
+    return lines.pivot_table(index=index, columns=columns, values=figure, sort=False)
+
+
 def lines_of_edits(cases):
-    """A line per network, seed, method and share removed."""
-    return pd.DataFrame(
-        place(key)
-        | {"method": method, "removed": group, "cost": edit["seconds"] / retrain_seconds(case)}
-        | {"no edit": case["accuracy"], "fit": edits.get("seconds_fit", 0) / retrain_seconds(case)}
-        | edit
-        for key, case in cases.items()
-        for method, edits in case["methods"].items()
-        for group, edit in edits.items()
-        if isinstance(edit, dict)
-    )
+    """A line per network, seed, method and share removed; the network without an edit first."""
+    lines = []
+    for key, case in cases.items():
+        again = case["methods"]["retrain"]
+        once = np.mean([edit["seconds"] for edit in again.values()])
+        no_edit = {
+            removed: {"removed_loss": edit["removed_loss_before"], "seconds": 0}
+            | {"accuracy": case["accuracy"]}
+            for removed, edit in again.items()
+        }
+        for method, edits in {"no edit": no_edit, **case["methods"]}.items():
+            lines += [
+                place(key)
+                | {"method": method, "removed": removed, **edit}
+                | {"cost": edit["seconds"] / once, "fit": edits.get("seconds_fit", 0) / once}
+                | {"off": edit["accuracy"] - again[removed]["accuracy"]}
+                for removed, edit in edits.items()
+                if isinstance(edit, dict)
+            ]
+    return pd.DataFrame(lines)
 
 
-def retrain_seconds(case):
-    return np.mean([edit["seconds"] for edit in case["methods"]["retrain"].values()])
+def accuracies(lines):
+    """Accuracy after the largest removal, a line per method, a column per network."""
+    lines = lines.assign(where=lines["images"] + ", " + lines["network"])
+    return wide(lines[lines["removed"] == lines["removed"].iloc[-1]], "method", "where", "accuracy")
 
 
-def accuracies(lines, removed):
-    """Accuracy after the edit, a line per network, a column per method; mean over seeds."""
-    chosen = lines[lines["removed"] == removed]
-    return _wide(chosen, "accuracy", PLACE)
-
-
-def with_no_edit(lines):
-    """The same with lines of the network as it was, before all others."""
-    idle = lines.assign(
-        method="no edit", accuracy=lines["no edit"], cost=0.0, fit=0.0, cosine=np.nan,
-        removed_loss=lines.get("removed_loss_before", np.nan),
-    )  # fmt: skip
-    return pd.concat([idle.drop_duplicates([*PLACE, "seed", "removed"]), lines])
-
-
-def distances(lines):
-    """Largest and mean difference of the accuracy from training again, a line per method."""
-    where = [*PLACE, "seed", "removed"]
-    again = lines[lines["method"] == "retrain"].set_index(where)["accuracy"]
-    keys = pd.MultiIndex.from_frame(lines[where])
-    off = lines.assign(off=lines["accuracy"].to_numpy() - again.loc[keys].to_numpy())
-    groups = off.groupby("method", sort=False)
+def differences(lines):
+    """Edits beside training again: accuracy, cosine and length of the change, costs."""
+    lines = lines.assign(where=lines["images"] + lines["network"], size=lines["off"].abs())
+    groups = lines.groupby("method", sort=False)
     return pd.DataFrame(
         {
+            "networks": groups["where"].nunique(),
             "mean difference": groups["off"].mean(),
-            "mean absolute difference": groups["off"].agg(lambda d: d.abs().mean()),
-            "largest difference": groups["off"].agg(lambda d: d.abs().max()),
-            "cosine of the changes": groups["cosine"].mean(),
+            "mean absolute": groups["size"].mean(),
+            "largest": groups["size"].max(),
+            "cosine": groups["cosine"].mean(),
+            "length": groups["length"].median(),
             "cost of fit": groups["fit"].median(),
             "cost of an edit": groups["cost"].median(),
         }
     )
 
 
-def shares(lines, figure):
-    """Mean over all networks, a line per method, a column per share removed."""
-    return lines.pivot_table(index="method", columns="removed", values=figure, sort=False)
-
-
-def lines_of_truth(cases):
+def lines_of_groups(cases):
     """A line per network, seed and method."""
     return pd.DataFrame(
-        place(key) | {"method": name, "accuracy": case["accuracy"]} | found
+        place(key) | {"method": name} | found
         for key, case in cases.items()
         for name, found in case["methods"].items()
     )
 
 
 def verdicts(cases):
-    """Checks that are not fine, a line per network and seed."""
+    """Status of each check of ``diagnose``, a line per network and seed."""
     return pd.DataFrame(
-        place(key) | {"worst": max(statuses.values(), key=("fine", "doubtful", "bad").index)}
-        | {"not fine": "; ".join(check for check, status in statuses.items() if status != "fine")}
-        for key, case in cases.items()
-        for statuses in [case["methods"]["unrolled"].get("verdict", {"refused": "bad"})]
-    ).set_index([*PLACE, "seed"])  # fmt: skip
-
-
-def spread(lines, figure):
-    """Mean over the seeds, and a line of standard deviations where there are several."""
-    groups = lines.dropna(subset=figure).groupby([*PLACE, "method"], sort=False)[figure]
-    table = groups.agg(["mean", "std", "size"]).reset_index()
-    table["shown"] = [
-        f"{mean:.2f} ± {std:.2f}" if size > 1 else f"{mean:.2f}"
-        for mean, std, size in zip(table["mean"], table["std"], table["size"], strict=True)
-    ]
-    return _pivoted(table, "shown", PLACE)
+        place(key) | case["methods"]["unrolled"]["verdict"] for key, case in cases.items()
+    ).set_index([*PLACE, "seed"])
 
 
 def found_wrong(cases):
     """Share of the wrong labels among the lowest 40 % of the scores."""
     return pd.DataFrame(
-        place(key) | {name: found["found"]["40 %"] for name, found in case["methods"].items()
-                      if "found" in found}
+        place(key)
+        | {name: each["found"]["40 %"] for name, each in case["methods"].items() if "found" in each}
         for key, case in cases.items()
-    ).drop(columns="seed").groupby(PLACE, sort=False).mean()  # fmt: skip
+    ).drop(columns="seed").set_index(PLACE)  # fmt: skip
 
 
 def after_removal(cases, side):
     """Accuracy after the most harmful or helpful rows are removed, beside random ones."""
     return pd.DataFrame(
-        place(key) | {"removed": f"{share:.0%}", "none removed": case["accuracy"]}
-        | {"random": np.mean(case["random"], axis=0)[k]}
-        | {name: found[side][k] for name, found in case["methods"].items() if side in found}
+        place(key)
+        | {"removed": share, "none removed": case["accuracy"]}
+        | {"random": np.mean([draw[share] for draw in case["random"]])}
+        | {name: each[side][share] for name, each in case["methods"].items() if side in each}
         for key, case in cases.items()
-        for k, share in enumerate(FRACTIONS)
+        for share in case["random"][0]
     ).drop(columns="seed").set_index([*PLACE, "removed"])  # fmt: skip
 
 
-def by_number(cases):
-    """Accuracy of GIF's edits, a line per number of checkpoints, a column per setting."""
-    columns = {}
+def lines_of_checkpoints(cases):
+    """A line per setting and number of checkpoints, with the network without an edit."""
+    lines = []
     for key, case in cases.items():
-        name = key.split(", ", 1)[1]
-        edits = {number: edit["removed"] for number, edit in case["edits"].items()}
-        columns[name] = {"no edit": case["accuracy"]} | {
-            number: edit["accuracy"] for number, edit in edits.items()
-        }
-        columns[f"{name}: cosine"] = {number: edit["cosine"] for number, edit in edits.items()}
-    return pd.DataFrame(columns)
+        again = case["edits"]["retrain"]["removed"]
+        no_edit = {"removed": {"accuracy": case["accuracy"], "seconds": 0}}
+        lines += [
+            {"setting": key.split(", ", 1)[1], "checkpoints": number, **edit["removed"]}
+            | {"fit": edit.get("seconds_fit", 0) / again["seconds"]}
+            | {"edit": edit["removed"]["seconds"] / again["seconds"]}
+            for number, edit in {"no edit": no_edit, **case["edits"]}.items()
+        ]
+    return pd.DataFrame(lines)
 
 
-def costs(cases):
-    """Fit and edit in trainings, mean over the settings, a line per number of checkpoints."""
+def traced(cases):
+    """Share of wrong labels among the rows that harm and help the images most."""
     return pd.DataFrame(
-        {"number": number, "fit": edit.get("seconds_fit", 0) / once, "edit": seconds / once}
-        for case in cases.values()
-        for once in [case["edits"]["retrain"]["removed"]["seconds"]]
-        for number, edit in case["edits"].items()
-        for seconds in [edit["removed"]["seconds"]]
-    ).groupby("number", sort=False).mean()  # fmt: skip
+        {"images": name, "side": side, "distinct rows": found["rows"], "wrong": found["wrong"]}
+        for name, case in cases.items()
+        for side, found in case["sides"].items()
+    ).set_index("images")
+
+
+def traced_losses(cases):
+    """Loss of each image before, and after training again without ten rows."""
+    return pd.DataFrame(
+        {"images": name, "image": number, "all rows": query["before"]}
+        | {"without harmful": query["harmful"], "without helpful": query["helpful"]}
+        | {"without random": np.mean(query["random"]), "lowest": min(query["random"])}
+        | {"highest": max(query["random"])}
+        for name, case in cases.items()
+        for number, query in enumerate(case["queries"], 1)
+    ).set_index("images")
 
 
 def cosines(cases, adjustment, at):
@@ -166,7 +162,34 @@ def cosines(cases, adjustment, at):
     ).set_index("data")
 
 
-def noise_of(data):
+def highest(cases, adjustment):
+    """The highest of these cosines over the amounts."""
+    tables = [
+        cosines({name: case}, adjustment, at).drop(columns="epochs")
+        for name, case in cases.items()
+        for at in range(len(case["amounts"]))
+    ]
+    return pd.concat(tables).groupby(level=0, sort=False).max()
+
+
+def by_seeds(cases):
+    """The cosine by the number of seeds of further training (figure 3)."""
+    lines = []
+    for name, case in cases.items():
+        over = case["adjustments"]["full-data"]["over_seeds"]
+        epochs = max(filter(lambda amount: int(amount) <= 10, over), key=int)
+        lines += [
+            {"data": name, "epochs": int(epochs), "method": method, "seeds": f"n = {number:g}"}
+            | {"cosine": cosine}
+            for method in BY_SEEDS
+            for number, cosine in zip(
+                over[epochs][method]["amount"], over[epochs][method]["mean"], strict=True
+            )
+        ]
+    return wide(pd.DataFrame(lines), ["data", "epochs", "method"], "seeds", "cosine")
+
+
+def wrong_labels(data):
     """AUC and F1 of the detector and of cleanlab on one data set, means over the seeds."""
     cases = {key: case for key, case in read("noise_share")["cases"].items()
              if key.startswith(f"{data}, ") and "f1" in case["detector"]}  # fmt: skip
@@ -178,60 +201,63 @@ def noise_of(data):
     ).groupby("labels", sort=False).mean()  # fmt: skip
 
 
-def digits(cell):
-    """A number as it stands in the table: three digits after the point, two significant ones."""
-    if not isinstance(cell, float):
-        return str(cell)
-    if np.isnan(cell):
-        return REFUSED
-    return f"{cell:.3f}" if abs(cell) >= 0.01 or cell == 0 else f"{cell:.2g}"
-
-
-def _wide(lines, figure, index):
-    table = lines.groupby([*index, "method"], sort=False)[figure].mean().reset_index()
-    return _pivoted(table, figure, index)
-
-
-def _pivoted(table, figure, index):
-    order = table["method"].unique()
-    wide = table.set_index([*index, "method"])[figure].unstack()
-    rows = table.drop_duplicates(index).set_index(index).index
-    return wide.loc[rows, order].fillna(REFUSED)
+def cases_of(name):
+    return read(f"papers_{name}")["cases"]
 
 
 def parts():
-    """All tables whose files are there."""
-    found = {}
-    if edits := read("papers_edits", {}).get("cases"):
-        lines = with_no_edit(lines_of_edits(edits))
-        found[f"Accuracy after {LARGEST} are removed"] = accuracies(lines, LARGEST)
-        found["Differences from training again"] = distances(lines)
-        found["Accuracy by share removed, mean over the networks"] = shares(lines, "accuracy")
-        found["Loss of the removed rows, mean over the networks"] = shares(lines, "removed_loss")
-    if truth := read("papers_truth", {}).get("cases"):
-        lines = lines_of_truth(truth)
-        found["Spearman with groups left out"] = spread(lines, "spearman")
-        found["Right signs"] = spread(lines, "right_signs")
-        found["Verdicts of diagnose"] = verdicts(truth)
-    if curves := read("papers_curves", {}).get("cases"):
-        found["Wrong labels among the lowest 40 %"] = found_wrong(curves)
-        for side in ("harmful", "helpful"):
-            found[f"Accuracy without {side} rows"] = after_removal(curves, side)
-    if checkpoints := read("papers_checkpoints", {}).get("cases"):
-        found["GIF by checkpoints"] = by_number(checkpoints)
-        found["GIF by checkpoints, cost in trainings"] = costs(checkpoints)
-    if further := read("papers_further", {}).get("cases"):
-        for adjustment in ("full-data", "mean"):
-            found[f"Further training, first amount, {adjustment}"] = cosines(further, adjustment, 0)
-            found[f"Further training, last amount, {adjustment}"] = cosines(further, adjustment, -1)
-    for data in ("SST-2 sentences", "SST-2", "CIFAR-10N features"):
-        found[f"Wrong labels, {data}"] = noise_of(data)
-    return found
+    """All tables, in the order of the page."""
+    edits, groups = lines_of_edits(cases_of("edits")), cases_of("groups_left_out")
+    curves, numbers = cases_of("removal_curves"), lines_of_checkpoints(cases_of("checkpoints"))
+    tracing, further = cases_of("error_tracing"), cases_of("further_training")
+    where = [*PLACE, "seed"]
+    return {
+        "Accuracy after the largest removal": accuracies(edits),
+        "Differences from training again": differences(edits),
+        "Accuracy by share removed": wide(edits, "method", "removed", "accuracy"),
+        "Loss of the removed rows": wide(edits, "method", "removed", "removed_loss"),
+        "Wrong labels among the lowest 40 %": found_wrong(curves),
+        "Accuracy without harmful rows": after_removal(curves, "harmful"),
+        "Accuracy without helpful rows": after_removal(curves, "helpful"),
+        "GIF by checkpoints: accuracy": wide(numbers, "checkpoints", "setting", "accuracy"),
+        "GIF by checkpoints: cosine": wide(numbers, "checkpoints", "setting", "cosine"),
+        "GIF by checkpoints: cost": numbers.groupby("checkpoints", sort=False)[["fit", "edit"]]
+        .mean()
+        .drop(["no edit", "retrain"]),
+        "Traced rows": traced(tracing),
+        "Traced images": traced_losses(tracing),
+        "Groups left out: rank correlation": wide(
+            lines_of_groups(groups), where, "method", "spearman"
+        ),
+        "Groups left out: checks of diagnose": verdicts(groups),
+        "Further training: first amount": cosines(further, "full-data", FIRST),
+        "Further training: last amount": cosines(further, "full-data", LAST),
+        "Further training: highest": highest(further, "full-data"),
+        "Further training: last amount, minus the mean over the rows": cosines(
+            further, "mean", LAST
+        ),
+        "Further training: by seeds": by_seeds(further),
+    } | {f"Wrong labels: {data}": wrong_labels(data) for data in LABELS}
+
+
+def shown(table):
+    """The table in reStructuredText: three digits after the point, two significant ones."""
+    return simple_table(table.reset_index().map(_digits).set_index(table.reset_index().columns[0]))
+
+
+def _digits(cell):
+    if not isinstance(cell, float):
+        return str(cell)
+    if np.isnan(cell):
+        return NOTHING
+    return f"{cell:.3f}" if abs(cell) >= 0.01 or cell == 0 else f"{cell:.2g}"
 
 
 def main():
+    """Print the tables."""
+    argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0]).parse_args()
     for name, part in parts().items():
-        print(f"**{name}**\n\n{simple_table(part.map(digits))}\n")
+        print(f"**{name}**\n\n{shown(part)}\n")
 
 
 if __name__ == "__main__":

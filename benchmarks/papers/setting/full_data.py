@@ -11,7 +11,7 @@ import numpy as np
 import pandas as pd
 from torchvision import datasets
 
-from benchmarks.papers.data import Rows
+from benchmarks.papers.setting.small_data import Rows
 
 IMAGES = {"CIFAR-10": "CIFAR10", "CIFAR-100": "CIFAR100"}  # classes of torchvision
 

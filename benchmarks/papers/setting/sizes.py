@@ -13,8 +13,8 @@ from functools import partial
 
 import torch
 
-from benchmarks.papers import data, full_data, full_networks, networks
-from benchmarks.papers.runs import cpu_seconds, wall_seconds
+from benchmarks.papers.setting import full_data, full_networks, small_data, small_networks
+from benchmarks.papers.setting.cases import cpu_seconds, wall_seconds
 
 LEFT_OUT = {
     "unrolled": (
@@ -26,7 +26,7 @@ LEFT_OUT = {
 
 
 @dataclass(frozen=True)
-class Scale:
+class Size:
     """Image sets, networks and methods of one size, and where they run.
 
     `draw` takes the name of an image set and a seed; `classifier` that of a network, the rows and a
@@ -55,12 +55,12 @@ class Scale:
         return self.methods(methods) | self.added
 
 
-SMALL = Scale(
-    images=tuple(data.IMAGES),
-    networks=tuple(networks.NETWORKS),
-    draw=data.draw,
-    classifier=networks.classifier,
-    is_there=data.is_there,
+SMALL = Size(
+    images=tuple(small_data.IMAGES),
+    networks=tuple(small_networks.NETWORKS),
+    draw=small_data.draw,
+    classifier=small_networks.classifier,
+    is_there=small_data.is_there,
     timed=cpu_seconds,
 )
 
@@ -69,7 +69,7 @@ def full(n_rows=None, n_epochs=None):
     """The paper's size; with some of the training rows and epochs only, if they are given."""
     on_gpu = torch.cuda.is_available()
     limits = {"rows": n_rows, "epochs": n_epochs}
-    return Scale(
+    return Size(
         images=tuple(full_data.IMAGES),
         networks=tuple(full_networks.NETWORKS),
         draw=partial(full_data.draw, n_rows=n_rows),
@@ -85,7 +85,7 @@ def full(n_rows=None, n_epochs=None):
 
 
 def asked(doc):
-    """Scale and names of networks that the command line asks for."""
+    """Size and names of networks that the command line asks for."""
     parser = argparse.ArgumentParser(description=doc.split("\n", maxsplit=1)[0])
     parser.add_argument("names", nargs="*", help='such as "mnist, ResNet"; all by default')
     parser.add_argument("--full", action="store_true", help="the paper's own size")

@@ -11,8 +11,8 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from benchmarks.further.cases import SETTINGS, Case, adult, concrete, mlp
-from benchmarks.papers.data import cifar as cifar_images
-from benchmarks.papers.networks import GROUP_NORM, OWN, TRAINING, module_of
+from benchmarks.papers.setting.small_data import cifar as cifar_images
+from benchmarks.papers.setting.small_networks import GROUP_NORM, OWN, TRAINING, module_of
 from benchmarks.wrong_labels.data import path
 from sam_attribution import SAMClassifier, SAMRegressor
 
