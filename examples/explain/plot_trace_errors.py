@@ -2,10 +2,10 @@
 Trace wrong predictions to training rows
 ========================================
 
-A classifier takes eights for threes. Every wrong prediction is traced to the
-training rows that supported it, and to the epochs in which they did. Checking
-these rows first finds more wrong labels than checking random rows. It takes
-about ten seconds.
+A classifier confuses digits because some training labels are wrong. This
+example traces every wrong prediction to the training rows that supported it.
+Checking these rows first finds more wrong labels than checking random rows.
+The example runs for about ten seconds.
 """
 
 import numpy as np
@@ -21,18 +21,18 @@ from sam_attribution.plotting import TraceDisplay
 torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
-# A careless labeller
-# -------------------
+# Training set with wrong labels
+# ------------------------------
 #
-# Four in ten of the eights, sevens and nines to train on are labelled 3, 1 and
-# 5. Of the digits with right labels we see one half, and the other tells at
-# the end what that was good for.
+# We change the labels of 40 % of the eights, sevens and nines in the training
+# set to 3, 1 and 5. Digits with right labels form a validation set and a test
+# set of the same size.
 
 X, y = load_digits(return_X_y=True)
 X_train, X_rest, y_right, y_rest = train_test_split(
     X / 16, y, train_size=900, stratify=y, random_state=1
 )
-X_seen, X_test, y_seen, y_test = train_test_split(
+X_val, X_test, y_val, y_test = train_test_split(
     X_rest, y_rest, test_size=0.5, stratify=y_rest, random_state=1
 )
 rng = np.random.default_rng(0)
@@ -43,9 +43,9 @@ for digit, instead in ((8, 3), (7, 1), (9, 5)):
 wrong = y_train != y_right
 
 # %%
-# Ten states of the training are asked how far each row pulled each prediction.
-# The worst class as aggregate is for the suggested labels: single predictions
-# need none.
+# ``GIF`` scores every training row at ten checkpoints. The worst class as
+# aggregate improves the suggested labels. It does not change the rows that a
+# single prediction is traced to.
 
 classifier = SAMClassifier(
     module__n_hidden=64,
@@ -58,20 +58,19 @@ influence = SAMInfluence(
     classifier,
     method=GIF(query="checkpoint", n_checkpoints=10),
     aggregate="worst-class",
-    validation=ValidationData(X_seen, y_seen),
+    validation=ValidationData(X_val, y_val),
 ).fit(X_train, y_train)
 
 # %%
-# Mistakes, and what is behind them
-# ---------------------------------
+# Wrong predictions and their training rows
+# -----------------------------------------
 #
-# ``explain_errors`` finds the misclassified rows, the worst first. The picture
-# has a line for each of the commonest kinds of mistake. Vermilion frames: the
-# training rows that contributed most to the mistake. Blue frames: those that
-# helped the right label most. Bold: another label is suggested for a harmful
-# row.
+# ``explain_errors`` finds the misclassified rows, the highest loss first. The
+# picture has a line for each of the three commonest kinds of mistake. Training
+# rows with a vermilion frame contributed most to the mistake. Rows with a blue
+# frame supported the right label most. A bold label is a suggested label.
 
-table = influence.explain_errors(X_seen, y_seen, k=10)
+table = influence.explain_errors(X_val, y_val, k=10)
 mistakes = table.drop_duplicates("query")
 kinds = mistakes.groupby(["true_label", "predicted_label"])["query"].agg(
     ["first", "size"]
@@ -79,33 +78,33 @@ kinds = mistakes.groupby(["true_label", "predicted_label"])["query"].agg(
 commonest = kinds.sort_values("size", ascending=False).head(3)["first"]
 shown = table[table["query"].isin(commonest) & (table["rank"].abs() <= 3)]
 display = TraceDisplay.from_predictions(
-    shown, X_seen, X_train, image_shape=(8, 8)
+    shown, X_val, X_train, image_shape=(8, 8)
 )
 
 # %%
-# How often is it a wrong label? Far more often than by chance.
+# How many of the harmful rows have a wrong label?
 
 harmful = table[table["rank"] > 0]
 share = wrong[harmful["train_row"]].mean()
-print(f"{len(mistakes)} mistakes on {len(y_seen)} digits")
-print(f"wrong labels among the rows behind them: {share:.0%}", end="; ")
+print(f"{len(mistakes)} mistakes on {len(y_val)} digits")
+print(f"wrong labels among the harmful rows: {share:.0%}", end="; ")
 print(f"among all rows: {wrong.mean():.0%}")
 
 # %%
-# What that is good for
-# ---------------------
+# Correct the labels and train again
+# ----------------------------------
 #
-# Somebody looks at the 60 rows that did most harm in all, and puts right what
-# is wrong. Single trainings differ by some points, so every accuracy is the
-# mean of three.
+# We check the 60 rows with the most harm over all mistakes, and correct their
+# labels. Trainings differ by some points of accuracy, so each accuracy is the
+# mean of three trainings.
 
 harm = harmful.groupby("train_row")["score"].sum().sort_values()
-looked_at = harm.index[:60].to_numpy()
+checked = harm.index[:60].to_numpy()
 at_random = rng.choice(len(y_train), 60, replace=False)
 
 
 def accuracy_with_right_labels(rows):
-    """On the digits that nobody has seen, after training again."""
+    """Test accuracy after training again with some labels corrected."""
     labels = y_train.copy()
     labels[rows] = y_right[rows]
     trained = (
@@ -115,11 +114,11 @@ def accuracy_with_right_labels(rows):
     return np.mean([each.score(X_test, y_test) for each in trained])
 
 
-print(f"wrong labels among the 60: {wrong[looked_at].sum()}", end="; ")
+print(f"wrong labels among the 60: {wrong[checked].sum()}", end="; ")
 print(f"at random: {wrong[at_random].sum()}")
 before, random_first, harmful_first = (
-    accuracy_with_right_labels(rows) for rows in ([], at_random, looked_at)
+    accuracy_with_right_labels(rows) for rows in ([], at_random, checked)
 )
-print(f"accuracy before: {before:.3f}")
-print(f"after looking at 60 rows at random: {random_first:.3f}")
-print(f"after looking at the 60 that did most harm: {harmful_first:.3f}")
+print(f"test accuracy before: {before:.3f}")
+print(f"60 random rows corrected: {random_first:.3f}")
+print(f"the 60 most harmful rows corrected: {harmful_first:.3f}")
