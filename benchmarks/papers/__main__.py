@@ -31,7 +31,7 @@ import pandas as pd
 from benchmarks.papers import (
     checkpoints,
     error_tracing,
-    groups_left_out,
+    theorems,
 )
 from benchmarks.papers.setting.cases import few_networks, networks_named
 from benchmarks.papers.setting.final_models import CASES
@@ -58,12 +58,12 @@ class Item:
 
 HERE = "papers."
 N_FEW = len(few_networks((), {}, SMALL))
-N_TRUTH = len(few_networks((), groups_left_out.SEEDS, SMALL))
 ITEMS = (
-    Item(SAM, "theorems 4.3, 4.5, 4.6", "convex_leave_one_out", minutes=7),
+    Item(SAM, "theorems 4.3, 4.5: steps", "convex_leave_one_out", minutes=7),
+    Item(SAM, "theorems 4.3, 4.5, 4.6", "papers.theorems", len(theorems.STEPS), 4),
     Item(SAM, "tables 1 to 4, figure 11", "papers.edits", len(networks_named((), {}, SMALL)), 12),
     Item(SAM, "figures 1 to 3, 5 to 7", "papers.removal_curves", N_FEW, 11),
-    Item("", "retraining beside methods", "papers.groups_left_out", N_TRUTH, 16),
+    Item("", "retraining beside methods", "papers.groups_left_out", N_FEW, 22),
     Item(SAM, "wrong labels found", "mislabel", minutes=40),
     Item(SAM, "figures 4, 8 to 10", "papers.error_tracing", len(error_tracing.SETS), 10),
     Item(SAM, "figure 12", "papers.checkpoints", len(checkpoints.SETTINGS), 4),
