@@ -59,13 +59,12 @@ def dampings_of(net, case, name):
     """``"auto"`` for tables. For a large network, what it gives is found once per curvature."""
     if name not in SIZES:
         return dict.fromkeys(("ggn", "hessian"), "auto")
-    one_step = GMRES(max_iter=1)
-    return {
-        curvature: influence_of(net, InfluenceFunction(solver=one_step, curvature=curvature), case)
-        .fit(case.X, case.y)
-        .diagnostics_["damping"]
-        for curvature in ("ggn", "hessian")
-    }
+    found = {}
+    for curvature in ("ggn", "hessian"):
+        method = InfluenceFunction(solver=GMRES(max_iter=1), curvature=curvature)
+        fitted = influence_of(net, method, case).fit(case.X, case.y)
+        found[curvature] = fitted.attributions_[0].diagnostics["damping"]
+    return found
 
 
 def one_case(name):
