@@ -77,6 +77,17 @@ def differences(lines):
     )
 
 
+def theorems(cases):
+    """Agreement with leave-one-out on convex problems, a line per length of training and method."""
+    return pd.DataFrame(
+        {"steps": steps, "method": method, "Pearson, mean": np.mean(found["pearson"])}
+        | {"lowest": min(found["pearson"]), "slope, median": np.median(found["slope"])}
+        | {"slope, lowest": min(found["slope"]), "slope, highest": max(found["slope"])}
+        for steps, case in cases.items()
+        for method, found in case["methods"].items()
+    ).set_index("steps")
+
+
 def lines_of_groups(cases):
     """A line per network, seed and method."""
     return pd.DataFrame(
@@ -226,6 +237,7 @@ def parts():
         .drop(["no edit", "retrain"]),
         "Traced rows": traced(tracing),
         "Traced images": traced_losses(tracing),
+        "Theorems: agreement with leave-one-out": theorems(cases_of("theorems")),
         "Groups left out: rank correlation": wide(
             lines_of_groups(groups), where, "method", "spearman"
         ),

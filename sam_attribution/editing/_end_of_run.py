@@ -23,7 +23,7 @@ class EndOfRun:
     steps, and before a step with each of the edited rows; with `same_start` with each of all rows,
     so that all edits take the same steps. ``share`` is the share that is taken again. The rates
     fall from `lr_factor` times the mean rate of the run to 0; they are the recorded ones if it is
-    None, which ``lr_factor`` also is if all steps are taken again. "auto" is 2 where the recorded
+    None, which ``lr_factor`` also is if all steps are taken again. "auto" is 1 where the recorded
     rates had fallen, otherwise None.
 
     Raises

@@ -2,7 +2,7 @@
 
 from dataclasses import replace
 
-_USUAL = 2.0  # the mean over the steps is then about that of the run
+_USUAL = 1.0
 _FALLEN = 0.5  # of the mean rate of the run
 
 

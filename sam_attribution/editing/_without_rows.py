@@ -52,7 +52,6 @@ def _check_kept(problem, end, state, rows):
     if end.lr_factor is not None and rises(problem, before, after):
         warn(
             f'with refit="replay" the loss of the kept rows rises from {before:.3g} to '
-            f"{after:.3g}. The learning rates of the repeated steps, which start at "
-            f"{end.lr_factor:g} times the mean rate of the training, are too large for the "
-            'model. Pass refit="retrain".'
+            f"{after:.3g}. The learning rates of the repeated steps, which start at the mean "
+            'rate of the training, are too large for the model. Pass refit="retrain".'
         )

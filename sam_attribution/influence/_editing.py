@@ -65,7 +65,7 @@ class Editing:
             no row were removed: the change of the weights is that by the rows alone. A number is
             the rate of the first repeated step, in parts of the mean rate of the training; from
             there it falls in a line to 0. A larger number moves the model further, and may
-            diverge. ``"auto"`` is 2 where the mean rate over the repeated steps had fallen below
+            diverge. ``"auto"`` is 1 where the mean rate over the repeated steps had fallen below
             half of that of the training, as at the end of a cosine schedule, otherwise ``None``.
             Where all steps are repeated, the rates are the recorded ones.
         after : SAMClassifier or Pipeline, optional

@@ -47,7 +47,9 @@ def test_a_broken_run_goes_on_where_it_stopped():
 def test_a_set_without_its_file_is_skipped_and_said(capsys):
     run_missing("trial", SIZE, [("CIFAR-10", 0), ("mnist", 0)], lambda *_: {})
     assert list(report.read("trial")["cases"]) == ["mnist, 0"]
-    assert "CIFAR-10, 0 skipped: its file is not in SAM_ATTRIBUTION_DATA." in capsys.readouterr().out
+    assert (
+        "CIFAR-10, 0 skipped: its file is not in SAM_ATTRIBUTION_DATA." in capsys.readouterr().out
+    )
 
 
 def test_seeds_are_those_of_the_set_and_names_choose():

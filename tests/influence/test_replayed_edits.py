@@ -78,7 +78,7 @@ def falling(recorded, first, factor):
 
 
 KINDS = {
-    "batch norm": (network(norm=True), "momentum", {}, 2),
+    "batch norm": (network(norm=True), "momentum", {}, 1),
     "dropout": (network(dropout=True), "adamw", {"lr_factor": 6}, 6),
     "recorded rates": (network(), "momentum", {"lr_factor": None}, None),
 }
