@@ -23,8 +23,11 @@ def is_seeded(estimator):
 
 
 def _unset(estimator):
-    names = [name for name, value in estimator.get_params().items() if value is None]
-    return sorted(filter(_is_seed, names))
+    params = estimator.get_params()
+    names = sorted(name for name, value in params.items() if value is None and _is_seed(name))
+    owners = {name: params.get(name.rpartition("__")[0], estimator) for name in names}
+    # nobody can set a parameter of a net of from_module
+    return [name for name, owner in owners.items() if not getattr(owner, "_is_fixed", False)]
 
 
 def _is_seed(name):

@@ -1,5 +1,6 @@
 """Tables that print all of their columns within 80 columns, with numbers that can be read."""
 
+from bisect import bisect_left
 from collections.abc import Callable
 from textwrap import fill
 
@@ -43,7 +44,7 @@ def probability(value):
 
 
 class ShownTable(pd.DataFrame):
-    """DataFrame that prints every column, in blocks of 80 columns where they need more.
+    """DataFrame that prints every column, in blocks of 80 columns at most where they need more.
 
     Parts of it do the same. The numbers themselves are exact. A subclass says by ``_formats`` how a
     number of any column is shown, and by ``_formatters`` how those of some columns are.
@@ -58,7 +59,16 @@ class ShownTable(pd.DataFrame):
         return type(self)
 
     def __repr__(self):
-        return pd.DataFrame.to_string(self, line_width=self._line_width, **self._shown())
+        text = self._within(self._line_width)
+        if self._line_width is None or not _breaks(text):
+            return text
+        # the narrowest blocks: a column does not stand alone in the last one
+        widths = range(1, self._line_width)
+        fewest = bisect_left(widths, -_breaks(text), key=lambda w: -_breaks(self._within(w)))
+        return self._within(fewest + 1)
+
+    def _within(self, width):
+        return pd.DataFrame.to_string(self, line_width=width, **self._shown())
 
     def _repr_html_(self):
         with pd.option_context("display.max_colwidth", None):
@@ -73,6 +83,10 @@ class ShownTable(pd.DataFrame):
             "float_format": self._formats,
             "formatters": {k: f for k, f in self._formatters.items() if k in self.columns},
         }
+
+
+def _breaks(text):
+    return text.count("\n\n")
 
 
 class DiagnosticsTable(pd.DataFrame):
@@ -124,7 +138,7 @@ def _is_long(value):
 def _cell(value):
     if isinstance(value, dict):
         more = f", ... ({len(value)} in all)" if len(value) > _NAMES else ""
-        return ", ".join(f"{k} {_cell(v)}" for k, v in list(value.items())[:_NAMES]) + more
+        return ", ".join(f"{k}: {_cell(v)}" for k, v in list(value.items())[:_NAMES]) + more
     if isinstance(value, float | np.floating):
         return significant(float(value))
     return value if isinstance(value, str) else described(value)

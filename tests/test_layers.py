@@ -27,6 +27,7 @@ LAYERS = [
     "_ranking",
     "_summary",
     "_tables",
+    "_printing",
     "_turns",
     "_jobs",
     "_rows",

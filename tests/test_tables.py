@@ -24,6 +24,12 @@ def test_every_column_is_printed_within_80_columns(n_rows):
     assert is_cut == ("1500 rows" in table._repr_html_())
 
 
+def test_the_columns_are_spread_over_the_blocks_and_none_stands_alone():
+    printed = repr(WIDE[NAMES[:5]])  # 80 columns have room for four of them
+    headers = [block.splitlines()[0] for block in printed.split("\n\n")]
+    assert sorted(header.count("a_long") for header in headers) == [2, 3]
+
+
 def test_a_part_prints_in_the_same_way_and_numbers_stay_exact():
     table = WIDE.rename(columns={NAMES[0]: "first"}).head(2)
     assert isinstance(table, ShownTable)
@@ -70,7 +76,7 @@ def test_a_text_that_all_splits_share_is_printed_once_and_wrapped():
     lines = repr(table).splitlines()
     assert max(map(len, lines)) <= 80
     assert sum(line.startswith("scale") for line in lines) == 1
-    assert "class 3 0.03" in repr(table)
+    assert "class 3: 0.03" in repr(table)
     assert "class 30" not in repr(table)
     assert "... (50 in all)" in " ".join(repr(table).split())
 

@@ -7,6 +7,7 @@ from sklearn.base import BaseEstimator
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_is_fitted
 
+from sam_attribution._printing import Printed
 from sam_attribution._ranking import lowest
 from sam_attribution._tables import diagnostics_table
 from sam_attribution._turns import exclusive
@@ -41,7 +42,7 @@ from sam_attribution.validation_data import ValidationData
 _SIGNALS = {"network": "model's guess", "classes": "similar rows", "trusted": "checked rows"}
 
 
-class MislabelDetector(JudgesNewRows, WritesReport, BaseEstimator):
+class MislabelDetector(Printed, JudgesNewRows, WritesReport, BaseEstimator):
     """Find rows whose label, or target of a regression, is wrong.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier` on the labels as given and

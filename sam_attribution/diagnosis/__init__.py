@@ -13,6 +13,8 @@ from sam_attribution.diagnosis._prediction import prediction_errors
 from sam_attribution.diagnosis._remedies import (
     AS_TRAINED,
     OTHER_RATE,
+    REFINE,
+    REFINE_AND_SCALE,
     SCALE_FEATURES,
     SCALE_TARGETS,
     TRAIN_LONGER,

@@ -18,6 +18,8 @@ from sam_attribution.diagnosis._remedies import (
     OTHER_METHOD,
     OTHER_RATE_OR_RADIUS,
     PREDICTION,
+    REFINE,
+    REFINE_AND_SCALE,
     SCALE_FEATURES,
     SCALE_TARGETS,
     SMALLER_RATE,
@@ -61,9 +63,8 @@ _LEARN = (OTHER_RATE_OR_RADIUS, TRAIN_LONGER, AS_TRAINED)
 _MORE_STATES = "more recorded states, such as trajectory=100"
 _UNROLLED = 'method="unrolled"'
 _SEARCH = "search method__damping"
-_REFINE = "refine=20, which uses the measured effects of the rows that matter most"
 _DONE_BY_ROW = {
-    _REFINE: lambda row: row.get("n_left_out", 0) >= 20,
+    **dict.fromkeys((REFINE, REFINE_AND_SCALE), lambda row: row.get("n_left_out", 0) >= 20),
     EVERY_STEP: lambda row: "n_checkpoints" not in str(row.get("mode", "n_checkpoints")),
     _SEARCH: lambda row: row.get("damping_reason") == "given" or "method" in row,
     OTHER_METHOD: lambda row: "method_reason" in row,
@@ -237,7 +238,7 @@ CHECKS = (
             BAD: "leaving out the rows that matter most did not have the effect that their "
             "scores predict: do not trust scores of single rows",
         },
-        (*_SMOOTHER, _REFINE),
+        (*_SMOOTHER, REFINE, REFINE_AND_SCALE),
     ),
     Check(
         "left_out_rank",

@@ -25,6 +25,10 @@ OTHER_METHOD = 'or use "gif" or "unrolled"'
 FOR_SIZE = 'use "unrolled" if the size matters'
 PREDICTION = 'diagnose(smoothness="prediction") to measure whether the scores suffer'
 EVERY_STEP = "n_checkpoints=None, which takes them as in training"
+REFINE = "refine=20, which uses the measured effects of the rows that matter most"
+REFINE_AND_SCALE = (  # of a method whose scores have another size than the effects
+    "refine=20 with calibrate=True, which uses the measured effects of the rows that matter most"
+)
 AS_TRAINED = (  # of a network trained elsewhere, in the place of those of a training
     "check that the rows are scaled and normalised as in its training, and that its outputs are in "
     "the order of the classes"

@@ -9,6 +9,7 @@ from sklearn.utils import indexable
 from sklearn.utils.validation import has_fit_parameter
 
 from sam_attribution._as_arrays import refuse_odd_tensor
+from sam_attribution._printing import Printed
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
@@ -29,7 +30,7 @@ from sam_attribution.fitting import net_of
 from sam_attribution.training import SAMClassifier, SAMNet
 
 
-class RowFilter(BaseEstimator):
+class RowFilter(Printed, BaseEstimator):
     """Base of estimators with `scorer`, `removal_fraction`, `memory` and `random_state`."""
 
     _parameter_constraints = {

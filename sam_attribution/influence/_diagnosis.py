@@ -9,7 +9,12 @@ from sklearn.utils.validation import check_is_fitted
 from sam_attribution._tables import ShownTable, diagnostics_table
 from sam_attribution._validation import Interval, Options, StrOptions, check_arguments
 from sam_attribution._warnings import warn
-from sam_attribution.diagnosis import check_table, done_already
+from sam_attribution.diagnosis import (
+    REFINE,
+    REFINE_AND_SCALE,
+    check_table,
+    done_already,
+)
 from sam_attribution.influence._label_scores import to_numpy
 from sam_attribution.influence._rank_stability import rank_stability
 from sam_attribution.influence._refinement import FEWEST_LEFT_OUT
@@ -58,7 +63,14 @@ def warn_of_several_methods(diagnostics):
 
 def _done_by(attributions):
     """Function of a split: the remedies that its run has no use for."""
-    return cache(lambda split: done_already(attributions[split].problem))
+
+    @cache
+    def done(split):
+        attribution = attributions[split]
+        has_size = attribution.prepared.differentiates_training
+        return done_already(attribution.problem) | {REFINE_AND_SCALE if has_size else REFINE}
+
+    return done
 
 
 def _left_out_of(number, attribution):

@@ -8,6 +8,7 @@ from sklearn.base import BaseEstimator, clone
 from sklearn.utils import get_tags
 from sklearn.utils.validation import check_consistent_length, check_is_fitted
 
+from sam_attribution._printing import Printed
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import seed_nested
@@ -56,7 +57,7 @@ _SETTINGS = (
 )
 
 
-class SAMInfluence(LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
+class SAMInfluence(Printed, LabelScores, Diagnosing, Tracing, Editing, BaseEstimator):
     """Score training rows by the rise of the validation loss without them.
 
     ``fit`` trains clones of a :class:`~sam_attribution.SAMClassifier`,

@@ -5,6 +5,7 @@ from numbers import Integral, Real
 import torch
 from sklearn.base import BaseEstimator
 
+from sam_attribution._printing import Printed
 from sam_attribution._row_source import RowSource, each_tensor
 from sam_attribution._rows import tensors_in, with_own_targets
 from sam_attribution._turns import exclusive
@@ -46,7 +47,7 @@ def _private(name):
     )
 
 
-class Conformant(ArrayInputs, ModuleBuilder):
+class Conformant(Printed, ArrayInputs, ModuleBuilder):
     """Mixin before a skorch net that makes it keep scikit-learn's contract.
 
     Differences from skorch: input is validated, the user's module and the global random streams

@@ -118,7 +118,7 @@ class AdoptingMixin:
         check_arguments(_RULES, "from_module", rho=rho, weight_decay=weight_decay, lr=lr)
         module = _checked_module(module)
         settings = _with_defaults(settings, module, weight_decay, lr)
-        net = cls(module, rho=rho, trajectory=None, **settings)
+        net = cls(module, rho=rho, **settings)
         data = net._adopt(X, y, sample_weight, classes)
         net.trajectory_ = net._record_of_adoption(data, checkpoints, lr)
         return net
@@ -159,13 +159,10 @@ class AdoptingMixin:
         self._refuse_if_adopted("fit and partial_fit")
         return super()._train(*args, **kwargs)
 
-    def get_params(self, *args, **kwargs):
-        """Parameters, without those that ``from_module`` leaves nobody to set."""
-        params = super().get_params(*args, **kwargs)
-        if is_adopted(self):
-            unset = {"trajectory"} | ({"random_state"} if self.random_state is None else set())
-            params = {name: value for name, value in params.items() if name not in unset}
-        return params
+    @property
+    def _is_fixed(self):
+        """True if no parameter can be set, as no seed is drawn any more."""
+        return is_adopted(self)
 
     def set_params(self, **params):
         if params:

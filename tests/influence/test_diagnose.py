@@ -64,6 +64,16 @@ def test_a_rough_run_warns():
     assert fitted.diagnostics_.loc[0, "left_out_error"] > 0.8
 
 
+@pytest.mark.slow
+@pytest.mark.parametrize(("method", "calibrate"), [("unrolled", False), ("gif", True)])
+def test_the_advice_to_refine_can_be_followed_as_it_stands(method, calibrate):
+    table = influence(rough(), method).fit(X, y).diagnose(n_left_out=6).set_index("check")
+    advice = table.loc["left_out_error", "advice"]
+    assert "refine=20" in advice
+    assert ("calibrate=True" in advice) == calibrate
+    influence(rough(), method, refine=20, calibrate=calibrate).fit(X, y)
+
+
 @pytest.mark.parametrize("method", ["grad-cos", "grad-dot", "relatif", "trak"])
 def test_a_method_without_a_unit_is_judged_by_the_order_of_the_rows_left_out(method):
     fitted = influence(linear(), method).fit(X, y)

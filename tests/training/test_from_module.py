@@ -242,6 +242,12 @@ def test_the_same_rows_in_another_form_are_told_to_take_the_first_form():
         SAMInfluence(adopt(), method="grad-dot", validation=VALIDATION).fit(rows)
 
 
+def test_the_parameters_are_those_of_the_constructor():
+    net = adopt()
+    assert net.get_params(deep=False).keys() == SAMClassifier().get_params(deep=False).keys()
+    assert clone(net) is net
+
+
 def test_the_net_prints_the_seed_that_was_passed_and_no_other():
     net = adopt()
     assert "random_state" not in repr(net)

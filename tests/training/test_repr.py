@@ -10,6 +10,7 @@ from sklearn.preprocessing import StandardScaler
 from sklearn.utils import estimator_html_repr
 from torch import nn
 
+from sam_attribution import MislabelDetector, MislabelFilter
 from sam_attribution.perturbation import PNorm
 from sam_attribution.training import SAMClassifier, SAMRegressor
 
@@ -56,6 +57,27 @@ def test_a_long_module_leaves_the_other_parameters_to_be_read():
     assert text.startswith("SAMClassifier(max_epochs=7,\n              module=Sequential(\n")
     assert "..." in text
     assert text.endswith("rho=0.1)")
+
+
+LAYERS = nn.Sequential(nn.Linear(4, 3), nn.GELU(), nn.Linear(3, 2))  # 23 parameters
+
+
+def test_print_writes_a_network_of_several_layers_by_its_size():
+    net = SAMClassifier(LAYERS, max_epochs=5, optimizer__momentum=0.9, random_state=0)
+    assert str(net) == (
+        "SAMClassifier(max_epochs=5, module=Sequential(23 parameters),\n"
+        "              optimizer__momentum=0.9, random_state=0)"
+    )
+    assert str(MislabelFilter(MislabelDetector(net, random_state=3))) == (
+        "MislabelFilter(scorer=MislabelDetector(estimator=SAMClassifier(max_epochs=5,\n"
+        f"{'':63}module=Sequential(23 parameters),\n"
+        f"{'':63}optimizer__momentum=0.9,\n"
+        f"{'':63}random_state=0),\n"
+        f"{'':39}random_state=3))"
+    )
+    assert str(SAMClassifier(LAYERS[0])) == f"SAMClassifier(module={LAYERS[0]!r})"
+    assert net._repr_mimebundle_()["text/plain"] == str(net)
+    assert "<div" in net._repr_mimebundle_()["text/html"]
 
 
 SKLEARN = tuple(int(part) for part in sklearn.__version__.split(".")[:2])
