@@ -59,6 +59,7 @@ def one_network(size, data, network, seed):
     found = {
         "retrain": edits.plain(how="retrain"),
         "replay": edits.plain(how="replay"),
+        "replay, lr_factor=2": edits.plain(how="replay", lr_factor=2),
         "replay, recorded rates": edits.plain(how="replay", lr_factor=None),
         "random": edits.random(seed),
     }
