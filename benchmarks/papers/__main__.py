@@ -2,6 +2,7 @@
 
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers          (the list)
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers --run    (what is missing, in its order)
+    SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers --run --jobs 2          (two at a time)
 
 Minutes are those of the processor, one thread; of what is missing and of modules that are not of
 this folder, an estimate.
@@ -14,8 +15,8 @@ CIFAR-10 and CIFAR-100 into ``$SAM_ATTRIBUTION_DATA/torchvision``:
     SAM_ATTRIBUTION_DATA=folder python -m benchmarks.papers.removal_curves --full
     python -m benchmarks.papers.edits --full --rows 100 --epochs 1 "CIFAR-10, ViT-B"    (a trial)
 
-A network takes 5 trainings on 50,000 rows in ``edits``, 21 in ``truth`` and up to 41 in ``curves``.
-The full size has not been measured. WRN-28-10 and ResNet-50, and ViT-B with two of its twelve
+A network takes 5 trainings on 50,000 rows in ``edits``, 42 in ``groups_left_out`` and up to 41 in
+``removal_curves``. The full size has not been measured. WRN-28-10 and ResNet-50, and ViT-B with two of its twelve
 layers, went through training, both repetitions and GIF's edit on four rows of noise, for one epoch
 on a CPU (with group norm in WRN-28-10). Every method that ``--full`` keeps went through 40 rows
 with a small network.
@@ -27,6 +28,7 @@ import sys
 from dataclasses import dataclass
 
 import pandas as pd
+from joblib import Parallel, delayed
 
 from benchmarks.papers import (
     checkpoints,
@@ -88,13 +90,19 @@ def is_missing(item):
     return not content or len(content.get("cases", {})) < item.n_cases
 
 
+def measure(item):
+    subprocess.run([sys.executable, "-m", f"benchmarks.{item.module}"], check=True)
+
+
 def main():
     """Print the list, or measure what is missing."""
     parser = argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0])
     parser.add_argument("--run", action="store_true", help="measure what is missing")
-    if parser.parse_args().run:
-        for item in filter(is_missing, ITEMS):
-            subprocess.run([sys.executable, "-m", f"benchmarks.{item.module}"], check=True)
+    parser.add_argument("--jobs", type=int, default=1, help="modules that run at a time")
+    given = parser.parse_args()
+    if given.run:
+        missing = filter(is_missing, ITEMS)
+        Parallel(given.jobs, prefer="threads")(delayed(measure)(item) for item in missing)
     rows = [
         (item.paper, item.name, f"python -m benchmarks.{item.module}", *state(item))
         for item in ITEMS
