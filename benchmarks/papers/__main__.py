@@ -16,10 +16,10 @@ CIFAR-10 and CIFAR-100 into ``$SAM_ATTRIBUTION_DATA/torchvision``:
     python -m benchmarks.papers.edits --full --rows 100 --epochs 1 "CIFAR-10, ViT-B"    (a trial)
 
 A network takes 5 trainings on 50,000 rows in ``edits``, 42 in ``groups_left_out`` and up to 41 in
-``removal_curves``. The full size has not been measured. WRN-28-10 and ResNet-50, and ViT-B with two of its twelve
-layers, went through training, both repetitions and GIF's edit on four rows of noise, for one epoch
-on a CPU (with group norm in WRN-28-10). Every method that ``--full`` keeps went through 40 rows
-with a small network.
+``removal_curves``. The full size has not been measured. WRN-28-10 and ResNet-50, and ViT-B with two
+of its twelve layers, went through training, both repetitions and GIF's edit on four rows of noise,
+for one epoch on a CPU (with group norm in WRN-28-10). Every method that ``--full`` keeps went
+through 40 rows with a small network.
 """
 
 import argparse

@@ -25,13 +25,13 @@ def place(key):
     return {"images": images, "network": network, "seed": int(seed)}
 
 
-def wide(lines, index, columns, figure):
+def wide(lines, index, columns, figure, mean="mean"):
     """Means of a figure, lines and columns in the order in which they come."""
-    return lines.pivot_table(index=index, columns=columns, values=figure, sort=False)
+    return lines.pivot_table(index=index, columns=columns, values=figure, aggfunc=mean, sort=False)
 
 
 def lines_of_edits(cases):
-    """A line per network, seed, method and share removed; the network without an edit first."""
+    """A line per network, method and share removed; the network without an edit first."""
     lines = []
     for key, case in cases.items():
         again = case["methods"]["retrain"]
@@ -43,8 +43,7 @@ def lines_of_edits(cases):
         }
         for method, edits in {"no edit": no_edit, **case["methods"]}.items():
             lines += [
-                place(key)
-                | {"method": method, "removed": removed, **edit}
+                {"where": key.rsplit(", ", 1)[0], "method": method, "removed": removed, **edit}
                 | {"cost": edit["seconds"] / once, "fit": edits.get("seconds_fit", 0) / once}
                 | {"off": edit["accuracy"] - again[removed]["accuracy"]}
                 for removed, edit in edits.items()
@@ -55,13 +54,18 @@ def lines_of_edits(cases):
 
 def accuracies(lines):
     """Accuracy after the largest removal, a line per method, a column per network."""
-    lines = lines.assign(where=lines["images"] + ", " + lines["network"])
     return wide(lines[lines["removed"] == lines["removed"].iloc[-1]], "method", "where", "accuracy")
+
+
+def on_all(lines):
+    """Those of the methods that every network has, so that means over networks can be compared."""
+    networks = lines.groupby("method")["where"].nunique()
+    return lines[lines["method"].map(networks) == networks.max()]
 
 
 def differences(lines):
     """Edits beside training again: accuracy, cosine and length of the change, costs."""
-    lines = lines.assign(where=lines["images"] + lines["network"], size=lines["off"].abs())
+    lines = lines.assign(size=lines["off"].abs())
     groups = lines.groupby("method", sort=False)
     return pd.DataFrame(
         {
@@ -225,8 +229,10 @@ def parts():
     return {
         "Accuracy after the largest removal": accuracies(edits),
         "Differences from training again": differences(edits),
-        "Accuracy by share removed": wide(edits, "method", "removed", "accuracy"),
-        "Loss of the removed rows": wide(edits, "method", "removed", "removed_loss"),
+        "Difference by share removed": wide(on_all(edits), "method", "removed", "off"),
+        "Loss of the removed rows": wide(
+            on_all(edits), "method", "removed", "removed_loss", "median"
+        ),
         "Wrong labels among the lowest 40 %": found_wrong(curves),
         "Accuracy without harmful rows": after_removal(curves, "harmful"),
         "Accuracy without helpful rows": after_removal(curves, "helpful"),
@@ -262,6 +268,8 @@ def _digits(cell):
         return str(cell)
     if np.isnan(cell):
         return NOTHING
+    if abs(cell) >= 1000:
+        return f"{cell:.0f}"
     return f"{cell:.3f}" if abs(cell) >= 0.01 or cell == 0 else f"{cell:.2g}"
 
 

@@ -61,6 +61,15 @@ def test_the_network_without_an_edit_has_the_loss_of_before():
     assert losses.loc["retrain"].tolist() == [3, 4]
 
 
+def test_means_over_networks_are_of_methods_that_all_have():
+    other = {
+        "accuracy": 0.5,
+        "methods": {"retrain": CASES["mnist, 50 styles, ViT, 0"]["methods"]["retrain"]},
+    }
+    lines = tables.lines_of_edits(CASES | {"mnist, ResNet, 0": other})
+    assert set(tables.on_all(lines)["method"]) == {"no edit", "retrain"}
+
+
 def test_a_number_that_is_not_there_is_a_dash():
     table = tables.found_wrong(
         {
@@ -73,6 +82,6 @@ def test_a_number_that_is_not_there_is_a_dash():
     assert lines[4].split() == ["mnist", "ResNet", r"\-", "0.001"]
 
 
-@pytest.mark.parametrize("name", [])
+@pytest.mark.parametrize("name", tables.parts())
 def test_the_page_has_the_table_of_the_json(name):
     assert tables.shown(tables.parts()[name]) in PAGE.read_text()
