@@ -9,7 +9,7 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_order, check_results
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._tables import ShownTable
@@ -119,7 +119,8 @@ def compare(
     """
     methods, estimator = _by_name(methods), frozen_where_adopted(estimator)
     _check_validation(validation)
-    check_order(X=X, y=y, sample_weight=sample_weight, truth=truth, wrong=wrong)
+    check_order(X=X, y=y, sample_weight=sample_weight, wrong=wrong)
+    check_results({"X": X}, truth=truth)
     X, y = with_own_targets(X, y, verbose=verbose)
     truth = _checked_truth(truth, len(y))
     wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
