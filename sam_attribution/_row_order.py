@@ -1,7 +1,7 @@
 """The order of rows in tables, labels and weights that belong together."""
 
+from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import NamedTuple
 
 import numpy as np
 import pandas as pd
@@ -9,7 +9,8 @@ import pandas as pd
 from sam_attribution._warnings import warn
 
 
-class Axis(NamedTuple):
+@dataclass(frozen=True)
+class Axis:
     """An axis of an argument, its pandas index (None if it has none), and code for a message.
 
     `of_index` is the index, `arranged` the argument in the order of another index, `sorted` the
@@ -106,9 +107,9 @@ def check_order_of_labels(labels, indices, positions, index):
     rows = rows_of("indices", indices)
     candidates = [rows]
     if isinstance(index, pd.Index):
-        of_rows = rows._replace(name="X", index=index[positions], of_index="X.index[indices]")
+        of_rows = replace(rows, name="X", index=index[positions], of_index="X.index[indices]")
         candidates.append(of_rows)
-    candidates.append(rows._replace(index=pd.Index(positions), of_index="indices"))
+    candidates.append(replace(rows, index=pd.Index(positions), of_index="indices"))
     if not any(each.index is not None and given.index.equals(each.index) for each in candidates):
         for each in candidates:
             _refuse_other_order(each, given)
