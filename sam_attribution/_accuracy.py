@@ -2,6 +2,7 @@
 
 from sam_attribution._as_arrays import values_of
 from sam_attribution._row_order import check_order
+from sam_attribution._validation import check_given
 
 
 class Accuracy:
@@ -23,5 +24,6 @@ class Accuracy:
             Share of the rows that are predicted right.
         """
         check_order(X=X, y=y, sample_weight=sample_weight)
+        check_given(y)
         # scikit-learn would read nullable integers as floats, in which large ones are alike
         return super().score(X, values_of(y, "y"), sample_weight)

@@ -7,11 +7,11 @@ from pandas.api.extensions import ExtensionDtype
 
 
 def from_tensor(data, name):
-    """Array with the content of a torch tensor on any device; other data are returned unchanged."""
+    """Array with the content of a torch tensor on any device; other data in native byte order."""
     refuse_odd_tensor(data, name)
     refuse_masked(data, name)
     if not hasattr(data, "detach"):
-        return data
+        return in_native_order(data)
     try:
         data = data.detach().cpu()
         return (data.float() if str(data.dtype) == "torch.bfloat16" else data).numpy()
@@ -19,6 +19,22 @@ def from_tensor(data, name):
         raise TypeError(
             f"{name} must be an ordinary tensor, got one that cannot become an array: {error}"
         ) from error
+
+
+def in_native_order(data):
+    """Data whose numbers have the byte order of this machine, as pandas and torch need them.
+
+    Arrays and tables of the other order, as FITS and other files hold it, are copied. A memory map
+    stays one; its batches are converted when they are read.
+    """
+    if isinstance(data, pd.DataFrame):
+        if all(map(_is_native, data.dtypes)):
+            return data
+        parts = [in_native_order(part) for _, part in data.items()]
+        return pd.concat(parts, axis=1).set_axis(data.columns, axis=1)
+    if not isinstance(data, np.ndarray | pd.Series) or isinstance(data, np.memmap):
+        return data
+    return data if _is_native(data.dtype) else data.astype(data.dtype.newbyteorder("="))
 
 
 def values_of(data, name):
@@ -40,8 +56,10 @@ def values_of(data, name):
 def without_nullable(X):
     """Dataframe whose nullable integers and booleans are those of numpy, where none is missing.
 
-    scikit-learn turns them into floats, which a module cannot look up in an embedding.
+    scikit-learn turns them into floats, which a module cannot look up in an embedding. Other data
+    are in native byte order.
     """
+    X = in_native_order(X)
     if not isinstance(X, pd.DataFrame) or not any(map(_is_nullable_integer, X.dtypes)):
         return X
     parts = [
@@ -97,6 +115,16 @@ def refuse_ragged(data, name, advice=PAD_ROWS):
         )
 
 
+def refuse_repeated_columns(X, name):
+    """Raise a ValueError for a table that has two columns of one name."""
+    if isinstance(X, pd.DataFrame) and not X.columns.is_unique:
+        twice = X.columns[X.columns.duplicated()][0]
+        raise ValueError(
+            f"{name} has more than one column {twice!r}. Rename or drop them, or pass "
+            f"{name}.to_numpy()."
+        )
+
+
 def refuse_texts(data, name):
     """Raise a ValueError for rows that are texts, which no module of torch takes."""
     if not isinstance(data, list | tuple) and getattr(data, "ndim", None) != 1:
@@ -115,6 +143,10 @@ def _length(row):
     if isinstance(row, list | tuple):
         return len(row)
     return row.shape[0] if getattr(row, "ndim", 0) > 0 else None
+
+
+def _is_native(dtype):
+    return not isinstance(dtype, np.dtype) or dtype.isnative
 
 
 def _is_nullable_integer(dtype):

@@ -23,7 +23,7 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import _check_sample_weight
 from sklearn.utils.validation import _num_samples as num_samples
 
-from sam_attribution._as_arrays import from_tensor, values_of
+from sam_attribution._as_arrays import from_tensor, in_native_order, values_of
 from sam_attribution._row_source import RowSource
 
 __all__ = [
@@ -33,6 +33,7 @@ __all__ = [
     "StrOptions",
     "check_arguments",
     "check_column",
+    "check_given",
     "check_labels",
     "check_length",
     "check_mask",
@@ -63,7 +64,9 @@ class HasMethods(_HasMethods):
 
 def take_rows(X, positions):
     """Rows of `X` at some positions, or of a mask; those of a source are not read."""
-    return X.part(positions) if isinstance(X, RowSource) else _safe_indexing(X, positions)
+    if isinstance(X, RowSource):
+        return X.part(positions)
+    return _safe_indexing(in_native_order(X), positions)
 
 
 def check_parameters(estimator):
@@ -177,7 +180,8 @@ def label_values(y, name="y"):
         raise ValueError(
             f"{name} must hold one label per row, got an array of shape {shape}. Turn one-hot "
             f"rows into labels by {name}.argmax(axis=1); for several labels per row use SAMNet "
-            "with BCEWithLogitsLoss."
+            "with BCEWithLogitsLoss. Of the items of a Dataset the last part is y, which metadata "
+            "cannot be."
         )
     return y
 
@@ -260,7 +264,17 @@ def target_column(y, name, *, warn=False):
     return column_or_1d(y, warn=warn)
 
 
+def check_given(y, name="y"):
+    """Raise a ValueError if there are no labels or targets."""
+    if y is None:
+        raise ValueError(
+            f"{name} must hold a label or target for each row, got None. Only a Dataset has its "
+            "own."
+        )
+
+
 def _check_is_column(values, name):
+    check_given(values, name)
     shape = _shape_of(values)
     _check_axes(shape[:1] if shape[1:] == (1,) else shape, name, (1,))
 

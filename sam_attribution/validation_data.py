@@ -10,7 +10,7 @@ from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import ArrayRows, with_own_targets
 from sam_attribution._summary import table_html
-from sam_attribution._validation import num_samples
+from sam_attribution._validation import check_given, num_samples
 
 _LABELS = 10  # that are counted by name
 
@@ -59,6 +59,7 @@ class ValidationData:
     def __init__(self, X, y=None):
         check_order(X=X, y=y)
         X, y = with_own_targets(X, y)
+        check_given(y, "y of ValidationData")
         refuse_ragged(X, "X")
         refuse_ragged(y, "y", PAD_TARGETS)
         X, y = _frozen(from_tensor(X, "X")), _frozen(np.asarray(values_of(y, "y")))

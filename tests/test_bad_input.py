@@ -16,7 +16,8 @@ from sklearn.linear_model import LogisticRegression
 from torch import nn
 from torch.utils.data import DataLoader
 
-from sam_attribution.detection import MislabelDetector
+from sam_attribution.comparison import compare, further_training
+from sam_attribution.detection import MislabelDetector, label_issues
 from sam_attribution.filtering import FilteredClassifier, MislabelFilter
 from sam_attribution.influence import SAMInfluence
 from sam_attribution.linalg import GMRES, Dense, Direct
@@ -24,6 +25,7 @@ from sam_attribution.methods import GIF, HIF, Unrolled
 from sam_attribution.perturbation import Adaptive, PNorm
 from sam_attribution.problem import Problem
 from sam_attribution.retraining import LeaveOneOut
+from sam_attribution.review import apply_decisions
 from sam_attribution.training import SAMClassifier, SAMRegressor
 from sam_attribution.validation_data import ValidationData
 from tests.models import tabular
@@ -148,7 +150,7 @@ def test_targets_of_questions():
         ((torch.tensor(spoilt(X)), y), "Input X contains NaN"),
         ((torch.tensor(X), y[1:]), "X has 40 rows, y has 39"),
         ((torch.tensor(X[:0]), y[:0]), r"and rows and features, got shape \(0, 6\)"),
-        ((torch.tensor(X).to_sparse(), y), "X must be a dense, real tensor"),
+        ((torch.tensor(X).to_sparse(), y), "X must be a dense tensor, got a sparse"),
         (({}, y), "X as a dict must hold arrays by the names of forward's arguments"),
         (({"a": X, "b": X[1:]}, y), "X as a dict must hold arrays of one length"),
     ],
@@ -156,6 +158,32 @@ def test_targets_of_questions():
 def test_tensors_and_dicts(data, message):
     with pytest.raises((ValueError, TypeError), match=message):
         classifier().fit(*data)
+
+
+WITHOUT_LABELS = {
+    "attribute": lambda i: i.attribute(X_val, None),
+    "explain": lambda i: i.explain(X_val, None),
+    "explain_errors": lambda i: i.explain_errors(X_val, None),
+    "score": lambda i: i.estimator_.score(X_val, None),
+    "validation": lambda i: ValidationData(X_val),
+    "filter": lambda i: FilteredClassifier(classifier()).fit(X, None),
+    "label_issues": lambda i: label_issues(None, np.eye(3)[y]),
+    "decisions": lambda i: apply_decisions(X, None, "never"),
+    "compare": lambda i: compare(["gif"], classifier(), X, None, validation=HELD_OUT),
+    "further training": lambda i: further_training(i.estimator_, X, y, X_val, None),
+}
+
+
+@pytest.fixture(scope="module")
+def fitted_influence():
+    return influence(method="grad-dot", validation=HELD_OUT).fit(X, y)
+
+
+@pytest.mark.parametrize("door", WITHOUT_LABELS.values(), ids=WITHOUT_LABELS)
+def test_labels_that_are_missing_are_named(door, fitted_influence):
+    message = r"y(_query| of ValidationData)? must hold a label or target for each row, got None"
+    with pytest.raises(ValueError, match=message):
+        door(fitted_influence)
 
 
 def test_labels_of_another_kind_than_in_fit():
@@ -184,7 +212,9 @@ def test_the_default_module_takes_rows_of_the_size_it_was_built_for():
 
 @pytest.mark.parametrize("rows", [{"a": X}, (X, X)])
 def test_rows_of_several_inputs_need_a_module(rows):
-    with pytest.raises(ValueError, match=r"a dict, a tuple .* need module=, a network whose"):
+    with pytest.raises(
+        ValueError, match=r"X has rows that are a dict, a tuple .* Pass module=, a network whose"
+    ):
         classifier().fit(rows, y)
     with pytest.raises(ValueError, match=r"builds a network for the rows of fit\. Call fit first"):
         classifier().initialize()
@@ -436,7 +466,10 @@ class Pair(nn.Linear):
 def test_modules_that_cannot_be_scored_as_they_train():
     with pytest.raises(ValueError, match="module changes its input in place"):
         classifier(InPlace(6, 3)).fit(X, y)
-    with pytest.raises(TypeError, match=r"module must return a tensor.*got tuple"):
+    with pytest.raises(
+        TypeError,
+        match=r"module must return a tensor.*got a tuple of shape \(\d+, 3\), sh.*\.logits",
+    ):
         classifier(Pair(6, 3)).fit(X, y)
     bound = nn.Linear(6, 3)
     forward = bound.forward

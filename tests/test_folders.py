@@ -68,6 +68,27 @@ def test_a_name_that_is_too_long_is_named(home, path):
         net(trajectory_dir=path).fit(X, y)
 
 
+@pytest.mark.parametrize("path", [3, None, X])
+def test_what_is_no_path_is_named(path):
+    with pytest.raises(TypeError, match=r"path must be a path, got (int|NoneType|ndarray)"):
+        review_page(path, X, given=y, suggested=y, scores=y)
+    if path is not None:
+        with pytest.raises(TypeError, match="decisions must be a path, a file or a DataFrame, got"):
+            review_page("never", X, given=y, suggested=y, scores=y, decisions=path)
+
+
+def test_a_file_that_cannot_be_opened_is_named(home):
+    page = {"given": y, "suggested": y, "scores": y}
+    with pytest.raises(IsADirectoryError, match=r"path='.*' cannot be opened: Is a directory"):
+        review_page(home, X, **page)
+    with pytest.raises(FileNotFoundError, match=r"path='.*x\.html' cannot be opened: No such"):
+        review_page(home / "none" / "x.html", X, **page)
+    with pytest.raises(FileNotFoundError, match=r"csv='.*none\.csv' cannot be opened: No such"):
+        apply_decisions(X, y, home / "none.csv")
+    with pytest.raises(FileNotFoundError, match=r"decisions='.*none\.csv' cannot be opened"):
+        review_page(home / "x.html", X, **page, decisions=home / "none.csv")
+
+
 def test_other_arguments_name_themselves(home):
     influence = SAMInfluence(net(), method=LeaveOneOut(rows=[1], resume_dir=""), random_state=0)
     with pytest.raises(ValueError, match="resume_dir must be a path, got ''"):

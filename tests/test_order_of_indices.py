@@ -20,11 +20,20 @@ from sam_attribution._row_order import check_order
 from sam_attribution.comparison import compare, further_training, leave_one_out
 from sam_attribution.datasets import instance_dependent_noise
 from sam_attribution.exceptions import AttributionWarning
-from sam_attribution.metrics import agreement, detection
+from sam_attribution.metrics import (
+    agreement,
+    detection,
+    detection_curve,
+    linear_datamodelling_score,
+    removal_curve,
+    similarities,
+)
 from sam_attribution.plotting import (
     DetectionCurveDisplay,
     LabelConfusionDisplay,
     RemovalCurveDisplay,
+    ScoreDistributionDisplay,
+    WhatIfDisplay,
 )
 from sam_attribution.retraining import LeaveOneOut
 from sam_attribution.review import apply_decisions, review_page
@@ -86,8 +95,32 @@ DOORS = {
     ),
     "mask of remove": lambda m, i: on_table().remove(MOVED.index.to_series() < 3),
     "mask of relabel": lambda m, i: on_table().relabel(MOVED.index.to_series() < 3, [0, 0, 0]),
+    "labels of an Index": lambda m, i: i.relabel(pd.Index([2, 5, 1]), LABELS[[1, 2, 5]]),
+    "labels of positions": lambda m, i: i.relabel([2, 5, 1], LABELS[[1, 2, 5]]),
+    "labels of a Series": lambda m, i: i.relabel(
+        pd.Series([2, 5, 1], ["c", "a", "b"]), pd.Series([0, 1, 1], ["a", "b", "c"])
+    ),
+    "labels of a mask": lambda m, i: on_table().relabel(TABLE.index < 3, LABELS[[2, 1, 0]]),
     "curve": lambda m, i: DetectionCurveDisplay.from_estimator(on_table(), MOVED[0] > 0),
     "agreement": lambda m, i: agreement(MOVED[0], TABLE[0]),
+    "agreement by query": lambda m, i: agreement(MOVED, TABLE),
+    "datamodelling": lambda m, i: linear_datamodelling_score(MOVED[0], TABLE.T > 0, [1.0, 2.0]),
+    "subsets": lambda m, i: linear_datamodelling_score(X[0], TABLE > 0, MOVED[0]),
+    "queries": lambda m, i: linear_datamodelling_score(MOVED, X[:2] > 0, TABLE.iloc[:, :2]),
+    "similarities": lambda m, i: similarities(MOVED[0], TABLE[[0]].T, [1]),
+    "amounts": lambda m, i: similarities(X[0], TABLE, MOVED[0]),
+    "components": lambda m, i: review_page(
+        "never", TABLE, given=y, suggested=y, scores=y, score_components={"network": MOVED[0]}
+    ),
+    "label scores": lambda m, i: review_page(
+        "never", TABLE, given=y, suggested=y, scores=y, label_scores=MOVED
+    ),
+    "what if": lambda m, i: WhatIfDisplay(MOVED, LABELS).plot(),
+    "distribution": lambda m, i: ScoreDistributionDisplay(MOVED[0], labels=LABELS).plot(),
+    "detection curve": lambda m, i: DetectionCurveDisplay(LABELS == 1, MOVED[0]).plot(),
+    "removal scores": lambda m, i: RemovalCurveDisplay.from_estimator(
+        m, TABLE, y, X_test=X, y_test=y, scores=MOVED[0]
+    ),
     "detection": lambda m, i: detection(MOVED[0], LABELS == 1),
     "confusion": lambda m, i: LabelConfusionDisplay(MOVED[0], LABELS).plot(),
     "removal": lambda m, i: RemovalCurveDisplay.from_estimator(
@@ -98,8 +131,68 @@ DOORS = {
 
 @pytest.mark.parametrize("door", DOORS.values(), ids=DOORS)
 def test_another_order_is_refused(door, model, influence):
-    with pytest.raises(ValueError, match=r"have the same index in another order, .*\.to_numpy\(\)"):
+    with pytest.raises(
+        ValueError, match=r"have the same (index|columns) in another order, .*\.to_numpy\(\)"
+    ):
         door(model, influence)
+
+
+SORTED = MOVED[0]  # as a column of issues_, whose rows have the default index, sorted by score
+BESIDE_ARRAYS = {
+    "detection": lambda i: detection(SORTED, y == 1),
+    "detection_curve": lambda i: detection_curve(SORTED, y == 1),
+    "agreement": lambda i: agreement(SORTED, X[:, 0]),
+    "truth": lambda i: agreement(X[:, 0], SORTED),
+    "agreement by query": lambda i: agreement(MOVED.T, X.T),
+    "datamodelling": lambda i: linear_datamodelling_score(SORTED, X.T > 0, y),
+    "values": lambda i: linear_datamodelling_score(X[0], X > 0, SORTED),
+    "similarities": lambda i: similarities(SORTED, X[:, :1].T, [1]),
+    "removal_curve": lambda i: removal_curve(SORTED, np.mean),
+    "mask": lambda i: i.remove(SORTED > 0),
+    "mask of relabel": lambda i: i.relabel(SORTED > 0, y),
+    "page": lambda i: review_page("never", X, given=y, suggested=y, scores=SORTED),
+    "compare": lambda i: compare(
+        ["gif"], SAMClassifier(), X, y, validation=ValidationData(X, y), truth=SORTED
+    ),
+    "curve": lambda i: DetectionCurveDisplay(y == 1, SORTED).plot(),
+    "distribution": lambda i: ScoreDistributionDisplay(SORTED, labels=y).plot(),
+    "confusion": lambda i: LabelConfusionDisplay(y, SORTED > 0).plot(),
+    "what if": lambda i: WhatIfDisplay(X, y, scores=SORTED).plot(),
+    "removal": lambda i: RemovalCurveDisplay.from_estimator(
+        SAMClassifier(), X, y, X_test=X, y_test=y, scores=SORTED
+    ),
+}
+
+
+@pytest.mark.parametrize("door", BESIDE_ARRAYS.values(), ids=BESIDE_ARRAYS)
+def test_a_sorted_table_beside_arrays_is_refused(door, influence):
+    with pytest.raises(
+        ValueError, match=r"holds 0 to 39 in another order, .*sort_index\(.*\.to_num"
+    ):
+        door(influence)
+
+
+def test_sorted_again_a_column_is_that_of_the_rows():
+    assert detection(SORTED.sort_index(), y == 1).equals(detection(X[:, 0], y == 1))
+
+
+def test_labels_in_the_order_of_their_rows_are_taken():
+    fitted = SAMInfluence(
+        SAMClassifier(max_epochs=1), validation=ValidationData(X, y), random_state=0
+    ).fit(MOVED, LABELS[MOVED.index])
+    positions, labels = [5, 3], [0, 2]
+    expected = fitted.relabel(positions, labels).predict_proba(X)
+    for index in (positions, MOVED.index[positions], None, ["a", "b"]):
+        found = fitted.relabel(positions, pd.Series(labels, index)).predict_proba(X)
+        np.testing.assert_array_equal(found, expected)
+    with pytest.raises(ValueError, match=r"labels\.loc\[X\.index\[indices\]\]"):
+        fitted.relabel(positions, pd.Series(labels, MOVED.index[positions[::-1]]))
+
+
+def test_a_mask_may_be_a_table_of_one_column(influence):
+    mask = pd.DataFrame({"wrong": np.arange(40) < 3})
+    expected = influence.remove([0, 1, 2]).predict_proba(X)
+    np.testing.assert_array_equal(influence.remove(mask).predict_proba(X), expected)
 
 
 def test_labels_of_rows_are_no_positions():

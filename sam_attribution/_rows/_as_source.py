@@ -11,6 +11,7 @@ from sam_attribution._as_arrays import (
     refuse_masked,
     refuse_odd_tensor,
     refuse_ragged,
+    refuse_repeated_columns,
     without_nullable,
 )
 from sam_attribution._row_source import RowSource
@@ -45,6 +46,8 @@ def as_source(X, name="X"):
 
     Raises a TypeError or ValueError that calls it `name` for rows that cannot be read so.
     """
+    refuse_odd_tensor(X, name)
+    refuse_repeated_columns(X, name)
     if isinstance(X, RowSource) or not is_lazy(X):
         return X
     if isinstance(X, DataLoader):
@@ -69,6 +72,7 @@ def as_source(X, name="X"):
 
 def dataset_as_source(X):
     """A Dataset as a source of rows; anything else as it is."""
+    refuse_odd_tensor(X, "X")
     return as_source(X) if is_dataset(X) else X
 
 

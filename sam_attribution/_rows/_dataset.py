@@ -28,6 +28,8 @@ class DatasetRows(RowSource):
     def __init__(self, dataset, collate_fn=None, num_workers=0):
         check_is_map_style(dataset)
         self._reading = Reading(dataset, collate_fn)
+        if not len(self):
+            raise ValueError(f"X as a Dataset ({type(dataset).__name__}) has no items.")
         self._num_workers = num_workers
 
     @property
@@ -56,7 +58,8 @@ class DatasetRows(RowSource):
         """The same rows, put together by a function and read by a number of processes."""
         if collate_fn is self._reading.collate_fn and num_workers == self._num_workers:
             return self
-        reading = Reading(self.dataset, collate_fn, self._reading.targets)
+        of_items = self._reading.targets, self._reading.n_items
+        reading = Reading(self.dataset, collate_fn, *of_items)
         return self._with(_reading=reading, _num_workers=num_workers)
 
     def seeded(self, seed):
@@ -137,7 +140,8 @@ class DatasetRows(RowSource):
         return self._reading.batch(*job)[0]
 
     def _n_all(self):
-        return len(self.dataset)
+        self._reading.check_length()
+        return self._reading.n_items
 
     def __getstate__(self):
         return {**vars(self), "_ahead": None}
@@ -151,8 +155,6 @@ def check_is_map_style(dataset):
             "positions, and a score belongs to a position. Give it __getitem__ and __len__, or "
             "collect its items in a list or a file."
         )
-    if not len(dataset):
-        raise ValueError(f"X as a Dataset ({type(dataset).__name__}) has no items.")
 
 
 def _as_data(item):

@@ -13,11 +13,13 @@ class Reading:
 
     A row's random transforms draw from streams that its seed, position and epoch fix. The last
     batch is kept, so that inputs and targets, or two passes over a batch, are read once. Items are
-    compared with the `targets` of the Dataset, if these are known.
+    compared with the `targets` of the Dataset, if these are known, and their number with `n_items`,
+    by default what it is now.
     """
 
-    def __init__(self, dataset, collate_fn=None, targets=None):
+    def __init__(self, dataset, collate_fn=None, targets=None, n_items=None):
         self.dataset = dataset
+        self.n_items = len(dataset) if n_items is None else n_items
         self.collate_fn = collate_fn
         self.targets = targets
         self.draws = False  # True once an item was seen to draw random numbers
@@ -40,6 +42,15 @@ class Reading:
         """The items of some rows."""
         with untouched_streams():
             return self._seeded_items(rows, seed, epoch)
+
+    def check_length(self):
+        """Raise a ValueError for a Dataset that has more or fewer items than at the start."""
+        if len(self.dataset) != self.n_items:
+            raise ValueError(
+                f"X as a Dataset ({type(self.dataset).__name__}) has {len(self.dataset)} items now "
+                f"and had {self.n_items} before: its length must not change while it is read. "
+                "Fix it, for example by torch.utils.data.Subset(dataset, range(n))."
+            )
 
     def keep(self, rows, seed, epoch, batch, draws):
         """Take a batch that another process has read as the last one."""
@@ -67,6 +78,7 @@ class Reading:
         return self._items(np.array([row]))[0]
 
     def _items(self, rows):
+        self.check_length()
         positions = rows.tolist()
         if hasattr(self.dataset, "__getitems__"):
             return self.dataset.__getitems__(positions)

@@ -1,5 +1,7 @@
 """The targets that a Dataset itself has, for all of its rows."""
 
+from collections.abc import Mapping
+
 import numpy as np
 import torch
 from torch.utils.data import Subset, TensorDataset
@@ -23,6 +25,11 @@ def targets_of(reading, some, *, verbose=0):
         raise ValueError(
             f"y is None, and the items of {type(reading.dataset).__name__} have no target: they "
             "must be pairs (x, y) or dicts with 'labels'. Pass y, with an entry for each item."
+        )
+    if odd := next((target for target in read if isinstance(target, Mapping)), None):
+        raise ValueError(
+            f"X as a Dataset gives {type(odd).__name__} as y, the last part of an item. Give pairs "
+            "(x, y), without metadata, or pass y."
         )
     known = _attribute_of(reading.dataset)
     if known is not None and _agree(known[some], read):

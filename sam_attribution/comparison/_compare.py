@@ -9,11 +9,11 @@ from sklearn.exceptions import FitFailedWarning
 from sklearn.frozen import FrozenEstimator
 from tqdm.auto import tqdm
 
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_order, check_results
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._tables import ShownTable
-from sam_attribution._validation import check_column, check_mask
+from sam_attribution._validation import check_column, check_given, check_mask
 from sam_attribution._warnings import warn
 from sam_attribution.fitting import Measure, frozen_where_adopted, is_frozen, net_of
 from sam_attribution.influence import METHODS, SAMInfluence
@@ -119,8 +119,10 @@ def compare(
     """
     methods, estimator = _by_name(methods), frozen_where_adopted(estimator)
     _check_validation(validation)
-    check_order(X=X, y=y, sample_weight=sample_weight, truth=truth, wrong=wrong)
+    check_order(X=X, y=y, sample_weight=sample_weight, wrong=wrong)
+    check_results({"X": X}, truth=truth)
     X, y = with_own_targets(X, y, verbose=verbose)
+    check_given(y)
     truth = _checked_truth(truth, len(y))
     wrong = None if wrong is None else check_mask(wrong, "wrong", len(y))
     seed = draw_seed(random_state)

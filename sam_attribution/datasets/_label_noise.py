@@ -16,7 +16,7 @@ from sklearn.utils import (
     check_random_state,
 )
 
-from sam_attribution._as_arrays import from_tensor
+from sam_attribution._as_arrays import from_tensor, refuse_repeated_columns
 from sam_attribution._row_order import check_order
 from sam_attribution._validation import classes_of, num_samples, refusing_overflow, target_column
 
@@ -148,6 +148,7 @@ def instance_dependent_noise(X, y, fraction, *, random_state=None):
     (0, 15)
     """
     check_order(X=X, y=y)
+    refuse_repeated_columns(X, "X")
     with refusing_overflow("X"):
         X = check_array(from_tensor(X, "X"), allow_nd=True, input_name="X")
     classes, codes = _encoded(y)

@@ -2,6 +2,7 @@
 
 import pandas as pd
 
+from sam_attribution._as_arrays import refuse_odd_tensor
 from sam_attribution._row_order import check_order
 from sam_attribution.review import review_page
 
@@ -95,6 +96,7 @@ class WritesReport:
 
 
 def _check_rows(X, n_judged):
+    refuse_odd_tensor(X, "X")
     n_given = X.shape[0] if hasattr(X, "shape") else len(X)
     if n_given != n_judged:
         raise ValueError(

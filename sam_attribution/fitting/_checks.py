@@ -5,7 +5,12 @@ from sklearn.pipeline import Pipeline
 from sklearn.utils import check_array
 from sklearn.utils.validation import check_consistent_length, validate_data
 
-from sam_attribution._as_arrays import from_tensor, refuse_ragged, refuse_texts
+from sam_attribution._as_arrays import (
+    from_tensor,
+    refuse_ragged,
+    refuse_repeated_columns,
+    refuse_texts,
+)
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import (
     ArrayRows,
@@ -45,6 +50,7 @@ def checked_training_rows(judge, X, y, targets):
     checked, y = targets.with_rows(judge, X, y, input_rules(estimator, X))
     y = targets.learn(y, judge.validation)
     check_validation_rows(estimator, judge.validation, checked)
+    _check_names(estimator, judge.validation, X)
     return X if hasattr(X, "iloc") else checked, y
 
 
@@ -62,6 +68,7 @@ def checked_rows(judge, X):
 
 def _given_rows(X):
     refuse_ragged(X, "X")
+    refuse_repeated_columns(X, "X")
     return from_tensor(X, "X")
 
 
@@ -159,6 +166,26 @@ def check_validation_rows(estimator, validation, X):
         raise ValueError(
             f"X of validation has rows of shape {rows.shape[1:]}, those given to fit have "
             f"{np.shape(X)[1:]}: other features."
+        )
+
+
+def _check_names(estimator, validation, X):
+    """Raise a ValueError if the columns of ``ValidationData`` are not those of `X`, in their order.
+
+    The steps of a Pipeline may take their columns by name. Names that are no texts say nothing,
+    unless they are the same in another order.
+    """
+    if has_steps(estimator) or not isinstance(validation, ValidationData):
+        return
+    one, other = (getattr(rows, "columns", None) for rows in (X, validation.X))
+    if one is None or other is None or one.equals(other):
+        return
+    are_texts = all(isinstance(name, str) for name in (*one, *other))
+    if are_texts or set(one) == set(other):
+        at = next(i for i, names in enumerate(zip(one, other, strict=True)) if len({*names}) > 1)
+        raise ValueError(
+            f"validation must have the columns of X in the same order, got {other[at]!r} where X "
+            f"has {one[at]!r}. Rename them, or pass ValidationData(X_validation[X.columns], y)."
         )
 
 

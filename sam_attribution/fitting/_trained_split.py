@@ -1,5 +1,6 @@
 """An estimator trained on the rows of one split: what attribution and detection start from."""
 
+import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
@@ -13,11 +14,12 @@ from sam_attribution._row_order import check_order
 from sam_attribution._rows import with_own_targets
 from sam_attribution._summary import summary
 from sam_attribution._turns import exclusive
-from sam_attribution._validation import take_rows
+from sam_attribution._validation import check_given, take_rows
 from sam_attribution.fitting._before_training import check_before_training, check_trained
 from sam_attribution.fitting._checks import check_estimator_kind
 from sam_attribution.fitting._estimator import (
     frozen_where_adopted,
+    has_steps,
     is_frozen,
     net_of,
     rows_at_net,
@@ -125,7 +127,7 @@ def train_split(
     X, y, sample_weight = _rows_of(split, X, y, sample_weight)
     settings = {"parameters": parameters, "differentiated": differentiated}
     asked = {"method": method, "y_validation": split.y}
-    check = partial(check_before_training, **asked, **settings)
+    check = partial(_check_first, estimator, split, **asked, **settings)
     first = _CheckFirst(check, measure)
     rows = train(estimator, X, y, sample_weight, first if split.is_first else None)
     seconds = first.seconds + measure.lap()
@@ -165,6 +167,8 @@ def single_queries(
     check_estimator_kind(estimator)
     check_is_fitted(estimator)
     (X, y), (X_query, y_query) = with_own_targets(X, y), with_own_targets(X_query, y_query)
+    check_given(y)
+    check_given(y_query, "y_query")
     check_consistent_length(X_query, y_query)
     check_order(X=X, y=y, sample_weight=sample_weight)
     check_order(X_query=X_query, y_query=y_query)
@@ -180,6 +184,25 @@ def single_queries(
         evaluation_function(evaluation, trained.problem.row_loss),
         tuple(torch.arange(len(y_query), device=y_query.device).split(1)),
     )
+
+
+def _check_first(estimator, split, *data, **settings):
+    _check_steps(estimator, split)
+    return check_before_training(*data, **settings)
+
+
+def _check_steps(estimator, split):
+    """Raise a ValueError if rows of ``ValidationData`` cannot go through the fitted steps."""
+    if len(split.held_out) or not has_steps(estimator):
+        return
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # scoring gives the same warnings
+            rows_at_net(estimator, take_rows(split.X, [0]))
+    except ValueError as error:
+        raise ValueError(
+            f"validation cannot go through the steps of the Pipeline, as X can: {error}"
+        ) from error
 
 
 def _rows_of(split, X, y, sample_weight):

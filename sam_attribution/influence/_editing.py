@@ -3,9 +3,11 @@
 from functools import partial
 from numbers import Integral, Real
 
+import numpy as np
+import pandas as pd
 from sklearn.utils.validation import check_is_fitted
 
-from sam_attribution._row_order import check_order_of_fit, check_positions
+from sam_attribution._row_order import check_order_of_labels, check_positions, check_results
 from sam_attribution._validation import Interval, StrOptions, check_arguments
 from sam_attribution.editing import LR_FACTOR
 from sam_attribution.influence._edited_estimators import (
@@ -15,7 +17,11 @@ from sam_attribution.influence._edited_estimators import (
     relabelled_estimator,
     way_of_editing,
 )
-from sam_attribution.influence._rows_to_edit import checked_relabelling, checked_removal
+from sam_attribution.influence._rows_to_edit import (
+    checked_relabelling,
+    checked_removal,
+    positions_of,
+)
 
 _RULES = {
     "how": [StrOptions({"auto", "replay", "linear", "retrain"})],
@@ -153,8 +159,7 @@ class Editing:
         earlier = edits_of(after, attribution)
         if how == "linear":
             check_can_remove(attribution.prepared, self.method)
-        check_order_of_fit(self._index, indices=indices)
-        check_positions(self._index, indices=indices)
+        self._check_order(indices)
         rows = checked_removal(indices, attribution.trained, self._y, earlier)
         verify = _checked_count(verify)
         _check_first(after, how, verify)
@@ -219,14 +224,22 @@ class Editing:
         check_arguments(_RULES | _RELABELLING, "relabel", how=how, share=share, lr_factor=lr_factor)
         attribution = self._attribution_of(split)
         earlier = edits_of(after, attribution)
-        check_order_of_fit(self._index, indices=indices)
-        check_positions(self._index, indices=indices)
+        self._check_order(indices)
+        positions = positions_of(indices, len(self._y))
+        check_order_of_labels(labels, indices, positions, self._index)
         rows, labels = checked_relabelling(
-            indices, labels, attribution.trained, self._y, self._targets, earlier
+            positions, labels, attribution.trained, self._y, self._targets, earlier
         )
         replay = {"share": 1.0 if how == "retrain" else share, "lr_factor": lr_factor}
         edits = earlier.with_labels(rows, labels)
         return relabelled_estimator(attribution, rows, edits, replay)
+
+    def _check_order(self, indices):
+        """Raise a ValueError for a mask in another order than the rows, and for their labels."""
+        check_positions(self._index, indices=indices)
+        if np.asarray(indices).dtype == bool:
+            has_index = isinstance(self._index, pd.Index)
+            check_results({"X": pd.Series(0, self._index) if has_index else None}, indices=indices)
 
 
 def _check_first(after, how, verify):

@@ -3,6 +3,34 @@
 import numpy as np
 
 
+def positions_of(indices, n_samples):
+    """Positions that `indices` into the rows of ``fit`` stand for, a list or a mask.
+
+    Raises a TypeError or ValueError for what is neither, or names a row twice.
+    """
+    given = np.asarray(indices)
+    if given.dtype == bool:
+        given = given[:, 0] if given.shape == (n_samples, 1) else given
+        if given.shape != (n_samples,):
+            raise ValueError(
+                f"indices as a mask must have shape ({n_samples},), one entry per row given to "
+                f"fit, got {given.shape}."
+            )
+        given = np.flatnonzero(given)
+    if given.ndim != 1 or given.size == 0:
+        raise ValueError(
+            f"indices must name at least one row, as a list or mask, got shape {given.shape}."
+        )
+    if given.dtype.kind not in "iu":
+        raise TypeError(f"indices must be integers or booleans, got {given.dtype}.")
+    if len(outside := given[(given < 0) | (given >= n_samples)]):
+        raise ValueError(f"indices must be positions in 0..{n_samples - 1}, got {outside[0]}.")
+    rows, counts = np.unique(given, return_counts=True)
+    if (counts > 1).any():
+        raise ValueError(f"indices holds row {rows[counts > 1][0]} more than once.")
+    return given
+
+
 def checked_removal(indices, trained, y, earlier):
     """Positions among the rows of a split's problem that `indices` into all rows stand for.
 
@@ -10,7 +38,7 @@ def checked_removal(indices, trained, y, earlier):
     `indices` that are no positions, or repeated, or not trained on, or that leave nothing to train
     on, or nothing of a class.
     """
-    rows = np.sort(_positions(indices, len(y)))
+    rows = np.sort(positions_of(indices, len(y)))
     visited, y = _after(earlier, trained, y)
     _check_trained_on(rows, trained, visited, "remove")
     left = np.setdiff1d(visited, rows)
@@ -26,7 +54,7 @@ def checked_relabelling(indices, labels, trained, y, targets, earlier):
     Raises a TypeError or ValueError for `indices` as :func:`checked_removal`, and for `labels` that
     are not one for each of them, or that the `targets` of the estimator do not know.
     """
-    rows = _positions(indices, len(y))
+    rows = positions_of(indices, len(y))
     visited, y = _after(earlier, trained, y)
     _check_trained_on(rows, trained, visited, "relabel")
     labels = np.asarray(targets.given(labels))
@@ -59,29 +87,6 @@ def _check_classes(trained, before, left, what):
             f"{what} class {gone.tolist()[0]!r}: an edit cannot remove a class. Train again "
             "without it."
         )
-
-
-def _positions(indices, n_samples):
-    given = np.asarray(indices)
-    if given.dtype == bool:
-        if given.shape != (n_samples,):
-            raise ValueError(
-                f"indices as a mask must have shape ({n_samples},), one entry per row given to "
-                f"fit, got {given.shape}."
-            )
-        given = np.flatnonzero(given)
-    if given.ndim != 1 or given.size == 0:
-        raise ValueError(
-            f"indices must name at least one row, as a list or mask, got shape {given.shape}."
-        )
-    if given.dtype.kind not in "iu":
-        raise TypeError(f"indices must be integers or booleans, got {given.dtype}.")
-    if len(outside := given[(given < 0) | (given >= n_samples)]):
-        raise ValueError(f"indices must be positions in 0..{n_samples - 1}, got {outside[0]}.")
-    rows, counts = np.unique(given, return_counts=True)
-    if (counts > 1).any():
-        raise ValueError(f"indices holds row {rows[counts > 1][0]} more than once.")
-    return given
 
 
 def _check_trained_on(rows, trained, visited, what):

@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from scipy import stats
 
-from sam_attribution._row_order import check_columns, check_order
+from sam_attribution._row_order import check_tables
 from sam_attribution._validation import check_numbers
 
 
@@ -44,8 +44,7 @@ def agreement(scores, truth):
     >>> float(line["pearson"].round(3)), float(line["slope"].round(3))
     (1.0, 2.0)
     """
-    check_order(scores=scores, truth=truth)
-    check_columns(scores=scores, truth=truth)
+    check_tables(scores=scores, truth=truth)
     scores, truth = one_row_per_query(scores, "scores"), one_row_per_query(truth, "truth")
     if scores.shape != truth.shape:
         raise ValueError(

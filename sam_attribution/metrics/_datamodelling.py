@@ -7,6 +7,7 @@ import numpy as np
 from scipy import stats
 from sklearn.utils import check_scalar
 
+from sam_attribution._row_order import check_paired, entries_of, rows_of
 from sam_attribution._seeding import draw_seed
 from sam_attribution._summary import summary, summary_html
 from sam_attribution._validation import check_mask
@@ -90,6 +91,7 @@ def linear_datamodelling_score(
     ... ).value
     1.0
     """
+    _check_order(scores, left_out, values)
     scores, values = one_row_per_query(scores, "scores"), one_row_per_query(values, "values")
     left_out = check_mask(left_out, "left_out")
     _check(scores, left_out, values)
@@ -125,6 +127,12 @@ def _rank_correlations(predicted, values):
     a, b = (ranks - ranks.mean(1, keepdims=True) for ranks in (a, b))
     with np.errstate(invalid="ignore"):
         return (a * b).sum(1) / np.sqrt((a**2).sum(1) * (b**2).sum(1))
+
+
+def _check_order(scores, left_out, values):
+    check_paired(entries_of("scores", scores), entries_of("left_out", left_out))
+    check_paired(entries_of("values", values), rows_of("left_out", left_out))
+    check_paired(rows_of("scores", scores), rows_of("values", values))
 
 
 def _check(scores, left_out, values):

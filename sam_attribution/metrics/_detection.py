@@ -4,7 +4,7 @@ import numpy as np
 import pandas as pd
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_results
 from sam_attribution._validation import check_column, check_mask
 
 
@@ -92,7 +92,7 @@ def _curve(scores, wrong):
 
 
 def _judged(scores, wrong):
-    check_order(scores=scores, wrong=wrong)
+    check_results({"wrong": wrong}, scores=scores)
     scores = check_column(scores, "scores", dtype="float64")
     wrong = check_mask(wrong, "wrong", len(scores))
     judged = ~np.isnan(scores)

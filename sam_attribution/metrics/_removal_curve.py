@@ -9,6 +9,7 @@ from tqdm.auto import tqdm
 
 from sam_attribution._jobs import in_parallel
 from sam_attribution._ranking import lowest
+from sam_attribution._row_order import check_results
 from sam_attribution._seeding import draw_seed
 from sam_attribution._validation import check_column
 
@@ -77,6 +78,7 @@ def removal_curve(
     0      0.00          0  lowest score  <NA>   0.75
     1      0.25          1  lowest score  <NA>   1.00
     """
+    check_results({"the mask kept": None}, scores=scores)
     scores = check_column(scores, "scores", dtype="float64")
     fractions = _checked(fractions)
     check_scalar(n_random, "n_random", Integral, min_val=0)

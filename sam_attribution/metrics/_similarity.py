@@ -3,6 +3,7 @@
 import numpy as np
 import pandas as pd
 
+from sam_attribution._row_order import check_paired, entries_of, rows_of
 from sam_attribution._validation import check_column, check_numbers
 from sam_attribution.metrics._agreement import cosines, one_row_per_query, over_queries
 
@@ -45,6 +46,8 @@ def similarities(scores, truth, amounts):
     10.0    0.96
     Name: 0, dtype: float64
     """
+    check_paired(entries_of("scores", scores), entries_of("truth", truth))
+    check_paired(rows_of("truth", truth), rows_of("amounts", amounts))
     scores, truth = one_row_per_query(scores, "scores"), check_numbers(truth, "truth")
     amounts = check_column(amounts, "amounts", dtype="float64")
     if truth.ndim == 2 and len(scores) == 1:

@@ -5,6 +5,7 @@ from itertools import cycle
 import numpy as np
 
 _COLUMNS = 4
+_FLAT = "rectilinear"  # matplotlib's name for the usual projection
 # Okabe and Ito, Color Universal Design (2008), without the yellow that is pale on white
 BLUE, VERMILLION = "#0072B2", "#D55E00"
 _COLOURS = [BLUE, VERMILLION, "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000"]
@@ -23,6 +24,12 @@ def axes_for(ax, n_panels, *, size=None, sharex=False):
     axes = np.ravel(np.array(ax, dtype=object))
     if len(axes) != n_panels or not all(hasattr(panel, "plot") for panel in axes):
         raise ValueError(f"ax must be {n_panels} matplotlib Axes, one for each panel, got {ax!r}.")
+    for panel in axes:
+        if (projection := getattr(panel, "name", _FLAT)) != _FLAT:
+            raise ValueError(
+                f"ax must be Axes with a straight x and y, got projection={projection!r}. Make "
+                "them without a projection."
+            )
     return axes
 
 

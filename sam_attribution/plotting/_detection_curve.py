@@ -6,7 +6,7 @@ from numbers import Real
 import numpy as np
 from sklearn.utils import check_scalar
 
-from sam_attribution._row_order import check_order_of_fit
+from sam_attribution._row_order import check_order_of_fit, check_results
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.metrics import detection, detection_curve
 from sam_attribution.plotting._axes import REFERENCE, axes_for, curve_styles
@@ -146,6 +146,7 @@ class DetectionCurveDisplay(Display):
 
     def _found(self, scores):
         """Detection curve of the scores, and its figures."""
+        check_results({"is_wrong": self.is_wrong}, scores=scores)
         scores = _unjudged_last(check_column(scores, "scores", dtype="float64"))
         wrong = check_mask(self.is_wrong, "is_wrong", len(scores))
         if wrong.all() or not wrong.any():

@@ -5,7 +5,7 @@ import pandas as pd
 from sklearn.metrics import confusion_matrix
 
 from sam_attribution._class_names import class_texts
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_results
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import axes_for, name_columns
 from sam_attribution.plotting._display import Display
@@ -140,7 +140,8 @@ class LabelConfusionDisplay(Display):
         self._label(names, counts)
 
     def _count(self):
-        check_order(given=self.given, suggested=self.suggested, suspicious=self.suspicious)
+        found = {"suggested": self.suggested, "suspicious": self.suspicious}
+        check_results({"given": self.given}, **found)
         given = check_column(self.given, "given")
         suggested = check_column(self.suggested, "suggested", len(given))
         classes = np.union1d(given, suggested) if self.classes is None else self.classes

@@ -7,7 +7,7 @@ import pandas as pd
 from sklearn.base import clone, is_classifier
 
 from sam_attribution._as_arrays import from_tensor, values_of
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_order, check_results
 from sam_attribution._rows import with_own_targets
 from sam_attribution._seeding import draw_seed, seed_nested
 from sam_attribution._validation import check_column, check_length, num_samples, take_rows
@@ -24,6 +24,7 @@ class ScoreAfterRemoval:
         self.estimator = estimator
         check_order(X=X, y=y)
         check_order(X_test=X_test, y_test=y_test)
+        self._rows = {"X": X} if hasattr(X, "iloc") else {"y": y}
         X, y = with_own_targets(X, y)
         self.X, self.y = from_tensor(X, "X"), np.asarray(values_of(y, "y"))
         check_length(self.y, "y", num_samples(self.X))
@@ -31,6 +32,12 @@ class ScoreAfterRemoval:
         self.X_test, self.y_test = from_tensor(X_test, "X_test"), values_of(y_test, "y_test")
         known = isinstance(random_state, Integral)
         self.seed = int(random_state) if known else draw_seed(random_state)
+
+    def column(self, scores):
+        """Scores of the rows as an array, checked to be in their order."""
+        check_results(self._rows, scores=scores)
+        check_length(scores, "scores", len(self.y))
+        return check_column(scores, "scores", dtype="float64")
 
     def __call__(self, kept):
         if self._loses_class(kept):
@@ -84,9 +91,7 @@ def scores_to_try(scores, scorer, name, evaluate):
             scorer = seed_nested(clone(scorer), evaluate.seed).fit(evaluate.X, evaluate.y)
         scores = scorer.scores_
     tried = by_name(columns(scores), name, argument="scores", default="lowest scores")
-    for each in tried.values():
-        check_length(each, "scores", len(evaluate.y))
-    return tried
+    return {name: evaluate.column(each) for name, each in tried.items()}
 
 
 def curve_of(fractions, values, random_values=None):

@@ -3,7 +3,7 @@
 import numpy as np
 
 from sam_attribution._class_names import class_texts
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_results
 from sam_attribution._validation import check_column, check_mask
 from sam_attribution.plotting._axes import REFERENCE, VERMILLION, axes_for
 from sam_attribution.plotting._display import Display
@@ -120,7 +120,8 @@ class ScoreDistributionDisplay(Display):
         )
 
     def _plot(self, ax):
-        check_order(scores=self.scores, labels=self.labels, suspicious=self.suspicious)
+        found = {"scores": self.scores, "suspicious": self.suspicious}
+        check_results({"labels": self.labels}, **found)
         scores = check_column(self.scores, "scores", dtype="float64")
         labels = check_column(self.labels, "labels", len(scores))
         judged = ~np.isnan(scores)

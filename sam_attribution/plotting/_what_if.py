@@ -7,7 +7,7 @@ from scipy.special import softmax
 from sklearn.utils import check_scalar
 
 from sam_attribution._class_names import class_texts
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_results
 from sam_attribution._validation import check_column, check_numbers, classes_of, codes_among
 from sam_attribution.plotting._axes import VERMILLION, axes_for, name_columns
 from sam_attribution.plotting._display import Display
@@ -142,7 +142,8 @@ class WhatIfDisplay(Display):
 
     def _codes(self, table):
         """Labels of the columns, and positions of the given labels among them."""
-        check_order(given=self.given, scores=self.scores)
+        found = {"label_log_proba": self.label_log_proba, "scores": self.scores}
+        check_results({"given": self.given}, **found)
         classes = classes_of(self.given, "given")
         classes = classes if self.classes is None else np.asarray(self.classes)
         if len(classes) != table.shape[1]:

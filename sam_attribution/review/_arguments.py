@@ -6,7 +6,7 @@ import numpy as np
 import pandas as pd
 
 from sam_attribution._as_arrays import values_of
-from sam_attribution._row_order import check_order
+from sam_attribution._row_order import check_order, check_results
 from sam_attribution._validation import (
     check_column,
     check_length,
@@ -46,7 +46,10 @@ def review_columns(
     components = {} if score_components is None else dict(score_components)
     n_samples = num_samples(X)
     in_order = {"suggested": suggested, "scores": scores, "suspicious": suspicious}
-    check_order(X=X, given=given, **in_order, probability_wrong=probability_wrong)
+    parts = {f"score_components[{name!r}]": values for name, values in components.items()}
+    in_order |= {"probability_wrong": probability_wrong, "label_scores": label_scores, **parts}
+    check_order(X=X, given=given)
+    check_results({"X": X}, **in_order)
     return ReviewColumns(
         given=check_column(given, "given", n_samples),
         suggested=check_column(suggested, "suggested", n_samples),

@@ -5,6 +5,8 @@ from dataclasses import dataclass
 from sam_attribution.review._written_labels import label_token
 
 DECISIONS = ("keep", "relabel", "remove", "unsure")
+# labels that pandas.read_csv takes for empty cells
+_EMPTY = {"NA", "N/A", "n/a", "<NA>", "#N/A", "NaN", "nan", "-nan", "-NaN", "None", "NULL", "null"}
 
 
 @dataclass(frozen=True)
@@ -38,13 +40,13 @@ def _checked(numbered, y, labels, rows):
     if not labels.means(entry["given"], y[row]):
         raise ValueError(
             f"{where}{rows.without_ids(entry)}: the given label must be that of y, got "
-            f"{entry['given'] or 'nothing'} where y has {label_token(y[row])}. Pass the y that the "
-            "page was made of, not a corrected one."
+            f"{entry['given'] or 'nothing'} where y has {label_token(y[row])}. "
+            f"{_remedy(entry['given'], y[row])}"
         )
-    decision, text = entry["decision"], entry["label"]
+    decision, text = entry["decision"].lower(), entry["label"]
     if decision not in DECISIONS:
         raise ValueError(
-            f"{where}: decision must be one of {', '.join(DECISIONS)}, got {decision!r}."
+            f"{where}: decision must be one of {', '.join(DECISIONS)}, got {entry['decision']!r}."
         )
     if decision == "keep" and text and not labels.means(text, y[row]):
         raise ValueError(
@@ -53,6 +55,12 @@ def _checked(numbered, y, labels, rows):
         )
     label = labels.read(text, where) if decision == "relabel" else None
     return Decision(line, row, decision, label, entry["reviewer"], entry["time"], entry["note"])
+
+
+def _remedy(given, label):
+    if given == "" and label in _EMPTY:
+        return "pandas takes it for an empty cell: read the file with keep_default_na=False."
+    return "Pass the y that the page was made of, not a corrected one."
 
 
 def _check_once(decisions):

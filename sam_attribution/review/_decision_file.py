@@ -3,32 +3,42 @@
 import csv as csv_format
 import io
 import json
+import re
 from numbers import Number
 from os import PathLike
 
 import numpy as np
 import pandas as pd
 
-from sam_attribution._folders import user_path
+from sam_attribution._folders import naming_path, user_path
 from sam_attribution.review._written_labels import label_token
 
 _OF_A_PERSON = ("row", "id", "given", "suggested", "decision", "label")
 _REMARKS = ("reviewer", "time", "note")
 COLUMNS = (*_OF_A_PERSON, "page", *_REMARKS)
 _NEEDED = ("given", "decision", "label")
+_SEPARATOR_LINE = re.compile('"?sep=[,;\\t]?"?[,;]*')  # which tells it to a spreadsheet
 _SAVE_AS = 'Save it as "CSV UTF-8".'
 
 
-def decision_lines(csv):
+def decision_lines(csv, argument="csv"):
     """Return pairs of line number and dict of the texts in `COLUMNS`; empty lines are left out."""
-    header, lines = _of_frame(csv) if isinstance(csv, pd.DataFrame) else _of_text(_text_of(csv))
-    header = [str(name).strip() for name in header]
+    is_frame = isinstance(csv, pd.DataFrame)
+    header, lines = _of_frame(csv) if is_frame else _of_text(_text_of(csv, argument))
+    header = _names_in([str(name).strip() for name in header])
     _check_header(header)
     entries = [(number, _entry(header, cells, number)) for number, cells in lines]
     entries = [(n, entry) for n, entry in entries if any(entry[name] for name in _OF_A_PERSON)]
     # a line that a person added is about the page of the others
     page = next((entry["page"] for _, entry in entries if entry["page"]), "")
     return [(n, entry | {"page": entry["page"] or page}) for n, entry in entries]
+
+
+def _names_in(header):
+    """The header with the names of columns in small letters, where a spreadsheet has others."""
+    small = [name.lower() for name in header]
+    alone = [name in COLUMNS and small.count(name) == 1 for name in small]
+    return [low if only else name for low, name, only in zip(small, header, alone, strict=True)]
 
 
 def _of_frame(frame):
@@ -46,6 +56,8 @@ def _cell_text(value):
 
 def _of_text(text):
     lines = io.StringIO(text.removeprefix("\ufeff"), newline="").readlines()
+    if lines and _SEPARATOR_LINE.fullmatch(lines[0].strip()):
+        lines[0] = "\n"  # the lines below keep their numbers
     header = next((line for line in lines if line.strip()), "")
     reader = csv_format.reader(lines, delimiter=_separator(header))
     try:
@@ -60,20 +72,21 @@ def _separator(header):
 
     def n_columns(separator):
         cells = next(csv_format.reader([header], delimiter=separator), [])
-        return sum(cell.strip() in COLUMNS for cell in cells)
+        return sum(cell.strip().lower() in COLUMNS for cell in cells)
 
     return max(",;\t", key=n_columns)
 
 
-def _text_of(csv):
+def _text_of(csv, argument):
     """The text of a path or of an open file."""
     if isinstance(csv, str) and "\n" in csv:
-        raise ValueError("csv must be a path or a file, got text. Pass io.StringIO(text).")
+        raise ValueError(f"{argument} must be a path or a file, got text. Pass io.StringIO(text).")
     if isinstance(csv, str | PathLike):
-        with user_path(csv, "csv").open("rb") as file:
+        with naming_path(argument, csv), user_path(csv, argument).open("rb") as file:
             return _decoded(file.read())
     if not hasattr(csv, "read"):
-        raise TypeError(f"csv must be a path, a file or a DataFrame, got {type(csv).__name__}.")
+        kind = type(csv).__name__
+        raise TypeError(f"{argument} must be a path, a file or a DataFrame, got {kind}.")
     try:
         return _decoded(csv.read())
     except UnicodeDecodeError as error:
@@ -105,8 +118,9 @@ def _check_header(header):
         missing.insert(0, "row or id")
     if missing:
         raise ValueError(
-            f"csv must have the columns {', '.join(_OF_A_PERSON)}, got {', '.join(header)}: "
-            f"{', '.join(missing)} not found. Export it from the review page."
+            f"csv must have the columns {', '.join(_OF_A_PERSON)}, got "
+            f"{', '.join(header) or 'none'}: {', '.join(missing)} not found. Export it from the "
+            "review page."
         )
     if twice := [name for name in COLUMNS if header.count(name) > 1]:
         raise ValueError(f"csv has the column {twice[0]} more than once. Keep one of them.")

@@ -8,7 +8,7 @@ from sam_attribution._as_arrays import values_of
 from sam_attribution._row_order import check_order
 from sam_attribution._row_source import RowSource
 from sam_attribution._rows import dataset_as_source
-from sam_attribution._validation import check_length, num_samples, take_rows
+from sam_attribution._validation import check_given, check_length, num_samples, take_rows
 from sam_attribution.review._checked_decisions import checked_decisions
 from sam_attribution.review._decision_file import decision_lines
 from sam_attribution.review._row_identity import Rows, row_ids
@@ -92,6 +92,7 @@ def apply_decisions(X, y, csv, *, classes=None, ids=None):
 
 
 def _check_y(y, n_samples):
+    check_given(y)
     if np.ndim(y) != 1 and not isinstance(y, list | tuple):
         raise ValueError(f"y must have one dimension, got an array of shape {np.shape(y)}.")
     check_length(y, "y", n_samples)

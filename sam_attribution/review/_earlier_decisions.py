@@ -17,7 +17,7 @@ def earlier_decisions(csv, X, y, ids, known):
     """
     if csv is None:
         return []
-    entries = decision_lines(csv)
+    entries = decision_lines(csv, "decisions")
     labels = WrittenLabels([*known, *_added(entries, WrittenLabels(known))])
     rows = Rows(X, [label_token(label) for label in y], ids)
     return checked_decisions(entries, y, labels, rows)

@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from sam_attribution._folders import user_path
+from sam_attribution._folders import naming_path, user_path
 from sam_attribution._row_order import check_order
 from sam_attribution._rows import dataset_as_source
 from sam_attribution.review._arguments import (
@@ -131,6 +131,7 @@ def review_page(
     ...     "a barking pet" in path.read_text()
     True
     """
+    path = user_path(path, "path")
     X = dataset_as_source(X)
     judged = review_columns(
         X,
@@ -168,8 +169,8 @@ def review_page(
         **packed_columns(judged, labels, n_classes, rows),
     }
     data["fingerprint"] = fingerprint(data, content.sheets)
-    path = user_path(path, "path")
-    path.write_text(page(str(title), data, content), encoding="utf-8", newline="\n")
+    with naming_path("path", path):
+        path.write_text(page(str(title), data, content), encoding="utf-8", newline="\n")
     return path
 
 

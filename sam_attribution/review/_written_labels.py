@@ -1,6 +1,7 @@
 """Labels in the CSV of decisions: how they are written, and how they are read back."""
 
 import json
+import re
 from functools import cached_property
 
 import numpy as np
@@ -86,7 +87,17 @@ class WrittenLabels:
         for token, label in self._exact.items():
             for text in _other_spellings(token, label):
                 loose.setdefault(text, set()).add(token)
+        for text, tokens in self._without_zeros().items():
+            loose.setdefault(text, tokens)
         return loose
+
+    def _without_zeros(self):
+        """What a spreadsheet makes of labels such as 007, and their tokens."""
+        found = {}
+        for token, label in self._exact.items():
+            if isinstance(label, str) and re.fullmatch("0+[0-9]+", label):
+                found.setdefault(str(int(label)), set()).add(token)
+        return found
 
 
 def _other_spellings(token, label):

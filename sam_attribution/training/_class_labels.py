@@ -6,7 +6,7 @@ from sam_attribution._accuracy import Accuracy
 from sam_attribution._as_arrays import values_of
 from sam_attribution._validation import check_labels, classes_of, codes_among, label_values
 from sam_attribution.training._inputs import check_as_many
-from sam_attribution.training._losses import shape_or_type
+from sam_attribution.training._losses import check_one_tensor, shape_or_type
 
 
 class ClassLabels(Accuracy):
@@ -115,6 +115,7 @@ class ClassLabels(Accuracy):
         return {"n_classes": len(self._labels), "n_outputs": len(self._labels)}
 
     def _check_outputs(self, logits):
+        check_one_tensor(logits)
         wanted = len(self.classes_) if hasattr(self, "classes_") else None
         if wanted and (getattr(logits, "ndim", None) != 2 or logits.shape[1] != wanted):
             raise ValueError(

@@ -143,8 +143,8 @@ class ArrayInputs:
 
     def _check_shape(self, X, reset):
         """Check the shape of a tensor, and its number of features as for arrays."""
-        if X.layout != torch.strided or X.is_complex():
-            raise ValueError(f"X must be a dense, real tensor, got {X.layout} of {X.dtype}.")
+        if X.is_complex():
+            raise ValueError(f"X must be a real tensor, got {X.dtype}.")
         if X.ndim < 2 or X.numel() == 0:
             raise ValueError(
                 f"X must have 2 dimensions or more, and rows and features, got shape "

@@ -141,8 +141,9 @@ def check_one_tensor(output):
     """Raise a TypeError for an output with more than the criterion takes."""
     if not isinstance(output, torch.Tensor):
         raise TypeError(
-            f"module must return a tensor and nothing else, got {type(output).__name__}. Put a "
-            "module around it that returns the output for the criterion alone."
+            f"module must return a tensor and nothing else, got {_described(output)}. "
+            "Let forward return the logits alone, or an object that has them as .logits, or put a "
+            "module around it that does."
         )
 
 
@@ -192,6 +193,14 @@ def without_class_weight(criterion):
     criterion = copy.deepcopy(criterion)
     criterion.weight = None
     return criterion
+
+
+def _described(output):
+    """Type of an output, and the shapes of the tensors in a tuple or list."""
+    kind = type(output).__name__
+    if not isinstance(output, tuple | list):
+        return kind
+    return f"a {kind} of {', '.join(map(shape_or_type, output))}"
 
 
 def shape_or_type(output):

@@ -20,8 +20,10 @@ from sam_attribution.training._random import isolated_random_state
 
 _NO_ROWS = "module=None builds a network for the rows of fit. Call fit first, or pass module=."
 _NO_ARRAYS = (
-    "rows that are a dict, a tuple or anything else but one array each need module=, a network "
-    "whose forward takes them. module=None builds a network for arrays only."
+    "X has rows that are a dict, a tuple or anything else but one array each, and module=None "
+    "builds a network for arrays only. Pass module=, a network whose forward takes them. Of the "
+    "items of a Dataset the last part is y and all others are inputs: give pairs (x, y), without "
+    "metadata."
 )
 
 

@@ -5,7 +5,7 @@ from sklearn.utils.metaestimators import available_if
 
 from sam_attribution._validation import check_targets
 from sam_attribution.training._inputs import check_as_many
-from sam_attribution.training._losses import check_output, shape_or_type
+from sam_attribution.training._losses import check_one_tensor, check_output, shape_or_type
 
 
 def _has_probabilities(net):
@@ -69,6 +69,7 @@ class RealTargets:
         return {"n_outputs": 1}
 
     def _check_outputs(self, output):
+        check_one_tensor(output)
         if getattr(output, "ndim", None) != 2 or output.shape[1] != 1:
             raise ValueError(
                 "module must give one number per row, shape (n_samples, 1), got "

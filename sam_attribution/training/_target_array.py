@@ -6,7 +6,7 @@ import numpy as np
 from sklearn.utils import assert_all_finite, check_array
 
 from sam_attribution._as_arrays import PAD_TARGETS, refuse_ragged, values_of, without_nullable
-from sam_attribution._validation import refusing_overflow
+from sam_attribution._validation import check_given, refusing_overflow
 
 
 def target_array(y, name="y", dtype=None):
@@ -14,6 +14,7 @@ def target_array(y, name="y", dtype=None):
 
     A ValueError for NaN and infinity, a TypeError for what is no number.
     """
+    check_given(y, name)
     refuse_ragged(y, name, PAD_TARGETS)
     with refusing_overflow(name), np.errstate(over="ignore"):
         array = _as_numbers(_checked(without_nullable(values_of(y, name)), name), name)

@@ -8,6 +8,7 @@ from sklearn.model_selection import (
     GroupKFold,
     KFold,
     LeaveOneGroupOut,
+    PredefinedSplit,
     StratifiedGroupKFold,
     StratifiedKFold,
 )
@@ -151,6 +152,51 @@ def test_groups_beside_rows_of_ones_own_are_a_warning():
 def test_groups_that_do_not_fit_the_rows(groups, message):
     with pytest.raises(ValueError, match=message):
         judge(validation=GroupKFold(2)).fit(pd.DataFrame(X, columns=list("abc")), Y, groups=groups)
+
+
+class Fixed:
+    """A splitter that gives what it is told."""
+
+    def __init__(self, *pairs):
+        self.pairs = pairs
+
+    def split(self, X, y=None, groups=None):
+        return self.pairs
+
+    def get_n_splits(self):
+        return len(self.pairs)
+
+    def __repr__(self):
+        return "Fixed()"
+
+
+ROWS = np.arange(40)
+
+
+@pytest.mark.parametrize(
+    ("splitter", "message"),
+    [
+        (PredefinedSplit([-1] * 40), r"validation=PredefinedSplit\(.* gives no split, .* fraction"),
+        (Fixed((ROWS, ROWS[:0])), r"validation=Fixed\(\) has an empty side in split 0"),
+        (Fixed((ROWS, ROWS[::2]), ([], ROWS)), "has an empty side in split 1"),
+        (Fixed((ROWS, ROWS + 1)), "positions from 0 to 39, got 1 to 40 of int64 in split 0"),
+        (Fixed((ROWS, -ROWS)), "positions from 0 to 39, got -39 to 0"),
+        (Fixed((ROWS / 2, ROWS)), r"positions from 0 to 39, got 0\.0 to 19\.5 of float64"),
+    ],
+    ids=["none", "nothing held out", "nothing to train on", "too large", "negative", "fractions"],
+)
+@pytest.mark.parametrize("kind", [MislabelDetector, SAMInfluence])
+def test_a_splitter_without_splits_of_these_rows_is_named(kind, splitter, message):
+    with pytest.raises(ValueError, match=message):
+        judge(kind, validation=splitter).fit(X, Y)
+
+
+@pytest.mark.parametrize("form", [list, lambda part: np.isin(ROWS, part)], ids=["list", "mask"])
+def test_sides_of_a_split_may_be_lists_or_masks(form):
+    pair = ROWS[:30], ROWS[30:]
+    expected = judge(validation=Fixed(pair)).fit(X, Y).scores_
+    found = judge(validation=Fixed(tuple(map(form, pair)))).fit(X, Y).scores_
+    np.testing.assert_array_equal(found, expected)
 
 
 def test_filters_hand_groups_to_their_scorer():

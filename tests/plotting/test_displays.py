@@ -145,6 +145,14 @@ def test_wrong_axes_are_named(draw):
 
 
 @every_display
+@pytest.mark.parametrize("projection", ["3d", "polar"])
+def test_axes_of_another_projection_are_named(draw, projection):
+    ax = plt.figure().add_subplot(projection=projection)
+    with pytest.raises(ValueError, match=f"ax must be Axes with .* got projection='{projection}'"):
+        draw(ax=ax)
+
+
+@every_display
 def test_without_matplotlib_the_error_says_what_to_install(draw, monkeypatch):
     real = builtins.__import__
 

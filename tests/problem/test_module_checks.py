@@ -200,7 +200,7 @@ class WithInput(nn.Linear):
 
 
 def test_numbers_beside_the_logits_are_not_read_as_logits():
-    with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+    with pytest.raises(TypeError, match="must return a tensor and nothing else, got a tuple"):
         problem_of(WithInput(6, 3))
 
 

@@ -207,12 +207,44 @@ def test_other_commas(comma):
         (["1", "2"], "0,1,relabel,2", "2"),
         (["A", "a"], "0,A,relabel,a", "a"),
         (["a", "A"], "0,a,relabel,A", "A"),
+        (["007", "010"], "0,7,relabel,10", "010"),
+        (["7", "007"], "0,7,relabel,007", "007"),
+        (["007", "7"], "0,007,relabel,7", "7"),
+        (["cat", "dog"], "0,cat,Relabel,dog", "dog"),
         (["Cat", "dog"], ' 0 , Cat ,relabel,"""dog"""', "dog"),
     ],
 )
 def test_what_a_person_or_a_spreadsheet_makes_of_a_label(y, line, expected):
     _, y_new = apply_decisions([0, 1], y, csv_text(line))
     assert exactly(y_new[:1]) == exactly([expected])
+
+
+@pytest.mark.parametrize(
+    "header",
+    [
+        "Row,Given,DECISION,Label",
+        "sep=,\nrow,given,decision,label",
+        '"sep=,"\nrow,given,decision,label',
+        "row,given,decision,label,Note,note",
+    ],
+)
+def test_a_header_as_a_spreadsheet_writes_it(header):
+    decided = io.StringIO(f"{header}\n0,cat,relabel,dog\n")
+    assert apply_decisions([0, 1], ["cat", "dog"], decided)[1] == ["dog", "dog"]
+
+
+def test_a_line_below_the_separator_keeps_its_number():
+    decided = io.StringIO("sep=;\nrow;given;decision;label\n0;cat;kept;\n")
+    with pytest.raises(ValueError, match=r"csv, line 3 \(row 0\): decision .* got 'kept'"):
+        apply_decisions([0, 1], ["cat", "dog"], decided)
+
+
+def test_a_label_that_pandas_takes_for_nothing_is_named():
+    text = "row,given,decision,label\n0,NA,relabel,b\n"
+    with pytest.raises(ValueError, match=r"got nothing where y has \"NA\".*keep_default_na=False"):
+        apply_decisions([0, 1], ["NA", "b"], pd.read_csv(io.StringIO(text)))
+    read = pd.read_csv(io.StringIO(text), keep_default_na=False)
+    assert apply_decisions([0, 1], ["NA", "b"], read)[1] == ["b", "b"]
 
 
 def test_a_text_that_can_mean_two_labels_means_none():

@@ -9,6 +9,7 @@ import pytest
 
 import sam_attribution.review
 from sam_attribution.review import label_token
+from sam_attribution.review._written_labels import WrittenLabels
 
 ASSETS = Path(sam_attribution.review.__file__).parent / "assets"
 
@@ -232,3 +233,42 @@ def test_two_decisions_that_differ_stand_side_by_side():
     found = in_node("", "merge", then=then)
     assert [each[:2] for each in found] == [merge[2:] for merge in MERGES]
     assert [each[2] for each in found] == ["t", *["m\nt"] * 4]
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "row,given,decision,label\n0,a,keep,\n",
+        "sep=;\r\nRow;GIVEN;Decision;Label\r\n0;a;keep;\r\n",
+        '"sep=,"\nrow,given,decision,label\n0,a,keep,\n',
+    ],
+)
+def test_a_header_as_a_spreadsheet_writes_it(text):
+    then = f"""
+    const [names, ...lines] = cellsOf({json.dumps(text)});
+    console.log(JSON.stringify([namesIn(names), lines]));
+    """
+    names, lines = in_node("const CODES = new Map();", "csv", then=then)
+    assert names == ["row", "given", "decision", "label"]
+    assert lines == [["0", "a", "keep", ""]]
+
+
+@pytest.mark.parametrize(
+    ("labels", "text", "meant"),
+    [
+        (["007", "010"], "7", 0),
+        (["007", "010"], "10", 1),
+        (["7", "007"], "7", 0),
+        (["7", "007"], "007", 1),
+        (["07", "007"], "7", None),
+        ([7, "007"], "7", 0),
+        (["000"], "0", 0),
+        (["07a"], "7", None),
+    ],
+)
+def test_a_label_without_its_zeros_is_read_as_python_reads_it(labels, text, meant):
+    codes = json.dumps([[label_token(label), code] for code, label in enumerate(labels)])
+    then = f"console.log(JSON.stringify(meantBy({text!r}, new Map({codes})) ?? null));"
+    assert in_node("const CODES = new Map();", "csv", then=then) == meant
+    token = WrittenLabels(labels).token(text)
+    assert token == (None if meant is None else label_token(labels[meant]))

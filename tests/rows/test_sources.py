@@ -217,6 +217,33 @@ class WithText(Rows):
         return {"x": self.X[i], "text": "some words", "labels": self.y[i]}
 
 
+class WithNumber(Rows):
+    def __getitem__(self, i):
+        return self.X[i], int(self.y[i]), i % 2
+
+
+class WithNumbers(Rows):
+    def __getitem__(self, i):
+        return self.X[i], int(self.y[i]), torch.tensor([i, 1])
+
+
+class WithPlace(Rows):
+    def __getitem__(self, i):
+        return self.X[i], int(self.y[i]), {"place": i}
+
+
+class Changing(Rows):
+    """Loses an item when its length has been asked for some times."""
+
+    def __init__(self, n_asked):
+        super().__init__()
+        self.left = n_asked
+
+    def __len__(self):
+        self.left -= 1
+        return 40 if self.left >= 0 else 39
+
+
 class Empty(Rows):
     def __len__(self):
         return 0
@@ -239,6 +266,12 @@ class Empty(Rows):
         (Unknown(), "X holds NaN or infinity, the first in row [0-9]+ of those trained on: drop"),
         (MixedLabels(), "y must hold labels of one kind that can be sorted, got int, str"),
         (WithText(), "^X as a Dataset must give tensors, got list in 'text'. .*leave out"),
+        (
+            WithNumber(),
+            r"module cannot take X, whose rows have 2 inputs: .* pairs \(x, y\), without",
+        ),
+        (WithNumbers(), r"y must hold one label per row.* Dataset the last part is y"),
+        (WithPlace(), r"X as a Dataset gives dict as y, .* pairs \(x, y\), without metadata"),
         (DataLoader(Rows()), r"X must be rows that have positions, got a DataLoader.*\.dataset"),
     ],
     ids=lambda value: type(value).__name__,
@@ -248,6 +281,12 @@ def test_what_cannot_be_is_refused_by_name(door, dataset, error):
     fitted = net() if door == "net" else SAMInfluence(net(), random_state=0)
     with pytest.raises((ValueError, TypeError), match=error):
         fitted.fit(dataset)
+
+
+@pytest.mark.parametrize("n_asked", [1, 2, 3, 4, 6, 9, 14])
+def test_a_length_that_changes_is_an_error(n_asked):
+    with pytest.raises(ValueError, match="has 39 items now and had 40 before: its length must not"):
+        SAMInfluence(net(), method="grad-dot", random_state=0).fit(Changing(n_asked))
 
 
 def test_an_item_that_cannot_be_read_is_named():

@@ -144,7 +144,7 @@ class WithFeatures(nn.Linear):
 def test_an_output_that_training_refuses_is_refused():
     several = (SAMClassifier, WithFeatures(4, 3), Y), (SAMRegressor, WithFeatures(4, 1), X[:, 0])
     for kind, network, y in several:
-        with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+        with pytest.raises(TypeError, match="must return a tensor and nothing else, got a tuple"):
             kind.from_module(network, X, y)
     with pytest.raises(
         ValueError, match=r"NLLLoss needs a module that ends in a Softmax.*Use CrossEntropyLoss"

@@ -89,7 +89,7 @@ def test_other_numbers_of_classes_or_logits_are_named():
     with pytest.raises(ValueError, match=r"one number per row.*got shape \(\d+, 2\)"):
         net.fit(X, Y)
     module = nn.Sequential(nn.Linear(6, 1), Twice())
-    with pytest.raises(TypeError, match="must return a tensor and nothing else, got tuple"):
+    with pytest.raises(TypeError, match="must return a tensor and nothing else, got a tuple"):
         SAMClassifier(module, criterion=nn.BCEWithLogitsLoss, max_epochs=1).fit(X, Y)
     net = SAMClassifier(nn.Linear(6, 1), max_epochs=1)
     with pytest.raises(ValueError, match=r"one logit per class.*got shape \(\d+, 1\)"):

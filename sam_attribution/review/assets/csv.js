@@ -31,9 +31,18 @@ function download() {
   return decisions.size;
 }
 
-function cellsOf(text) {
+// Names of columns in small letters, where a spreadsheet has others.
+function namesIn(header) {
+  const small = header.map((name) => name.trim().toLowerCase());
+  const isAlone = (name) => COLUMNS.includes(name) && small.filter((each) => each === name).length === 1;
+  return header.map((name, at) => (isAlone(small[at]) ? small[at] : name.trim()));
+}
+
+function cellsOf(csv) {
+  const text = csv.replace(/^\s*"?sep=[,;\t]?"?[,;]*\r?\n/, ""); // which tells it to a spreadsheet
   const header = text.trimStart().split("\n", 1)[0].replaceAll('"', "");
-  const count = (c) => header.split(c).filter((name) => COLUMNS.includes(name.trim())).length;
+  const isColumn = (name) => COLUMNS.includes(name.trim().toLowerCase());
+  const count = (c) => header.split(c).filter(isColumn).length;
   const comma = [",", ";", "\t"].reduce((a, b) => (count(b) > count(a) ? b : a));
   const field = new RegExp(`(?:"((?:[^"]|"")*)"|([^"${comma}\\r\\n]*))(${comma}|\\r\\n|\\n|\\r|$)`, "y");
   const lines = [[]];
@@ -50,7 +59,14 @@ function cellsOf(text) {
 function meantBy(text, known) {
   const whole = text.replace(/^(-?\d{1,15})\.0$/, "$1");
   const spellings = [text, text.toLowerCase(), `${text}.0`, JSON.stringify(text), whole];
-  return known.get(spellings.find((spelling) => known.has(spelling)));
+  return known.get(spellings.find((spelling) => known.has(spelling)) ?? withZeros(text, known));
+}
+
+// The only token such as "007" of which a spreadsheet makes 7.
+function withZeros(text, known) {
+  if (!/^\d+$/.test(text)) return undefined;
+  const alike = [...known.keys()].filter((token) => token.replace(/^"0+(\d+)"$/, "$1") === text);
+  return alike.length === 1 ? alike[0] : undefined;
 }
 
 const codeOf = (text) => meantBy(text, CODES);
@@ -79,7 +95,7 @@ function plain(text) {
 function lineOf(cell) {
   const item = itemOf(cell);
   if (item === undefined || codeOf(cell("given")) !== GIVEN[item]) return null;
-  const decision = cell("decision");
+  const decision = cell("decision").toLowerCase();
   const about = { by: plain(cell("reviewer")), at: cell("time"), note: plain(cell("note")) };
   if (decision === "keep") return [item, { decision, label: GIVEN[item], ...about }];
   if (decision === "remove" || decision === "unsure") return [item, { decision, label: null, ...about }];

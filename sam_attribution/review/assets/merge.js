@@ -29,7 +29,7 @@ function mergeEarlier() {
 // Merges the decisions of a CSV. Returns a sentence on what was taken.
 function loadCsv(text) {
   const [names = [], ...lines] = cellsOf(text.replace(/^\ufeff/, ""));
-  const header = names.map((name) => name.trim());
+  const header = namesIn(names);
   const missing = ["given", "decision", "label"].filter((name) => !header.includes(name));
   if (!header.includes("row") && !header.includes("id")) missing.unshift("row or id");
   if (missing.length) return `Nothing loaded: the file has no column ${missing.join(", ")}.`;
