@@ -74,7 +74,8 @@ def further_curves(cases):
         label = "half of the seeds with the other"
         ax.plot(half["amount"], half["mean"], color="0.5", ls="--", label=label)
         ax.set(title=name, xscale="log", xlabel="epochs of further training", ylim=(-0.3, 1.05))
-        ax.xaxis.set_major_formatter("{x:g}")
+        ax.set_xticks(case["amounts"], case["amounts"])
+        ax.minorticks_off()
         ax.axhline(0, color="0.8", lw=0.8, zorder=0)
         ax.spines[["top", "right"]].set_visible(False)
     for ax in axes.flat[len(cases) :]:
@@ -86,11 +87,14 @@ def further_curves(cases):
 
 
 def main():
-    """Draw the files that are there."""
+    """Draw both."""
     argparse.ArgumentParser(description=__doc__.split("\n", maxsplit=1)[0]).parse_args()
-    for name, draw in {"curves": removal_curves, "further": further_curves}.items():
-        if cases := read(f"papers_{name}", {}).get("cases"):
-            draw(cases).savefig(IMAGES / f"papers_{name}.png", dpi=100)
+    for name, draw in {
+        "removal_curves": removal_curves,
+        "further_training": further_curves,
+    }.items():
+        cases = read(f"papers_{name}")["cases"]
+        draw(cases).savefig(IMAGES / f"papers_{name}.png", dpi=100)
 
 
 if __name__ == "__main__":
