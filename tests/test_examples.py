@@ -84,13 +84,13 @@ def test_agreement(tmp_path):
 
 @pytest.mark.slow
 def test_trace_errors(tmp_path):
-    """Behind the mistakes there are wrong labels, and putting these right helps."""
+    """Behind the mistakes there are wrong labels, and correcting them helps."""
     printed = run_example("plot_trace_errors.py", tmp_path)
     behind, among_all = map(int, re.findall(r"(\d+)%", printed))
     assert behind > 4 * among_all
-    before = number_after("accuracy before", printed)
-    at_random = number_after("after looking at 60 rows at random", printed)
-    harmful = number_after("after looking at the 60 that did most harm", printed)
+    before = number_after("test accuracy before", printed)
+    at_random = number_after("60 random rows corrected", printed)
+    harmful = number_after("the 60 most harmful rows corrected", printed)
     assert harmful > max(before, at_random) + 0.03
 
 
@@ -117,7 +117,7 @@ def test_clean_digits(tmp_path):
     assert share_after("fraction chosen", printed) > 0.9
     before = number_after("before", printed)
     after = number_after("after", printed)
-    oracle = number_after("oracle", printed)
+    oracle = number_after("exactly the wrong labels dropped", printed)
     at_random = number_after("as many random rows", printed)
     assert oracle > before + 0.04
     assert after > before + 0.6 * (oracle - before)

@@ -35,12 +35,12 @@ classifier = SAMClassifier(
 )
 
 # %%
-# Four methods and the truth
-# --------------------------
+# Four methods, and retraining
+# ----------------------------
 #
 # ``compare`` trains once, scores with every method, and retrains 300 times for
-# ``truth="loo"``. Small networks are retrained many at a time, so that this
-# takes seconds.
+# ``truth="loo"``. Small networks are retrained many at a time, so this takes
+# seconds.
 
 table, scores = compare(
     ["unrolled", "hif-fast", "gif", "grad-dot"],
@@ -55,16 +55,17 @@ table, scores = compare(
 print(table.round(3).to_string())
 
 # %%
-# Retraining against scores
-# -------------------------
+# Effects of retraining, and scores
+# ---------------------------------
 #
-# On the dashed line a score has the right size. ``unrolled``, the derivative
-# of the training itself, lies on it. An influence function with the damping
-# that a network needs has some of the order and less than the size; sums of
-# gradient products forget curvature, and have neither.
+# On the dashed line a score has the right size. The points of ``unrolled``,
+# the derivative of the training itself, lie on it. ``hif-fast``, an influence
+# function with the damping that a network needs, has much of the order, and
+# its scores are too small. ``gif`` and ``grad-dot``, which ignore curvature,
+# have neither the order nor the size.
 #
-# ``auc`` in the table above is another question: whether wrong labels come
-# lowest.
+# The column ``auc`` of the table answers another question: how well low scores
+# detect wrong labels.
 
 truth = scores.pop("truth")
 AgreementDisplay.from_predictions(scores, truth)

@@ -5,7 +5,7 @@ Removal curve: train again without some rows
 A score predicts what a model does without a row. A removal curve measures it
 for many rows at once: the network is trained again without the most harmful
 rows, without the most helpful rows and without random rows. Its accuracy on
-new rows is compared. About fifteen seconds.
+new rows is compared. The example runs for about fifteen seconds.
 """
 
 from functools import partial

@@ -2,10 +2,10 @@
 Find the training sentences behind a language model
 ===================================================
 
-A small language model reads the pages of Python's own manual. Then it is
-asked about a sentence: which training sentences helped it to predict the
-words, and which words? Needs ``pip install transformers``; nothing is
-downloaded. About fifteen seconds.
+A small language model is trained on Python's own manual. The example finds the
+training sentences that helped it to predict another sentence, and the words
+that they helped with. It needs ``pip install transformers``, downloads
+nothing, and runs for about fifteen seconds.
 """
 
 import re
@@ -27,8 +27,8 @@ torch.set_num_threads(1)  # faster for a network as small as this
 # Sentences, and numbers for their words
 # --------------------------------------
 #
-# The text is what ``help("while")`` prints, of all topics. A sentence has
-# 6 to 16 words. A word that is met less than three times has no number.
+# The text is that of ``help("while")`` and of all other topics. A sentence has
+# 6 to 16 words. A word that occurs less than three times has no number.
 
 LENGTH = 16
 PAD, UNKNOWN, START = 0, 1, 2
@@ -73,12 +73,12 @@ X, y = encoded(training)
 print(f"{len(training)} training sentences, {len(known)} words\n")
 
 # %%
-# A model, and one call that trains it and scores the sentences
-# -------------------------------------------------------------
+# Train the model and score the sentences
+# ---------------------------------------
 #
-# A Hugging Face model puts the classes last, ``CrossEntropyLoss`` wants
-# them second. The padding stands on the right, where a model that looks
-# back only does not see it: no attention mask is needed.
+# A Hugging Face model puts the classes last, and ``CrossEntropyLoss`` needs
+# them second. The padding is on the right. A causal model does not see it, so
+# no attention mask is needed.
 
 
 class LanguageModel(nn.Module):
@@ -110,7 +110,7 @@ net = SAMNet(
     lr=0.005,
     batch_size=64,
     max_epochs=15,
-    trajectory=5,  # the states that GIF asks are recorded: no second run
+    trajectory=5,  # the states that GIF reads: the run is not repeated
     random_state=0,
 )
 influence = SAMInfluence(net, method=GIF(n_checkpoints=5), validation=query)
@@ -120,9 +120,9 @@ scores = influence.fit(X, y).scores_
 # Which sentences helped
 # ----------------------
 #
-# A score is the rise of the query's mean loss per word, in nats, that GIF
-# predicts if training had not had the sentence. Sentences help by their
-# words and by their form.
+# A score is the predicted rise of the query's mean loss per word, in nats, if
+# the sentence is removed from training. Sentences help by their words and by
+# their form.
 
 print(asked)
 order = np.argsort(-scores)
@@ -153,8 +153,8 @@ axes.axhline(0, color="0.3", linewidth=0.8)
 axes.set_xticks(range(len(words)), words, rotation=30)
 axes.set_ylabel("nats by which it helped")
 axes.set_title(
-    f"Training had “{training[best]}”\n"
-    "How much that helped to predict each word of another sentence",
+    f"Training sentence: “{training[best]}”\n"
+    "How much it helped to predict each word of another sentence",
     loc="left",
 )
 axes.spines[["top", "right"]].set_visible(False)

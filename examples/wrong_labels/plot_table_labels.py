@@ -2,10 +2,9 @@
 Find wrong labels in a table
 ============================
 
-178 wines from three growers, 13 measurements each, in a DataFrame. Some
-bottles carry the name of the wrong grower. The detector lists the rows that a
-person should check, with the grower that it suggests. It takes some five
-seconds.
+A DataFrame has 13 measurements of 178 wines from three growers. Some bottles
+have the name of the wrong grower. The detector lists the rows that a person
+should check, with the grower that it suggests. It takes some five seconds.
 """
 
 import numpy as np
@@ -26,8 +25,8 @@ torch.set_num_threads(1)  # faster for a network as small as this
 # The table
 # ---------
 #
-# Labels may be of any type, here names. One in twelve is changed, so that we
-# know what to find.
+# Labels may be of any type, here names. One label in twelve is changed, so
+# that we know which labels are wrong.
 
 wine = load_wine(as_frame=True)
 X = wine.data.rename(index="bottle {}".format)
@@ -36,12 +35,12 @@ growers, wrong = symmetric_noise(right, 0.08, random_state=0)
 X.iloc[:3, :5]
 
 # %%
-# The rows to look at
-# -------------------
+# The rows to check
+# -----------------
 #
-# Scaling belongs into the pipeline. So small a table has no rows to spare:
-# five folds train five networks, and every row is held out once. The table
-# that comes out has the index of ``X``.
+# Scaling belongs in the pipeline. The table is small, so five folds train five
+# networks, and every row is held out once. The resulting table has the index
+# of ``X``.
 
 model = make_pipeline(
     StandardScaler(),
@@ -63,17 +62,17 @@ print(f"\nwrong labels: {wrong.sum()}; among the rows above: {found}")
 # ``probability_wrong`` says how likely the label is wrong.
 # ``detector.score_components_`` has the parts of the score.
 #
-# If the bottle were somebody else's
-# ----------------------------------
+# The probability of each grower
+# ------------------------------
 #
-# A line for each of the most suspicious bottles. The colour is the probability
-# of each grower, and the circle marks the name on the label. Where the circle
-# lies on a dark cell, the label is probably wrong. Where it lies on the
-# brightest cell, no other label is suggested.
+# The picture has a line for each of the most suspicious bottles. The colour is
+# the probability of each grower, and the circle marks the given label. Where
+# the circle lies on a dark cell, the label is probably wrong. Where it lies on
+# the brightest cell, no other label is suggested.
 
 WhatIfDisplay.from_estimator(detector, k=20)
 
 # %%
-# All bottles at once: few stand apart.
+# All bottles: only a few have low scores.
 
 ScoreDistributionDisplay.from_estimator(detector)

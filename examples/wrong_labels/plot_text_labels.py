@@ -24,8 +24,8 @@ torch.set_num_threads(1)  # faster for a network as small as this
 # A thousand letters
 # ------------------
 #
-# Written from building blocks, as nothing is downloaded here: a greeting, what
-# it is about, and a request that could stand in any letter.
+# Nothing is downloaded: a letter is built from a greeting, a subject, and a
+# request that fits any letter.
 
 SAID = {
     "billing": [
@@ -86,7 +86,7 @@ right = rng.choice(list(SAID), 1000)
 
 
 def letter(department):
-    """One about something that this department deals with."""
+    """Text of a letter to a department."""
     said = rng.choice(SAID[department]).format(thing=rng.choice(THINGS))
     return f"{rng.choice(GREETINGS)} {said}. {rng.choice(REQUESTS)}".strip()
 
@@ -99,8 +99,8 @@ labels[(right == "returns") & (rng.random(1000) < 0.3)] = "delivery"
 wrong = labels != right
 
 # %%
-# Read them again
-# ---------------
+# Find the wrong labels
+# ---------------------
 
 model = make_pipeline(
     TfidfVectorizer(),
@@ -122,10 +122,10 @@ for row in np.argsort(detector.scores_)[:12]:
     print(f"{labels[row]:>8} → {suggested:8} {letters[row]}")
 
 # %%
-# What was mixed up
-# -----------------
+# Which labels are confused
+# -------------------------
 #
-# One large number off the diagonal is a rule that somebody misunderstood;
-# small ones are slips.
+# The one large number off the diagonal is the systematic confusion of
+# *returns* with *delivery*. The small numbers are random mistakes.
 
 LabelConfusionDisplay.from_estimator(detector)
