@@ -269,7 +269,7 @@ def check_given(y, name="y"):
     if y is None:
         raise ValueError(
             f"{name} must hold a label or target for each row, got None. Only a Dataset has its "
-            "own."
+            "own: anything else requires y to be passed, but the target y is None."
         )
 
 
