@@ -6,7 +6,7 @@ import pytest
 
 pytest.importorskip("cleanlab", reason="the tables import the benchmarks of cleanlab")
 
-from benchmarks.papers import tables  # noqa: E402
+from benchmarks.papers import tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence" / "papers.rst"
 
