@@ -226,7 +226,7 @@ class Conformant(Printed, ArrayInputs, ModuleBuilder):
                 "module changes its input in place, but SAM's second pass and scoring read it "
                 "again. Use inplace=False in its first layer, or work on x.clone()."
             )
-        self._check_outputs(output)
+        self._check_outputs(output[0] if isinstance(output, tuple) else output)
         return output
 
     def check_data(self, X, y):
