@@ -193,7 +193,7 @@ def _check_first(estimator, split, *data, **settings):
 
 def _check_steps(estimator, split):
     """Raise a ValueError if rows of ``ValidationData`` cannot go through the fitted steps."""
-    if len(split.held_out) or not has_steps(estimator):
+    if split.X is None or len(split.held_out) or not has_steps(estimator):
         return
     try:
         with warnings.catch_warnings():
