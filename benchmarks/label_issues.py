@@ -21,6 +21,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import StratifiedKFold, cross_val_predict
 
 from benchmarks.report import machine, read, write
+from benchmarks.tables import simple_table
 from benchmarks.wrong_labels.found import (
     beside_cleanlab,
     cleanlab_figures,
@@ -29,7 +30,6 @@ from benchmarks.wrong_labels.found import (
     means,
     reliability,
 )
-from benchmarks.wrong_labels.mislabel_table import simple_table
 from benchmarks.wrong_labels.noisy_sets import (
     DEVELOPMENT,
     draw_rows,

@@ -26,7 +26,7 @@ from sklearn.preprocessing import StandardScaler
 from torch import nn
 
 from benchmarks.report import machine, read, write
-from benchmarks.wrong_labels.mislabel_table import simple_table
+from benchmarks.tables import simple_table
 from sam_attribution import SAMClassifier, SAMInfluence, ValidationData
 from sam_attribution.datasets import symmetric_noise
 from sam_attribution.retraining import LeaveOneOut

@@ -9,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import read
-from benchmarks.wrong_labels.mislabel_table import simple_table
+from benchmarks.tables import simple_table
 
 PLACE = ["images", "network"]
 NOTHING = "\\-"  # refused, or not measured
@@ -260,7 +260,8 @@ def parts():
 
 def shown(table):
     """The table in reStructuredText: three digits after the point, two significant ones."""
-    return simple_table(table.reset_index().map(_digits).set_index(table.reset_index().columns[0]))
+    cells = table.reset_index().map(_digits)
+    return simple_table(cells.set_index(cells.columns[0]))
 
 
 def _digits(cell):

@@ -6,6 +6,7 @@ python -m benchmarks.wrong_labels.mislabel_table
 import pandas as pd
 
 from benchmarks.report import read
+from benchmarks.tables import short, simple_table
 from benchmarks.wrong_labels.rankings import DETECTOR, INFLUENCES, SHARED
 
 VALIDATIONS = ("clean", "as noisy")
@@ -158,29 +159,18 @@ def whole(found):
 _WHOLE = ("auc", "trainings")
 
 
-def short(number):
-    """Three decimals."""
-    return f"{round(number, 3) + 0.0:.3f}" if isinstance(number, float) else str(number)
-
-
 def two_digits(number):
     return f"{number:.2g}"
 
 
-def simple_table(frame):
-    """The frame as a simple table of reStructuredText."""
+def with_kinds(frame):
+    """The frame with one column for data set and noise, as both are called in the documentation."""
     frame = frame.reset_index()
-    if "noise" in frame:
-        frame.insert(
-            0, "wrong labels", [kind(*each) for each in zip(frame.data, frame.noise, strict=True)]
-        )
-        frame = frame.drop(columns=["data", "noise"])
-    lines = [[str(name) for name in frame.columns]]
-    lines += [[short(cell) for cell in row] for row in frame.itertuples(index=False)]
-    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
-    rule = "  ".join("=" * width for width in widths)
-    rows = ["  ".join(map(str.ljust, line, widths)).rstrip() for line in lines]
-    return "\n".join([rule, rows[0], rule, *rows[1:], rule])
+    if "noise" not in frame:
+        return frame.set_index(frame.columns[0])
+    kinds = [kind(*each) for each in zip(frame.data, frame.noise, strict=True)]
+    frame.insert(0, "wrong labels", kinds)
+    return frame.drop(columns=["data", "noise"]).set_index("wrong labels")
 
 
 def main():
@@ -202,7 +192,7 @@ def main():
         "Cost in trainings, by data set": costs(table),
     }
     for name, part in parts.items():
-        print(f"{name}\n{simple_table(part)}\n")
+        print(f"{name}\n{simple_table(with_kinds(part))}\n")
 
 
 if __name__ == "__main__":

@@ -22,9 +22,9 @@ from cleanlab.rank import get_label_quality_scores
 
 from benchmarks.noise_share import detected
 from benchmarks.report import machine, write
+from benchmarks.tables import simple_table
 from benchmarks.wrong_labels.data import path
 from benchmarks.wrong_labels.image_rows import draw_rows
-from benchmarks.wrong_labels.mislabel_table import simple_table
 from benchmarks.wrong_labels.noisy_sets import draw, rows_drawn
 from benchmarks.wrong_labels.rankings import linear_out_of_sample
 

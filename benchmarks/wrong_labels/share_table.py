@@ -9,8 +9,9 @@ import numpy as np
 import pandas as pd
 
 from benchmarks.report import read
+from benchmarks.tables import simple_table
 from benchmarks.wrong_labels.found import mean_reliability
-from benchmarks.wrong_labels.mislabel_table import place, simple_table
+from benchmarks.wrong_labels.mislabel_table import place, with_kinds
 from benchmarks.wrong_labels.noisy_sets import (
     CHECKED,
     DEVELOPMENT,
@@ -145,7 +146,7 @@ def print_tables():
             print(f"{title}\n{'^' * len(title)}\n")
             for name, table in tables(cases).items():
                 if len(table):
-                    print(f"**{name}**\n\n{simple_table(_titled(table))}\n")
+                    print(f"**{name}**\n\n{simple_table(with_kinds(_titled(table)))}\n")
 
 
 def _titled(table):

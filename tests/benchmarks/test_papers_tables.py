@@ -4,8 +4,6 @@ from pathlib import Path
 
 import pytest
 
-pytest.importorskip("cleanlab", reason="the tables import the benchmarks of cleanlab")
-
 from benchmarks.papers import tables
 
 PAGE = Path(__file__).parents[2] / "docs" / "evidence" / "papers.rst"
